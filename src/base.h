@@ -1,0 +1,53 @@
+#pragma once
+/* What every file uses: attributes, scope-bound release, array length. */
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define MUST_CHECK __attribute__((warn_unused_result))
+#define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+#define ARRAY_LEN(a) (sizeof(a) / sizeof *(a))
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+/* Scope-bound release of a local: `auto_free char *p = NULL;` */
+#define auto_free __attribute__((cleanup(base_free_p)))
+#define auto_close __attribute__((cleanup(base_close_p)))
+
+static inline void base_free_p(void *p)
+{
+    free(*(void **)p);
+}
+static inline void base_close_p(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd);
+}
+
+/* Hand a scoped local to the caller: `return STEAL(p);` */
+#define STEAL(p)                    \
+    ({                              \
+        __typeof__(p) stolen = (p); \
+        (p) = NULL;                 \
+        stolen;                     \
+    })
+
+/* A small fixed allocation, zeroed; the process aborts when there is none. */
+static inline void *base_alloc(size_t size_bytes)
+{
+    void *p = calloc(1, size_bytes);
+    if (p == NULL)
+        abort();
+    return p;
+}
+
+static inline int64_t base_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static inline int64_t base_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}

@@ -1,0 +1,125 @@
+#pragma once
+/* One snapshot of the settings: loaded, checked, then never changed, so that any
+ * thread may read it without a lock. contract: "The ini file". */
+#include "base.h"
+#include "buf.h"
+#include "secret.h"
+
+struct config_list {
+    char **item;
+    size_t count;
+};
+
+enum config_http_version { HTTP_VERSION_1_1, HTTP_VERSION_2, HTTP_VERSION_AUTO };
+enum config_replay { REPLAY_ALL, REPLAY_SAFE, REPLAY_NONE };
+enum config_auth_style { AUTH_STYLE_BODY, AUTH_STYLE_BASIC };
+enum config_refused { REFUSED_MIRROR, REFUSED_502 };
+enum config_sandbox { SANDBOX_AUTO, SANDBOX_OFF };
+
+/* `10%` of something, or a duration. */
+struct config_share {
+    int64_t percent; /* 0: `ms` counts */
+    int64_t ms;
+};
+
+/* Names are section.key of the ini file; durations end in _ms, sizes in _bytes. */
+struct config {
+    struct {
+        struct config_list address;
+        int64_t socket_mode;
+        struct config_list allowed_hosts; /* lower case; the hosts of `address` are added */
+        struct config_list allowed_origins;
+        char *require_header_name, *require_header_value; /* NULL: none */
+        int64_t max_connections;
+        int64_t header_timeout_ms, idle_timeout_ms, body_timeout_ms;
+        int64_t max_header_size_bytes, max_headers, max_body_size_bytes;
+        char *tls_certificate, *tls_key, *tls_client_ca; /* NULL: none */
+    } listen;
+    struct {
+        char *base_url; /* without trailing slash, e.g. https://api.1shotapi.dev/v0 */
+        bool allow_plaintext;
+        int64_t http_version;
+        char *ca_file, *client_certificate, *client_key;
+        char *proxy; /* "env", "none", or a URL */
+        int64_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
+        int64_t max_connections, keepalive_ms;
+        int64_t max_in_flight;
+        int64_t replay, replay_limit_bytes;
+        int64_t token_refused_statuses[8];
+        size_t token_refused_count;
+        /* taken apart from base_url */
+        char *scheme;    /* "https" */
+        char *authority; /* "api.1shotapi.dev", with the port where one is written */
+        char *origin;    /* "https://api.1shotapi.dev" */
+        char *base_path; /* "/v0", or "" */
+    } upstream;
+    struct {
+        char *url;
+        char *client_id, *client_id_file;
+        char *client_secret_file;
+        struct secret *client_secret; /* from the key, the environment or the file */
+        char *scope, *audience, *resource;
+        int64_t auth_style;
+        struct config_share refresh_before;
+        int64_t default_lifetime_ms;
+        int64_t timeout_ms, wait_timeout_ms;
+        int64_t retry_min_ms, retry_max_ms;
+        int64_t refused_status;
+        bool local_endpoint;
+        char *ca_file, *proxy;
+    } token;
+    struct {
+        char *address; /* host:port, unix:/path, or "off" */
+    } admin;
+    struct {
+        int64_t level, format; /* enum log_level, enum log_format */
+        bool access;
+    } log;
+    struct {
+        int64_t workers; /* 0: auto */
+        int64_t drain_delay_ms, drain_timeout_ms;
+        int64_t sandbox;
+    } process;
+
+    char *file; /* the path it came from, NULL: environment only */
+    _Atomic int refs;
+};
+
+/* Reads the file (may be NULL), then the environment (`environ` style array, may be
+ * NULL), fills in the defaults, reads the `_file`s, and checks everything. All errors
+ * are found, not only the first: each is one line "FILE:LINE: section.key: what is wrong and
+ * what is allowed" appended to `errors`; warnings likewise to `warnings`, they do not fail.
+ * Returns the snapshot with one reference, or NULL when there were errors. Thread: control. */
+struct config *config_load(const char *file, char *const *env, struct buf *errors,
+                           struct buf *warnings) MUST_CHECK;
+
+struct config *config_ref(struct config *c);
+/* Takes NULL. Secrets are wiped with the last reference. */
+void config_unref(struct config *c);
+
+/* The effective settings as an ini file, each key, secrets as ******. */
+int config_print(const struct config *c, struct buf *out) MUST_CHECK;
+
+/* conf/oneshot-proxy.ini: every key with its default and its help, commented out. */
+int config_print_reference(struct buf *out) MUST_CHECK;
+
+/* The README's table of keys, as Markdown. */
+int config_print_markdown(struct buf *out) MUST_CHECK;
+
+/* oneshot-proxy.ini(5), as roff. */
+int config_print_man(struct buf *out) MUST_CHECK;
+
+/* The keys ("section.key, section.key") that differ between a and b and take effect
+ * only after a restart; appends nothing when there are none. */
+int config_needs_restart(const struct config *a, const struct config *b,
+                         struct buf *out) MUST_CHECK;
+
+/* Reads a secret or id from a file of its own: at most 64 KiB, one trailing line end is
+ * dropped. Returns NULL and the reason in `errors`. */
+struct secret *config_read_secret_file(const char *path, struct buf *errors) MUST_CHECK;
+
+/* The client id and secret to use for the next fetch: from the `_file`s as they are now,
+ * else as loaded. Returns 0; or -errno with the reason in `errors`, the outputs then hold
+ * what was loaded before. Owns: the caller frees both. */
+int config_credentials(const struct config *c, char **id, struct secret **secret,
+                       struct buf *errors) MUST_CHECK;

@@ -1,0 +1,63 @@
+#pragma once
+/* The strictness that the libraries lack: what RFC 9110 and 9112 forbid in a message head is
+ * refused before anything is done with it. Pure; nothing here allocates. */
+#include "base.h"
+#include "failure.h"
+#include "header.h"
+
+struct guard_head {
+    const char *method, *target, *version; /* NUL-terminated, in place in the receive buffer */
+    const struct header_field *fields;     /* in the order they came, in place */
+    size_t count;
+    size_t head_bytes; /* of the whole head, as libmicrohttpd counted it; 0: do not account */
+    size_t max_head_bytes, max_fields;
+    int64_t max_body_bytes; /* 0: no limit */
+};
+
+struct guard_verdict {
+    enum failure_kind kind; /* FAIL_NONE: the head is fine */
+    const char *why;        /* a literal for the detail */
+    int64_t body_bytes;     /* declared Content-Length; -1: chunked; 0: none */
+};
+
+/* Checks a request head: version, method token, Host (exactly one, sound), field names and
+ * values byte by byte, Content-Length (one, digits, fits), Transfer-Encoding (exactly
+ * `chunked`, never with Content-Length, never in 1.0), Expect, limits.
+ *
+ * Accounting: libmicrohttpd before 0.9.77 hides bare LF, folded lines, NUL and doubled spaces,
+ * but its strings lie where they were received. With head_bytes set, every byte from the method
+ * to the empty line must be explained by a method, a space, a target, a space, a version, CRLF,
+ * and name, ':', optional blanks, value, CRLF per field; else 400. */
+struct guard_verdict guard_request(const struct guard_head *head);
+
+/* An answer's head, fed line by line as libcurl's header callback gives them. */
+struct guard_answer {
+    int status;             /* of the last status line */
+    int http_major;         /* 1 or 2 */
+    int64_t content_length; /* -1: none seen */
+    bool chunked;           /* Transfer-Encoding: chunked */
+    bool complete;          /* the empty line has been seen */
+    size_t bytes, fields;   /* of this head */
+    size_t interim;         /* 1xx heads seen */
+    enum failure_kind kind; /* FAIL_NONE: fine so far */
+    const char *why;
+};
+
+#define GUARD_ANSWER_BYTES_MAX 65536
+#define GUARD_ANSWER_FIELDS_MAX 200
+#define GUARD_ANSWER_INTERIM_MAX 100
+
+void guard_answer_init(struct guard_answer *g);
+
+/* One line with its line end. Returns true while the head is sound; false once it is not, with
+ * kind and why set (it stays false). A new status line after a complete interim (1xx) head
+ * begins a new head. Refused: a status line that is not HTTP/1.0, 1.1 or HTTP/2 with three
+ * digits 100..599, 101, 407, folded lines, no colon, blank before the colon, bytes that may not
+ * stand in names or values (NUL, CR, controls), Content-Length that is not one number (the same
+ * number twice is one), Content-Length with Transfer-Encoding, Transfer-Encoding other than
+ * exactly `chunked`, too many bytes or fields. */
+bool guard_answer_line(struct guard_answer *g, const char *line, size_t len);
+
+/* Splits a field line of an answer into name and trimmed value; the line passed
+ * guard_answer_line. */
+struct header_field guard_split(const char *line, size_t len);
