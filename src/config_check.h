@@ -1,0 +1,7 @@
+#pragma once
+/* What goes beyond one value: hosts, URLs, files, pairs. For the config_*.c files only. */
+#include "config_file.h"
+
+/* Reports whatever is wrong with the config as loaded, and fills in what follows from other
+ * settings (origin, base path, token.url, allowed hosts, the contents of the `_file`s). */
+void config_check(struct config_load *load);
