@@ -38,7 +38,7 @@ static void say_key(struct config_load *load, struct buf *out, const struct conf
     if (source->variable != NULL)
         say(out, source->variable, 0, key, message);
     else
-        say(out, load->file != NULL ? load->file : "environment", source->line, key, message);
+        say(out, load->file != NULL ? load->file : "configuration", source->line, key, message);
 }
 
 #define FORMAT(message, fmt)                                 \
@@ -88,6 +88,18 @@ void config_fail_variable(struct config_load *load, const char *variable, const 
 struct config_source *config_source(struct config_load *load, const struct config_key *key)
 {
     return &load->source[key - config_keys];
+}
+
+bool config_given(struct config_load *load, const struct config_key *key)
+{
+    const struct config_source *source = config_source(load, key);
+
+    return source->line != 0 || source->variable != NULL;
+}
+
+bool config_sound(struct config_load *load, const struct config_key *key)
+{
+    return !config_source(load, key)->wrong;
 }
 
 static struct config *with_defaults(void)

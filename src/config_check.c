@@ -10,35 +10,6 @@
 #include "config_url.h"
 #include "config_value.h"
 
-#define KEY(section, name) config_find(#section, #name)
-
-static bool given(struct config_load *load, const struct config_key *key)
-{
-    const struct config_source *source = config_source(load, key);
-
-    return source->line != 0 || source->variable != NULL;
-}
-
-static bool sound(struct config_load *load, const struct config_key *key)
-{
-    return !config_source(load, key)->wrong;
-}
-
-static void replace(char **field, char *text)
-{
-    free(*field);
-    *field = text;
-}
-
-static char *copy(const char *text)
-{
-    char *p = strdup(text);
-
-    if (p == NULL)
-        abort();
-    return p;
-}
-
 static void lower(char *text)
 {
     for (; *text != '\0'; text++)
@@ -203,131 +174,6 @@ static void check_required_header(struct config_load *load)
     }
 }
 
-/* --- URLs --- */
-
-#define URL_ALLOWED "allowed: https://host[:port]/path"
-
-static bool check_url(struct config_load *load, const struct config_key *key, const char *text,
-                      struct config_url *url)
-{
-    const char *wrong = config_url_split(text, url);
-
-    if (wrong == NULL && strcmp(url->scheme, "https") != 0 && strcmp(url->scheme, "http") != 0)
-        wrong = "is neither https:// nor http://";
-    if (wrong != NULL) {
-        config_fail(load, key, "%s; " URL_ALLOWED, wrong);
-        return false;
-    }
-    if (strcmp(url->scheme, "http") == 0 && !config_is_loopback(url->host) &&
-        !load->config->upstream.allow_plaintext) {
-        config_fail(load, key,
-                    "http:// would send token or secret over the network unprotected; "
-                    "allowed: https://, or http:// to a loopback address, or "
-                    "upstream.allow_plaintext = yes");
-        return false;
-    }
-    return true;
-}
-
-static void check_base_url(struct config_load *load)
-{
-    struct config *c = load->config;
-    struct config_url url;
-    size_t len = strlen(c->upstream.base_url);
-
-    while (len > 0 && c->upstream.base_url[len - 1] == '/')
-        c->upstream.base_url[--len] = '\0';
-    if (!check_url(load, KEY(upstream, base_url), c->upstream.base_url, &url))
-        return;
-
-    char *origin = NULL, *base_url = NULL;
-    if (asprintf(&origin, "%s://%s", url.scheme, url.authority) < 0 ||
-        asprintf(&base_url, "%s%s", origin, url.path) < 0)
-        abort();
-    replace(&c->upstream.scheme, copy(url.scheme));
-    replace(&c->upstream.authority, copy(url.authority));
-    replace(&c->upstream.base_path, copy(url.path));
-    replace(&c->upstream.origin, origin);
-    replace(&c->upstream.base_url, base_url);
-}
-
-static void check_token_url(struct config_load *load)
-{
-    static const char variable[] = "{base_url}";
-    struct config *c = load->config;
-    struct config_url url;
-
-    if (strncmp(c->token.url, variable, sizeof variable - 1) == 0) {
-        char *text = NULL;
-
-        if (!sound(load, KEY(upstream, base_url)))
-            return;
-        if (asprintf(&text, "%s%s", c->upstream.base_url, c->token.url + sizeof variable - 1) <
-            0)
-            abort();
-        replace(&c->token.url, text);
-    }
-    (void)check_url(load, KEY(token, url), c->token.url, &url);
-}
-
-static const char *proxy_fault(const char *text)
-{
-    static const char *const schemes[] = { "http",    "https",  "socks4",
-                                           "socks4a", "socks5", "socks5h" };
-    struct config_url url;
-    const char *rest = strstr(text, "://"), *at = strrchr(text, '@');
-    char *without = NULL;
-
-    if (strcmp(text, "env") == 0 || strcmp(text, "none") == 0)
-        return NULL;
-    if (rest == NULL)
-        return "is neither env nor none nor a URL";
-    /* without its credentials, which the splitter refuses */
-    if (at == NULL || at < rest)
-        at = rest + 2;
-    if (asprintf(&without, "%.*s://%s", (int)(rest - text), text, at + 1) < 0)
-        abort();
-
-    const char *wrong = config_url_split(without, &url);
-    if (wrong == NULL && url.path[0] != '\0' && strcmp(url.path, "/") != 0)
-        wrong = "has a path";
-    free(without);
-    for (size_t i = 0; wrong == NULL && i < ARRAY_LEN(schemes); i++) {
-        if (strcmp(url.scheme, schemes[i]) == 0)
-            return NULL;
-    }
-    return wrong != NULL ? wrong : "has an unknown scheme";
-}
-
-static void check_proxy(struct config_load *load, const struct config_key *key,
-                        const char *text)
-{
-    const char *wrong = text == NULL ? NULL : proxy_fault(text);
-
-    if (wrong != NULL)
-        config_fail(load, key,
-                    "%s; allowed: env, none, or http, https, socks4, socks4a, socks5 or "
-                    "socks5h://[user:password@]host:port",
-                    wrong);
-}
-
-static void check_upstream(struct config_load *load)
-{
-    struct config *c = load->config;
-
-    if (sound(load, KEY(upstream, base_url)))
-        check_base_url(load);
-    if (sound(load, KEY(token, url)))
-        check_token_url(load);
-    check_proxy(load, KEY(upstream, proxy), c->upstream.proxy);
-    check_proxy(load, KEY(token, proxy), c->token.proxy);
-    /* the token endpoint is reached as the upstream is, unless said otherwise */
-    if (c->token.proxy == NULL)
-        c->token.proxy = copy(c->upstream.proxy);
-    if (c->token.ca_file == NULL && c->upstream.ca_file != NULL)
-        c->token.ca_file = copy(c->upstream.ca_file);
-}
-
 /* --- files and credentials --- */
 
 static void check_files(struct config_load *load)
@@ -336,8 +182,8 @@ static void check_files(struct config_load *load)
         const struct config_key *key = &config_keys[i];
         unsigned mode = 0;
 
-        if ((key->type != TYPE_PATH && key->type != TYPE_KEY_FILE) || !given(load, key) ||
-            !sound(load, key))
+        if ((key->type != TYPE_PATH && key->type != TYPE_KEY_FILE) ||
+            !config_given(load, key) || !config_sound(load, key))
             continue;
 
         char *path;
@@ -356,6 +202,17 @@ static void check_files(struct config_load *load)
     }
 }
 
+static void fail_missing(struct config_load *load, const struct config_key *key,
+                         const struct config_key *file_key)
+{
+    char variable[CONFIG_ENV_NAME_MAX];
+
+    config_variable(key, variable);
+    if (!load->unread)
+        config_fail(load, key, "is required; allowed: it or %s.%s, in the file or as %s",
+                    file_key->section, file_key->name, variable);
+}
+
 /* Of a pair of which one is allowed: the environment wins over the file, else it is an error.
  */
 static void check_pair(struct config_load *load, const struct config_key *key,
@@ -364,10 +221,9 @@ static void check_pair(struct config_load *load, const struct config_key *key,
     bool by_env = config_source(load, key)->variable != NULL;
     bool file_by_env = config_source(load, file_key)->variable != NULL;
 
-    if (!given(load, key) && !given(load, file_key))
-        config_fail(load, key, "is required; give it, or %s.%s", file_key->section,
-                    file_key->name);
-    if (!given(load, key) || !given(load, file_key))
+    if (!config_given(load, key) && !config_given(load, file_key))
+        fail_missing(load, key, file_key);
+    if (!config_given(load, key) || !config_given(load, file_key))
         return;
     if (by_env == file_by_env)
         config_fail(load, key, "is given as well as %s.%s; only one of them is allowed",
@@ -397,42 +253,48 @@ static void check_credentials(struct config_load *load)
 
     check_pair(load, KEY(token, client_id), id_file);
     check_pair(load, KEY(token, client_secret), secret_file);
-    if (c->token.client_id_file != NULL && sound(load, id_file)) {
+    if (c->token.client_id_file != NULL && config_sound(load, id_file)) {
         struct secret *s = read_credential(load, id_file, c->token.client_id_file);
-        replace(&c->token.client_id, s == NULL ? NULL : copy(secret_text(s)));
+        config_value_clear(c, KEY(token, client_id));
+        c->token.client_id = s == NULL ? NULL : strdup(secret_text(s));
         secret_free(s);
     }
-    if (c->token.client_secret_file != NULL && sound(load, secret_file)) {
+    if (c->token.client_secret_file != NULL && config_sound(load, secret_file)) {
         secret_free(c->token.client_secret);
         c->token.client_secret =
             read_credential(load, secret_file, c->token.client_secret_file);
     }
 }
 
+static void check_retries(struct config_load *load)
+{
+    const struct config_key *least = KEY(token, retry_min), *most = KEY(token, retry_max);
+
+    if (config_sound(load, least) && config_sound(load, most) &&
+        load->config->token.retry_min_ms > load->config->token.retry_max_ms)
+        config_fail(load, config_given(load, least) ? least : most,
+                    "token.retry_min is longer than token.retry_max (%" PRId64 "ms, %" PRId64
+                    "ms); allowed: at most as long",
+                    load->config->token.retry_min_ms, load->config->token.retry_max_ms);
+}
+
 void config_check(struct config_load *load)
 {
     struct config *c = load->config;
 
-    if (sound(load, KEY(listen, allowed_hosts)))
+    if (config_sound(load, KEY(listen, allowed_hosts)))
         check_items(load, KEY(listen, allowed_hosts), &c->listen.allowed_hosts, is_allowed_host,
                     "name, name:port, name:*, [v6]:port or *");
     check_items(load, KEY(listen, allowed_origins), &c->listen.allowed_origins, is_origin,
                 "scheme://host[:port] with nothing behind it, null or *");
-    if (sound(load, KEY(listen, address)))
+    if (config_sound(load, KEY(listen, address)))
         check_listen_address(load);
-    if (sound(load, KEY(admin, address)))
+    if (config_sound(load, KEY(admin, address)))
         check_admin_address(load);
     check_tls(load);
     check_required_header(load);
-    check_upstream(load);
+    config_check_urls(load);
     check_files(load);
     check_credentials(load);
-    if (sound(load, KEY(token, retry_min)) && sound(load, KEY(token, retry_max)) &&
-        c->token.retry_min_ms > c->token.retry_max_ms)
-        config_fail(load,
-                    given(load, KEY(token, retry_min)) ? KEY(token, retry_min)
-                                                       : KEY(token, retry_max),
-                    "retry_min is longer than retry_max (%" PRId64 "ms, %" PRId64
-                    "ms); allowed: at most as long",
-                    c->token.retry_min_ms, c->token.retry_max_ms);
+    check_retries(load);
 }

@@ -5,3 +5,8 @@
 /* Reports whatever is wrong with the config as loaded, and fills in what follows from other
  * settings (origin, base path, token.url, allowed hosts, the contents of the `_file`s). */
 void config_check(struct config_load *load);
+
+/* Its part for upstream and token.url. */
+void config_check_urls(struct config_load *load);
+
+#define KEY(section, name) config_find(#section, #name)

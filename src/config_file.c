@@ -294,6 +294,7 @@ void config_file_read(struct config_load *load)
     char *text = config_slurp(load->file, CONFIG_FILE_MAX, &len, why, sizeof why);
 
     if (text == NULL) {
+        load->unread = true;
         config_fail_line(load, 0, "%s", why);
         return;
     }

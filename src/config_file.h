@@ -16,6 +16,7 @@ struct config_load {
     const char *file; /* NULL: environment only */
     struct buf *errors, *warnings;
     size_t error_count;
+    bool unread; /* the file could not be read: what is missing may stand there */
     struct config_source source[CONFIG_KEYS_MAX]; /* as config_keys */
 };
 
@@ -32,6 +33,10 @@ void config_fail_variable(struct config_load *load, const char *variable, const 
     PRINTF_LIKE(3, 4);
 
 struct config_source *config_source(struct config_load *load, const struct config_key *key);
+
+/* Whether the key stands in the file or the environment; whether no error was found in it. */
+bool config_given(struct config_load *load, const struct config_key *key);
+bool config_sound(struct config_load *load, const struct config_key *key);
 
 /* Takes the values of the file's text into the load's config, which holds the defaults. */
 void config_file_parse(struct config_load *load, const char *text, size_t len);

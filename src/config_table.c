@@ -154,7 +154,7 @@ void config_names(const char *section, char *out, size_t size)
  * from a to b; case does not matter. */
 static size_t distance(const char *a, const char *b)
 {
-    size_t row[3][NAME_MAX_COMPARED + 1];
+    size_t row[3][NAME_MAX_COMPARED + 1] = { { 0 } };
     size_t a_len = strlen(a), b_len = strlen(b);
 
     if (a_len > NAME_MAX_COMPARED || b_len > NAME_MAX_COMPARED)
@@ -256,8 +256,20 @@ void config_suggest_variable(const char *variable, char *out, size_t size)
             (void)snprintf(best, sizeof best, "%s", name);
         }
     }
-    if (is_slip(given, least))
+    if (is_slip(given, least)) {
         (void)snprintf(out, size, "did you mean %s?", best);
-    else
-        (void)snprintf(out, size, "variables are named " CONFIG_ENV_PREFIX "<SECTION>_<KEY>");
+        return;
+    }
+
+    char section[16];
+    (void)snprintf(section, sizeof section, "%.*s", (int)strcspn(given, "_"), given);
+    for (char *p = section; *p != '\0'; p++)
+        *p = (char)tolower((unsigned char)*p);
+    if (config_section_known(section)) {
+        char names[768];
+        config_names(section, names, sizeof names);
+        (void)snprintf(out, size, "[%s] has %s", section, names);
+        return;
+    }
+    (void)snprintf(out, size, "variables are named " CONFIG_ENV_PREFIX "<SECTION>_<KEY>");
 }

@@ -61,39 +61,54 @@ static void join_words(const char *words, char *out, size_t size)
     }
 }
 
-void config_allowed(const struct config_key *key, char *out, size_t size)
+void config_range(const struct config_key *key, char *out, size_t size)
 {
     char least[32], most[32], words[64] = "";
+    const struct config_unit *units = key->type == TYPE_SIZE ? config_sizes : config_durations;
 
     if (key->words != NULL)
         join_words(key->words, words, sizeof words);
+    print_units(key->min, units, least, sizeof least);
+    print_units(key->max, units, most, sizeof most);
 
     switch (key->type) {
-    case TYPE_COUNT:
-        (void)snprintf(out, size, "%s%sa whole number from %" PRId64 " to %" PRId64, words,
-                       key->words == NULL ? "" : " or ", key->min, key->max);
-        break;
-    case TYPE_DURATION:
-        print_units(key->min, config_durations, least, sizeof least);
-        print_units(key->max, config_durations, most, sizeof most);
-        (void)snprintf(out, size, "a duration from %s to %s, such as 250ms, 5s, 2m or 1h",
-                       least, most);
-        break;
-    case TYPE_SIZE:
-        print_units(key->min, config_sizes, least, sizeof least);
-        print_units(key->max, config_sizes, most, sizeof most);
-        (void)snprintf(out, size, "a size from %s to %s bytes, such as 500, 64k or 1m", least,
-                       most);
-        break;
     case TYPE_BOOL:
         (void)snprintf(out, size, "yes or no");
         break;
     case TYPE_WORD:
         (void)snprintf(out, size, "%s", words);
         break;
+    case TYPE_COUNT:
+        (void)snprintf(out, size, "%s%s%" PRId64 " to %" PRId64, words,
+                       key->words == NULL ? "" : " or ", key->min, key->max);
+        break;
     case TYPE_SHARE:
-        (void)snprintf(out, size, "%" PRId64 "%% to %" PRId64 "%%, or a duration up to 24h",
-                       key->min, key->max);
+        (void)snprintf(out, size, "%" PRId64 "%% to %" PRId64 "%%, or up to 24h", key->min,
+                       key->max);
+        break;
+    default:
+        (void)snprintf(out, size, "%s to %s", least, most);
+        break;
+    }
+}
+
+void config_allowed(const struct config_key *key, char *out, size_t size)
+{
+    char range[128];
+
+    config_range(key, range, sizeof range);
+    switch (key->type) {
+    case TYPE_BOOL:
+    case TYPE_WORD:
+    case TYPE_COUNT:
+        (void)snprintf(out, size, "%s", range);
+        break;
+    case TYPE_DURATION:
+    case TYPE_SHARE:
+        (void)snprintf(out, size, "%s, written as 250ms, 5s, 2m or 1h", range);
+        break;
+    case TYPE_SIZE:
+        (void)snprintf(out, size, "%s, written as 500, 64k or 1m", range);
         break;
     case TYPE_MODE:
         (void)snprintf(out, size, "three or four octal digits up to 0777, such as 0660");
@@ -119,8 +134,7 @@ void config_allowed(const struct config_key *key, char *out, size_t size)
         break;
     case TYPE_STRING:
     case TYPE_SECRET:
-        (void)snprintf(out, size, "up to %" PRId64 " characters%s", key->max,
-                       key->min > 0 ? ", not empty" : "");
+        (void)snprintf(out, size, "up to %" PRId64 " bytes", key->max);
         break;
     }
 }

@@ -29,7 +29,8 @@ int config_value_print(const struct config *c, const struct config_key *key,
 /* Frees, and wipes, what the field holds. */
 void config_value_clear(struct config *c, const struct config_key *key);
 
-/* What is allowed, in words: "a duration from 1ms to 1h, such as 250ms, 5s, 2m or 1h". */
+/* What is allowed, in short ("1ms to 1h") and in full ("1ms to 1h, written as 250ms, ..."). */
+void config_range(const struct config_key *key, char *out, size_t size);
 void config_allowed(const struct config_key *key, char *out, size_t size);
 
 /* A copy of text for a message: in quotes, cut when long, without control characters. */
