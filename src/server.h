@@ -1,9 +1,7 @@
 #pragma once
-/* The program while it serves. */
-#include "base.h"
+/* The whole running program: listeners, workers, the token's life, signals, the end. */
 #include "config.h"
 
-/* Serves until told to stop; `file` (NULL: none) and `env` are for reading the settings again
- * on SIGHUP. Takes over the reference to c; env stays the caller's. Returns the exit code.
- * Thread: control. */
-int server_run(struct config *c, const char *file, const struct config_env *env);
+/* Runs until SIGTERM or SIGINT have been carried out. Takes over the reference to c. file and env
+ * are what SIGHUP reads again. Returns the exit code. Thread: control (main). */
+int server_run(struct config *c, const char *file, struct config_env *env);
