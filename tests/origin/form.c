@@ -32,7 +32,7 @@ static bool decode(char *text)
             *to++ = (char)(high * 16 + low);
             from += 2;
         } else {
-            *to++ = *from == '+' ? ' ' : *from;
+            *to++ = (char)(*from == '+' ? ' ' : *from);
         }
     }
     *to = '\0';

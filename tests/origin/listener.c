@@ -80,12 +80,12 @@ int listener_open(const char *host_port, char actual[LISTENER_ADDRESS_SIZE])
         return -1;
     }
     fd = open_one(found);
-    error = errno;
+    if (fd < 0 || describe(fd, actual) != 0) {
+        fprintf(stderr, "oneshot-origin: cannot listen on %s: %m\n", host_port);
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
     freeaddrinfo(found);
-    if (fd >= 0 && describe(fd, actual) == 0)
-        return fd;
-    fprintf(stderr, "oneshot-origin: cannot listen on %s: %s\n", host_port, strerror(error));
-    if (fd >= 0)
-        close(fd);
-    return -1;
+    return fd;
 }

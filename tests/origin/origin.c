@@ -114,8 +114,8 @@ static int parse_options(int argc, char **argv, struct options *options)
     };
     int option;
 
-    while ((option = getopt_long(argc, argv, "", known, NULL)) !=
-           -1) { // NOLINT(concurrency-mt-unsafe)
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): no other thread is there yet
+    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         int code = take_option(options, option, optarg);
 
         if (code >= 0)
@@ -150,7 +150,7 @@ static char *read_file(const char *path)
         return text;
     }
     fprintf(stderr, "oneshot-origin: cannot read %s: %s\n", path,
-            errno ? strerror(errno) : "it is empty"); // NOLINT(concurrency-mt-unsafe)
+            file ? "it is empty" : "no such file, or no permission");
     if (file)
         fclose(file);
     free(text);

@@ -5,19 +5,19 @@
 #include <stdio.h>
 
 static const struct {
-    unsigned status;
     const char *type, *message;
+    unsigned status;
     bool retryable;
 } errors[] = {
-    { 400, "INVALID_PARAMETERS_ERROR", "The provided parameters are invalid", false },
-    { 401, "UnauthenticatedError", "No authentication token provided or invalid", false },
-    { 403, "UnauthorizedError", "Insufficient permissions for operation", false },
-    { 404, "NotFoundError", "Resource not found", false },
-    { 413, "PayloadTooLargeError", "Request body is too large", false },
-    { 422, "InvalidApiParametersError", "A parameter is invalid", true },
-    { 429, "TooManyRequestsError", "Too many requests", true },
-    { 500, "ERR_DATABASE", "Database operation failed", true },
-    { 503, "ERR_DATABASE", "Database operation failed", true },
+    { "INVALID_PARAMETERS_ERROR", "The provided parameters are invalid", 400, false },
+    { "UnauthenticatedError", "No authentication token provided or invalid", 401, false },
+    { "UnauthorizedError", "Insufficient permissions for operation", 403, false },
+    { "NotFoundError", "Resource not found", 404, false },
+    { "PayloadTooLargeError", "Request body is too large", 413, false },
+    { "InvalidApiParametersError", "A parameter is invalid", 422, true },
+    { "TooManyRequestsError", "Too many requests", 429, true },
+    { "ERR_DATABASE", "Database operation failed", 500, true },
+    { "ERR_DATABASE", "Database operation failed", 503, true },
 };
 
 static struct reply error_reply(unsigned status, const char *type, const char *message,

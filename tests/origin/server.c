@@ -45,7 +45,7 @@ static enum MHD_Result send_reply(struct MHD_Connection *connection, struct repl
     if (reply.json)
         text = json_object_to_json_string_ext(reply.json, JSON_C_TO_STRING_PLAIN |
                                                               JSON_C_TO_STRING_NOSLASHESCAPE);
-    response = MHD_create_response_from_buffer(text ? strlen(text) : 0, (void *)(uintptr_t)text,
+    response = MHD_create_response_from_buffer(text ? strlen(text) : 0, (void *)text,
                                                MHD_RESPMEM_MUST_COPY);
     json_object_put(reply.json);
     if (!response)
@@ -152,7 +152,7 @@ static void log_request(const char *method, const char *path, unsigned status)
     size_t i = 0;
 
     for (; path[i] && i < sizeof(shown) - 1; i++)
-        shown[i] = path[i] > ' ' && path[i] < 0x7f ? path[i] : '?';
+        shown[i] = (char)(path[i] > ' ' && path[i] < 0x7f ? path[i] : '?');
     shown[i] = '\0';
     fprintf(stderr, "%.16s %s %u\n", method, shown, status);
 }
@@ -176,6 +176,7 @@ static void collect(struct exchange *exchange, const char *data, size_t length)
 
 /* Called first with the head alone, then with pieces of the body, last with none. Answering
  * only in the last call keeps the connection open for the next request. */
+// NOLINTNEXTLINE(readability-function-size): the signature is the library's
 static enum MHD_Result on_api(void *arg, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *data,
                               size_t *length, void **state)
@@ -225,6 +226,7 @@ static void add_count(struct json_object *json, const char *name, const atomic_u
 }
 
 /* GET / tells the counters; POST /revoke makes all tokens invalid. */
+// NOLINTNEXTLINE(readability-function-size)
 static enum MHD_Result on_admin(void *arg, struct MHD_Connection *connection, const char *url,
                                 const char *method, const char *version, const char *data,
                                 size_t *length, void **state)
@@ -270,10 +272,10 @@ static struct MHD_Daemon *start_api(struct server *server, int fd,
 
     if (settings->certificate) {
         flags |= MHD_USE_TLS;
-        options[4] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_KEY, 0,
-                                              (void *)(uintptr_t)settings->key };
+        options[4] =
+            (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)settings->key };
         options[5] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_CERT, 0,
-                                              (void *)(uintptr_t)settings->certificate };
+                                              (void *)settings->certificate };
     }
     return MHD_start_daemon(flags, 0, NULL, NULL, on_api, server, MHD_OPTION_NOTIFY_COMPLETED,
                             on_completed, NULL, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
