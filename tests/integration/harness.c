@@ -151,10 +151,13 @@ void world_start(struct world *w, const struct world_options *options)
                                                .arg = options->arg,
                                                .cert = options->cert,
                                                .h2 = options->h2,
+                                               .drop_first = options->drop_first,
                                                .receive_buffer = options->receive_buffer });
     else
-        w->api = api_start(&(struct api_options){
-            .answer = options->answer, .arg = options->arg, .cert = options->cert });
+        w->api = api_start(&(struct api_options){ .answer = options->answer,
+                                                  .arg = options->arg,
+                                                  .cert = options->cert,
+                                                  .drop_first = options->drop_first });
     (void)keep(w->api);
     if (!options->no_proxy)
         world_proxy(w, options);

@@ -39,10 +39,11 @@ struct world_options {
     peer_serve_fn serve; /* instead of `answer`: the raw connection */
     enum cert_kind cert; /* of the API */
     enum cert_kind token_cert;
-    bool h2;            /* the API speaks HTTP/2; needs a cert */
-    bool hold_tokens;   /* the token endpoint waits from the start */
-    bool no_proxy;      /* the test changes something first and calls world_proxy */
-    int receive_buffer; /* of the API's connections */
+    bool h2;           /* the API speaks HTTP/2; needs a cert */
+    bool hold_tokens;  /* the token endpoint waits from the start */
+    bool no_proxy;     /* the test changes something first and calls world_proxy */
+    size_t drop_first; /* of the API's connections, see peer.h */
+    int receive_buffer;
     /* "section.key = value" lines over the defaults of a test */
     const char *settings;
     const char *const *env;

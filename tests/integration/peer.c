@@ -174,8 +174,8 @@ static void *serve_connection(void *arg)
 {
     struct peer_conn *c = arg;
     struct peer *p = c->peer;
-    bool ready = true;
-    if (p->tls != NULL) {
+    bool ready = c->number > p->options.drop_first;
+    if (ready && p->tls != NULL) {
         c->ssl = SSL_new(p->tls);
         ready = c->ssl != NULL && SSL_set_fd(c->ssl, c->fd) == 1 && SSL_accept(c->ssl) == 1;
     }

@@ -40,6 +40,7 @@ struct peer_options {
     void (*free_arg)(void *arg); /* called by peer_stop; NULL: none */
     enum cert_kind cert;
     bool h2;            /* ALPN; needs a cert */
+    size_t drop_first;  /* so many connections are closed as soon as they are accepted */
     int receive_buffer; /* SO_RCVBUF of the connections, 0: the system's */
 };
 

@@ -194,8 +194,11 @@ struct peer *api_start(const struct api_options *options)
     *copy = *options;
     if (copy->answer == NULL)
         copy->answer = api_echo;
-    return peer_start(&(struct peer_options){
-        .serve = serve_api, .arg = copy, .free_arg = free, .cert = options->cert });
+    return peer_start(&(struct peer_options){ .serve = serve_api,
+                                              .arg = copy,
+                                              .free_arg = free,
+                                              .cert = options->cert,
+                                              .drop_first = options->drop_first });
 }
 
 size_t api_token_of(const struct peer_request *r)

@@ -44,6 +44,7 @@ struct api_options {
     api_answer_fn answer;
     void *arg;
     enum cert_kind cert;
+    size_t drop_first;
 };
 struct peer *api_start(const struct api_options *options);
 void api_echo(struct peer_conn *c, const struct peer_request *r, void *arg);

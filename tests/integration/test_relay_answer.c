@@ -193,6 +193,7 @@ static void error_answers_of_the_upstream_pass_byte_for_byte(void **state)
     static const int statuses[] = {
         400, 402, 403, 404, 408, 409, 422, 429, 500, 502, 503, 504
     };
+    static const char body[] = "{\"type\":\"X\",  \"message\":\"m\",\"data\":1}\n";
     static char raw[sizeof statuses / sizeof *statuses][256];
     static char targets[sizeof statuses / sizeof *statuses][16];
     static struct canned answers[sizeof statuses / sizeof *statuses + 1];
@@ -213,7 +214,7 @@ static void error_answers_of_the_upstream_pass_byte_for_byte(void **state)
         assert_int_equal(a.status, statuses[i]);
         assert_string_equal(answer_header(&a, "Content-Type"), "application/json");
         assert_string_equal(answer_header(&a, "Retry-After"), "7");
-        assert_string_equal(bytes_text(&a.body), strstr(raw[i], "\r\n\r\n") + 4);
+        assert_string_equal(bytes_text(&a.body), body);
         if (statuses[i] == 403)
             assert_string_equal(answer_header(&a, "Proxy-Status"),
                                 "oneshot-proxy; received-status=403");
@@ -230,8 +231,7 @@ static void answer_location(struct peer_conn *c, const struct peer_request *r, v
 {
     (void)arg;
     const char *to = strstr(r->target, "to=");
-    char line[512], headers[600];
-    (void)snprintf(line, sizeof line, to ? to + 3 : "", location_head);
+    char headers[600];
     (void)snprintf(headers, sizeof headers, "Location: %s%s\r\n",
                    strstr(r->target, "self=1") ? location_head : "", to ? to + 3 : "");
     (void)peer_answer(c, strstr(r->target, "created") ? 201 : 307, headers, "");
