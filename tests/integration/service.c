@@ -178,12 +178,22 @@ void api_echo(struct peer_conn *c, const struct peer_request *r, void *arg)
     (void)peer_answer(c, 200, "Content-Type: text/plain\r\n", bytes_text(&r->body));
 }
 
+static bool says_close(const struct peer_request *r)
+{
+    char value[16];
+    return head_value(bytes_text(&r->head), "Connection", 0, value, sizeof value) &&
+           strcmp(value, "close") == 0;
+}
+
 static void serve_api(struct peer_conn *c, void *arg)
 {
     const struct api_options *options = arg;
     const struct peer_request *r;
-    while ((r = peer_read_request(c)) != NULL)
+    while ((r = peer_read_request(c)) != NULL) {
         options->answer(c, r, options->arg);
+        if (says_close(r))
+            peer_close(c);
+    }
 }
 
 struct peer *api_start(const struct api_options *options)

@@ -9,7 +9,7 @@ static const char *head_at(struct world *w, const char *pattern)
     return bytes_text(&peer_request(w->api, pattern, 0)->head);
 }
 
-static void expect_value(const char *head, const char *name, const char *wanted)
+static void assert_field(const char *head, const char *name, const char *wanted)
 {
     char value[4096];
     if (!head_value(head, name, 0, value, sizeof value))
@@ -105,8 +105,8 @@ static void an_absolute_target_of_ours_or_of_the_upstream_is_accepted(void **sta
                    peer_url(w.api));
     http_raw(w.port, request, &a);
     assert_int_equal(a.status, 200);
-    expect_value(head_at(&w, "GET /v0/own?x=1"), "Host", peer_url(w.api) + strlen("http://"));
-    expect_value(head_at(&w, "GET /v0/theirs"), "Host", peer_url(w.api) + strlen("http://"));
+    assert_field(head_at(&w, "GET /v0/own?x=1"), "Host", peer_url(w.api) + strlen("http://"));
+    assert_field(head_at(&w, "GET /v0/theirs"), "Host", peer_url(w.api) + strlen("http://"));
     http_raw(w.port,
              "GET http://elsewhere.example/x HTTP/1.1\r\nHost: localhost\r\n"
              "Connection: close\r\n\r\n",
@@ -182,9 +182,9 @@ static void nothing_is_added_that_the_contract_does_not_name(void **state)
     assert_int_equal(lines, 2 + sizeof allowed / sizeof *allowed);
     for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
         assert_int_equal(head_count(head, allowed[i]), 1);
-    expect_value(head, "Host", peer_url(w.api) + strlen("http://"));
-    expect_value(head, "Via", "1.1 oneshot-proxy");
-    expect_value(head, "Authorization", "Bearer " CANARY "-token-1");
+    assert_field(head, "Host", peer_url(w.api) + strlen("http://"));
+    assert_field(head, "Via", "1.1 oneshot-proxy");
+    assert_field(head, "Authorization", "Bearer " CANARY "-token-1");
     assert_int_equal(head_count(head_at(&w, "POST /v0/bare"), "Content-Type"), 0);
     assert_int_equal(head_count(head_at(&w, "POST /v0/bare"), "Expect"), 0);
     answer_free(&a);
@@ -245,7 +245,7 @@ static void the_callers_authorization_is_replaced_by_exactly_one(void **state)
         assert_int_equal(a.status, 200);
         const char *head = bytes_text(&peer_request(w.api, "", i)->head);
         assert_int_equal(head_count(head, "Authorization"), 1);
-        expect_value(head, "Authorization", "Bearer " CANARY "-token-1");
+        assert_field(head, "Authorization", "Bearer " CANARY "-token-1");
     }
     answer_free(&a);
     world_end(&w);
@@ -261,7 +261,7 @@ static void a_via_of_others_is_kept_and_ours_follows(void **state)
     http_call(w.port, "GET", "/via", "Via: 1.0 fred, 1.1 oneshot-proxy-2\r\n", NULL, &a);
     assert_int_equal(a.status, 200);
     const char *head = head_at(&w, "GET /v0/via");
-    expect_value(head, "Via", "1.0 fred, 1.1 oneshot-proxy-2");
+    assert_field(head, "Via", "1.0 fred, 1.1 oneshot-proxy-2");
     assert_true(head_value(head, "Via", 1, value, sizeof value));
     assert_string_equal(value, "1.1 oneshot-proxy");
     answer_free(&a);
@@ -277,12 +277,12 @@ static void the_request_id_is_taken_over_or_made_and_comes_back(void **state)
     world_start(&w, &(struct world_options){ 0 });
     http_call(w.port, "GET", "/id/theirs", "X-Request-Id: abc-123\r\n", NULL, &a);
     assert_string_equal(answer_header(&a, "X-Request-Id"), "abc-123");
-    expect_value(head_at(&w, "GET /v0/id/theirs"), "X-Request-Id", "abc-123");
+    assert_field(head_at(&w, "GET /v0/id/theirs"), "X-Request-Id", "abc-123");
     assert_int_equal(head_count(head_at(&w, "GET /v0/id/theirs"), "X-Request-Id"), 1);
     http_get(w.port, "/id/made", &a);
     (void)snprintf(made, sizeof made, "%s", answer_header(&a, "X-Request-Id"));
     assert_true(strlen(made) >= 8);
-    expect_value(head_at(&w, "GET /v0/id/made"), "X-Request-Id", made);
+    assert_field(head_at(&w, "GET /v0/id/made"), "X-Request-Id", made);
     http_get(w.port, "/id/other", &a);
     assert_string_not_equal(answer_header(&a, "X-Request-Id"), made);
     answer_free(&a);
