@@ -2,7 +2,6 @@
 #include "config_check.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -192,8 +191,7 @@ static void check_files(struct config_load *load)
             continue;
         int rc = config_file_mode(path, &mode);
         if (rc != 0)
-            config_fail(load, key, "%s: cannot be read: %s", path,
-                        rc == -ENOTSUP ? "it is not a regular file" : strerror(-rc));
+            config_fail(load, key, "%s: cannot be read: %s", path, config_file_reason(-rc));
         else if (key->type == TYPE_KEY_FILE && (mode & 0007) != 0)
             config_warn(load, key,
                         "%s can be read by every user of this machine (mode %04o); 0600 or "

@@ -42,6 +42,13 @@ int config_file_mode(const char *path, unsigned *mode)
     return S_ISREG(st.st_mode) ? 0 : -ENOTSUP;
 }
 
+const char *config_file_reason(int error)
+{
+    const char *text = error == ENOTSUP ? "it is not a regular file" : strerrordesc_np(error);
+
+    return text != NULL ? text : "unknown error";
+}
+
 static char *read_all(int fd, size_t most, size_t *len, int *error)
 {
     char *text = malloc(most + 2);
@@ -76,8 +83,7 @@ char *config_slurp(const char *path, size_t most, size_t *len, char *why, size_t
             text = read_all(fd, most, len, &error);
     }
     if (text == NULL) {
-        (void)snprintf(why, why_size, "cannot be read: %s",
-                       error == ENOTSUP ? "it is not a regular file" : strerror(error));
+        (void)snprintf(why, why_size, "cannot be read: %s", config_file_reason(error));
         return NULL;
     }
     if (*len > most) {

@@ -61,3 +61,6 @@ void config_slurp_free(char *text, size_t len);
 
 /* Whether path is a regular file that can be read: 0 and its mode, or -errno. */
 int config_file_mode(const char *path, unsigned *mode) MUST_CHECK;
+
+/* Why, in words, of such an error number (positive). */
+const char *config_file_reason(int error);

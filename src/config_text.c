@@ -37,7 +37,10 @@ const char *config_quote(const char *text, char out[64])
             n += 3;
             break;
         }
-        out[n++] = (unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f ? '?' : *p;
+        out[n] = '?';
+        if ((unsigned char)*p >= 0x20 && (unsigned char)*p < 0x7f)
+            out[n] = *p;
+        n++;
     }
     out[n++] = '"';
     out[n] = '\0';
