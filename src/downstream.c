@@ -69,8 +69,10 @@ static struct guard_verdict judge(struct relay *r, const char *method, const cha
 {
     const struct config *config = r->snapshot->config;
     int fields = MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, NULL, NULL);
+#if MHD_VERSION < 0x00097700
     const union MHD_ConnectionInfo *size =
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+#endif
     struct collected c = { .count = 0 };
 
     c.fields = arena_alloc(&r->arena, sizeof *c.fields * (size_t)(fields + 1));
@@ -83,10 +85,15 @@ static struct guard_verdict judge(struct relay *r, const char *method, const cha
     const struct guard_head head = {
         .method = method,
         .target = r->target,
+        .target_in_place = r->target_in_place,
         .version = version,
         .fields = c.fields,
         .count = c.count,
+#if MHD_VERSION < 0x00097700
         .head_bytes = size->header_size,
+#else
+        .head_bytes = 0, /* newer ones are strict themselves */
+#endif
         .max_head_bytes = (size_t)config->listen.max_header_size_bytes,
         .max_fields = (size_t)config->listen.max_headers,
         .max_body_bytes = config->listen.max_body_size_bytes,

@@ -38,7 +38,7 @@ void loop_done(struct loop *l);
 
 /* Registers w->fd for `events`, or changes them. Level-triggered unless EPOLLET is given.
  * Returns 0 or -errno. */
-int loop_watch(struct loop *l, struct loop_watch *w, uint32_t events) MUST_CHECK;
+int loop_watch(struct loop *l, struct loop_watch *w, uint32_t events);
 
 /* Before the descriptor is closed. Events of this batch for it are dropped. Takes one that
  * is not registered. */

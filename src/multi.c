@@ -14,8 +14,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include <openssl/ssl.h>
-
 #include "log.h"
 
 struct multi_socket {
@@ -163,16 +161,6 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     return socket(addr->family, addr->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, addr->protocol);
 }
 
-/* OpenSSL then takes what the kernel holds in one recv instead of two per record; curl
- * asks SSL_pending and is not led to wait for bytes that are already here. */
-static CURLcode on_ssl_ctx(CURL *easy, void *ctx, void *arg)
-{
-    (void)easy;
-    (void)arg;
-    SSL_CTX_set_read_ahead(ctx, 1);
-    return CURLE_OK;
-}
-
 bool multi_turn(struct multi *m)
 {
     if (m->timer.slot == 0 || m->timer.due_ms > loop_now(m->loop))
@@ -244,7 +232,6 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     SET(SSL_VERIFYPEER, 1L);
     SET(SSL_VERIFYHOST, 2L);
     SET(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    SET(SSL_CTX_FUNCTION, on_ssl_ctx);
     SET(CONNECTTIMEOUT_MS, (long)c->upstream.connect_timeout_ms);
     SET(MAXAGE_CONN, (long)base_max(1, c->upstream.keepalive_ms / 1000));
     SET(TCP_NODELAY, 1L);

@@ -95,6 +95,7 @@ struct relay *relay_new(struct worker *w, struct caller *c, const char *target)
     r->timer.on_due = on_timer;
     /* A missing target (HTTP/0.9) is refused by the guard. */
     size_t len = target == NULL ? 0 : strlen(target);
+    r->target_in_place = target;
     r->target = arena_copy(&r->arena, target == NULL ? "" : target, len);
     if (r->target == NULL)
         r->target = "";
@@ -239,8 +240,16 @@ void relay_on_head(struct relay *r, const struct guard_verdict *v)
         fail(r, FAIL_BAD_REQUEST, "A HEAD request has no body here");
         return;
     }
-    struct failure denied = access_check(
-        &(struct access_check){ .config = c, .fields = r->fields, .count = r->count, .local_port = r->caller->port });
+    r->route = route_find(c, r->method, r->target, r->caller->port);
+    if (r->route.verdict == ROUTE_REFUSED) {
+        fail(r, r->route.kind, r->route.why);
+        return;
+    }
+    struct failure denied = access_check(&(struct access_check){ .config = c,
+                                                                 .fields = r->fields,
+                                                                 .count = r->count,
+                                                                 .local_port = r->caller->port,
+                                                                 .absolute_form = r->route.absolute });
 
     if (denied.kind != FAIL_NONE) {
         relay_fail(r, &denied);
@@ -248,11 +257,6 @@ void relay_on_head(struct relay *r, const struct guard_verdict *v)
     }
     if (header_via_is_ours(r->fields, r->count)) {
         fail(r, FAIL_LOOP, "upstream.base_url leads back to this proxy");
-        return;
-    }
-    r->route = route_find(c, r->method, r->target, r->caller->port);
-    if (r->route.verdict == ROUTE_REFUSED) {
-        fail(r, r->route.kind, r->route.why);
         return;
     }
     if (!admit(r))

@@ -42,6 +42,7 @@ struct relay {
 
     /* the request */
     const char *method, *target, *request_id;
+    const char *target_in_place; /* where it was received: for the guard's accounting */
     struct route route;
     const struct header_field *fields; /* in libmicrohttpd's buffer, for as long as the request lives */
     size_t count;
