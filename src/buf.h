@@ -43,7 +43,7 @@ static inline size_t buf_unread(const struct buf *b)
 }
 static inline const char *buf_front(const struct buf *b)
 {
-    return b->data + b->start;
+    return b->data == NULL ? "" : b->data + b->start;
 }
 static inline size_t buf_room(const struct buf *b)
 {
