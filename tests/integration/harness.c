@@ -60,10 +60,11 @@ static const char *const defaults[] = {
     "process.workers = 1",
 };
 
-/* "section.key" of a line; false: the line is empty. */
+/* "section.key" of a line, also of "-section.key", which takes a default away; false: the line
+ * is empty. */
 static bool key_of(const char *line, char *key, size_t cap)
 {
-    while (*line == ' ')
+    while (*line == ' ' || *line == '-')
         line++;
     size_t n = strcspn(line, " =\n");
     (void)snprintf(key, cap, "%.*s", (int)n, line);

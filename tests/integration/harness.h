@@ -44,7 +44,8 @@ struct world_options {
     bool no_proxy;     /* the test changes something first and calls world_proxy */
     size_t drop_first; /* of the API's connections, see peer.h */
     int receive_buffer;
-    /* "section.key = value" lines over the defaults of a test */
+    /* "section.key = value" lines over the defaults of a test; "-section.key": not even the
+     * default */
     const char *settings;
     const char *const *env;
 };
