@@ -32,9 +32,10 @@ start() {
     "$origin" --client-id 'id+/=' --client-secret 's %&é' --forbidden-client-id barred \
         --admin 127.0.0.1:0 "$@" >"$dir/out" &
     pid=$!
+    ready=
     { read -r _ _ admin; read -r _ ready base; } <"$dir/out"
     rm "$dir/out"
-    [ "$ready" = ready ] || fail "no ready line"
+    [ "$ready" = ready ] || { echo "FAILED: no ready line"; exit 1; }
 }
 
 stop() {
