@@ -136,9 +136,7 @@ struct config *config_load(const char *file, const struct config_env *env, struc
     };
 
     if (file != NULL) {
-        load.config->file = strdup(file);
-        if (load.config->file == NULL)
-            abort();
+        config_string_set(&load.config->file, "%s", file);
         config_file_read(&load);
     }
     return finish(&load, env);

@@ -253,8 +253,8 @@ static void check_credentials(struct config_load *load)
     check_pair(load, KEY(token, client_secret), secret_file);
     if (c->token.client_id_file != NULL && config_sound(load, id_file)) {
         struct secret *s = read_credential(load, id_file, c->token.client_id_file);
-        config_value_clear(c, KEY(token, client_id));
-        c->token.client_id = s == NULL ? NULL : strdup(secret_text(s));
+        if (s != NULL)
+            config_string_set(&c->token.client_id, "%s", secret_text(s));
         secret_free(s);
     }
     if (c->token.client_secret_file != NULL && config_sound(load, secret_file)) {

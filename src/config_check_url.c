@@ -4,21 +4,7 @@
 
 #include "config_check.h"
 #include "config_url.h"
-
-static void replace(char **field, char *text)
-{
-    free(*field);
-    *field = text;
-}
-
-static char *copy(const char *text)
-{
-    char *p = strdup(text);
-
-    if (p == NULL)
-        abort();
-    return p;
-}
+#include "config_value.h"
 
 #define URL_ALLOWED "allowed: https://host[:port]/path"
 
@@ -55,15 +41,11 @@ static void check_base_url(struct config_load *load)
     if (!check_url(load, KEY(upstream, base_url), c->upstream.base_url, &url))
         return;
 
-    char *origin = NULL, *base_url = NULL;
-    if (asprintf(&origin, "%s://%s", url.scheme, url.authority) < 0 ||
-        asprintf(&base_url, "%s%s", origin, url.path) < 0)
-        abort();
-    replace(&c->upstream.scheme, copy(url.scheme));
-    replace(&c->upstream.authority, copy(url.authority));
-    replace(&c->upstream.base_path, copy(url.path));
-    replace(&c->upstream.origin, origin);
-    replace(&c->upstream.base_url, base_url);
+    config_string_set(&c->upstream.scheme, "%s", url.scheme);
+    config_string_set(&c->upstream.authority, "%s", url.authority);
+    config_string_set(&c->upstream.origin, "%s://%s", url.scheme, url.authority);
+    config_string_set(&c->upstream.base_path, "%s", url.path);
+    config_string_set(&c->upstream.base_url, "%s%s", c->upstream.origin, c->upstream.base_path);
 }
 
 static void check_token_url(struct config_load *load)
@@ -73,14 +55,10 @@ static void check_token_url(struct config_load *load)
     struct config_url url;
 
     if (strncmp(c->token.url, variable, sizeof variable - 1) == 0) {
-        char *text = NULL;
-
         if (!config_sound(load, KEY(upstream, base_url)))
             return;
-        if (asprintf(&text, "%s%s", c->upstream.base_url, c->token.url + sizeof variable - 1) <
-            0)
-            abort();
-        replace(&c->token.url, text);
+        config_string_set(&c->token.url, "%s%s", c->upstream.base_url,
+                          c->token.url + sizeof variable - 1);
     }
     (void)check_url(load, KEY(token, url), c->token.url, &url);
 }
@@ -100,8 +78,7 @@ static const char *proxy_fault(const char *text)
     /* without its credentials, which the splitter refuses */
     if (at == NULL || at < rest)
         at = rest + 2;
-    if (asprintf(&without, "%.*s://%s", (int)(rest - text), text, at + 1) < 0)
-        abort();
+    config_string_set(&without, "%.*s://%s", (int)(rest - text), text, at + 1);
 
     const char *wrong = config_url_split(without, &url);
     if (wrong == NULL && url.path[0] != '\0' && strcmp(url.path, "/") != 0)
@@ -138,7 +115,7 @@ void config_check_urls(struct config_load *load)
     check_proxy(load, KEY(token, proxy), c->token.proxy);
     /* the token endpoint is reached as the upstream is, unless said otherwise */
     if (c->token.proxy == NULL)
-        c->token.proxy = copy(c->upstream.proxy);
+        config_string_set(&c->token.proxy, "%s", c->upstream.proxy);
     if (c->token.ca_file == NULL && c->upstream.ca_file != NULL)
-        c->token.ca_file = copy(c->upstream.ca_file);
+        config_string_set(&c->token.ca_file, "%s", c->upstream.ca_file);
 }

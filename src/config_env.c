@@ -70,17 +70,14 @@ static void take(struct config_env *env, char *entry, char *equals)
     env->variable = more;
 
     struct variable *v = &more[env->count++];
-    *v = (struct variable){ .name = strndup(entry, (size_t)(equals - entry)) };
-    if (v->name == NULL)
-        abort();
+    *v = (struct variable){ .name = NULL };
+    config_string_set(&v->name, "%.*s", (int)(equals - entry), entry);
     if (may_be_secret(config_find_variable(v->name))) {
         v->secret = secret_new(value, strlen(value));
         secret_wipe(value, strlen(value));
         return;
     }
-    v->value = strdup(value);
-    if (v->value == NULL)
-        abort();
+    config_string_set(&v->value, "%s", value);
 }
 
 struct config_env *config_env_take(char **environment)

@@ -224,7 +224,7 @@ void config_suggest_key(const char *section, const char *name, char *out, size_t
         if (strcmp(key->section, section) == 0 && changes < least) {
             least = changes;
             best = key;
-        } else if (changes == 0) {
+        } else if (changes == 0 && elsewhere == NULL) {
             elsewhere = key;
         }
     }

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -246,12 +247,8 @@ static const char *set_header(const char *text, struct config *c)
     size_t len = strlen(value);
     while (value[len - 1] == ' ' || value[len - 1] == '\t')
         len--;
-    char *name_copy = strndup(text, name), *value_copy = strndup(value, len);
-    if (name_copy == NULL || value_copy == NULL)
-        abort();
-    config_value_clear(c, config_find("listen", "require_header"));
-    c->listen.require_header_name = name_copy;
-    c->listen.require_header_value = value_copy;
+    config_string_set(&c->listen.require_header_name, "%.*s", (int)name, text);
+    config_string_set(&c->listen.require_header_value, "%.*s", (int)len, value);
     return NULL;
 }
 
@@ -268,17 +265,25 @@ static void wipe_string(char **field)
     *field = NULL;
 }
 
-static const char *set_string(const struct config_key *key, const char *text, char **field)
+void config_string_set(char **field, const char *fmt, ...)
 {
-    size_t len = strlen(text);
+    va_list args;
+    char *text = NULL;
 
-    if (len > (size_t)key->max)
-        return "is too long";
-    char *copy = strdup(text);
-    if (copy == NULL)
+    va_start(args, fmt);
+    int n = vasprintf(&text, fmt, args);
+    va_end(args);
+    if (n < 0)
         abort();
     wipe_string(field);
-    *field = copy;
+    *field = text;
+}
+
+static const char *set_string(const struct config_key *key, const char *text, char **field)
+{
+    if (strlen(text) > (size_t)key->max)
+        return "is too long";
+    config_string_set(field, "%s", text);
     return NULL;
 }
 

@@ -36,5 +36,9 @@ void config_allowed(const struct config_key *key, char *out, size_t size);
 /* A copy of text for a message: in quotes, cut when long, without control characters. */
 const char *config_quote(const char *text, char out[64]);
 
+/* Replaces the string in *field (wiped, may be NULL) by a formatted one, which may be made from
+ * the old one. */
+void config_string_set(char **field, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
 /* Appends a copy of the len bytes. */
 void config_list_add(struct config_list *list, const char *text, size_t len);

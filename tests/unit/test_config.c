@@ -407,7 +407,7 @@ static void what_may_be_secret_is_scrubbed_from_the_environment(void **state)
                                          "ONESHOT_PROXY_TOKEN_CLIENT_SECERT=CANARY",
                                          "ONESHOT_PROXY_LISTEN_REQUIRE_HEADER=X: CANARY",
                                          "ONESHOT_PROXY_UPSTREAM_PROXY=http://u:CANARY@h" };
-    char text[ARRAY_LEN(names)][64], path[] = "PATH=/bin";
+    char text[ARRAY_LEN(names)][64] = { { 0 } }, path[] = "PATH=/bin";
     char *environment[ARRAY_LEN(names) + 2] = { path };
 
     (void)state;
