@@ -32,8 +32,8 @@ int answer_body(const struct failure *f, struct buf *out)
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         err |= json_object_object_add(o, members[i].key, members[i].value);
     if (err == 0)
-        err = buf_add_str(out, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
-                                                                     JSON_C_TO_STRING_NOSLASHESCAPE));
+        err = buf_add_str(out, json_object_to_json_string_ext(
+                                   o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
     json_object_put(o);
     return err == 0 ? 0 : -ENOMEM;
 }
@@ -82,7 +82,8 @@ int answer_message(const struct failure *f, struct buf *out)
     if (err == 0 && f->retry_after_s > 0)
         err = buf_addf(out, "Retry-After: %d\r\n", f->retry_after_s);
     if (err == 0)
-        err = buf_addf(out, "Cache-Control: no-store\r\nConnection: close\r\n\r\n%s", buf_text(&body));
+        err = buf_addf(out, "Cache-Control: no-store\r\nConnection: close\r\n\r\n%s",
+                       buf_text(&body));
     buf_done(&body);
     buf_done(&proxy_status);
     return err;

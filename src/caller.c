@@ -11,8 +11,8 @@
 #include "caller.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <linux/tcp.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -21,7 +21,8 @@
 #include "relay.h"
 #include "worker.h"
 
-/* How long a connection above the limit may take to send a head before it gets its 503 anyway. */
+/* How long a connection above the limit may take to send a head before it gets its 503 anyway.
+ */
 #define REFUSED_GRACE_MS 1000
 /* How long accepting rests when descriptors have run out. */
 #define ACCEPT_PAUSE_MS 100
@@ -37,14 +38,16 @@ void caller_on_acceptable(struct loop_watch *watch, uint32_t events)
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         struct sockaddr_storage addr;
         socklen_t len = sizeof addr;
-        int fd = accept4(watch->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd =
+            accept4(watch->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
                 log_warn("descriptors_exhausted", log_str("detail", strerrordesc_np(errno)));
                 for (size_t k = 0; k < w->listeners; k++)
                     loop_unwatch(&w->loop, &w->listener[k].watch);
-                loop_timer_set(&w->loop, &w->accept_pause, loop_now(&w->loop) + ACCEPT_PAUSE_MS);
+                loop_timer_set(&w->loop, &w->accept_pause,
+                               loop_now(&w->loop) + ACCEPT_PAUSE_MS);
             }
             return;
         }
@@ -77,8 +80,8 @@ static int64_t bytes_received(const struct caller *c)
 
 static void head_too_slow(struct caller *c)
 {
-    struct failure f = failure_make(FAIL_HEAD_TIMEOUT,
-                                    "The request head was not complete within listen.header_timeout.");
+    struct failure f = failure_make(
+        FAIL_HEAD_TIMEOUT, "The request head was not complete within listen.header_timeout.");
 
     if (c->relay != NULL)
         c->relay->status = failure_status(&f);
@@ -253,10 +256,12 @@ void caller_finish(struct caller *c, const struct failure *f)
     if (!c->tls && answer_message(f, &message) == 0) {
         char ignored[4096];
 
-        (void)send(c->watch.fd, buf_front(&message), buf_unread(&message), MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)send(c->watch.fd, buf_front(&message), buf_unread(&message),
+                   MSG_NOSIGNAL | MSG_DONTWAIT);
         /* What was sent to us and not read would turn the close into a reset that can overtake
          * the answer. */
-        for (int i = 0; i < 64 && recv(c->watch.fd, ignored, sizeof ignored, MSG_DONTWAIT) > 0; i++)
+        for (int i = 0; i < 64 && recv(c->watch.fd, ignored, sizeof ignored, MSG_DONTWAIT) > 0;
+             i++)
             ;
     }
     buf_done(&message);

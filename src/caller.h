@@ -23,13 +23,14 @@ struct caller {
     struct loop_watch watch; /* our own duplicate view of MHD's descriptor, for EPOLLRDHUP */
     struct loop_timer timer;
     enum caller_phase phase;
-    int64_t since_ms;        /* the phase, or the first byte of a head */
-    int64_t received_bytes;  /* by TCP_INFO when last looked; -1: not looked since the last request */
-    bool partial;            /* IDLE, and bytes of a head have come */
-    bool refused;            /* above listen.max_connections: gets a 503 */
-    bool tls, finished;      /* finished: shut down by us */
-    int port;                /* of the listener; -1: unix socket */
-    struct relay *relay;     /* the request under way */
+    int64_t since_ms;       /* the phase, or the first byte of a head */
+    int64_t received_bytes; /* by TCP_INFO when last looked; -1: not looked since the last
+                               request */
+    bool partial;           /* IDLE, and bytes of a head have come */
+    bool refused;           /* above listen.max_connections: gets a 503 */
+    bool tls, finished;     /* finished: shut down by us */
+    int port;               /* of the listener; -1: unix socket */
+    struct relay *relay;    /* the request under way */
     LIST_ENTRY(caller) link;
 };
 
@@ -54,8 +55,8 @@ void caller_request_done(struct caller *c);
 void caller_watch(struct caller *c);
 void caller_unwatch(struct caller *c);
 
-/* Writes an answer past libmicrohttpd, where it cannot answer any more (it is still reading), and shuts the
- * connection down. Under TLS it is only shut down. */
+/* Writes an answer past libmicrohttpd, where it cannot answer any more (it is still reading),
+ * and shuts the connection down. Under TLS it is only shut down. */
 void caller_finish(struct caller *c, const struct failure *f);
 
 /* Makes the peer see a reset, not an orderly end, when the connection is closed. */

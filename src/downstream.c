@@ -49,8 +49,8 @@ struct collected {
     size_t count;
 };
 
-static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *key, size_t key_len,
-                               const char *value, size_t value_len)
+static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *key,
+                               size_t key_len, const char *value, size_t value_len)
 {
     struct collected *c = arg;
 
@@ -101,13 +101,15 @@ static struct guard_verdict judge(struct relay *r, const char *method, const cha
     return guard_request(&head);
 }
 
-static bool add_field(struct MHD_Response *response, struct arena *a, const struct header_field *f)
+static bool add_field(struct MHD_Response *response, struct arena *a,
+                      const struct header_field *f)
 {
     char *name = arena_copy(a, f->name, f->name_len);
     /* libmicrohttpd refuses an empty value; one blank means the same to every reader. */
     char *value = f->value_len == 0 ? " " : arena_copy(a, f->value, f->value_len);
 
-    return name != NULL && value != NULL && MHD_add_response_header(response, name, value) == MHD_YES;
+    return name != NULL && value != NULL &&
+           MHD_add_response_header(response, name, value) == MHD_YES;
 }
 
 static void add_common(struct relay *r, struct MHD_Response *response)
@@ -157,9 +159,11 @@ static enum MHD_Result answer_failure(struct relay *r)
         (void)MHD_add_response_header(response, "Retry-After", seconds);
     }
     if (failure_status(f) == 401)
-        (void)MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"oneshot-proxy\"");
+        (void)MHD_add_response_header(response, "WWW-Authenticate",
+                                      "Bearer realm=\"oneshot-proxy\"");
     if (f->kind == FAIL_METHOD_DENIED)
-        (void)MHD_add_response_header(response, "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        (void)MHD_add_response_header(response, "Allow",
+                                      "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     buf_done(&proxy_status);
     r->down_bytes = (int64_t)buf_unread(&r->down);
     return queue(r, failure_status(f), response);
@@ -168,7 +172,8 @@ static enum MHD_Result answer_failure(struct relay *r)
 static enum MHD_Result answer_placeholder(struct relay *r)
 {
     struct MHD_Response *response = MHD_create_response_from_buffer(
-        sizeof ANSWER_PLACEHOLDER - 1, (void *)(uintptr_t)ANSWER_PLACEHOLDER, MHD_RESPMEM_PERSISTENT);
+        sizeof ANSWER_PLACEHOLDER - 1, (void *)(uintptr_t)ANSWER_PLACEHOLDER,
+        MHD_RESPMEM_PERSISTENT);
 
     if (response == NULL)
         return MHD_NO;
@@ -213,14 +218,22 @@ static struct MHD_Response *upstream_body(struct relay *r)
     /* A small answer that is all here goes out in one write, head and body together. */
     if (!bodiless && r->down_done && !r->down_cut) {
         r->down_bytes = (int64_t)here;
-        return MHD_create_response_from_buffer(here, here == 0 ? (void *)(uintptr_t)"" : r->down.data + r->down.start,
-                                               MHD_RESPMEM_PERSISTENT);
+        return MHD_create_response_from_buffer(
+            here, here == 0 ? (void *)(uintptr_t) "" : r->down.data + r->down.start,
+            MHD_RESPMEM_PERSISTENT);
     }
     uint64_t size = g->content_length >= 0 ? (uint64_t)g->content_length : MHD_SIZE_UNKNOWN;
 
     if (g->status == 204)
         size = 0;
-    return MHD_create_response_from_callback(size, RELAY_WINDOW_BYTES, pull, r, NULL);
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(size, RELAY_WINDOW_BYTES, pull, r, NULL);
+
+    /* A 304 or an answer to HEAD that says no length: libmicrohttpd would end a chunked body
+     * that is not there, or claim a length of 0. It keeps silent only when it closes. */
+    if (response != NULL && bodiless && size == MHD_SIZE_UNKNOWN)
+        (void)MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+    return response;
 }
 
 static enum MHD_Result answer_upstream(struct relay *r)
@@ -239,7 +252,10 @@ static enum MHD_Result answer_upstream(struct relay *r)
             continue;
         if (header_is(&f, "location")) {
             char *text = arena_copy(&r->arena, f.value, f.value_len);
-            const char *path = text == NULL ? NULL : header_local_location(text, r->snapshot->config->upstream.origin);
+            const char *path =
+                text == NULL
+                    ? NULL
+                    : header_local_location(text, r->snapshot->config->upstream.origin);
 
             if (path != NULL) {
                 f.value = path;
@@ -277,10 +293,11 @@ static enum MHD_Result on_head(struct relay *r)
 {
     if (r->phase == RELAY_FAILED)
         return answer_failure(r);
-    /* A caller that asks before it sends its body is answered before: wait for the token, then let MHD send
-     * the 100. */
+    /* A caller that asks before it sends its body is answered before: wait for the token, then
+     * let MHD send the 100. */
     if (r->phase == RELAY_PARKED && r->body_bytes != 0) {
-        const char *expect = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Expect");
+        const char *expect =
+            MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Expect");
 
         if (expect != NULL) {
             r->head_waits = true;
@@ -298,9 +315,11 @@ static enum MHD_Result on_data(struct relay *r, const char *data, size_t *size)
         r->up_ms = loop_now(&r->worker->loop);
         if (r->swallowed_bytes <= RELAY_SWALLOW_BYTES)
             return MHD_YES;
-        struct failure f = r->phase == RELAY_FAILED
-                               ? r->failure
-                               : failure_make(FAIL_BODY_TOO_LARGE, "The answer came before the end of a large body.");
+        struct failure f =
+            r->phase == RELAY_FAILED
+                ? r->failure
+                : failure_make(FAIL_BODY_TOO_LARGE,
+                               "The answer came before the end of a large body.");
         r->status = failure_status(&f);
         caller_finish(r->caller, &f);
         return MHD_NO;
@@ -355,7 +374,8 @@ void downstream_on_completed(void *arg, struct MHD_Connection *c, void **req,
     if (r == NULL)
         return;
     if (!r->begun && r->status == 0) {
-        const union MHD_ConnectionInfo *status = MHD_get_connection_info(c, MHD_CONNECTION_INFO_HTTP_STATUS);
+        const union MHD_ConnectionInfo *status =
+            MHD_get_connection_info(c, MHD_CONNECTION_INFO_HTTP_STATUS);
 
         r->status = status == NULL ? 0 : (int)status->http_status;
     }

@@ -30,7 +30,8 @@ int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o)
     struct MHD_OptionItem items[8] = { 0 };
     size_t n = 0;
 
-    items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_LIMIT, (intptr_t)o->connection_limit, NULL };
+    items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_LIMIT,
+                                          (intptr_t)o->connection_limit, NULL };
     items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_TIMEOUT,
                                           (intptr_t)((o->idle_timeout_ms + 999) / 1000), NULL };
 #if MHD_VERSION >= 0x00097701
@@ -40,20 +41,24 @@ int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o)
 #endif
     if (o->tls != NULL) {
         flags |= MHD_USE_TLS;
-        items[n++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)o->tls->certificate };
-        items[n++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)o->tls->key };
+        items[n++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_CERT, 0,
+                                              (void *)(uintptr_t)o->tls->certificate };
+        items[n++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_KEY, 0,
+                                              (void *)(uintptr_t)o->tls->key };
         if (o->tls->client_ca != NULL)
-            items[n++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_TRUST, 0, (void *)(uintptr_t)o->tls->client_ca };
+            items[n++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_TRUST, 0,
+                                                  (void *)(uintptr_t)o->tls->client_ca };
     }
     items[n] = (struct MHD_OptionItem){ MHD_OPTION_END, 0, NULL };
 
-    *h = (struct httpd){ .loop = l, .watch = { .on_event = on_event }, .timer = { .on_due = on_timer } };
-    h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, o->on_request, o->arg,
-                                 MHD_OPTION_NOTIFY_COMPLETED, o->on_completed, o->arg,
-                                 MHD_OPTION_NOTIFY_CONNECTION, o->on_connection, o->arg,
-                                 MHD_OPTION_URI_LOG_CALLBACK, o->on_target, o->arg,
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->pool_bytes,
-                                 MHD_OPTION_ARRAY, items, MHD_OPTION_END);
+    *h = (struct httpd){ .loop = l,
+                         .watch = { .on_event = on_event },
+                         .timer = { .on_due = on_timer } };
+    h->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, o->on_request, o->arg, MHD_OPTION_NOTIFY_COMPLETED,
+        o->on_completed, o->arg, MHD_OPTION_NOTIFY_CONNECTION, o->on_connection, o->arg,
+        MHD_OPTION_URI_LOG_CALLBACK, o->on_target, o->arg, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        o->pool_bytes, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
     if (h->daemon == NULL)
         return o->tls != NULL ? -EINVAL : -ENOMEM;
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -93,7 +98,8 @@ bool httpd_turn(struct httpd *h)
     }
     h->due = h->due || more;
     if (!h->due && MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES) {
-        /* Only ever moved forward by activity: re-arm when it is not armed or would fire late. */
+        /* Only ever moved forward by activity: re-arm when it is not armed or would fire late.
+         */
         int64_t due_ms = loop_now(h->loop) + (int64_t)timeout_ms;
         if (h->timer.slot == 0 || h->timer.due_ms > due_ms)
             loop_timer_set(h->loop, &h->timer, due_ms);

@@ -14,7 +14,7 @@ struct httpd_tls {
 struct httpd_options {
     size_t pool_bytes; /* per connection: the head of a request and of its answer */
     unsigned connection_limit;
-    int64_t idle_timeout_ms; /* inactivity of a connection that is not suspended */
+    int64_t idle_timeout_ms;     /* inactivity of a connection that is not suspended */
     const struct httpd_tls *tls; /* NULL: plain */
     MHD_AccessHandlerCallback on_request;
     MHD_RequestCompletedCallback on_completed;
@@ -36,7 +36,8 @@ int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o) M
 /* No connection may be suspended. */
 void httpd_done(struct httpd *h);
 
-/* Gives an accepted, non-blocking socket to the daemon, which owns it from here, also on failure. */
+/* Gives an accepted, non-blocking socket to the daemon, which owns it from here, also on
+ * failure. */
 int httpd_take(struct httpd *h, int fd, const struct sockaddr *addr, socklen_t len) MUST_CHECK;
 
 /* Runs the daemon when it is due, until it has nothing left at hand. Returns whether it ran. */

@@ -67,7 +67,8 @@ static int open_unix(struct listener *l, const struct listener_options *o, struc
 }
 
 /* "host:port" and "[v6]:port" into two strings. */
-static int split(const char *address, char *host, size_t host_size, char *port, size_t port_size)
+static int split(const char *address, char *host, size_t host_size, char *port,
+                 size_t port_size)
 {
     const char *colon = strrchr(address, ':');
     const char *begin = address;
@@ -107,7 +108,8 @@ static int describe(struct listener *l)
 
 static int open_inet(struct listener *l, const struct listener_options *o, struct buf *error)
 {
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
     struct addrinfo *found = NULL;
     char host[256], port[8];
     const int on = 1;
@@ -123,11 +125,12 @@ static int open_inet(struct listener *l, const struct listener_options *o, struc
         return failed(l, error, o->address, "name");
     }
     l->fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool ok = l->fd >= 0 && setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-              (!o->shared || setsockopt(l->fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0) &&
-              (found->ai_family != AF_INET6 ||
-               setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0) &&
-              bind(l->fd, found->ai_addr, found->ai_addrlen) == 0 && listen(l->fd, BACKLOG) == 0;
+    bool ok =
+        l->fd >= 0 && setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+        (!o->shared || setsockopt(l->fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0) &&
+        (found->ai_family != AF_INET6 ||
+         setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0) &&
+        bind(l->fd, found->ai_addr, found->ai_addrlen) == 0 && listen(l->fd, BACKLOG) == 0;
     int err = errno;
 
     freeaddrinfo(found);

@@ -21,9 +21,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define LINE_BYTES 4096  /* longest line with its line end */
-#define VALUE_BYTES 2048 /* longest value as written, so that one cannot push out the others \
-                          */
+#define LINE_BYTES 4096 /* longest line with its line end */
+#define VALUE_BYTES                                                          \
+    2048 /* longest value as written, so that one cannot push out the others \
+          */
 #define GATHER_BYTES 16384
 #define REPORT_BYTES 256 /* room for the line that counts what was dropped */
 

@@ -26,9 +26,10 @@ struct loop {
     size_t timers, heap_cap;
     struct epoll_event batch[LOOP_BATCH];
     int batch_len, batch_pos;
-    int64_t now_ms;             /* as of this turn; see loop_now */
-    _Atomic int64_t alive_ms;   /* when the last turn began: for the health check */
-    bool (*on_turn)(void *arg); /* after each batch; returns true when it wants to run again at once */
+    int64_t now_ms;           /* as of this turn; see loop_now */
+    _Atomic int64_t alive_ms; /* when the last turn began: for the health check */
+    bool (*on_turn)(
+        void *arg); /* after each batch; returns true when it wants to run again at once */
     void *on_turn_arg;
 };
 

@@ -62,8 +62,8 @@ void mailbox_send(struct mailbox *m, struct mail *mail)
 
     do
         mail->next = before;
-    while (!atomic_compare_exchange_weak_explicit(&m->newest, &before, mail, memory_order_release,
-                                                  memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(&m->newest, &before, mail,
+                                                  memory_order_release, memory_order_relaxed));
     /* The counter cannot overflow: the receiver clears it. */
     if (before == NULL && write(m->watch.fd, &one, sizeof one) != sizeof one)
         abort();

@@ -6,35 +6,44 @@
 #include "base.h"
 #include "failure.h"
 
-#define METRICS_COUNTERS(X)                                                                       \
-    X(connections_opened, COUNTER, "Caller connections accepted")                                 \
-    X(connections_closed, COUNTER, "Caller connections closed")                                   \
-    X(connections_refused, COUNTER, "Caller connections above listen.max_connections")            \
-    X(requests_started, COUNTER, "Requests whose head was read")                                  \
-    X(requests_finished, COUNTER, "Requests answered or given up")                                \
-    X(request_body_bytes, COUNTER, "Body bytes taken from callers")                               \
-    X(response_body_bytes, COUNTER, "Body bytes given to callers")                                \
-    X(upstream_connections_opened, COUNTER, "Connections opened to the upstream")                 \
-    X(upstream_requests, COUNTER, "Requests sent to the upstream, repeats included")              \
-    X(upstream_connections_reused, COUNTER, "Requests sent on a connection that was there")       \
+#define METRICS_COUNTERS(X)                                                                 \
+    X(connections_opened, COUNTER, "Caller connections accepted")                           \
+    X(connections_closed, COUNTER, "Caller connections closed")                             \
+    X(connections_refused, COUNTER, "Caller connections above listen.max_connections")      \
+    X(requests_started, COUNTER, "Requests whose head was read")                            \
+    X(requests_finished, COUNTER, "Requests answered or given up")                          \
+    X(request_body_bytes, COUNTER, "Body bytes taken from callers")                         \
+    X(response_body_bytes, COUNTER, "Body bytes given to callers")                          \
+    X(upstream_connections_opened, COUNTER, "Connections opened to the upstream")           \
+    X(upstream_requests, COUNTER, "Requests sent to the upstream, repeats included")        \
+    X(upstream_connections_reused, COUNTER, "Requests sent on a connection that was there") \
     X(replays, COUNTER, "Requests repeated after the upstream refused the token")
 
 #define METRICS_COUNTER_ID(name, type, help) M_##name,
 enum metrics_counter { METRICS_COUNTERS(METRICS_COUNTER_ID) METRICS_COUNTER_COUNT };
 
-enum metrics_duration { METRICS_TOTAL, METRICS_TOKEN_WAIT, METRICS_UPSTREAM, METRICS_DURATION_COUNT };
+enum metrics_duration {
+    METRICS_TOTAL,
+    METRICS_TOKEN_WAIT,
+    METRICS_UPSTREAM,
+    METRICS_DURATION_COUNT
+};
 /* Upper bounds of the buckets in microseconds; one more bucket has no bound. */
-#define METRICS_BOUNDS_US { 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000 }
+#define METRICS_BOUNDS_US                                                                     \
+    {                                                                                         \
+        500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, \
+            5000000, 10000000, 30000000                                                       \
+    }
 #define METRICS_BUCKETS 16
 
 enum metrics_method { METRICS_SAFE, METRICS_UNSAFE, METRICS_METHOD_COUNT };
 
-/* Outcome of a request: the status class 1..5 (0: no answer), and the stage of an answer the proxy
- * made itself (STAGE_COUNT: the upstream's own answer). */
+/* Outcome of a request: the status class 1..5 (0: no answer), and the stage of an answer the
+ * proxy made itself (STAGE_COUNT: the upstream's own answer). */
 struct metrics_request {
     enum metrics_method method;
     int status;
-    int stage; /* enum stage, or STAGE_COUNT */
+    int stage;                               /* enum stage, or STAGE_COUNT */
     int64_t total_us, token_us, upstream_us; /* negative: did not happen */
 };
 

@@ -79,7 +79,8 @@ static struct multi_socket *socket_of(struct multi *m, curl_socket_t fd)
         struct multi_socket **grown = realloc(m->sockets, cap * sizeof(struct multi_socket *));
         if (grown == NULL)
             abort();
-        memset(grown + m->sockets_cap, 0, (cap - m->sockets_cap) * sizeof(struct multi_socket *));
+        memset(grown + m->sockets_cap, 0,
+               (cap - m->sockets_cap) * sizeof(struct multi_socket *));
         m->sockets = grown;
         m->sockets_cap = cap;
     }
@@ -218,7 +219,8 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     const struct config *c = s->config;
     int bad = 0;
 
-#define SET(option, value) (bad |= curl_easy_setopt(easy, CURLOPT_##option, (value)) != CURLE_OK)
+#define SET(option, value) \
+    (bad |= curl_easy_setopt(easy, CURLOPT_##option, (value)) != CURLE_OK)
     SET(PROTOCOLS_STR, "http,https");
     SET(FOLLOWLOCATION, 0L);
     SET(NETRC, (long)CURL_NETRC_IGNORED);

@@ -30,8 +30,9 @@ int multi_init(struct multi *m, struct loop *l, long pool) MUST_CHECK;
 /* No transfer may be running. */
 void multi_done(struct multi *m);
 
-/* Sets what never changes on a handle, from the `upstream` section (`ca_file` and `proxy` are given since the token
- * endpoint may have its own): protocols, TLS, proxy, time to connect, no redirects, no netrc, nothing of its own in the request. */
+/* Sets what never changes on a handle, from the `upstream` section (`ca_file` and `proxy` are
+ * given since the token endpoint may have its own): protocols, TLS, proxy, time to connect, no
+ * redirects, no netrc, nothing of its own in the request. */
 struct multi_settings {
     const struct config *config;
     const char *ca_file, *proxy;
@@ -42,7 +43,8 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s) MUS
 
 /* Starts; on_done comes later, never from within. */
 void multi_add(struct multi *m, struct multi_transfer *t);
-/* Ends a running transfer without on_done. Takes one that is not running. Never from a curl callback. */
+/* Ends a running transfer without on_done. Takes one that is not running. Never from a curl
+ * callback. */
 void multi_remove(struct multi *m, struct multi_transfer *t);
 
 /* Does at once what the timer would do in the next turn, when it is due: a transfer that was

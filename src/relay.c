@@ -40,10 +40,13 @@
 static void enter(struct relay *r, enum relay_phase phase)
 {
     static const unsigned legal[] = {
-        [RELAY_NEW] = 1U << RELAY_PARKED | 1U << RELAY_SENDING | 1U << RELAY_LOCAL | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_NEW] = 1U << RELAY_PARKED | 1U << RELAY_SENDING | 1U << RELAY_LOCAL |
+                      1U << RELAY_FAILED | 1U << RELAY_ENDED,
         [RELAY_PARKED] = 1U << RELAY_SENDING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
-        [RELAY_SENDING] = 1U << RELAY_HELD | 1U << RELAY_ANSWERING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
-        [RELAY_HELD] = 1U << RELAY_SENDING | 1U << RELAY_ANSWERING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_SENDING] =
+            1U << RELAY_HELD | 1U << RELAY_ANSWERING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_HELD] = 1U << RELAY_SENDING | 1U << RELAY_ANSWERING | 1U << RELAY_FAILED |
+                       1U << RELAY_ENDED,
         [RELAY_ANSWERING] = 1U << RELAY_FAILED | 1U << RELAY_ENDED,
         [RELAY_LOCAL] = 1U << RELAY_FAILED | 1U << RELAY_ENDED,
         [RELAY_FAILED] = 1U << RELAY_FAILED | 1U << RELAY_ENDED,
@@ -139,8 +142,8 @@ void relay_fail(struct relay *r, const struct failure *f)
     enter(r, RELAY_FAILED);
     r->failure = *f;
     if (failure_info(f->kind)->stage == STAGE_UPSTREAM)
-        log_warn("upstream_failed", log_str("request_id", r->request_id), log_str("error", failure_info(f->kind)->slug),
-                 log_str("detail", f->detail));
+        log_warn("upstream_failed", log_str("request_id", r->request_id),
+                 log_str("error", failure_info(f->kind)->slug), log_str("detail", f->detail));
     relay_wake(r);
 }
 
@@ -230,7 +233,8 @@ void relay_on_head(struct relay *r, const struct guard_verdict *v)
     r->body_bytes = v->body_bytes;
     r->up_kept = true;
     r->up_ms = loop_now(&r->worker->loop);
-    buf_init(&r->up, (size_t)base_max(c->upstream.replay_limit_bytes, RELAY_WINDOW_BYTES) + RELAY_WINDOW_BYTES);
+    buf_init(&r->up, (size_t)base_max(c->upstream.replay_limit_bytes, RELAY_WINDOW_BYTES) +
+                         RELAY_WINDOW_BYTES);
     take_request_id(r);
     if (v->kind != FAIL_NONE) {
         fail(r, v->kind, v->why);
@@ -245,11 +249,12 @@ void relay_on_head(struct relay *r, const struct guard_verdict *v)
         fail(r, r->route.kind, r->route.why);
         return;
     }
-    struct failure denied = access_check(&(struct access_check){ .config = c,
-                                                                 .fields = r->fields,
-                                                                 .count = r->count,
-                                                                 .local_port = r->caller->port,
-                                                                 .absolute_form = r->route.absolute });
+    struct failure denied =
+        access_check(&(struct access_check){ .config = c,
+                                             .fields = r->fields,
+                                             .count = r->count,
+                                             .local_port = r->caller->port,
+                                             .absolute_form = r->route.absolute });
 
     if (denied.kind != FAIL_NONE) {
         relay_fail(r, &denied);
@@ -331,7 +336,8 @@ static bool may_repeat(const struct relay *r)
 {
     int64_t replay = r->snapshot->config->upstream.replay;
 
-    return !r->repeated && r->up_kept && (replay == REPLAY_ALL || (replay == REPLAY_SAFE && r->safe));
+    return !r->repeated && r->up_kept &&
+           (replay == REPLAY_ALL || (replay == REPLAY_SAFE && r->safe));
 }
 
 /* The upstream says the token is dead. */
@@ -369,7 +375,8 @@ void relay_on_upstream_done(struct relay *r, const struct failure *f)
         relay_wake(r);
         return;
     }
-    if (r->phase == RELAY_HELD) { /* the refusal itself was cut: enough to know that it was one */
+    if (r->phase ==
+        RELAY_HELD) { /* the refusal itself was cut: enough to know that it was one */
         r->down_cut = true;
         return;
     }
@@ -380,8 +387,8 @@ void relay_on_upstream_done(struct relay *r, const struct failure *f)
     /* The status line is out: all that is left is not to end it as if it were whole. */
     r->failure = *f;
     r->down_done = r->down_cut = true;
-    log_warn("upstream_failed", log_str("request_id", r->request_id), log_str("error", failure_info(f->kind)->slug),
-             log_str("detail", f->detail));
+    log_warn("upstream_failed", log_str("request_id", r->request_id),
+             log_str("error", failure_info(f->kind)->slug), log_str("detail", f->detail));
     relay_wake(r);
 }
 
@@ -495,11 +502,15 @@ static struct deadline deadline_of(const struct relay *r)
         d = (struct deadline){ r->parked_ms + c->token.wait_timeout_ms, FAIL_TOKEN_TIMEOUT,
                                "No token came within token.wait_timeout" };
     else if (r->phase == RELAY_SENDING && !r->upstream.paused_up && !r->upstream.paused_down)
-        d = (struct deadline){ r->progress_ms + c->upstream.response_timeout_ms, FAIL_UPSTREAM_RESPONSE_TIMEOUT,
-                               "No answer began within upstream.response_timeout: outcome unknown" };
+        d = (struct deadline){
+            r->progress_ms + c->upstream.response_timeout_ms, FAIL_UPSTREAM_RESPONSE_TIMEOUT,
+            "No answer began within upstream.response_timeout: outcome unknown"
+        };
     else if (r->phase == RELAY_ANSWERING && !r->down_done && !r->upstream.paused_down)
-        d = (struct deadline){ r->progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
-                               "Nothing more of the answer came within upstream.idle_timeout: outcome unknown" };
+        d = (struct deadline){
+            r->progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
+            "Nothing more of the answer came within upstream.idle_timeout: outcome unknown"
+        };
     /* The caller is expected to send, unless we hold it back. */
     if (!r->up_done && !r->suspended && r->up_ms + c->listen.body_timeout_ms < d.ms)
         d = (struct deadline){ r->up_ms + c->listen.body_timeout_ms, FAIL_BODY_TIMEOUT,
@@ -512,7 +523,8 @@ static void arm(struct relay *r)
     int64_t now_ms = loop_now(&r->worker->loop);
 
     if (r->timer.slot == 0)
-        loop_timer_set(&r->worker->loop, &r->timer, base_min(deadline_of(r).ms, now_ms + WATCH_AFTER_MS));
+        loop_timer_set(&r->worker->loop, &r->timer,
+                       base_min(deadline_of(r).ms, now_ms + WATCH_AFTER_MS));
 }
 
 static void expire(struct relay *r, const struct deadline *d)
@@ -553,7 +565,8 @@ static void on_timer(struct loop_timer *t)
     if (r->suspended)
         caller_watch(r->caller);
     if (r->phase != RELAY_ENDED)
-        loop_timer_set(&w->loop, t, base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));
+        loop_timer_set(&w->loop, t,
+                       base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));
 }
 
 static void report(struct relay *r, const struct config *c)
@@ -564,12 +577,13 @@ static void report(struct relay *r, const struct config *c)
 
     if (r->status == 0 && r->gone)
         r->status = GONE_STATUS;
-    metrics_request(&r->worker->metrics, &(struct metrics_request){ .method = r->safe ? METRICS_SAFE : METRICS_UNSAFE,
-                                                                    .status = r->status,
-                                                                    .stage = (int)stage,
-                                                                    .total_us = total_us,
-                                                                    .token_us = r->token_us,
-                                                                    .upstream_us = r->upstream_us });
+    metrics_request(&r->worker->metrics, &(struct metrics_request){
+                                             .method = r->safe ? METRICS_SAFE : METRICS_UNSAFE,
+                                             .status = r->status,
+                                             .stage = (int)stage,
+                                             .total_us = total_us,
+                                             .token_us = r->token_us,
+                                             .upstream_us = r->upstream_us });
     metrics_add(&r->worker->metrics, M_request_body_bytes, (uint64_t)r->up_bytes);
     metrics_add(&r->worker->metrics, M_response_body_bytes, (uint64_t)r->down_bytes);
     if (!c->log.access)
@@ -577,14 +591,19 @@ static void report(struct relay *r, const struct config *c)
     const char *path = r->route.path != NULL ? r->route.path : r->target;
     size_t path_len = r->route.path != NULL ? r->route.path_len : strcspn(r->target, "?#");
 
-    log_info("access", log_str("method", r->method != NULL ? r->method : "-"), log_strn("path", path, path_len),
-             log_int("status", r->status), log_str("stage", failed ? failure_stage_name(stage) : NULL),
-             log_str("error", failed ? failure_info(r->failure.kind)->slug : NULL),
-             log_str("aborted", r->gone ? "caller" : r->down_cut ? "upstream" : NULL), log_ms("total_ms", total_us),
-             log_ms("token_ms", base_max(r->token_us, 0)), log_ms("upstream_ms", base_max(r->upstream_us, 0)),
-             log_int("bytes_in", r->up_bytes), log_int("bytes_out", r->down_bytes), log_int("attempts", r->sends),
-             log_str("request_id", r->request_id),
-             log_int("generation", r->grant == NULL ? 0 : (int64_t)r->grant->token->generation));
+    log_info(
+        "access", log_str("method", r->method != NULL ? r->method : "-"),
+        log_strn("path", path, path_len), log_int("status", r->status),
+        log_str("stage", failed ? failure_stage_name(stage) : NULL),
+        log_str("error", failed ? failure_info(r->failure.kind)->slug : NULL),
+        log_str("aborted", r->gone       ? "caller"
+                           : r->down_cut ? "upstream"
+                                         : NULL),
+        log_ms("total_ms", total_us), log_ms("token_ms", base_max(r->token_us, 0)),
+        log_ms("upstream_ms", base_max(r->upstream_us, 0)), log_int("bytes_in", r->up_bytes),
+        log_int("bytes_out", r->down_bytes), log_int("attempts", r->sends),
+        log_str("request_id", r->request_id),
+        log_int("generation", r->grant == NULL ? 0 : (int64_t)r->grant->token->generation));
 }
 
 static void recycle(struct worker *w, struct relay *r)

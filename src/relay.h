@@ -16,10 +16,11 @@
 #include "worker.h"
 
 enum relay_phase {
-    RELAY_NEW,       /* the request line is here */
-    RELAY_PARKED,    /* waits for a token */
-    RELAY_SENDING,   /* with the upstream, no answer yet */
-    RELAY_HELD,      /* the upstream refused the token; its answer is held while a new one is fetched */
+    RELAY_NEW,     /* the request line is here */
+    RELAY_PARKED,  /* waits for a token */
+    RELAY_SENDING, /* with the upstream, no answer yet */
+    RELAY_HELD, /* the upstream refused the token; its answer is held while a new one is fetched
+                 */
     RELAY_ANSWERING, /* the upstream's answer goes to the caller */
     RELAY_LOCAL,     /* the local token endpoint answers */
     RELAY_FAILED,    /* an answer of our own */
@@ -44,7 +45,8 @@ struct relay {
     const char *method, *target, *request_id;
     const char *target_in_place; /* where it was received: for the guard's accounting */
     struct route route;
-    const struct header_field *fields; /* in libmicrohttpd's buffer, for as long as the request lives */
+    const struct header_field
+        *fields; /* in libmicrohttpd's buffer, for as long as the request lives */
     size_t count;
     int64_t body_bytes;   /* declared; -1: chunked */
     bool request_id_ours; /* made here */
@@ -53,12 +55,12 @@ struct relay {
 
     /* its body */
     struct buf up;
-    size_t up_sent;     /* of `up`, while all of it is kept */
-    bool up_kept;       /* `up` holds the body from its first byte */
+    size_t up_sent; /* of `up`, while all of it is kept */
+    bool up_kept;   /* `up` holds the body from its first byte */
     bool up_done, swallow;
-    int64_t up_bytes;   /* taken from the caller so far */
+    int64_t up_bytes; /* taken from the caller so far */
     int64_t swallowed_bytes;
-    int64_t up_ms;      /* when the caller last sent some */
+    int64_t up_ms; /* when the caller last sent some */
 
     /* the caller's side */
     bool suspended, head_waits; /* head_waits: suspended before the body, for a token */
@@ -66,8 +68,8 @@ struct relay {
 
     /* the upstream's side */
     struct upstream upstream;
-    unsigned sends;   /* attempts that reached the wire, for the log */
-    bool repeated;    /* after a 401 */
+    unsigned sends; /* attempts that reached the wire, for the log */
+    bool repeated;  /* after a 401 */
     int64_t progress_ms;
 
     /* the answer */
@@ -117,7 +119,8 @@ bool relay_answer_ready(const struct relay *r);
 /* How many more bytes of the body there is room for. */
 size_t relay_room_up(const struct relay *r);
 
-/* The end, called by libmicrohttpd's completion callback only: counts, logs, gives the relay back. */
+/* The end, called by libmicrohttpd's completion callback only: counts, logs, gives the relay
+ * back. */
 void relay_end(struct relay *r);
 /* Frees the pool. */
 void relay_free_pool(struct worker *w);

@@ -54,7 +54,8 @@ static unsigned auto_workers(void)
         cpus = (unsigned)base_max(1, CPU_COUNT(&set));
     if (f != NULL) {
         if (fscanf(f, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0)
-            cpus = (unsigned)base_max(1, base_min((int64_t)cpus, (quota + period - 1) / period));
+            cpus =
+                (unsigned)base_max(1, base_min((int64_t)cpus, (quota + period - 1) / period));
         (void)fclose(f);
     }
     return (unsigned)base_min(cpus, WORKERS_MAX);
@@ -72,8 +73,10 @@ static void raise_descriptor_limit(const struct config *c)
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
     if (limit.rlim_cur < wanted)
-        log_warn("descriptor_limit", log_int("limit", (int64_t)limit.rlim_cur), log_int("wanted", (int64_t)wanted),
-                 log_str("detail", "listen.max_connections and upstream.max_in_flight may not be reached; raise RLIMIT_NOFILE"));
+        log_warn("descriptor_limit", log_int("limit", (int64_t)limit.rlim_cur),
+                 log_int("wanted", (int64_t)wanted),
+                 log_str("detail", "listen.max_connections and upstream.max_in_flight may not "
+                                   "be reached; raise RLIMIT_NOFILE"));
 }
 
 static void publish(void *arg, const struct tokens_view *view)
@@ -92,7 +95,8 @@ struct report {
     uint64_t generation;
 };
 
-static void report(struct server *s, void (*run)(struct mail *), struct worker *w, uint64_t generation)
+static void report(struct server *s, void (*run)(struct mail *), struct worker *w,
+                   uint64_t generation)
 {
     struct report *r = base_alloc(sizeof *r);
 
@@ -166,7 +170,8 @@ static void on_drain_timer(struct loop_timer *t)
         loop_timer_set(&s->loop, t, loop_now(&s->loop) + s->config->process.drain_timeout_ms);
         return;
     }
-    log_warn("drain_timeout", log_str("detail", "requests were still running after process.drain_timeout"));
+    log_warn("drain_timeout",
+             log_str("detail", "requests were still running after process.drain_timeout"));
     stop_workers(s);
 }
 
@@ -182,7 +187,8 @@ static void drain(struct server *s)
              log_int("timeout_ms", s->config->process.drain_timeout_ms));
     for (unsigned i = 0; i < s->worker_count; i++)
         worker_send_drain(&s->workers[i]);
-    loop_timer_set(&s->loop, &s->drain_timer, loop_now(&s->loop) + s->config->process.drain_delay_ms);
+    loop_timer_set(&s->loop, &s->drain_timer,
+                   loop_now(&s->loop) + s->config->process.drain_delay_ms);
 }
 
 static void log_lines(const char *event, struct buf *lines, bool as_error)
@@ -190,7 +196,8 @@ static void log_lines(const char *event, struct buf *lines, bool as_error)
     char *rest = NULL;
     auto_free char *text = strdup(buf_text(lines));
 
-    for (char *line = text == NULL ? NULL : strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+    for (char *line = text == NULL ? NULL : strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
         if (as_error)
             log_error(event, log_str("detail", line));
         else
@@ -215,8 +222,10 @@ static void reload(struct server *s)
             log_warn("restart_needed", log_str("keys", buf_text(&restart)));
         buf_done(&restart);
         log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
-        quota_change(&s->shared.in_flight, c->upstream.max_in_flight - s->config->upstream.max_in_flight);
-        quota_change(&s->shared.connections, c->listen.max_connections - s->config->listen.max_connections);
+        quota_change(&s->shared.in_flight,
+                     c->upstream.max_in_flight - s->config->upstream.max_in_flight);
+        quota_change(&s->shared.connections,
+                     c->listen.max_connections - s->config->listen.max_connections);
         for (unsigned i = 0; i < s->worker_count; i++)
             worker_send_config(&s->workers[i], c);
         tokens_reconfigure(&s->tokens, c);
@@ -254,14 +263,15 @@ static int take_signals(struct server *s)
     (void)sigaddset(&set, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return -errno;
-    s->signals = (struct loop_watch){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .on_event = on_signal };
+    s->signals = (struct loop_watch){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
+                                      .on_event = on_signal };
     if (s->signals.fd < 0)
         return -errno;
     return loop_watch(&s->loop, &s->signals, EPOLLIN);
 }
 
-/* A row of sockets for each worker. The first row is bound without SO_REUSEPORT's company in mind: a
- * second instance on the same port must fail, so that it is probed alone first. */
+/* A row of sockets for each worker. The first row is bound without SO_REUSEPORT's company in
+ * mind: a second instance on the same port must fail, so that it is probed alone first. */
 static int open_listeners(struct server *s, struct buf *error)
 {
     const struct config *c = s->config;
@@ -273,7 +283,8 @@ static int open_listeners(struct server *s, struct buf *error)
     s->listener_count = s->worker_count * s->per_worker;
     for (size_t a = 0; a < s->per_worker; a++) {
         struct listener *first = &s->listeners[a];
-        struct listener_options o = { .address = c->listen.address.item[a], .socket_mode = c->listen.socket_mode };
+        struct listener_options o = { .address = c->listen.address.item[a],
+                                      .socket_mode = c->listen.socket_mode };
         bool local = strncmp(o.address, "unix:", 5) == 0;
 
         if (!local) { /* the probe */
@@ -306,7 +317,8 @@ static int start_workers(struct server *s)
     int err = 0;
 
     for (unsigned i = 0; err == 0 && i < s->worker_count; i++)
-        err = worker_init(&s->workers[i], i, &s->shared, s->config, &s->listeners[i * s->per_worker], s->per_worker);
+        err = worker_init(&s->workers[i], i, &s->shared, s->config,
+                          &s->listeners[i * s->per_worker], s->per_worker);
     for (unsigned i = 0; err == 0 && i < s->worker_count; i++)
         err = worker_start(&s->workers[i]);
     return err;
@@ -319,7 +331,8 @@ static void announce(const struct server *s)
     buf_init(&names, 8192);
     for (size_t a = 0; a < s->per_worker; a++)
         (void)buf_addf(&names, "%s%s", a > 0 ? "," : "", s->listeners[a].name);
-    log_info("ready", log_str("listen", buf_text(&names)), log_str("upstream", s->config->upstream.base_url),
+    log_info("ready", log_str("listen", buf_text(&names)),
+             log_str("upstream", s->config->upstream.base_url),
              log_int("workers", s->worker_count), log_str("version", PROXY_VERSION));
     log_flush();
     buf_done(&names);
@@ -349,7 +362,9 @@ static void finish(struct server *s)
 
 int server_run(struct config *c, const char *file, struct config_env *env)
 {
-    struct server s = { .config = c, .file = file, .env = env, .drain_timer.on_due = on_drain_timer };
+    struct server s = {
+        .config = c, .file = file, .env = env, .drain_timer.on_due = on_drain_timer
+    };
     struct buf error;
 
     buf_init(&error, 4096);
@@ -360,7 +375,9 @@ int server_run(struct config *c, const char *file, struct config_env *env)
     if (s.workers == NULL)
         abort();
     memset(s.workers, 0, sizeof *s.workers * s.worker_count);
-    s.shared = (struct worker_shared){ .on_want = on_want, .on_refused = on_refused, .on_drained = on_drained, .arg = &s };
+    s.shared = (struct worker_shared){
+        .on_want = on_want, .on_refused = on_refused, .on_drained = on_drained, .arg = &s
+    };
     quota_init(&s.shared.in_flight, c->upstream.max_in_flight, s.worker_count);
     quota_init(&s.shared.connections, c->listen.max_connections, s.worker_count);
     int err = multi_global_init();
@@ -381,7 +398,9 @@ int server_run(struct config *c, const char *file, struct config_env *env)
         tokens_start(&s.tokens);
         loop_run(&s.loop);
     } else {
-        log_error("start_failed", log_str("detail", buf_unread(&error) > 0 ? buf_text(&error) : strerrordesc_np(-err)));
+        log_error("start_failed",
+                  log_str("detail",
+                          buf_unread(&error) > 0 ? buf_text(&error) : strerrordesc_np(-err)));
     }
     buf_done(&error);
     finish(&s);

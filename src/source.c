@@ -1,7 +1,7 @@
 /* One request to the token endpoint, and what its answer means.
  *
- * The secret goes into the form or the Authorization field in locked memory and is wiped when the
- * fetch is over; libcurl and OpenSSL hold copies of their own while it runs. */
+ * The secret goes into the form or the Authorization field in locked memory and is wiped when
+ * the fetch is over; libcurl and OpenSSL hold copies of their own while it runs. */
 #include "source.h"
 
 #include <errno.h>
@@ -54,8 +54,9 @@ static int form_add(struct buf *form, const char *name, const char *value, size_
         err = buf_addf(form, "%s=", name);
     for (size_t i = 0; err == 0 && i < len; i++) {
         unsigned char ch = (unsigned char)value[i];
-        bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '-' ||
-                     ch == '.' || ch == '_' || ch == '~';
+        bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+                     (ch >= '0' && ch <= '9') || ch == '-' || ch == '.' || ch == '_' ||
+                     ch == '~';
         const char encoded[3] = { '%', hex[ch >> 4], hex[ch & 15] };
 
         err = plain ? buf_add(form, &value[i], 1) : buf_add(form, encoded, 3);
@@ -71,14 +72,16 @@ static int form_add_text(struct buf *form, const char *name, const char *value)
 /* "Authorization: Basic ..." of the form-encoded id and secret (RFC 6749 section 2.3.1). */
 static struct secret *basic(const char *id, const struct secret *secret)
 {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     struct buf plain, text;
     struct secret *line = NULL;
 
     buf_init(&plain, FORM_BYTES_MAX);
     buf_init(&text, FORM_BYTES_MAX * 2);
     int err = form_add(&plain, "", id, strlen(id));
-    /* form_add wrote "=" for the empty name, and writes "&=" before the next: both become what Basic wants. */
+    /* form_add wrote "=" for the empty name, and writes "&=" before the next: both become what
+     * Basic wants. */
     size_t colon = buf_unread(&plain);
     if (err == 0)
         err = form_add(&plain, "", secret_text(secret), secret_len(secret));
@@ -94,8 +97,10 @@ static struct secret *basic(const char *id, const struct secret *secret)
     size_t n = err == 0 ? buf_unread(&plain) : 0;
 
     for (size_t i = 0; err == 0 && i < n; i += 3) {
-        unsigned v = (unsigned)in[i] << 16 | (i + 1 < n ? (unsigned)in[i + 1] << 8 : 0) | (i + 2 < n ? in[i + 2] : 0);
-        const char out[4] = { alphabet[v >> 18 & 63], alphabet[v >> 12 & 63], i + 1 < n ? alphabet[v >> 6 & 63] : '=',
+        unsigned v = (unsigned)in[i] << 16 | (i + 1 < n ? (unsigned)in[i + 1] << 8 : 0) |
+                     (i + 2 < n ? in[i + 2] : 0);
+        const char out[4] = { alphabet[v >> 18 & 63], alphabet[v >> 12 & 63],
+                              i + 1 < n ? alphabet[v >> 6 & 63] : '=',
                               i + 2 < n ? alphabet[v & 63] : '=' };
 
         err = buf_add(&text, out, 4);
@@ -117,7 +122,8 @@ static int build_request(struct source *s, const struct config *c)
     if (err == 0 && in_body)
         err = form_add_text(&form, "client_id", s->used_id);
     if (err == 0 && in_body)
-        err = form_add(&form, "client_secret", secret_text(s->used_secret), secret_len(s->used_secret));
+        err = form_add(&form, "client_secret", secret_text(s->used_secret),
+                       secret_len(s->used_secret));
     if (err == 0)
         err = form_add_text(&form, "scope", c->token.scope);
     if (err == 0)
@@ -167,25 +173,33 @@ static struct failure transport_failure(CURLcode code)
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
-        return failure_make(FAIL_TOKEN_DNS, "The host in token.url does not resolve; check token.url and DNS.");
+        return failure_make(FAIL_TOKEN_DNS,
+                            "The host in token.url does not resolve; check token.url and DNS.");
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
-        return failure_make(FAIL_TOKEN_TLS, "The certificate of the token endpoint does not verify; check token.ca_file, "
-                                            "the clock, and proxies in between (%s).",
-                            curl_easy_strerror(code));
+        return failure_make(
+            FAIL_TOKEN_TLS,
+            "The certificate of the token endpoint does not verify; check token.ca_file, "
+            "the clock, and proxies in between (%s).",
+            curl_easy_strerror(code));
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SSL_CERTPROBLEM: {
-        struct failure f = failure_make(FAIL_TOKEN_TLS, "The TLS handshake with the token endpoint failed (%s).",
-                                        curl_easy_strerror(code));
+        struct failure f = failure_make(
+            FAIL_TOKEN_TLS, "The TLS handshake with the token endpoint failed (%s).",
+            curl_easy_strerror(code));
         f.error = "tls_protocol_error";
         return f;
     }
     case CURLE_COULDNT_CONNECT:
-        return failure_make(FAIL_TOKEN_CONNECT, "The token endpoint refused the connection or cannot be reached; check token.url.");
+        return failure_make(
+            FAIL_TOKEN_CONNECT,
+            "The token endpoint refused the connection or cannot be reached; check token.url.");
     case CURLE_OPERATION_TIMEDOUT:
-        return failure_make(FAIL_TOKEN_TIMEOUT, "The token endpoint did not answer within token.timeout.");
+        return failure_make(FAIL_TOKEN_TIMEOUT,
+                            "The token endpoint did not answer within token.timeout.");
     default: {
-        struct failure f = failure_make(FAIL_TOKEN_INVALID, "The exchange with the token endpoint failed (%s).",
+        struct failure f = failure_make(FAIL_TOKEN_INVALID,
+                                        "The exchange with the token endpoint failed (%s).",
                                         curl_easy_strerror(code));
         return f;
     }
@@ -199,17 +213,25 @@ static struct failure status_failure(const struct source *s, int status, bool *r
 
     *refused = status >= 400 && status < 500 && status != 408 && status != 429;
     if (status == 401)
-        f = failure_make(FAIL_TOKEN_REFUSED, "The token endpoint answered 401: check token.client_id and token.client_secret.");
+        f = failure_make(
+            FAIL_TOKEN_REFUSED,
+            "The token endpoint answered 401: check token.client_id and token.client_secret.");
     else if (status == 403)
         f = failure_make(FAIL_TOKEN_FORBIDDEN,
-                         "The token endpoint answered 403: the credentials are known but may not be used for this.");
+                         "The token endpoint answered 403: the credentials are known but may "
+                         "not be used for this.");
     else if (*refused)
-        f = failure_make(FAIL_TOKEN_CONFIG, "The token endpoint answered %d: check token.url, token.auth_style and token.scope.",
+        f = failure_make(FAIL_TOKEN_CONFIG,
+                         "The token endpoint answered %d: check token.url, token.auth_style "
+                         "and token.scope.",
                          status);
     else if (status == 429 || status == 408 || status >= 500)
-        f = failure_make(FAIL_TOKEN_UNAVAILABLE, "The token endpoint answered %d; the proxy keeps trying.", status);
+        f = failure_make(FAIL_TOKEN_UNAVAILABLE,
+                         "The token endpoint answered %d; the proxy keeps trying.", status);
     else
-        f = failure_make(FAIL_TOKEN_INVALID, "The token endpoint answered %d where 200 was expected; redirects are not followed.",
+        f = failure_make(FAIL_TOKEN_INVALID,
+                         "The token endpoint answered %d where 200 was expected; redirects are "
+                         "not followed.",
                          status);
     f.received_status = status;
     if (*refused && s->refused_mode == REFUSED_502)
@@ -225,7 +247,8 @@ static void on_done(struct multi_transfer *t, CURLcode code)
 
     (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     if (s->too_large) {
-        result.failure = failure_make(FAIL_TOKEN_INVALID, "The token endpoint's answer is larger than 64 KiB.");
+        result.failure = failure_make(FAIL_TOKEN_INVALID,
+                                      "The token endpoint's answer is larger than 64 KiB.");
         result.failure.received_status = (int)status;
     } else if (code != CURLE_OK) {
         result.failure = transport_failure(code);
@@ -234,13 +257,16 @@ static void on_done(struct multi_transfer *t, CURLcode code)
     } else {
         const char *why = "";
 
-        result.token = token_parse(buf_front(&s->body), buf_unread(&s->body),
-                                   &(struct token_rules){ .default_lifetime_ms = s->default_lifetime_ms,
-                                                          .now_ms = s->started_ms,
-                                                          .generation = s->generation },
-                                   &why);
+        result.token =
+            token_parse(buf_front(&s->body), buf_unread(&s->body),
+                        &(struct token_rules){ .default_lifetime_ms = s->default_lifetime_ms,
+                                               .now_ms = s->started_ms,
+                                               .generation = s->generation },
+                        &why);
         if (result.token == NULL) {
-            result.failure = failure_make(FAIL_TOKEN_INVALID, "The token endpoint answered 200 without a usable token: %s.", why);
+            result.failure = failure_make(
+                FAIL_TOKEN_INVALID,
+                "The token endpoint answered 200 without a usable token: %s.", why);
             result.failure.received_status = 200;
         }
     }
@@ -253,7 +279,8 @@ static void on_deadline(struct loop_timer *timer)
     struct source_result result = { .failure = transport_failure(CURLE_OPERATION_TIMEDOUT) };
 
     if (s->transfer.easy == NULL)
-        result.failure = failure_make(FAIL_TOKEN_CONFIG, "The credentials cannot be read or do not fit a token request.");
+        result.failure = failure_make(
+            FAIL_TOKEN_CONFIG, "The credentials cannot be read or do not fit a token request.");
     finish(s, &result);
 }
 
@@ -297,7 +324,8 @@ bool source_credentials_changed(struct source *s, const struct config *c)
     auto_free char *id = NULL;
     struct secret *secret = NULL;
     bool changed = read_credentials(c, &id, &secret) == 0 &&
-                   (s->used_id == NULL || strcmp(id, s->used_id) != 0 || !secret_equal(secret, s->used_secret));
+                   (s->used_id == NULL || strcmp(id, s->used_id) != 0 ||
+                    !secret_equal(secret, s->used_secret));
 
     secret_free(secret);
     return changed;
@@ -352,7 +380,8 @@ void source_fetch(struct source *s, const struct config *c, uint64_t generation)
     s->default_lifetime_ms = c->token.default_lifetime_ms;
     s->refused_mode = c->token.refused_status;
     s->transfer.on_done = on_done;
-    bool ok = read_credentials(c, &s->used_id, &s->used_secret) == 0 && build_request(s, c) == 0;
+    bool ok =
+        read_credentials(c, &s->used_id, &s->used_secret) == 0 && build_request(s, c) == 0;
 
     if (ok) {
         s->transfer.easy = curl_easy_init();

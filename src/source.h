@@ -11,7 +11,7 @@
 struct source_result {
     struct token *token;    /* with one reference, or NULL */
     struct failure failure; /* when NULL */
-    bool refused;           /* the endpoint refused the credentials or the request: 4xx but 408 and 429 */
+    bool refused; /* the endpoint refused the credentials or the request: 4xx but 408 and 429 */
     int64_t retry_after_ms; /* -1: not said */
 };
 
@@ -24,7 +24,7 @@ struct source {
     struct curl_slist *headers;
     struct secret *form; /* the body or nothing */
     struct secret *authorization;
-    char *used_id;                /* the credentials of the last fetch */
+    char *used_id; /* the credentials of the last fetch */
     struct secret *used_secret;
     int64_t started_ms, retry_after_ms;
     uint64_t generation;
@@ -37,7 +37,8 @@ struct source {
 int source_init(struct source *s, struct loop *l) MUST_CHECK;
 void source_done(struct source *s);
 
-/* Starts a fetch with the credentials as they are now; on_done comes later, exactly once. Nothing may be running. */
+/* Starts a fetch with the credentials as they are now; on_done comes later, exactly once.
+ * Nothing may be running. */
 void source_fetch(struct source *s, const struct config *c, uint64_t generation);
 
 /* Ends a running one without on_done. */

@@ -11,9 +11,9 @@
  * before that. Workers are told through `publish` whenever what they may do changes: use this
  * token; wait, one is being fetched; or give up with this failure.
  *
- * A token that the upstream refuses is dropped and one fetch starts. When fresh ones are refused
- * too, the fault is not the token's age: such fetches are spaced, from retry_min up, and in
- * between the upstream's 401 is the answer. */
+ * A token that the upstream refuses is dropped and one fetch starts. When fresh ones are
+ * refused too, the fault is not the token's age: such fetches are spaced, from retry_min up,
+ * and in between the upstream's 401 is the answer. */
 #include "tokens.h"
 
 #include <string.h>
@@ -46,7 +46,8 @@ static int64_t back_off_ms(const struct config *c, unsigned step, int64_t factor
     for (unsigned i = 0; i < step && ceiling < c->token.retry_max_ms; i++)
         ceiling *= 2;
     ceiling = base_min(ceiling, c->token.retry_max_ms);
-    return random_between(base_min(c->token.retry_min_ms * factor / (factor > 1 ? 2 : 1), ceiling), ceiling);
+    return random_between(
+        base_min(c->token.retry_min_ms * factor / (factor > 1 ? 2 : 1), ceiling), ceiling);
 }
 
 struct tokens_view tokens_view(const struct tokens *t)
@@ -83,7 +84,8 @@ static void set_current(struct tokens *t, struct token *token)
         loop_timer_set(t->loop, &t->expiry_timer, token->expires_ms);
 }
 
-/* When to renew: refresh_before ahead of the end, give or take a tenth, never before half the life is over. */
+/* When to renew: refresh_before ahead of the end, give or take a tenth; halfway when it lives
+ * no longer than that. */
 static int64_t renewal_ms(const struct tokens *t)
 {
     const struct config_share *share = &t->config->token.refresh_before;
@@ -91,7 +93,7 @@ static int64_t renewal_ms(const struct tokens *t)
     int64_t before = share->percent > 0 ? life * share->percent / 100 : share->ms;
 
     before = random_between(before * 9 / 10, before * 11 / 10);
-    return t->current->expires_ms - base_min(before, life / 2);
+    return t->current->expires_ms - (before < life ? before : life / 2);
 }
 
 static void on_obtained(struct tokens *t, struct token *token)
@@ -113,7 +115,8 @@ static void on_obtained(struct tokens *t, struct token *token)
 
 static void on_failed(struct tokens *t, const struct source_result *result)
 {
-    int64_t delay_ms = back_off_ms(t->config, t->failures + 1, result->refused ? REFUSED_FACTOR : 1);
+    int64_t delay_ms =
+        back_off_ms(t->config, t->failures + 1, result->refused ? REFUSED_FACTOR : 1);
 
     t->failures++;
     t->stats.failed++;
@@ -126,14 +129,17 @@ static void on_failed(struct tokens *t, const struct source_result *result)
         delay_ms = 0;
     }
     if (result->retry_after_ms > 0)
-        delay_ms = base_max(delay_ms, base_min(result->retry_after_ms,
-                                               base_max(t->config->token.retry_max_ms, RETRY_AFTER_FLOOR_MS)));
+        delay_ms = base_max(
+            delay_ms, base_min(result->retry_after_ms,
+                               base_max(t->config->token.retry_max_ms, RETRY_AFTER_FLOOR_MS)));
     t->state = TOKENS_WAITING;
     t->failure = result->failure;
     loop_timer_set(t->loop, &t->timer, clock_ms() + delay_ms);
     log_warn("token_fetch_failed", log_str("error", failure_info(result->failure.kind)->slug),
-             log_int("status", result->failure.received_status), log_int("retry_in_ms", delay_ms),
-             log_str("serving", token_valid(t->current, clock_ms()) ? "the token that is held" : "failures"),
+             log_int("status", result->failure.received_status),
+             log_int("retry_in_ms", delay_ms),
+             log_str("serving", token_valid(t->current, clock_ms()) ? "the token that is held"
+                                                                    : "failures"),
              log_str("detail", result->failure.detail));
 }
 

@@ -8,7 +8,8 @@
 #include "source.h"
 #include "token.h"
 
-/* What the workers are told. Either a token; or none and one is being fetched; or none and why. */
+/* What the workers are told. Either a token; or none and one is being fetched; or none and why.
+ */
 struct tokens_view {
     struct token *token; /* borrowed for the call */
     bool failing;
@@ -31,8 +32,8 @@ struct tokens {
     struct source source;
     enum tokens_state state;
     struct token *current;
-    uint64_t generation; /* of the last one obtained */
-    int64_t sent_ms;     /* when the running fetch began */
+    uint64_t generation;            /* of the last one obtained */
+    int64_t sent_ms;                /* when the running fetch began */
     struct loop_timer timer;        /* renewal, or the end of a back-off */
     struct loop_timer expiry_timer; /* tells the workers that the token is dead */
     struct failure failure;         /* the last one, while there is no token */
@@ -48,7 +49,8 @@ struct tokens {
 
 /* Takes a reference to c. publish is called whenever the view changes. Returns 0 or -errno. */
 int tokens_init(struct tokens *t, struct loop *l, struct config *c,
-                void (*publish)(void *arg, const struct tokens_view *view), void *arg) MUST_CHECK;
+                void (*publish)(void *arg, const struct tokens_view *view),
+                void *arg) MUST_CHECK;
 void tokens_done(struct tokens *t);
 
 /* The first fetch. */
@@ -58,10 +60,12 @@ void tokens_start(struct tokens *t);
 void tokens_on_want(struct tokens *t);
 
 /* The upstream refused the token. Returns 0 when a newer one is there or on its way (a view
- * follows or has been sent); else the point in time until which refusals are to be passed on. */
+ * follows or has been sent); else the point in time until which refusals are to be passed on.
+ */
 int64_t tokens_on_refused(struct tokens *t, uint64_t generation);
 
-/* New settings or a changed secret: one fetch at once; the old token serves until the new one is here. */
+/* New settings or a changed secret: one fetch at once; the old token serves until the new one
+ * is here. */
 void tokens_reconfigure(struct tokens *t, struct config *c);
 void tokens_refetch(struct tokens *t);
 

@@ -2,8 +2,8 @@
  *
  * libcurl sends a request again by itself when a reused connection dies before a byte of the
  * answer, a POST too. on_prereq runs before every sending and stops the second one, unless
- * the method is safe or not a byte of the first has been written: so an unsafe request reaches the upstream at
- * most once. */
+ * the method is safe or not a byte of the first has been written: so an unsafe request reaches
+ * the upstream at most once. */
 #include "upstream.h"
 
 #include <errno.h>
@@ -142,9 +142,12 @@ static const struct {
     enum failure_kind kind;
     const char *error, *what;
 } code_table[] = {
-    { CURLE_COULDNT_RESOLVE_HOST, FAIL_UPSTREAM_DNS, NULL, "The name in upstream.base_url does not resolve" },
-    { CURLE_COULDNT_RESOLVE_PROXY, FAIL_UPSTREAM_DNS, NULL, "The name of upstream.proxy does not resolve" },
-    { CURLE_COULDNT_CONNECT, FAIL_UPSTREAM_CONNECT, NULL, "The upstream refused the connection or cannot be reached" },
+    { CURLE_COULDNT_RESOLVE_HOST, FAIL_UPSTREAM_DNS, NULL,
+      "The name in upstream.base_url does not resolve" },
+    { CURLE_COULDNT_RESOLVE_PROXY, FAIL_UPSTREAM_DNS, NULL,
+      "The name of upstream.proxy does not resolve" },
+    { CURLE_COULDNT_CONNECT, FAIL_UPSTREAM_CONNECT, NULL,
+      "The upstream refused the connection or cannot be reached" },
     { CURLE_OPERATION_TIMEDOUT, FAIL_UPSTREAM_CONNECT_TIMEOUT, NULL,
       "Connecting took longer than upstream.connect_timeout" },
     { CURLE_PEER_FAILED_VERIFICATION, FAIL_UPSTREAM_CERT, NULL,
@@ -153,9 +156,12 @@ static const struct {
     { CURLE_SSL_CERTPROBLEM, FAIL_UPSTREAM_TLS, "tls_alert_received",
       "The client certificate was not accepted; see upstream.client_certificate" },
     { CURLE_SSL_CACERT_BADFILE, FAIL_UPSTREAM_CERT, NULL, "upstream.ca_file cannot be read" },
-    { CURLE_WEIRD_SERVER_REPLY, FAIL_UPSTREAM_PROTOCOL, NULL, "What the upstream sent is not HTTP" },
-    { CURLE_UNSUPPORTED_PROTOCOL, FAIL_UPSTREAM_PROTOCOL, NULL, "What the upstream sent is not HTTP/1.1 or HTTP/2" },
-    { CURLE_BAD_CONTENT_ENCODING, FAIL_UPSTREAM_PROTOCOL, NULL, "The upstream's transfer coding is broken" },
+    { CURLE_WEIRD_SERVER_REPLY, FAIL_UPSTREAM_PROTOCOL, NULL,
+      "What the upstream sent is not HTTP" },
+    { CURLE_UNSUPPORTED_PROTOCOL, FAIL_UPSTREAM_PROTOCOL, NULL,
+      "What the upstream sent is not HTTP/1.1 or HTTP/2" },
+    { CURLE_BAD_CONTENT_ENCODING, FAIL_UPSTREAM_PROTOCOL, NULL,
+      "The upstream's transfer coding is broken" },
     { CURLE_OUT_OF_MEMORY, FAIL_INTERNAL, NULL, "There is no memory left" },
 };
 
@@ -171,8 +177,10 @@ static struct failure failure_of(const struct relay *r, CURLcode code)
     const struct upstream *u = &r->upstream;
 
     if (u->guard.kind != FAIL_NONE)
-        return failure_make(u->guard.kind, "The upstream's answer was refused: %s. The request may have been carried out.",
-                            u->guard.why);
+        return failure_make(
+            u->guard.kind,
+            "The upstream's answer was refused: %s. The request may have been carried out.",
+            u->guard.why);
     for (size_t i = 0; i < ARRAY_LEN(code_table); i++)
         if (code_table[i].code == code) {
             struct failure f = failure_make(code_table[i].kind, "%s (%s).", code_table[i].what,
@@ -185,14 +193,18 @@ static struct failure failure_of(const struct relay *r, CURLcode code)
                             "The upstream's answer ended inside its %s; outcome unknown (%s).",
                             u->guard.complete ? "body" : "head", curl_easy_strerror(code));
     if (u->prereqs == 0)
-        return failure_make(FAIL_UPSTREAM_CONNECT, "The connection failed before the request was sent (%s).",
+        return failure_make(FAIL_UPSTREAM_CONNECT,
+                            "The connection failed before the request was sent (%s).",
                             curl_easy_strerror(code));
     if (lost(code) || code == CURLE_OK)
         return failure_make(FAIL_UPSTREAM_LOST,
-                            "The connection was lost after the request was sent and before an answer: outcome unknown. "
+                            "The connection was lost after the request was sent and before an "
+                            "answer: outcome unknown. "
                             "Check whether it was carried out before sending it again (%s).",
-                            u->resend_refused ? "not sent a second time" : curl_easy_strerror(code));
-    return failure_make(FAIL_UPSTREAM_PROTOCOL, "The exchange with the upstream failed: outcome unknown (%s).",
+                            u->resend_refused ? "not sent a second time"
+                                              : curl_easy_strerror(code));
+    return failure_make(FAIL_UPSTREAM_PROTOCOL,
+                        "The exchange with the upstream failed: outcome unknown (%s).",
                         curl_easy_strerror(code));
 }
 
@@ -205,8 +217,20 @@ static bool worth_another(const struct relay *r, CURLcode code)
     (void)curl_easy_getinfo(r->upstream.transfer.easy, CURLINFO_REQUEST_SIZE, &written);
     return written == 0 && !r->upstream.retried && r->upstream.guard.bytes == 0 &&
            (r->up_kept || r->body_bytes == 0) && !r->upstream.resend_refused &&
-           (code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR || code == CURLE_SEND_ERROR ||
-            code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
+           (code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR ||
+            code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
+}
+
+/* What libcurl does for HTTP/1.1 and not for HTTP/2: a safe request that went out on a pooled
+ * connection which turned out to be dead. */
+static bool safe_again(const struct relay *r, CURLcode code)
+{
+    long connections = 0;
+
+    (void)curl_easy_getinfo(r->upstream.transfer.easy, CURLINFO_NUM_CONNECTS, &connections);
+    return r->safe && lost(code) && connections == 0 && r->upstream.prereqs == 1 &&
+           !r->upstream.retried && r->upstream.guard.bytes == 0 &&
+           (r->up_kept || r->body_bytes == 0);
 }
 
 static bool body_whole(const struct relay *r)
@@ -227,7 +251,7 @@ static void on_done(struct multi_transfer *t, CURLcode code)
         relay_on_upstream_done(r, NULL);
         return;
     }
-    if (worth_another(r, code)) {
+    if (worth_another(r, code) || safe_again(r, code)) {
         u->fresh = u->retried = true;
         upstream_start(r);
         return;
@@ -255,7 +279,8 @@ static void setup(struct relay *r)
         return;
     upstream_free(u);
     u->transfer.easy = curl_easy_init();
-    if (u->transfer.easy == NULL || multi_setup(&r->worker->multi, u->transfer.easy, &settings) != 0)
+    if (u->transfer.easy == NULL ||
+        multi_setup(&r->worker->multi, u->transfer.easy, &settings) != 0)
         abort();
     r->snapshot->refs++;
     u->setup_for = r->snapshot;
@@ -297,15 +322,16 @@ void upstream_start(struct relay *r)
     setup(r);
     CURL *e = u->transfer.easy;
     char *target = whole_target(r);
-    struct header_line *lines = header_forward(&r->arena, &(struct header_forward){
-                                                              .fields = r->fields,
-                                                              .count = r->count,
-                                                              .host = c->upstream.authority,
-                                                              .authorization = secret_text(r->grant->token->header),
-                                                              .request_id = r->request_id_ours ? r->request_id : NULL,
-                                                              .require_name = c->listen.require_header_name,
-                                                              .has_body = has_body,
-                                                          });
+    struct header_line *lines =
+        header_forward(&r->arena, &(struct header_forward){
+                                      .fields = r->fields,
+                                      .count = r->count,
+                                      .host = c->upstream.authority,
+                                      .authorization = secret_text(r->grant->token->header),
+                                      .request_id = r->request_id_ours ? r->request_id : NULL,
+                                      .require_name = c->listen.require_header_name,
+                                      .has_body = has_body,
+                                  });
 
     guard_answer_init(&u->guard);
     u->fields = NULL;
@@ -327,7 +353,8 @@ void upstream_start(struct relay *r)
     (void)curl_easy_setopt(e, CURLOPT_UPLOAD, has_body ? 1L : 0L);
     if (!has_body && !r->is_head)
         (void)curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
-    (void)curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, has_body ? (curl_off_t)r->body_bytes : (curl_off_t)-1);
+    (void)curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE,
+                           has_body ? (curl_off_t)r->body_bytes : (curl_off_t)-1);
     (void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->is_head ? NULL : r->method);
     (void)curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, u->fresh ? 1L : 0L);
     multi_add(&r->worker->multi, &u->transfer);
@@ -348,8 +375,8 @@ void upstream_unpause(struct relay *r)
         return;
     u->paused_up = u->paused_up && !up;
     u->paused_down = u->paused_down && !down;
-    (void)curl_easy_pause(u->transfer.easy,
-                          (u->paused_up ? CURLPAUSE_SEND : 0) | (u->paused_down ? CURLPAUSE_RECV : 0));
+    (void)curl_easy_pause(u->transfer.easy, (u->paused_up ? CURLPAUSE_SEND : 0) |
+                                                (u->paused_down ? CURLPAUSE_RECV : 0));
 }
 
 void upstream_free(struct upstream *u)

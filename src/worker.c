@@ -17,7 +17,8 @@
 #include "log.h"
 #include "relay.h"
 
-/* Room in libmicrohttpd's pool for the head of an answer, and for its own records of a request's fields. */
+/* Room in libmicrohttpd's pool for the head of an answer, and for its own records of a
+ * request's fields. */
 #define ANSWER_HEAD_BYTES (GUARD_ANSWER_BYTES_MAX + 16 * 1024)
 /* Connections above listen.max_connections that are still told so. */
 #define REFUSED_CONNECTIONS 1024
@@ -107,8 +108,8 @@ static int start_httpd(struct worker *w, const struct config *c)
     return httpd_init(&w->httpd, &w->loop, &o);
 }
 
-int worker_init(struct worker *w, unsigned index, struct worker_shared *shared, struct config *c,
-                const struct listener *listeners, size_t count)
+int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
+                struct config *c, const struct listener *listeners, size_t count)
 {
     memset(w, 0, sizeof *w);
     w->index = index;
@@ -132,11 +133,13 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared, 
     for (size_t i = 0; err == 0 && i < count; i++) {
         struct worker_listener *l = &w->listener[w->listeners++];
 
-        *l = (struct worker_listener){ .watch = { .fd = listeners[i].fd, .on_event = caller_on_acceptable },
+        *l = (struct worker_listener){ .watch = { .fd = listeners[i].fd,
+                                                  .on_event = caller_on_acceptable },
                                        .worker = w,
                                        .port = listeners[i].port };
         /* A unix socket is shared by all workers: one of them is enough to accept. */
-        err = loop_watch(&w->loop, &l->watch, EPOLLIN | (l->port < 0 ? (uint32_t)EPOLLEXCLUSIVE : 0));
+        err = loop_watch(&w->loop, &l->watch,
+                         EPOLLIN | (l->port < 0 ? (uint32_t)EPOLLEXCLUSIVE : 0));
     }
     w->loop.on_turn = on_turn;
     w->loop.on_turn_arg = w;
@@ -174,8 +177,7 @@ static void abandon(struct worker *w)
 {
     struct relay *r;
 
-    TAILQ_FOREACH(r, &w->running, all_link)
-    {
+    TAILQ_FOREACH (r, &w->running, all_link) {
         r->gone = true;
         upstream_cancel(r);
         downstream_resume(r);
@@ -275,7 +277,9 @@ void worker_send_keep(struct worker *w, uint64_t generation, int64_t until_ms)
 {
     struct keep_mail *m = base_alloc(sizeof *m);
 
-    *m = (struct keep_mail){ .mail.run = on_keep, .worker = w, .generation = generation, .until_ms = until_ms };
+    *m = (struct keep_mail){
+        .mail.run = on_keep, .worker = w, .generation = generation, .until_ms = until_ms
+    };
     mailbox_send(&w->mailbox, &m->mail);
 }
 
@@ -343,8 +347,8 @@ static void on_close(struct mail *mail)
     for (size_t i = 0; i < w->listeners; i++)
         loop_unwatch(&w->loop, &w->listener[i].watch);
     LIST_FOREACH(c, &w->callers, link)
-        if (c->phase == CALLER_IDLE && !c->partial)
-            caller_close_idle(c);
+    if (c->phase == CALLER_IDLE && !c->partial)
+        caller_close_idle(c);
 }
 
 static void on_stop(struct mail *mail)

@@ -33,9 +33,10 @@ struct grant {
 /* What the workers share with whoever runs them. Both calls are made on the worker's thread. */
 struct worker_shared {
     struct quota in_flight, connections;
-    void (*on_want)(void *arg);                                          /* a request waits for a token */
-    void (*on_refused)(void *arg, struct worker *w, uint64_t generation); /* the upstream refused it */
-    void (*on_drained)(void *arg); /* a draining worker has nothing left */
+    void (*on_want)(void *arg); /* a request waits for a token */
+    void (*on_refused)(void *arg, struct worker *w,
+                       uint64_t generation); /* the upstream refused it */
+    void (*on_drained)(void *arg);           /* a draining worker has nothing left */
     void *arg;
 };
 
@@ -85,11 +86,12 @@ struct worker {
 
 /* Prepares everything but the thread; takes a reference to c. The listening sockets stay the
  * caller's. Returns 0 or -errno. Thread: control. */
-int worker_init(struct worker *w, unsigned index, struct worker_shared *shared, struct config *c,
-                const struct listener *listeners, size_t count) MUST_CHECK;
+int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
+                struct config *c, const struct listener *listeners, size_t count) MUST_CHECK;
 /* Starts the thread. Returns 0 or -errno. Thread: control. */
 int worker_start(struct worker *w) MUST_CHECK;
-/* Frees what worker_init made; after the thread has ended, or never started. Thread: control. */
+/* Frees what worker_init made; after the thread has ended, or never started. Thread: control.
+ */
 void worker_done(struct worker *w);
 
 /* Mail to the worker. Thread: control. */
@@ -98,7 +100,8 @@ void worker_send_keep(struct worker *w, uint64_t generation, int64_t until_ms);
 void worker_send_config(struct worker *w, struct config *c);
 /* Answers get `Connection: close` from now on. */
 void worker_send_drain(struct worker *w);
-/* Stops listening; new requests are refused, idle connections closed; on_drained once nothing runs. */
+/* Stops listening; new requests are refused, idle connections closed; on_drained once nothing
+ * runs. */
 void worker_send_close(struct worker *w);
 /* Ends whatever still runs and leaves the loop. */
 void worker_send_stop(struct worker *w);

@@ -126,7 +126,7 @@ static void answers_without_a_body_keep_their_lengths_and_the_connection(void **
         { .target = "/v0/head",
           .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nX-A: h\r\n\r\n" },
         { .target = "/v0/204", .bytes = "HTTP/1.1 204 No Content\r\nX-A: n\r\n\r\n" },
-        { .target = "/v0/304", .bytes = "HTTP/1.1 304 Not Modified\r\nETag: \"t\"\r\n\r\n" },
+        { .target = "/v0/304", .bytes = "HTTP/1.1 304 Not Modified\r\nETag: \"t\"\r\nContent-Length: 77\r\n\r\n" },
         { .target = "/v0/0", .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" },
         { .target = "/v0/end", .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend" },
         { 0 }
@@ -146,6 +146,7 @@ static void answers_without_a_body_keep_their_lengths_and_the_connection(void **
     client_call(&c, "GET", "/304", NULL, NULL, &a);
     assert_int_equal(a.status, 304);
     assert_string_equal(answer_header(&a, "ETag"), "\"t\"");
+    assert_string_equal(answer_header(&a, "Content-Length"), "77");
     client_call(&c, "DELETE", "/0", NULL, NULL, &a);
     assert_int_equal(a.status, 200);
     assert_int_equal(a.content_length, 0);
