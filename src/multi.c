@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -162,6 +163,16 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     return socket(addr->family, addr->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, addr->protocol);
 }
 
+/* libcurl has OpenSSL take a connection that just ends for one that ended in order; then a
+ * body that runs until the close could be cut short unseen. */
+static CURLcode on_ssl_ctx(CURL *easy, void *ctx, void *arg)
+{
+    (void)easy;
+    (void)arg;
+    (void)SSL_CTX_clear_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    return CURLE_OK;
+}
+
 bool multi_turn(struct multi *m)
 {
     if (m->timer.slot == 0 || m->timer.due_ms > loop_now(m->loop))
@@ -233,6 +244,7 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     SET(PIPEWAIT, 1L);
     SET(SSL_VERIFYPEER, 1L);
     SET(SSL_VERIFYHOST, 2L);
+    SET(SSL_CTX_FUNCTION, on_ssl_ctx);
     SET(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CONNECTTIMEOUT_MS, (long)c->upstream.connect_timeout_ms);
     SET(MAXAGE_CONN, (long)base_max(1, c->upstream.keepalive_ms / 1000));

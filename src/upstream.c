@@ -27,9 +27,17 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     bool was_complete = u->guard.complete;
 
     n *= size;
-    r->progress_ms = loop_now(&r->worker->loop);
+    /* From the first line on, the whole head has one deadline, however it drips. */
+    if (u->guard.bytes == 0)
+        r->progress_ms = loop_now(&r->worker->loop);
     if (!guard_answer_line(&u->guard, line, n))
         return 0;
+    if (u->guard.http_major == 2 &&
+        r->snapshot->config->upstream.http_version == HTTP_VERSION_1_1) {
+        u->guard.kind = FAIL_UPSTREAM_PROTOCOL;
+        u->guard.why = "it says HTTP/2 on an HTTP/1.1 connection";
+        return 0;
+    }
     if (was_complete && u->guard.complete)
         return n; /* a trailer: dropped */
     if (n >= 5 && strncasecmp(line, "HTTP/", 5) == 0) {
@@ -37,8 +45,10 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
         return n;
     }
     if (u->guard.complete) {
-        if (u->guard.status >= 200)
+        if (u->guard.status >= 200) {
+            r->progress_ms = loop_now(&r->worker->loop);
             relay_on_answer(r);
+        }
         return n;
     }
     if (u->count == u->cap) {
