@@ -69,10 +69,8 @@ static struct guard_verdict judge(struct relay *r, const char *method, const cha
 {
     const struct config *config = r->snapshot->config;
     int fields = MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, NULL, NULL);
-#if MHD_VERSION < 0x00097700
     const union MHD_ConnectionInfo *size =
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-#endif
     struct collected c = { .count = 0 };
 
     c.fields = arena_alloc(&r->arena, sizeof *c.fields * (size_t)(fields + 1));
@@ -89,10 +87,11 @@ static struct guard_verdict judge(struct relay *r, const char *method, const cha
         .version = version,
         .fields = c.fields,
         .count = c.count,
-#if MHD_VERSION < 0x00097700
         .head_bytes = size->header_size,
+#if MHD_VERSION < 0x00097700
+        .account = true,
 #else
-        .head_bytes = 0, /* newer ones are strict themselves */
+        .account = false, /* newer ones are strict themselves */
 #endif
         .max_head_bytes = (size_t)config->listen.max_header_size_bytes,
         .max_fields = (size_t)config->listen.max_headers,

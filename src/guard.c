@@ -55,6 +55,8 @@ static struct guard_verdict check_limits(const struct guard_head *head, size_t t
 {
     if (target_len > GUARD_TARGET_MAX)
         return refuse(FAIL_TARGET_TOO_LONG, "the request target is longer than 16 KiB");
+    if (head->head_bytes > head->max_head_bytes && target_len > head->max_head_bytes / 2)
+        return refuse(FAIL_TARGET_TOO_LONG, "the target does not fit listen.max_header_size");
     if (head->head_bytes > head->max_head_bytes)
         return refuse(FAIL_HEAD_TOO_LARGE, "the head is larger than listen.max_header_size");
     if (head->count > head->max_fields)
@@ -198,7 +200,7 @@ struct guard_verdict guard_request(const struct guard_head *head)
     struct guard_verdict limits = check_limits(head, target_len);
     if (limits.kind != FAIL_NONE)
         return limits;
-    if (head->head_bytes > 0 && !accounted(head, target_len))
+    if (head->account && !accounted(head, target_len))
         return refuse(FAIL_BAD_REQUEST,
                       "the head has a bare line end, a folded field, a NUL or "
                       "a blank too many");

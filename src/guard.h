@@ -13,7 +13,8 @@ struct guard_head {
                                      address counts. NULL: `target` itself lies there */
     const struct header_field *fields; /* in the order they came, in place */
     size_t count;                      /* above max_fields, `fields` is not looked at */
-    size_t head_bytes; /* of the whole head, as libmicrohttpd counted it; 0: do not account */
+    size_t head_bytes;                 /* of the whole head, as libmicrohttpd counted it */
+    bool account; /* see below: for a parser that hides what it let through */
     size_t max_head_bytes, max_fields;
     int64_t max_body_bytes; /* 0: no limit */
 };
@@ -33,7 +34,7 @@ struct guard_verdict {
  * `chunked`, never with Content-Length, never in 1.0), Expect, limits.
  *
  * Accounting: libmicrohttpd before 0.9.77 hides bare LF, folded lines, NUL and doubled spaces,
- * but its strings lie where they were received. With head_bytes set, every byte from the method
+ * but its strings lie where they were received. With `account`, every byte from the method
  * to the empty line must be explained by a method, a space, a target, a space, a version, CRLF,
  * and name, ':', optional blanks, value, CRLF per field; else 400. Gaps are measured, never
  * read. What this cannot see: NUL LF in place of a CRLF (it ends the line there either way),

@@ -116,9 +116,9 @@ static void an_upstream_that_speaks_no_tls_is_502(void **state)
     struct world w;
     struct answer a = { 0 };
     char settings[128];
-    struct world_options options = {
-        .no_proxy = true, .settings = settings, .serve = serve_plain_text
-    };
+    struct world_options options = { .no_proxy = true,
+                                     .settings = settings,
+                                     .serve = serve_plain_text };
     world_start(&w, &options);
     (void)snprintf(settings, sizeof settings, "upstream.base_url = https://127.0.0.1:%d/v0\n",
                    peer_port(w.api));
