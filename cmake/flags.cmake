@@ -58,7 +58,6 @@ if(PROXY_HARDEN)
     -Wl,-z,relro
     -Wl,-z,now
     -Wl,-z,noexecstack
-    -Wl,-z,nodlopen
     -Wl,--as-needed
     -Wl,--no-copy-dt-needed-entries)
 endif()

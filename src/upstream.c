@@ -47,6 +47,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     if (u->guard.complete) {
         if (u->guard.status >= 200) {
             r->progress_ms = loop_now(&r->worker->loop);
+            u->goodbyes = r->worker->multi.goodbyes;
             relay_on_answer(r);
         }
         return n;
@@ -247,8 +248,13 @@ static bool body_whole(const struct relay *r)
 {
     const struct guard_answer *g = &r->upstream.guard;
 
-    return g->content_length < 0 || r->is_head || g->status == 204 || g->status == 304 ||
-           g->content_length == r->upstream.body_bytes;
+    if (r->is_head || g->status == 204 || g->status == 304)
+        return true;
+    /* A body without a measure ends with the connection: under TLS only when that says so. */
+    if (g->content_length < 0 && !g->chunked && g->http_major == 1 &&
+        strcmp(r->snapshot->config->upstream.scheme, "https") == 0)
+        return r->worker->multi.goodbyes != r->upstream.goodbyes;
+    return g->content_length < 0 || g->content_length == r->upstream.body_bytes;
 }
 
 static void on_done(struct multi_transfer *t, CURLcode code)

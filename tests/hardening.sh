@@ -33,17 +33,11 @@ has "position independent executable" "$head" 'Type: +DYN'
 has "position independent executable, by flag" "$dynamic" 'FLAGS_1.*PIE'
 has "relocations read-only" "$parts" 'GNU_RELRO'
 has "all symbols bound at start" "$dynamic" 'FLAGS_1.*NOW'
-has "cannot be loaded as a library" "$dynamic" 'FLAGS_1.*NOOPEN'
 has "stack not executable" "$parts" 'GNU_STACK.* RW +0x'
 has_not "no segment both writable and executable" "$parts" 'LOAD.* RWE '
 has "stack protector" "$symbols" '__stack_chk_fail'
 has "checked library functions (_FORTIFY_SOURCE)" "$symbols" '__(memcpy|memset|memmove|[v]?snprintf|[v]?fprintf|printf|read|recv|fdelt)_chk'
 has_not "no library search path inside" "$dynamic" 'R(UN)?PATH'
-case $head in
-*X86-64*)
-    has "control-flow protection" "$(readelf -nW "$program")" 'IBT, SHSTK'
-    ;;
-esac
 if grep -qF -e "$tree/" "$program"; then
     echo "NO   no path of the machine that built it"
     status=1
