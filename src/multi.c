@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -163,24 +162,6 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     return socket(addr->family, addr->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, addr->protocol);
 }
 
-/* libcurl does not tell a TLS connection that just ends from one that ended in order, so that a
- * body that runs until the close could be cut short unseen. The alert is noted here. */
-static void on_ssl_event(const SSL *ssl, int where, int value)
-{
-    if ((where & SSL_CB_READ_ALERT) != 0 && (value & 0xff) == SSL_AD_CLOSE_NOTIFY) {
-        struct multi *m = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-        m->goodbyes++;
-    }
-}
-
-static CURLcode on_ssl_ctx(CURL *easy, void *ctx, void *arg)
-{
-    (void)easy;
-    (void)SSL_CTX_set_app_data(ctx, arg);
-    SSL_CTX_set_info_callback(ctx, on_ssl_event);
-    return CURLE_OK;
-}
-
 bool multi_turn(struct multi *m)
 {
     if (m->timer.slot == 0 || m->timer.due_ms > loop_now(m->loop))
@@ -252,8 +233,6 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     SET(PIPEWAIT, 1L);
     SET(SSL_VERIFYPEER, 1L);
     SET(SSL_VERIFYHOST, 2L);
-    SET(SSL_CTX_FUNCTION, on_ssl_ctx);
-    SET(SSL_CTX_DATA, m);
     SET(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CONNECTTIMEOUT_MS, (long)c->upstream.connect_timeout_ms);
     SET(MAXAGE_CONN, (long)base_max(1, c->upstream.keepalive_ms / 1000));

@@ -15,8 +15,7 @@ struct multi {
     struct loop_timer timer;
     struct multi_socket **sockets; /* by descriptor */
     size_t sockets_cap;
-    uint64_t goodbyes; /* TLS connections that ended with close_notify so far */
-    unsigned opened;   /* upstream connections opened so far, for the metrics */
+    unsigned opened; /* upstream connections opened so far, for the metrics */
 };
 
 /* One running transfer; embedded in its owner, who sets `easy` and `on_done`. */

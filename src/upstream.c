@@ -47,7 +47,6 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     if (u->guard.complete) {
         if (u->guard.status >= 200) {
             r->progress_ms = loop_now(&r->worker->loop);
-            u->goodbyes = r->worker->multi.goodbyes;
             relay_on_answer(r);
         }
         return n;
@@ -250,10 +249,6 @@ static bool body_whole(const struct relay *r)
 
     if (r->is_head || g->status == 204 || g->status == 304)
         return true;
-    /* A body without a measure ends with the connection: under TLS only when that says so. */
-    if (g->content_length < 0 && !g->chunked && g->http_major == 1 &&
-        strcmp(r->snapshot->config->upstream.scheme, "https") == 0)
-        return r->worker->multi.goodbyes != r->upstream.goodbyes;
     return g->content_length < 0 || g->content_length == r->upstream.body_bytes;
 }
 

@@ -18,7 +18,6 @@ struct upstream {
     bool fresh;          /* a second try, on a new connection */
     bool retried;
     bool paused_up, paused_down;
-    uint64_t goodbyes;  /* multi's count when the head was whole */
     int64_t body_bytes; /* received so far */
 };
 

@@ -247,27 +247,6 @@ static void a_body_cut_short_is_never_ended_cleanly(void **state)
     world_end(&w);
 }
 
-static void serve_no_goodbye(struct peer_conn *c, void *arg)
-{
-    (void)arg;
-    if (peer_read_request(c) == NULL)
-        return;
-    (void)peer_puts(c, OK "\r\nuntil close");
-    peer_cut(c);
-}
-
-static void a_tls_body_until_close_needs_its_close_notify(void **state)
-{
-    (void)state;
-    struct world w;
-    struct answer a = { 0 };
-    world_start(&w, &(struct world_options){ .serve = serve_no_goodbye, .cert = CERT_VALID });
-    http_get(w.port, "/x", &a);
-    assert_false(a.end == ANSWER_WHOLE && a.status == 200);
-    answer_free(&a);
-    world_end(&w);
-}
-
 static void answer_too_much(struct peer_conn *c, const struct peer_request *r, void *arg)
 {
     (void)arg;
@@ -311,7 +290,6 @@ int main(void)
         TEST(an_upstream_that_stalls_in_its_head_is_504),
         TEST(an_upstream_that_stalls_in_its_body_is_cut_off),
         TEST(a_body_cut_short_is_never_ended_cleanly),
-        TEST(a_tls_body_until_close_needs_its_close_notify),
         TEST(bytes_behind_an_answer_poison_nothing),
     };
     return RUN_TESTS(tests);
