@@ -399,6 +399,14 @@ static void no_copy_of_the_token_is_left_in_the_heap(void **state)
     const char *why = NULL;
 
     (void)state;
+    char *known = malloc(64);
+    assert_non_null(known);
+    (void)snprintf(known, 64, "%s%s", "known-", "copy");
+    size_t seen = copies_in_heap("known-", "copy");
+    free(known);
+    if (seen == 0) /* a sanitizer has its heap elsewhere */
+        skip();
+
     for (int i = 0; i < 10; i++)
         token_unref(token_parse(json, sizeof json - 1, &rules, &why));
     assert_int_equal(copies_in_heap("9876543210", "canary"), 0);
