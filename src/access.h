@@ -13,6 +13,8 @@ struct access_check {
     const struct header_field *fields;
     size_t count;
     int local_port;
+    bool absolute_form; /* route.absolute: the target's authority, which route_find allowed,
+                           counts and Host is not looked at (RFC 9112 section 3.2.2) */
 };
 
 /* FAIL_NONE, or why not (HOST_DENIED, ORIGIN_DENIED, HEADER_MISSING), with the detail naming
@@ -21,5 +23,5 @@ struct failure access_check(const struct access_check *in);
 
 /* Whether a Host value ("name", "name:port", "[v6]:port") is on listen.allowed_hosts. An
  * entry without a port allows the name with the local port or none; "name:port" that one
- * port; "name:*" any; "*" everything. */
+ * port (80 and 443 also when left out); "name:*" any; "*" everything. */
 bool access_host_allowed(const struct config *c, const char *host, size_t len, int local_port);

@@ -24,7 +24,7 @@ void buf_wipe(struct buf *b);
  * nothing is appended then. */
 int buf_add(struct buf *b, const void *bytes, size_t n) MUST_CHECK;
 int buf_add_str(struct buf *b, const char *text) MUST_CHECK;
-int buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_CHECK;
+int buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Makes room for n more bytes and returns where they go, or NULL (limit, memory);
  * buf_commit says how many were written. */

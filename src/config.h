@@ -48,9 +48,10 @@ struct config {
         int64_t token_refused_statuses[8];
         size_t token_refused_count;
         /* taken apart from base_url */
-        char *scheme;    /* "https" */
-        char *authority; /* "api.1shotapi.dev", with the port where one is written */
-        char *origin;    /* "https://api.1shotapi.dev" */
+        char *scheme; /* "https" */
+        char *
+            authority; /* "api.1shotapi.dev", lower case, with a port that is not the default */
+        char *origin;  /* "https://api.1shotapi.dev" */
         char *base_path; /* "/v0", or "" */
     } upstream;
     struct {
@@ -85,13 +86,36 @@ struct config {
     _Atomic int refs;
 };
 
-/* Reads the file (may be NULL), then the environment (`environ` style array, may be
- * NULL), fills in the defaults, reads the `_file`s, and checks everything. All errors
- * are found, not only the first: each is one line "FILE:LINE: section.key: what is wrong and
- * what is allowed" appended to `errors`; warnings likewise to `warnings`, they do not fail.
+/* The variables ONESHOT_PROXY_<SECTION>_<KEY> as they were at start. They win over the file
+ * at each load; what is secret among them lives in struct secret. */
+struct config_env;
+
+/* Copies the variables that are ours out of an `environ` style array (NULL: none), overwrites
+ * the values that may be secret in place, and removes these variables from the array, so that
+ * neither /proc nor a child shows them. Thread: control, before others start. Owns: the caller
+ * frees with config_env_free, which takes NULL. */
+struct config_env *config_env_take(char **environment) MUST_CHECK;
+void config_env_free(struct config_env *env);
+
+/* Reads the file (may be NULL), then the environment (may be NULL), fills in the defaults,
+ * reads the `_file`s, and checks everything. All errors are found, not only the first: each is
+ * one line "FILE:LINE: section.key: what is wrong; what is allowed" (or VARIABLE for FILE:LINE)
+ * appended to `errors`; warnings likewise to `warnings`, they do not fail. No line holds a
+ * secret. An empty value means "none" for keys that have no default, and is an error elsewhere.
  * Returns the snapshot with one reference, or NULL when there were errors. Thread: control. */
-struct config *config_load(const char *file, char *const *env, struct buf *errors,
+struct config *config_load(const char *file, const struct config_env *env, struct buf *errors,
                            struct buf *warnings) MUST_CHECK;
+
+/* "host:port", "[v6]:port" or "unix:/path", taken apart. */
+struct config_address {
+    char host[256];        /* lower case, no brackets; empty: a unix socket */
+    bool v6;               /* host is an IPv6 address */
+    int port;              /* -1: a unix socket */
+    const char *unix_path; /* points into the text; NULL: not a unix socket */
+};
+
+/* Whether `text` is such an address; every listen.address and admin.address (but "off") is. */
+bool config_address_split(const char *text, struct config_address *out) MUST_CHECK;
 
 struct config *config_ref(struct config *c);
 /* Takes NULL. Secrets are wiped with the last reference. */
@@ -115,7 +139,7 @@ int config_needs_restart(const struct config *a, const struct config *b,
                          struct buf *out) MUST_CHECK;
 
 /* Reads a secret or id from a file of its own: at most 64 KiB, one trailing line end is
- * dropped. Returns NULL and the reason in `errors`. */
+ * dropped. Returns NULL and the reason ("PATH: why", no line end) in `errors`. */
 struct secret *config_read_secret_file(const char *path, struct buf *errors) MUST_CHECK;
 
 /* The client id and secret to use for the next fetch: from the `_file`s as they are now,

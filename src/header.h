@@ -25,7 +25,7 @@ struct header_forward {
         *authorization; /* whole line, "Authorization: Bearer ..."; referenced, not copied */
     const char *request_id;   /* NULL: the caller sent one, it passes as it is */
     const char *require_name; /* listen.require_header: not forwarded; NULL: none */
-    bool has_body;            /* false: a Content-Length that the caller sent passes ("0") */
+    bool has_body;            /* false: of Content-Length only a zero passes */
 };
 
 /* Builds what goes upstream, in the caller's order: Host first, then all fields that may
@@ -64,7 +64,9 @@ int64_t header_retry_after(const char *value, size_t len, int64_t wall_s);
 /* A Location that points into the upstream's origin, as a path on this proxy: returns the path
  * (points into value, or is "/"), or NULL when it points elsewhere and must pass as it is.
  * origin is "https://host[:port]"; scheme and host are compared without case, default ports are
- * equal to none. */
+ * equal to none. `//host/path` counts as absolute. Of several leading slashes only the last is
+ * returned, and a path with a tab or a `\` is not local: a browser would take what follows for
+ * the name of another host. `scheme://host?query`, without a path, is not local. */
 const char *header_local_location(const char *value, const char *origin);
 
 /* A caller's X-Request-Id that may be taken over: 1 to 128 visible ASCII bytes. */

@@ -1,0 +1,66 @@
+#pragma once
+/* A caller's connection: who may have one, how long it may dawdle, and noticing that the
+ * caller left while libmicrohttpd does not look (a suspended connection). */
+#include <sys/queue.h>
+
+#include "base.h"
+#include "failure.h"
+#include "httpd.h"
+#include "loop.h"
+
+struct worker;
+struct relay;
+
+enum caller_phase {
+    CALLER_IDLE, /* between requests; part of the next head may be here */
+    CALLER_HEAD, /* the request line is here, the head is not whole */
+    CALLER_BUSY  /* a request is under way */
+};
+
+struct caller {
+    struct worker *worker;
+    struct MHD_Connection *connection;
+    struct loop_watch watch; /* our own duplicate view of MHD's descriptor, for EPOLLRDHUP */
+    struct loop_timer timer;
+    enum caller_phase phase;
+    int64_t since_ms;       /* the phase, or the first byte of a head */
+    int64_t received_bytes; /* by TCP_INFO when last looked; -1: not looked since the last
+                               request */
+    bool partial;           /* IDLE, and bytes of a head have come */
+    bool refused;           /* above listen.max_connections: gets a 503 */
+    bool tls, finished;     /* finished: shut down by us */
+    int port;               /* of the listener; -1: unix socket */
+    struct relay *relay;    /* the request under way */
+    LIST_ENTRY(caller) link;
+};
+
+/* Accepts what waits on a worker's listener (loop_watch callback). */
+void caller_on_acceptable(struct loop_watch *w, uint32_t events);
+
+/* MHD_NotifyConnectionCallback; arg is the worker. */
+void caller_on_connection(void *arg, struct MHD_Connection *c, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code);
+
+/* The caller of a connection. */
+struct caller *caller_of(struct MHD_Connection *c);
+
+/* The request line has come. */
+void caller_head_begun(struct caller *c, struct relay *r);
+/* The head is whole. */
+void caller_head_done(struct caller *c);
+/* The answer is out (or given up). */
+void caller_request_done(struct caller *c);
+
+/* Watches for the caller leaving; relay_on_caller_gone is called then, once. */
+void caller_watch(struct caller *c);
+void caller_unwatch(struct caller *c);
+
+/* Writes an answer past libmicrohttpd, where it cannot answer any more (it is still reading),
+ * and shuts the connection down. Under TLS it is only shut down. */
+void caller_finish(struct caller *c, const struct failure *f);
+
+/* Makes the peer see a reset, not an orderly end, when the connection is closed. */
+void caller_reset_on_close(struct caller *c);
+
+/* Shuts down a connection that is between requests. */
+void caller_close_idle(struct caller *c);

@@ -1,0 +1,269 @@
+/* One snapshot of the settings: its life, from loading to the last reference.
+ *
+ *     defaults -> file -> environment -> checks -> struct config, or every error
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config_check.h"
+#include "config_file.h"
+#include "config_value.h"
+
+#define MESSAGE_MAX 2048
+
+/* A full buffer loses the line; the error is counted all the same. */
+static void say(struct buf *out, const char *where, int line, const struct config_key *key,
+                const char *message)
+{
+    char number[16] = "", name[64] = "";
+
+    if (line > 0)
+        (void)snprintf(number, sizeof number, ":%d", line);
+    if (key != NULL)
+        (void)snprintf(name, sizeof name, "%s.%s: ", key->section, key->name);
+    if (buf_addf(out, "%s%s: %s%s\n", where, number, name, message) != 0)
+        return;
+}
+
+static void say_key(struct config_load *load, struct buf *out, const struct config_key *key,
+                    const char *message)
+{
+    const struct config_source *source = config_source(load, key);
+
+    if (source->variable != NULL)
+        say(out, source->variable, 0, key, message);
+    else
+        say(out, load->file != NULL ? load->file : "configuration", source->line, key, message);
+}
+
+#define FORMAT(message, fmt)                                 \
+    do {                                                     \
+        va_list args;                                        \
+        va_start(args, fmt);                                 \
+        (void)vsnprintf(message, sizeof message, fmt, args); \
+        va_end(args);                                        \
+    } while (0)
+
+void config_fail(struct config_load *load, const struct config_key *key, const char *fmt, ...)
+{
+    char message[MESSAGE_MAX];
+
+    FORMAT(message, fmt);
+    config_source(load, key)->wrong = true;
+    load->error_count++;
+    say_key(load, load->errors, key, message);
+}
+
+void config_warn(struct config_load *load, const struct config_key *key, const char *fmt, ...)
+{
+    char message[MESSAGE_MAX];
+
+    FORMAT(message, fmt);
+    say_key(load, load->warnings, key, message);
+}
+
+void config_fail_line(struct config_load *load, int line, const char *fmt, ...)
+{
+    char message[MESSAGE_MAX];
+
+    FORMAT(message, fmt);
+    load->error_count++;
+    say(load->errors, load->file, line, NULL, message);
+}
+
+void config_fail_variable(struct config_load *load, const char *variable, const char *fmt, ...)
+{
+    char message[MESSAGE_MAX];
+
+    FORMAT(message, fmt);
+    load->error_count++;
+    say(load->errors, variable, 0, NULL, message);
+}
+
+struct config_source *config_source(struct config_load *load, const struct config_key *key)
+{
+    return &load->source[key - config_keys];
+}
+
+bool config_given(struct config_load *load, const struct config_key *key)
+{
+    const struct config_source *source = config_source(load, key);
+
+    return source->line != 0 || source->variable != NULL;
+}
+
+bool config_sound(struct config_load *load, const struct config_key *key)
+{
+    return !config_source(load, key)->wrong;
+}
+
+static struct config *with_defaults(void)
+{
+    struct config *c = base_alloc(sizeof *c);
+    char why[CONFIG_WHY_MAX];
+
+    atomic_init(&c->refs, 1);
+    for (size_t i = 0; i < config_key_count; i++) {
+        int rc = config_keys[i].fallback == NULL
+                     ? 0
+                     : config_value_set(c, &config_keys[i], config_keys[i].fallback, why);
+        assert(rc == 0);
+    }
+    return c;
+}
+
+static struct config *finish(struct config_load *load, const struct config_env *env)
+{
+    config_env_apply(load, env);
+    config_check(load);
+    if (load->error_count > 0) {
+        config_unref(load->config);
+        return NULL;
+    }
+    return load->config;
+}
+
+struct config *config_load(const char *file, const struct config_env *env, struct buf *errors,
+                           struct buf *warnings)
+{
+    struct config_load load = {
+        .config = with_defaults(), .file = file, .errors = errors, .warnings = warnings
+    };
+
+    if (file != NULL) {
+        config_string_set(&load.config->file, "%s", file);
+        config_file_read(&load);
+    }
+    return finish(&load, env);
+}
+
+struct config *config_load_text(const char *name, const char *text, size_t len,
+                                struct buf *errors, struct buf *warnings)
+{
+    struct config_load load = {
+        .config = with_defaults(), .file = name, .errors = errors, .warnings = warnings
+    };
+
+    config_file_parse(&load, text, len);
+    return finish(&load, NULL);
+}
+
+struct config *config_ref(struct config *c)
+{
+    (void)atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
+void config_unref(struct config *c)
+{
+    if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+        return;
+
+    for (size_t i = 0; i < config_key_count; i++)
+        config_value_clear(c, &config_keys[i]);
+    free(c->upstream.scheme);
+    free(c->upstream.authority);
+    free(c->upstream.origin);
+    free(c->upstream.base_path);
+    free(c->file);
+    free(c);
+}
+
+/* Appends ", section.key". */
+static int name_key(struct buf *out, size_t before, const struct config_key *key)
+{
+    return buf_addf(out, "%s%s.%s", buf_unread(out) > before ? ", " : "", key->section,
+                    key->name);
+}
+
+static bool differs(const struct config *a, const struct config *b,
+                    const struct config_key *key, int *rc)
+{
+    struct buf texts[2];
+    bool differ;
+
+    for (size_t i = 0; i < 2; i++) {
+        buf_init(&texts[i], 1 << 20);
+        int printed = config_value_print(i == 0 ? a : b, key, &texts[i]);
+        if (printed != 0 && printed != -ENODATA)
+            *rc = printed;
+    }
+    differ = strcmp(buf_text(&texts[0]), buf_text(&texts[1])) != 0;
+    buf_done(&texts[0]);
+    buf_done(&texts[1]);
+    return differ;
+}
+
+int config_needs_restart(const struct config *a, const struct config *b, struct buf *out)
+{
+    size_t before = buf_unread(out);
+    int rc = 0;
+
+    for (size_t i = 0; i < config_key_count && rc == 0; i++) {
+        const struct config_key *key = &config_keys[i];
+
+        if (key->applies == RESTART && differs(a, b, key, &rc) && rc == 0)
+            rc = name_key(out, before, key);
+    }
+    /* a certificate can be exchanged while running, but a listener is born with TLS or without
+     */
+    if (rc == 0 && (a->listen.tls_certificate == NULL) != (b->listen.tls_certificate == NULL))
+        rc = name_key(out, before, config_find("listen", "tls_certificate"));
+    return rc;
+}
+
+struct secret *config_read_secret_file(const char *path, struct buf *errors)
+{
+    char why[256] = "";
+    size_t len = 0;
+    struct secret *s = NULL;
+    /* the line end does not count */
+    char *text = config_slurp(path, (64 << 10) + 2, &len, why, sizeof why);
+    size_t n = len;
+
+    if (n > 0 && text != NULL && text[n - 1] == '\n')
+        n -= n > 1 && text[n - 2] == '\r' ? 2 : 1;
+    if (text != NULL && n == 0)
+        (void)snprintf(why, sizeof why, "is empty");
+    else if (text != NULL && memchr(text, '\0', n) != NULL)
+        (void)snprintf(why, sizeof why, "has a NUL byte; it must be plain text (UTF-8)");
+    else if (text != NULL && (s = secret_new(text, n)) == NULL)
+        (void)snprintf(why, sizeof why, "is too large; at most 64 KiB");
+    config_slurp_free(text, len);
+    if (s == NULL && buf_addf(errors, "%s: %s", path, why) != 0)
+        return NULL;
+    return s;
+}
+
+int config_credentials(const struct config *c, char **id, struct secret **secret,
+                       struct buf *errors)
+{
+    struct secret *new_id = NULL, *new_secret = NULL;
+    int rc = 0;
+
+    if (c->token.client_id_file != NULL)
+        new_id = config_read_secret_file(c->token.client_id_file, errors);
+    if (c->token.client_secret_file != NULL)
+        new_secret = config_read_secret_file(c->token.client_secret_file, errors);
+    if ((c->token.client_id_file != NULL && new_id == NULL) ||
+        (c->token.client_secret_file != NULL && new_secret == NULL)) {
+        /* one new and one old would be refused */
+        secret_free(new_id);
+        secret_free(new_secret);
+        new_id = new_secret = NULL;
+        rc = -EIO;
+    }
+    *id = strdup(new_id != NULL ? secret_text(new_id) : c->token.client_id);
+    secret_free(new_id);
+    *secret = new_secret != NULL ? new_secret
+                                 : secret_new(secret_text(c->token.client_secret),
+                                              secret_len(c->token.client_secret));
+    if (*id == NULL || *secret == NULL)
+        abort();
+    return rc;
+}

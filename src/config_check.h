@@ -1,0 +1,12 @@
+#pragma once
+/* What goes beyond one value: hosts, URLs, files, pairs. For the config_*.c files only. */
+#include "config_file.h"
+
+/* Reports whatever is wrong with the config as loaded, and fills in what follows from other
+ * settings (origin, base path, token.url, allowed hosts, the contents of the `_file`s). */
+void config_check(struct config_load *load);
+
+/* Its part for upstream and token.url. */
+void config_check_urls(struct config_load *load);
+
+#define KEY(section, name) config_find(#section, #name)

@@ -1,0 +1,15 @@
+#pragma once
+/* libmicrohttpd's callbacks for a relay: the head, the body, the answer, the end. */
+#include "httpd.h"
+
+struct relay;
+
+enum MHD_Result downstream_on_request(void *arg, struct MHD_Connection *c, const char *url,
+                                      const char *method, const char *version, const char *data,
+                                      size_t *data_size, void **req);
+void *downstream_on_target(void *arg, const char *target, struct MHD_Connection *c);
+void downstream_on_completed(void *arg, struct MHD_Connection *c, void **req,
+                             enum MHD_RequestTerminationCode code);
+
+/* Lets a suspended connection go on; its handler or reader is called in the next turn. */
+void downstream_resume(struct relay *r);

@@ -1,0 +1,230 @@
+/* Header fields on their way through the proxy.
+ *
+ *     what the caller sent ----> minus what was for us alone ----> plus what we vouch for
+ *                                (hop-by-hop, nominated by         (Via, X-Request-Id,
+ *                                 Connection, credentials)          Authorization)
+ *
+ * The order matters: were ours added first, `Connection: authorization` would take the token
+ * off again.
+ */
+#include "header.h"
+
+#include <string.h>
+
+#include "ascii.h"
+
+/* Meant for the next hop only (RFC 9110 section 7.6.1, and older names still seen). */
+static const char *const hop_by_hop[] = {
+    "connection", "keep-alive",     "proxy-connection",    "te", "trailer", "transfer-encoding",
+    "upgrade",    "http2-settings", "proxy-authorization",
+};
+
+/* Set by us or by libcurl, never taken over from the caller. */
+static const char *const own[] = { "authorization", "host", "expect" };
+
+bool header_is(const struct header_field *f, const char *lower_name)
+{
+    return ascii_equal_str(f->name, f->name_len, lower_name);
+}
+
+/* Takes the next element of a comma-separated list off its front; false at the end. */
+static bool next_element(const char **list, size_t *len, const char **element, size_t *n)
+{
+    while (*len > 0) {
+        const char *comma = memchr(*list, ',', *len);
+        size_t taken = comma != NULL ? (size_t)(comma - *list) : *len;
+
+        *element = *list;
+        *n = taken;
+        taken += comma != NULL ? 1 : 0;
+        *list += taken;
+        *len -= taken;
+        ascii_trim(element, n);
+        if (*n > 0)
+            return true;
+    }
+    return false;
+}
+
+bool header_has_token(const char *list, size_t len, const char *lower_token)
+{
+    const char *element = NULL;
+    size_t n = 0;
+
+    while (next_element(&list, &len, &element, &n))
+        if (ascii_equal_str(element, n, lower_token))
+            return true;
+    return false;
+}
+
+/* Names are the same without regard to case; with `twins` also when they differ in `_` and
+ * `-`, since much software behind us reads them as one (CGI variables). */
+static bool same_name(const char *a, size_t a_len, const char *b, size_t b_len, bool twins)
+{
+    if (a_len != b_len)
+        return false;
+    for (size_t i = 0; i < a_len; i++) {
+        char x = ascii_lower(a[i]), y = ascii_lower(b[i]);
+
+        if (x != y && !(twins && (x == '_' || x == '-') && (y == '_' || y == '-')))
+            return false;
+    }
+    return true;
+}
+
+static bool is_among(const struct header_field *f, const char *const *names, size_t count,
+                     bool twins)
+{
+    for (size_t i = 0; i < count; i++)
+        if (same_name(f->name, f->name_len, names[i], strlen(names[i]), twins))
+            return true;
+    return false;
+}
+
+/* Whether some Connection field names this one. */
+static bool is_nominated(const struct header_field *f, const struct header_field *all,
+                         size_t count, bool twins)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!header_is(&all[i], "connection"))
+            continue;
+        const char *list = all[i].value, *element = NULL;
+        size_t len = all[i].value_len, n = 0;
+        while (next_element(&list, &len, &element, &n))
+            if (same_name(f->name, f->name_len, element, n, twins))
+                return true;
+    }
+    return false;
+}
+
+/* --- to the upstream ----------------------------------------------------------------- */
+
+struct list {
+    struct arena *arena;
+    struct header_line *first, **end;
+};
+
+static bool append(struct list *list, char *text)
+{
+    struct header_line *line = NULL;
+
+    if (text != NULL)
+        line = arena_alloc(list->arena, sizeof *line);
+    if (line == NULL)
+        return false;
+    *line = (struct header_line){ .text = text };
+    *list->end = line;
+    list->end = &line->next;
+    return true;
+}
+
+/* "Name: value", or "Name;", which is how libcurl is told to send an empty one ("Name:" would
+ * tell it to leave the field out). */
+static bool append_field(struct list *list, const char *name, size_t name_len,
+                         const char *value, size_t value_len)
+{
+    ascii_trim(&value, &value_len);
+    assert(ascii_is_token(name, name_len) && ascii_is_field_text(value, value_len));
+
+    char *text = arena_alloc(list->arena, name_len + value_len + 3);
+    if (text == NULL)
+        return false;
+    memcpy(text, name, name_len);
+    if (value_len == 0) {
+        memcpy(text + name_len, ";", 2);
+    } else {
+        memcpy(text + name_len, ": ", 2);
+        memcpy(text + name_len + 2, value, value_len);
+        text[name_len + 2 + value_len] = '\0';
+    }
+    return append(list, text);
+}
+
+static bool append_own(struct list *list, const char *name, const char *value)
+{
+    return append_field(list, name, strlen(name), value, strlen(value));
+}
+
+static bool append_literal(struct list *list, const char *text)
+{
+    return append(list, arena_copy(list->arena, text, strlen(text)));
+}
+
+static bool is_zero(const struct header_field *f)
+{
+    const char *value = f->value;
+    size_t len = f->value_len;
+
+    ascii_trim(&value, &len);
+    return ascii_number(value, len) == 0;
+}
+
+static bool may_pass(const struct header_forward *in, const struct header_field *f)
+{
+    if (is_among(f, hop_by_hop, ARRAY_LEN(hop_by_hop), true) ||
+        is_among(f, own, ARRAY_LEN(own), true))
+        return false;
+    if (in->require_name != NULL &&
+        same_name(f->name, f->name_len, in->require_name, strlen(in->require_name), true))
+        return false;
+    if (!in->has_body && header_is(f, "content-length") && !is_zero(f))
+        return false;
+    return !is_nominated(f, in->fields, in->count, true);
+}
+
+static bool append_passing(struct list *list, const struct header_forward *in)
+{
+    for (size_t i = 0; i < in->count; i++) {
+        const struct header_field *f = &in->fields[i];
+
+        if (may_pass(in, f) &&
+            !append_field(list, f->name, f->name_len, f->value, f->value_len))
+            return false;
+    }
+    return true;
+}
+
+/* Whether an Accept goes through: libcurl adds none of its own then. */
+static bool passes_accept(const struct header_forward *in)
+{
+    for (size_t i = 0; i < in->count; i++)
+        if (header_is(&in->fields[i], "accept") && may_pass(in, &in->fields[i]))
+            return true;
+    return false;
+}
+
+struct header_line *header_forward(struct arena *arena, const struct header_forward *in)
+{
+    struct list list = { .arena = arena };
+    list.end = &list.first;
+
+    bool done = (passes_accept(in) || append_literal(&list, "Accept:")) &&
+                append_literal(&list, "Expect:") && append_own(&list, "Host", in->host) &&
+                append_passing(&list, in) &&
+                append_literal(&list, "Via: 1.1 " HEADER_PSEUDONYM) &&
+                (in->request_id == NULL || append_own(&list, "X-Request-Id", in->request_id)) &&
+                /* never written to: libcurl only reads its header list */
+                append(&list, (char *)(uintptr_t)in->authorization);
+    return done ? list.first : NULL;
+}
+
+/* --- back to the caller -------------------------------------------------------------- */
+
+size_t header_filter_response(struct header_field *fields, size_t count)
+{
+    size_t left = 0;
+
+    /* Two walks: the Connection fields must stay where they are until the last field has been
+     * held against them. */
+    for (size_t i = 0; i < count; i++)
+        if (!header_is(&fields[i], "connection") &&
+            is_nominated(&fields[i], fields, count, false))
+            fields[i].name_len = 0; /* no field's name is empty */
+    for (size_t i = 0; i < count; i++) {
+        if (fields[i].name_len == 0 || header_is(&fields[i], "content-length") ||
+            is_among(&fields[i], hop_by_hop, ARRAY_LEN(hop_by_hop), false))
+            continue;
+        fields[left++] = fields[i];
+    }
+    return left;
+}

@@ -1,0 +1,114 @@
+/* libmicrohttpd in external-epoll mode.
+ *
+ * Its epoll descriptor is level-triggered for us but edge-triggered inside: what it has
+ * read but not handled shows nowhere but in MHD_get_timeout, where 0 means "run me again".
+ * MHD_resume_connection only marks; the connection goes on in the next MHD_run, also when
+ * that very run is under way, hence `due`. */
+#include "httpd.h"
+
+#include <errno.h>
+
+#include "clock.h"
+
+static void on_event(struct loop_watch *w, uint32_t events)
+{
+    (void)events;
+    CONTAINER_OF(w, struct httpd, watch)->due = true;
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    CONTAINER_OF(t, struct httpd, timer)->due = true;
+}
+
+int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o)
+{
+    /* MHD_ALLOW_SUSPEND_RESUME asks for a wake-up descriptor too, which serves other threads
+     * only: ours is the one thread, and without it a resume costs no system calls. */
+    unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO |
+                     ((unsigned)MHD_ALLOW_SUSPEND_RESUME & ~(unsigned)MHD_USE_ITC);
+    struct MHD_OptionItem items[8] = { 0 };
+    size_t n = 0;
+
+    items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_LIMIT,
+                                          (intptr_t)o->connection_limit, NULL };
+    items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_TIMEOUT,
+                                          (intptr_t)((o->idle_timeout_ms + 999) / 1000), NULL };
+#if MHD_VERSION >= 0x00097701
+    items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, NULL };
+#else
+    items[n++] = (struct MHD_OptionItem){ MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL };
+#endif
+    if (o->tls != NULL) {
+        flags |= MHD_USE_TLS;
+        items[n++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_CERT, 0,
+                                              (void *)(uintptr_t)o->tls->certificate };
+        items[n++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_KEY, 0,
+                                              (void *)(uintptr_t)o->tls->key };
+        if (o->tls->client_ca != NULL)
+            items[n++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_TRUST, 0,
+                                                  (void *)(uintptr_t)o->tls->client_ca };
+    }
+    items[n] = (struct MHD_OptionItem){ MHD_OPTION_END, 0, NULL };
+
+    *h = (struct httpd){ .loop = l,
+                         .watch = { .on_event = on_event },
+                         .timer = { .on_due = on_timer } };
+    h->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, o->on_request, o->arg, MHD_OPTION_NOTIFY_COMPLETED,
+        o->on_completed, o->arg, MHD_OPTION_NOTIFY_CONNECTION, o->on_connection, o->arg,
+        MHD_OPTION_URI_LOG_CALLBACK, o->on_target, o->arg, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        o->pool_bytes, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
+    if (h->daemon == NULL)
+        return o->tls != NULL ? -EINVAL : -ENOMEM;
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    h->watch.fd = info->epoll_fd;
+    return loop_watch(l, &h->watch, EPOLLIN);
+}
+
+void httpd_done(struct httpd *h)
+{
+    if (h->daemon == NULL)
+        return;
+    loop_unwatch(h->loop, &h->watch);
+    loop_timer_clear(h->loop, &h->timer);
+    MHD_stop_daemon(h->daemon);
+    *h = (struct httpd){ .daemon = NULL };
+}
+
+int httpd_take(struct httpd *h, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    h->due = true;
+    return MHD_add_connection(h->daemon, fd, addr, len) == MHD_YES ? 0 : -errno;
+}
+
+bool httpd_turn(struct httpd *h)
+{
+    /* A connection that MHD always finds ready must not keep the loop from the rest. */
+    enum { RUNS_MAX = 16 };
+    MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+    bool more = true;
+
+    if (!h->due)
+        return false;
+    for (int i = 0; i < RUNS_MAX && (more || h->due); i++) {
+        h->due = false;
+        (void)MHD_run(h->daemon);
+        more = MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES && timeout_ms == 0;
+    }
+    h->due = h->due || more;
+    if (!h->due && MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES) {
+        /* Only ever moved forward by activity: re-arm when it is not armed or would fire late.
+         */
+        int64_t due_ms = loop_now(h->loop) + (int64_t)timeout_ms;
+        if (h->timer.slot == 0 || h->timer.due_ms > due_ms)
+            loop_timer_set(h->loop, &h->timer, due_ms);
+    }
+    return true;
+}
+
+void httpd_resume(struct httpd *h, struct MHD_Connection *c)
+{
+    MHD_resume_connection(c);
+    h->due = true;
+}

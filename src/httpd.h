@@ -1,0 +1,47 @@
+#pragma once
+/* A libmicrohttpd daemon hosted on a loop: it has no listening socket and no thread of its
+ * own; connections are given to it (httpd_take) and it runs when httpd_turn is called. */
+#include <microhttpd.h>
+#include <sys/socket.h>
+
+#include "base.h"
+#include "loop.h"
+
+struct httpd_tls {
+    const char *certificate, *key, *client_ca; /* PEM text; client_ca may be NULL */
+};
+
+struct httpd_options {
+    size_t pool_bytes; /* per connection: the head of a request and of its answer */
+    unsigned connection_limit;
+    int64_t idle_timeout_ms;     /* inactivity of a connection that is not suspended */
+    const struct httpd_tls *tls; /* NULL: plain */
+    MHD_AccessHandlerCallback on_request;
+    MHD_RequestCompletedCallback on_completed;
+    void *(*on_target)(void *arg, const char *target, struct MHD_Connection *c);
+    MHD_NotifyConnectionCallback on_connection;
+    void *arg; /* for all four */
+};
+
+struct httpd {
+    struct MHD_Daemon *daemon;
+    struct loop *loop;
+    struct loop_watch watch;
+    struct loop_timer timer;
+    bool due; /* something happened that MHD must be run for */
+};
+
+/* Returns 0 or -errno. */
+int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o) MUST_CHECK;
+/* No connection may be suspended. */
+void httpd_done(struct httpd *h);
+
+/* Gives an accepted, non-blocking socket to the daemon, which owns it from here, also on
+ * failure. */
+int httpd_take(struct httpd *h, int fd, const struct sockaddr *addr, socklen_t len) MUST_CHECK;
+
+/* Runs the daemon when it is due, until it has nothing left at hand. Returns whether it ran. */
+bool httpd_turn(struct httpd *h);
+
+/* A suspended connection goes on in the next httpd_turn. */
+void httpd_resume(struct httpd *h, struct MHD_Connection *c);

@@ -1,0 +1,28 @@
+#pragma once
+/* Listening sockets from `listen.address` and `admin.address` entries. */
+#include "base.h"
+#include "buf.h"
+
+struct listener {
+    int fd;
+    int port;   /* as bound; -1: a unix socket */
+    char *name; /* "127.0.0.1:8080", "unix:/run/x.sock": for the ready line */
+    char *path; /* of a unix socket, to remove it at the end; NULL: none */
+};
+
+/* Binds "host:port", "[v6]:port" or "unix:/path" and listens, non-blocking. `shared` opens it
+ * with SO_REUSEPORT so that several workers can have one each; pass the port that came out of
+ * the first for the others. A unix socket gets `socket_mode`; a dead socket file is replaced,
+ * one that answers or another kind of file is an error. Returns 0, or -errno with one line in
+ * `error`. Thread: control. */
+struct listener_options {
+    const char *address;
+    int port; /* > 0: instead of the one in the address */
+    bool shared;
+    int64_t socket_mode;
+};
+int listener_open(struct listener *l, const struct listener_options *o,
+                  struct buf *error) MUST_CHECK;
+
+/* Closes; removes the file of a unix socket when `l` made it. Takes a zeroed one with fd -1. */
+void listener_close(struct listener *l);

@@ -1,0 +1,277 @@
+/* How curl's sockets and timer live on our loop.
+ *
+ * A descriptor stays registered after curl lost interest in it (its connection went back
+ * to the pool), because the next request on that connection wants the same events: that
+ * saves two epoll_ctl a request. An event nobody waits for takes it out. The registration
+ * ends when curl closes the socket, which it does through our close function, since
+ * descriptor numbers come back. */
+#include "multi.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "log.h"
+
+struct multi_socket {
+    struct loop_watch watch;
+    struct multi *multi;
+    uint32_t wanted; /* what curl waits for; 0: nothing at present */
+};
+
+static void collect_done(struct multi *m)
+{
+    int left;
+
+    for (CURLMsg *msg; (msg = curl_multi_info_read(m->curl, &left)) != NULL;) {
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        CURL *easy = msg->easy_handle;
+        CURLcode code = msg->data.result;
+        struct multi_transfer *t = NULL;
+
+        (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
+        (void)curl_multi_remove_handle(m->curl, easy);
+        t->running = false;
+        t->on_done(t, code);
+    }
+}
+
+static void act(struct multi *m, curl_socket_t fd, int what)
+{
+    int running;
+
+    (void)curl_multi_socket_action(m->curl, fd, what, &running);
+    collect_done(m);
+}
+
+static void on_socket_event(struct loop_watch *w, uint32_t events)
+{
+    struct multi_socket *s = CONTAINER_OF(w, struct multi_socket, watch);
+    struct multi *m = s->multi;
+    int what = 0;
+
+    if (s->wanted == 0) {
+        loop_unwatch(m->loop, w);
+        return;
+    }
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+        what |= CURL_CSELECT_IN;
+    if ((events & EPOLLOUT) != 0)
+        what |= CURL_CSELECT_OUT;
+    if ((events & EPOLLERR) != 0)
+        what |= CURL_CSELECT_ERR;
+    act(m, w->fd, what);
+}
+
+static struct multi_socket *socket_of(struct multi *m, curl_socket_t fd)
+{
+    size_t i = (size_t)fd;
+
+    if (i >= m->sockets_cap) {
+        size_t cap = m->sockets_cap == 0 ? 64 : m->sockets_cap;
+
+        while (cap <= i)
+            cap *= 2;
+        struct multi_socket **grown = realloc(m->sockets, cap * sizeof(struct multi_socket *));
+        if (grown == NULL)
+            abort();
+        memset(grown + m->sockets_cap, 0,
+               (cap - m->sockets_cap) * sizeof(struct multi_socket *));
+        m->sockets = grown;
+        m->sockets_cap = cap;
+    }
+    if (m->sockets[i] == NULL) {
+        m->sockets[i] = base_alloc(sizeof **m->sockets);
+        m->sockets[i]->multi = m;
+        m->sockets[i]->watch = (struct loop_watch){ .fd = fd, .on_event = on_socket_event };
+    }
+    return m->sockets[i];
+}
+
+static void forget_socket(struct multi *m, curl_socket_t fd)
+{
+    if ((size_t)fd >= m->sockets_cap || m->sockets[fd] == NULL)
+        return;
+    loop_unwatch(m->loop, &m->sockets[fd]->watch);
+    free(m->sockets[fd]);
+    m->sockets[fd] = NULL;
+}
+
+static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+    struct multi *m = arg;
+    struct multi_socket *s = socket_of(m, fd);
+    uint32_t events = 0;
+
+    (void)easy;
+    (void)socket_arg;
+    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
+        events |= EPOLLIN;
+    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
+        events |= EPOLLOUT;
+    s->wanted = events;
+    /* Not wanted now, or paused: level-triggered events would spin, so keep listening only for
+     * what a pooled connection shows at its end, which on_socket_event takes out. */
+    if (what == CURL_POLL_REMOVE) {
+        if ((s->watch.events & EPOLLOUT) != 0)
+            (void)loop_watch(m->loop, &s->watch, EPOLLIN);
+        return 0;
+    }
+    if (events == 0) {
+        loop_unwatch(m->loop, &s->watch);
+        return 0;
+    }
+    if (loop_watch(m->loop, &s->watch, events) != 0)
+        return -1;
+    return 0;
+}
+
+static int on_curl_timer(CURLM *curl, long timeout_ms, void *arg)
+{
+    struct multi *m = arg;
+
+    (void)curl;
+    if (timeout_ms < 0)
+        loop_timer_clear(m->loop, &m->timer);
+    else
+        loop_timer_set(m->loop, &m->timer, loop_now(m->loop) + timeout_ms);
+    return 0;
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    act(CONTAINER_OF(t, struct multi, timer), CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int on_close_socket(void *arg, curl_socket_t fd)
+{
+    forget_socket(arg, fd);
+    return close(fd);
+}
+
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
+{
+    struct multi *m = arg;
+
+    (void)purpose;
+    m->opened++;
+    return socket(addr->family, addr->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, addr->protocol);
+}
+
+bool multi_turn(struct multi *m)
+{
+    if (m->timer.slot == 0 || m->timer.due_ms > loop_now(m->loop))
+        return false;
+    loop_timer_clear(m->loop, &m->timer);
+    act(m, CURL_SOCKET_TIMEOUT, 0);
+    return true;
+}
+
+int multi_global_init(void)
+{
+    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -EIO;
+}
+
+int multi_init(struct multi *m, struct loop *l, long pool)
+{
+    *m = (struct multi){ .loop = l, .timer = { .on_due = on_timer } };
+    m->curl = curl_multi_init();
+    if (m->curl == NULL)
+        return -ENOMEM;
+    (void)curl_multi_setopt(m->curl, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
+    (void)curl_multi_setopt(m->curl, CURLMOPT_SOCKETDATA, m);
+    (void)curl_multi_setopt(m->curl, CURLMOPT_TIMERFUNCTION, on_curl_timer);
+    (void)curl_multi_setopt(m->curl, CURLMOPT_TIMERDATA, m);
+    (void)curl_multi_setopt(m->curl, CURLMOPT_MAXCONNECTS, pool);
+    return 0;
+}
+
+void multi_done(struct multi *m)
+{
+    if (m->curl == NULL)
+        return;
+    (void)curl_multi_cleanup(m->curl);
+    loop_timer_clear(m->loop, &m->timer);
+    for (size_t i = 0; i < m->sockets_cap; i++)
+        forget_socket(m, (curl_socket_t)i);
+    free(m->sockets);
+    *m = (struct multi){ .curl = NULL };
+}
+
+static long curl_http_version(const struct multi_settings *s)
+{
+    bool plain = strcmp(s->config->upstream.scheme, "http") == 0;
+
+    if (s->http_version == HTTP_VERSION_1_1)
+        return CURL_HTTP_VERSION_1_1;
+    /* Never CURL_HTTP_VERSION_2_0: on plain text that asks for an upgrade. */
+    return plain ? (s->http_version == HTTP_VERSION_2 ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+                                                      : CURL_HTTP_VERSION_1_1)
+                 : CURL_HTTP_VERSION_2TLS;
+}
+
+int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
+{
+    const struct config *c = s->config;
+    int bad = 0;
+
+#define SET(option, value) \
+    (bad |= curl_easy_setopt(easy, CURLOPT_##option, (value)) != CURLE_OK)
+    SET(PROTOCOLS_STR, "http,https");
+    SET(FOLLOWLOCATION, 0L);
+    SET(NETRC, (long)CURL_NETRC_IGNORED);
+    SET(PATH_AS_IS, 1L);
+    SET(HTTP09_ALLOWED, 0L);
+    SET(HTTP_CONTENT_DECODING, 0L);
+    SET(NOSIGNAL, 1L);
+    SET(NOPROGRESS, 1L);
+    SET(HTTP_VERSION, curl_http_version(s));
+    SET(PIPEWAIT, 1L);
+    SET(SSL_VERIFYPEER, 1L);
+    SET(SSL_VERIFYHOST, 2L);
+    SET(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(CONNECTTIMEOUT_MS, (long)c->upstream.connect_timeout_ms);
+    SET(MAXAGE_CONN, (long)base_max(1, c->upstream.keepalive_ms / 1000));
+    SET(TCP_NODELAY, 1L);
+    SET(BUFFERSIZE, 65536L);
+    SET(UPLOAD_BUFFERSIZE, 65536L);
+    SET(OPENSOCKETFUNCTION, on_open_socket);
+    SET(OPENSOCKETDATA, m);
+    SET(CLOSESOCKETFUNCTION, on_close_socket);
+    SET(CLOSESOCKETDATA, m);
+    if (s->ca_file != NULL)
+        SET(CAINFO, s->ca_file);
+    if (s->client_certificate != NULL) {
+        SET(SSLCERT, s->client_certificate);
+        SET(SSLKEY, s->client_key != NULL ? s->client_key : s->client_certificate);
+    }
+    /* "env" is curl's own behaviour; always a tunnel, so that the target stays ours. */
+    SET(HTTPPROXYTUNNEL, 1L);
+    SET(SUPPRESS_CONNECT_HEADERS, 1L);
+    if (strcmp(s->proxy, "none") == 0)
+        SET(PROXY, "");
+    else if (strcmp(s->proxy, "env") != 0)
+        SET(PROXY, s->proxy);
+#undef SET
+    return bad != 0 ? -EINVAL : 0;
+}
+
+void multi_add(struct multi *m, struct multi_transfer *t)
+{
+    (void)curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+    if (curl_multi_add_handle(m->curl, t->easy) != CURLM_OK)
+        abort(); /* only for a handle in use or no memory */
+    t->running = true;
+}
+
+void multi_remove(struct multi *m, struct multi_transfer *t)
+{
+    if (!t->running)
+        return;
+    (void)curl_multi_remove_handle(m->curl, t->easy);
+    t->running = false;
+}

@@ -1,0 +1,55 @@
+#pragma once
+/* libcurl's multi interface hosted on a loop: sockets, its timer, and the finished
+ * transfers. Also what every handle of ours is set to. */
+#include <curl/curl.h>
+
+#include "base.h"
+#include "config.h"
+#include "loop.h"
+
+struct multi_socket;
+
+struct multi {
+    CURLM *curl;
+    struct loop *loop;
+    struct loop_timer timer;
+    struct multi_socket **sockets; /* by descriptor */
+    size_t sockets_cap;
+    unsigned opened; /* upstream connections opened so far, for the metrics */
+};
+
+/* One running transfer; embedded in its owner, who sets `easy` and `on_done`. */
+struct multi_transfer {
+    CURL *easy;
+    bool running;
+    void (*on_done)(struct multi_transfer *t, CURLcode code);
+};
+
+/* pool: how many idle connections are kept. Returns 0 or -errno. */
+int multi_init(struct multi *m, struct loop *l, long pool) MUST_CHECK;
+/* No transfer may be running. */
+void multi_done(struct multi *m);
+
+/* Sets what never changes on a handle, from the `upstream` section (`ca_file` and `proxy` are
+ * given since the token endpoint may have its own): protocols, TLS, proxy, time to connect, no
+ * redirects, no netrc, nothing of its own in the request. */
+struct multi_settings {
+    const struct config *config;
+    const char *ca_file, *proxy;
+    const char *client_certificate, *client_key; /* NULL: none */
+    int64_t http_version;                        /* enum config_http_version */
+};
+int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s) MUST_CHECK;
+
+/* Starts; on_done comes later, never from within. */
+void multi_add(struct multi *m, struct multi_transfer *t);
+/* Ends a running transfer without on_done. Takes one that is not running. Never from a curl
+ * callback. */
+void multi_remove(struct multi *m, struct multi_transfer *t);
+
+/* Does at once what the timer would do in the next turn, when it is due: a transfer that was
+ * just added starts without another round of the loop. Returns whether there was anything. */
+bool multi_turn(struct multi *m);
+
+/* Once, in main, before any thread. Returns 0 or -EIO. */
+int multi_global_init(void) MUST_CHECK;

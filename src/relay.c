@@ -1,0 +1,666 @@
+/* One request on its way.
+ *
+ *   caller -> httpd -> downstream -> RELAY -> upstream -> multi -> 1Shot API
+ *                                     |  \-> `up`, the body: window and replay buffer
+ *                             the worker's token, or parked until mail brings one
+ *
+ *                    +------------- no token -------------+
+ *                    |                                    v
+ *   NEW --> (head judged) --> SENDING <--- token ------ PARKED --- wait_timeout ---+
+ *    |            |            |   |                      ^                        |
+ *    |   local token call   answer |401                   | token refused:         |
+ *    |            |            |   v                      | repeat once            |
+ *    |            v            |  HELD -- new token ------+--> SENDING             |
+ *    |          LOCAL          v   |  none to come                                 |
+ *    |            |        ANSWERING <--                                           |
+ *    |            v            v                                                   v
+ *    +--------> ENDED <--------+<--------------------------------------------- FAILED
+ *
+ * The libraries' callbacks only move bytes and set facts, then call relay_wake; step() looks
+ * at the facts once the callbacks have returned and makes the one side go on when the other
+ * has made room. A relay ends in relay_end, which libmicrohttpd's completion callback calls
+ * for each request exactly once. */
+#include "relay.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+#include "access.h"
+#include "caller.h"
+#include "clock.h"
+#include "downstream.h"
+#include "log.h"
+
+#define POOL_MAX 64
+#define ARENA_BYTES (512 * 1024)
+/* A request that waits this long gets a watch for its caller leaving. */
+#define WATCH_AFTER_MS 500
+#define GONE_STATUS 499
+
+static void enter(struct relay *r, enum relay_phase phase)
+{
+    static const unsigned legal[] = {
+        [RELAY_NEW] = 1U << RELAY_PARKED | 1U << RELAY_SENDING | 1U << RELAY_LOCAL |
+                      1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_PARKED] = 1U << RELAY_SENDING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_SENDING] =
+            1U << RELAY_HELD | 1U << RELAY_ANSWERING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_HELD] = 1U << RELAY_SENDING | 1U << RELAY_ANSWERING | 1U << RELAY_FAILED |
+                       1U << RELAY_ENDED,
+        [RELAY_ANSWERING] = 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_LOCAL] = 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_FAILED] = 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_ENDED] = 0,
+    };
+
+    assert((legal[r->phase] & 1U << phase) != 0);
+    r->phase = phase;
+}
+
+static void make_request_id(struct relay *r)
+{
+    static const char hex[] = "0123456789abcdef";
+    unsigned char random[16];
+    char *id = arena_alloc(&r->arena, 33);
+
+    if (id == NULL || getrandom(random, sizeof random, 0) != sizeof random)
+        return;
+    for (size_t i = 0; i < sizeof random; i++) {
+        id[2 * i] = hex[random[i] >> 4];
+        id[2 * i + 1] = hex[random[i] & 15];
+    }
+    id[32] = '\0';
+    r->request_id = id;
+    r->request_id_ours = true;
+}
+
+static void arm(struct relay *r);
+
+static void on_timer(struct loop_timer *t);
+
+struct relay *relay_new(struct worker *w, struct caller *c, const char *target)
+{
+    struct relay *r = TAILQ_FIRST(&w->pool);
+
+    if (r != NULL) {
+        TAILQ_REMOVE(&w->pool, r, all_link);
+        w->pool_count--;
+    } else {
+        r = base_alloc(sizeof *r);
+        arena_init(&r->arena, ARENA_BYTES);
+        buf_init(&r->down, RELAY_WINDOW_BYTES);
+    }
+    r->worker = w;
+    r->caller = c;
+    r->snapshot = worker_snapshot_ref(w);
+    r->start_us = clock_us();
+    r->parked_us = r->token_us = r->upstream_start_us = r->upstream_us = r->first_byte_us = -1;
+    r->timer.on_due = on_timer;
+    /* A missing target (HTTP/0.9) is refused by the guard. */
+    size_t len = target == NULL ? 0 : strlen(target);
+    r->target_in_place = target;
+    r->target = arena_copy(&r->arena, target == NULL ? "" : target, len);
+    if (r->target == NULL)
+        r->target = "";
+    TAILQ_INSERT_TAIL(&w->running, r, all_link);
+    w->running_count++;
+    metrics_add(&w->metrics, M_requests_started, 1);
+    return r;
+}
+
+void relay_wake(struct relay *r)
+{
+    if (r->is_ready)
+        return;
+    r->is_ready = true;
+    TAILQ_INSERT_TAIL(&r->worker->ready, r, ready_link);
+}
+
+static void unpark(struct relay *r)
+{
+    if (r->phase != RELAY_PARKED && r->phase != RELAY_HELD)
+        return;
+    TAILQ_REMOVE(&r->worker->parked, r, parked_link);
+    if (r->parked_us >= 0)
+        r->token_us = base_max(r->token_us, 0) + clock_us() - r->parked_us;
+    r->parked_us = -1;
+}
+
+static void park(struct relay *r, enum relay_phase phase)
+{
+    enter(r, phase);
+    r->parked_ms = loop_now(&r->worker->loop);
+    r->parked_us = clock_us();
+    TAILQ_INSERT_TAIL(&r->worker->parked, r, parked_link);
+    arm(r);
+}
+
+void relay_fail(struct relay *r, const struct failure *f)
+{
+    unpark(r);
+    upstream_cancel(r);
+    enter(r, RELAY_FAILED);
+    r->failure = *f;
+    if (failure_info(f->kind)->stage == STAGE_UPSTREAM)
+        log_warn("upstream_failed", log_str("request_id", r->request_id),
+                 log_str("error", failure_info(f->kind)->slug), log_str("detail", f->detail));
+    relay_wake(r);
+}
+
+static void fail(struct relay *r, enum failure_kind kind, const char *why)
+{
+    struct failure f = failure_make(kind, "%s.", why);
+
+    relay_fail(r, &f);
+}
+
+static void send_upstream(struct relay *r)
+{
+    unpark(r);
+    if (r->grant != NULL)
+        worker_grant_unref(r->grant);
+    r->grant = worker_grant_ref(r->worker);
+    enter(r, RELAY_SENDING);
+    if (r->upstream_start_us < 0)
+        r->upstream_start_us = clock_us();
+    r->down_done = r->down_cut = false;
+    buf_clear(&r->down);
+    r->upstream.fresh = r->upstream.retried = false;
+    upstream_start(r);
+    arm(r);
+}
+
+static bool have_token(const struct relay *r)
+{
+    const struct grant *g = r->worker->grant;
+
+    return g != NULL && token_valid(g->token, loop_now(&r->worker->loop));
+}
+
+static void begin(struct relay *r)
+{
+    struct worker *w = r->worker;
+
+    if (have_token(r)) {
+        if (r->token_us < 0)
+            r->token_us = 0;
+        send_upstream(r);
+    } else if (w->failing) {
+        relay_fail(r, &w->failure);
+    } else {
+        park(r, RELAY_PARKED);
+        w->shared->on_want(w->shared->arg);
+    }
+}
+
+static bool admit(struct relay *r)
+{
+    struct worker *w = r->worker;
+    struct failure f;
+
+    if (r->caller->refused)
+        f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
+    else if (w->closed)
+        f = failure_make(FAIL_DRAINING, "This proxy is being stopped; connect again.");
+    else if (!quota_take(&w->in_flight))
+        f = failure_make(FAIL_OVERLOAD, "upstream.max_in_flight requests are under way.");
+    else {
+        r->in_flight = true;
+        return true;
+    }
+    f.retry_after_s = 1;
+    relay_fail(r, &f);
+    return false;
+}
+
+static void take_request_id(struct relay *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (header_is(&r->fields[i], "x-request-id") &&
+            header_request_id_ok(r->fields[i].value, r->fields[i].value_len)) {
+            r->request_id = arena_copy(&r->arena, r->fields[i].value, r->fields[i].value_len);
+            return;
+        }
+    make_request_id(r);
+}
+
+void relay_on_head(struct relay *r, const struct guard_verdict *v)
+{
+    const struct config *c = r->snapshot->config;
+
+    r->is_head = strcmp(r->method, "HEAD") == 0;
+    r->safe = r->is_head || strcmp(r->method, "GET") == 0 || strcmp(r->method, "OPTIONS") == 0;
+    r->body_bytes = v->body_bytes;
+    r->up_kept = true;
+    r->up_ms = loop_now(&r->worker->loop);
+    buf_init(&r->up, (size_t)base_max(c->upstream.replay_limit_bytes, RELAY_WINDOW_BYTES) +
+                         RELAY_WINDOW_BYTES);
+    take_request_id(r);
+    if (v->kind != FAIL_NONE) {
+        fail(r, v->kind, v->why);
+        return;
+    }
+    if (r->is_head && r->body_bytes != 0) {
+        fail(r, FAIL_BAD_REQUEST, "A HEAD request has no body here");
+        return;
+    }
+    r->route = route_find(c, r->method, r->target, r->caller->port);
+    if (r->route.verdict == ROUTE_REFUSED) {
+        fail(r, r->route.kind, r->route.why);
+        return;
+    }
+    struct failure denied =
+        access_check(&(struct access_check){ .config = c,
+                                             .fields = r->fields,
+                                             .count = r->count,
+                                             .local_port = r->caller->port,
+                                             .absolute_form = r->route.absolute });
+
+    if (denied.kind != FAIL_NONE) {
+        relay_fail(r, &denied);
+        return;
+    }
+    if (header_via_is_ours(r->fields, r->count)) {
+        fail(r, FAIL_LOOP, "upstream.base_url leads back to this proxy");
+        return;
+    }
+    if (!admit(r))
+        return;
+    if (r->route.verdict == ROUTE_TOKEN_ENDPOINT)
+        enter(r, RELAY_LOCAL);
+    else
+        begin(r);
+}
+
+/* While everything is kept for a repeat: up to replay_limit. After that: a window. */
+size_t relay_room_up(const struct relay *r)
+{
+    size_t here = r->up.len - r->up.start - r->up_sent;
+
+    return here >= RELAY_WINDOW_BYTES ? 0 : RELAY_WINDOW_BYTES - here;
+}
+
+size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
+{
+    const struct config *c = r->snapshot->config;
+    int64_t limit = c->listen.max_body_size_bytes;
+
+    r->up_ms = loop_now(&r->worker->loop);
+    if (limit > 0 && r->up_bytes + (int64_t)n > limit) {
+        fail(r, FAIL_BODY_TOO_LARGE, "The body is larger than listen.max_body_size");
+        return n;
+    }
+    if (r->up_kept && r->up_bytes + (int64_t)n > c->upstream.replay_limit_bytes) {
+        r->up_kept = false;
+        buf_consume(&r->up, r->up_sent);
+        r->up_sent = 0;
+        if (r->phase == RELAY_HELD) { /* can no longer be repeated: its 401 goes through */
+            unpark(r);
+            enter(r, RELAY_ANSWERING);
+            relay_wake(r);
+        }
+    }
+    size_t room = relay_room_up(r);
+
+    /* Not yet under way: what is kept may fill the replay buffer. */
+    if (r->up_kept)
+        room = n;
+    n = n < room ? n : room;
+    if (n > 0 && buf_add(&r->up, bytes, n) != 0) {
+        fail(r, FAIL_INTERNAL, "There is no memory left for the body");
+        return n;
+    }
+    r->up_bytes += (int64_t)n;
+    if (r->upstream.paused_up)
+        relay_wake(r);
+    return n;
+}
+
+void relay_on_body_end(struct relay *r)
+{
+    r->up_done = true;
+    relay_wake(r);
+}
+
+static bool refused_token(const struct relay *r)
+{
+    const struct config *c = r->snapshot->config;
+
+    for (size_t i = 0; i < c->upstream.token_refused_count; i++)
+        if (c->upstream.token_refused_statuses[i] == r->upstream.guard.status)
+            return true;
+    return false;
+}
+
+static bool may_repeat(const struct relay *r)
+{
+    int64_t replay = r->snapshot->config->upstream.replay;
+
+    return !r->repeated && r->up_kept &&
+           (replay == REPLAY_ALL || (replay == REPLAY_SAFE && r->safe));
+}
+
+/* The upstream says the token is dead. */
+static void on_refused(struct relay *r)
+{
+    struct worker *w = r->worker;
+    uint64_t generation = r->grant->token->generation;
+    bool newer = have_token(r) && w->grant->token->generation > generation;
+    bool kept = w->kept_generation == generation && loop_now(&w->loop) < w->kept_until_ms;
+
+    if (!newer && !kept)
+        w->shared->on_refused(w->shared->arg, w, generation);
+    if (!may_repeat(r) || kept) {
+        enter(r, RELAY_ANSWERING);
+        return;
+    }
+    park(r, RELAY_HELD);
+}
+
+void relay_on_answer(struct relay *r)
+{
+    r->first_byte_us = clock_us();
+    r->upstream_us = r->first_byte_us - r->upstream_start_us;
+    if (refused_token(r))
+        on_refused(r);
+    else
+        enter(r, RELAY_ANSWERING);
+    relay_wake(r);
+}
+
+void relay_on_upstream_done(struct relay *r, const struct failure *f)
+{
+    if (f == NULL) {
+        r->down_done = true;
+        relay_wake(r);
+        return;
+    }
+    if (r->phase ==
+        RELAY_HELD) { /* the refusal itself was cut: enough to know that it was one */
+        r->down_cut = true;
+        return;
+    }
+    if (!r->responded) {
+        relay_fail(r, f);
+        return;
+    }
+    /* The status line is out: all that is left is not to end it as if it were whole. */
+    r->failure = *f;
+    r->down_done = r->down_cut = true;
+    log_warn("upstream_failed", log_str("request_id", r->request_id),
+             log_str("error", failure_info(f->kind)->slug), log_str("detail", f->detail));
+    relay_wake(r);
+}
+
+/* A held 401 goes to the caller after all. */
+static void release(struct relay *r)
+{
+    unpark(r);
+    enter(r, RELAY_ANSWERING);
+    relay_wake(r);
+}
+
+static void repeat(struct relay *r)
+{
+    r->repeated = true;
+    upstream_cancel(r);
+    metrics_add(&r->worker->metrics, M_replays, 1);
+    send_upstream(r);
+}
+
+void relay_on_token(struct relay *r)
+{
+    struct worker *w = r->worker;
+
+    if (r->phase == RELAY_PARKED) {
+        if (have_token(r))
+            send_upstream(r);
+        else if (w->failing)
+            relay_fail(r, &w->failure);
+        relay_wake(r);
+    } else if (r->phase == RELAY_HELD) {
+        uint64_t mine = r->grant->token->generation;
+
+        if (have_token(r) && w->grant->token->generation > mine)
+            repeat(r);
+        else if (w->failing || w->kept_generation == mine)
+            release(r);
+    }
+}
+
+void relay_on_caller_gone(struct relay *r)
+{
+    /* Not suspended: libmicrohttpd looks at the connection and will say so itself. */
+    if (!r->suspended || r->gone)
+        return;
+    r->gone = true;
+    upstream_cancel(r);
+    relay_wake(r);
+}
+
+bool relay_answer_ready(const struct relay *r)
+{
+    return r->phase == RELAY_FAILED || r->phase == RELAY_LOCAL || r->phase == RELAY_ANSWERING;
+}
+
+/* Whether a suspended connection has anything to do. */
+static bool can_go_on(const struct relay *r)
+{
+    if (r->gone)
+        return true;
+    if (r->responded)
+        return buf_unread(&r->down) > 0 || r->down_done;
+    if (relay_answer_ready(r))
+        return true;
+    if (r->head_waits)
+        return r->phase != RELAY_PARKED;
+    return !r->up_done && relay_room_up(r) > RELAY_WINDOW_BYTES / 2;
+}
+
+static void step(struct relay *r)
+{
+    if (r->phase == RELAY_ENDED)
+        return;
+    if (r->phase == RELAY_HELD) /* a newer token may have come meanwhile */
+        relay_on_token(r);
+    if (!r->up_done && (r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED))
+        r->swallow = true;
+    upstream_unpause(r);
+    if (r->suspended && can_go_on(r))
+        downstream_resume(r);
+}
+
+bool relay_turn(struct worker *w)
+{
+    struct relay *r = TAILQ_FIRST(&w->ready);
+
+    if (r == NULL)
+        return false;
+    for (; r != NULL; r = TAILQ_FIRST(&w->ready)) {
+        TAILQ_REMOVE(&w->ready, r, ready_link);
+        r->is_ready = false;
+        step(r);
+    }
+    return true;
+}
+
+struct deadline {
+    int64_t ms;
+    enum failure_kind kind;
+    const char *why;
+};
+
+/* What the relay waits for now, until when, and whose fault it is when that does not come. */
+static struct deadline deadline_of(const struct relay *r)
+{
+    const struct config *c = r->snapshot->config;
+    struct deadline never = { .ms = INT64_MAX }, d = never;
+
+    if (!r->begun || r->phase == RELAY_ENDED)
+        return never;
+    if (r->phase == RELAY_PARKED || r->phase == RELAY_HELD)
+        d = (struct deadline){ r->parked_ms + c->token.wait_timeout_ms, FAIL_TOKEN_TIMEOUT,
+                               "No token came within token.wait_timeout" };
+    else if (r->phase == RELAY_SENDING && r->upstream.guard.bytes > 0)
+        d = (struct deadline){
+            r->progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
+            "The head of the answer was not whole within upstream.idle_timeout: outcome unknown"
+        };
+    else if (r->phase == RELAY_SENDING && !r->upstream.paused_up && !r->upstream.paused_down)
+        d = (struct deadline){
+            r->progress_ms + c->upstream.response_timeout_ms, FAIL_UPSTREAM_RESPONSE_TIMEOUT,
+            "No answer began within upstream.response_timeout: outcome unknown"
+        };
+    else if (r->phase == RELAY_ANSWERING && !r->down_done && !r->upstream.paused_down)
+        d = (struct deadline){
+            r->progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
+            "Nothing more of the answer came within upstream.idle_timeout: outcome unknown"
+        };
+    /* The caller is expected to send, unless we hold it back. */
+    if (!r->up_done && !r->suspended && r->up_ms + c->listen.body_timeout_ms < d.ms)
+        d = (struct deadline){ r->up_ms + c->listen.body_timeout_ms, FAIL_BODY_TIMEOUT,
+                               "No more of the body came within listen.body_timeout" };
+    return d;
+}
+
+static void arm(struct relay *r)
+{
+    int64_t now_ms = loop_now(&r->worker->loop);
+
+    if (r->timer.slot == 0)
+        loop_timer_set(&r->worker->loop, &r->timer,
+                       base_min(deadline_of(r).ms, now_ms + WATCH_AFTER_MS));
+}
+
+static void expire(struct relay *r, const struct deadline *d)
+{
+    struct failure f = failure_make(d->kind, "%s.", d->why);
+
+    if (d->kind == FAIL_BODY_TIMEOUT) {
+        upstream_cancel(r);
+        unpark(r);
+        if (r->phase != RELAY_FAILED)
+            enter(r, RELAY_FAILED);
+        r->failure = f;
+        r->status = failure_status(&f);
+        caller_finish(r->caller, &f);
+    } else if (r->phase == RELAY_HELD) {
+        release(r);
+    } else if (r->responded) {
+        upstream_cancel(r);
+        relay_on_upstream_done(r, &f);
+    } else {
+        if (d->kind == FAIL_TOKEN_TIMEOUT)
+            f.retry_after_s = 1;
+        relay_fail(r, &f);
+    }
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    struct relay *r = CONTAINER_OF(t, struct relay, timer);
+    struct worker *w = r->worker;
+    int64_t now_ms = loop_now(&w->loop);
+    struct deadline d = deadline_of(r);
+
+    if (d.ms <= now_ms) {
+        expire(r, &d);
+        d = deadline_of(r);
+    }
+    if (r->suspended)
+        caller_watch(r->caller);
+    if (r->phase != RELAY_ENDED)
+        loop_timer_set(&w->loop, t,
+                       base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));
+}
+
+static void report(struct relay *r, const struct config *c)
+{
+    bool failed = r->phase == RELAY_FAILED || r->failure.kind != FAIL_NONE;
+    enum stage stage = failed ? failure_info(r->failure.kind)->stage : STAGE_COUNT;
+    int64_t total_us = clock_us() - r->start_us;
+
+    if (r->status == 0 && r->gone)
+        r->status = GONE_STATUS;
+    metrics_request(&r->worker->metrics, &(struct metrics_request){
+                                             .method = r->safe ? METRICS_SAFE : METRICS_UNSAFE,
+                                             .status = r->status,
+                                             .stage = (int)stage,
+                                             .total_us = total_us,
+                                             .token_us = r->token_us,
+                                             .upstream_us = r->upstream_us });
+    metrics_add(&r->worker->metrics, M_request_body_bytes, (uint64_t)r->up_bytes);
+    metrics_add(&r->worker->metrics, M_response_body_bytes, (uint64_t)r->down_bytes);
+    if (!c->log.access)
+        return;
+    const char *path = r->route.path != NULL ? r->route.path : r->target;
+    size_t path_len = r->route.path != NULL ? r->route.path_len : strcspn(r->target, "?#");
+
+    log_info(
+        "access", log_str("method", r->method != NULL ? r->method : "-"),
+        log_strn("path", path, path_len), log_int("status", r->status),
+        log_str("stage", failed ? failure_stage_name(stage) : NULL),
+        log_str("error", failed ? failure_info(r->failure.kind)->slug : NULL),
+        log_str("aborted", r->gone       ? "caller"
+                           : r->down_cut ? "upstream"
+                                         : NULL),
+        log_ms("total_ms", total_us), log_ms("token_ms", base_max(r->token_us, 0)),
+        log_ms("upstream_ms", base_max(r->upstream_us, 0)), log_int("bytes_in", r->up_bytes),
+        log_int("bytes_out", r->down_bytes), log_int("attempts", r->sends),
+        log_str("request_id", r->request_id),
+        log_int("generation", r->grant == NULL ? 0 : (int64_t)r->grant->token->generation));
+}
+
+static void recycle(struct worker *w, struct relay *r)
+{
+    struct relay keep = { .arena = r->arena, .down = r->down, .upstream = r->upstream };
+
+    arena_clear(&keep.arena);
+    buf_clear(&keep.down);
+    *r = keep;
+    r->upstream.transfer.running = false;
+    if (w->pool_count < POOL_MAX && !w->closed) {
+        TAILQ_INSERT_HEAD(&w->pool, r, all_link);
+        w->pool_count++;
+        return;
+    }
+    upstream_free(&r->upstream);
+    arena_done(&r->arena);
+    buf_done(&r->down);
+    free(r);
+}
+
+void relay_end(struct relay *r)
+{
+    struct worker *w = r->worker;
+
+    unpark(r);
+    upstream_cancel(r);
+    enter(r, RELAY_ENDED);
+    report(r, r->snapshot->config);
+    caller_request_done(r->caller);
+    loop_timer_clear(&w->loop, &r->timer);
+    if (r->is_ready)
+        TAILQ_REMOVE(&w->ready, r, ready_link);
+    if (r->in_flight)
+        quota_give(&w->in_flight);
+    buf_done(&r->up);
+    if (r->grant != NULL)
+        worker_grant_unref(r->grant);
+    worker_snapshot_unref(r->snapshot);
+    TAILQ_REMOVE(&w->running, r, all_link);
+    w->running_count--;
+    recycle(w, r);
+}
+
+void relay_free_pool(struct worker *w)
+{
+    for (struct relay *r; (r = TAILQ_FIRST(&w->pool)) != NULL;) {
+        TAILQ_REMOVE(&w->pool, r, all_link);
+        upstream_free(&r->upstream);
+        arena_done(&r->arena);
+        buf_done(&r->down);
+        free(r);
+    }
+    w->pool_count = 0;
+}

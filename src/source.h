@@ -1,0 +1,48 @@
+#pragma once
+/* One fetch from the token endpoint: RFC 6749 section 4.4. Thread: control. */
+#include "base.h"
+#include "buf.h"
+#include "config.h"
+#include "failure.h"
+#include "loop.h"
+#include "multi.h"
+#include "token.h"
+
+struct source_result {
+    struct token *token;    /* with one reference, or NULL */
+    struct failure failure; /* when NULL */
+    bool refused; /* the endpoint refused the credentials or the request: 4xx but 408 and 429 */
+    int64_t retry_after_ms; /* -1: not said */
+};
+
+struct source {
+    struct multi multi;
+    struct multi_transfer transfer;
+    struct loop_timer deadline;
+    struct loop *loop;
+    struct buf body; /* wiped after each fetch */
+    struct curl_slist *headers;
+    struct secret *form; /* the body or nothing */
+    struct secret *authorization;
+    char *used_id; /* the credentials of the last fetch */
+    struct secret *used_secret;
+    int64_t started_ms, retry_after_ms;
+    uint64_t generation;
+    int64_t default_lifetime_ms, timeout_ms;
+    int64_t refused_mode; /* enum config_refused */
+    bool too_large;
+    void (*on_done)(struct source *s, const struct source_result *r);
+};
+
+int source_init(struct source *s, struct loop *l) MUST_CHECK;
+void source_done(struct source *s);
+
+/* Starts a fetch with the credentials as they are now; on_done comes later, exactly once.
+ * Nothing may be running. */
+void source_fetch(struct source *s, const struct config *c, uint64_t generation);
+
+/* Ends a running one without on_done. */
+void source_cancel(struct source *s);
+
+/* Whether the credentials (files) differ from those the last fetch used. */
+bool source_credentials_changed(struct source *s, const struct config *c);

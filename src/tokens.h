@@ -1,0 +1,73 @@
+#pragma once
+/* The life of the token: when it is fetched, renewed, dropped, and how long to wait after a
+ * failure. The states are at the head of tokens.c. Thread: control. */
+#include "base.h"
+#include "config.h"
+#include "failure.h"
+#include "loop.h"
+#include "source.h"
+#include "token.h"
+
+/* What the workers are told. Either a token; or none and one is being fetched; or none and why.
+ */
+struct tokens_view {
+    struct token *token; /* borrowed for the call */
+    bool failing;
+    struct failure failure;
+};
+
+enum tokens_state { TOKENS_IDLE, TOKENS_FETCHING, TOKENS_WAITING };
+
+/* Counted for the metrics and the status page. */
+struct tokens_stats {
+    uint64_t fetches, obtained, failed, dropped;
+    unsigned consecutive_failures;
+    int64_t last_success_wall_s, last_failure_wall_s;
+    struct failure last_failure;
+};
+
+struct tokens {
+    struct loop *loop;
+    struct config *config;
+    struct source source;
+    enum tokens_state state;
+    struct token *current;
+    uint64_t generation;            /* of the last one obtained */
+    int64_t sent_ms;                /* when the running fetch began */
+    struct loop_timer timer;        /* renewal, or the end of a back-off */
+    struct loop_timer expiry_timer; /* tells the workers that the token is dead */
+    struct failure failure;         /* the last one, while there is no token */
+    unsigned failures;              /* in a row */
+    unsigned refusals;              /* fetches caused by refused tokens, in a row */
+    int64_t refusal_next_ms;        /* no such fetch before */
+    int64_t refusal_last_ms;
+    bool reread; /* the credentials were read again after a refusal and had changed */
+    struct tokens_stats stats;
+    void (*publish)(void *arg, const struct tokens_view *view);
+    void *arg;
+};
+
+/* Takes a reference to c. publish is called whenever the view changes. Returns 0 or -errno. */
+int tokens_init(struct tokens *t, struct loop *l, struct config *c,
+                void (*publish)(void *arg, const struct tokens_view *view),
+                void *arg) MUST_CHECK;
+void tokens_done(struct tokens *t);
+
+/* The first fetch. */
+void tokens_start(struct tokens *t);
+
+/* A request waits: fetch, unless that is under way or backing off. */
+void tokens_on_want(struct tokens *t);
+
+/* The upstream refused the token. Returns 0 when a newer one is there or on its way (a view
+ * follows or has been sent); else the point in time until which refusals are to be passed on.
+ */
+int64_t tokens_on_refused(struct tokens *t, uint64_t generation);
+
+/* New settings or a changed secret: one fetch at once; the old token serves until the new one
+ * is here. */
+void tokens_reconfigure(struct tokens *t, struct config *c);
+void tokens_refetch(struct tokens *t);
+
+/* The present view, for a worker that asks or is new. */
+struct tokens_view tokens_view(const struct tokens *t);

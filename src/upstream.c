@@ -1,0 +1,401 @@
+/* The upstream's side of a relay, by libcurl.
+ *
+ * libcurl sends a request again by itself when a reused connection dies before a byte of the
+ * answer, a POST too. on_prereq runs before every sending and stops the second one, unless
+ * the method is safe or not a byte of the first has been written: so an unsafe request reaches
+ * the upstream at most once. */
+#include "upstream.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "clock.h"
+#include "log.h"
+#include "relay.h"
+#include "worker.h"
+
+static_assert(offsetof(struct header_line, text) == offsetof(struct curl_slist, data) &&
+                  offsetof(struct header_line, next) == offsetof(struct curl_slist, next) &&
+                  sizeof(struct header_line) == sizeof(struct curl_slist),
+              "header lines are handed to curl as they are");
+
+static size_t on_header(char *line, size_t size, size_t n, void *arg)
+{
+    struct relay *r = arg;
+    struct upstream *u = &r->upstream;
+    bool was_complete = u->guard.complete;
+
+    n *= size;
+    /* From the first line on, the whole head has one deadline, however it drips. */
+    if (u->guard.bytes == 0)
+        r->progress_ms = loop_now(&r->worker->loop);
+    if (!guard_answer_line(&u->guard, line, n))
+        return 0;
+    if (u->guard.http_major == 2 &&
+        r->snapshot->config->upstream.http_version == HTTP_VERSION_1_1) {
+        u->guard.kind = FAIL_UPSTREAM_PROTOCOL;
+        u->guard.why = "it says HTTP/2 on an HTTP/1.1 connection";
+        return 0;
+    }
+    if (was_complete && u->guard.complete)
+        return n; /* a trailer: dropped */
+    if (n >= 5 && strncasecmp(line, "HTTP/", 5) == 0) {
+        u->count = 0;
+        return n;
+    }
+    if (u->guard.complete) {
+        if (u->guard.status >= 200) {
+            r->progress_ms = loop_now(&r->worker->loop);
+            relay_on_answer(r);
+        }
+        return n;
+    }
+    if (u->count == u->cap) {
+        size_t cap = u->cap == 0 ? 32 : u->cap * 2;
+        struct header_field *grown = arena_alloc(&r->arena, cap * sizeof *grown);
+
+        if (grown == NULL)
+            return 0;
+        if (u->count > 0)
+            memcpy(grown, u->fields, u->count * sizeof *grown);
+        u->fields = grown;
+        u->cap = cap;
+    }
+    char *copy = arena_copy(&r->arena, line, n);
+    if (copy == NULL)
+        return 0;
+    u->fields[u->count++] = guard_split(copy, n);
+    return n;
+}
+
+static size_t on_write(char *bytes, size_t size, size_t n, void *arg)
+{
+    struct relay *r = arg;
+
+    n *= size;
+    r->progress_ms = loop_now(&r->worker->loop);
+    if (buf_room(&r->down) < n) {
+        r->upstream.paused_down = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    if (buf_add(&r->down, bytes, n) != 0)
+        return 0;
+    r->upstream.body_bytes += (int64_t)n;
+    relay_wake(r);
+    return n;
+}
+
+static size_t on_read(char *out, size_t size, size_t n, void *arg)
+{
+    struct relay *r = arg;
+    size_t here = r->up.len - r->up.start - r->up_sent;
+
+    n *= size;
+    if (here == 0) {
+        if (r->up_done)
+            return 0;
+        r->upstream.paused_up = true;
+        return CURL_READFUNC_PAUSE;
+    }
+    n = here < n ? here : n;
+    memcpy(out, r->up.data + r->up.start + r->up_sent, n);
+    if (r->up_kept)
+        r->up_sent += n;
+    else
+        buf_consume(&r->up, n);
+    r->progress_ms = loop_now(&r->worker->loop);
+    if (!r->up_done)
+        relay_wake(r);
+    return n;
+}
+
+/* Only asked for before a resend, which on_prereq then judges. */
+static int on_seek(void *arg, curl_off_t offset, int origin)
+{
+    struct relay *r = arg;
+
+    if (origin != SEEK_SET || offset != 0 || !r->up_kept)
+        return CURL_SEEKFUNC_FAIL;
+    r->up_sent = 0;
+    return CURL_SEEKFUNC_OK;
+}
+
+static int on_prereq(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+    struct relay *r = arg;
+    struct upstream *u = &r->upstream;
+    long written = 0, connections = 0;
+
+    (void)ip;
+    (void)local_ip;
+    (void)port;
+    (void)local_port;
+    (void)curl_easy_getinfo(u->transfer.easy, CURLINFO_REQUEST_SIZE, &written);
+    (void)curl_easy_getinfo(u->transfer.easy, CURLINFO_NUM_CONNECTS, &connections);
+    if (u->prereqs > 0 && (u->prereqs > 1 || (written > 0 && !r->safe))) {
+        u->resend_refused = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
+    u->prereqs++;
+    r->sends++;
+    r->progress_ms = loop_now(&r->worker->loop);
+    metrics_add(&r->worker->metrics, M_upstream_requests, 1);
+    if (connections == 0)
+        metrics_add(&r->worker->metrics, M_upstream_connections_reused, 1);
+    return CURL_PREREQFUNC_OK;
+}
+
+/* CURLcode to what the caller is told; what depends on more than the code is in failure_of. */
+static const struct {
+    CURLcode code;
+    enum failure_kind kind;
+    const char *error, *what;
+} code_table[] = {
+    { CURLE_COULDNT_RESOLVE_HOST, FAIL_UPSTREAM_DNS, NULL,
+      "The name in upstream.base_url does not resolve" },
+    { CURLE_COULDNT_RESOLVE_PROXY, FAIL_UPSTREAM_DNS, NULL,
+      "The name of upstream.proxy does not resolve" },
+    { CURLE_COULDNT_CONNECT, FAIL_UPSTREAM_CONNECT, NULL,
+      "The upstream refused the connection or cannot be reached" },
+    { CURLE_OPERATION_TIMEDOUT, FAIL_UPSTREAM_CONNECT_TIMEOUT, NULL,
+      "Connecting took longer than upstream.connect_timeout" },
+    { CURLE_PEER_FAILED_VERIFICATION, FAIL_UPSTREAM_CERT, NULL,
+      "The certificate does not verify; see upstream.ca_file" },
+    { CURLE_SSL_CONNECT_ERROR, FAIL_UPSTREAM_TLS, NULL, "The TLS handshake failed" },
+    { CURLE_SSL_CERTPROBLEM, FAIL_UPSTREAM_TLS, "tls_alert_received",
+      "The client certificate was not accepted; see upstream.client_certificate" },
+    { CURLE_SSL_CACERT_BADFILE, FAIL_UPSTREAM_CERT, NULL, "upstream.ca_file cannot be read" },
+    { CURLE_WEIRD_SERVER_REPLY, FAIL_UPSTREAM_PROTOCOL, NULL,
+      "What the upstream sent is not HTTP" },
+    { CURLE_UNSUPPORTED_PROTOCOL, FAIL_UPSTREAM_PROTOCOL, NULL,
+      "What the upstream sent is not HTTP/1.1 or HTTP/2" },
+    { CURLE_BAD_CONTENT_ENCODING, FAIL_UPSTREAM_PROTOCOL, NULL,
+      "The upstream's transfer coding is broken" },
+    { CURLE_OUT_OF_MEMORY, FAIL_INTERNAL, NULL, "There is no memory left" },
+};
+
+static bool lost(CURLcode code)
+{
+    return code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
+           code == CURLE_SEND_FAIL_REWIND || code == CURLE_ABORTED_BY_CALLBACK ||
+           code == CURLE_PARTIAL_FILE || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM;
+}
+
+static struct failure failure_of(const struct relay *r, CURLcode code)
+{
+    const struct upstream *u = &r->upstream;
+
+    if (u->guard.kind != FAIL_NONE)
+        return failure_make(
+            u->guard.kind,
+            "The upstream's answer was refused: %s. The request may have been carried out.",
+            u->guard.why);
+    for (size_t i = 0; i < ARRAY_LEN(code_table); i++)
+        if (code_table[i].code == code) {
+            struct failure f = failure_make(code_table[i].kind, "%s (%s).", code_table[i].what,
+                                            curl_easy_strerror(code));
+            f.error = code_table[i].error;
+            return f;
+        }
+    if (u->guard.bytes > 0)
+        return failure_make(FAIL_UPSTREAM_INCOMPLETE,
+                            "The upstream's answer ended inside its %s; outcome unknown (%s).",
+                            u->guard.complete ? "body" : "head", curl_easy_strerror(code));
+    if (u->prereqs == 0)
+        return failure_make(FAIL_UPSTREAM_CONNECT,
+                            "The connection failed before the request was sent (%s).",
+                            curl_easy_strerror(code));
+    if (lost(code) || code == CURLE_OK)
+        return failure_make(FAIL_UPSTREAM_LOST,
+                            "The connection was lost after the request was sent and before an "
+                            "answer: outcome unknown. "
+                            "Check whether it was carried out before sending it again (%s).",
+                            u->resend_refused ? "not sent a second time"
+                                              : curl_easy_strerror(code));
+    return failure_make(FAIL_UPSTREAM_PROTOCOL,
+                        "The exchange with the upstream failed: outcome unknown (%s).",
+                        curl_easy_strerror(code));
+}
+
+/* A connection that failed before a byte of the request was written is worth one more try; a
+ * name that does not resolve, a certificate or a timeout would only fail again. */
+static bool worth_another(const struct relay *r, CURLcode code)
+{
+    long written = 0;
+
+    (void)curl_easy_getinfo(r->upstream.transfer.easy, CURLINFO_REQUEST_SIZE, &written);
+    return written == 0 && !r->upstream.retried && r->upstream.guard.bytes == 0 &&
+           (r->up_kept || r->body_bytes == 0) && !r->upstream.resend_refused &&
+           (code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR ||
+            code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
+}
+
+/* What libcurl does for HTTP/1.1 and not for HTTP/2: a safe request that went out on a pooled
+ * connection which turned out to be dead. */
+static bool safe_again(const struct relay *r, CURLcode code)
+{
+    long connections = 0;
+
+    (void)curl_easy_getinfo(r->upstream.transfer.easy, CURLINFO_NUM_CONNECTS, &connections);
+    return r->safe && lost(code) && connections == 0 && r->upstream.prereqs == 1 &&
+           !r->upstream.retried && r->upstream.guard.bytes == 0 &&
+           (r->up_kept || r->body_bytes == 0);
+}
+
+static bool body_whole(const struct relay *r)
+{
+    const struct guard_answer *g = &r->upstream.guard;
+
+    if (r->is_head || g->status == 204 || g->status == 304)
+        return true;
+    return g->content_length < 0 || g->content_length == r->upstream.body_bytes;
+}
+
+static void on_done(struct multi_transfer *t, CURLcode code)
+{
+    struct upstream *u = CONTAINER_OF(t, struct upstream, transfer);
+    struct relay *r = CONTAINER_OF(u, struct relay, upstream);
+
+    r->worker->metrics.counter[M_upstream_connections_opened] = r->worker->multi.opened;
+    if (code == CURLE_OK && u->guard.complete && u->guard.status >= 200 && body_whole(r)) {
+        relay_on_upstream_done(r, NULL);
+        return;
+    }
+    if (worth_another(r, code) || safe_again(r, code)) {
+        u->fresh = u->retried = true;
+        upstream_start(r);
+        return;
+    }
+    struct failure f = failure_of(r, code);
+
+    relay_on_upstream_done(r, &f);
+}
+
+/* What stays the same from request to request. */
+static void setup(struct relay *r)
+{
+    struct upstream *u = &r->upstream;
+    const struct config *c = r->snapshot->config;
+    const struct multi_settings settings = {
+        .config = c,
+        .ca_file = c->upstream.ca_file,
+        .proxy = c->upstream.proxy,
+        .client_certificate = c->upstream.client_certificate,
+        .client_key = c->upstream.client_key,
+        .http_version = c->upstream.http_version,
+    };
+
+    if (u->setup_for == r->snapshot)
+        return;
+    upstream_free(u);
+    u->transfer.easy = curl_easy_init();
+    if (u->transfer.easy == NULL ||
+        multi_setup(&r->worker->multi, u->transfer.easy, &settings) != 0)
+        abort();
+    r->snapshot->refs++;
+    u->setup_for = r->snapshot;
+    CURL *e = u->transfer.easy;
+
+    (void)curl_easy_setopt(e, CURLOPT_URL, c->upstream.base_url);
+    (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, r);
+    (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_write);
+    (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, r);
+    (void)curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read);
+    (void)curl_easy_setopt(e, CURLOPT_READDATA, r);
+    (void)curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, on_seek);
+    (void)curl_easy_setopt(e, CURLOPT_SEEKDATA, r);
+    (void)curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_prereq);
+    (void)curl_easy_setopt(e, CURLOPT_PREREQDATA, r);
+    u->transfer.on_done = on_done;
+}
+
+/* "/v0" and "/chains" into one target. */
+static char *whole_target(struct relay *r)
+{
+    size_t prefix = strlen(r->route.prefix), path = strlen(r->route.path);
+    char *target = arena_alloc(&r->arena, prefix + path + 1);
+
+    if (target == NULL)
+        return NULL;
+    memcpy(target, r->route.prefix, prefix);
+    memcpy(target + prefix, r->route.path, path + 1);
+    return target;
+}
+
+void upstream_start(struct relay *r)
+{
+    struct upstream *u = &r->upstream;
+    const struct config *c = r->snapshot->config;
+    bool has_body = r->body_bytes != 0;
+
+    setup(r);
+    CURL *e = u->transfer.easy;
+    char *target = whole_target(r);
+    struct header_line *lines =
+        header_forward(&r->arena, &(struct header_forward){
+                                      .fields = r->fields,
+                                      .count = r->count,
+                                      .host = c->upstream.authority,
+                                      .authorization = secret_text(r->grant->token->header),
+                                      .request_id = r->request_id_ours ? r->request_id : NULL,
+                                      .require_name = c->listen.require_header_name,
+                                      .has_body = has_body,
+                                  });
+
+    guard_answer_init(&u->guard);
+    u->fields = NULL;
+    u->count = u->cap = 0;
+    u->prereqs = 0;
+    u->resend_refused = u->paused_up = u->paused_down = false;
+    u->body_bytes = 0;
+    r->up_sent = 0;
+    r->progress_ms = loop_now(&r->worker->loop);
+    if (target == NULL || lines == NULL) {
+        struct failure f = failure_make(FAIL_HEAD_TOO_LARGE, "The request head does not fit.");
+
+        relay_fail(r, &f);
+        return;
+    }
+    (void)curl_easy_setopt(e, CURLOPT_HTTPHEADER, (struct curl_slist *)(void *)lines);
+    (void)curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, target);
+    (void)curl_easy_setopt(e, CURLOPT_NOBODY, r->is_head ? 1L : 0L);
+    (void)curl_easy_setopt(e, CURLOPT_UPLOAD, has_body ? 1L : 0L);
+    if (!has_body && !r->is_head)
+        (void)curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE,
+                           has_body ? (curl_off_t)r->body_bytes : (curl_off_t)-1);
+    (void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->is_head ? NULL : r->method);
+    (void)curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, u->fresh ? 1L : 0L);
+    multi_add(&r->worker->multi, &u->transfer);
+}
+
+void upstream_cancel(struct relay *r)
+{
+    multi_remove(&r->worker->multi, &r->upstream.transfer);
+}
+
+void upstream_unpause(struct relay *r)
+{
+    struct upstream *u = &r->upstream;
+    bool up = u->paused_up && (r->up_done || r->up.len - r->up.start > r->up_sent);
+    bool down = u->paused_down && buf_unread(&r->down) <= RELAY_WINDOW_BYTES / 4;
+
+    if (!u->transfer.running || (!up && !down))
+        return;
+    u->paused_up = u->paused_up && !up;
+    u->paused_down = u->paused_down && !down;
+    (void)curl_easy_pause(u->transfer.easy, (u->paused_up ? CURLPAUSE_SEND : 0) |
+                                                (u->paused_down ? CURLPAUSE_RECV : 0));
+}
+
+void upstream_free(struct upstream *u)
+{
+    if (u->transfer.easy == NULL)
+        return;
+    curl_easy_cleanup(u->transfer.easy);
+    worker_snapshot_unref(u->setup_for);
+    u->transfer.easy = NULL;
+    u->setup_for = NULL;
+}

@@ -1,0 +1,32 @@
+#pragma once
+/* curl's callbacks for a relay: one or more attempts to have the upstream answer it. */
+#include "base.h"
+#include "guard.h"
+#include "header.h"
+#include "multi.h"
+
+struct relay;
+
+struct upstream {
+    struct multi_transfer transfer;
+    struct snapshot *setup_for; /* the settings the handle was made with */
+    struct guard_answer guard;
+    struct header_field *fields; /* of the answer, in the relay's arena */
+    size_t count, cap;
+    unsigned prereqs;    /* how often curl was about to send this attempt */
+    bool resend_refused; /* curl wanted to send an unsafe request again */
+    bool fresh;          /* a second try, on a new connection */
+    bool retried;
+    bool paused_up, paused_down;
+    int64_t body_bytes; /* received so far */
+};
+
+/* Sends the relay's request with its grant. A failure comes through relay_on_upstream_done,
+ * never from within. */
+void upstream_start(struct relay *r);
+/* Ends it without a word. */
+void upstream_cancel(struct relay *r);
+/* Goes on where curl was paused and now can. */
+void upstream_unpause(struct relay *r);
+/* Frees the handle. */
+void upstream_free(struct upstream *u);

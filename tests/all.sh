@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Builds and runs every test: on the release build (unit tests under valgrind too), with the address
+# and undefined-behaviour sanitizers, and the threaded part with the thread sanitizer. Arguments go
+# to ctest. PRESETS="asan" runs less. The closing summary is left in build/test-summary as well.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+presets=${PRESETS:-release asan tsan}
+jobs=$(nproc)
+mkdir -p build
+: >build/test-report
+passed=0 failed=0 skipped=0
+
+report() { printf '%s\n' "$*" | tee -a build/test-report; }
+
+# The sanitizers of gcc 12 cannot map their shadow memory under wide address randomization.
+plain_addresses=()
+if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] && setarch -R true 2>/dev/null; then
+    plain_addresses=(setarch -R)
+fi
+
+# Can a program with this sanitizer run here at all? (Some kernels and containers do not let it.)
+starts_with() {
+    local probe=build/probe-$1
+    printf 'int main(void) { return 0; }\n' >"$probe.c"
+    "${CC:-cc}" "-fsanitize=$1" "$probe.c" -o "$probe" && "${plain_addresses[@]}" "$probe"
+}
+
+# From what ctest wrote down: the number named $2 of the whole run, the names of tests of a kind.
+number() { sed -n "s/^.*[[:space:]]$2=\"\([0-9]*\)\".*/\1/p" "$1" | head -n 1; }
+names() {
+    awk -v kind="$2" '
+        /<testcase / { name = $0; sub(/.* name="/, "", name); sub(/".*/, "", name) }
+        index($0, "<" kind) { print name }' "$1"
+}
+
+run() {
+    local preset=$1 start=$SECONDS results=build/$1/results.xml log=build/$1/Testing/Temporary/LastTest.log
+    shift
+    printf '\n==> %s\n' "$preset"
+    if [ "$preset" = tsan ] && ! starts_with thread >/dev/null 2>&1; then
+        report "tsan: SKIPPED, a program with the thread sanitizer does not start on this system"
+        skipped=$((skipped + 1))
+        return
+    fi
+    if ! { cmake --preset "$preset" >build/configure.log 2>&1 || { cat build/configure.log; false; }; } ||
+        ! cmake --build --preset "$preset"; then
+        report "$preset: FAILED to build"
+        failed=$((failed + 1))
+        return
+    fi
+    rm -f "$results"
+    "${plain_addresses[@]}" ctest --preset "$preset" -j "$jobs" --output-junit "$PWD/$results" "$@"
+    local code=$? total bad left
+    total=$(number "$results" tests) bad=$(number "$results" failures) left=$(number "$results" skipped)
+    if [ -z "$total" ]; then
+        report "$preset: FAILED, ctest left no results (exit code $code)"
+        failed=$((failed + 1))
+        return
+    fi
+    left=$((left + $(number "$results" disabled)))
+    # A ctest that fails without a failed test (one that could not be started, say) still fails.
+    if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1 left=$((left > 0 ? left - 1 : 0)); fi
+    report "$preset: $((total - bad - left)) passed, $bad failed, $left skipped, in $((SECONDS - start)) s"
+    names "$results" failure | sort -u | while read -r name; do report "  FAILED  $name"; done
+    names "$results" skipped | sort -u | while read -r name; do report "  SKIPPED $name"; done
+    # cmocka's own skip() inside a test program that passed as a whole
+    grep -ah '^\[  SKIPPED \] [a-z]' "$log" | sort -u | while read -r line; do report "  SKIPPED ${line##* }"; done
+    passed=$((passed + total - bad - left)) failed=$((failed + bad)) skipped=$((skipped + left))
+}
+
+for preset in $presets; do
+    run "$preset" "$@"
+done
+if [ $((passed + failed)) -eq 0 ]; then
+    report "FAILED: no test ran"
+    failed=1
+fi
+
+{
+    printf '\n==> summary, after %d s\n' "$SECONDS"
+    cat build/test-report
+    echo "$passed passed, $failed failed, $skipped skipped"
+} | tee build/test-summary
+[ "$failed" -eq 0 ]

@@ -1,0 +1,256 @@
+/* A caller with bare sockets: one connection, one answer at a time. */
+#include "client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "unit.h"
+
+#define CALL_MS 20000
+
+static bool ready(int fd, short events, int64_t deadline_ms)
+{
+    struct pollfd p = { .fd = fd, .events = events };
+    int n;
+    do
+        n = poll(&p, 1, left_ms(deadline_ms));
+    while (n < 0 && errno == EINTR);
+    return n > 0;
+}
+
+void client_open(struct client *c, int port)
+{
+    *c = (struct client){ .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)port),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof address) != 0)
+        fail_msg("no connection to port %d: %s", port, strerror(errno));
+    (void)fcntl(c->fd, F_SETFL, O_NONBLOCK);
+}
+
+void client_close(struct client *c)
+{
+    if (c->fd >= 0)
+        (void)close(c->fd);
+    c->fd = -1;
+    bytes_free(&c->in);
+}
+
+void client_reset(struct client *c)
+{
+    struct linger now = { .l_onoff = 1, .l_linger = 0 };
+    (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    client_close(c);
+}
+
+size_t client_try_send(struct client *c, const void *data, size_t n, int ms)
+{
+    int64_t deadline_ms = now_ms() + ms;
+    size_t done = 0;
+    while (done < n) {
+        ssize_t sent = send(c->fd, (const char *)data + done, n - done, MSG_NOSIGNAL);
+        if (sent >= 0)
+            done += (size_t)sent;
+        else if (errno == EAGAIN ? !ready(c->fd, POLLOUT, deadline_ms) : errno != EINTR)
+            break;
+    }
+    return done;
+}
+
+void client_send(struct client *c, const void *data, size_t n)
+{
+    size_t done = client_try_send(c, data, n, CALL_MS);
+    if (done != n)
+        fail_msg("only %zu of %zu bytes could be sent", done, n);
+}
+
+void client_puts(struct client *c, const char *text)
+{
+    client_send(c, text, strlen(text));
+}
+
+static int fill_until(struct client *c, int64_t deadline_ms)
+{
+    char piece[65536];
+    for (;;) {
+        ssize_t n = recv(c->fd, piece, sizeof piece, 0);
+        if (n > 0) {
+            bytes_add(&c->in, piece, (size_t)n);
+            return 1;
+        }
+        if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+            c->reset = n < 0;
+            return 0;
+        }
+        if (!ready(c->fd, POLLIN, deadline_ms))
+            return -1;
+    }
+}
+
+int client_fill(struct client *c, int ms)
+{
+    return fill_until(c, now_ms() + ms);
+}
+
+bool client_closed(struct client *c, int ms)
+{
+    int64_t deadline_ms = now_ms() + ms;
+    int got;
+    while ((got = fill_until(c, deadline_ms)) > 0)
+        bytes_clear(&c->in);
+    return got == 0;
+}
+
+void answer_free(struct answer *a)
+{
+    bytes_free(&a->head);
+    bytes_free(&a->interim);
+    bytes_free(&a->body);
+    *a = (struct answer){ 0 };
+}
+
+/* `in` ran dry: what that means for the answer. */
+static enum answer_end dried(const struct client *c, const struct answer *a, int got)
+{
+    if (got < 0)
+        return ANSWER_LATE;
+    return a->head.len + a->interim.len + c->in.len == 0 ? ANSWER_NONE : ANSWER_CUT;
+}
+
+static bool read_head(struct client *c, struct answer *a, int64_t deadline_ms)
+{
+    answer_free(a);
+    a->content_length = -1;
+    for (;;) {
+        size_t len;
+        while ((len = head_length(c->in.data, c->in.len)) == 0) {
+            int got = fill_until(c, deadline_ms);
+            if (got <= 0) {
+                a->end = dried(c, a, got);
+                return false;
+            }
+        }
+        int status = 0;
+        if (sscanf(c->in.data, "HTTP/1.%*1[01] %3d", &status) != 1)
+            fail_msg("not a status line: %.60s", c->in.data);
+        bool interim = status >= 100 && status < 200 && status != 101;
+        bytes_add(interim ? &a->interim : &a->head, c->in.data, len);
+        bytes_drop(&c->in, len);
+        if (!interim) {
+            a->status = status;
+            a->chunked = head_chunked(bytes_text(&a->head));
+            a->content_length = head_content_length(bytes_text(&a->head));
+            a->end = ANSWER_WHOLE;
+            return true;
+        }
+    }
+}
+
+void client_read_head(struct client *c, struct answer *a, int ms)
+{
+    (void)read_head(c, a, now_ms() + ms);
+}
+
+void client_read(struct client *c, struct answer *a, bool to_head, int ms)
+{
+    int64_t deadline_ms = now_ms() + ms;
+    if (!read_head(c, a, deadline_ms))
+        return;
+    if (to_head || a->status == 204 || a->status == 304)
+        return;
+    struct chunked framing = { 0 };
+    for (;;) {
+        if (a->chunked) {
+            if (chunked_take(&framing, &c->in, &a->body))
+                return;
+            if (framing.broken)
+                fail_msg("broken chunk framing");
+        } else {
+            size_t n = c->in.len;
+            if (a->content_length >= 0 && n > (size_t)a->content_length - a->body.len)
+                n = (size_t)a->content_length - a->body.len;
+            bytes_add(&a->body, c->in.data ? c->in.data : "", n);
+            bytes_drop(&c->in, n);
+            if ((int64_t)a->body.len == a->content_length)
+                return;
+        }
+        int got = fill_until(c, deadline_ms);
+        if (got < 0) {
+            a->end = ANSWER_LATE;
+            return;
+        }
+        if (got == 0) {
+            /* without framing a FIN ends the body, a reset does not */
+            bool framed = a->chunked || a->content_length >= 0;
+            a->end = framed || c->reset ? ANSWER_CUT : ANSWER_WHOLE;
+            return;
+        }
+    }
+}
+
+const char *answer_header(const struct answer *a, const char *name)
+{
+    static char value[8192];
+    if (!head_value(bytes_text(&a->head), name, 0, value, sizeof value))
+        return "";
+    return value;
+}
+
+size_t answer_header_count(const struct answer *a, const char *name)
+{
+    return head_count(bytes_text(&a->head), name);
+}
+
+static void compose(struct bytes *out, const char *method, const char *target,
+                    const char *headers, const char *body)
+{
+    bytes_addf(out, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s", method, target,
+               headers ? headers : "");
+    if (body != NULL)
+        bytes_addf(out, "Content-Length: %zu\r\n", strlen(body));
+    bytes_addf(out, "\r\n%s", body ? body : "");
+}
+
+void client_call(struct client *c, const char *method, const char *target, const char *headers,
+                 const char *body, struct answer *a)
+{
+    struct bytes request = { 0 };
+    compose(&request, method, target, headers, body);
+    (void)client_try_send(c, request.data, request.len, CALL_MS);
+    bytes_free(&request);
+    client_read(c, a, strcmp(method, "HEAD") == 0, CALL_MS);
+}
+
+void http_raw(int port, const char *request, struct answer *a)
+{
+    struct client c;
+    client_open(&c, port);
+    (void)client_try_send(&c, request, strlen(request), CALL_MS);
+    client_read(&c, a, strncmp(request, "HEAD ", 5) == 0, CALL_MS);
+    client_close(&c);
+}
+
+void http_call(int port, const char *method, const char *target, const char *headers,
+               const char *body, struct answer *a)
+{
+    struct bytes all = { 0 };
+    bytes_addf(&all, "%sConnection: close\r\n", headers ? headers : "");
+    struct client c;
+    client_open(&c, port);
+    client_call(&c, method, target, all.data, body, a);
+    client_close(&c);
+    bytes_free(&all);
+}
+
+void http_get(int port, const char *target, struct answer *a)
+{
+    http_call(port, "GET", target, NULL, NULL, a);
+}

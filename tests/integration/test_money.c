@@ -1,0 +1,265 @@
+/* Calls that move money: a request that may have reached the upstream is never sent twice. */
+#include "harness.h"
+
+/* What becomes of a request after the first of its connection, or of each on /always. */
+enum fate { FATE_CLOSE, FATE_RESET, FATE_HALF_HEAD };
+
+static void end_it(struct peer_conn *c, enum fate fate)
+{
+    if (fate == FATE_HALF_HEAD)
+        (void)peer_puts(c, "HTTP/1.1 2");
+    if (fate == FATE_RESET)
+        peer_reset(c);
+    else
+        peer_close(c);
+}
+
+/* Answers the first request of the first connection; there the second is read whole and the
+ * connection ends. Later connections answer all but /always. */
+static void serve_and_die(struct peer_conn *c, void *arg)
+{
+    const enum fate *fate = arg;
+    const struct peer_request *r;
+    while ((r = peer_read_request(c)) != NULL) {
+        bool always = strstr(r->target, "/always") != NULL;
+        if (always || (c->number == 1 && c->requests > 1)) {
+            end_it(c, *fate);
+            return;
+        }
+        (void)peer_answer(c, 200, NULL, "fine");
+    }
+}
+
+struct call {
+    const char *method, *body;
+    bool chunked;
+};
+
+static const struct call unsafe_calls[] = {
+    { "POST", "{\"amount\":1}", false },
+    { "POST", NULL, false },
+    { "POST", "", false },
+    { "PUT", "{\"amount\":1}", false },
+    { "PUT", NULL, false },
+    { "PATCH", "{\"amount\":1}", false },
+    { "PATCH", NULL, false },
+    { "DELETE", NULL, false },
+    { "DELETE", "{\"why\":1}", false },
+    { "POST", "{\"amount\":1}", true },
+    { "PROPFIND", NULL, false },
+};
+
+static void call(struct world *w, const struct call *how, const char *target, struct answer *a)
+{
+    if (!how->chunked) {
+        http_call(w->port, how->method, target, NULL, how->body, a);
+        return;
+    }
+    char request[512];
+    (void)snprintf(request, sizeof request,
+                   "%s %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+                   "Connection: close\r\n\r\n%zx\r\n%s\r\n0\r\n\r\n",
+                   how->method, target, strlen(how->body), how->body);
+    http_raw(w->port, request, a);
+}
+
+static void assert_lost(const struct answer *a, const struct call *how)
+{
+    if (a->status != 502)
+        fail_msg("%s %s got %d", how->method, how->body ? how->body : "without a body",
+                 a->status);
+    assert_problem(a, 502, "upstream", "connection_terminated");
+    assert_problem_detail(a, "outcome unknown");
+    assert_int_equal(answer_header_count(a, "Retry-After"), 0);
+}
+
+static void lose_on_reuse(enum fate fate)
+{
+    for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
+        const struct call *how = &unsafe_calls[i];
+        char pattern[64];
+        (void)snprintf(pattern, sizeof pattern, "%s /v0/money", how->method);
+        struct world w;
+        struct answer a = { 0 };
+        world_start(&w, &(struct world_options){ .serve = serve_and_die, .arg = &fate });
+        http_get(w.port, "/prime", &a);
+        assert_int_equal(a.status, 200);
+        call(&w, how, "/money", &a);
+        assert_lost(&a, how);
+        assert_int_equal(peer_request(w.api, pattern, 0)->connection, 1); /* it was reused */
+        /* something later went through, so a second send would have been seen by now */
+        http_get(w.port, "/later", &a);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(peer_count(w.api, pattern), 1);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void an_unsafe_request_lost_on_a_reused_connection_is_sent_once(void **state)
+{
+    (void)state;
+    lose_on_reuse(FATE_CLOSE);
+}
+
+static void an_unsafe_request_reset_on_a_reused_connection_is_sent_once(void **state)
+{
+    (void)state;
+    lose_on_reuse(FATE_RESET);
+}
+
+static void an_unsafe_request_lost_on_a_fresh_connection_is_sent_once(void **state)
+{
+    (void)state;
+    static const enum fate fates[] = { FATE_CLOSE, FATE_RESET };
+    for (size_t f = 0; f < sizeof fates / sizeof *fates; f++) {
+        struct world w;
+        struct answer a = { 0 };
+        enum fate fate = fates[f];
+        world_start(&w, &(struct world_options){ .serve = serve_and_die, .arg = &fate });
+        for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
+            call(&w, &unsafe_calls[i], "/always", &a);
+            assert_lost(&a, &unsafe_calls[i]);
+        }
+        assert_int_equal(peer_count(w.api, ""), sizeof unsafe_calls / sizeof *unsafe_calls);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void half_an_answer_to_an_unsafe_request_is_not_repeated(void **state)
+{
+    (void)state;
+    static const char *const methods[] = { "POST", "PUT", "DELETE" };
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        struct world w;
+        struct answer a = { 0 };
+        enum fate fate = FATE_HALF_HEAD;
+        char pattern[64];
+        (void)snprintf(pattern, sizeof pattern, "%s /v0/money", methods[i]);
+        world_start(&w, &(struct world_options){ .serve = serve_and_die, .arg = &fate });
+        http_get(w.port, "/prime", &a);
+        http_call(w.port, methods[i], "/money", NULL, NULL, &a);
+        assert_int_equal(a.status, 502);
+        assert_int_equal(peer_count(w.api, pattern), 1);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void a_safe_request_lost_on_a_reused_connection_is_repeated_once(void **state)
+{
+    (void)state;
+    static const char *const methods[] = { "GET", "HEAD", "OPTIONS" };
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        struct world w;
+        struct answer a = { 0 };
+        enum fate fate = FATE_CLOSE;
+        char pattern[64];
+        (void)snprintf(pattern, sizeof pattern, "%s /v0/read", methods[i]);
+        world_start(&w, &(struct world_options){ .serve = serve_and_die, .arg = &fate });
+        http_get(w.port, "/prime", &a);
+        http_call(w.port, methods[i], "/read", NULL, NULL, &a);
+        if (a.status != 200)
+            fail_msg("%s got %d", methods[i], a.status);
+        assert_int_equal(peer_count(w.api, pattern), 2);
+        assert_int_equal(peer_request(w.api, pattern, 1)->connection, 2);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void a_safe_request_is_not_repeated_without_end(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    enum fate fate = FATE_CLOSE;
+    world_start(&w, &(struct world_options){ .serve = serve_and_die, .arg = &fate });
+    http_get(w.port, "/always", &a);
+    assert_problem(&a, 502, "upstream", "connection_terminated");
+    assert_int_equal(peer_count(w.api, "GET /v0/always"), 1); /* a fresh one: no repeat */
+    http_get(w.port, "/prime", &a);
+    assert_int_equal(a.status, 200);
+    http_get(w.port, "/always?again", &a);
+    assert_problem(&a, 502, "upstream", "connection_terminated");
+    assert_int_equal(peer_count(w.api, "GET /v0/always?again"), 2);
+    answer_free(&a);
+    world_end(&w);
+}
+
+/* Answers one request a connection and closes, without saying so. */
+static void serve_one(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    if (peer_read_request(c) != NULL)
+        (void)peer_answer(c, 200, NULL, "fine");
+}
+
+static void a_connection_that_died_while_idle_costs_no_request(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .serve = serve_one });
+    for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
+        call(&w, &unsafe_calls[i], "/idle", &a);
+        if (a.status != 200)
+            fail_msg("%s got %d", unsafe_calls[i].method, a.status);
+        assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
+    }
+    assert_int_equal(peer_count(w.api, ""), sizeof unsafe_calls / sizeof *unsafe_calls);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void a_request_of_which_no_byte_was_sent_is_tried_once_more(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *body;
+    } cases[] = { { "POST", "{\"amount\":1}" }, { "GET", NULL }, { "DELETE", NULL } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world w;
+        struct answer a = { 0 };
+        /* closed before its TLS handshake: nothing of the request can have left */
+        world_start(&w, &(struct world_options){ .cert = CERT_VALID, .drop_first = 1 });
+        http_call(w.port, cases[i].method, "/once", NULL, cases[i].body, &a);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(peer_count(w.api, ""), 1);
+        assert_string_equal(bytes_text(&peer_request(w.api, "", 0)->body),
+                            cases[i].body ? cases[i].body : "");
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void the_second_failure_before_the_first_byte_is_told(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .cert = CERT_VALID, .drop_first = 100 });
+    http_call(w.port, "POST", "/once", NULL, "x", &a);
+    assert_int_equal(a.status, 502);
+    assert_lacks(bytes_text(&a.body), "outcome unknown");
+    assert_int_equal(peer_connections(w.api), 2);
+    answer_free(&a);
+    world_end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_unsafe_request_lost_on_a_reused_connection_is_sent_once),
+        TEST(an_unsafe_request_reset_on_a_reused_connection_is_sent_once),
+        TEST(an_unsafe_request_lost_on_a_fresh_connection_is_sent_once),
+        TEST(half_an_answer_to_an_unsafe_request_is_not_repeated),
+        TEST(a_safe_request_lost_on_a_reused_connection_is_repeated_once),
+        TEST(a_safe_request_is_not_repeated_without_end),
+        TEST(a_connection_that_died_while_idle_costs_no_request),
+        TEST(a_request_of_which_no_byte_was_sent_is_tried_once_more),
+        TEST(the_second_failure_before_the_first_byte_is_told),
+    };
+    return RUN_TESTS(tests);
+}

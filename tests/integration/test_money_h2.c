@@ -1,0 +1,167 @@
+/* The same over HTTP/2: at most one stream for a request that moves money. */
+#include "harness.h"
+
+enum fate {
+    FATE_CLOSE,         /* the connection ends after the request was read */
+    FATE_CANCEL,        /* its stream is reset */
+    FATE_REFUSED,       /* ... with REFUSED_STREAM: certainly not executed */
+    FATE_GOAWAY,        /* GOAWAY that covers the stream, then the end */
+    FATE_GOAWAY_BEFORE, /* GOAWAY that does not: certainly not executed */
+};
+
+struct script {
+    enum fate fate;
+    bool always; /* on every connection; else on the first only */
+};
+
+/* The first request of all is answered, then the fate befalls each. */
+static void serve_h2(struct peer_conn *c, void *arg)
+{
+    const struct script *script = arg;
+    if (!h2_begin(c))
+        return;
+    uint32_t stream;
+    while ((stream = h2_read_request(c, NULL)) != 0) {
+        bool first = c->number == 1 && c->requests == 1;
+        if (first || (c->number > 1 && !script->always)) {
+            (void)h2_answer(c, stream, 200, "fine");
+            continue;
+        }
+        if (script->fate == FATE_CANCEL) {
+            (void)h2_reset(c, stream, H2_CANCEL);
+        } else if (script->fate == FATE_REFUSED) {
+            (void)h2_reset(c, stream, H2_REFUSED_STREAM);
+        } else {
+            if (script->fate == FATE_GOAWAY)
+                (void)h2_goaway(c, stream, H2_NO_ERROR);
+            if (script->fate == FATE_GOAWAY_BEFORE)
+                (void)h2_goaway(c, stream - 2, H2_NO_ERROR);
+            return;
+        }
+    }
+}
+
+static void start(struct world *w, struct script *script)
+{
+    struct answer a = { 0 };
+    world_start(w, &(struct world_options){ .serve = serve_h2,
+                                            .arg = script,
+                                            .cert = CERT_VALID,
+                                            .h2 = true,
+                                            .settings = "upstream.http_version = 2\n" });
+    http_get(w->port, "/prime", &a);
+    assert_int_equal(a.status, 200);
+    assert_string_equal(bytes_text(&a.body), "fine");
+    answer_free(&a);
+}
+
+static const struct {
+    const char *method, *body;
+} unsafe_calls[] = {
+    { "POST", "{\"amount\":1}" },  { "POST", NULL },   { "PUT", "{\"amount\":1}" },
+    { "PATCH", "{\"amount\":1}" }, { "DELETE", NULL }, { "PUT", "" },
+};
+
+static void lose(enum fate fate)
+{
+    for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
+        struct world w;
+        struct answer a = { 0 };
+        struct script script = { .fate = fate };
+        start(&w, &script);
+        http_call(w.port, unsafe_calls[i].method, "/money", NULL, unsafe_calls[i].body, &a);
+        if (a.status != 502)
+            fail_msg("%s got %d", unsafe_calls[i].method, a.status);
+        assert_int_equal(a.status, 502);
+        assert_contains(answer_header(&a, "Proxy-Status"), "oneshot-proxy; error=");
+        assert_problem_detail(&a, "outcome unknown");
+        assert_int_equal(peer_count(w.api, ""), 2); /* the first one and this */
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void an_unsafe_request_lost_with_its_connection_is_sent_once(void **state)
+{
+    (void)state;
+    lose(FATE_CLOSE);
+}
+
+static void an_unsafe_request_on_a_reset_stream_is_sent_once(void **state)
+{
+    (void)state;
+    lose(FATE_CANCEL);
+}
+
+static void an_unsafe_request_covered_by_a_goaway_is_sent_once(void **state)
+{
+    (void)state;
+    lose(FATE_GOAWAY);
+}
+
+static void a_get_lost_with_its_connection_is_repeated_once(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    struct script script = { .fate = FATE_CLOSE };
+    start(&w, &script);
+    http_get(w.port, "/read", &a);
+    assert_int_equal(a.status, 200);
+    assert_string_equal(bytes_text(&a.body), "fine");
+    assert_int_equal(peer_count(w.api, ""), 3);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void a_refused_stream_is_repeated_at_most_once(void **state)
+{
+    (void)state;
+    static const enum fate fates[] = { FATE_REFUSED, FATE_GOAWAY_BEFORE };
+    for (size_t f = 0; f < sizeof fates / sizeof *fates; f++) {
+        for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
+            struct world w;
+            struct answer a = { 0 };
+            struct script script = { .fate = fates[f], .always = true };
+            start(&w, &script);
+            http_call(w.port, unsafe_calls[i].method, "/money", NULL, unsafe_calls[i].body, &a);
+            assert_int_equal(a.status, 502);
+            size_t sent = peer_count(w.api, "") - 1;
+            if (sent < 1 || sent > 2)
+                fail_msg("%s was sent %zu times", unsafe_calls[i].method, sent);
+            answer_free(&a);
+            world_end(&w);
+        }
+    }
+}
+
+static void requests_with_and_without_a_body_go_through(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    struct script script = { .fate = FATE_CLOSE };
+    start(&w, &script);
+    http_get(w.port, "/breaks-the-first-connection", &a);
+    for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
+        http_call(w.port, unsafe_calls[i].method, "/fine", NULL, unsafe_calls[i].body, &a);
+        assert_int_equal(a.status, 200);
+        assert_string_equal(bytes_text(&a.body), "fine");
+    }
+    assert_int_equal(peer_connections(w.api), 2);
+    answer_free(&a);
+    world_end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_unsafe_request_lost_with_its_connection_is_sent_once),
+        TEST(an_unsafe_request_on_a_reset_stream_is_sent_once),
+        TEST(an_unsafe_request_covered_by_a_goaway_is_sent_once),
+        TEST(a_get_lost_with_its_connection_is_repeated_once),
+        TEST(a_refused_stream_is_repeated_at_most_once),
+        TEST(requests_with_and_without_a_body_go_through),
+    };
+    return RUN_TESTS(tests);
+}

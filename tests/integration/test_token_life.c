@@ -1,0 +1,300 @@
+/* The token's life: fetched once, renewed behind everyone's back, never sent when expired. */
+#include "harness.h"
+
+static void the_first_token_is_fetched_at_start(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    char value[128];
+    world_start(&w, &(struct world_options){ 0 });
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=1", 1, SOON_MS));
+    const struct peer_request *r = peer_request(tokens_peer(w.tokens), "POST /v0/token", 0);
+    assert_non_null(r);
+    const char *head = bytes_text(&r->head);
+    assert_true(head_value(head, "Content-Type", 0, value, sizeof value));
+    assert_string_equal(value, "application/x-www-form-urlencoded");
+    assert_int_equal(head_count(head, "Authorization"), 0);
+    tokens_form_field(w.tokens, 0, "grant_type", value, sizeof value);
+    assert_string_equal(value, "client_credentials");
+    tokens_form_field(w.tokens, 0, "client_id", value, sizeof value);
+    assert_string_equal(value, CLIENT_ID);
+    tokens_form_field(w.tokens, 0, "client_secret", value, sizeof value);
+    assert_string_equal(value, CLIENT_SECRET);
+    static const char *const unset[] = { "scope=", "audience=", "resource=" };
+    for (size_t i = 0; i < 3; i++)
+        assert_lacks(bytes_text(&r->body), unset[i]);
+    for (int i = 0; i < 10; i++)
+        http_get(w.port, "/x", &a);
+    assert_int_equal(tokens_fetches(w.tokens), 1);
+    assert_int_equal(api_token_of(peer_request(w.api, "", 9)), 1);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void scope_audience_and_resource_are_sent_when_set(void **state)
+{
+    (void)state;
+    struct world w;
+    char value[128];
+    world_start(&w, &(struct world_options){ .settings = "token.scope = read:api write:api\n"
+                                                         "token.audience = https://a/b?c\n"
+                                                         "token.resource = urn:x&y\n" });
+    tokens_form_field(w.tokens, 0, "scope", value, sizeof value);
+    assert_string_equal(value, "read:api write:api");
+    tokens_form_field(w.tokens, 0, "audience", value, sizeof value);
+    assert_string_equal(value, "https://a/b?c");
+    tokens_form_field(w.tokens, 0, "resource", value, sizeof value);
+    assert_string_equal(value, "urn:x&y");
+    world_end(&w);
+}
+
+static void a_thousand_first_requests_cost_one_fetch(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, &(struct world_options){ .hold_tokens = true,
+                                             .settings = "token.wait_timeout = 60s\n"
+                                                         "token.timeout = 60s\n"
+                                                         "process.workers = 2\n"
+                                                         "log.level = info\n" });
+    struct crowd *crowd =
+        crowd_start(w.port, 1000,
+                    "POST /v0/many HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                    "Content-Length: 2\r\n\r\nok");
+    assert_true(tokens_wait(w.tokens, 1, SOON_MS));
+    assert_int_equal(peer_count(w.api, ""), 0); /* nothing is forwarded without a token */
+    tokens_release(w.tokens);
+    assert_true(crowd_finish(crowd, 60000));
+    assert_int_equal(crowd_count(crowd, 200), 1000);
+    assert_int_equal(crowd_containing(crowd, "\r\n\r\nok"), 1000);
+    assert_int_equal(peer_count(w.api, ""), 1000);
+    assert_int_equal(tokens_fetches(w.tokens), 1);
+    for (size_t i = 0; i < 1000; i++)
+        assert_int_equal(api_token_of(peer_request(w.api, "", i)), 1);
+    crowd_free(crowd);
+    world_end(&w);
+}
+
+static void a_parked_request_with_a_body_is_kept_whole(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a = { 0 };
+    struct bytes body = { 0 };
+    world_start(&w, &(struct world_options){
+                        .hold_tokens = true,
+                        .settings = "token.wait_timeout = 60s\ntoken.timeout = 60s\n" });
+    bytes_fill(&body, 'b', 1 << 20);
+    client_open(&c, w.port);
+    client_puts(&c, "POST /big HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048576\r\n\r\n");
+    size_t sent = client_try_send(&c, body.data, body.len, 300);
+    tokens_release(w.tokens);
+    client_send(&c, body.data + sent, body.len - sent);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(a.body.len, body.len);
+    assert_memory_equal(a.body.data, body.data, body.len);
+    client_close(&c);
+    bytes_free(&body);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void a_token_is_renewed_before_it_expires(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    struct world_options options = { .no_proxy = true,
+                                     .settings = "token.refresh_before = 90%\n" };
+    world_start(&w, &options);
+    tokens_lifetime(w.tokens, 5);
+    world_proxy(&w, &options);
+    assert_true(tokens_wait(w.tokens, 3, SOON_MS)); /* without any request */
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=3", 1, SOON_MS));
+    http_get(w.port, "/x", &a);
+    assert_int_equal(a.status, 200);
+    assert_true(api_token_of(peer_request(w.api, "", 0)) >= 3);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void a_renewal_under_way_delays_no_request(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    struct world_options options = { .no_proxy = true,
+                                     .settings = "token.refresh_before = 29s\n"
+                                                 "token.timeout = 60s\n" };
+    world_start(&w, &options);
+    tokens_lifetime(w.tokens, 30);
+    world_proxy(&w, &options);
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
+    tokens_hold(w.tokens);
+    assert_true(tokens_wait(w.tokens, 2, SOON_MS)); /* it waits at the gate now */
+    for (int i = 0; i < 20; i++) {
+        http_get(w.port, "/x", &a);
+        assert_int_equal(a.status, 200);
+    }
+    assert_int_equal(tokens_given(w.tokens), 1);
+    assert_int_equal(api_token_of(peer_request(w.api, "", 19)), 1);
+    tokens_release(w.tokens);
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=2", 1, SOON_MS));
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void a_failed_renewal_is_invisible_while_the_old_token_is_valid(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    struct world_options options = { .no_proxy = true,
+                                     .settings = "token.refresh_before = 59s\n"
+                                                 "token.retry_min = 100ms\n"
+                                                 "token.retry_max = 200ms\n" };
+    world_start(&w, &options);
+    tokens_lifetime(w.tokens, 60);
+    world_proxy(&w, &options);
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
+    tokens_always(w.tokens, (struct token_answer){ .status = 503 });
+    assert_true(proxy_log_wait(w.proxy, "event=token_fetch_failed", 2, SOON_MS));
+    for (int i = 0; i < 5; i++) {
+        http_get(w.port, "/x", &a);
+        assert_int_equal(a.status, 200);
+    }
+    tokens_always(w.tokens, (struct token_answer){ 0 });
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=2", 1, SOON_MS));
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void an_expired_token_is_never_sent(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    struct world_options options = { .no_proxy = true,
+                                     .settings = "token.retry_min = 100ms\n"
+                                                 "token.retry_max = 200ms\n"
+                                                 "token.wait_timeout = 500ms\n" };
+    world_start(&w, &options);
+    tokens_lifetime(w.tokens, 2);
+    tokens_push(w.tokens, (struct token_answer){ 0 });
+    tokens_always(w.tokens, (struct token_answer){ .status = 503 });
+    int64_t obtained_ms = now_ms();
+    world_proxy(&w, &options);
+    size_t sent = 0;
+    int64_t last_ok_ms = 0;
+    do {
+        int64_t began_ms = now_ms();
+        http_get(w.port, "/x", &a);
+        if (a.status == 200) {
+            sent++;
+            last_ok_ms = began_ms;
+        }
+    } while (a.status == 200 && now_ms() < obtained_ms + SOON_MS);
+    assert_problem(&a, 503, "token", "destination_unavailable");
+    assert_true(sent > 0);
+    /* it lived two seconds from when it was asked for, and that was after this clock began */
+    assert_true(last_ok_ms - obtained_ms < 2000 + 2000);
+    assert_int_equal(peer_count(w.api, ""), sent);
+    tokens_always(w.tokens, (struct token_answer){ 0 });
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=2", 1, SOON_MS));
+    http_get(w.port, "/x", &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void a_lifetime_that_is_no_lifetime_is_replaced_by_the_default(void **state)
+{
+    (void)state;
+    static const char *const lifetimes[] = { "",
+                                             ",\"expires_in\":0",
+                                             ",\"expires_in\":-5",
+                                             ",\"expires_in\":null",
+                                             ",\"expires_in\":\"soon\"",
+                                             ",\"expires_in\":true" };
+    for (size_t i = 0; i < sizeof lifetimes / sizeof *lifetimes; i++) {
+        struct world w;
+        struct answer a = { 0 };
+        char body[160], value[32];
+        struct world_options options = { .no_proxy = true,
+                                         .settings = "token.default_lifetime = 77s\n" };
+        (void)snprintf(body, sizeof body,
+                       "{\"access_token\":\"" CANARY "-token-1\",\"token_type\":\"bearer\"%s}",
+                       lifetimes[i]);
+        world_start(&w, &options);
+        tokens_push(w.tokens, (struct token_answer){ .status = 200, .body = body });
+        world_proxy(&w, &options);
+        assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
+        assert_true(proxy_log_field(w.proxy, "event=token_obtained", 0, "lifetime_s", value,
+                                    sizeof value));
+        assert_string_equal(value, "77");
+        http_get(w.port, "/x", &a);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(api_token_of(peer_request(w.api, "", 0)), 1);
+        assert_int_equal(tokens_fetches(w.tokens), 1);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void a_lifetime_in_a_string_counts_and_a_day_is_the_most(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = { { "\"1234\"", "1234" },
+                                            { "1234", "1234" },
+                                            { "31536000", "86400" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world w;
+        char body[160], value[32];
+        struct world_options options = { .no_proxy = true };
+        (void)snprintf(body, sizeof body,
+                       "{\"access_token\":\"abc\",\"token_type\":\"BEARER\",\"expires_in\":%s}",
+                       cases[i][0]);
+        world_start(&w, &options);
+        tokens_push(w.tokens, (struct token_answer){ .status = 200, .body = body });
+        world_proxy(&w, &options);
+        assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
+        assert_true(proxy_log_field(w.proxy, "event=token_obtained", 0, "lifetime_s", value,
+                                    sizeof value));
+        assert_string_equal(value, cases[i][1]);
+        world_end(&w);
+    }
+}
+
+static void the_token_endpoint_may_be_reached_over_tls(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .cert = CERT_VALID, .token_cert = CERT_VALID });
+    http_get(w.port, "/x", &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(api_token_of(peer_request(w.api, "", 0)), 1);
+    answer_free(&a);
+    world_end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_first_token_is_fetched_at_start),
+        TEST(scope_audience_and_resource_are_sent_when_set),
+        TEST(a_thousand_first_requests_cost_one_fetch),
+        TEST(a_parked_request_with_a_body_is_kept_whole),
+        TEST(a_token_is_renewed_before_it_expires),
+        TEST(a_renewal_under_way_delays_no_request),
+        TEST(a_failed_renewal_is_invisible_while_the_old_token_is_valid),
+        TEST(an_expired_token_is_never_sent),
+        TEST(a_lifetime_that_is_no_lifetime_is_replaced_by_the_default),
+        TEST(a_lifetime_in_a_string_counts_and_a_day_is_the_most),
+        TEST(the_token_endpoint_may_be_reached_over_tls),
+    };
+    return RUN_TESTS(tests);
+}

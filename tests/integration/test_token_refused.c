@@ -1,0 +1,311 @@
+/* The upstream says 401: the token is dropped once, the request repeated once. */
+#include <stdatomic.h>
+
+#include "harness.h"
+
+#define THEIR_401 "{\"type\":\"UnauthenticatedError\",\"message\":\"m\",\"retryable\":false}"
+
+/* An API that takes tokens from a number on and refuses all others. */
+struct doorman {
+    atomic_size_t lowest; /* token that is let in */
+    atomic_int status;    /* of a refusal */
+    struct gate gate;     /* in front of requests with a target below /v0/held */
+};
+
+static void answer_by_token(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    struct doorman *d = arg;
+    bool held = strncmp(r->target, "/v0/held", 8) == 0 && api_token_of(r) == 1;
+    if (held && !gate_pass(&d->gate, c))
+        return;
+    if (api_token_of(r) >= d->lowest)
+        api_echo(c, r, NULL);
+    else
+        (void)peer_answer(c, d->status,
+                          "Content-Type: application/json\r\nWWW-Authenticate: Bearer\r\n",
+                          THEIR_401);
+}
+
+static void start(struct world *w, struct doorman *d, const char *settings)
+{
+    d->gate = (struct gate)GATE_INIT;
+    d->status = 401;
+    d->lowest = 1;
+    world_start(w, &(struct world_options){
+                       .answer = answer_by_token, .arg = d, .settings = settings });
+    assert_true(proxy_log_wait(w->proxy, "event=token_obtained", 1, SOON_MS));
+}
+
+static void assert_their_401(const struct answer *a)
+{
+    assert_int_equal(a->status, 401);
+    assert_string_equal(bytes_text(&a->body), THEIR_401);
+    assert_string_equal(answer_header(a, "WWW-Authenticate"), "Bearer");
+    assert_string_equal(answer_header(a, "Proxy-Status"), "oneshot-proxy; received-status=401");
+}
+
+static void a_refused_token_is_replaced_and_the_request_repeated(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *body;
+    } cases[] = { { "GET", NULL },        { "POST", "{\"amount\":1}" },
+                  { "POST", NULL },       { "PUT", "" },
+                  { "DELETE", NULL },     { "PATCH", "p" },
+                  { "DELETE", "reason" }, { "HEAD", NULL } };
+    struct world w;
+    struct doorman d;
+    struct answer a = { 0 };
+    start(&w, &d, "token.retry_min = 1ms\ntoken.retry_max = 1ms\n");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        d.lowest = i + 2;
+        http_call(w.port, cases[i].method, "/x", NULL, cases[i].body, &a);
+        if (a.status != 200)
+            fail_msg("%s got %d", cases[i].method, a.status);
+        assert_int_equal(peer_count(w.api, ""), 2 * (i + 1));
+        const struct peer_request *second = peer_request(w.api, "", 2 * i + 1);
+        assert_string_equal(second->method, cases[i].method);
+        assert_int_equal(api_token_of(second), i + 2);
+        assert_string_equal(bytes_text(&second->body), cases[i].body ? cases[i].body : "");
+        assert_int_equal(tokens_fetches(w.tokens), i + 2);
+    }
+    assert_int_equal(proxy_log_count(w.proxy, "event=token_dropped"),
+                     sizeof cases / sizeof *cases);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void fifty_parallel_401s_cost_one_fetch_and_fifty_repeats(void **state)
+{
+    (void)state;
+    struct world w;
+    struct doorman d;
+    start(&w, &d, "process.workers = 2\n");
+    d.lowest = 2;
+    struct crowd *crowd = crowd_start(w.port, 50,
+                                      "POST /held HTTP/1.1\r\nHost: localhost\r\n"
+                                      "Connection: close\r\nContent-Length: 2\r\n\r\nok");
+    assert_true(gate_wait_arrived(&d.gate, 50, SOON_MS)); /* all with token 1 */
+    gate_open(&d.gate);
+    assert_true(crowd_finish(crowd, SOON_MS));
+    assert_int_equal(crowd_count(crowd, 200), 50);
+    assert_int_equal(crowd_containing(crowd, "\r\n\r\nok"), 50);
+    assert_int_equal(peer_count(w.api, ""), 100);
+    assert_int_equal(tokens_fetches(w.tokens), 2);
+    crowd_free(crowd);
+    world_end(&w);
+}
+
+static void a_second_401_goes_through_as_it_is(void **state)
+{
+    (void)state;
+    struct world w;
+    struct doorman d;
+    struct answer a = { 0 };
+    start(&w, &d, NULL);
+    d.lowest = 1000;
+    http_call(w.port, "POST", "/x", NULL, "{}", &a);
+    assert_their_401(&a);
+    assert_int_equal(peer_count(w.api, ""), 2);
+    assert_int_equal(tokens_fetches(w.tokens), 2);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void refusals_without_end_cost_few_fetches(void **state)
+{
+    (void)state;
+    struct world w;
+    struct doorman d;
+    start(&w, &d, "token.retry_min = 500ms\nprocess.workers = 2\n");
+    d.lowest = 1000000;
+    int64_t began_ms = now_ms();
+    size_t theirs = 0;
+    for (int round = 0; round < 10; round++) {
+        struct crowd *crowd = crowd_start(w.port, 100,
+                                          "GET /x HTTP/1.1\r\nHost: localhost\r\n"
+                                          "Connection: close\r\n\r\n");
+        assert_true(crowd_finish(crowd, SOON_MS));
+        assert_int_equal(crowd_count(crowd, 401), 100);
+        theirs += crowd_containing(crowd, THEIR_401);
+        crowd_free(crowd);
+    }
+    assert_int_equal(theirs, 1000);
+    size_t most = 3 + (size_t)(now_ms() - began_ms) / 500;
+    size_t fetches = tokens_fetches(w.tokens);
+    if (fetches > most)
+        fail_msg("%zu fetches, at most %zu are right", fetches, most);
+    /* a request is sent twice at most, and only a new token is worth a second time */
+    assert_true(peer_count(w.api, "") <= 2000);
+    world_end(&w);
+}
+
+static void a_late_401_for_an_older_token_drops_nothing(void **state)
+{
+    (void)state;
+    struct world w;
+    struct doorman d;
+    struct client late;
+    struct answer a = { 0 };
+    start(&w, &d, NULL);
+    client_open(&late, w.port);
+    client_puts(&late, "GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_true(gate_wait_arrived(&d.gate, 1, SOON_MS));
+    d.lowest = 2;
+    http_get(w.port, "/x", &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(tokens_fetches(w.tokens), 2);
+    gate_open(&d.gate);
+    client_read(&late, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200); /* repeated with the token that was there already */
+    http_get(w.port, "/y", &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(api_token_of(peer_request(w.api, "GET /v0/y", 0)), 2);
+    assert_int_equal(tokens_fetches(w.tokens), 2);
+    assert_int_equal(proxy_log_count(w.proxy, "event=token_dropped"), 1);
+    client_close(&late);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void post_sized(int port, size_t n, bool chunked, struct answer *a)
+{
+    struct client c;
+    struct bytes request = { 0 };
+    bytes_add_str(&request, "POST /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    if (chunked)
+        bytes_addf(&request, "Transfer-Encoding: chunked\r\n\r\n%zx\r\n", n);
+    else
+        bytes_addf(&request, "Content-Length: %zu\r\n\r\n", n);
+    bytes_fill(&request, 'r', n);
+    if (chunked)
+        bytes_add_str(&request, "\r\n0\r\n\r\n");
+    client_open(&c, port);
+    client_send(&c, request.data, request.len);
+    client_read(&c, a, false, SOON_MS);
+    client_close(&c);
+    bytes_free(&request);
+}
+
+static void a_body_of_the_replay_limit_is_repeated_and_one_byte_more_is_not(void **state)
+{
+    (void)state;
+    for (int chunked = 0; chunked < 2; chunked++) {
+        struct world w;
+        struct doorman d;
+        struct answer a = { 0 };
+        start(&w, &d,
+              "upstream.replay_limit = 64k\ntoken.retry_min = 1ms\ntoken.retry_max = 1ms\n");
+        d.lowest = 2;
+        post_sized(w.port, 65536, chunked, &a);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(a.body.len, 65536);
+        assert_int_equal(peer_count(w.api, ""), 2);
+        assert_int_equal(tokens_fetches(w.tokens), 2);
+        d.lowest = 3;
+        post_sized(w.port, 65537, chunked, &a);
+        assert_their_401(&a);
+        assert_int_equal(peer_count(w.api, ""), 3);
+        /* the token was dropped all the same: the next call is fine */
+        http_call(w.port, "POST", "/x", NULL, "x", &a);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(peer_count(w.api, ""), 4);
+        assert_int_equal(tokens_fetches(w.tokens), 3);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void replay_can_be_narrowed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *settings;
+        bool get_repeated;
+    } cases[] = { { "upstream.replay = safe\n", true }, { "upstream.replay = none\n", false } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world w;
+        struct doorman d;
+        struct answer a = { 0 };
+        start(&w, &d, cases[i].settings);
+        d.lowest = 2;
+        http_call(w.port, "POST", "/x", NULL, "{}", &a);
+        assert_their_401(&a);
+        assert_int_equal(peer_count(w.api, ""), 1);
+        assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 2, SOON_MS));
+        answer_free(&a);
+        world_end(&w);
+        /* anew, since a second refusal within token.retry_min is passed on */
+        start(&w, &d, cases[i].settings);
+        d.lowest = 2;
+        http_get(w.port, "/x", &a);
+        assert_int_equal(a.status, cases[i].get_repeated ? 200 : 401);
+        assert_int_equal(peer_count(w.api, "GET /v0/x"), cases[i].get_repeated ? 2 : 1);
+        assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 2, SOON_MS));
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void other_statuses_drop_no_token_unless_configured(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        const char *settings;
+        size_t fetches;
+    } cases[] = { { 403, NULL, 1 },
+                  { 400, NULL, 1 },
+                  { 403, "upstream.token_refused_statuses = 401, 403\n", 2 },
+                  { 498, "upstream.token_refused_statuses = 498\n", 2 },
+                  { 401, "upstream.token_refused_statuses = 498\n", 1 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world w;
+        struct doorman d;
+        struct answer a = { 0 };
+        start(&w, &d, cases[i].settings);
+        d.status = cases[i].status;
+        d.lowest = 2;
+        http_get(w.port, "/x", &a);
+        assert_int_equal(a.status, cases[i].fetches > 1 ? 200 : cases[i].status);
+        assert_int_equal(tokens_fetches(w.tokens), cases[i].fetches);
+        assert_int_equal(peer_count(w.api, ""), cases[i].fetches);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void when_no_new_token_can_be_had_nothing_is_sent_again(void **state)
+{
+    (void)state;
+    struct world w;
+    struct doorman d;
+    struct answer a = { 0 };
+    start(&w, &d, NULL);
+    d.lowest = 2;
+    tokens_always(w.tokens, (struct token_answer){ .status = 503 });
+    http_call(w.port, "POST", "/x", NULL, "{}", &a);
+    assert_their_401(&a);
+    assert_int_equal(peer_count(w.api, ""), 1);
+    http_get(w.port, "/x", &a);
+    assert_problem(&a, 503, "token", "destination_unavailable");
+    assert_int_equal(peer_count(w.api, ""), 1); /* a dropped token is not used again */
+    answer_free(&a);
+    world_end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_refused_token_is_replaced_and_the_request_repeated),
+        TEST(fifty_parallel_401s_cost_one_fetch_and_fifty_repeats),
+        TEST(a_second_401_goes_through_as_it_is),
+        TEST(refusals_without_end_cost_few_fetches),
+        TEST(a_late_401_for_an_older_token_drops_nothing),
+        TEST(a_body_of_the_replay_limit_is_repeated_and_one_byte_more_is_not),
+        TEST(replay_can_be_narrowed),
+        TEST(other_statuses_drop_no_token_unless_configured),
+        TEST(when_no_new_token_can_be_had_nothing_is_sent_again),
+    };
+    return RUN_TESTS(tests);
+}
