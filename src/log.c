@@ -8,7 +8,9 @@
  *
  * Threads share nothing but a few counters. Their lines do not mix because no line is longer
  * than PIPE_BUF, and a pipe or socket is given whole lines of at most that many bytes at a
- * time, which the kernel takes as one piece. */
+ * time. A pipe takes such a piece whole or not at all, and so does a unix socket with a buffer
+ * of the usual size; on a TCP socket that is full, lines of two threads could meet.
+ */
 #include "log.h"
 
 #include <errno.h>
@@ -21,12 +23,12 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define LINE_BYTES 4096 /* longest line with its line end */
-#define VALUE_BYTES                                                          \
-    2048 /* longest value as written, so that one cannot push out the others \
-          */
+/* the longest line with its line end; the longest value as written, so that one cannot push
+ * out the others; room for lines; room for the line that counts what was dropped */
+#define LINE_BYTES 4096
+#define VALUE_BYTES 2048
 #define GATHER_BYTES 16384
-#define REPORT_BYTES 256 /* room for the line that counts what was dropped */
+#define REPORT_BYTES 256
 
 _Static_assert(LINE_BYTES <= PIPE_BUF, "a line must be written in one piece");
 
@@ -69,7 +71,7 @@ static int find_sink(void)
 
 static int sink_now(void)
 {
-    int sink = atomic_load_explicit(&shared.sink, memory_order_relaxed);
+    int sink = atomic_load_explicit(&shared.sink, memory_order_acquire);
 
     if (sink != SINK_UNKNOWN)
         return sink;

@@ -79,7 +79,53 @@ static bool skip_string(struct scan *s, struct span *inside)
     return true;
 }
 
-/* Steps over any value; its grammar is json-c's business. */
+static size_t skip_digits(struct scan *s)
+{
+    const char *from = s->at;
+
+    while (s->at < s->end && *s->at >= '0' && *s->at <= '9')
+        s->at++;
+    return (size_t)(s->at - from);
+}
+
+static bool skip_any_of(struct scan *s, const char *chars)
+{
+    if (s->at == s->end || memchr(chars, *s->at, strlen(chars)) == NULL)
+        return false;
+    s->at++;
+    return true;
+}
+
+static bool skip_literal(struct scan *s, const char *literal)
+{
+    size_t len = strlen(literal);
+
+    if ((size_t)(s->end - s->at) < len || memcmp(s->at, literal, len) != 0)
+        return false;
+    s->at += len;
+    return true;
+}
+
+/* Steps over a number, true, false or null (RFC 8259 sections 3 and 6); json-c would take NaN
+ * and Infinity, too, and numbers like 01 and 1. */
+static bool skip_scalar(struct scan *s)
+{
+    if (skip_literal(s, "true") || skip_literal(s, "false") || skip_literal(s, "null"))
+        return true;
+    (void)skip_any_of(s, "-");
+    if (!skip_any_of(s, "0") && skip_digits(s) == 0)
+        return scan_fail(s, not_json);
+    if (skip_any_of(s, ".") && skip_digits(s) == 0)
+        return scan_fail(s, not_json);
+    if (skip_any_of(s, "eE")) {
+        (void)skip_any_of(s, "+-");
+        if (skip_digits(s) == 0)
+            return scan_fail(s, not_json);
+    }
+    return true;
+}
+
+/* Steps over any value; how its parts are put together is json-c's business. */
 static bool skip_value(struct scan *s)
 {
     struct span inside;
@@ -96,6 +142,9 @@ static bool skip_value(struct scan *s)
                 return false;
         } else if (depth == 0 && memchr(",}]", c, 3) != NULL) {
             return true;
+        } else if (memchr("{}[],:", c, 6) == NULL) {
+            if (!skip_scalar(s))
+                return false;
         } else {
             depth += c == '{' || c == '[' ? 1 : 0;
             depth -= c == '}' || c == ']' ? 1 : 0;

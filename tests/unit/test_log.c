@@ -4,12 +4,12 @@
 #include <json-c/json.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <threads.h>
 
 #include "log.h"
 #include "unit.h"
@@ -533,24 +533,24 @@ static void a_closed_stderr_loses_lines_and_nothing_else(void **state)
     run(log_to_nowhere, STDERR_FILENO);
 }
 
-static int thread_logs(void *name)
+static void *thread_logs(void *name)
 {
     for (int i = 0; i < 2000; i++)
         log_info("thread", log_str("name", name), log_int("i", i));
     log_flush();
-    return 0;
+    return NULL;
 }
 
 static void log_from_threads(void)
 {
     static char names[4][2] = { "a", "b", "c", "d" };
-    thrd_t threads[4];
+    pthread_t threads[4];
 
     for (size_t i = 0; i < ARRAY_LEN(threads); i++)
-        if (thrd_create(&threads[i], thread_logs, names[i]) != thrd_success)
+        if (pthread_create(&threads[i], NULL, thread_logs, names[i]) != 0)
             _exit(1);
     for (size_t i = 0; i < ARRAY_LEN(threads); i++)
-        (void)thrd_join(threads[i], NULL);
+        (void)pthread_join(threads[i], NULL);
 }
 
 /* Reads a pipe while threads write to it: some lines may be lost, none may be torn. */
