@@ -60,12 +60,12 @@ struct guard_answer {
     int status;             /* of the last status line */
     int http_major;         /* 1 or 2 */
     int64_t content_length; /* -1: none seen */
-    bool http_1_0;
-    bool chunked;         /* Transfer-Encoding: chunked */
-    bool complete;        /* the empty line has been seen */
-    size_t bytes, fields; /* of this head */
-    size_t interim;       /* 1xx heads seen */
-    bool trailer;         /* the last line was behind a complete final head: not part of it */
+    bool http_1_0;          /* the status line says HTTP/1.0 */
+    bool chunked;           /* Transfer-Encoding: chunked */
+    bool complete;          /* the empty line has been seen */
+    size_t bytes, fields;   /* of this head */
+    size_t interim;         /* 1xx heads seen */
+    bool trailer;           /* the last line was behind a complete final head: not part of it */
     size_t trailer_bytes, trailer_fields;
     enum failure_kind kind; /* FAIL_NONE: fine so far */
     const char *why;
