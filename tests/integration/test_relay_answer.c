@@ -126,7 +126,8 @@ static void answers_without_a_body_keep_their_lengths_and_the_connection(void **
         { .target = "/v0/head",
           .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nX-A: h\r\n\r\n" },
         { .target = "/v0/204", .bytes = "HTTP/1.1 204 No Content\r\nX-A: n\r\n\r\n" },
-        { .target = "/v0/304", .bytes = "HTTP/1.1 304 Not Modified\r\nETag: \"t\"\r\nContent-Length: 77\r\n\r\n" },
+        { .target = "/v0/304",
+          .bytes = "HTTP/1.1 304 Not Modified\r\nETag: \"t\"\r\nContent-Length: 77\r\n\r\n" },
         { .target = "/v0/0", .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" },
         { .target = "/v0/end", .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend" },
         { 0 }

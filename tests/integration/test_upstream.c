@@ -104,13 +104,23 @@ static void a_sound_certificate_is_accepted(void **state)
     world_end(&w);
 }
 
+static void serve_no_tls(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    char hello[512];
+    (void)peer_read(c, hello, sizeof hello);
+    (void)peer_puts(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+}
+
 static void an_upstream_that_speaks_no_tls_is_502(void **state)
 {
     (void)state;
     struct world w;
     struct answer a = { 0 };
     char settings[128];
-    struct world_options options = { .no_proxy = true, .settings = settings };
+    struct world_options options = { .serve = serve_no_tls,
+                                     .no_proxy = true,
+                                     .settings = settings };
     world_start(&w, &options);
     (void)snprintf(settings, sizeof settings, "upstream.base_url = https://127.0.0.1:%d/v0\n",
                    peer_port(w.api));
