@@ -17,11 +17,11 @@ struct quota_share {
 };
 
 /* With `threads` users; a limit that is small for them is kept exactly, a larger one may
- * refuse while at most a quarter of it lies in other hands. */
+ * refuse while a fiftieth of it lies in other hands. */
 static inline void quota_init(struct quota *q, int64_t limit, unsigned threads)
 {
     atomic_init(&q->left, limit);
-    q->step = base_max(1, base_min(32, limit / (8 * (int64_t)threads)));
+    q->step = base_max(1, base_min(32, limit / (128 * (int64_t)threads)));
 }
 
 static inline bool quota_take(struct quota_share *s)

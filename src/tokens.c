@@ -84,16 +84,19 @@ static void set_current(struct tokens *t, struct token *token)
         loop_timer_set(t->loop, &t->expiry_timer, token->expires_ms);
 }
 
-/* When to renew: refresh_before ahead of the end, give or take a tenth; halfway when it lives
- * no longer than that. */
+/* When to renew: refresh_before ahead of the end, give or take a tenth. A token that lives no
+ * longer than that is renewed halfway; never sooner than retry_min after it came. */
 static int64_t renewal_ms(const struct tokens *t)
 {
     const struct config_share *share = &t->config->token.refresh_before;
     int64_t life = t->current->expires_ms - t->current->obtained_ms;
     int64_t before = share->percent > 0 ? life * share->percent / 100 : share->ms;
+    int64_t soonest = base_min(t->config->token.retry_min_ms, life / 2);
 
+    if (before >= life)
+        before = life / 2;
     before = random_between(before * 9 / 10, before * 11 / 10);
-    return t->current->expires_ms - (before < life ? before : life / 2);
+    return t->current->obtained_ms + base_max(life - before, soonest);
 }
 
 static void on_obtained(struct tokens *t, struct token *token)
