@@ -3,6 +3,9 @@
 
 #include "harness.h"
 
+/* A fresh token that is refused is replaced without a delay worth waiting for. */
+#define QUICK "token.retry_min = 1ms\ntoken.retry_max = 1ms\n"
+
 #define THEIR_401 "{\"type\":\"UnauthenticatedError\",\"message\":\"m\",\"retryable\":false}"
 
 /* An API that takes tokens from a number on and refuses all others. */
@@ -56,7 +59,7 @@ static void a_refused_token_is_replaced_and_the_request_repeated(void **state)
     struct world w;
     struct doorman d;
     struct answer a = { 0 };
-    start(&w, &d, "token.retry_min = 1ms\ntoken.retry_max = 1ms\n");
+    start(&w, &d, QUICK);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         d.lowest = i + 2;
         http_call(w.port, cases[i].method, "/x", NULL, cases[i].body, &a);
@@ -194,8 +197,7 @@ static void a_body_of_the_replay_limit_is_repeated_and_one_byte_more_is_not(void
         struct world w;
         struct doorman d;
         struct answer a = { 0 };
-        start(&w, &d,
-              "upstream.replay_limit = 64k\ntoken.retry_min = 1ms\ntoken.retry_max = 1ms\n");
+        start(&w, &d, "upstream.replay_limit = 64k\n" QUICK);
         d.lowest = 2;
         post_sized(w.port, 65536, chunked, &a);
         assert_int_equal(a.status, 200);
@@ -222,7 +224,8 @@ static void replay_can_be_narrowed(void **state)
     static const struct {
         const char *settings;
         bool get_repeated;
-    } cases[] = { { "upstream.replay = safe\n", true }, { "upstream.replay = none\n", false } };
+    } cases[] = { { "upstream.replay = safe\n" QUICK, true },
+                  { "upstream.replay = none\n" QUICK, false } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct world w;
         struct doorman d;

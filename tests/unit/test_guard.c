@@ -178,7 +178,7 @@ static void without_a_size_the_bytes_are_not_accounted_for(void **state)
 
     (void)state;
     inplace_parse(&p, head, sizeof head - 1);
-    p.head.head_bytes = 0;
+    p.head.account = false;
     assert_int_equal(guard_request(&p.head).kind, FAIL_NONE);
     inplace_done(&p);
 }
