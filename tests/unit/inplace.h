@@ -131,7 +131,8 @@ static bool inplace_fields(struct inplace *p)
         if (name != NULL)
             inplace_add(p, name, value);
         if (*line == '\0') {
-            p->head.account = true, .head_bytes = (size_t)(p->buffer + p->at - p->head.method);
+            p->head.account = true;
+            p->head.head_bytes = (size_t)(p->buffer + p->at - p->head.method);
             return true;
         }
         value = strchr(line, ':');
