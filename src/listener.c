@@ -93,7 +93,7 @@ static int describe(struct listener *l)
 {
     struct sockaddr_storage addr;
     socklen_t len = sizeof addr;
-    char host[INET6_ADDRSTRLEN + 20], port[8];
+    char host[INET6_ADDRSTRLEN + 20], port[12];
 
     if (getsockname(l->fd, (struct sockaddr *)&addr, &len) != 0)
         return -errno;
@@ -111,7 +111,7 @@ static int open_inet(struct listener *l, const struct listener_options *o, struc
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
                               .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
     struct addrinfo *found = NULL;
-    char host[256], port[8];
+    char host[256], port[12];
     const int on = 1;
 
     errno = EINVAL;

@@ -202,10 +202,10 @@ static bool admit(struct relay *r)
         f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
     else if (w->closed)
         f = failure_make(FAIL_DRAINING, "This proxy is being stopped; connect again.");
-    else if (!quota_take(&w->in_flight))
+    else if (r->route.verdict == ROUTE_FORWARD && !quota_take(&w->in_flight))
         f = failure_make(FAIL_OVERLOAD, "upstream.max_in_flight requests are under way.");
     else {
-        r->in_flight = true;
+        r->in_flight = r->route.verdict == ROUTE_FORWARD;
         return true;
     }
     f.retry_after_s = 1;

@@ -92,6 +92,10 @@ static size_t on_read(char *out, size_t size, size_t n, void *arg)
     size_t here = r->up.len - r->up.start - r->up_sent;
 
     n *= size;
+    /* The answer is here and the rest of the body is thrown away: never end it as if it were
+     * whole. */
+    if (r->swallow)
+        return CURL_READFUNC_ABORT;
     if (here == 0) {
         if (r->up_done)
             return 0;
@@ -252,6 +256,12 @@ static bool body_whole(const struct relay *r)
     return g->content_length < 0 || g->content_length == r->upstream.body_bytes;
 }
 
+static bool measured_whole(const struct relay *r)
+{
+    return r->upstream.guard.complete && r->upstream.guard.content_length >= 0 &&
+           r->upstream.guard.content_length == r->upstream.body_bytes;
+}
+
 static void on_done(struct multi_transfer *t, CURLcode code)
 {
     struct upstream *u = CONTAINER_OF(t, struct upstream, transfer);
@@ -259,6 +269,10 @@ static void on_done(struct multi_transfer *t, CURLcode code)
 
     r->worker->metrics.counter[M_upstream_connections_opened] = r->worker->multi.opened;
     if (code == CURLE_OK && u->guard.complete && u->guard.status >= 200 && body_whole(r)) {
+        relay_on_upstream_done(r, NULL);
+        return;
+    }
+    if (r->swallow && measured_whole(r)) {
         relay_on_upstream_done(r, NULL);
         return;
     }
@@ -379,7 +393,11 @@ void upstream_cancel(struct relay *r)
 void upstream_unpause(struct relay *r)
 {
     struct upstream *u = &r->upstream;
-    bool up = u->paused_up && (r->up_done || r->up.len - r->up.start > r->up_sent);
+    /* After an early answer curl stops sending by itself from 300 on, but not while it is
+     * paused; otherwise it is made to give up once the answer is whole. */
+    bool give_up = r->swallow && (u->guard.status >= 300 || measured_whole(r));
+    bool more = !r->swallow && (r->up_done || r->up.len - r->up.start > r->up_sent);
+    bool up = u->paused_up && (give_up || more);
     bool down = u->paused_down && buf_unread(&r->down) <= RELAY_WINDOW_BYTES / 4;
 
     if (!u->transfer.running || (!up && !down))

@@ -344,8 +344,11 @@ static void on_close(struct mail *mail)
 
     w->closed = true;
     loop_timer_clear(&w->loop, &w->accept_pause);
-    for (size_t i = 0; i < w->listeners; i++)
+    for (size_t i = 0; i < w->listeners; i++) {
         loop_unwatch(&w->loop, &w->listener[i].watch);
+        /* From now on the kernel refuses; the server closes the descriptor at the end. */
+        (void)shutdown(w->listener[i].watch.fd, SHUT_RDWR);
+    }
     LIST_FOREACH(c, &w->callers, link)
     if (c->phase == CALLER_IDLE && !c->partial)
         caller_close_idle(c);

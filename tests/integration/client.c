@@ -25,15 +25,37 @@ static bool ready(int fd, short events, int64_t deadline_ms)
     return n > 0;
 }
 
-void client_open(struct client *c, int port)
+static int connect_to(int port)
 {
-    *c = (struct client){ .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
     struct sockaddr_in address = { .sin_family = AF_INET,
                                    .sin_port = htons((uint16_t)port),
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof address) != 0)
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        int error = errno;
+        (void)close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+void client_open(struct client *c, int port)
+{
+    *c = (struct client){ .fd = connect_to(port) };
+    if (c->fd < 0)
         fail_msg("no connection to port %d: %s", port, strerror(errno));
     (void)fcntl(c->fd, F_SETFL, O_NONBLOCK);
+}
+
+bool client_refused(int port)
+{
+    int fd = connect_to(port);
+    if (fd < 0)
+        return errno == ECONNREFUSED;
+    (void)ready(fd, POLLIN, now_ms() + 50); /* so that asking again and again costs little */
+    (void)close(fd);
+    return false;
 }
 
 void client_close(struct client *c)

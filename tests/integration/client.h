@@ -27,6 +27,8 @@ struct answer {
 };
 
 void client_open(struct client *c, int port);
+/* True when nobody listens there; else waits a moment for what the listener says. */
+bool client_refused(int port);
 void client_close(struct client *c);
 void client_reset(struct client *c);
 void client_send(struct client *c, const void *data, size_t n);

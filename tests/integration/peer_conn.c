@@ -207,6 +207,12 @@ bool gate_pass(struct gate *g, struct peer_conn *c)
     return ok;
 }
 
+void gate_init(struct gate *g)
+{
+    *g =
+        (struct gate){ .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+}
+
 static void gate_set(struct gate *g, bool open)
 {
     (void)pthread_mutex_lock(&g->lock);

@@ -78,7 +78,7 @@ struct tokens *tokens_start(enum cert_kind cert)
     struct tokens *t = calloc(1, sizeof *t);
     if (t == NULL)
         abort();
-    t->gate = (struct gate)GATE_INIT;
+    gate_init(&t->gate);
     t->gate.open = true;
     (void)pthread_mutex_init(&t->lock, NULL);
     t->lifetime_s = 3600;

@@ -31,7 +31,7 @@ static void answer_by_token(struct peer_conn *c, const struct peer_request *r, v
 
 static void start(struct world *w, struct doorman *d, const char *settings)
 {
-    d->gate = (struct gate)GATE_INIT;
+    gate_init(&d->gate);
     d->status = 401;
     d->lowest = 1;
     world_start(w, &(struct world_options){
@@ -57,7 +57,7 @@ static void a_refused_token_is_replaced_and_the_request_repeated(void **state)
                   { "DELETE", NULL },     { "PATCH", "p" },
                   { "DELETE", "reason" }, { "HEAD", NULL } };
     struct world w;
-    struct doorman d;
+    static struct doorman d;
     struct answer a = { 0 };
     start(&w, &d, QUICK);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -82,7 +82,7 @@ static void fifty_parallel_401s_cost_one_fetch_and_fifty_repeats(void **state)
 {
     (void)state;
     struct world w;
-    struct doorman d;
+    static struct doorman d;
     start(&w, &d, "process.workers = 2\n");
     d.lowest = 2;
     struct crowd *crowd = crowd_start(w.port, 50,
@@ -103,7 +103,7 @@ static void a_second_401_goes_through_as_it_is(void **state)
 {
     (void)state;
     struct world w;
-    struct doorman d;
+    static struct doorman d;
     struct answer a = { 0 };
     start(&w, &d, NULL);
     d.lowest = 1000;
@@ -119,7 +119,7 @@ static void refusals_without_end_cost_few_fetches(void **state)
 {
     (void)state;
     struct world w;
-    struct doorman d;
+    static struct doorman d;
     start(&w, &d, "token.retry_min = 500ms\nprocess.workers = 2\n");
     d.lowest = 1000000;
     int64_t began_ms = now_ms();
@@ -147,7 +147,7 @@ static void a_late_401_for_an_older_token_drops_nothing(void **state)
 {
     (void)state;
     struct world w;
-    struct doorman d;
+    static struct doorman d;
     struct client late;
     struct answer a = { 0 };
     start(&w, &d, NULL);
@@ -195,7 +195,7 @@ static void a_body_of_the_replay_limit_is_repeated_and_one_byte_more_is_not(void
     (void)state;
     for (int chunked = 0; chunked < 2; chunked++) {
         struct world w;
-        struct doorman d;
+        static struct doorman d;
         struct answer a = { 0 };
         start(&w, &d, "upstream.replay_limit = 64k\n" QUICK);
         d.lowest = 2;
@@ -228,7 +228,7 @@ static void replay_can_be_narrowed(void **state)
                   { "upstream.replay = none\n" QUICK, false } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct world w;
-        struct doorman d;
+        static struct doorman d;
         struct answer a = { 0 };
         start(&w, &d, cases[i].settings);
         d.lowest = 2;
@@ -264,7 +264,7 @@ static void other_statuses_drop_no_token_unless_configured(void **state)
                   { 401, "upstream.token_refused_statuses = 498\n", 1 } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct world w;
-        struct doorman d;
+        static struct doorman d;
         struct answer a = { 0 };
         start(&w, &d, cases[i].settings);
         d.status = cases[i].status;
@@ -282,7 +282,7 @@ static void when_no_new_token_can_be_had_nothing_is_sent_again(void **state)
 {
     (void)state;
     struct world w;
-    struct doorman d;
+    static struct doorman d;
     struct answer a = { 0 };
     start(&w, &d, NULL);
     d.lowest = 2;

@@ -1,0 +1,295 @@
+/* The command line and the configuration as a user meets them. */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+/* An ini file for the time of one test. */
+struct ini {
+    char path[64];
+};
+
+static void ini_write(struct ini *f, const char *text)
+{
+    (void)snprintf(f->path, sizeof f->path, "%s", "/tmp/oneshot-cli-XXXXXX");
+    int fd = mkstemp(f->path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    (void)close(fd);
+}
+
+static struct run run_with(const char *command, const char *path, const char *const *env)
+{
+    const char *argv[] = { command, "--config", path, NULL };
+    return run_proxy(argv, env);
+}
+
+#define CREDENTIALS "[token]\nclient_id = " CLIENT_ID "\nclient_secret = " CLIENT_SECRET "\n"
+
+static void version_and_help_are_told(void **state)
+{
+    (void)state;
+    const char *version[] = { "--version", NULL }, *help[] = { "--help", NULL };
+    struct run r = run_proxy(version, NULL);
+    assert_int_equal(r.code, 0);
+    assert_contains(bytes_text(&r.out), "oneshot-proxy ");
+    run_free(&r);
+    r = run_proxy(help, NULL);
+    assert_int_equal(r.code, 0);
+    static const char *const words[] = { "--config", "--check", "--print-config", "--version",
+                                         "--help" };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        assert_contains(bytes_text(&r.out), words[i]);
+    run_free(&r);
+}
+
+static void a_wrong_command_line_is_2(void **state)
+{
+    (void)state;
+    const char *lines[][4] = { { "--confg", "x", NULL },
+                               { "--config", NULL },
+                               { "frobnicate", NULL },
+                               { "--check", "--config", NULL } };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        struct run r = run_proxy(lines[i], NULL);
+        if (r.code != 2)
+            fail_msg("%s left with %d: %s", lines[i][0], r.code, bytes_text(&r.err));
+        assert_true(r.err.len > 0);
+        assert_int_equal(r.out.len, 0);
+        run_free(&r);
+    }
+}
+
+static void a_sound_file_passes_the_check(void **state)
+{
+    (void)state;
+    struct ini f;
+    ini_write(&f, "# a comment\n; another\n[upstream]\nconnect_timeout = 250ms\n" CREDENTIALS);
+    struct run r = run_with("--check", f.path, NULL);
+    if (r.code != 0)
+        fail_msg("%d: %s", r.code, bytes_text(&r.err));
+    run_free(&r);
+    (void)unlink(f.path);
+}
+
+static void the_check_names_every_error_with_its_line_and_key(void **state)
+{
+    (void)state;
+    struct ini f;
+    ini_write(&f, "[listen]\n"                         /* 1 */
+                  "adress = 127.0.0.1:0\n"             /* 2 */
+                  "max_headers = 0\n"                  /* 3 */
+                  "idle_timeout = soon\n"              /* 4 */
+                  "[upstrem]\n"                        /* 5 */
+                  "base_url = http://x/\n"             /* 6 */
+                  "[upstream]\n"                       /* 7 */
+                  "base_url = http://api.example/v0\n" /* 8: plain http, not loopback */
+                  "http_version = 3\n"                 /* 9 */
+                  "http_version = 2\n"                 /* 10 */
+                  "[token]\n"                          /* 11 */
+                  "client_id = x\n"                    /* 12 */
+                  "client_secret = " CLIENT_SECRET "\n"
+                  "auth_style = post\n"        /* 14 */
+                  "refresh_before = 200%\n"    /* 15 */
+                  "local_endpoint = maybe\n"); /* 16 */
+    struct run r = run_with("--check", f.path, NULL);
+    assert_int_equal(r.code, 1);
+    struct bytes said = { 0 };
+    bytes_add(&said, bytes_text(&r.out), r.out.len);
+    bytes_add(&said, bytes_text(&r.err), r.err.len);
+    static const struct {
+        int line;
+        const char *word;
+    } wanted[] = { { 2, "\"adress\"" },
+                   { 2, "did you mean" },
+                   { 3, "listen.max_headers" },
+                   { 4, "listen.idle_timeout" },
+                   { 8, "upstream.base_url" },
+                   { 9, "upstream.http_version" },
+                   { 10, "upstream.http_version" },
+                   { 14, "token.auth_style" },
+                   { 15, "token.refresh_before" },
+                   { 16, "token.local_endpoint" } };
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        char prefix[96];
+        (void)snprintf(prefix, sizeof prefix, "%s:%d: ", f.path, wanted[i].line);
+        const char *line = strstr(bytes_text(&said), prefix);
+        if (line == NULL)
+            fail_msg("line %d is not named in:\n%s", wanted[i].line, bytes_text(&said));
+        size_t len = strcspn(line, "\n");
+        if (memmem(line, len, wanted[i].word, strlen(wanted[i].word)) == NULL)
+            fail_msg("no \"%s\" in: %.*s", wanted[i].word, (int)len, line);
+    }
+    assert_contains(bytes_text(&said), "upstrem");
+    assert_lacks(bytes_text(&said), CANARY);
+    bytes_free(&said);
+    run_free(&r);
+    (void)unlink(f.path);
+}
+
+static void a_missing_credential_is_an_error(void **state)
+{
+    (void)state;
+    struct ini f;
+    ini_write(&f, "[listen]\naddress = 127.0.0.1:0\n");
+    struct run r = run_with("--check", f.path, NULL);
+    assert_int_equal(r.code, 1);
+    struct bytes said = { 0 };
+    bytes_add(&said, bytes_text(&r.out), r.out.len);
+    bytes_add(&said, bytes_text(&r.err), r.err.len);
+    assert_contains(bytes_text(&said), "token.client_id");
+    assert_contains(bytes_text(&said), "token.client_secret");
+    bytes_free(&said);
+    run_free(&r);
+    /* and it does not start either */
+    const char *argv[] = { "--config", f.path, NULL };
+    r = run_proxy(argv, NULL);
+    assert_int_equal(r.code, 1);
+    assert_contains(bytes_text(&r.err), "token.client_id");
+    run_free(&r);
+    (void)unlink(f.path);
+}
+
+static void files_that_cannot_be_read_are_errors(void **state)
+{
+    (void)state;
+    static const char *const paths[] = { "/nonexistent/oneshot.ini", "/tmp" };
+    for (size_t i = 0; i < 2; i++) {
+        struct run r = run_with("--check", paths[i], NULL);
+        assert_int_equal(r.code, 1);
+        assert_true(r.out.len + r.err.len > 0);
+        run_free(&r);
+    }
+    struct ini f;
+    ini_write(&f, "[token]\nclient_id = x\nclient_secret_file = /nonexistent/secret\n");
+    struct run r = run_with("--check", f.path, NULL);
+    assert_int_equal(r.code, 1);
+    run_free(&r);
+    (void)unlink(f.path);
+}
+
+static void the_printed_configuration_holds_all_but_the_secrets(void **state)
+{
+    (void)state;
+    struct ini f, again;
+    ini_write(&f, "[upstream]\nconnect_timeout = 250ms\nmax_in_flight = 7\n" CREDENTIALS);
+    const char *env[] = { "ONESHOT_PROXY_UPSTREAM_MAX_IN_FLIGHT=9",
+                          "ONESHOT_PROXY_LISTEN_ADDRESS=127.0.0.1:0", NULL };
+    struct run r = run_with("--print-config", f.path, env);
+    assert_int_equal(r.code, 0);
+    const char *text = bytes_text(&r.out);
+    static const char *const lines[] = {
+        "[listen]",
+        "[upstream]",
+        "[token]",
+        "[admin]",
+        "[log]",
+        "[process]",
+        "\nconnect_timeout = 250ms\n",
+        "\nmax_in_flight = 9\n",
+        "\naddress = 127.0.0.1:0\n",
+        "\nclient_id = " CLIENT_ID "\n",
+        "\nclient_secret = ******\n",
+        "\nreplay_limit = 256k\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        assert_contains(text, lines[i]);
+    assert_lacks(text, CANARY);
+    /* what it prints is a file that it takes */
+    ini_write(&again, text);
+    struct run check = run_with("--check", again.path, NULL);
+    if (check.code != 0)
+        fail_msg("it does not take its own output: %s", bytes_text(&check.err));
+    run_free(&check);
+    run_free(&r);
+    (void)unlink(f.path);
+    (void)unlink(again.path);
+}
+
+static void an_unknown_variable_and_a_wrong_one_are_errors(void **state)
+{
+    (void)state;
+    struct ini f;
+    ini_write(&f, CREDENTIALS);
+    const char *const variables[] = { "ONESHOT_PROXY_TOKEN_CLIENT_SECERT=" CANARY,
+                                      "ONESHOT_PROXY_UPSTREAM_REPLAY=sometimes" };
+    for (size_t i = 0; i < 2; i++) {
+        const char *env[] = { variables[i], NULL };
+        struct run r = run_with("--check", f.path, env);
+        if (r.code != 1)
+            fail_msg("%s: %d", variables[i], r.code);
+        struct bytes said = { 0 };
+        bytes_add(&said, bytes_text(&r.out), r.out.len);
+        bytes_add(&said, bytes_text(&r.err), r.err.len);
+        assert_contains(bytes_text(&said), "ONESHOT_PROXY_");
+        assert_lacks(bytes_text(&said), CANARY);
+        bytes_free(&said);
+        run_free(&r);
+    }
+    (void)unlink(f.path);
+}
+
+static void a_port_that_is_taken_is_a_clear_failure(void **state)
+{
+    (void)state;
+    struct world w;
+    struct ini f;
+    char text[256];
+    world_start(&w, &(struct world_options){ 0 });
+    (void)snprintf(text, sizeof text,
+                   "[listen]\naddress = 127.0.0.1:%d\n[admin]\naddress = off\n" CREDENTIALS,
+                   peer_port(w.api));
+    ini_write(&f, text);
+    const char *argv[] = { "--config", f.path, NULL };
+    struct run r = run_proxy(argv, NULL);
+    assert_int_equal(r.code, 1);
+    (void)snprintf(text, sizeof text, "127.0.0.1:%d", peer_port(w.api));
+    assert_contains(bytes_text(&r.err), text);
+    run_free(&r);
+    /* another instance on the port of a running one would take half of its callers */
+    (void)snprintf(text, sizeof text,
+                   "[listen]\naddress = 127.0.0.1:%d\n[admin]\naddress = off\n" CREDENTIALS,
+                   w.port);
+    struct ini g;
+    ini_write(&g, text);
+    argv[1] = g.path;
+    r = run_proxy(argv, NULL);
+    assert_int_equal(r.code, 1);
+    run_free(&r);
+    (void)unlink(f.path);
+    (void)unlink(g.path);
+    world_end(&w);
+}
+
+static void lines_of_all_shapes_are_read_as_written(void **state)
+{
+    (void)state;
+    struct ini f;
+    ini_write(&f, "\xef\xbb\xbf[token]\r\nclient_id = " CLIENT_ID " ; part of it\r\n"
+                  "client_secret=x\r\n  \r\n[log]\r\nlevel=warn");
+    struct run r = run_with("--print-config", f.path, NULL);
+    if (r.code != 0)
+        fail_msg("%s", bytes_text(&r.err));
+    assert_contains(bytes_text(&r.out), "\nclient_id = " CLIENT_ID " ; part of it\n");
+    assert_contains(bytes_text(&r.out), "\nlevel = warn\n");
+    run_free(&r);
+    (void)unlink(f.path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(version_and_help_are_told),
+        TEST(a_wrong_command_line_is_2),
+        TEST(a_sound_file_passes_the_check),
+        TEST(the_check_names_every_error_with_its_line_and_key),
+        TEST(a_missing_credential_is_an_error),
+        TEST(files_that_cannot_be_read_are_errors),
+        TEST(the_printed_configuration_holds_all_but_the_secrets),
+        TEST(an_unknown_variable_and_a_wrong_one_are_errors),
+        TEST(a_port_that_is_taken_is_a_clear_failure),
+        TEST(lines_of_all_shapes_are_read_as_written),
+    };
+    return RUN_TESTS(tests);
+}

@@ -1,0 +1,272 @@
+/* Peers that leave early: callers that hang up, upstreams that answer before they have read. */
+#include <stdatomic.h>
+
+#include "harness.h"
+
+/* The contract says a second; on top what a loaded machine needs. */
+#define WITHIN_MS (sanitized() ? 4000 : 2000)
+
+/* Reads a request and waits for the other side to end, telling when that was. */
+struct watch {
+    struct gate seen;   /* passed by the peer when it has read the request's head */
+    atomic_bool stream; /* answer without end meanwhile */
+    atomic_bool whole;  /* the request's body came whole */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool ended;
+};
+
+static void watch_init(struct watch *x)
+{
+    *x = (struct watch){ .lock = PTHREAD_MUTEX_INITIALIZER,
+                         .changed = PTHREAD_COND_INITIALIZER };
+    gate_init(&x->seen);
+    x->seen.open = true;
+}
+
+static void serve_watching(struct peer_conn *c, void *arg)
+{
+    struct watch *x = arg;
+    static const char piece[65536];
+    struct peer_request *r = peer_read_head(c);
+    if (r == NULL)
+        return;
+    (void)gate_pass(&x->seen, c);
+    if (peer_read_body(c, r)) {
+        x->whole = true;
+        if (x->stream) {
+            (void)peer_puts(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n");
+            while (peer_write(c, piece, sizeof piece)) {
+            }
+        } else {
+            peer_read_eof(c);
+        }
+    }
+    (void)pthread_mutex_lock(&x->lock);
+    x->ended = true;
+    (void)pthread_cond_broadcast(&x->changed);
+    (void)pthread_mutex_unlock(&x->lock);
+}
+
+static bool ended_within(struct watch *x, int ms)
+{
+    struct timespec until = deadline_spec(now_ms() + ms);
+    (void)pthread_mutex_lock(&x->lock);
+    while (!x->ended &&
+           pthread_cond_clockwait(&x->changed, &x->lock, CLOCK_MONOTONIC, &until) == 0) {
+    }
+    bool answer = x->ended;
+    (void)pthread_mutex_unlock(&x->lock);
+    return answer;
+}
+
+static void a_caller_that_leaves_while_waiting_ends_the_upstream_transfer(void **state)
+{
+    (void)state;
+    for (int reset = 0; reset < 2; reset++) {
+        for (int body = 0; body < 2; body++) {
+            struct world w;
+            struct client c;
+            static struct watch x;
+            watch_init(&x);
+            world_start(&w, &(struct world_options){ .serve = serve_watching, .arg = &x });
+            client_open(&c, w.port);
+            client_puts(&c, body
+                                ? "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
+                                  "\r\n{}"
+                                : "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            assert_true(peer_wait_complete(w.api, "", 1, SOON_MS));
+            if (reset)
+                client_reset(&c);
+            else
+                client_close(&c);
+            if (!ended_within(&x, WITHIN_MS))
+                fail_msg("still open (reset %d, body %d)", reset, body);
+            assert_true(proxy_log_wait(w.proxy, "event=access", 1, SOON_MS));
+            world_end(&w);
+        }
+    }
+}
+
+static void a_caller_that_leaves_while_streaming_ends_the_upstream_transfer(void **state)
+{
+    (void)state;
+    for (int reset = 0; reset < 2; reset++) {
+        struct world w;
+        struct client c;
+        struct answer a = { 0 };
+        static struct watch x;
+        watch_init(&x);
+        x.stream = true;
+        world_start(&w, &(struct world_options){ .serve = serve_watching, .arg = &x });
+        client_open(&c, w.port);
+        client_puts(&c, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client_read_head(&c, &a, SOON_MS);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(client_fill(&c, SOON_MS), 1);
+        if (reset)
+            client_reset(&c);
+        else
+            client_close(&c);
+        assert_true(ended_within(&x, WITHIN_MS));
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void a_caller_that_leaves_while_its_download_stands_still_is_noticed(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a = { 0 };
+    static struct watch x;
+    watch_init(&x);
+    x.stream = true;
+    world_start(&w, &(struct world_options){ .serve = serve_watching, .arg = &x });
+    client_open(&c, w.port);
+    client_puts(&c, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client_read_head(&c, &a, SOON_MS);
+    assert_false(ended_within(&x, 500)); /* all buffers are full by then */
+    client_reset(&c);
+    assert_true(ended_within(&x, WITHIN_MS));
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void an_upload_that_breaks_off_is_never_complete_upstream(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf of it",
+        "POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n4\r\nhalf\r\n",
+    };
+    for (size_t i = 0; i < 2; i++) {
+        for (int reset = 0; reset < 2; reset++) {
+            struct world w;
+            struct client c;
+            struct answer a = { 0 };
+            static struct watch x;
+            watch_init(&x);
+            world_start(&w, &(struct world_options){ .serve = serve_watching, .arg = &x });
+            client_open(&c, w.port);
+            client_puts(&c, heads[i]);
+            assert_true(peer_wait(w.api, "POST /v0/x", 1, SOON_MS));
+            if (reset)
+                client_reset(&c);
+            else
+                client_close(&c);
+            assert_true(ended_within(&x, WITHIN_MS));
+            assert_false(x.whole);
+            assert_int_equal(peer_count(w.api, ""), 1);
+            answer_free(&a);
+            world_end(&w);
+        }
+    }
+}
+
+static void a_caller_that_leaves_while_parked_costs_nothing(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .hold_tokens = true,
+                                             .settings = "token.wait_timeout = 30s\n"
+                                                         "token.timeout = 30s\n" });
+    client_open(&c, w.port);
+    client_puts(&c, "POST /gone HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
+    assert_true(tokens_wait(w.tokens, 1, SOON_MS));
+    client_reset(&c);
+    assert_true(proxy_log_wait(w.proxy, "event=access method=POST", 1, SOON_MS));
+    tokens_release(w.tokens);
+    http_get(w.port, "/here", &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(peer_count(w.api, "POST /v0/gone"), 0);
+    answer_free(&a);
+    world_end(&w);
+}
+
+enum early { EARLY_READS_ON, EARLY_CLOSES, EARLY_HALF_CLOSES };
+
+static void serve_early(struct peer_conn *c, void *arg)
+{
+    const enum early *how = arg;
+    if (peer_read_head(c) == NULL)
+        return;
+    (void)peer_puts(c, "HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\n"
+                       "Content-Length: 13\r\nConnection: close\r\n\r\n{\"their\":413}");
+    if (*how == EARLY_HALF_CLOSES)
+        peer_finish_writing(c);
+    if (*how != EARLY_CLOSES)
+        peer_read_eof(c);
+}
+
+static void an_early_answer_reaches_a_caller_that_is_still_sending(void **state)
+{
+    (void)state;
+    static const enum early ways[] = { EARLY_READS_ON, EARLY_CLOSES, EARLY_HALF_CLOSES };
+    static const size_t sizes[] = { 1000, 300000, 8 << 20 };
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+            struct world w;
+            struct client c;
+            struct answer a = { 0 };
+            struct bytes body = { 0 };
+            char head[128];
+            enum early how = ways[i];
+            world_start(&w, &(struct world_options){ .serve = serve_early, .arg = &how });
+            bytes_fill(&body, 'x', sizes[s]);
+            (void)snprintf(head, sizeof head,
+                           "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n",
+                           body.len);
+            client_open(&c, w.port);
+            client_puts(&c, head);
+            (void)client_try_send(&c, body.data, body.len, SOON_MS);
+            client_read(&c, &a, false, SOON_MS);
+            if (a.status != 413 || a.end != ANSWER_WHOLE)
+                fail_msg("size %zu, way %d: end %d, status %d\n%s", sizes[s], (int)how,
+                         (int)a.end, a.status, bytes_text(&a.body));
+            assert_string_equal(bytes_text(&a.body), "{\"their\":413}");
+            assert_int_equal(peer_count(w.api, ""), 1);
+            client_close(&c);
+            bytes_free(&body);
+            answer_free(&a);
+            world_end(&w);
+        }
+    }
+}
+
+static void an_early_answer_comes_before_the_body_where_100_is_expected(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "listen.max_body_size = 1k\n" });
+    client_open(&c, w.port);
+    client_puts(&c, "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n"
+                    "Expect: 100-continue\r\n\r\n");
+    client_read(&c, &a, false, SOON_MS);
+    assert_problem(&a, 413, "request", "http_request_error");
+    assert_int_equal(a.interim.len, 0);
+    assert_int_equal(peer_count(w.api, ""), 0);
+    client_close(&c);
+    answer_free(&a);
+    world_end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_caller_that_leaves_while_waiting_ends_the_upstream_transfer),
+        TEST(a_caller_that_leaves_while_streaming_ends_the_upstream_transfer),
+        TEST(a_caller_that_leaves_while_its_download_stands_still_is_noticed),
+        TEST(an_upload_that_breaks_off_is_never_complete_upstream),
+        TEST(a_caller_that_leaves_while_parked_costs_nothing),
+        TEST(an_early_answer_reaches_a_caller_that_is_still_sending),
+        TEST(an_early_answer_comes_before_the_body_where_100_is_expected),
+    };
+    return RUN_TESTS(tests);
+}

@@ -1,0 +1,339 @@
+/* Limits on what callers may take: connections, requests under way, time, sizes. Those above
+ * get an answer that says so, never silence. */
+#include "harness.h"
+
+#define N 8
+
+static void assert_busy(const struct answer *a)
+{
+    assert_problem(a, 503, "proxy", "connection_limit_reached");
+    const char *value = answer_header(a, "Retry-After");
+    assert_true(strtol(value, NULL, 10) >= 1);
+}
+
+static void connections_above_the_limit_get_503_and_are_closed(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client in[N], out;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "listen.max_connections = 8\n" });
+    for (size_t i = 0; i < N; i++) {
+        client_open(&in[i], w.port);
+        client_call(&in[i], "GET", "/x", NULL, NULL, &a);
+        assert_int_equal(a.status, 200);
+    }
+    for (int i = 0; i < 5; i++) {
+        client_open(&out, w.port);
+        client_call(&out, "GET", "/x", NULL, NULL, &a);
+        assert_busy(&a);
+        assert_true(client_closed(&out, SOON_MS));
+        client_close(&out);
+    }
+    /* those inside are served all the while, and one that leaves makes room */
+    client_call(&in[0], "GET", "/x", NULL, NULL, &a);
+    assert_int_equal(a.status, 200);
+    client_close(&in[0]);
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    do
+        http_get(w.port, "/x", &a);
+    while (a.status == 503 && now_ms() < deadline_ms);
+    assert_int_equal(a.status, 200);
+    for (size_t i = 1; i < N; i++)
+        client_close(&in[i]);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void answer_held(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    if (strncmp(r->target, "/v0/held", 8) != 0 || gate_pass(arg, c))
+        api_echo(c, r, NULL);
+}
+
+static void requests_above_max_in_flight_get_503_at_once(void **state)
+{
+    (void)state;
+    struct world w;
+    static struct gate gate;
+    struct client in[2];
+    struct answer a = { 0 };
+    gate_init(&gate);
+    world_start(&w, &(struct world_options){
+                        .answer = answer_held,
+                        .arg = &gate,
+                        .settings = "upstream.max_in_flight = 2\nprocess.workers = 2\n" });
+    for (size_t i = 0; i < 2; i++) {
+        client_open(&in[i], w.port);
+        client_puts(&in[i], "GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    assert_true(gate_wait_arrived(&gate, 2, SOON_MS));
+    for (int i = 0; i < 10; i++) {
+        int64_t began_ms = now_ms();
+        http_call(w.port, i % 2 ? "POST" : "GET", "/x", NULL, i % 2 ? "{}" : NULL, &a);
+        assert_busy(&a);
+        assert_true(now_ms() - began_ms < 2000);
+    }
+    gate_open(&gate);
+    for (size_t i = 0; i < 2; i++) {
+        client_read(&in[i], &a, false, SOON_MS);
+        assert_int_equal(a.status, 200);
+        client_close(&in[i]);
+    }
+    http_get(w.port, "/x", &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(peer_count(w.api, ""), 3);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void the_callers_token_call_counts_as_no_request_under_way(void **state)
+{
+    (void)state;
+    struct world w;
+    static struct gate gate;
+    struct client in;
+    struct answer a = { 0 };
+    gate_init(&gate);
+    world_start(&w, &(struct world_options){ .answer = answer_held,
+                                             .arg = &gate,
+                                             .settings = "upstream.max_in_flight = 1\n" });
+    client_open(&in, w.port);
+    client_puts(&in, "GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    http_call(w.port, "POST", "/token", NULL, "x", &a);
+    assert_int_equal(a.status, 200);
+    client_close(&in);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void only_so_many_upstream_connections_are_kept(void **state)
+{
+    (void)state;
+    struct world w;
+    static struct gate gate;
+    gate_init(&gate);
+    world_start(&w, &(struct world_options){ .answer = answer_held,
+                                             .arg = &gate,
+                                             .settings = "upstream.max_connections = 2\n" });
+    struct crowd *crowd = crowd_start(
+        w.port, 10, "GET /held HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert_true(gate_wait_arrived(&gate, 2, SOON_MS));
+    gate_open(&gate);
+    assert_true(crowd_finish(crowd, SOON_MS));
+    assert_int_equal(crowd_count(crowd, 200), 10);
+    assert_true(peer_wait_closed_to(w.api, 2, SOON_MS));
+    crowd_free(crowd);
+    world_end(&w);
+}
+
+/* Sends a byte whenever nothing has come for 50 ms, until there is an answer or an end. */
+static void drip(struct client *c, char byte, struct answer *a)
+{
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    int got = -1;
+    while (got < 0 && now_ms() < deadline_ms) {
+        (void)client_try_send(c, &byte, 1, 0);
+        got = client_fill(c, 50);
+    }
+    client_read(c, a, false, SOON_MS);
+}
+
+static void a_head_that_takes_too_long_gets_408_however_it_drips(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "listen.header_timeout = 400ms\n" });
+    client_open(&c, w.port);
+    client_puts(&c, "GET /x HTTP/1.1\r\nHost: localhost\r\nX-Slow: ");
+    int64_t began_ms = now_ms();
+    drip(&c, 'x', &a);
+    assert_true(now_ms() - began_ms < 5000);
+    assert_problem(&a, 408, "request", "http_request_error");
+    assert_true(client_closed(&c, SOON_MS));
+    client_close(&c);
+    /* the second request of a connection is under the same rule */
+    client_open(&c, w.port);
+    client_call(&c, "GET", "/x", NULL, NULL, &a);
+    assert_int_equal(a.status, 200);
+    client_puts(&c, "GET /x HTTP/1.1\r\nX-Slow: ");
+    drip(&c, 'x', &a);
+    assert_problem(&a, 408, "request", "http_request_error");
+    client_close(&c);
+    assert_int_equal(peer_count(w.api, ""), 1);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void a_body_that_stands_still_gets_408(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\npart",
+        "POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n4\r\npart\r\n",
+        "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n",
+    };
+    struct world w;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "listen.body_timeout = 300ms\n" });
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        struct client c;
+        client_open(&c, w.port);
+        client_puts(&c, heads[i]);
+        client_read(&c, &a, false, SOON_MS);
+        assert_problem(&a, 408, "request", "http_request_error");
+        assert_true(client_closed(&c, SOON_MS));
+        client_close(&c);
+    }
+    assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
+    assert_false(peer_wait_complete(w.api, "", 1, 0));
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void a_body_that_goes_on_slowly_is_no_timeout(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "listen.body_timeout = 1s\n" });
+    client_open(&c, w.port);
+    client_puts(&c, "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15\r\n\r\n");
+    for (int i = 0; i < 15; i++) {
+        client_puts(&c, "x");
+        assert_int_equal(client_fill(&c, i < 14 ? 100 : SOON_MS), i < 14 ? -1 : 1);
+    }
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(a.body.len, 15);
+    client_close(&c);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void a_connection_that_is_idle_for_long_is_closed(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client used, fresh;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "listen.idle_timeout = 300ms\n"
+                                                         "listen.header_timeout = 1s\n" });
+    client_open(&used, w.port);
+    client_call(&used, "GET", "/x", NULL, NULL, &a);
+    assert_int_equal(a.status, 200);
+    client_open(&fresh, w.port);
+    assert_true(client_closed(&used, SOON_MS));
+    assert_true(client_closed(&fresh, SOON_MS));
+    client_close(&used);
+    client_close(&fresh);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void a_slow_upstream_is_no_idle_caller(void **state)
+{
+    (void)state;
+    struct world w;
+    static struct gate gate;
+    struct client c;
+    struct answer a = { 0 };
+    gate_init(&gate);
+    world_start(&w, &(struct world_options){ .answer = answer_held,
+                                             .arg = &gate,
+                                             .settings = "listen.idle_timeout = 300ms\n"
+                                                         "listen.header_timeout = 300ms\n"
+                                                         "listen.body_timeout = 300ms\n" });
+    client_open(&c, w.port);
+    client_puts(&c, "POST /held HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
+    assert_int_equal(client_fill(&c, 1500), -1);
+    gate_open(&gate);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    client_close(&c);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void a_body_above_the_limit_is_413(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    struct bytes body = { 0 }, request = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "listen.max_body_size = 1k\n" });
+    bytes_fill(&body, 'x', 1024);
+    http_call(w.port, "POST", "/x", NULL, bytes_text(&body), &a);
+    assert_int_equal(a.status, 200);
+    bytes_addf(&request,
+               "POST /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+               "Transfer-Encoding: chunked\r\n\r\n400\r\n%s\r\n0\r\n\r\n",
+               bytes_text(&body));
+    http_raw(w.port, bytes_text(&request), &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(peer_count(w.api, ""), 2);
+    bytes_fill(&body, 'x', 1);
+    http_call(w.port, "POST", "/x", NULL, bytes_text(&body), &a);
+    assert_problem(&a, 413, "request", "http_request_error");
+    assert_int_equal(peer_count(w.api, ""), 2);
+    bytes_clear(&request);
+    bytes_addf(&request,
+               "POST /x HTTP/1.1\r\nHost: localhost\r\n"
+               "Transfer-Encoding: chunked\r\n\r\n401\r\n%s\r\n0\r\n\r\n",
+               bytes_text(&body));
+    http_raw(w.port, bytes_text(&request), &a);
+    assert_problem(&a, 413, "request", "http_request_error");
+    assert_false(peer_wait_complete(w.api, "", 3, 300)); /* whatever went up was cut off */
+    bytes_free(&body);
+    bytes_free(&request);
+    answer_free(&a);
+    world_end(&w);
+}
+
+static void a_waiting_crowd_does_not_hold_up_a_live_caller(void **state)
+{
+    (void)state;
+    struct world w;
+    static struct gate gate;
+    struct answer a = { 0 };
+    gate_init(&gate);
+    world_start(&w, &(struct world_options){ .answer = answer_held, .arg = &gate });
+    struct crowd *crowd = crowd_start(
+        w.port, 100, "GET /held HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert_true(gate_wait_arrived(&gate, 100, SOON_MS));
+    int64_t began_ms = now_ms();
+    for (int i = 0; i < 50; i++) {
+        http_get(w.port, "/live", &a);
+        assert_int_equal(a.status, 200);
+    }
+    assert_true(now_ms() - began_ms < 5000);
+    gate_open(&gate);
+    assert_true(crowd_finish(crowd, SOON_MS));
+    assert_int_equal(crowd_count(crowd, 200), 100);
+    crowd_free(crowd);
+    answer_free(&a);
+    world_end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(connections_above_the_limit_get_503_and_are_closed),
+        TEST(requests_above_max_in_flight_get_503_at_once),
+        TEST(the_callers_token_call_counts_as_no_request_under_way),
+        TEST(only_so_many_upstream_connections_are_kept),
+        TEST(a_head_that_takes_too_long_gets_408_however_it_drips),
+        TEST(a_body_that_stands_still_gets_408),
+        TEST(a_body_that_goes_on_slowly_is_no_timeout),
+        TEST(a_connection_that_is_idle_for_long_is_closed),
+        TEST(a_slow_upstream_is_no_idle_caller),
+        TEST(a_body_above_the_limit_is_413),
+        TEST(a_waiting_crowd_does_not_hold_up_a_live_caller),
+    };
+    return RUN_TESTS(tests);
+}
