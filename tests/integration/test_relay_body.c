@@ -147,7 +147,7 @@ static void a_hundred_pipelined_requests_are_answered_in_order(void **state)
     client_open(&c, w.port);
     client_send(&c, all.data, all.len);
     for (int i = 0; i < 100; i++) {
-        char wanted[8];
+        char wanted[16];
         (void)snprintf(wanted, sizeof wanted, "%03d", i);
         client_read(&c, &a, false, SOON_MS);
         assert_int_equal(a.end, ANSWER_WHOLE);

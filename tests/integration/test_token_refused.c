@@ -211,7 +211,8 @@ static void a_body_of_the_replay_limit_is_repeated_and_one_byte_more_is_not(void
         /* the token was dropped all the same: the next call is fine */
         http_call(w.port, "POST", "/x", NULL, "x", &a);
         assert_int_equal(a.status, 200);
-        assert_int_equal(peer_count(w.api, ""), 4);
+        /* at once, or by its own repeat when the new token was not there yet */
+        assert_in_range(peer_count(w.api, ""), 4, 5);
         assert_int_equal(tokens_fetches(w.tokens), 3);
         answer_free(&a);
         world_end(&w);
