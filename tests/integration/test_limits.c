@@ -173,8 +173,8 @@ static void a_body_that_stands_still_gets_408(void **state)
     (void)state;
     static const char *const heads[] = {
         "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\npart",
-        "POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
-        "chunked\r\n\r\n4\r\npart\r\n",
+        ("POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
+         "chunked\r\n\r\n4\r\npart\r\n"),
         "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n",
     };
     struct world w;
