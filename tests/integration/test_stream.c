@@ -16,7 +16,7 @@ static long volume(void)
 static void assert_flat(struct proxy *p, long before_kib, const char *when)
 {
     long grown = proxy_rss_kib(p) - before_kib;
-    if (grown > (sanitized() ? 65536 : 8192))
+    if (grown > (sanitized() ? 131072 : 8192))
         fail_msg("%ld KiB more memory %s", grown, when);
 }
 
