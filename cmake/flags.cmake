@@ -39,6 +39,10 @@ if(PROXY_SANITIZE)
   target_link_options(proxy_flags INTERFACE -fsanitize=${PROXY_SANITIZE})
 endif()
 
+if(PROXY_ANALYZE)
+  target_compile_options(proxy_flags INTERFACE -fanalyzer)
+endif()
+
 if(PROXY_HARDEN)
   # -U first: some compilers predefine a lower level.
   target_compile_options(proxy_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fPIE)

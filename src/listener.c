@@ -91,7 +91,7 @@ static int split(const char *address, char *host, size_t host_size, char *port,
 
 static int describe(struct listener *l)
 {
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = { .ss_family = AF_UNSPEC };
     socklen_t len = sizeof addr;
     char host[INET6_ADDRSTRLEN + 20], port[12];
 

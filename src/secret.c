@@ -112,5 +112,5 @@ void secret_protect_process(void)
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     for (size_t i = 0; i < ARRAY_LEN(weakening); i++)
-        (void)unsetenv(weakening[i]);
+        (void)unsetenv(weakening[i]); /* NOLINT(concurrency-mt-unsafe): no threads yet */
 }

@@ -53,6 +53,7 @@ static unsigned auto_workers(void)
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         cpus = (unsigned)base_max(1, CPU_COUNT(&set));
     if (f != NULL) {
+        /* NOLINTNEXTLINE(cert-err34-c): the kernel wrote these numbers */
         if (fscanf(f, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0)
             cpus =
                 (unsigned)base_max(1, base_min((int64_t)cpus, (quota + period - 1) / period));
@@ -254,15 +255,17 @@ static void on_signal(struct loop_watch *w, uint32_t events)
 
 static int take_signals(struct server *s)
 {
+    const struct sigaction ignore = { .sa_handler = SIG_IGN };
     sigset_t set;
 
-    (void)signal(SIGPIPE, SIG_IGN);
+    (void)sigaction(SIGPIPE, &ignore, NULL);
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGHUP);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
-        return -errno;
+    int rc = pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (rc != 0)
+        return -rc;
     s->signals = (struct loop_watch){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
                                       .on_event = on_signal };
     if (s->signals.fd < 0)

@@ -30,7 +30,7 @@ static int split(const char *host_port, char *host, size_t host_size, const char
 
 static int describe(int fd, char actual[LISTENER_ADDRESS_SIZE])
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
     socklen_t length = sizeof(address);
     char host[64], port[8];
 

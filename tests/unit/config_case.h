@@ -136,7 +136,10 @@ static inline const char *scratch_write(struct scratch *s, const char *bytes, si
     char *path = s->paths[s->count];
 
     assert_true(s->count < ARRAY_LEN(s->paths));
-    (void)snprintf(path, sizeof s->paths[0], "%s/%zu", s->dir, s->count);
+    /* Not straight into *s: gcc then fears that the directory's name is overwritten. */
+    char made[sizeof s->paths[0]];
+    (void)snprintf(made, sizeof made, "%s/%zu", s->dir, s->count);
+    memcpy(path, made, sizeof made);
     s->count++;
 
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
