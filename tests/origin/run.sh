@@ -1,63 +1,155 @@
 #!/usr/bin/env bash
-# ./dev run: the proxy in front of a stand-in API, ready to be curled; with credentials, the real API
-# needs: @build libcmocka-dev libnghttp2-dev openssl curl
+# ./dev run: the proxy in front of a stand-in for the API, or of the real one, with curl lines to try
+# needs: @build openssl curl ca-certificates
+#
+# The real API is used when the environment holds credentials, ONESHOT_PROXY_TOKEN_CLIENT_ID and
+# ONESHOT_PROXY_TOKEN_CLIENT_SECRET, or either with _FILE behind it.
+# With arguments, PROXY and ORIGIN, nothing is built: the tests run it like that.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-id_given=${ONESHOT_PROXY_TOKEN_CLIENT_ID:-${ONESHOT_PROXY_TOKEN_CLIENT_ID_FILE:-}}
-secret_given=${ONESHOT_PROXY_TOKEN_CLIENT_SECRET:-${ONESHOT_PROXY_TOKEN_CLIENT_SECRET_FILE:-}}
-cmake --preset release >/dev/null
-cmake --build --preset release --target oneshot-proxy oneshot-origin | tail -n 1
-dir=$(mktemp -d)
-pids=()
-finish() {
-    trap - EXIT INT TERM
-    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
-    rm -rf "$dir"
-}
-trap finish EXIT INT TERM
 
-# The line of a file that matches, once it is there.
-await() {
-    for _ in $(seq 100); do
-        grep -m 1 "$2" "$1" 2>/dev/null && return
+tree=$(cd "$(dirname "$0")/../.." && pwd)
+proxy=${1:-$tree/build/release/oneshot-proxy}
+origin=${2:-$tree/build/release/tests/origin/oneshot-origin}
+tmp=$(mktemp -d)
+pids=()
+
+say() { printf '==> %s\n' "$*"; }
+die() { printf 'run: %s\n' "$*" >&2; exit 1; }
+
+# shellcheck disable=SC2317  # called by the trap
+stop() {
+    trap - EXIT INT TERM
+    for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
+    for pid in "${pids[@]}"; do wait "$pid" || true; done
+    rm -rf "$tmp"
+}
+trap stop EXIT
+trap 'echo; say "ending"; exit 0' INT TERM
+
+in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# free_port PORT: prints it, or the next one that nobody listens on.
+free_port() {
+    local port=$1
+    while in_use "$port"; do port=$((port + 1)); done
+    [ "$port" = "$1" ] || say "port $1 is taken, so the $2 listens on $port" >&2
+    echo "$port"
+}
+
+# until_or_dead WHAT PID COMMAND...: wait for the command to succeed while the process lives.
+until_or_dead() {
+    local what=$1 pid=$2 tries=0
+    shift 2
+    until "$@"; do
+        kill -0 "$pid" 2>/dev/null || die "$what did not start"
+        [ $((tries += 1)) -le 300 ] || die "$what is not ready after 30 seconds"
         sleep 0.1
     done
-    cat "$1" >&2
-    echo "not started" >&2
-    return 1
 }
 
-port=8080
-if (exec 3<>/dev/tcp/127.0.0.1/8080) 2>/dev/null; then
-    echo "port 8080 is taken; a free one is used"
-    port=0
-fi
-export ONESHOT_PROXY_LISTEN_ADDRESS=127.0.0.1:$port
-upstream="the real API"
-if [ -z "$id_given" ] || [ -z "$secret_given" ]; then
-    openssl req -x509 -newkey rsa:2048 -nodes -days 7 -keyout "$dir/key.pem" -out "$dir/cert.pem" \
-        -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 2>/dev/null
-    build/release/tests/origin/oneshot-origin --listen 127.0.0.1:0 --tls-cert "$dir/cert.pem" \
-        --tls-key "$dir/key.pem" --client-id demo --client-secret demo-secret >"$dir/origin.log" 2>&1 &
+build() {
+    say "building"
+    cd "$tree"
+    cmake --preset release >/dev/null
+    cmake --build --preset release --target "$@"
+}
+
+# A certificate authority for this run, and a certificate by it for this machine.
+make_certificates() {
+    local key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
+    openssl req -x509 "${key[@]}" -days 2 -subj "/CN=oneshot-origin demonstration CA" \
+        -addext keyUsage=critical,keyCertSign,cRLSign \
+        -keyout "$tmp/ca.key" -out "$tmp/ca.pem"
+    openssl req "${key[@]}" -subj /CN=localhost -keyout "$tmp/origin.key" -out "$tmp/origin.csr"
+    openssl x509 -req -in "$tmp/origin.csr" -CA "$tmp/ca.pem" -CAkey "$tmp/ca.key" -CAcreateserial \
+        -days 2 -out "$tmp/origin.pem" \
+        -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1")
+}
+
+start_origin() {
+    make_certificates >"$tmp/openssl.log" 2>&1 || { cat "$tmp/openssl.log"; die "openssl failed"; }
+    "$origin" --listen 127.0.0.1:0 --tls-cert "$tmp/origin.pem" --tls-key "$tmp/origin.key" \
+        --client-id "$id" --client-secret "$secret" --token-lifetime 600 >"$tmp/origin.out" &
     pids+=($!)
-    url=$(await "$dir/origin.log" 'oneshot-origin ready' | sed 's/.*ready //')
-    export ONESHOT_PROXY_UPSTREAM_BASE_URL=$url ONESHOT_PROXY_UPSTREAM_CA_FILE=$dir/cert.pem
-    export ONESHOT_PROXY_TOKEN_CLIENT_ID=demo ONESHOT_PROXY_TOKEN_CLIENT_SECRET=demo-secret
-    upstream="oneshot-origin, a stand-in, at $url"
+    until_or_dead "oneshot-origin" $! grep -q '^oneshot-origin ready' "$tmp/origin.out"
+    base_url=$(sed -n 's/^oneshot-origin ready //p' "$tmp/origin.out")
+}
+
+has() { # has KEY: are KEY or KEY_FILE in the environment?
+    local file=$1_FILE
+    [ -n "${!1:-}${!file:-}" ]
+}
+
+start_proxy() { # start_proxy [ARGUMENT...]
+    if [ -z "${ONESHOT_PROXY_LISTEN_ADDRESS:-}" ]; then
+        export ONESHOT_PROXY_LISTEN_ADDRESS
+        ONESHOT_PROXY_LISTEN_ADDRESS=127.0.0.1:$(free_port 8080 proxy)
+    fi
+    if [ -z "${ONESHOT_PROXY_ADMIN_ADDRESS:-}" ]; then
+        export ONESHOT_PROXY_ADMIN_ADDRESS
+        ONESHOT_PROXY_ADMIN_ADDRESS=127.0.0.1:$(free_port 9090 "admin page")
+    fi
+    listen=${ONESHOT_PROXY_LISTEN_ADDRESS%%,*}
+    "$proxy" "$@" &
+    proxy_pid=$!
+    pids=("$proxy_pid" ${pids[@]+"${pids[@]}"})    # ended first
+    case $listen in
+    *:*[!0-9]* | *:0) until_or_dead "oneshot-proxy" "$proxy_pid" true ;;
+    *) until_or_dead "oneshot-proxy" "$proxy_pid" in_use "${listen##*:}" ;;
+    esac
+}
+
+targets=(oneshot-proxy)
+id=ONESHOT_PROXY_TOKEN_CLIENT_ID secret=ONESHOT_PROXY_TOKEN_CLIENT_SECRET
+if has $id && has $secret; then
+    real=yes
+elif has $id || has $secret; then
+    die "one of $id and $secret (or …_FILE) is set, the other is missing"
+else
+    real=no
+    targets+=(oneshot-origin)
 fi
-build/release/oneshot-proxy > >(cat) 2> >(tee "$dir/proxy.log" >&2) &
-proxy=$!
-pids+=("$proxy")
-address=$(await "$dir/proxy.log" 'event=ready' | sed 's/.*listen=\([^ ]*\).*/\1/')
-cat <<EOT
+[ $# -gt 0 ] || build "${targets[@]}"
 
-oneshot-proxy listens on http://$address and forwards to $upstream. Try:
+if [ $real = yes ]; then
+    start_proxy
+    cat <<END
 
-  curl http://$address/v0/chains
-  curl http://$address/v0/business/7c1e5a52-3f0b-4d7e-9a54-0d2f6c8b1e01/wallets
-  curl -X POST http://$address/v0/token -d grant_type=client_credentials
+Running, until Ctrl-C:
+  oneshot-proxy   http://$listen -> ${ONESHOT_PROXY_UPSTREAM_BASE_URL:-the 1Shot API}, with the credentials of the environment
+Try, in another terminal:
+  curl -si http://$listen/chains
+  curl -s 'http://$listen/business/YOUR-BUSINESS-ID/wallets?pageSize=5'
+  curl -s 'http://$listen/business/YOUR-BUSINESS-ID/transactions?pageSize=5'
 
-Ctrl-C ends it. Its log follows.
-EOT
-wait "$proxy"
+END
+else
+    id=demo-client secret=demo-secret
+    start_origin
+    cat >"$tmp/oneshot-proxy.ini" <<END
+[upstream]
+base_url = $base_url
+ca_file = $tmp/ca.pem
+
+[token]
+client_id = $id
+client_secret = $secret
+END
+    start_proxy --config "$tmp/oneshot-proxy.ini"
+    # Two of the objects that oneshot-origin always has.
+    business=7c1e5a52-3f0b-4d7e-9a54-0d2f6c8b1e01
+    method=7c1e5a52-3f0b-4d7e-9a54-0d2f6c8b1e03
+    cat <<END
+
+Running, until Ctrl-C:
+  oneshot-proxy   http://$listen
+  oneshot-origin  $base_url, a stand-in for the 1Shot API that knows one client
+Try, in another terminal; the callers have no credentials, the proxy adds the token:
+  curl -si http://$listen/chains
+  curl -s http://$listen/business/$business/wallets
+  curl -s http://$listen/methods/$method/execute -H 'Content-Type: application/json' -d '{"params":{"to":"0x52908400098527886e0f7030069857d2e4169ee7","value":"1"}}'
+
+END
+fi
+wait -n "${pids[@]}" && code=0 || code=$?
+die "one of them ended by itself (exit code $code)"

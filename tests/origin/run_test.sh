@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# ./dev run as a person uses it: run_test.sh PROXY ORIGIN
+# Twice at once, so that the second finds the usual ports taken; every curl line that is printed is
+# tried; then Ctrl-C, after which nothing is left.
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+command -v curl openssl >/dev/null || { echo "curl or openssl is not there"; exit 77; }
+set -m    # each in a process group of its own, like a command at a terminal
+dir=$(mktemp -d)
+export TMPDIR=$dir/tmp no_proxy='*'
+mkdir "$TMPDIR"
+unset "${!ONESHOT_PROXY_@}"
+groups=()
+failures=0
+trap 'for group in ${groups[@]+"${groups[@]}"}; do kill -KILL -- "-$group" 2>/dev/null; done; rm -rf "$dir"' EXIT
+
+fail() {
+    echo "FAILED: $*"
+    failures=$((failures + 1))
+}
+
+for n in 1 2; do
+    "$here/run.sh" "$1" "$2" >"$dir/$n" 2>&1 &
+    groups+=($!)
+    for ((i = 0; i < 300; i++)); do
+        grep -q '^  curl .*execute' "$dir/$n" && break
+        kill -0 $! 2>/dev/null || break
+        sleep 0.1
+    done
+    grep '^  curl' "$dir/$n" >"$dir/lines"
+    [ "$(wc -l <"$dir/lines")" = 3 ] || fail "three curl lines expected: $(cat "$dir/$n")"
+    while read -r line; do
+        eval "$line -f --max-time 20" >"$dir/answer" 2>&1 || fail "$line: $(cat "$dir/answer")"
+        grep -q '"id"\|"chainId"' "$dir/answer" || fail "$line: $(cat "$dir/answer")"
+    done <"$dir/lines"
+done
+[ "$(grep -ho 'http://127[^/ ]*' "$dir/1" | sort -u)" != "$(grep -ho 'http://127[^/ ]*' "$dir/2" | sort -u)" ] ||
+    fail "the same port twice"
+grep -q 'is taken' "$dir/2" || fail "not a word about the taken port: $(cat "$dir/2")"
+
+for group in "${groups[@]}"; do
+    kill -INT -- "-$group"
+    wait "$group" || fail "exit code $? after Ctrl-C"
+    if kill -0 -- "-$group" 2>/dev/null; then fail "a process is left"; fi
+done
+[ -z "$(ls -A "$TMPDIR")" ] || fail "files are left: $(ls -A "$TMPDIR")"
+[ "$failures" = 0 ] && echo "all as expected"
+[ "$failures" = 0 ]
