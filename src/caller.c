@@ -51,10 +51,8 @@ void caller_on_acceptable(struct loop_watch *watch, uint32_t events)
             }
             return;
         }
-        w->accepting = l;
         if (httpd_take(&w->httpd, fd, (struct sockaddr *)&addr, len) != 0)
             log_debug("connection_not_taken");
-        w->accepting = NULL;
     }
 }
 
@@ -162,6 +160,26 @@ static void on_left(struct loop_watch *w, uint32_t events)
         relay_on_caller_gone(c->relay);
 }
 
+/* The port the connection came in by; -1 for a unix socket. It is asked of the connection,
+ * since libmicrohttpd 1.0 announces one only in a later MHD_run, when nobody knows who accepted
+ * it. */
+static int local_port(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_storage room;
+    } addr = { .any.sa_family = AF_UNSPEC };
+    socklen_t len = sizeof addr;
+
+    if (getsockname(fd, &addr.any, &len) != 0)
+        return -1;
+    if (addr.any.sa_family == AF_INET)
+        return ntohs(addr.v4.sin_port);
+    return addr.any.sa_family == AF_INET6 ? ntohs(addr.v6.sin6_port) : -1;
+}
+
 static struct caller *caller_new(struct worker *w, struct MHD_Connection *connection)
 {
     struct caller *c = base_alloc(sizeof *c);
@@ -175,7 +193,7 @@ static struct caller *caller_new(struct worker *w, struct MHD_Connection *connec
     c->watch = (struct loop_watch){ .fd = fd->connect_fd, .on_event = on_left };
     c->timer.on_due = on_timer;
     c->since_ms = now_ms;
-    c->port = w->accepting != NULL ? w->accepting->port : -1;
+    c->port = local_port(fd->connect_fd);
     c->tls = config->listen.tls_certificate != NULL;
     c->refused = !quota_take(&w->connections);
     loop_timer_set(&w->loop, &c->timer,

@@ -70,7 +70,6 @@ struct worker {
 
     struct worker_listener listener[WORKER_LISTENERS_MAX];
     size_t listeners;
-    struct worker_listener *accepting; /* while httpd_take runs */
     struct loop_timer accept_pause;    /* after descriptors ran out */
 
     struct caller_list callers;
