@@ -269,7 +269,11 @@ static struct json_object *parse_rest(const char *json, const struct scan *s)
 
     if (tok == NULL)
         return NULL;
+#if JSON_C_VERSION_NUM < (18 << 8)
     json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+#else /* asked to look at UTF-8, 0.18 refuses every character outside ASCII */
+    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+#endif
     if (s->token.from != NULL && s->token.to > s->token.from) {
         o = json_tokener_parse_ex(tok, from, (int)(s->token.from - from));
         from = s->token.to;

@@ -70,7 +70,7 @@ struct worker {
 
     struct worker_listener listener[WORKER_LISTENERS_MAX];
     size_t listeners;
-    struct loop_timer accept_pause;    /* after descriptors ran out */
+    struct loop_timer accept_pause; /* after descriptors ran out */
 
     struct caller_list callers;
     struct relay_list parked;  /* wait for a token, oldest first */
