@@ -21,6 +21,8 @@ static bool port_allowed(const char *port, int asked, int local_port)
     if (strcmp(port, ":*") == 0)
         return true;
     int64_t wanted = ascii_number(port + 1, strlen(port + 1));
+    if (wanted < 0) /* no port at all: must not match a Host without one */
+        return false;
     return wanted == asked || (asked < 0 && (wanted == 80 || wanted == 443));
 }
 

@@ -38,7 +38,8 @@ struct guard_verdict {
  * to the empty line must be explained by a method, a space, a target, a space, a version, CRLF,
  * and name, ':', optional blanks, value, CRLF per field; else 400. Gaps are measured, never
  * read. What this cannot see: NUL LF in place of a CRLF (it ends the line there either way),
- * and empty lines before the method.
+ * one byte behind a NUL at the very end (NUL byte LF LF, or LF NUL byte LF, in place of the
+ * last two CRLF; it reaches nobody), and empty lines before the method.
  *
  * Transfer-Encoding and Content-Length must not have blanks behind their value, legal as they
  * are: libmicrohttpd 0.9.75 keeps them and then misreads the framing. */

@@ -159,10 +159,21 @@ static bool is_zero(const struct header_field *f)
     return ascii_number(value, len) == 0;
 }
 
+/* Whether the name is one of those that end here, for the most careless reader: `_` read as
+ * `-`, and an underscore at the end overlooked. */
+static bool ends_here(const struct header_field *f)
+{
+    struct header_field bare = *f;
+
+    while (bare.name_len > 0 && bare.name[bare.name_len - 1] == '_')
+        bare.name_len--;
+    return is_among(&bare, hop_by_hop, ARRAY_LEN(hop_by_hop), true) ||
+           is_among(&bare, own, ARRAY_LEN(own), true);
+}
+
 static bool may_pass(const struct header_forward *in, const struct header_field *f)
 {
-    if (is_among(f, hop_by_hop, ARRAY_LEN(hop_by_hop), true) ||
-        is_among(f, own, ARRAY_LEN(own), true))
+    if (ends_here(f))
         return false;
     if (in->require_name != NULL &&
         same_name(f->name, f->name_len, in->require_name, strlen(in->require_name), true))

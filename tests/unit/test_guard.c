@@ -183,6 +183,23 @@ static void without_a_size_the_bytes_are_not_accounted_for(void **state)
     inplace_done(&p);
 }
 
+static void a_value_must_lie_behind_its_name_and_colon(void **state)
+{
+    static const char head[] = "GET / HTTP/1.1\r\nHost: a\r\nX:v\r\n\r\n";
+    struct inplace p;
+
+    (void)state;
+    inplace_parse(&p, head, sizeof head - 1);
+    p.head.account = true;
+    assert_int_equal(guard_request(&p.head).kind, FAIL_NONE);
+    p.fields[1].value--; /* where the colon was: the end stays the same */
+    p.fields[1].value_len++;
+    struct guard_verdict v = guard_request(&p.head);
+    assert_int_equal(v.kind, FAIL_BAD_REQUEST);
+    assert_non_null(strstr(v.why, "bare line end"));
+    inplace_done(&p);
+}
+
 static void a_field_that_vanished_is_noticed(void **state)
 {
     static const char head[] = "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nY: 2\r\nZ: 3\r\n\r\n";
@@ -517,6 +534,7 @@ int main(void)
         cmocka_unit_test(doubled_blanks_in_the_request_line_are_refused),
         cmocka_unit_test(a_head_without_fields_is_accounted_for_too),
         cmocka_unit_test(without_a_size_the_bytes_are_not_accounted_for),
+        cmocka_unit_test(a_value_must_lie_behind_its_name_and_colon),
         cmocka_unit_test(a_field_that_vanished_is_noticed),
         cmocka_unit_test(every_single_byte_changed_to_a_line_end_or_nul_is_refused),
         cmocka_unit_test(a_version_other_than_1_0_and_1_1_gets_505),
