@@ -113,7 +113,8 @@ static bool skip_scalar(struct scan *s)
     if (skip_literal(s, "true") || skip_literal(s, "false") || skip_literal(s, "null"))
         return true;
     (void)skip_any_of(s, "-");
-    if (!skip_any_of(s, "0") && skip_digits(s) == 0)
+    bool zero = skip_any_of(s, "0");
+    if (zero == (skip_digits(s) > 0))
         return scan_fail(s, not_json);
     if (skip_any_of(s, ".") && skip_digits(s) == 0)
         return scan_fail(s, not_json);
@@ -130,6 +131,7 @@ static bool skip_value(struct scan *s)
 {
     struct span inside;
     size_t depth = 0;
+    bool after_comma = false;
 
     for (;;) {
         skip_blanks(s);
@@ -137,6 +139,9 @@ static bool skip_value(struct scan *s)
             return scan_fail(s, not_json);
 
         char c = *s->at;
+        if (after_comma && (c == '}' || c == ']'))
+            return scan_fail(s, not_json);
+        after_comma = depth > 0 && c == ',';
         if (c == '"') {
             if (!skip_string(s, &inside))
                 return false;
@@ -271,8 +276,10 @@ static struct json_object *parse_rest(const char *json, const struct scan *s)
         return NULL;
 #if JSON_C_VERSION_NUM < (18 << 8)
     json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-#else /* asked to look at UTF-8, 0.18 refuses every character outside ASCII */
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+#else
+    /* When strict, 0.18 refuses every character outside ASCII, and numbers that are too large.
+     * What it would let pass otherwise, the walk above has refused. */
+    json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8);
 #endif
     if (s->token.from != NULL && s->token.to > s->token.from) {
         o = json_tokener_parse_ex(tok, from, (int)(s->token.from - from));

@@ -96,7 +96,11 @@ static struct json_object *parse_body(const struct exchange *exchange)
     tokener = json_tokener_new();
     if (!tokener)
         abort();
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+#if JSON_C_VERSION_NUM < (18 << 8) /* a strict 0.18 refuses all characters outside ASCII */
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+#else
+    json_tokener_set_flags(tokener, JSON_TOKENER_VALIDATE_UTF8);
+#endif
     json = json_tokener_parse_ex(tokener, exchange->body, (int)exchange->length);
     if (json_tokener_get_error(tokener) != json_tokener_success ||
         !json_object_is_type(json, json_type_object)) {

@@ -53,8 +53,8 @@ static struct json_object *object_of(const char *line, size_t len)
 {
     struct json_tokener *tok = json_tokener_new();
 
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
-#if JSON_C_VERSION_NUM < (18 << 8) /* 0.18 refuses sound characters too */
+    json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8);
+#if JSON_C_VERSION_NUM < (18 << 8) /* a strict 0.18 refuses all characters outside ASCII */
     json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
 #endif
     struct json_object *o = json_tokener_parse_ex(tok, line, (int)len);
