@@ -16,15 +16,12 @@
         .name = (n), .name_len = strlen(n), .value = (v), .value_len = strlen(v) \
     }
 
-/* A configuration with the defaults that matter here, made new for each test. */
-static struct config *settings(void)
-{
-    static char *hosts[] = { "localhost", "127.0.0.1", "[::1]" };
-    static struct config c;
+static char *default_hosts[] = { "localhost", "127.0.0.1", "[::1]" };
 
-    c = (struct config){ .listen.allowed_hosts = { .item = hosts, .count = 3 } };
-    return &c;
-}
+/* A configuration with the defaults that matter here, for the running test. */
+#define SETTINGS()                                                      \
+    (&(struct config){ .listen.allowed_hosts = { .item = default_hosts, \
+                                                 .count = ARRAY_LEN(default_hosts) } })
 
 static bool allowed(const struct config *c, const char *host, int port)
 {
@@ -49,7 +46,7 @@ static enum failure_kind check_fields(const struct config *c, const struct heade
 
 static void the_local_names_are_allowed_with_our_port_or_none(void **state)
 {
-    const struct config *c = settings();
+    const struct config *c = SETTINGS();
 
     (void)state;
     assert_true(allowed(c, "localhost", 8080));
@@ -65,14 +62,14 @@ static void the_local_names_are_allowed_with_our_port_or_none(void **state)
 static void any_port_is_right_on_a_unix_socket(void **state)
 {
     (void)state;
-    assert_true(allowed(settings(), "localhost:1234", -1));
-    assert_true(allowed(settings(), "localhost", -1));
-    assert_false(allowed(settings(), "evil:1234", -1));
+    assert_true(allowed(SETTINGS(), "localhost:1234", -1));
+    assert_true(allowed(SETTINGS(), "localhost", -1));
+    assert_false(allowed(SETTINGS(), "evil:1234", -1));
 }
 
 static void other_names_are_not_allowed(void **state)
 {
-    const struct config *c = settings();
+    const struct config *c = SETTINGS();
 
     (void)state;
     assert_false(allowed(c, "evil.example", 8080));
@@ -90,7 +87,7 @@ static void other_names_are_not_allowed(void **state)
 
 static void an_entry_may_name_its_port_or_any(void **state)
 {
-    struct config *c = settings();
+    struct config *c = SETTINGS();
 
     (void)state;
     c->listen.allowed_hosts = LIST("one:81", "any:*", "[::1]:82", "[::2]:*", "std:443");
@@ -109,7 +106,7 @@ static void an_entry_may_name_its_port_or_any(void **state)
 
 static void a_star_allows_every_sound_host(void **state)
 {
-    struct config *c = settings();
+    struct config *c = SETTINGS();
 
     (void)state;
     c->listen.allowed_hosts = LIST("localhost", "*");
@@ -119,7 +116,7 @@ static void a_star_allows_every_sound_host(void **state)
 
 static void an_entry_that_is_no_host_allows_nothing(void **state)
 {
-    struct config *c = settings();
+    struct config *c = SETTINGS();
 
     (void)state;
     c->listen.allowed_hosts = LIST("[::1", "", "x:y");
@@ -131,17 +128,17 @@ static void an_entry_that_is_no_host_allows_nothing(void **state)
 static void a_request_from_a_program_passes(void **state)
 {
     (void)state;
-    assert_int_equal(check(settings(), F("Accept", "*/*")), FAIL_NONE);
+    assert_int_equal(check(SETTINGS(), F("Accept", "*/*")), FAIL_NONE);
     /* what Node's fetch sends */
-    assert_int_equal(check(settings(), F("sec-fetch-mode", "cors")), FAIL_NONE);
-    assert_int_equal(check(settings(), F("Sec-Fetch-Site", "none")), FAIL_NONE);
-    assert_int_equal(check(settings(), F("Sec-Fetch-Site", "same-origin")), FAIL_NONE);
+    assert_int_equal(check(SETTINGS(), F("sec-fetch-mode", "cors")), FAIL_NONE);
+    assert_int_equal(check(SETTINGS(), F("Sec-Fetch-Site", "none")), FAIL_NONE);
+    assert_int_equal(check(SETTINGS(), F("Sec-Fetch-Site", "same-origin")), FAIL_NONE);
 }
 
 static void a_host_that_is_not_listed_is_denied_and_the_detail_names_the_key(void **state)
 {
     const struct header_field f = F("HOST", " evil.example ");
-    struct access_check in = { .config = settings(), .fields = &f, .count = 1 };
+    struct access_check in = { .config = SETTINGS(), .fields = &f, .count = 1 };
 
     (void)state;
     struct failure why = access_check(&in);
@@ -155,7 +152,7 @@ static void a_host_that_is_not_listed_is_denied_and_the_detail_names_the_key(voi
 static void the_host_of_an_absolute_form_request_does_not_count(void **state)
 {
     const struct header_field f = F("Host", "api.1shotapi.dev");
-    struct access_check in = { .config = settings(), .fields = &f, .count = 1 };
+    struct access_check in = { .config = SETTINGS(), .fields = &f, .count = 1 };
 
     (void)state;
     assert_int_equal(access_check(&in).kind, FAIL_HOST_DENIED);
@@ -165,7 +162,7 @@ static void the_host_of_an_absolute_form_request_does_not_count(void **state)
 
 static void a_web_page_is_denied(void **state)
 {
-    const struct config *c = settings();
+    const struct config *c = SETTINGS();
 
     (void)state;
     assert_int_equal(check(c, F("Origin", "http://evil.example")), FAIL_ORIGIN_DENIED);
@@ -180,7 +177,7 @@ static void a_web_page_is_denied(void **state)
 
 static void a_listed_origin_passes_also_across_sites(void **state)
 {
-    struct config *c = settings();
+    struct config *c = SETTINGS();
 
     (void)state;
     c->listen.allowed_origins = LIST("https://app.example", "null");
@@ -201,7 +198,7 @@ static void a_listed_origin_passes_also_across_sites(void **state)
 
 static void a_star_allows_every_origin(void **state)
 {
-    struct config *c = settings();
+    struct config *c = SETTINGS();
 
     (void)state;
     c->listen.allowed_origins = LIST("*");
@@ -211,7 +208,7 @@ static void a_star_allows_every_origin(void **state)
 
 static void the_required_header_must_be_there_once_and_exact(void **state)
 {
-    struct config *c = settings();
+    struct config *c = SETTINGS();
 
     (void)state;
     c->listen.require_header_name = "X-Local-Key";
@@ -233,7 +230,7 @@ static void the_required_header_must_be_there_once_and_exact(void **state)
 
 static void the_detail_of_a_missing_header_does_not_give_it_away(void **state)
 {
-    struct config *c = settings();
+    struct config *c = SETTINGS();
     const struct header_field f = F("Host", "localhost");
 
     (void)state;
