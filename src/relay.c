@@ -412,6 +412,8 @@ void relay_on_token(struct relay *r)
 {
     struct worker *w = r->worker;
 
+    if (r->gone) /* nobody would hear the answer: do not begin what moves money */
+        return;
     if (r->phase == RELAY_PARKED) {
         if (have_token(r))
             send_upstream(r);
@@ -595,6 +597,12 @@ static void report(struct relay *r, const struct config *c)
         return;
     const char *path = r->route.path != NULL ? r->route.path : r->target;
     size_t path_len = r->route.path != NULL ? r->route.path_len : strcspn(r->target, "?#");
+
+    /* A target that was refused and is no path may be a URL with somebody's password in it. */
+    if (path[0] != '/') {
+        path = "-";
+        path_len = 1;
+    }
 
     log_info(
         "access", log_str("method", r->method != NULL ? r->method : "-"),

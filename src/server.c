@@ -383,7 +383,16 @@ int server_run(struct config *c, const char *file, struct config_env *env)
     };
     quota_init(&s.shared.in_flight, c->upstream.max_in_flight, s.worker_count);
     quota_init(&s.shared.connections, c->listen.max_connections, s.worker_count);
-    int err = multi_global_init();
+    int err = 0;
+    /* Serving plain text where TLS was asked for would be the worst way to say so. */
+    if (c->listen.tls_certificate != NULL) {
+        buf_addf(&error,
+                 "listen.tls_certificate: this version has no inbound TLS; remove the tls_ "
+                 "keys or put a TLS server in front");
+        err = -ENOTSUP;
+    }
+    if (err == 0)
+        err = multi_global_init();
     if (err == 0)
         err = loop_init(&s.loop);
     if (err == 0)

@@ -245,10 +245,11 @@ int64_t tokens_on_refused(struct tokens *t, uint64_t generation)
     log_warn("token_dropped", log_int("generation", (int64_t)generation),
              log_str("detail", "the upstream refused the token"));
     set_current(t, NULL);
-    if (t->state == TOKENS_FETCHING)
-        publish(t);
-    else
+    /* Backing off, a dead token is no reason to ask the endpoint sooner than it wants. */
+    if (t->state == TOKENS_IDLE)
         fetch(t);
+    else
+        publish(t);
     return 0;
 }
 

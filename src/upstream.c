@@ -267,7 +267,8 @@ static void on_done(struct multi_transfer *t, CURLcode code)
     struct upstream *u = CONTAINER_OF(t, struct upstream, transfer);
     struct relay *r = CONTAINER_OF(u, struct relay, upstream);
 
-    r->worker->metrics.counter[M_upstream_connections_opened] = r->worker->multi.opened;
+    atomic_store_explicit(&r->worker->metrics.counter[M_upstream_connections_opened],
+                          r->worker->multi.opened, memory_order_relaxed);
     if (code == CURLE_OK && u->guard.complete && u->guard.status >= 200 && body_whole(r)) {
         relay_on_upstream_done(r, NULL);
         return;

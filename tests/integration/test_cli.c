@@ -262,6 +262,27 @@ static void a_port_that_is_taken_is_a_clear_failure(void **state)
     world_end(&w);
 }
 
+static void tls_that_is_asked_for_is_never_served_as_plain_text(void **state)
+{
+    (void)state;
+    struct ini f, key;
+    char text[512];
+    ini_write(&key, "-----BEGIN CERTIFICATE-----\n");
+    (void)snprintf(text, sizeof text,
+                   "[listen]\naddress = 127.0.0.1:0\ntls_certificate = %s\ntls_key = %s\n"
+                   "[admin]\naddress = off\n" CREDENTIALS,
+                   key.path, key.path);
+    ini_write(&f, text);
+    const char *argv[] = { "--config", f.path, NULL };
+    struct run r = run_proxy(argv, NULL);
+    assert_int_equal(r.code, 1);
+    assert_contains(bytes_text(&r.err), "listen.tls_certificate");
+    assert_lacks(bytes_text(&r.err), "event=ready");
+    run_free(&r);
+    (void)unlink(f.path);
+    (void)unlink(key.path);
+}
+
 static void lines_of_all_shapes_are_read_as_written(void **state)
 {
     (void)state;
@@ -289,6 +310,7 @@ int main(void)
         TEST(the_printed_configuration_holds_all_but_the_secrets),
         TEST(an_unknown_variable_and_a_wrong_one_are_errors),
         TEST(a_port_that_is_taken_is_a_clear_failure),
+        TEST(tls_that_is_asked_for_is_never_served_as_plain_text),
         TEST(lines_of_all_shapes_are_read_as_written),
     };
     return RUN_TESTS(tests);

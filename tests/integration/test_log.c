@@ -159,6 +159,21 @@ static void no_peer_can_forge_a_line(void **state)
 }
 
 /* Every line is an object of its own; enough to tell JSON from logfmt. */
+static void a_refused_url_is_not_logged_with_its_password(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ 0 });
+    http_raw(w.port,
+             "GET http://me:" CANARY "@evil.example/x HTTP/1.1\r\nHost: localhost\r\n\r\n", &a);
+    assert_int_equal(a.status, 400);
+    assert_true(proxy_log_wait(w.proxy, "event=access status=400 path=-", 1, SOON_MS));
+    assert_false(proxy_log_contains(w.proxy, CANARY));
+    answer_free(&a);
+    world_end(&w);
+}
+
 static void json_lines_are_objects(void **state)
 {
     (void)state;
@@ -267,6 +282,7 @@ int main(void)
         TEST(an_access_line_names_the_failure_and_its_stage),
         TEST(the_access_log_can_be_off_and_levels_hide),
         TEST(no_peer_can_forge_a_line),
+        TEST(a_refused_url_is_not_logged_with_its_password),
         TEST(json_lines_are_objects),
         TEST(faults_of_all_kinds_leak_nothing),
     };
