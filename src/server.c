@@ -363,11 +363,39 @@ static void finish(struct server *s)
     config_unref(s->config);
 }
 
+/* Brings everything up; what was is taken down by finish, also after a failure. */
+static int start(struct server *s, struct buf *error)
+{
+    /* Serving plain text where TLS was asked for would be the worst way to say so. */
+    if (s->config->listen.tls_certificate != NULL) {
+        buf_addf(error,
+                 "listen.tls_certificate: this version has no inbound TLS; remove the tls_ "
+                 "keys or put a TLS server in front");
+        return -ENOTSUP;
+    }
+    int err = multi_global_init();
+    if (err == 0)
+        err = loop_init(&s->loop);
+    if (err == 0)
+        err = mailbox_init(&s->mailbox, &s->loop);
+    if (err == 0)
+        err = take_signals(s);
+    if (err == 0)
+        err = tokens_init(&s->tokens, &s->loop, s->config, publish, s);
+    if (err == 0)
+        err = open_listeners(s, error);
+    if (err == 0)
+        err = start_workers(s);
+    return err;
+}
+
 int server_run(struct config *c, const char *file, struct config_env *env)
 {
-    struct server s = {
-        .config = c, .file = file, .env = env, .drain_timer.on_due = on_drain_timer
-    };
+    struct server s = { .config = c,
+                        .file = file,
+                        .env = env,
+                        .loop.epoll_fd = -1,
+                        .drain_timer.on_due = on_drain_timer };
     struct buf error;
 
     buf_init(&error, 4096);
@@ -383,28 +411,8 @@ int server_run(struct config *c, const char *file, struct config_env *env)
     };
     quota_init(&s.shared.in_flight, c->upstream.max_in_flight, s.worker_count);
     quota_init(&s.shared.connections, c->listen.max_connections, s.worker_count);
-    int err = 0;
-    /* Serving plain text where TLS was asked for would be the worst way to say so. */
-    if (c->listen.tls_certificate != NULL) {
-        buf_addf(&error,
-                 "listen.tls_certificate: this version has no inbound TLS; remove the tls_ "
-                 "keys or put a TLS server in front");
-        err = -ENOTSUP;
-    }
-    if (err == 0)
-        err = multi_global_init();
-    if (err == 0)
-        err = loop_init(&s.loop);
-    if (err == 0)
-        err = mailbox_init(&s.mailbox, &s.loop);
-    if (err == 0)
-        err = take_signals(&s);
-    if (err == 0)
-        err = tokens_init(&s.tokens, &s.loop, c, publish, &s);
-    if (err == 0)
-        err = open_listeners(&s, &error);
-    if (err == 0)
-        err = start_workers(&s);
+    int err = start(&s, &error);
+
     if (err == 0) {
         announce(&s);
         tokens_start(&s.tokens);

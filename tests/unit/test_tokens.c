@@ -8,7 +8,8 @@
 #include "unit.h"
 
 static int64_t now_ms;
-static struct loop_timer *armed[8];
+#define TIMERS_MAX 8
+static struct loop_timer *armed[TIMERS_MAX];
 static struct source *fetching; /* the fetch under way */
 static uint64_t fetching_generation;
 static unsigned fetches;
@@ -32,7 +33,7 @@ int64_t clock_wall_s(void)
 void loop_timer_clear(struct loop *l, struct loop_timer *t)
 {
     (void)l;
-    for (size_t i = 0; i < ARRAY_LEN(armed); i++)
+    for (size_t i = 0; i < TIMERS_MAX; i++)
         if (armed[i] == t)
             armed[i] = NULL;
     t->slot = 0;
@@ -42,7 +43,7 @@ void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t due_ms)
     loop_timer_clear(l, t);
     t->due_ms = due_ms;
     t->slot = 1;
-    for (size_t i = 0; i < ARRAY_LEN(armed); i++)
+    for (size_t i = 0; i < TIMERS_MAX; i++)
         if (armed[i] == NULL) {
             armed[i] = t;
             return;
@@ -87,7 +88,7 @@ static void pass(int64_t ms)
     for (;;) {
         struct loop_timer *first = NULL;
 
-        for (size_t i = 0; i < ARRAY_LEN(armed); i++)
+        for (size_t i = 0; i < TIMERS_MAX; i++)
             if (armed[i] != NULL && (first == NULL || armed[i]->due_ms < first->due_ms))
                 first = armed[i];
         if (first == NULL || first->due_ms > end)
@@ -157,7 +158,8 @@ static struct config *settings(void)
 static void begin(struct tokens *t)
 {
     now_ms = 1000000;
-    memset(armed, 0, sizeof armed);
+    for (size_t i = 0; i < TIMERS_MAX; i++)
+        armed[i] = NULL;
     fetching = NULL;
     fetches = views = 0;
     credentials_changed = false;
