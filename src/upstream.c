@@ -247,19 +247,16 @@ static bool safe_again(const struct relay *r, CURLcode code)
            (r->up_kept || r->body_bytes == 0);
 }
 
-static bool body_whole(const struct relay *r)
+/* All of the answer that its framing promises; until the close where it promises nothing. */
+static bool body_whole(const struct relay *r, bool closed)
 {
     const struct guard_answer *g = &r->upstream.guard;
 
+    if (!g->complete || g->status < 200)
+        return false;
     if (r->is_head || g->status == 204 || g->status == 304)
         return true;
-    return g->content_length < 0 || g->content_length == r->upstream.body_bytes;
-}
-
-static bool measured_whole(const struct relay *r)
-{
-    return r->upstream.guard.complete && r->upstream.guard.content_length >= 0 &&
-           r->upstream.guard.content_length == r->upstream.body_bytes;
+    return g->content_length < 0 ? closed : g->content_length == r->upstream.body_bytes;
 }
 
 static void on_done(struct multi_transfer *t, CURLcode code)
@@ -269,11 +266,10 @@ static void on_done(struct multi_transfer *t, CURLcode code)
 
     atomic_store_explicit(&r->worker->metrics.counter[M_upstream_connections_opened],
                           r->worker->multi.opened, memory_order_relaxed);
-    if (code == CURLE_OK && u->guard.complete && u->guard.status >= 200 && body_whole(r)) {
-        relay_on_upstream_done(r, NULL);
-        return;
-    }
-    if (r->swallow && measured_whole(r)) {
+    /* An answer that is all there stands, even when the connection is lost after it: an
+     * upstream that answers early may well close before it has read the whole request. */
+    if (u->guard.kind == FAIL_NONE && (code == CURLE_OK || lost(code)) &&
+        body_whole(r, code == CURLE_OK)) {
         relay_on_upstream_done(r, NULL);
         return;
     }
@@ -396,7 +392,7 @@ void upstream_unpause(struct relay *r)
     struct upstream *u = &r->upstream;
     /* After an early answer curl stops sending by itself from 300 on, but not while it is
      * paused; otherwise it is made to give up once the answer is whole. */
-    bool give_up = r->swallow && (u->guard.status >= 300 || measured_whole(r));
+    bool give_up = r->swallow && (u->guard.status >= 300 || body_whole(r, false));
     bool more = !r->swallow && (r->up_done || r->up.len - r->up.start > r->up_sent);
     bool up = u->paused_up && (give_up || more);
     bool down = u->paused_down && buf_unread(&r->down) <= RELAY_WINDOW_BYTES / 4;

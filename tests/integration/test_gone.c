@@ -238,6 +238,63 @@ static void an_early_answer_reaches_a_caller_that_is_still_sending(void **state)
     }
 }
 
+/* An upstream that is done with a request before it has read its body, and says so kindly. */
+static void serve_early_success(struct peer_conn *c, void *arg)
+{
+    static const char answer[] = "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
+                                 "Content-Length: 13\r\n\r\n{\"their\":201}";
+    const enum early *how = arg;
+    if (peer_read_head(c) == NULL)
+        return;
+    (void)peer_puts(c, answer);
+    if (*how == EARLY_HALF_CLOSES)
+        peer_finish_writing(c);
+    if (*how != EARLY_CLOSES)
+        peer_read_eof(c);
+}
+
+/* The body in two chunks, the second so large that no socket buffer takes it. */
+static void chunked_request(struct bytes *b, size_t size)
+{
+    bytes_addf(b,
+               "POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+               "5\r\nfirst\r\n%zx\r\n",
+               size);
+    bytes_fill(b, 'x', size);
+    bytes_addf(b, "\r\n0\r\n\r\n");
+}
+
+static void an_early_success_reaches_a_caller_that_is_still_sending_chunks(void **state)
+{
+    (void)state;
+    static const enum early ways[] = { EARLY_READS_ON, EARLY_CLOSES, EARLY_HALF_CLOSES };
+    static const size_t sizes[] = { 1000, 300000, 8 << 20 };
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+            struct world w;
+            struct client c;
+            struct answer a = { 0 };
+            struct bytes request = { 0 };
+            enum early how = ways[i];
+            world_start(&w,
+                        &(struct world_options){ .serve = serve_early_success, .arg = &how });
+            chunked_request(&request, sizes[s]);
+            client_open(&c, w.port);
+            (void)client_try_send(&c, request.data, request.len, SOON_MS);
+            client_read(&c, &a, false, SOON_MS);
+            if (a.status != 201 || a.end != ANSWER_WHOLE)
+                fail_msg("size %zu, way %d: end %d, status %d\n%s", sizes[s], (int)how,
+                         (int)a.end, a.status, bytes_text(&a.body));
+            assert_string_equal(bytes_text(&a.body), "{\"their\":201}");
+            assert_int_equal(peer_count(w.api, ""), 1);
+            client_close(&c);
+            bytes_free(&request);
+            answer_free(&a);
+            world_end(&w);
+        }
+    }
+}
+
 static void an_early_answer_comes_before_the_body_where_100_is_expected(void **state)
 {
     (void)state;
@@ -266,6 +323,7 @@ int main(void)
         TEST(an_upload_that_breaks_off_is_never_complete_upstream),
         TEST(a_caller_that_leaves_while_parked_costs_nothing),
         TEST(an_early_answer_reaches_a_caller_that_is_still_sending),
+        TEST(an_early_success_reaches_a_caller_that_is_still_sending_chunks),
         TEST(an_early_answer_comes_before_the_body_where_100_is_expected),
     };
     return RUN_TESTS(tests);

@@ -203,6 +203,29 @@ static void connections_are_kept_on_both_sides(void **state)
     world_end(&w);
 }
 
+static void
+an_upstream_connection_that_lay_idle_longer_than_keepalive_is_not_used_again(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "upstream.keepalive = 1s\n" });
+    client_open(&c, w.port);
+    client_call(&c, "POST", "/k", NULL, "x", &a);
+    client_call(&c, "POST", "/k", NULL, "x", &a);
+    assert_int_equal(peer_connections(w.api), 1);
+    /* libcurl counts in whole seconds and wants more than one; the caller's stays meanwhile. */
+    assert_false(client_closed(&c, 2100));
+    client_call(&c, "POST", "/k", NULL, "x", &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(peer_connections(w.api), 2);
+    assert_int_equal(peer_count(w.api, "POST /v0/k"), 3);
+    client_close(&c);
+    answer_free(&a);
+    world_end(&w);
+}
+
 static void an_old_caller_is_served_and_closed(void **state)
 {
     (void)state;
@@ -294,6 +317,7 @@ int main(void)
         TEST(a_request_in_single_bytes_is_waited_for),
         TEST(a_hundred_pipelined_requests_are_answered_in_order),
         TEST(connections_are_kept_on_both_sides),
+        TEST(an_upstream_connection_that_lay_idle_longer_than_keepalive_is_not_used_again),
         TEST(an_old_caller_is_served_and_closed),
         TEST(the_callers_own_token_call_is_answered_here),
         TEST(the_token_call_is_answered_even_while_no_token_is_there),
