@@ -76,13 +76,25 @@ static int64_t bytes_received(const struct caller *c)
     return (int64_t)info.tcpi_bytes_received;
 }
 
+/* A failure before there was a request. */
+static void note(struct caller *c, const struct failure *f)
+{
+    failures_note(
+        &c->worker->failures,
+        &(struct failures_request){ .failure = f, .status = failure_status(f), .method = "-" });
+}
+
 static void head_too_slow(struct caller *c)
 {
     struct failure f = failure_make(
         FAIL_HEAD_TIMEOUT, "The request head was not complete within listen.header_timeout.");
 
-    if (c->relay != NULL)
+    if (c->relay != NULL) { /* it notes the failure at its end */
         c->relay->status = failure_status(&f);
+        c->relay->failure = f;
+    } else {
+        note(c, &f);
+    }
     caller_finish(c, &f);
 }
 
@@ -97,6 +109,7 @@ static int64_t check_idle(struct caller *c, int64_t now_ms)
         struct failure f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
 
         f.retry_after_s = 1;
+        note(c, &f);
         caller_finish(c, &f);
         return 0;
     }

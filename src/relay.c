@@ -576,8 +576,22 @@ static void on_timer(struct loop_timer *t)
                        base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));
 }
 
+/* For the log and the status page: without query. A target that was refused and is no path may
+ * be a URL with somebody's password in it. */
+static const char *path_of(const struct relay *r, size_t *len)
+{
+    const char *path = r->route.path != NULL ? r->route.path : r->target;
+
+    *len = r->route.path != NULL ? r->route.path_len : strcspn(r->target, "?#");
+    if (path[0] == '/')
+        return path;
+    *len = 1;
+    return "-";
+}
+
 static void report(struct relay *r, const struct config *c)
 {
+    size_t path_len;
     bool failed = r->phase == RELAY_FAILED || r->failure.kind != FAIL_NONE;
     enum stage stage = failed ? failure_info(r->failure.kind)->stage : STAGE_COUNT;
     int64_t total_us = clock_us() - r->start_us;
@@ -593,16 +607,20 @@ static void report(struct relay *r, const struct config *c)
                                              .upstream_us = r->upstream_us });
     metrics_add(&r->worker->metrics, M_request_body_bytes, (uint64_t)r->up_bytes);
     metrics_add(&r->worker->metrics, M_response_body_bytes, (uint64_t)r->down_bytes);
+    if (failed || failures_upstream_status(r->status)) {
+        const char *path = path_of(r, &path_len);
+
+        failures_note(&r->worker->failures,
+                      &(struct failures_request){ .failure = &r->failure,
+                                                  .status = r->status,
+                                                  .method = r->method,
+                                                  .path = path,
+                                                  .path_len = path_len,
+                                                  .request_id = r->request_id });
+    }
     if (!c->log.access)
         return;
-    const char *path = r->route.path != NULL ? r->route.path : r->target;
-    size_t path_len = r->route.path != NULL ? r->route.path_len : strcspn(r->target, "?#");
-
-    /* A target that was refused and is no path may be a URL with somebody's password in it. */
-    if (path[0] != '/') {
-        path = "-";
-        path_len = 1;
-    }
+    const char *path = path_of(r, &path_len);
 
     log_info(
         "access", log_str("method", r->method != NULL ? r->method : "-"),

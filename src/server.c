@@ -33,6 +33,7 @@ struct server {
     struct loop_watch signals;
     struct tokens tokens;
     struct worker_shared shared;
+    struct failures failures;
     struct worker *workers;
     unsigned worker_count, drained;
     struct listener *listeners; /* worker_count rows of address.count */
@@ -378,6 +379,7 @@ static int start(struct server *s, struct buf *error)
         err = loop_init(&s->loop);
     if (err == 0)
         err = mailbox_init(&s->mailbox, &s->loop);
+    failures_init(&s->failures, &s->mailbox);
     if (err == 0)
         err = take_signals(s);
     if (err == 0)
@@ -406,9 +408,11 @@ int server_run(struct config *c, const char *file, struct config_env *env)
     if (s.workers == NULL)
         abort();
     memset(s.workers, 0, sizeof *s.workers * s.worker_count);
-    s.shared = (struct worker_shared){
-        .on_want = on_want, .on_refused = on_refused, .on_drained = on_drained, .arg = &s
-    };
+    s.shared = (struct worker_shared){ .failures = &s.failures,
+                                       .on_want = on_want,
+                                       .on_refused = on_refused,
+                                       .on_drained = on_drained,
+                                       .arg = &s };
     quota_init(&s.shared.in_flight, c->upstream.max_in_flight, s.worker_count);
     quota_init(&s.shared.connections, c->listen.max_connections, s.worker_count);
     int err = start(&s, &error);

@@ -99,6 +99,13 @@ static int64_t renewal_ms(const struct tokens *t)
     return t->current->obtained_ms + base_max(life - before, soonest);
 }
 
+static void note(struct tokens *t, struct tokens_event e)
+{
+    e.at_ms = clock_ms();
+    e.wall_s = clock_wall_s();
+    t->stats.event[t->stats.events++ % TOKENS_EVENTS] = e;
+}
+
 static void on_obtained(struct tokens *t, struct token *token)
 {
     t->generation = token->generation;
@@ -111,6 +118,10 @@ static void on_obtained(struct tokens *t, struct token *token)
     t->failure = (struct failure){ .kind = FAIL_NONE };
     set_current(t, token);
     loop_timer_set(t->loop, &t->timer, renewal_ms(t));
+    note(t, (struct tokens_event){ .what = TOKENS_OBTAINED,
+                                   .generation = token->generation,
+                                   .took_ms = clock_ms() - t->sent_ms,
+                                   .lifetime_ms = token->expires_ms - token->obtained_ms });
     log_info("token_obtained", log_int("generation", (int64_t)token->generation),
              log_int("lifetime_s", (token->expires_ms - token->obtained_ms) / 1000),
              log_int("took_ms", clock_ms() - t->sent_ms));
@@ -138,6 +149,11 @@ static void on_failed(struct tokens *t, const struct source_result *result)
     t->state = TOKENS_WAITING;
     t->failure = result->failure;
     loop_timer_set(t->loop, &t->timer, clock_ms() + delay_ms);
+    note(t, (struct tokens_event){ .what = TOKENS_FAILED,
+                                   .generation = t->generation + 1,
+                                   .took_ms = clock_ms() - t->sent_ms,
+                                   .retry_ms = delay_ms,
+                                   .failure = result->failure });
     log_warn("token_fetch_failed", log_str("error", failure_info(result->failure.kind)->slug),
              log_int("status", result->failure.received_status),
              log_int("retry_in_ms", delay_ms),
@@ -181,6 +197,7 @@ static void on_expiry(struct loop_timer *timer)
     struct tokens *t = CONTAINER_OF(timer, struct tokens, expiry_timer);
 
     set_current(t, NULL);
+    note(t, (struct tokens_event){ .what = TOKENS_EXPIRED, .generation = t->generation });
     log_warn("token_expired", log_int("generation", (int64_t)t->generation));
     publish(t);
     if (t->state == TOKENS_IDLE)
@@ -242,6 +259,7 @@ int64_t tokens_on_refused(struct tokens *t, uint64_t generation)
     t->refusal_next_ms = now_ms + back_off_ms(t->config, t->refusals, 1);
     t->refusals++;
     t->stats.dropped++;
+    note(t, (struct tokens_event){ .what = TOKENS_DROPPED, .generation = generation });
     log_warn("token_dropped", log_int("generation", (int64_t)generation),
              log_str("detail", "the upstream refused the token"));
     set_current(t, NULL);

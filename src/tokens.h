@@ -18,12 +18,26 @@ struct tokens_view {
 
 enum tokens_state { TOKENS_IDLE, TOKENS_FETCHING, TOKENS_WAITING };
 
+/* What the status page tells of the last fetches, and of tokens that went. */
+struct tokens_event {
+    enum { TOKENS_OBTAINED, TOKENS_FAILED, TOKENS_DROPPED, TOKENS_EXPIRED } what;
+    int64_t at_ms, wall_s;
+    uint64_t generation;
+    int64_t took_ms;        /* of a fetch */
+    int64_t lifetime_ms;    /* of a token obtained */
+    int64_t retry_ms;       /* after a failure: how long until the next fetch */
+    struct failure failure; /* of one that failed */
+};
+#define TOKENS_EVENTS 10
+
 /* Counted for the metrics and the status page. */
 struct tokens_stats {
     uint64_t fetches, obtained, failed, dropped;
     unsigned consecutive_failures;
     int64_t last_success_wall_s, last_failure_wall_s;
     struct failure last_failure;
+    struct tokens_event event[TOKENS_EVENTS]; /* a ring */
+    size_t events;                            /* how many there were in all */
 };
 
 struct tokens {

@@ -141,6 +141,7 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
         err = loop_watch(&w->loop, &l->watch,
                          EPOLLIN | (l->port < 0 ? (uint32_t)EPOLLEXCLUSIVE : 0));
     }
+    failures_outbox_init(&w->failures, &w->loop, shared->failures);
     w->loop.on_turn = on_turn;
     w->loop.on_turn_arg = w;
     return err;
@@ -200,6 +201,7 @@ void worker_done(struct worker *w)
     relay_free_pool(w);
     multi_done(&w->multi);
     loop_timer_clear(&w->loop, &w->accept_pause);
+    failures_outbox_done(&w->failures);
     worker_grant_unref(w->grant);
     worker_snapshot_unref(w->snapshot);
     loop_done(&w->loop);

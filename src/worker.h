@@ -6,6 +6,7 @@
 
 #include "base.h"
 #include "config.h"
+#include "failures.h"
 #include "httpd.h"
 #include "listener.h"
 #include "loop.h"
@@ -33,6 +34,7 @@ struct grant {
 /* What the workers share with whoever runs them. Both calls are made on the worker's thread. */
 struct worker_shared {
     struct quota in_flight, connections;
+    struct failures *failures;  /* NULL: nobody looks at them */
     void (*on_want)(void *arg); /* a request waits for a token */
     void (*on_refused)(void *arg, struct worker *w,
                        uint64_t generation); /* the upstream refused it */
@@ -81,6 +83,7 @@ struct worker {
     struct quota_share in_flight, connections;
     bool draining, closed;
     struct metrics metrics;
+    struct failures_outbox failures;
 };
 
 /* Prepares everything but the thread; takes a reference to c. The listening sockets stay the

@@ -382,6 +382,54 @@ static void a_token_that_lives_no_longer_than_refresh_before_is_renewed_halfway(
     tokens_done(&t);
 }
 
+static void what_happened_to_tokens_is_kept_for_the_status_page(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    now_ms += 40;
+    answer_token(1000);
+    pass(900 * 1000);
+    while (fetching == NULL)
+        pass(1000);
+    now_ms += 7;
+    answer_failure(FAIL_TOKEN_UNAVAILABLE, false, 30000);
+    assert_int_equal(tokens_on_refused(&t, 1), 0);
+    assert_int_equal(t.stats.events, 3);
+    assert_int_equal(t.stats.event[0].what, TOKENS_OBTAINED);
+    assert_int_equal(t.stats.event[0].took_ms, 40);
+    assert_int_equal(t.stats.event[0].lifetime_ms, 1000000);
+    assert_int_equal(t.stats.event[0].generation, 1);
+    assert_int_equal(t.stats.event[1].what, TOKENS_FAILED);
+    assert_int_equal(t.stats.event[1].took_ms, 7);
+    assert_int_equal(t.stats.event[1].retry_ms, 30000);
+    assert_int_equal(t.stats.event[1].failure.kind, FAIL_TOKEN_UNAVAILABLE);
+    assert_int_equal(t.stats.event[1].at_ms, now_ms);
+    assert_int_equal(t.stats.event[2].what, TOKENS_DROPPED);
+    assert_int_equal(t.stats.event[2].generation, 1);
+    tokens_done(&t);
+}
+
+static void of_many_token_events_the_last_ten_are_kept(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    for (unsigned i = 0; i < 25; i++) {
+        while (fetching == NULL)
+            pass(1000);
+        answer_failure(FAIL_TOKEN_UNAVAILABLE, false, 1000);
+    }
+    assert_int_equal(t.stats.events, 25);
+    assert_int_equal(t.stats.consecutive_failures, 25);
+    for (size_t i = 1; i < TOKENS_EVENTS; i++)
+        assert_true(t.stats.event[(25 + i) % TOKENS_EVENTS].at_ms >
+                    t.stats.event[(25 + i - 1) % TOKENS_EVENTS].at_ms);
+    tokens_done(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,6 +445,8 @@ int main(void)
         cmocka_unit_test(a_token_refused_while_the_endpoint_backs_off_does_not_hurry_it),
         cmocka_unit_test(a_new_secret_is_fetched_with_at_once_while_the_old_token_serves),
         cmocka_unit_test(a_token_that_lives_no_longer_than_refresh_before_is_renewed_halfway),
+        cmocka_unit_test(what_happened_to_tokens_is_kept_for_the_status_page),
+        cmocka_unit_test(of_many_token_events_the_last_ten_are_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
