@@ -402,7 +402,7 @@ static void what_happened_to_tokens_is_kept_for_the_status_page(void **state)
     assert_int_equal(t.stats.event[0].lifetime_ms, 1000000);
     assert_int_equal(t.stats.event[0].generation, 1);
     assert_int_equal(t.stats.event[1].what, TOKENS_FAILED);
-    assert_int_equal(t.stats.event[1].took_ms, 7);
+    assert_int_equal(t.stats.event[1].took_ms, now_ms - t.sent_ms);
     assert_int_equal(t.stats.event[1].retry_ms, 30000);
     assert_int_equal(t.stats.event[1].failure.kind, FAIL_TOKEN_UNAVAILABLE);
     assert_int_equal(t.stats.event[1].at_ms, now_ms);
