@@ -2,10 +2,13 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,54 +20,131 @@ static int failed(struct listener *l, struct buf *error, const char *address, co
     int err = errno != 0 ? errno : EINVAL;
 
     (void)buf_addf(error, "cannot listen on %s: %s: %s\n", address, what, strerrordesc_np(err));
-    l->path = NULL; /* not ours to remove */
     listener_close(l);
     return -err;
 }
 
-/* Whether something accepts on the socket file. */
-static bool answers(const struct sockaddr_un *addr)
-{
-    auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+/* --- unix sockets -------------------------------------------------------------------- */
 
-    return fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof *addr) == 0;
+/* Finding a dead socket, removing it and binding anew must not be done by two at a time: the
+ * second would remove what the first has just made. They take turns by a lock on the directory,
+ * which leaves no file behind. Returns the lock; -1: there is none (the directory cannot be
+ * read; such a race is then possible); -2 with errno: somebody keeps it. */
+static int lock_directory(const char *path)
+{
+    enum { TRIES = 50, PAUSE_MS = 20 };
+    auto_free char *dir = strdup(path);
+    char *slash = strrchr(dir, '/');
+
+    if (slash == NULL)
+        return -1;
+    slash[slash == dir] = '\0';
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (errno != EWOULDBLOCK && errno != EINTR) { /* no locks on this file system */
+            (void)close(fd);
+            return -1;
+        }
+        if (i == TRIES) {
+            (void)close(fd);
+            errno = EWOULDBLOCK;
+            return -2;
+        }
+        (void)poll(NULL, 0, PAUSE_MS);
+    }
+    return fd;
+}
+
+/* Whether nobody listens on the socket file. A full queue, a socket of another type and one
+ * that we may not connect to all mean that somebody may. */
+static bool is_dead(const struct sockaddr_un *addr)
+{
+    auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    return fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof *addr) != 0 &&
+           errno == ECONNREFUSED;
+}
+
+/* Makes room at the path: 0, or -1 with errno and what was wrong. */
+static int make_room(const struct sockaddr_un *addr, const char **what)
+{
+    struct stat st;
+
+    if (lstat(addr->sun_path, &st) != 0) {
+        *what = "path";
+        return errno == ENOENT ? 0 : -1;
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        *what = "there is a file that is not a socket; it is left alone";
+        errno = EEXIST;
+        return -1;
+    }
+    if (!is_dead(addr)) {
+        *what = "the socket that is there may be in use";
+        errno = EADDRINUSE;
+        return -1;
+    }
+    *what = "removing the dead socket";
+    return unlink(addr->sun_path);
+}
+
+/* Binds with the mode that is wanted, without a moment in which it is another: the file gets
+ * the descriptor's mode less the umask. */
+static int bind_unix(struct listener *l, const struct sockaddr_un *addr, mode_t mode,
+                     const char **what)
+{
+    struct stat st;
+
+    *what = "socket";
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (l->fd < 0 || fchmod(l->fd, mode) != 0)
+        return -1;
+    *what = "bind";
+    mode_t before = umask(0777 & ~mode);
+    int bound = bind(l->fd, (const struct sockaddr *)addr, sizeof *addr);
+    (void)umask(before);
+    if (bound != 0 || lstat(addr->sun_path, &st) != 0)
+        return -1;
+    l->path = strdup(addr->sun_path);
+    l->device = st.st_dev;
+    l->inode = st.st_ino;
+    if ((st.st_mode & 0777) != mode) { /* an ACL of the directory */
+        *what = "the directory's access list does not allow listen.socket_mode";
+        errno = EPERM;
+        return -1;
+    }
+    *what = "listen";
+    return listen(l->fd, BACKLOG);
 }
 
 static int open_unix(struct listener *l, const struct listener_options *o, struct buf *error)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    const char *path = o->address + strlen("unix:");
-    struct stat st;
+    const char *path = o->address + strlen("unix:"), *what = "path";
 
-    if (strlen(path) >= sizeof addr.sun_path) {
-        errno = ENAMETOOLONG;
-        return failed(l, error, o->address, "path");
+    if (strlen(path) >= sizeof addr.sun_path || path[0] != '/') {
+        errno = path[0] != '/' ? EINVAL : ENAMETOOLONG;
+        return failed(l, error, o->address, what);
     }
     memcpy(addr.sun_path, path, strlen(path));
-    if (lstat(path, &st) == 0) {
-        if (!S_ISSOCK(st.st_mode) || answers(&addr)) {
-            errno = S_ISSOCK(st.st_mode) ? EADDRINUSE : EEXIST;
-            return failed(l, error, o->address, "the file is not a dead socket");
-        }
-        if (unlink(path) != 0)
-            return failed(l, error, o->address, "removing the dead socket");
-    }
-    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (l->fd < 0)
-        return failed(l, error, o->address, "socket");
-    /* The mode is right from the first moment: nobody else can slip in before a chmod. */
-    mode_t before = umask(0777 & ~(mode_t)o->socket_mode);
-    int bound = bind(l->fd, (const struct sockaddr *)&addr, sizeof addr);
-    (void)umask(before);
-    if (bound != 0)
-        return failed(l, error, o->address, "bind");
-    if (listen(l->fd, BACKLOG) != 0)
-        return failed(l, error, o->address, "listen");
+    int lock = lock_directory(path);
+    if (lock == -2)
+        return failed(l, error, o->address, "another program is at this directory");
+    int rc = make_room(&addr, &what);
+    if (rc == 0)
+        rc = bind_unix(l, &addr, (mode_t)o->socket_mode, &what);
+    int err = errno;
+    if (lock >= 0)
+        (void)close(lock);
+    errno = err;
+    if (rc != 0)
+        return failed(l, error, o->address, what);
     l->port = -1;
-    l->path = strdup(path);
     l->name = strdup(o->address);
     return 0;
 }
+
+/* --- TCP ----------------------------------------------------------------------------- */
 
 /* "host:port" and "[v6]:port" into two strings. */
 static int split(const char *address, char *host, size_t host_size, char *port,
@@ -152,9 +232,12 @@ int listener_open(struct listener *l, const struct listener_options *o, struct b
 
 void listener_close(struct listener *l)
 {
+    struct stat st;
+
     if (l->fd >= 0)
         (void)close(l->fd);
-    if (l->path != NULL)
+    if (l->path != NULL && lstat(l->path, &st) == 0 && st.st_dev == l->device &&
+        st.st_ino == l->inode)
         (void)unlink(l->path);
     free(l->path);
     free(l->name);
