@@ -131,10 +131,10 @@ static int sleep_ms(const struct loop *l, bool again)
     if (again)
         return 0;
     if (l->timers == 0)
-        return -1;
+        return LOOP_IDLE_MS;
     /* The clock's milliseconds are cut, so a sleep of n may end just short of n: one more. */
     int64_t left = l->heap[1]->due_ms - clock_ms();
-    return left <= 0 ? 0 : (int)base_min(left + 1, 60 * 1000);
+    return left <= 0 ? 0 : (int)base_min(left + 1, LOOP_IDLE_MS);
 }
 
 static void run_timers(struct loop *l)

@@ -18,6 +18,8 @@ struct loop_timer {
 };
 
 #define LOOP_BATCH 64
+/* An idle loop turns so often, to show that it is alive. */
+#define LOOP_IDLE_MS 1000
 
 struct loop {
     int epoll_fd;

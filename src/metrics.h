@@ -15,9 +15,12 @@
     X(request_body_bytes, COUNTER, "Body bytes taken from callers")                         \
     X(response_body_bytes, COUNTER, "Body bytes given to callers")                          \
     X(upstream_connections_opened, COUNTER, "Connections opened to the upstream")           \
+    X(upstream_connections_closed, COUNTER, "Connections to the upstream that were closed") \
     X(upstream_requests, COUNTER, "Requests sent to the upstream, repeats included")        \
     X(upstream_connections_reused, COUNTER, "Requests sent on a connection that was there") \
-    X(replays, COUNTER, "Requests repeated after the upstream refused the token")
+    X(replays, COUNTER, "Requests repeated after the upstream refused the token")           \
+    X(reloads_applied, COUNTER, "Settings read again and put in force")                     \
+    X(reloads_refused, COUNTER, "Settings read again and found wrong")
 
 #define METRICS_COUNTER_ID(name, type, help) M_##name,
 enum metrics_counter { METRICS_COUNTERS(METRICS_COUNTER_ID) METRICS_COUNTER_COUNT };
@@ -54,6 +57,24 @@ struct metrics {
     _Atomic uint64_t sum_us[METRICS_DURATION_COUNT];
 };
 
+/* All shards added up: plain values. The total of a duration is the sum of its buckets. */
+struct metrics_sum {
+    uint64_t counter[METRICS_COUNTER_COUNT];
+    uint64_t requests[METRICS_METHOD_COUNT][6][STAGE_COUNT + 1];
+    uint64_t bucket[METRICS_DURATION_COUNT][METRICS_BUCKETS];
+    uint64_t sum_us[METRICS_DURATION_COUNT];
+};
+
+/* Adds a shard. Thread: any. */
+void metrics_add_shard(struct metrics_sum *sum, const struct metrics *shard);
+
+/* What is under way by now of what was begun: never negative, though the two counts are not
+ * read in one moment. */
+static inline int64_t metrics_open(uint64_t begun, uint64_t ended)
+{
+    return begun > ended ? (int64_t)(begun - ended) : 0;
+}
+
 /* Thread: the shard's owner. */
 static inline void metrics_bump(_Atomic uint64_t *value, uint64_t n)
 {
@@ -64,6 +85,12 @@ static inline void metrics_bump(_Atomic uint64_t *value, uint64_t n)
 static inline void metrics_add(struct metrics *m, enum metrics_counter which, uint64_t n)
 {
     metrics_bump(&m->counter[which], n);
+}
+
+/* For what is counted elsewhere. */
+static inline void metrics_set(struct metrics *m, enum metrics_counter which, uint64_t value)
+{
+    atomic_store_explicit(&m->counter[which], value, memory_order_relaxed);
 }
 
 /* Counts a finished request. Thread: the shard's owner. */

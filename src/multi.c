@@ -149,7 +149,10 @@ static void on_timer(struct loop_timer *t)
 
 static int on_close_socket(void *arg, curl_socket_t fd)
 {
-    forget_socket(arg, fd);
+    struct multi *m = arg;
+
+    m->closed++;
+    forget_socket(m, fd);
     return close(fd);
 }
 

@@ -15,7 +15,7 @@ struct multi {
     struct loop_timer timer;
     struct multi_socket **sockets; /* by descriptor */
     size_t sockets_cap;
-    unsigned opened; /* upstream connections opened so far, for the metrics */
+    uint64_t opened, closed; /* connections so far, for the metrics */
 };
 
 /* One running transfer; embedded in its owner, who sets `easy` and `on_done`. */

@@ -20,9 +20,8 @@
 #include "clock.h"
 #include "log.h"
 #include "multi.h"
+#include "status.h"
 #include "worker.h"
-
-#define WORKERS_MAX 256
 
 struct server {
     struct config *config;
@@ -39,6 +38,8 @@ struct server {
     struct listener *listeners; /* worker_count rows of address.count */
     size_t listener_count, per_worker;
     struct loop_timer drain_timer;
+    struct metrics metrics; /* the control thread's shard */
+    int64_t started_ms, started_wall_s;
     bool draining, closed, hurried;
 };
 
@@ -60,7 +61,7 @@ static unsigned auto_workers(void)
                 (unsigned)base_max(1, base_min((int64_t)cpus, (quota + period - 1) / period));
         (void)fclose(f);
     }
-    return (unsigned)base_min(cpus, WORKERS_MAX);
+    return (unsigned)base_min(cpus, STATUS_WORKERS_MAX);
 }
 
 static void raise_descriptor_limit(const struct config *c)
@@ -215,6 +216,7 @@ static void reload(struct server *s)
     buf_init(&warnings, 1 << 16);
     struct config *c = config_load(s->file, s->env, &errors, &warnings);
     if (c == NULL) {
+        metrics_add(&s->metrics, M_reloads_refused, 1);
         log_lines("reload_refused", &errors, true);
     } else {
         struct buf restart;
@@ -233,6 +235,7 @@ static void reload(struct server *s)
         tokens_reconfigure(&s->tokens, c);
         config_unref(s->config);
         s->config = c;
+        metrics_add(&s->metrics, M_reloads_applied, 1);
         log_info("reloaded");
     }
     log_lines("configuration_warning", &warnings, false);
@@ -396,6 +399,8 @@ int server_run(struct config *c, const char *file, struct config_env *env)
     struct server s = { .config = c,
                         .file = file,
                         .env = env,
+                        .started_ms = clock_ms(),
+                        .started_wall_s = clock_wall_s(),
                         .loop.epoll_fd = -1,
                         .drain_timer.on_due = on_drain_timer };
     struct buf error;

@@ -264,8 +264,8 @@ static void on_done(struct multi_transfer *t, CURLcode code)
     struct upstream *u = CONTAINER_OF(t, struct upstream, transfer);
     struct relay *r = CONTAINER_OF(u, struct relay, upstream);
 
-    atomic_store_explicit(&r->worker->metrics.counter[M_upstream_connections_opened],
-                          r->worker->multi.opened, memory_order_relaxed);
+    metrics_set(&r->worker->metrics, M_upstream_connections_opened, r->worker->multi.opened);
+    metrics_set(&r->worker->metrics, M_upstream_connections_closed, r->worker->multi.closed);
     /* An answer that is all there stands, even when the connection is lost after it: an
      * upstream that answers early may well close before it has read the whole request. */
     if (u->guard.kind == FAIL_NONE && (code == CURLE_OK || lost(code)) &&
