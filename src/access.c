@@ -14,11 +14,9 @@
 
 /* Whether the port of a Host is right for an entry that says `port` (behind the name: "",
  * ":port" or ":*"). */
-static bool port_allowed(const char *port, int asked, int local_port)
+static bool port_allowed(const char *port, int asked)
 {
-    if (*port == '\0')
-        return asked < 0 || local_port < 0 || asked == local_port;
-    if (strcmp(port, ":*") == 0)
+    if (*port == '\0' || strcmp(port, ":*") == 0)
         return true;
     int64_t wanted = ascii_number(port + 1, strlen(port + 1));
     if (wanted < 0) /* no port at all: must not match a Host without one */
@@ -26,7 +24,7 @@ static bool port_allowed(const char *port, int asked, int local_port)
     return wanted == asked || (asked < 0 && (wanted == 80 || wanted == 443));
 }
 
-bool access_host_allowed(const struct config *c, const char *host, size_t len, int local_port)
+bool access_host_allowed(const struct config *c, const char *host, size_t len)
 {
     struct guard_host asked;
 
@@ -40,7 +38,7 @@ bool access_host_allowed(const struct config *c, const char *host, size_t len, i
         size_t name_len = entry[0] == '[' ? strcspn(entry, "]") + 1 : strcspn(entry, ":");
         if (name_len <= strlen(entry) &&
             ascii_equal(asked.name, asked.name_len, entry, name_len) &&
-            port_allowed(entry + name_len, asked.port, local_port))
+            port_allowed(entry + name_len, asked.port))
             return true;
     }
     return false;
@@ -54,7 +52,7 @@ static bool host_denied(const struct access_check *in)
         const char *host = in->fields[i].value;
         size_t len = in->fields[i].value_len;
         ascii_trim(&host, &len);
-        return !access_host_allowed(in->config, host, len, in->local_port);
+        return !access_host_allowed(in->config, host, len);
     }
     return true;
 }

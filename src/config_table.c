@@ -20,7 +20,7 @@
 const struct config_key config_keys[] = {
     { SAME(listen, address), TYPE_LIST, "127.0.0.1:8080", 1, 64, RESTART, NULL, "Where callers reach the proxy: host:port, [v6]:port or unix:/path; several, by commas; port 0 takes a free one." },
     { SAME(listen, socket_mode), TYPE_MODE, "0600", 0, 0777, RESTART, NULL, "Permissions of a unix socket, in octal." },
-    { SAME(listen, allowed_hosts), TYPE_LIST, "localhost, 127.0.0.1, [::1]", 1, 256, RELOAD, NULL, "Host headers that are accepted (name, name:port, name:*), besides the hosts in address; a guard against DNS rebinding; * allows all." },
+    { SAME(listen, allowed_hosts), TYPE_LIST, "localhost, 127.0.0.1, [::1]", 1, 256, RELOAD, NULL, "Host headers that are accepted, besides the hosts in address: name (with any port), name:port or [v6]; a guard against DNS rebinding; * allows all." },
     { SAME(listen, allowed_origins), TYPE_LIST, NULL, 0, 256, RELOAD, NULL, "Origins of web pages that may use the proxy, such as https://app.example; a request with any other Origin is refused; * allows all." },
     { AT(listen, require_header, require_header_name), TYPE_HEADER, NULL, 0, TEXT_MAX, RELOAD, NULL, "A header, as \"Name: value\", that every request must carry; it is not forwarded and its value is kept secret." },
     { SAME(listen, max_connections), TYPE_COUNT, "4096", 1, 1000000, RESTART, NULL, "Open caller connections; those above it get a 503 and are closed." },

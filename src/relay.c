@@ -244,7 +244,7 @@ void relay_on_head(struct relay *r, const struct guard_verdict *v)
         fail(r, FAIL_BAD_REQUEST, "A HEAD request has no body here");
         return;
     }
-    r->route = route_find(c, r->method, r->target, r->caller->port);
+    r->route = route_find(c, r->method, r->target);
     if (r->route.verdict == ROUTE_REFUSED) {
         fail(r, r->route.kind, r->route.why);
         return;
@@ -253,7 +253,6 @@ void relay_on_head(struct relay *r, const struct guard_verdict *v)
         access_check(&(struct access_check){ .config = c,
                                              .fields = r->fields,
                                              .count = r->count,
-                                             .local_port = r->caller->port,
                                              .absolute_form = r->route.absolute });
 
     if (denied.kind != FAIL_NONE) {

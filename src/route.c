@@ -115,7 +115,7 @@ static const char *authority_of(const char *target)
 }
 
 /* Cuts scheme and authority off an absolute-form target. */
-static struct route absolute_form(const struct config *c, const char *authority, int local_port)
+static struct route absolute_form(const struct config *c, const char *authority)
 {
     size_t len = strcspn(authority, "/?#");
     struct guard_host host;
@@ -123,7 +123,7 @@ static struct route absolute_form(const struct config *c, const char *authority,
     if (!guard_host(authority, len, &host))
         return refuse(FAIL_BAD_TARGET, "the authority of the request target is not a host "
                                        "and a port");
-    if (!access_host_allowed(c, authority, len, local_port) && !is_upstream(c, &host))
+    if (!access_host_allowed(c, authority, len) && !is_upstream(c, &host))
         return refuse(FAIL_HOST_DENIED, "the authority of the request target is not on "
                                         "listen.allowed_hosts");
     if (authority[len] == '\0')
@@ -133,12 +133,12 @@ static struct route absolute_form(const struct config *c, const char *authority,
     return (struct route){ .path = authority + len, .absolute = true };
 }
 
-static struct route path_of(const struct config *c, const char *target, int local_port)
+static struct route path_of(const struct config *c, const char *target)
 {
     const char *authority = authority_of(target);
 
     if (authority != NULL)
-        return absolute_form(c, authority, local_port);
+        return absolute_form(c, authority);
     if (target[0] != '/')
         return refuse(FAIL_BAD_TARGET, "the request target does not begin with a slash");
     return (struct route){ .path = target };
@@ -171,8 +171,7 @@ static bool is_token_endpoint(const struct config *c, const char *method, const 
            memcmp(rest, token, token_len) == 0;
 }
 
-struct route route_find(const struct config *c, const char *method, const char *target,
-                        int local_port)
+struct route route_find(const struct config *c, const char *method, const char *target)
 {
     /* Some servers do not tell methods apart by case, so neither does this. */
     if (strcasecmp(method, "CONNECT") == 0 || strcasecmp(method, "TRACE") == 0)
@@ -180,7 +179,7 @@ struct route route_find(const struct config *c, const char *method, const char *
     if (strnlen(target, GUARD_TARGET_MAX + 1) > GUARD_TARGET_MAX)
         return refuse(FAIL_TARGET_TOO_LONG, "the request target is longer than 16 KiB");
 
-    struct route r = path_of(c, target, local_port);
+    struct route r = path_of(c, target);
     if (r.verdict == ROUTE_REFUSED)
         return r;
     while (r.path[1] == '/')

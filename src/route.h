@@ -17,13 +17,11 @@ struct route {
 /* Finds where a request goes. method and target are as received (NUL-terminated, no
  * decoding done); `post` targets of the local token endpoint are recognised when
  * token.local_endpoint is on. Checks RFC 9112 section 3.2 forms: origin-form, absolute-form
- * (when its authority is allowed as a Host or is the upstream's own; local_port as in struct
- * access_check; one with a query but no path is refused), and `*` only for OPTIONS
- * is refused like all else. Refused with 400: bytes that are not allowed in a target (controls,
- * space, DEL, 8-bit, `#`, `\`, '"', '<', '>', '^', '`', '{', '|', '}' in the path; in the query
- * only controls, space, DEL, 8-bit and '#'), bad percent escapes in the path, `%2f %5c %00` in
- * the path, and `.` or `..` segments, plain or percent-encoded, also with a `;` behind. CONNECT
- * and TRACE: 405. Targets longer than 16 KiB: 414 (also limited by max_header_size). Thread:
- * any. */
-struct route route_find(const struct config *c, const char *method, const char *target,
-                        int local_port);
+ * (when its authority is allowed as a Host or is the upstream's own; one with a query but no
+ * path is refused), and `*` only for OPTIONS is refused like all else. Refused with 400: bytes
+ * that are not allowed in a target (controls, space, DEL, 8-bit, `#`, `\`, '"', '<', '>', '^',
+ * '`', '{', '|', '}' in the path; in the query only controls, space, DEL, 8-bit and '#'), bad
+ * percent escapes in the path, `%2f %5c %00` in the path, and `.` or `..` segments, plain or
+ * percent-encoded, also with a `;` behind. CONNECT and TRACE: 405. Targets longer than 16 KiB:
+ * 414 (also limited by max_header_size). Thread: any. */
+struct route route_find(const struct config *c, const char *method, const char *target);

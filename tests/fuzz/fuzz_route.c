@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *target = strchr(text, ' ');
     if (target != NULL) {
         *target++ = '\0';
-        struct route r = route_find(&c, text, target, 8080);
+        struct route r = route_find(&c, text, target);
         if (r.verdict == ROUTE_REFUSED) {
             require(r.kind != FAIL_NONE && r.why != NULL);
         } else {

@@ -54,7 +54,6 @@ static void a_host_that_is_not_allowed_is_421(void **state)
         { .request = HEAD_OF("Host: evil.example\r\n"), .status = 421 },
         { .request = HEAD_OF("Host: localhost.evil.example\r\n"), .status = 421 },
         { .request = HEAD_OF("Host: 127.0.0.1.nip.io\r\n"), .status = 421 },
-        { .request = HEAD_OF("Host: localhost:1\r\n"), .status = 421 },
         { .request = HEAD_OF("Host: 10.0.0.1\r\n"), .status = 421 },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
