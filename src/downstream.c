@@ -78,6 +78,7 @@ static struct guard_verdict judge(struct relay *r, const char *method, const cha
         return (struct guard_verdict){ .kind = FAIL_HEAD_TOO_LARGE, .why = "too many fields" };
     (void)MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, collect, &c);
     r->method = method;
+    r->old_caller = strcmp(version, "HTTP/1.0") == 0;
     r->fields = c.fields;
     r->count = c.count;
     const struct guard_head head = {
@@ -378,8 +379,10 @@ void downstream_on_completed(void *arg, struct MHD_Connection *c, void **req,
 
         r->status = status == NULL ? 0 : (int)status->http_status;
     }
-    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK)
+    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !r->down_cut)
         r->gone = true;
+    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK || r->old_caller)
+        httpd_close_soon(&r->worker->httpd, c);
     *req = NULL;
     relay_end(r);
 }

@@ -30,10 +30,14 @@ int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o)
     struct MHD_OptionItem items[8] = { 0 };
     size_t n = 0;
 
+    *h = (struct httpd){ .loop = l,
+                         .timeout_s = (unsigned)((o->idle_timeout_ms + 999) / 1000),
+                         .watch = { .on_event = on_event },
+                         .timer = { .on_due = on_timer } };
     items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_LIMIT,
                                           (intptr_t)o->connection_limit, NULL };
-    items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_TIMEOUT,
-                                          (intptr_t)((o->idle_timeout_ms + 999) / 1000), NULL };
+    items[n++] =
+        (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)h->timeout_s, NULL };
 #if MHD_VERSION >= 0x00097701
     items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, NULL };
 #else
@@ -51,9 +55,6 @@ int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o)
     }
     items[n] = (struct MHD_OptionItem){ MHD_OPTION_END, 0, NULL };
 
-    *h = (struct httpd){ .loop = l,
-                         .watch = { .on_event = on_event },
-                         .timer = { .on_due = on_timer } };
     h->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, o->on_request, o->arg, MHD_OPTION_NOTIFY_COMPLETED,
         o->on_completed, o->arg, MHD_OPTION_NOTIFY_CONNECTION, o->on_connection, o->arg,
@@ -105,6 +106,14 @@ bool httpd_turn(struct httpd *h)
             loop_timer_set(h->loop, &h->timer, due_ms);
     }
     return true;
+}
+
+void httpd_close_soon(struct httpd *h, struct MHD_Connection *c)
+{
+    /* Those with the common timeout are only looked at while the oldest of them has something
+     * to do; those with one of their own in every run. */
+    (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, h->timeout_s + 1);
+    h->due = true;
 }
 
 void httpd_resume(struct httpd *h, struct MHD_Connection *c)

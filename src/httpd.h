@@ -28,7 +28,8 @@ struct httpd {
     struct loop *loop;
     struct loop_watch watch;
     struct loop_timer timer;
-    bool due; /* something happened that MHD must be run for */
+    unsigned timeout_s; /* the common one */
+    bool due;           /* something happened that MHD must be run for */
 };
 
 /* Returns 0 or -errno. */
@@ -42,6 +43,11 @@ int httpd_take(struct httpd *h, int fd, const struct sockaddr *addr, socklen_t l
 
 /* Runs the daemon when it is due, until it has nothing left at hand. Returns whether it ran. */
 bool httpd_turn(struct httpd *h);
+
+/* A connection is being closed by MHD inside a callback of ours: have it done in the next
+ * httpd_turn. MHD (0.9.75 and 1.0) may forget it otherwise, until the oldest idle connection
+ * times out. For a connection that goes on after all this costs a little. */
+void httpd_close_soon(struct httpd *h, struct MHD_Connection *c);
 
 /* A suspended connection goes on in the next httpd_turn. */
 void httpd_resume(struct httpd *h, struct MHD_Connection *c);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "farewell.h"
 #include "log.h"
 
 struct multi_socket {
@@ -176,7 +177,7 @@ bool multi_turn(struct multi *m)
 
 int multi_global_init(void)
 {
-    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -EIO;
+    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? farewell_global_init() : -EIO;
 }
 
 int multi_init(struct multi *m, struct loop *l, long pool)

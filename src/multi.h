@@ -51,5 +51,5 @@ void multi_remove(struct multi *m, struct multi_transfer *t);
  * just added starts without another round of the loop. Returns whether there was anything. */
 bool multi_turn(struct multi *m);
 
-/* Once, in main, before any thread. Returns 0 or -EIO. */
+/* Once, in main, before any thread. Returns 0, -EIO or -ENOMEM. */
 int multi_global_init(void) MUST_CHECK;

@@ -52,6 +52,7 @@ struct relay {
     bool request_id_ours; /* made here */
     bool safe;            /* GET, HEAD, OPTIONS */
     bool is_head;
+    bool old_caller; /* speaks HTTP/1.0 */
 
     /* its body */
     struct buf up;

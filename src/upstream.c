@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "clock.h"
+#include "farewell.h"
 #include "log.h"
 #include "relay.h"
 #include "worker.h"
@@ -19,6 +20,16 @@ static_assert(offsetof(struct header_line, text) == offsetof(struct curl_slist, 
                   offsetof(struct header_line, next) == offsetof(struct curl_slist, next) &&
                   sizeof(struct header_line) == sizeof(struct curl_slist),
               "header lines are handed to curl as they are");
+
+/* Whether the answer has no measure of its own, so that it goes on until the connection ends.
+ */
+static bool until_the_end(const struct relay *r)
+{
+    const struct guard_answer *g = &r->upstream.guard;
+
+    return g->http_major == 1 && g->content_length < 0 && !g->chunked && !r->is_head &&
+           g->status != 204 && g->status != 304;
+}
 
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
 {
@@ -46,6 +57,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     }
     if (u->guard.complete) {
         if (u->guard.status >= 200) {
+            if (until_the_end(r))
+                u->farewell = farewell_watch(u->transfer.easy);
             r->progress_ms = loop_now(&r->worker->loop);
             relay_on_answer(r);
         }
@@ -202,6 +215,18 @@ static struct failure failure_of(const struct relay *r, CURLcode code)
             f.error = code_table[i].error;
             return f;
         }
+    if (code == CURLE_OK && u->farewell != NULL)
+        return failure_make(FAIL_UPSTREAM_INCOMPLETE,
+                            "The upstream's answer has no length and its TLS connection ended "
+                            "without close_notify: it may be cut short; outcome unknown.");
+    if (u->guard.bytes == 0 && strstr(u->words, " alert ") != NULL) {
+        struct failure f = failure_make(FAIL_UPSTREAM_TLS,
+                                        "The upstream ended the TLS connection with an alert "
+                                        "(%s); see upstream.client_certificate.",
+                                        strstr(u->words, " alert ") + 1);
+        f.error = "tls_alert_received";
+        return f;
+    }
     if (u->guard.bytes > 0)
         return failure_make(FAIL_UPSTREAM_INCOMPLETE,
                             "The upstream's answer ended inside its %s; outcome unknown (%s).",
@@ -256,6 +281,8 @@ static bool body_whole(const struct relay *r, bool closed)
         return false;
     if (r->is_head || g->status == 204 || g->status == 304)
         return true;
+    if (r->upstream.farewell != NULL)
+        return closed && farewell_said(r->upstream.farewell);
     return g->content_length < 0 ? closed : g->content_length == r->upstream.body_bytes;
 }
 
@@ -309,6 +336,7 @@ static void setup(struct relay *r)
     CURL *e = u->transfer.easy;
 
     (void)curl_easy_setopt(e, CURLOPT_URL, c->upstream.base_url);
+    (void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, u->words);
     (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, r);
     (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_write);
@@ -361,6 +389,9 @@ void upstream_start(struct relay *r)
     u->prereqs = 0;
     u->resend_refused = u->paused_up = u->paused_down = false;
     u->body_bytes = 0;
+    u->words[0] = '\0';
+    farewell_free(u->farewell);
+    u->farewell = NULL;
     r->up_sent = 0;
     r->progress_ms = loop_now(&r->worker->loop);
     if (target == NULL || lines == NULL) {
@@ -384,6 +415,8 @@ void upstream_start(struct relay *r)
 
 void upstream_cancel(struct relay *r)
 {
+    farewell_free(r->upstream.farewell);
+    r->upstream.farewell = NULL;
     multi_remove(&r->worker->multi, &r->upstream.transfer);
 }
 

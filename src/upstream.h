@@ -5,6 +5,7 @@
 #include "header.h"
 #include "multi.h"
 
+struct farewell;
 struct relay;
 
 struct upstream {
@@ -18,7 +19,9 @@ struct upstream {
     bool fresh;          /* a second try, on a new connection */
     bool retried;
     bool paused_up, paused_down;
-    int64_t body_bytes; /* received so far */
+    int64_t body_bytes;          /* received so far */
+    char words[CURL_ERROR_SIZE]; /* curl's own about a failure */
+    struct farewell *farewell;   /* of an answer that ends with its TLS connection; else NULL */
 };
 
 /* Sends the relay's request with its grant. A failure comes through relay_on_upstream_done,

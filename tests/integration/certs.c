@@ -103,6 +103,23 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_NOACK;
 }
 
+/* Whom the leaf is signed by: the CA, or one between that the server keeps to itself. */
+static X509 *make_leaf(EVP_PKEY *key, enum cert_kind kind, struct recipe recipe)
+{
+    if (kind == CERT_SELF_SIGNED)
+        return make(key, NULL, NULL, recipe);
+    if (kind != CERT_CHAIN_MISSING)
+        return make(key, ca, ca_key, recipe);
+    EVP_PKEY *between_key = EVP_EC_gen("P-256");
+    check(between_key != NULL, "a key");
+    X509 *between = make(between_key, ca, ca_key,
+                         (struct recipe){ .common_name = "Between", .is_ca = true });
+    X509 *leaf = make(key, between, between_key, recipe);
+    X509_free(between);
+    EVP_PKEY_free(between_key);
+    return leaf;
+}
+
 SSL_CTX *certs_context(enum cert_kind kind, bool h2)
 {
     static char offer_h2[] = "h2", offer_http1[] = "http/1.1";
@@ -115,12 +132,21 @@ SSL_CTX *certs_context(enum cert_kind kind, bool h2)
     if (kind == CERT_WRONG_NAME)
         recipe = (struct recipe){ .common_name = "other.example",
                                   .alternative_names = "DNS:other.example" };
-    bool own = kind == CERT_SELF_SIGNED;
-    X509 *leaf = make(key, own ? NULL : ca, own ? NULL : ca_key, recipe);
+    X509 *leaf = make_leaf(key, kind, recipe);
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     check(context != NULL && SSL_CTX_use_certificate(context, leaf) == 1 &&
               SSL_CTX_use_PrivateKey(context, key) == 1,
           "a context");
+    if (kind == CERT_OLD_TLS) {
+        SSL_CTX_set_security_level(context, 0);
+        check(SSL_CTX_set_min_proto_version(context, TLS1_VERSION) == 1 &&
+                  SSL_CTX_set_max_proto_version(context, TLS1_1_VERSION) == 1,
+              "old TLS");
+    }
+    if (kind == CERT_WANTS_CLIENT) {
+        check(SSL_CTX_load_verify_locations(context, ca_path, NULL) == 1, "the CA");
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    }
     SSL_CTX_set_alpn_select_cb(context, choose_protocol, h2 ? offer_h2 : offer_http1);
     X509_free(leaf);
     EVP_PKEY_free(key);

@@ -8,7 +8,11 @@ enum cert_kind {
     CERT_VALID, /* localhost and 127.0.0.1, by the CA */
     CERT_EXPIRED,
     CERT_WRONG_NAME,
-    CERT_SELF_SIGNED, /* right name, but not by the CA */
+    CERT_SELF_SIGNED,   /* right name, but not by the CA */
+    CERT_CHAIN_MISSING, /* by an authority that the CA vouches for, whose certificate is not
+                           sent */
+    CERT_OLD_TLS,       /* valid, but the server speaks nothing above TLS 1.1 */
+    CERT_WANTS_CLIENT,  /* valid, but the server demands a certificate of the caller too */
 };
 
 /* The CA's certificate as a PEM file, for `ca_file`. The file lives until the process ends. */
