@@ -17,6 +17,7 @@ enum stage { STAGE_REQUEST, STAGE_TOKEN, STAGE_UPSTREAM, STAGE_PROXY, STAGE_COUN
     X(HOST_DENIED,        "host-not-allowed",    421, REQUEST, "http_request_denied", false, "The Host of the request is not allowed here") \
     X(ORIGIN_DENIED,      "origin-not-allowed",  403, REQUEST, "http_request_denied", false, "Requests from web pages are not allowed here") \
     X(HEADER_MISSING,     "header-required",     403, REQUEST, "http_request_denied", false, "A required header is missing") \
+    X(NOT_FOUND,          "not-found",           404, REQUEST, "http_request_error", false, "Nothing is served at this path") \
     X(METHOD_DENIED,      "method-not-allowed",  405, REQUEST, "http_request_error", false, "The method is not allowed") \
     X(HEAD_TIMEOUT,       "head-timeout",        408, REQUEST, "http_request_error", true,  "The request head took too long") \
     X(BODY_TIMEOUT,       "body-timeout",        408, REQUEST, "http_request_error", true,  "The request body took too long") \

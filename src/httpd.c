@@ -121,3 +121,8 @@ void httpd_resume(struct httpd *h, struct MHD_Connection *c)
     MHD_resume_connection(c);
     h->due = true;
 }
+
+const char *httpd_library_version(void)
+{
+    return MHD_get_version();
+}

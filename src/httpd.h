@@ -51,3 +51,6 @@ void httpd_close_soon(struct httpd *h, struct MHD_Connection *c);
 
 /* A suspended connection goes on in the next httpd_turn. */
 void httpd_resume(struct httpd *h, struct MHD_Connection *c);
+
+/* "0.9.75", as loaded. */
+const char *httpd_library_version(void);

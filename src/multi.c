@@ -279,3 +279,8 @@ void multi_remove(struct multi *m, struct multi_transfer *t)
     (void)curl_multi_remove_handle(m->curl, t->easy);
     t->running = false;
 }
+
+const char *multi_library_version(void)
+{
+    return curl_version_info(CURLVERSION_NOW)->version;
+}

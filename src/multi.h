@@ -53,3 +53,6 @@ bool multi_turn(struct multi *m);
 
 /* Once, in main, before any thread. Returns 0, -EIO or -ENOMEM. */
 int multi_global_init(void) MUST_CHECK;
+
+/* "7.88.1", as loaded. */
+const char *multi_library_version(void);

@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
+#include "admin.h"
 #include "clock.h"
 #include "log.h"
 #include "multi.h"
@@ -39,6 +40,7 @@ struct server {
     size_t listener_count, per_worker;
     struct loop_timer drain_timer;
     struct metrics metrics; /* the control thread's shard */
+    struct admin admin;
     int64_t started_ms, started_wall_s;
     bool draining, closed, hurried;
 };
@@ -80,6 +82,21 @@ static void raise_descriptor_limit(const struct config *c)
                  log_int("wanted", (int64_t)wanted),
                  log_str("detail", "listen.max_connections and upstream.max_in_flight may not "
                                    "be reached; raise RLIMIT_NOFILE"));
+}
+
+/* How everything is, for those who watch. */
+static void take_status(void *arg, struct status *out)
+{
+    const struct server *s = arg;
+
+    status_take(out, &(struct status_source){ .started_ms = s->started_ms,
+                                              .started_wall_s = s->started_wall_s,
+                                              .draining = s->draining,
+                                              .config = s->config,
+                                              .tokens = &s->tokens,
+                                              .workers = s->workers,
+                                              .worker_count = s->worker_count,
+                                              .control = &s->metrics });
 }
 
 static void publish(void *arg, const struct tokens_view *view)
@@ -339,14 +356,34 @@ static void announce(const struct server *s)
     for (size_t a = 0; a < s->per_worker; a++)
         (void)buf_addf(&names, "%s%s", a > 0 ? "," : "", s->listeners[a].name);
     log_info("ready", log_str("listen", buf_text(&names)),
+             log_str("admin", admin_name(&s->admin)),
              log_str("upstream", s->config->upstream.base_url),
              log_int("workers", s->worker_count), log_str("version", PROXY_VERSION));
     log_flush();
     buf_done(&names);
 }
 
+static bool on_turn(void *arg)
+{
+    return admin_turn(&((struct server *)arg)->admin);
+}
+
+static int open_admin(struct server *s, struct buf *error)
+{
+    const struct admin_options o = { .address = s->config->admin.address,
+                                     .socket_mode = s->config->listen.socket_mode,
+                                     .config = (const struct config *const *)&s->config,
+                                     .take = take_status,
+                                     .arg = s };
+
+    s->loop.on_turn = on_turn;
+    s->loop.on_turn_arg = s;
+    return admin_init(&s->admin, &s->loop, &o, error);
+}
+
 static void finish(struct server *s)
 {
+    admin_done(&s->admin);
     for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++)
         if (s->workers[i].started) {
             worker_send_stop(&s->workers[i]);
@@ -389,6 +426,8 @@ static int start(struct server *s, struct buf *error)
         err = tokens_init(&s->tokens, &s->loop, s->config, publish, s);
     if (err == 0)
         err = open_listeners(s, error);
+    if (err == 0)
+        err = open_admin(s, error);
     if (err == 0)
         err = start_workers(s);
     return err;

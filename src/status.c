@@ -17,7 +17,9 @@
 #include <time.h>
 
 #include "clock.h"
+#include "httpd.h"
 #include "log.h"
+#include "multi.h"
 #include "worker.h"
 
 static void take_workers(struct status *out, const struct status_source *from)
@@ -76,6 +78,8 @@ void status_take(struct status *out, const struct status_source *from)
 
     assert(from->worker_count <= STATUS_WORKERS_MAX);
     *out = (struct status){ .version = PROXY_VERSION,
+                            .libcurl = multi_library_version(),
+                            .libmicrohttpd = httpd_library_version(),
                             .now_ms = clock_ms(),
                             .now_wall_s = clock_wall_s(),
                             .started_wall_s = from->started_wall_s,

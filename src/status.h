@@ -41,7 +41,7 @@ struct status_token {
 };
 
 struct status {
-    const char *version;
+    const char *version, *libcurl, *libmicrohttpd;
     int64_t now_ms, now_wall_s;
     int64_t uptime_ms, started_wall_s;
     enum status_reason reason;

@@ -134,6 +134,7 @@ static void on_failed(struct tokens *t, const struct source_result *result)
 
     t->failures++;
     t->stats.failed++;
+    t->stats.failed_of[result->failure.kind]++;
     t->stats.consecutive_failures++;
     t->stats.last_failure_wall_s = clock_wall_s();
     t->stats.last_failure = result->failure;

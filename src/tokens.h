@@ -33,6 +33,7 @@ struct tokens_event {
 /* Counted for the metrics and the status page. */
 struct tokens_stats {
     uint64_t fetches, obtained, failed, dropped;
+    uint64_t failed_of[FAILURE_COUNT]; /* `failed`, by kind */
     unsigned consecutive_failures;
     int64_t last_success_wall_s, last_failure_wall_s;
     struct failure last_failure;
