@@ -117,9 +117,45 @@ static struct config *with_defaults(void)
     return c;
 }
 
+static bool has_tls(const struct config *c)
+{
+    return c->listen.tls_certificate != NULL;
+}
+
+/* A certificate can be exchanged while running, but a listener is born with TLS or without. */
+static bool needs_restart(const struct config_key *key, bool tls_differs)
+{
+    return key->applies == RESTART || (tls_differs && strncmp(key->name, "tls_", 4) == 0);
+}
+
+static void keep_values(struct config_load *load)
+{
+    bool tls_differs = has_tls(load->keep) != has_tls(load->config);
+
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        char why[CONFIG_WHY_MAX];
+        struct buf text;
+
+        if (!needs_restart(key, tls_differs))
+            continue;
+        buf_init(&text, 1 << 20);
+        int rc = config_value_print(load->keep, key, &text);
+        if (rc == 0)
+            rc = config_value_set(load->config, key, buf_text(&text), why);
+        else if (rc == -ENODATA)
+            config_value_clear(load->config, key);
+        if (rc != 0 && rc != -ENODATA)
+            config_fail(load, key, "cannot be kept as it is");
+        buf_done(&text);
+    }
+}
+
 static struct config *finish(struct config_load *load, const struct config_env *env)
 {
     config_env_apply(load, env);
+    if (load->keep != NULL)
+        keep_values(load);
     config_check(load);
     if (load->error_count > 0) {
         config_unref(load->config);
@@ -128,18 +164,66 @@ static struct config *finish(struct config_load *load, const struct config_env *
     return load->config;
 }
 
-struct config *config_load(const char *file, const struct config_env *env, struct buf *errors,
-                           struct buf *warnings)
+static struct config *load_file(const char *file, const struct config_env *env,
+                                const struct config *keep, struct buf *errors,
+                                struct buf *warnings)
 {
-    struct config_load load = {
-        .config = with_defaults(), .file = file, .errors = errors, .warnings = warnings
-    };
+    struct config_load load = { .config = with_defaults(),
+                                .file = file,
+                                .errors = errors,
+                                .warnings = warnings,
+                                .keep = keep };
 
     if (file != NULL) {
         config_string_set(&load.config->file, "%s", file);
         config_file_read(&load);
     }
     return finish(&load, env);
+}
+
+struct config *config_load(const char *file, const struct config_env *env, struct buf *errors,
+                           struct buf *warnings)
+{
+    return load_file(file, env, NULL, errors, warnings);
+}
+
+/* First as the file stands, since it must be good for the next start too; then, when something
+ * in it has to wait for that, once more with those values as they are. */
+struct config *config_reload(const struct config *running, const struct config_env *env,
+                             struct config_reload_report *report)
+{
+    struct config *c = load_file(running->file, env, NULL, &report->errors, &report->warnings);
+
+    if (c == NULL)
+        return NULL;
+    if (config_needs_restart(running, c, &report->restart) == 0 &&
+        buf_unread(&report->restart) > 0) {
+        struct buf said;
+
+        buf_init(&said, 1 << 16);
+        config_unref(c);
+        c = load_file(running->file, env, running, &report->errors, &said);
+        buf_done(&said);
+    }
+    if (c != NULL && config_changes(running, c, &report->changed) != 0)
+        buf_clear(&report->changed);
+    return c;
+}
+
+void config_reload_report_init(struct config_reload_report *r)
+{
+    buf_init(&r->errors, 1 << 16);
+    buf_init(&r->warnings, 1 << 16);
+    buf_init(&r->restart, 1 << 13);
+    buf_init(&r->changed, 1 << 13);
+}
+
+void config_reload_report_done(struct config_reload_report *r)
+{
+    buf_done(&r->errors);
+    buf_done(&r->warnings);
+    buf_done(&r->restart);
+    buf_done(&r->changed);
 }
 
 struct config *config_load_text(const char *name, const char *text, size_t len,
@@ -181,6 +265,25 @@ static int name_key(struct buf *out, size_t before, const struct config_key *key
                     key->name);
 }
 
+static bool text_differs(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a != b : strcmp(a, b) != 0;
+}
+
+/* What is not printed is compared as it is. */
+static bool hidden_differs(const struct config *a, const struct config *b,
+                           const struct config_key *key)
+{
+    const void *x = (const char *)a + key->offset, *y = (const char *)b + key->offset;
+
+    if (key->type == TYPE_SECRET)
+        return !secret_equal(*(struct secret *const *)x, *(struct secret *const *)y);
+    if (key->type == TYPE_PROXY)
+        return text_differs(*(char *const *)x, *(char *const *)y);
+    return key->type == TYPE_HEADER &&
+           text_differs(a->listen.require_header_value, b->listen.require_header_value);
+}
+
 static bool differs(const struct config *a, const struct config *b,
                     const struct config_key *key, int *rc)
 {
@@ -196,7 +299,7 @@ static bool differs(const struct config *a, const struct config *b,
     differ = strcmp(buf_text(&texts[0]), buf_text(&texts[1])) != 0;
     buf_done(&texts[0]);
     buf_done(&texts[1]);
-    return differ;
+    return differ || hidden_differs(a, b, key);
 }
 
 int config_needs_restart(const struct config *a, const struct config *b, struct buf *out)
@@ -207,13 +310,22 @@ int config_needs_restart(const struct config *a, const struct config *b, struct 
     for (size_t i = 0; i < config_key_count && rc == 0; i++) {
         const struct config_key *key = &config_keys[i];
 
-        if (key->applies == RESTART && differs(a, b, key, &rc) && rc == 0)
+        if (needs_restart(key, has_tls(a) != has_tls(b)) && differs(a, b, key, &rc) && rc == 0)
             rc = name_key(out, before, key);
     }
-    /* a certificate can be exchanged while running, but a listener is born with TLS or without
-     */
-    if (rc == 0 && (a->listen.tls_certificate == NULL) != (b->listen.tls_certificate == NULL))
-        rc = name_key(out, before, config_find("listen", "tls_certificate"));
+    return rc;
+}
+
+int config_changes(const struct config *a, const struct config *b, struct buf *out)
+{
+    size_t before = buf_unread(out);
+    int rc = 0;
+
+    for (size_t i = 0; i < config_key_count && rc == 0; i++) {
+        const struct config_key *key = &config_keys[i];
+        if (differs(a, b, key, &rc) && rc == 0)
+            rc = name_key(out, before, key);
+    }
     return rc;
 }
 

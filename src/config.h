@@ -133,10 +133,25 @@ int config_print_markdown(struct buf *out) MUST_CHECK;
 /* oneshot-proxy.ini(5), as roff. */
 int config_print_man(struct buf *out) MUST_CHECK;
 
-/* The keys ("section.key, section.key") that differ between a and b and take effect
- * only after a restart; appends nothing when there are none. */
+/* The keys ("section.key, section.key") that differ between a and b; of these, those that take
+ * effect only after a restart. They append nothing when there are none. */
+int config_changes(const struct config *a, const struct config *b, struct buf *out) MUST_CHECK;
 int config_needs_restart(const struct config *a, const struct config *b,
                          struct buf *out) MUST_CHECK;
+
+struct config_reload_report {
+    struct buf errors, warnings; /* as of config_load */
+    struct buf restart;          /* keys that differ and wait for a restart */
+    struct buf changed;          /* keys that differ and apply */
+};
+void config_reload_report_init(struct config_reload_report *r);
+void config_reload_report_done(struct config_reload_report *r);
+
+/* As config_load, of running's own file, for a program that runs with these settings: keys that
+ * take effect only after a restart keep the values they have there. Returns NULL when anything
+ * in the file is wrong. Thread: control. */
+struct config *config_reload(const struct config *running, const struct config_env *env,
+                             struct config_reload_report *report) MUST_CHECK;
 
 /* Reads a secret or id from a file of its own: at most 64 KiB, one trailing line end is
  * dropped. Returns NULL and the reason ("PATH: why", no line end) in `errors`. */

@@ -17,6 +17,8 @@ struct config_load {
     struct buf *errors, *warnings;
     size_t error_count;
     bool unread; /* the file could not be read: what is missing may stand there */
+    const struct config
+        *keep; /* whose values of the keys that need a restart are taken; NULL */
     struct config_source source[CONFIG_KEYS_MAX]; /* as config_keys */
 };
 

@@ -25,7 +25,7 @@ const struct config_key config_keys[] = {
     { AT(listen, require_header, require_header_name), TYPE_HEADER, NULL, 0, TEXT_MAX, RELOAD, NULL, "A header, as \"Name: value\", that every request must carry; it is not forwarded and its value is kept secret." },
     { SAME(listen, max_connections), TYPE_COUNT, "4096", 1, 1000000, RESTART, NULL, "Open caller connections; those above it get a 503 and are closed." },
     { AT(listen, header_timeout, header_timeout_ms), TYPE_DURATION, "10s", 1, HOUR, RELOAD, NULL, "Time for a whole request head, else 408." },
-    { AT(listen, idle_timeout, idle_timeout_ms), TYPE_DURATION, "120s", 1, DAY, RELOAD, NULL, "How long a caller's connection may stay open between requests." },
+    { AT(listen, idle_timeout, idle_timeout_ms), TYPE_DURATION, "120s", 1, DAY, RESTART, NULL, "How long a caller's connection may stay open between requests." },
     { AT(listen, body_timeout, body_timeout_ms), TYPE_DURATION, "30s", 1, DAY, RELOAD, NULL, "Longest silence inside a request body, else 408." },
     { AT(listen, max_header_size, max_header_size_bytes), TYPE_SIZE, "32k", KIB, MIB, RESTART, NULL, "Largest request head, else 431 (414 when the target is too long)." },
     { SAME(listen, max_headers), TYPE_COUNT, "100", 1, 1000, RELOAD, NULL, "Most header fields in a request, else 431." },

@@ -129,7 +129,7 @@ static int run_serve(struct invocation *in)
         log_warn("config_warning", log_strn("detail", line, len));
         line += len + (line[len] == '\n');
     }
-    return server_run(c, in->file, in->env);
+    return server_run(c, in->env);
 }
 
 static const struct command serve = { "", false, true, run_serve };

@@ -170,11 +170,20 @@ static void send_upstream(struct relay *r)
     arm(r);
 }
 
+/* Whether the upstream it is meant for is still the one that the worker's tokens are for. */
+static bool same_upstream(const struct relay *r)
+{
+    const struct snapshot *mine = r->snapshot, *now = r->worker->snapshot;
+
+    return mine == now ||
+           strcmp(mine->config->upstream.origin, now->config->upstream.origin) == 0;
+}
+
 static bool have_token(const struct relay *r)
 {
     const struct grant *g = r->worker->grant;
 
-    return g != NULL && token_valid(g->token, loop_now(&r->worker->loop));
+    return g != NULL && token_valid(g->token, loop_now(&r->worker->loop)) && same_upstream(r);
 }
 
 static void begin(struct relay *r)
@@ -200,7 +209,7 @@ static bool admit(struct relay *r)
 
     if (r->caller->refused)
         f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
-    else if (w->closed)
+    else if (w->giving_up)
         f = failure_make(FAIL_DRAINING, "This proxy is being stopped; connect again.");
     else if (r->route.verdict == ROUTE_FORWARD && !quota_take(&w->in_flight))
         f = failure_make(FAIL_OVERLOAD, "upstream.max_in_flight requests are under way.");
@@ -416,6 +425,10 @@ void relay_on_token(struct relay *r)
     if (r->phase == RELAY_PARKED) {
         if (have_token(r))
             send_upstream(r);
+        else if (!same_upstream(r))
+            fail(
+                r, FAIL_TOKEN_TIMEOUT,
+                "upstream.base_url was changed while this waited; nothing was sent, try again");
         else if (w->failing)
             relay_fail(r, &w->failure);
         relay_wake(r);
@@ -424,7 +437,7 @@ void relay_on_token(struct relay *r)
 
         if (have_token(r) && w->grant->token->generation > mine)
             repeat(r);
-        else if (w->failing || w->kept_generation == mine)
+        else if (w->failing || w->kept_generation == mine || !same_upstream(r))
             release(r);
     }
 }
@@ -533,18 +546,44 @@ static void arm(struct relay *r)
                        base_min(deadline_of(r).ms, now_ms + WATCH_AFTER_MS));
 }
 
+/* While a body comes in libmicrohttpd cannot answer: the answer is written past it. */
+static void fail_past_httpd(struct relay *r, const struct failure *f)
+{
+    upstream_cancel(r);
+    unpark(r);
+    if (r->phase != RELAY_FAILED)
+        enter(r, RELAY_FAILED);
+    r->failure = *f;
+    r->status = failure_status(f);
+    caller_finish(r->caller, f);
+}
+
+void relay_give_up(struct relay *r)
+{
+    struct failure f =
+        failure_make(FAIL_DRAINING, "This proxy is being stopped and the request was not "
+                                    "carried out; send it again.");
+
+    if (!r->begun || r->responded || r->gone ||
+        (r->phase != RELAY_PARKED && r->phase != RELAY_HELD && r->phase != RELAY_SENDING))
+        return;
+    f.retry_after_s = 1;
+    if (r->phase == RELAY_SENDING && r->sends > 0)
+        f = failure_make(FAIL_UPSTREAM_LOST,
+                         "This proxy was stopped (process.drain_timeout) before the upstream "
+                         "answered: outcome unknown.");
+    if (r->up_done)
+        relay_fail(r, &f);
+    else
+        fail_past_httpd(r, &f);
+}
+
 static void expire(struct relay *r, const struct deadline *d)
 {
     struct failure f = failure_make(d->kind, "%s.", d->why);
 
     if (d->kind == FAIL_BODY_TIMEOUT) {
-        upstream_cancel(r);
-        unpark(r);
-        if (r->phase != RELAY_FAILED)
-            enter(r, RELAY_FAILED);
-        r->failure = f;
-        r->status = failure_status(&f);
-        caller_finish(r->caller, &f);
+        fail_past_httpd(r, &f);
     } else if (r->phase == RELAY_HELD) {
         release(r);
     } else if (r->responded) {

@@ -107,6 +107,10 @@ void relay_on_token(struct relay *r);
 /* The caller left. */
 void relay_on_caller_gone(struct relay *r);
 
+/* The program is about to leave: a caller without an answer is told what became of its request.
+ */
+void relay_give_up(struct relay *r);
+
 /* An answer of our own, instead of whatever was under way. */
 void relay_fail(struct relay *r, const struct failure *f);
 

@@ -5,28 +5,31 @@
  *   workers' ---+     (mailbox)        +--> ...
  *   mail (want, refused, drained)
  *
- * The end: SIGTERM -> answers say close, drain_delay passes -> listeners close -> each worker
- * reports when nothing runs any more, or drain_timeout passes -> workers stop -> exit. */
+ * SIGHUP: reload.c. SIGTERM and what follows: drain.c. */
 #include "server.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 
 #include "admin.h"
+#include "capacity.h"
 #include "clock.h"
+#include "drain.h"
 #include "log.h"
 #include "multi.h"
+#include "notify.h"
+#include "reload.h"
 #include "status.h"
+#include "watch.h"
 #include "worker.h"
+
+/* What leaving may take after drain_timeout. */
+#define STOP_MARGIN_MS 5000
 
 struct server {
     struct config *config;
-    const char *file;
     struct config_env *env;
     struct loop loop;
     struct mailbox mailbox;
@@ -35,53 +38,28 @@ struct server {
     struct worker_shared shared;
     struct failures failures;
     struct worker *workers;
-    unsigned worker_count, drained;
+    unsigned worker_count;
+    struct drain drain;
+    struct watch watch; /* the credential files */
+    struct notify notify;
     struct listener *listeners; /* worker_count rows of address.count */
     size_t listener_count, per_worker;
-    struct loop_timer drain_timer;
     struct metrics metrics; /* the control thread's shard */
     struct admin admin;
     int64_t started_ms, started_wall_s;
-    bool draining, closed, hurried;
 };
 
-/* The CPUs this process may use: affinity, and the quota of its control group. */
-static unsigned auto_workers(void)
+/* What a person reads in `systemctl status`. */
+static void tell_status(struct server *s, const struct tokens_view *view)
 {
-    cpu_set_t set;
-    unsigned cpus = 1;
-    long long quota, period;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
-        cpus = (unsigned)base_max(1, CPU_COUNT(&set));
-    if (f != NULL) {
-        /* NOLINTNEXTLINE(cert-err34-c): the kernel wrote these numbers */
-        if (fscanf(f, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0)
-            cpus =
-                (unsigned)base_max(1, base_min((int64_t)cpus, (quota + period - 1) / period));
-        (void)fclose(f);
-    }
-    return (unsigned)base_min(cpus, STATUS_WORKERS_MAX);
-}
-
-static void raise_descriptor_limit(const struct config *c)
-{
-    struct rlimit limit;
-    rlim_t wanted = (rlim_t)(c->listen.max_connections + c->upstream.max_in_flight + 256);
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    if (drain_begun(&s->drain))
         return;
-    if (limit.rlim_cur < wanted) {
-        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-    if (limit.rlim_cur < wanted)
-        log_warn("descriptor_limit", log_int("limit", (int64_t)limit.rlim_cur),
-                 log_int("wanted", (int64_t)wanted),
-                 log_str("detail", "listen.max_connections and upstream.max_in_flight may not "
-                                   "be reached; raise RLIMIT_NOFILE"));
+    if (view->token != NULL)
+        notify_status(&s->notify, "Serving");
+    else if (view->failing)
+        notify_status(&s->notify, "No token: %s", view->failure.detail);
+    else
+        notify_status(&s->notify, "Fetching a token");
 }
 
 /* How everything is, for those who watch. */
@@ -91,7 +69,7 @@ static void take_status(void *arg, struct status *out)
 
     status_take(out, &(struct status_source){ .started_ms = s->started_ms,
                                               .started_wall_s = s->started_wall_s,
-                                              .draining = s->draining,
+                                              .draining = drain_begun(&s->drain),
                                               .config = s->config,
                                               .tokens = &s->tokens,
                                               .workers = s->workers,
@@ -105,6 +83,7 @@ static void publish(void *arg, const struct tokens_view *view)
 
     for (unsigned i = 0; i < s->worker_count; i++)
         worker_send_view(&s->workers[i], view);
+    tell_status(s, view);
 }
 
 /* Mail from the workers. */
@@ -142,21 +121,12 @@ static void refused_arrived(struct mail *m)
     free(r);
 }
 
-static void stop_workers(struct server *s)
-{
-    for (unsigned i = 0; i < s->worker_count; i++)
-        worker_send_stop(&s->workers[i]);
-    loop_stop(&s->loop);
-}
-
 static void drained_arrived(struct mail *m)
 {
     struct report *r = CONTAINER_OF(m, struct report, mail);
-    struct server *s = r->server;
 
+    drain_on_finished(&r->server->drain);
     free(r);
-    if (++s->drained == s->worker_count)
-        stop_workers(s);
 }
 
 static void on_want(void *arg)
@@ -174,90 +144,47 @@ static void on_drained(void *arg)
     report(arg, drained_arrived, NULL, 0);
 }
 
-static void close_listeners(struct server *s)
+static void watch_credentials(struct server *s)
 {
-    s->closed = true;
+    const char *const files[] = { s->config->token.client_id_file,
+                                  s->config->token.client_secret_file };
+
+    watch_files(&s->watch, files, ARRAY_LEN(files));
+}
+
+static void on_files_changed(struct watch *w)
+{
+    struct server *s = CONTAINER_OF(w, struct server, watch);
+
+    if (!drain_begun(&s->drain))
+        tokens_on_files(&s->tokens);
+}
+
+static void apply(struct server *s, struct config *c)
+{
+    log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
+    quota_change(&s->shared.in_flight,
+                 c->upstream.max_in_flight - s->config->upstream.max_in_flight);
     for (unsigned i = 0; i < s->worker_count; i++)
-        worker_send_close(&s->workers[i]);
-}
-
-static void on_drain_timer(struct loop_timer *t)
-{
-    struct server *s = CONTAINER_OF(t, struct server, drain_timer);
-
-    if (!s->closed) {
-        close_listeners(s);
-        loop_timer_set(&s->loop, t, loop_now(&s->loop) + s->config->process.drain_timeout_ms);
-        return;
-    }
-    log_warn("drain_timeout",
-             log_str("detail", "requests were still running after process.drain_timeout"));
-    stop_workers(s);
-}
-
-static void drain(struct server *s)
-{
-    if (s->draining) {
-        s->hurried = true;
-        stop_workers(s);
-        return;
-    }
-    s->draining = true;
-    log_info("draining", log_int("delay_ms", s->config->process.drain_delay_ms),
-             log_int("timeout_ms", s->config->process.drain_timeout_ms));
-    for (unsigned i = 0; i < s->worker_count; i++)
-        worker_send_drain(&s->workers[i]);
-    loop_timer_set(&s->loop, &s->drain_timer,
-                   loop_now(&s->loop) + s->config->process.drain_delay_ms);
-}
-
-static void log_lines(const char *event, struct buf *lines, bool as_error)
-{
-    char *rest = NULL;
-    auto_free char *text = strdup(buf_text(lines));
-
-    for (char *line = text == NULL ? NULL : strtok_r(text, "\n", &rest); line != NULL;
-         line = strtok_r(NULL, "\n", &rest)) {
-        if (as_error)
-            log_error(event, log_str("detail", line));
-        else
-            log_warn(event, log_str("detail", line));
-    }
+        worker_send_config(&s->workers[i], c);
+    tokens_reconfigure(&s->tokens, c);
+    config_unref(s->config);
+    s->config = c;
+    watch_credentials(s);
 }
 
 static void reload(struct server *s)
 {
-    struct buf errors, warnings;
-
-    buf_init(&errors, 1 << 16);
-    buf_init(&warnings, 1 << 16);
-    struct config *c = config_load(s->file, s->env, &errors, &warnings);
-    if (c == NULL) {
-        metrics_add(&s->metrics, M_reloads_refused, 1);
-        log_lines("reload_refused", &errors, true);
-    } else {
-        struct buf restart;
-
-        buf_init(&restart, 4096);
-        if (config_needs_restart(s->config, c, &restart) == 0 && buf_unread(&restart) > 0)
-            log_warn("restart_needed", log_str("keys", buf_text(&restart)));
-        buf_done(&restart);
-        log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
-        quota_change(&s->shared.in_flight,
-                     c->upstream.max_in_flight - s->config->upstream.max_in_flight);
-        quota_change(&s->shared.connections,
-                     c->listen.max_connections - s->config->listen.max_connections);
-        for (unsigned i = 0; i < s->worker_count; i++)
-            worker_send_config(&s->workers[i], c);
-        tokens_reconfigure(&s->tokens, c);
-        config_unref(s->config);
-        s->config = c;
-        metrics_add(&s->metrics, M_reloads_applied, 1);
-        log_info("reloaded");
+    if (drain_begun(&s->drain)) {
+        log_info("reload_ignored", log_str("detail", "the program is stopping"));
+        return;
     }
-    log_lines("configuration_warning", &warnings, false);
-    buf_done(&errors);
-    buf_done(&warnings);
+    notify_reloading(&s->notify);
+    struct config *c = reload_read(s->config, s->env);
+    metrics_add(&s->metrics, c != NULL ? M_reloads_applied : M_reloads_refused, 1);
+    if (c != NULL)
+        apply(s, c);
+    notify_ready(&s->notify);
 }
 
 static void on_signal(struct loop_watch *w, uint32_t events)
@@ -267,10 +194,12 @@ static void on_signal(struct loop_watch *w, uint32_t events)
 
     (void)events;
     while (read(w->fd, &info, sizeof info) == sizeof info) {
-        if (info.ssi_signo == SIGHUP && !s->draining)
+        if (info.ssi_signo == SIGHUP) {
             reload(s);
-        else if (info.ssi_signo != SIGHUP)
-            drain(s);
+        } else {
+            notify_stopping(&s->notify, s->config->process.drain_timeout_ms + STOP_MARGIN_MS);
+            drain_signal(&s->drain, s->config);
+        }
     }
 }
 
@@ -345,6 +274,10 @@ static int start_workers(struct server *s)
                           &s->listeners[i * s->per_worker], s->per_worker);
     for (unsigned i = 0; err == 0 && i < s->worker_count; i++)
         err = worker_start(&s->workers[i]);
+    if (err == 0) {
+        drain_workers(&s->drain, s->workers, s->worker_count);
+        watch_credentials(s);
+    }
     return err;
 }
 
@@ -395,13 +328,26 @@ static void finish(struct server *s)
     mailbox_done(&s->mailbox);
     if (s->signals.fd > 0)
         (void)close(s->signals.fd);
-    loop_timer_clear(&s->loop, &s->drain_timer);
+    notify_done(&s->notify);
+    watch_done(&s->watch);
+    drain_done(&s->drain);
     for (size_t i = 0; i < s->listener_count; i++)
         listener_close(&s->listeners[i]);
     free(s->listeners);
     free(s->workers);
     loop_done(&s->loop);
     config_unref(s->config);
+}
+
+static bool workers_turn(void *arg)
+{
+    const struct server *s = arg;
+    int stuck = status_stuck_worker(s->workers, s->worker_count);
+
+    if (stuck >= 0)
+        log_error("worker_stuck", log_int("worker", stuck),
+                  log_str("detail", "its loop does not turn; no sign of life is given"));
+    return stuck < 0;
 }
 
 /* Brings everything up; what was is taken down by finish, also after a failure. */
@@ -417,6 +363,11 @@ static int start(struct server *s, struct buf *error)
     int err = multi_global_init();
     if (err == 0)
         err = loop_init(&s->loop);
+    if (err == 0) {
+        notify_init(&s->notify, &s->loop, workers_turn, s);
+        drain_init(&s->drain, &s->loop);
+        watch_init(&s->watch, &s->loop, on_files_changed);
+    }
     if (err == 0)
         err = mailbox_init(&s->mailbox, &s->loop);
     failures_init(&s->failures, &s->mailbox);
@@ -433,21 +384,20 @@ static int start(struct server *s, struct buf *error)
     return err;
 }
 
-int server_run(struct config *c, const char *file, struct config_env *env)
+int server_run(struct config *c, struct config_env *env)
 {
     struct server s = { .config = c,
-                        .file = file,
                         .env = env,
                         .started_ms = clock_ms(),
                         .started_wall_s = clock_wall_s(),
-                        .loop.epoll_fd = -1,
-                        .drain_timer.on_due = on_drain_timer };
+                        .loop.epoll_fd = -1 };
     struct buf error;
 
     buf_init(&error, 4096);
     log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
-    raise_descriptor_limit(c);
-    s.worker_count = c->process.workers > 0 ? (unsigned)c->process.workers : auto_workers();
+    capacity_raise_descriptors(c);
+    s.worker_count = (unsigned)base_min(
+        STATUS_WORKERS_MAX, c->process.workers > 0 ? c->process.workers : capacity_cpus());
     s.workers = aligned_alloc(64, sizeof *s.workers * s.worker_count);
     if (s.workers == NULL)
         abort();
@@ -463,6 +413,7 @@ int server_run(struct config *c, const char *file, struct config_env *env)
 
     if (err == 0) {
         announce(&s);
+        notify_ready(&s.notify);
         tokens_start(&s.tokens);
         loop_run(&s.loop);
     } else {
@@ -475,5 +426,5 @@ int server_run(struct config *c, const char *file, struct config_env *env)
     if (err == 0)
         log_info("stopped");
     log_flush();
-    return err != 0 || s.hurried ? 1 : 0;
+    return err != 0 || s.drain.hurried ? 1 : 0;
 }

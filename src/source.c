@@ -120,10 +120,10 @@ static int build_request(struct source *s, const struct config *c)
     buf_init(&form, FORM_BYTES_MAX);
     int err = form_add_text(&form, "grant_type", "client_credentials");
     if (err == 0 && in_body)
-        err = form_add_text(&form, "client_id", s->used_id);
+        err = form_add_text(&form, "client_id", s->credentials.id);
     if (err == 0 && in_body)
-        err = form_add(&form, "client_secret", secret_text(s->used_secret),
-                       secret_len(s->used_secret));
+        err = form_add(&form, "client_secret", secret_text(s->credentials.secret),
+                       secret_len(s->credentials.secret));
     if (err == 0)
         err = form_add_text(&form, "scope", c->token.scope);
     if (err == 0)
@@ -136,7 +136,7 @@ static int build_request(struct source *s, const struct config *c)
             err = -ENOMEM;
     }
     if (err == 0 && !in_body) {
-        s->authorization = basic(s->used_id, s->used_secret);
+        s->authorization = basic(s->credentials.id, s->credentials.secret);
         if (s->authorization == NULL)
             err = -ENOMEM;
     }
@@ -279,8 +279,8 @@ static void on_deadline(struct loop_timer *timer)
     struct source_result result = { .failure = transport_failure(CURLE_OPERATION_TIMEDOUT) };
 
     if (s->transfer.easy == NULL)
-        result.failure = failure_make(
-            FAIL_TOKEN_CONFIG, "The credentials cannot be read or do not fit a token request.");
+        result.failure =
+            failure_make(FAIL_TOKEN_CONFIG, "The credentials do not fit a token request.");
     finish(s, &result);
 }
 
@@ -297,8 +297,7 @@ void source_done(struct source *s)
         return;
     clear(s);
     multi_done(&s->multi);
-    free(s->used_id);
-    secret_free(s->used_secret);
+    credentials_done(&s->credentials);
     *s = (struct source){ .loop = NULL };
 }
 
@@ -307,28 +306,25 @@ void source_cancel(struct source *s)
     clear(s);
 }
 
-static int read_credentials(const struct config *c, char **id, struct secret **secret)
-{
-    struct buf errors;
-
-    buf_init(&errors, 4096);
-    int err = config_credentials(c, id, secret, &errors);
-    if (err != 0)
-        log_warn("credentials_unreadable", log_str("detail", buf_text(&errors)));
-    buf_done(&errors);
-    return *id != NULL && *secret != NULL ? 0 : -ENOENT;
-}
-
 bool source_credentials_changed(struct source *s, const struct config *c)
 {
-    auto_free char *id = NULL;
-    struct secret *secret = NULL;
-    bool changed = read_credentials(c, &id, &secret) == 0 &&
-                   (s->used_id == NULL || strcmp(id, s->used_id) != 0 ||
-                    !secret_equal(secret, s->used_secret));
+    return credentials_reread(&s->credentials, c);
+}
 
-    secret_free(secret);
-    return changed;
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+bool source_configure(struct source *s, const struct config *was, const struct config *now)
+{
+    bool other = credentials_load(&s->credentials, now);
+
+    return other || was == NULL || was->token.auth_style != now->token.auth_style ||
+           !same_text(was->token.url, now->token.url) ||
+           !same_text(was->token.scope, now->token.scope) ||
+           !same_text(was->token.audience, now->token.audience) ||
+           !same_text(was->token.resource, now->token.resource);
 }
 
 static bool setup(struct source *s, const struct config *c)
@@ -369,10 +365,6 @@ static bool setup(struct source *s, const struct config *c)
 void source_fetch(struct source *s, const struct config *c, uint64_t generation)
 {
     assert(s->transfer.easy == NULL);
-    free(s->used_id);
-    secret_free(s->used_secret);
-    s->used_id = NULL;
-    s->used_secret = NULL;
     s->generation = generation;
     s->started_ms = clock_ms();
     s->retry_after_ms = -1;
@@ -380,8 +372,8 @@ void source_fetch(struct source *s, const struct config *c, uint64_t generation)
     s->default_lifetime_ms = c->token.default_lifetime_ms;
     s->refused_mode = c->token.refused_status;
     s->transfer.on_done = on_done;
-    bool ok =
-        read_credentials(c, &s->used_id, &s->used_secret) == 0 && build_request(s, c) == 0;
+    (void)credentials_reread(&s->credentials, c);
+    bool ok = build_request(s, c) == 0;
 
     if (ok) {
         s->transfer.easy = curl_easy_init();

@@ -3,6 +3,7 @@
 #include "base.h"
 #include "buf.h"
 #include "config.h"
+#include "credentials.h"
 #include "failure.h"
 #include "loop.h"
 #include "multi.h"
@@ -24,8 +25,7 @@ struct source {
     struct curl_slist *headers;
     struct secret *form; /* the body or nothing */
     struct secret *authorization;
-    char *used_id; /* the credentials of the last fetch */
-    struct secret *used_secret;
+    struct credentials credentials;
     int64_t started_ms, retry_after_ms;
     uint64_t generation;
     int64_t default_lifetime_ms, timeout_ms;
@@ -44,5 +44,9 @@ void source_fetch(struct source *s, const struct config *c, uint64_t generation)
 /* Ends a running one without on_done. */
 void source_cancel(struct source *s);
 
-/* Whether the credentials (files) differ from those the last fetch used. */
+/* Looks at the credential files; whether they hold others than were known. */
 bool source_credentials_changed(struct source *s, const struct config *c);
+
+/* New settings, credentials included (was: the old ones, NULL at start). Returns whether a
+ * fetch would now ask for something else. */
+bool source_configure(struct source *s, const struct config *was, const struct config *now);

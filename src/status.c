@@ -22,15 +22,28 @@
 #include "multi.h"
 #include "worker.h"
 
+static int64_t turn_age_ms(const struct worker *w, int64_t now_ms)
+{
+    return base_max(0, now_ms - atomic_load_explicit(&w->loop.alive_ms, memory_order_relaxed));
+}
+
+int status_stuck_worker(const struct worker *workers, unsigned count)
+{
+    int64_t now_ms = clock_ms();
+
+    for (unsigned i = 0; i < count; i++)
+        if (turn_age_ms(&workers[i], now_ms) > STATUS_STUCK_MS)
+            return (int)i;
+    return -1;
+}
+
 static void take_workers(struct status *out, const struct status_source *from)
 {
     out->worker_count = from->worker_count;
     for (unsigned i = 0; i < from->worker_count; i++) {
         struct status_worker *w = &out->worker[i];
-        int64_t turned_ms =
-            atomic_load_explicit(&from->workers[i].loop.alive_ms, memory_order_relaxed);
 
-        w->turn_age_ms = base_max(0, out->now_ms - turned_ms);
+        w->turn_age_ms = turn_age_ms(&from->workers[i], out->now_ms);
         w->stuck = w->turn_age_ms > STATUS_STUCK_MS;
         out->stuck_count += w->stuck;
         metrics_add_shard(&out->sum, &from->workers[i].metrics);

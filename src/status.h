@@ -70,6 +70,10 @@ struct status_source {
 /* Takes the snapshot. What is borrowed lives until the control thread goes on. */
 void status_take(struct status *out, const struct status_source *from);
 
+/* The index of the first worker that is stuck, -1: all turn. For the service manager's
+ * watchdog, by the same bound as /healthz. */
+int status_stuck_worker(const struct worker *workers, unsigned count);
+
 static inline bool status_ready(const struct status *s)
 {
     return s->reason == STATUS_READY;

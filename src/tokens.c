@@ -218,6 +218,7 @@ int tokens_init(struct tokens *t, struct loop *l, struct config *c,
     };
     int err = source_init(&t->source, l);
     t->source.on_done = on_done;
+    (void)source_configure(&t->source, NULL, c);
     return err;
 }
 
@@ -272,7 +273,7 @@ int64_t tokens_on_refused(struct tokens *t, uint64_t generation)
     return 0;
 }
 
-void tokens_refetch(struct tokens *t)
+static void refetch(struct tokens *t)
 {
     source_cancel(&t->source);
     t->failures = 0;
@@ -282,7 +283,27 @@ void tokens_refetch(struct tokens *t)
 
 void tokens_reconfigure(struct tokens *t, struct config *c)
 {
-    config_unref(t->config);
+    struct config *was = t->config;
+    bool other = source_configure(&t->source, was, c);
+
+    /* The token belongs to the upstream it was obtained for. */
+    if (strcmp(was->upstream.origin, c->upstream.origin) != 0) {
+        set_current(t, NULL);
+        other = true;
+    }
     t->config = config_ref(c);
-    tokens_refetch(t);
+    config_unref(was);
+    /* Who has them read after a failure has mended something, perhaps elsewhere. */
+    if (other || t->state == TOKENS_WAITING)
+        refetch(t);
+    else if (t->state == TOKENS_IDLE && t->current != NULL)
+        loop_timer_set(t->loop, &t->timer, renewal_ms(t));
+}
+
+void tokens_on_files(struct tokens *t)
+{
+    if (!source_credentials_changed(&t->source, t->config))
+        return;
+    log_info("credentials_changed");
+    refetch(t);
 }

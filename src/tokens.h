@@ -79,10 +79,12 @@ void tokens_on_want(struct tokens *t);
  */
 int64_t tokens_on_refused(struct tokens *t, uint64_t generation);
 
-/* New settings or a changed secret: one fetch at once; the old token serves until the new one
- * is here. */
+/* New settings. One fetch when it would ask for something else than before, or when the last
+ * one failed; the old token serves until the new one is here. */
 void tokens_reconfigure(struct tokens *t, struct config *c);
-void tokens_refetch(struct tokens *t);
+
+/* The credential files may have changed: likewise one fetch when they have. */
+void tokens_on_files(struct tokens *t);
 
 /* The present view, for a worker that asks or is new. */
 struct tokens_view tokens_view(const struct tokens *t);

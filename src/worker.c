@@ -60,13 +60,25 @@ static struct snapshot *snapshot_new(struct config *c)
     return s;
 }
 
+/* A head that has begun counts as running. */
+static bool head_under_way(const struct worker *w)
+{
+    struct caller *c;
+
+    LIST_FOREACH(c, &w->callers, link)
+    if (!c->finished && (c->partial || c->phase == CALLER_HEAD))
+        return true;
+    return false;
+}
+
 /* After a worker that drains has nothing left, once. */
 static void check_drained(struct worker *w)
 {
-    if (w->closed && w->running_count == 0 && w->draining) {
-        w->draining = false;
-        w->shared->on_drained(w->shared->arg);
-    }
+    if (!w->closed || w->drained || w->running_count > 0 ||
+        (!w->giving_up && head_under_way(w)))
+        return;
+    w->drained = true;
+    w->shared->on_drained(w->shared->arg);
 }
 
 static bool on_turn(void *arg)
@@ -295,12 +307,21 @@ static void on_config(struct mail *mail)
 {
     struct config_mail *m = CONTAINER_OF(mail, struct config_mail, mail);
     struct worker *w = m->worker;
+    struct snapshot *was = w->snapshot;
+    bool moved = strcmp(was->config->upstream.origin, m->config->upstream.origin) != 0;
 
-    worker_snapshot_unref(w->snapshot);
     w->snapshot = snapshot_new(m->config);
+    worker_snapshot_unref(was);
     /* Pooled handles carry the old settings. */
     relay_free_pool(w);
     free(m);
+    /* No token goes to another upstream than the one it was obtained for. */
+    if (moved) {
+        worker_grant_unref(w->grant);
+        w->grant = NULL;
+        w->failing = false;
+        tell_parked(w);
+    }
 }
 
 void worker_send_config(struct worker *w, struct config *c)
@@ -339,6 +360,13 @@ static void on_drain(struct mail *mail)
     ordered(mail)->draining = true;
 }
 
+static bool has_sent(const struct caller *c)
+{
+    char byte;
+
+    return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static void on_close(struct mail *mail)
 {
     struct worker *w = ordered(mail);
@@ -347,13 +375,36 @@ static void on_close(struct mail *mail)
     w->closed = true;
     loop_timer_clear(&w->loop, &w->accept_pause);
     for (size_t i = 0; i < w->listeners; i++) {
+        /* Whom the kernel has connected already would be reset. */
+        caller_on_acceptable(&w->listener[i].watch, EPOLLIN);
         loop_unwatch(&w->loop, &w->listener[i].watch);
         /* From now on the kernel refuses; the server closes the descriptor at the end. */
         (void)shutdown(w->listener[i].watch.fd, SHUT_RDWR);
     }
+    loop_timer_clear(&w->loop, &w->accept_pause);
+    w->httpd.due = true;
+    (void)httpd_turn(&w->httpd);
     LIST_FOREACH(c, &w->callers, link)
-    if (c->phase == CALLER_IDLE && !c->partial)
-        caller_close_idle(c);
+    {
+        if (c->phase != CALLER_IDLE || c->partial)
+            continue;
+        if (!has_sent(c)) {
+            caller_close_idle(c);
+            continue;
+        }
+        c->partial = true;
+        c->since_ms = loop_now(&w->loop);
+    }
+}
+
+static void on_give_up(struct mail *mail)
+{
+    struct worker *w = ordered(mail);
+    struct relay *r;
+
+    w->giving_up = true;
+    TAILQ_FOREACH (r, &w->running, all_link)
+        relay_give_up(r);
 }
 
 static void on_stop(struct mail *mail)
@@ -369,6 +420,11 @@ void worker_send_drain(struct worker *w)
 void worker_send_close(struct worker *w)
 {
     order(w, on_close);
+}
+
+void worker_send_give_up(struct worker *w)
+{
+    order(w, on_give_up);
 }
 
 void worker_send_stop(struct worker *w)

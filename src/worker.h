@@ -81,7 +81,7 @@ struct worker {
     struct relay_list pool;    /* for the next requests */
     size_t running_count, pool_count;
     struct quota_share in_flight, connections;
-    bool draining, closed;
+    bool draining, closed, giving_up, drained;
     struct metrics metrics;
     struct failures_outbox failures;
 };
@@ -102,9 +102,11 @@ void worker_send_keep(struct worker *w, uint64_t generation, int64_t until_ms);
 void worker_send_config(struct worker *w, struct config *c);
 /* Answers get `Connection: close` from now on. */
 void worker_send_drain(struct worker *w);
-/* Stops listening; new requests are refused, idle connections closed; on_drained once nothing
- * runs. */
+/* Stops listening; idle connections are closed; a request whose first bytes are here is still
+ * served; on_drained once nothing runs. */
 void worker_send_close(struct worker *w);
+/* Callers that wait for an answer are told that there will be none. */
+void worker_send_give_up(struct worker *w);
 /* Ends whatever still runs and leaves the loop. */
 void worker_send_stop(struct worker *w);
 

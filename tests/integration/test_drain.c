@@ -137,11 +137,12 @@ static void drain_timeout_ends_what_does_not_finish(void **state)
     assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
     int64_t began_ms = now_ms();
     proxy_signal(w.proxy, SIGTERM);
+    client_read(&c, &a, false, SOON_MS);
+    assert_problem(&a, 502, "upstream", "connection_terminated");
+    assert_problem_detail(&a, "outcome unknown");
+    assert_string_equal(answer_header(&a, "Connection"), "close");
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
-    int64_t took_ms = now_ms() - began_ms;
-    assert_true(took_ms >= 450 && took_ms < 10000);
-    client_read(&c, &a, false, SOON_MS); /* told or closed, but never served */
-    assert_true(a.end != ANSWER_WHOLE || a.status == 503);
+    assert_true(now_ms() - began_ms < 10000); /* not the 180 s of response_timeout */
     client_close(&c);
     answer_free(&a);
     world_end(&w);

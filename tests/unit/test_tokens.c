@@ -13,7 +13,7 @@ static struct loop_timer *armed[TIMERS_MAX];
 static struct source *fetching; /* the fetch under way */
 static uint64_t fetching_generation;
 static unsigned fetches;
-static bool credentials_changed;
+static bool credentials_changed, request_changed;
 static struct tokens_view seen; /* the last one published */
 static unsigned views;
 
@@ -80,6 +80,13 @@ bool source_credentials_changed(struct source *s, const struct config *c)
     return credentials_changed;
 }
 
+bool source_configure(struct source *s, const struct config *was, const struct config *now)
+{
+    (void)s;
+    (void)now;
+    return was != NULL && request_changed;
+}
+
 /* Lets time pass, firing each timer at its time. */
 static void pass(int64_t ms)
 {
@@ -142,17 +149,26 @@ static void on_publish(void *arg, const struct tokens_view *view)
 static struct loop loop;
 
 /* Settings with the defaults that matter here; never freed by its references. */
+/* The ones before stay as they are, to be compared with. */
+static struct config *settings_for(const char *origin)
+{
+    static struct config pair[2];
+    static unsigned next;
+    struct config *c = &pair[next++ % 2];
+
+    memset(c, 0, sizeof *c);
+    c->refs = 1000;
+    c->upstream.origin = (char *)(uintptr_t)origin;
+    c->token.refresh_before.percent = 10;
+    c->token.retry_min_ms = 1000;
+    c->token.retry_max_ms = 60000;
+    c->token.timeout_ms = 10000;
+    return c;
+}
+
 static struct config *settings(void)
 {
-    static struct config c;
-
-    memset(&c, 0, sizeof c);
-    c.refs = 1000;
-    c.token.refresh_before.percent = 10;
-    c.token.retry_min_ms = 1000;
-    c.token.retry_max_ms = 60000;
-    c.token.timeout_ms = 10000;
-    return &c;
+    return settings_for("https://api.example");
 }
 
 static void begin(struct tokens *t)
@@ -162,7 +178,7 @@ static void begin(struct tokens *t)
         armed[i] = NULL;
     fetching = NULL;
     fetches = views = 0;
-    credentials_changed = false;
+    credentials_changed = request_changed = false;
     seen = (struct tokens_view){ .token = NULL };
     assert_int_equal(tokens_init(t, &loop, settings(), on_publish, NULL), 0);
     tokens_start(t);
@@ -359,11 +375,95 @@ static void a_new_secret_is_fetched_with_at_once_while_the_old_token_serves(void
     (void)state;
     begin(&t);
     answer_token(1000);
+    request_changed = true;
     tokens_reconfigure(&t, settings());
     assert_int_equal(fetches, 2);
     assert_int_equal(tokens_view(&t).token->generation, 1);
     answer_token(1000);
     assert_int_equal(seen.token->generation, 2);
+    tokens_done(&t);
+}
+
+static void settings_that_ask_for_the_same_cost_no_fetch(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    for (int i = 0; i < 100; i++)
+        tokens_reconfigure(&t, settings()); /* during the first fetch */
+    assert_int_equal(fetches, 1);
+    answer_token(1000);
+    for (int i = 0; i < 100; i++)
+        tokens_reconfigure(&t, settings());
+    assert_int_equal(fetches, 1);
+    pass(950 * 1000); /* the renewal is still planned, once */
+    assert_int_equal(fetches, 2);
+    tokens_done(&t);
+}
+
+static void after_a_failure_new_settings_are_tried_at_once(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_failure(FAIL_TOKEN_CONNECT, false, -1);
+    tokens_reconfigure(&t, settings());
+    assert_int_equal(fetches, 2);
+    tokens_reconfigure(&t, settings()); /* that one is under way */
+    assert_int_equal(fetches, 2);
+    answer_token(1000);
+    tokens_done(&t);
+}
+
+static void a_token_does_not_go_to_another_upstream(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_token(1000);
+    tokens_reconfigure(&t, settings_for("https://other.example"));
+    assert_null(tokens_view(&t).token);
+    assert_null(seen.token);
+    assert_int_equal(fetches, 2);
+    answer_token(1000);
+    assert_int_equal(seen.token->generation, 2);
+    tokens_done(&t);
+}
+
+static void files_that_changed_cost_one_fetch_and_others_none(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_token(1000);
+    tokens_on_files(&t);
+    assert_int_equal(fetches, 1);
+    credentials_changed = true;
+    tokens_on_files(&t);
+    assert_int_equal(fetches, 2);
+    assert_int_equal(tokens_view(&t).token->generation, 1); /* serves meanwhile */
+    credentials_changed = false;
+    tokens_on_files(&t);
+    assert_int_equal(fetches, 2);
+    answer_token(1000);
+    tokens_done(&t);
+}
+
+static void changed_files_end_a_back_off(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_failure(FAIL_TOKEN_REFUSED, true, -1);
+    credentials_changed = true;
+    tokens_on_files(&t);
+    assert_int_equal(fetches, 2);
+    answer_token(1000);
     tokens_done(&t);
 }
 
@@ -444,6 +544,11 @@ int main(void)
         cmocka_unit_test(fresh_tokens_that_are_refused_too_are_fetched_ever_more_rarely),
         cmocka_unit_test(a_token_refused_while_the_endpoint_backs_off_does_not_hurry_it),
         cmocka_unit_test(a_new_secret_is_fetched_with_at_once_while_the_old_token_serves),
+        cmocka_unit_test(settings_that_ask_for_the_same_cost_no_fetch),
+        cmocka_unit_test(after_a_failure_new_settings_are_tried_at_once),
+        cmocka_unit_test(a_token_does_not_go_to_another_upstream),
+        cmocka_unit_test(files_that_changed_cost_one_fetch_and_others_none),
+        cmocka_unit_test(changed_files_end_a_back_off),
         cmocka_unit_test(a_token_that_lives_no_longer_than_refresh_before_is_renewed_halfway),
         cmocka_unit_test(what_happened_to_tokens_is_kept_for_the_status_page),
         cmocka_unit_test(of_many_token_events_the_last_ten_are_kept),
