@@ -28,6 +28,21 @@ static void push(struct history *h, const struct history_step *s)
         h->count++;
 }
 
+struct history_totals history_totals_of(const struct metrics_sum *sum)
+{
+    struct history_totals t = { .requests = sum->counter[M_requests_finished] };
+
+    for (size_t method = 0; method < METRICS_METHOD_COUNT; method++) {
+        t.upstream_errors += sum->requests[method][5][STAGE_COUNT];
+        for (size_t status = 0; status < ARRAY_LEN(sum->requests[method]); status++)
+            for (size_t stage = 0; stage < STAGE_COUNT; stage++)
+                t.failed[stage] += sum->requests[method][status][stage];
+    }
+    for (size_t i = 0; i < METRICS_BUCKETS; i++)
+        t.bucket[i] = sum->bucket[METRICS_TOTAL][i];
+    return t;
+}
+
 void history_init(struct history *h, const struct history_totals *totals, int64_t now_ms)
 {
     *h = (struct history){ .last = *totals, .last_ms = now_ms };

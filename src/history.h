@@ -29,6 +29,9 @@ struct history {
     size_t newest, count;
 };
 
+/* Out of what is counted. */
+struct history_totals history_totals_of(const struct metrics_sum *sum);
+
 /* The totals as they are at the beginning. */
 void history_init(struct history *h, const struct history_totals *totals, int64_t now_ms);
 

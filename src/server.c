@@ -18,8 +18,10 @@
 #include "clock.h"
 #include "drain.h"
 #include "log.h"
+#include "monitor.h"
 #include "multi.h"
 #include "notify.h"
+#include "page.h"
 #include "reload.h"
 #include "status.h"
 #include "watch.h"
@@ -36,7 +38,6 @@ struct server {
     struct loop_watch signals;
     struct tokens tokens;
     struct worker_shared shared;
-    struct failures failures;
     struct worker *workers;
     unsigned worker_count;
     struct drain drain;
@@ -46,6 +47,7 @@ struct server {
     size_t listener_count, per_worker;
     struct metrics metrics; /* the control thread's shard */
     struct admin admin;
+    struct monitor monitor;
     int64_t started_ms, started_wall_s;
 };
 
@@ -84,6 +86,7 @@ static void publish(void *arg, const struct tokens_view *view)
     for (unsigned i = 0; i < s->worker_count; i++)
         worker_send_view(&s->workers[i], view);
     tell_status(s, view);
+    monitor_look(&s->monitor);
 }
 
 /* Mail from the workers. */
@@ -199,6 +202,7 @@ static void on_signal(struct loop_watch *w, uint32_t events)
         } else {
             notify_stopping(&s->notify, s->config->process.drain_timeout_ms + STOP_MARGIN_MS);
             drain_signal(&s->drain, s->config);
+            monitor_look(&s->monitor);
         }
     }
 }
@@ -281,13 +285,35 @@ static int start_workers(struct server *s)
     return err;
 }
 
+/* The addresses that callers reach, by commas. */
+static void bound_names(const struct server *s, struct buf *names)
+{
+    buf_init(names, 8192);
+    for (size_t a = 0; a < s->per_worker; a++)
+        (void)buf_addf(names, "%s%s", a > 0 ? "," : "", s->listeners[a].name);
+}
+
+static void start_monitor(struct server *s)
+{
+    struct buf names;
+
+    if (s->admin.httpd.daemon == NULL)
+        return;
+    bound_names(s, &names);
+    monitor_init(&s->monitor, &s->loop, buf_text(&names), take_status, s);
+    admin_add(&s->admin, &(struct admin_path){ .path = "/",
+                                               .content_type = "text/html; charset=utf-8",
+                                               .policy = page_policy(),
+                                               .render = monitor_render,
+                                               .arg = &s->monitor });
+    buf_done(&names);
+}
+
 static void announce(const struct server *s)
 {
     struct buf names;
 
-    buf_init(&names, 8192);
-    for (size_t a = 0; a < s->per_worker; a++)
-        (void)buf_addf(&names, "%s%s", a > 0 ? "," : "", s->listeners[a].name);
+    bound_names(s, &names);
     log_info("ready", log_str("listen", buf_text(&names)),
              log_str("admin", admin_name(&s->admin)),
              log_str("upstream", s->config->upstream.base_url),
@@ -317,6 +343,7 @@ static int open_admin(struct server *s, struct buf *error)
 static void finish(struct server *s)
 {
     admin_done(&s->admin);
+    monitor_done(&s->monitor);
     for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++)
         if (s->workers[i].started) {
             worker_send_stop(&s->workers[i]);
@@ -370,7 +397,7 @@ static int start(struct server *s, struct buf *error)
     }
     if (err == 0)
         err = mailbox_init(&s->mailbox, &s->loop);
-    failures_init(&s->failures, &s->mailbox);
+    failures_init(&s->monitor.failures, &s->mailbox);
     if (err == 0)
         err = take_signals(s);
     if (err == 0)
@@ -402,7 +429,9 @@ int server_run(struct config *c, struct config_env *env)
     if (s.workers == NULL)
         abort();
     memset(s.workers, 0, sizeof *s.workers * s.worker_count);
-    s.shared = (struct worker_shared){ .failures = &s.failures,
+    s.shared = (struct worker_shared){ .failures = strcmp(c->admin.address, "off") == 0
+                                                       ? NULL
+                                                       : &s.monitor.failures,
                                        .on_want = on_want,
                                        .on_refused = on_refused,
                                        .on_drained = on_drained,
@@ -412,6 +441,7 @@ int server_run(struct config *c, struct config_env *env)
     int err = start(&s, &error);
 
     if (err == 0) {
+        start_monitor(&s);
         announce(&s);
         notify_ready(&s.notify);
         tokens_start(&s.tokens);

@@ -164,6 +164,28 @@ static void beyond_the_last_bound_the_estimate_is_that_bound(void **state)
     assert_true(history_quantile_us(&s, 0.5) == 30000000);
 }
 
+static void the_totals_come_from_what_is_counted(void **state)
+{
+    (void)state;
+    struct metrics_sum sum = { .counter[M_requests_finished] = 100 };
+    sum.requests[METRICS_SAFE][2][STAGE_COUNT] = 80;
+    sum.requests[METRICS_SAFE][5][STAGE_COUNT] = 3;
+    sum.requests[METRICS_UNSAFE][5][STAGE_COUNT] = 4;
+    sum.requests[METRICS_SAFE][4][STAGE_COUNT] = 5; /* the upstream's 404s are no failures */
+    sum.requests[METRICS_SAFE][4][STAGE_REQUEST] = 6;
+    sum.requests[METRICS_UNSAFE][5][STAGE_UPSTREAM] = 1;
+    sum.requests[METRICS_UNSAFE][0][STAGE_UPSTREAM] = 1;
+    sum.bucket[METRICS_TOTAL][4] = 100;
+    sum.bucket[METRICS_UPSTREAM][4] = 7;
+    totals = history_totals_of(&sum);
+    assert_int_equal(totals.requests, 100);
+    assert_int_equal(totals.upstream_errors, 7);
+    assert_int_equal(totals.failed[STAGE_REQUEST], 6);
+    assert_int_equal(totals.failed[STAGE_UPSTREAM], 2);
+    assert_int_equal(totals.failed[STAGE_TOKEN], 0);
+    assert_int_equal(totals.bucket[4], 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +200,7 @@ int main(void)
         cmocka_unit_test_setup(the_ring_keeps_the_newest_quarter_of_an_hour, setup),
         cmocka_unit_test_setup(a_sum_goes_from_some_steps_ago_to_now, setup),
         cmocka_unit_test_setup(a_quantile_is_estimated_inside_its_bucket, setup),
+        cmocka_unit_test_setup(the_totals_come_from_what_is_counted, setup),
         cmocka_unit_test_setup(beyond_the_last_bound_the_estimate_is_that_bound, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

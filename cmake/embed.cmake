@@ -1,0 +1,15 @@
+# proxy_embed(HEADER NAME FILE [NAME FILE ...]): a header with each file as the text NAME.
+function(proxy_embed header)
+  set(code "#pragma once\n/* Made by the build. */\n")
+  set(rest ${ARGN})
+  while(rest)
+    list(POP_FRONT rest name file)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(READ ${file} bytes HEX)
+    string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
+    string(REGEX REPLACE "(...................................................................................),"
+      "\\1,\n" bytes "${bytes}")
+    string(APPEND code "static const char ${name}[] = {\n${bytes}0x00 };\n")
+  endwhile()
+  file(CONFIGURE OUTPUT ${header} CONTENT "${code}" @ONLY)
+endfunction()
