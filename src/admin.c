@@ -4,7 +4,7 @@
  *          -> the path's render -> answer, Connection: close
  *
  * A peer here is not trusted, though it may be let in by mistake only: a connection carries one
- * request and lives ten seconds, whatever it does; the newest always gets in, so that nobody
+ * request and lives five seconds, whatever it does; the newest always gets in, so that nobody
  * can keep a probe out by holding connections; an answer is made from the program's state alone
  * and repeats nothing of the request. All of it is non-blocking, in bounded steps between the
  * control thread's other work. */
@@ -329,6 +329,21 @@ void admin_add(struct admin *a, const struct admin_path *path)
     a->paths++;
 }
 
+static int listen_on(struct admin *a, struct buf *error)
+{
+    const struct listener_options o = { .address = a->options.address,
+                                        .socket_mode = a->options.socket_mode };
+    struct buf why;
+
+    buf_init(&why, 1024);
+    int err = listener_open(&a->listener, &o, &why);
+
+    if (err != 0)
+        (void)buf_addf(error, "admin.address: %s", buf_text(&why));
+    buf_done(&why);
+    return err;
+}
+
 int admin_init(struct admin *a, struct loop *l, const struct admin_options *o,
                struct buf *error)
 {
@@ -359,10 +374,7 @@ int admin_init(struct admin *a, struct loop *l, const struct admin_options *o,
         return 0;
     if (!config_address_split(o->address, &a->address))
         return -EINVAL;
-    int err = listener_open(
-        &a->listener,
-        &(struct listener_options){ .address = o->address, .socket_mode = o->socket_mode },
-        error);
+    int err = listen_on(a, error);
 
     if (err == 0)
         err = httpd_init(&a->httpd, l, &httpd);

@@ -14,7 +14,7 @@
 /* Open connections; when one more comes, the oldest is closed. */
 #define ADMIN_CONNECTIONS_MAX 64
 /* From accepting to the end of the answer; a connection carries one request. */
-#define ADMIN_DEADLINE_MS 10000
+#define ADMIN_DEADLINE_MS 5000
 #define ADMIN_HEAD_BYTES_MAX 8192
 #define ADMIN_BODY_BYTES_MAX (1024 * 1024)
 #define ADMIN_PATHS_MAX 8

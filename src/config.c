@@ -226,6 +226,25 @@ void config_reload_report_done(struct config_reload_report *r)
     buf_done(&r->changed);
 }
 
+char *config_admin_address(const char *file, const struct config_env *env, struct buf *errors)
+{
+    struct buf warnings;
+    char *address = NULL;
+
+    buf_init(&warnings, 1 << 16);
+    struct config_load load = {
+        .config = with_defaults(), .file = file, .errors = errors, .warnings = &warnings
+    };
+    if (file != NULL)
+        config_file_read(&load);
+    config_env_apply(&load, env);
+    if (!load.unread && config_sound(&load, config_find("admin", "address")))
+        address = strdup(load.config->admin.address);
+    config_unref(load.config);
+    buf_done(&warnings);
+    return address;
+}
+
 struct config *config_load_text(const char *name, const char *text, size_t len,
                                 struct buf *errors, struct buf *warnings)
 {

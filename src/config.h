@@ -106,6 +106,12 @@ void config_env_free(struct config_env *env);
 struct config *config_load(const char *file, const struct config_env *env, struct buf *errors,
                            struct buf *warnings) MUST_CHECK;
 
+/* Only admin.address, for one who asks a running proxy: no `_file` is read, and what is wrong
+ * elsewhere does not matter. Returns NULL with lines in `errors` when the file cannot be read
+ * or the key is wrong. Owns: the caller frees. Thread: control. */
+char *config_admin_address(const char *file, const struct config_env *env,
+                           struct buf *errors) MUST_CHECK;
+
 /* "host:port", "[v6]:port" or "unix:/path", taken apart. */
 struct config_address {
     char host[256];        /* lower case, no brackets; empty: a unix socket */

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "config.h"
+#include "healthcheck.h"
 #include "log.h"
+#include "prometheus.h"
 #include "secret.h"
 #include "server.h"
 
@@ -89,6 +91,32 @@ static int run_check(struct invocation *in)
     return print("");
 }
 
+static int run_metrics(struct invocation *in)
+{
+    (void)in;
+    return print_generated(prometheus_print_markdown);
+}
+
+static int run_healthcheck(struct invocation *in)
+{
+    struct buf errors, line;
+    bool ready = false;
+
+    buf_init(&errors, MESSAGES_MAX);
+    buf_init(&line, MESSAGES_MAX);
+    auto_free char *address = config_admin_address(in->file, in->env, &errors);
+
+    if (address == NULL)
+        (void)fputs(buf_text(&errors), stderr);
+    else
+        ready = healthcheck_ask(address, &line);
+    if (address != NULL && (buf_add_str(&line, "\n") != 0 || print(buf_text(&line)) != 0))
+        ready = false;
+    buf_done(&line);
+    buf_done(&errors);
+    return ready ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 static int run_version(struct invocation *in)
 {
     (void)in;
@@ -107,11 +135,15 @@ static int run_help(struct invocation *in)
         "FILE and from variables ONESHOT_PROXY_<SECTION>_<KEY>, which win; with the client id\n"
         "and secret in variables no FILE is needed.\n"
         "\n"
+        "  healthcheck        ask the /readyz of the proxy that runs with these settings; "
+        "exits 0\n"
+        "                     when it is ready\n"
         "  --check            say what is wrong with the settings, or \"ok\"\n"
         "  --print-config     the settings in force, as an ini file, secrets hidden\n"
         "  --print-reference  every setting with its default and what it does, as an ini file\n"
         "  --print-markdown   the same as a Markdown table\n"
         "  --print-man        the same as a man page\n"
+        "  --print-metrics    every metric of /metrics, as a Markdown table\n"
         "  --version, --help\n"
         "\n"
         "Exit codes: 0 fine, 1 configuration or runtime failure, 2 wrong command line.\n");
@@ -140,6 +172,8 @@ static const struct command commands[] = {
     { "print-reference", true, false, run_reference },
     { "print-markdown", true, false, run_markdown },
     { "print-man", true, false, run_man },
+    { "print-metrics", true, false, run_metrics },
+    { "healthcheck", false, false, run_healthcheck },
     { "version", true, false, run_version },
     { "help", true, false, run_help },
 };

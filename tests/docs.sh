@@ -1,6 +1,6 @@
 #!/bin/sh
-# The configuration is documented once, in the program's own table. The commented ini file and a
-# part of the README are made from it; here they are made anew, or compared.
+# Settings and metrics are documented once, in the program's own tables. The commented ini file and
+# two parts of the README are made from them; here they are made anew, or compared.
 #   docs.sh check-ini | check-readme | write  PROGRAM
 set -eu
 action=$1
@@ -13,17 +13,19 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
 has_markers() {
-    [ -f "$readme" ] && [ "$(grep -c '^<!-- config:\(begin\|end\) -->$' "$readme")" = 2 ]
+    [ -f "$readme" ] && [ "$(grep -cE '^<!-- (config|metrics):(begin|end) -->$' "$readme")" = 4 ]
 }
 
 # The README with what stands between the markers made anew.
 make_readme() {
-    "$program" --print-markdown >"$tmp/block"
-    awk -v block="$tmp/block" '
-        $0 == "<!-- config:end -->" { inside = 0 }
+    "$program" --print-markdown >"$tmp/config"
+    "$program" --print-metrics >"$tmp/metrics"
+    awk -v dir="$tmp" '
+        /^<!-- (config|metrics):end -->$/ { inside = 0 }
         !inside { print }
-        $0 == "<!-- config:begin -->" {
+        /^<!-- (config|metrics):begin -->$/ {
             inside = 1
+            block = dir "/" substr($2, 1, index($2, ":") - 1)
             while ((getline line < block) > 0) print line
         }' "$readme" >"$tmp/readme"
 }
@@ -43,7 +45,7 @@ check-ini)
     ;;
 check-readme)
     if ! has_markers; then
-        echo "README.md has no line <!-- config:begin --> and <!-- config:end -->: not compared"
+        echo "README.md lacks a line <!-- config:begin -->, config:end, metrics:begin or metrics:end: not compared"
         exit 77
     fi
     make_readme
@@ -57,7 +59,7 @@ write)
         make_readme
         cp "$tmp/readme" "$readme"
     else
-        echo "README.md has no line <!-- config:begin --> and <!-- config:end -->: left alone"
+        echo "README.md lacks a line <!-- config:begin -->, config:end, metrics:begin or metrics:end: left alone"
     fi
     ;;
 *)

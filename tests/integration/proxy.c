@@ -180,6 +180,15 @@ int proxy_port(const struct proxy *p)
     return p->port;
 }
 
+int proxy_admin_port(struct proxy *p)
+{
+    char address[256];
+    if (!proxy_log_field(p, "event=ready", 0, "admin", address, sizeof address))
+        fail_msg("the ready line names no admin address");
+    const char *colon = strrchr(address, ':');
+    return colon ? (int)strtol(colon + 1, NULL, 10) : 0;
+}
+
 pid_t proxy_pid(const struct proxy *p)
 {
     return p->pid;

@@ -27,6 +27,8 @@ void proxy_free(struct proxy *p);
 
 /* The port of the first address in the ready line. */
 int proxy_port(const struct proxy *p);
+/* The port of the admin listener. */
+int proxy_admin_port(struct proxy *p);
 pid_t proxy_pid(const struct proxy *p);
 /* The directory that the ini is in; it is removed with all files at the end. */
 const char *proxy_dir(const struct proxy *p);
