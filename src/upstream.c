@@ -199,6 +199,19 @@ static bool lost(CURLcode code)
            code == CURLE_PARTIAL_FILE || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM;
 }
 
+/* libcurl keeps a line until it is whole and calls one that is too long a want of memory. */
+static bool endless_line(const struct upstream *u, CURLcode code)
+{
+    curl_off_t first_byte_us = 0;
+
+#if LIBCURL_VERSION_NUM >= 0x080600
+    if (code == CURLE_TOO_LARGE)
+        return true;
+#endif
+    (void)curl_easy_getinfo(u->transfer.easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte_us);
+    return code == CURLE_OUT_OF_MEMORY && !u->guard.complete && first_byte_us > 0;
+}
+
 static struct failure failure_of(const struct relay *r, CURLcode code)
 {
     const struct upstream *u = &r->upstream;
@@ -208,6 +221,10 @@ static struct failure failure_of(const struct relay *r, CURLcode code)
             u->guard.kind,
             "The upstream's answer was refused: %s. The request may have been carried out.",
             u->guard.why);
+    if (endless_line(u, code))
+        return failure_make(FAIL_UPSTREAM_HEAD_SIZE,
+                            "The head of the upstream's answer has a line without end. The "
+                            "request may have been carried out.");
     for (size_t i = 0; i < ARRAY_LEN(code_table); i++)
         if (code_table[i].code == code) {
             struct failure f = failure_make(code_table[i].kind, "%s (%s).", code_table[i].what,

@@ -1,0 +1,280 @@
+/* Upstreams that play with what they answer, beyond test_upstream.c and test_upstream_head.c.
+ * Rows: tests/hostile/README.md. */
+#include "harness.h"
+
+#define OK "HTTP/1.1 200 OK\r\n"
+
+/* The n-th event is sent when the gate has been opened n times, and not before. */
+static void answer_events(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    struct gate *gates = arg;
+    bool sse = strcmp(r->target, "/v0/sse") == 0;
+    (void)peer_puts(c, sse ? OK "Content-Type: text/event-stream\r\n"
+                                "Transfer-Encoding: chunked\r\n\r\n"
+                           : OK "Content-Length: 300\r\n\r\n");
+    for (int i = 0; i < 30; i++) {
+        char event[32];
+        if (!gate_pass(&gates[i], c))
+            return;
+        (void)snprintf(event, sizeof event, sse ? "a\r\ndata: %02d\n\n\r\n" : "data: %02d\n\n",
+                       i);
+        (void)peer_puts(c, event);
+    }
+    if (sse)
+        (void)peer_puts(c, "0\r\n\r\n");
+}
+
+/* row 41: each event is here before the next one is sent, so nothing waits for company */
+static void an_event_is_passed_on_before_the_next_one_is_sent(void **state)
+{
+    (void)state;
+    static const char *const targets[] = { "/sse", "/measured" };
+    static struct gate gates[30];
+    for (size_t t = 0; t < 2; t++) {
+        struct world w;
+        struct client c;
+        struct answer a = { 0 };
+        char request[128], wanted[32];
+        for (int i = 0; i < 30; i++)
+            gate_init(&gates[i]);
+        world_start(&w, &(struct world_options){ .answer = answer_events, .arg = gates });
+        client_open(&c, w.port);
+        (void)snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                       targets[t]);
+        client_puts(&c, request);
+        client_read_head(&c, &a, SOON_MS);
+        assert_int_equal(a.status, 200);
+        for (int i = 0; i < 30; i++) {
+            gate_open(&gates[i]);
+            (void)snprintf(wanted, sizeof wanted, "data: %02d\n\n", i);
+            while (!bytes_contain(&c.in, wanted))
+                assert_int_equal(client_fill(&c, SOON_MS), 1);
+        }
+        client_close(&c);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+struct reply {
+    const char *bytes;
+    bool reset;
+};
+
+static void answer_and_end(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    const struct reply *reply = (const struct reply *)arg + strtoul(r->target + 4, NULL, 10);
+    (void)peer_puts(c, reply->bytes);
+    if (reply->reset)
+        peer_reset(c);
+    else
+        peer_close(c);
+}
+
+/* Either it is said, or what was begun is cut; never a clean end. */
+static void assert_failed(const struct answer *a, const char *what)
+{
+    bool told = a->end == ANSWER_WHOLE && a->status == 502;
+    if (!told && a->end != ANSWER_CUT && a->end != ANSWER_NONE)
+        fail_msg("status %d, end %d, %s for:\n%.200s", a->status, (int)a->end,
+                 bytes_text(&a->body), what);
+}
+
+/* rows 44, 45, 46, 47 */
+static void an_answer_that_breaks_anywhere_is_no_whole_one(void **state)
+{
+    (void)state;
+    static const struct reply replies[] = {
+        { "", false },
+        { "", true },
+        { "H", false },
+        { "HTTP/1.1 200 OK\r\nContent-Le", true },
+        { OK "Content-Length: 5\r\n", true },
+        { OK "Content-Length: 5\r\n\r\nab", true },
+        { OK "Transfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n0\r\n\r\n", false },
+        { OK "Transfer-Encoding: chunked\r\n\r\n\r\n", false },
+        { OK "Transfer-Encoding: chunked\r\n\r\n-2\r\nab\r\n0\r\n\r\n", false },
+        { OK "Transfer-Encoding: chunked\r\n\r\n0x2\r\nab\r\n0\r\n\r\n", false },
+        { OK "Transfer-Encoding: chunked\r\n\r\n+2\r\nab\r\n0\r\n\r\n", false },
+        { OK "Transfer-Encoding: chunked\r\n\r\n 2\r\nab\r\n0\r\n\r\n", false },
+        { OK "Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\nab\r\n0\r\n\r\n", false },
+        { OK "Transfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n", false },
+        { OK "Transfer-Encoding: chunked\r\n\r\n2\r\nab0\r\n\r\n", false },
+        { OK "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", false },
+        { OK "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX-T: a", false },
+        { OK "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nno colon\r\n\r\n", false },
+        { OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+          false },
+        { "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", false },
+        { "HTTP/1.1 204 No Content\r\nTransfer-Encoding: gzip\r\n\r\n", false },
+        { "HTTP/1.1 200\tOK\r\nContent-Length: 0\r\n\r\n", false },
+        { "HTTP/1.1  200 OK\r\nContent-Length: 0\r\n\r\n", false },
+        { "HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n", false },
+        { "HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n", false },
+        { "HTTP/1.1 -200 OK\r\nContent-Length: 0\r\n\r\n", false },
+        { "http/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false },
+        { "HTTP/0.9 200 OK\r\nContent-Length: 0\r\n\r\n", false },
+        { "HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n", false },
+        { "HTTP/11 200 OK\r\nContent-Length: 0\r\n\r\n", false },
+        { "\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false },
+        { "xHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false },
+        { OK "Content-Length: 0\r\rX: 1\r\n\r\n", false },
+        { "HTTP/1.1 100 Continue\r\n\r\n", false },
+        { "HTTP/1.1 103 Early Hints\r\nX: 1\r\n\r\nHTTP/1.1 20", false },
+        { "HTTP/1.1 103 Early Hints\r\nno colon\r\n\r\n" OK "Content-Length: 0\r\n\r\n",
+          false },
+    };
+    struct world w;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .answer = answer_and_end,
+                                             .arg = (void *)(uintptr_t)replies });
+    for (size_t i = 0; i < sizeof replies / sizeof *replies; i++) {
+        char target[32];
+        (void)snprintf(target, sizeof target, "/%zu", i);
+        http_call(w.port, "POST", target, NULL, "{}", &a);
+        assert_failed(&a, replies[i].bytes);
+        assert_int_equal(peer_count(w.api, ""), i + 1); /* nothing was sent again */
+    }
+    answer_free(&a);
+    world_end(&w);
+}
+
+enum flood { FLOOD_FIELD, FLOOD_FIELDS, FLOOD_LINE, FLOOD_INTERIM, FLOOD_TRAILERS };
+
+/* A head without end, until the other side has enough of it. */
+static void serve_flood(struct peer_conn *c, void *arg)
+{
+    const enum flood *how = arg;
+    char piece[4096];
+    memset(piece, 'x', sizeof piece);
+    if (peer_read_request(c) == NULL)
+        return;
+    if (*how == FLOOD_LINE)
+        (void)peer_puts(c, "HTTP/1.1 200 ");
+    else if (*how == FLOOD_TRAILERS)
+        (void)peer_puts(c, OK "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n");
+    else if (*how != FLOOD_INTERIM)
+        (void)peer_puts(c, OK "X-A: ");
+    for (int i = 0; i < 100000; i++) {
+        bool ok = *how == FLOOD_FIELDS || *how == FLOOD_TRAILERS
+                      ? peer_puts(c, "y: 1\r\nX-B: 2\r\nX-")
+                  : *how == FLOOD_INTERIM
+                      ? peer_puts(c, "HTTP/1.1 102 Processing\r\nX: 1\r\n\r\n")
+                      : peer_write(c, piece, sizeof piece);
+        if (!ok)
+            return;
+    }
+}
+
+/* row 48 */
+static void a_head_without_end_costs_little(void **state)
+{
+    (void)state;
+    for (enum flood how = FLOOD_FIELD; how <= FLOOD_TRAILERS; how++) {
+        struct world w;
+        struct answer a = { 0 };
+        world_start(&w, &(struct world_options){ .serve = serve_flood, .arg = &how });
+        http_get(w.port, "/warm", &a);
+        long before_kib = proxy_rss_kib(w.proxy);
+        for (int i = 0; i < 8; i++) {
+            http_get(w.port, "/flood", &a);
+            assert_failed(&a, "a flood");
+        }
+        long grown = proxy_rss_kib(w.proxy) - before_kib;
+        if (grown > (sanitized() ? 65536 : 4096))
+            fail_msg("%ld KiB more for flood %d", grown, (int)how);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void serve_dripping(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    const struct peer_request *r = peer_read_request(c);
+    if (r == NULL)
+        return;
+    bool in_head = strcmp(r->target, "/v0/head") == 0;
+    (void)peer_puts(c, in_head ? OK "X-A: " : "");
+    /* a byte as soon as the other side has had the time to take one: far below the deadline */
+    for (int i = 0; i < 3000; i++) {
+        struct gate never;
+        gate_init(&never);
+        struct timespec until = deadline_spec(now_ms() + 20);
+        (void)pthread_mutex_lock(&never.lock);
+        (void)pthread_cond_clockwait(&never.changed, &never.lock, CLOCK_MONOTONIC, &until);
+        (void)pthread_mutex_unlock(&never.lock);
+        if (!peer_puts(c, in_head ? "x" : "HTTP/1.1 100 Continue\r\n\r\n"))
+            return;
+    }
+}
+
+/* row 49: the deadline is for the head as a whole, however it drips */
+static void a_head_that_drips_ends_at_the_deadline(void **state)
+{
+    (void)state;
+    static const char *const targets[] = { "/head", "/interim" };
+    for (size_t i = 0; i < 2; i++) {
+        struct world w;
+        struct answer a = { 0 };
+        world_start(&w, &(struct world_options){ .serve = serve_dripping,
+                                                 .settings =
+                                                     "upstream.idle_timeout = 400ms\n"
+                                                     "upstream.response_timeout = 400ms\n" });
+        http_call(w.port, "POST", targets[i], NULL, "{}", &a);
+        if (a.status != 504 && a.status != 502)
+            fail_msg("%d for %s", a.status, targets[i]);
+        if (i == 0)
+            assert_problem(&a, 504, "upstream", "connection_read_timeout");
+        assert_int_equal(peer_count(w.api, ""), 1);
+        assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+/* row 67: the secret goes to the token endpoint alone, the token to the upstream alone */
+static void secret_and_token_keep_to_their_places(void **state)
+{
+    (void)state;
+    static const char *const styles[] = { "token.auth_style = body\n",
+                                          "token.auth_style = basic\n" };
+    for (size_t i = 0; i < 2; i++) {
+        struct world w;
+        struct answer a = { 0 };
+        static const struct reply replies[] = {
+            { "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\n"
+              "Content-Length: 4\r\n\r\npage",
+              false },
+        };
+        world_start(&w, &(struct world_options){ .answer = answer_and_end,
+                                                 .arg = (void *)(uintptr_t)replies,
+                                                 .settings = styles[i] });
+        http_get(w.port, "/0", &a);
+        assert_int_equal(a.status, 401);
+        assert_string_equal(answer_header(&a, "WWW-Authenticate"), "Basic realm=\"x\"");
+        for (size_t k = 0; k < peer_count(w.api, ""); k++) {
+            const char *head = bytes_text(&peer_request(w.api, "", k)->head);
+            assert_contains(head, "Authorization: Bearer " CANARY "-token-");
+            assert_lacks(head, "Basic");
+            assert_lacks(head, CLIENT_SECRET);
+        }
+        for (size_t k = 0; k < tokens_fetches(w.tokens); k++)
+            assert_lacks(bytes_text(&peer_request(tokens_peer(w.tokens), "", k)->head),
+                         "Bearer");
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_event_is_passed_on_before_the_next_one_is_sent),
+        TEST(an_answer_that_breaks_anywhere_is_no_whole_one),
+        TEST(a_head_without_end_costs_little),
+        TEST(a_head_that_drips_ends_at_the_deadline),
+        TEST(secret_and_token_keep_to_their_places),
+    };
+    return RUN_TESTS(tests);
+}
