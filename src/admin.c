@@ -203,23 +203,36 @@ static struct failure not_found(const struct admin *a)
     return f;
 }
 
+/* The target as it was sent: libmicrohttpd unescapes it afterwards, and cuts it at a NUL. What
+ * this returns is what on_request gets as *req. */
+static void *on_target(void *arg, const char *target, struct MHD_Connection *c)
+{
+    struct admin *a = arg;
+    size_t n = target == NULL ? 0 : strcspn(target, "?");
+
+    (void)c;
+    for (size_t i = 0; i < a->paths; i++)
+        if (strlen(a->path[i].path) == n && memcmp(a->path[i].path, target, n) == 0)
+            return &a->path[i];
+    return NULL;
+}
+
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *url,
                                   const char *method, const char *version, const char *data,
                                   size_t *data_size, void **req)
 {
     struct admin *a = arg;
+    const struct admin_path *path = *req;
     struct failure f = judge(a, c, method);
 
+    (void)url;
     (void)version;
     (void)data;
     (void)data_size;
-    (void)req;
-    if (f.kind != FAIL_NONE)
-        return send_problem(c, &f);
-    for (size_t i = 0; i < a->paths; i++)
-        if (strcmp(url, a->path[i].path) == 0)
-            return send_path(a, c, &a->path[i]);
-    f = not_found(a);
+    if (f.kind == FAIL_NONE && path != NULL)
+        return send_path(a, c, path);
+    if (f.kind == FAIL_NONE)
+        f = not_found(a);
     return send_problem(c, &f);
 }
 
@@ -357,6 +370,7 @@ int admin_init(struct admin *a, struct loop *l, const struct admin_options *o,
         .connection_limit = ADMIN_CONNECTIONS_MAX + 4 * ACCEPT_BATCH,
         .idle_timeout_ms = ADMIN_DEADLINE_MS,
         .on_request = on_request,
+        .on_target = on_target,
         .on_connection = on_connection,
         .arg = a,
     };

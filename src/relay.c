@@ -634,8 +634,6 @@ static void report(struct relay *r, const struct config *c)
     enum stage stage = failed ? failure_info(r->failure.kind)->stage : STAGE_COUNT;
     int64_t total_us = clock_us() - r->start_us;
 
-    if (r->status == 0 && r->gone)
-        r->status = GONE_STATUS;
     metrics_request(&r->worker->metrics, &(struct metrics_request){
                                              .method = r->safe ? METRICS_SAFE : METRICS_UNSAFE,
                                              .status = r->status,
@@ -645,6 +643,8 @@ static void report(struct relay *r, const struct config *c)
                                              .upstream_us = r->upstream_us });
     metrics_add(&r->worker->metrics, M_request_body_bytes, (uint64_t)r->up_bytes);
     metrics_add(&r->worker->metrics, M_response_body_bytes, (uint64_t)r->down_bytes);
+    if (r->status == 0 && r->gone) /* for the log; among the metrics it is nobody's 4xx */
+        r->status = GONE_STATUS;
     if (failed || failures_upstream_status(r->status)) {
         const char *path = path_of(r, &path_len);
 
