@@ -22,6 +22,13 @@ struct config_share {
     int64_t ms;
 };
 
+/* What a PEM file held when the settings were loaded: a file that is being replaced is never
+ * seen half done by a connection, and a new one counts from the next reload on. */
+struct config_pem {
+    char *data; /* NULL: no such file is set */
+    size_t len;
+};
+
 /* Names are section.key of the ini file; durations end in _ms, sizes in _bytes. */
 struct config {
     struct {
@@ -40,7 +47,8 @@ struct config {
         bool allow_plaintext;
         int64_t http_version;
         char *ca_file, *client_certificate, *client_key;
-        char *proxy; /* "env", "none", or a URL */
+        struct config_pem ca, certificate, key; /* what is in them */
+        char *proxy;                            /* "env", "none", or a URL */
         int64_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
         int64_t max_connections, keepalive_ms;
         int64_t max_in_flight;
@@ -68,6 +76,7 @@ struct config {
         int64_t refused_status;
         bool local_endpoint;
         char *ca_file, *proxy;
+        struct config_pem ca;
     } token;
     struct {
         char *address; /* host:port, unix:/path, or "off" */

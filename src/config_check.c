@@ -276,6 +276,20 @@ static void check_retries(struct config_load *load)
                     load->config->token.retry_min_ms, load->config->token.retry_max_ms);
 }
 
+static void check_drain(struct config_load *load)
+{
+    const struct config_key *delay = KEY(process, drain_delay);
+    const struct config_key *timeout = KEY(process, drain_timeout);
+
+    if (config_sound(load, delay) && config_sound(load, timeout) &&
+        load->config->process.drain_delay_ms > load->config->process.drain_timeout_ms)
+        config_fail(
+            load, config_given(load, delay) ? delay : timeout,
+            "process.drain_delay is longer than process.drain_timeout, which counts from "
+            "the signal too (%" PRId64 "ms, %" PRId64 "ms); allowed: at most as long",
+            load->config->process.drain_delay_ms, load->config->process.drain_timeout_ms);
+}
+
 void config_check(struct config_load *load)
 {
     struct config *c = load->config;
@@ -293,6 +307,8 @@ void config_check(struct config_load *load)
     check_required_header(load);
     config_check_urls(load);
     check_files(load);
+    config_check_pem(load);
     check_credentials(load);
     check_retries(load);
+    check_drain(load);
 }

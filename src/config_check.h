@@ -10,3 +10,7 @@ void config_check(struct config_load *load);
 void config_check_urls(struct config_load *load);
 
 #define KEY(section, name) config_find(#section, #name)
+
+/* Takes in the certificate and key files of the upstream's side, after the checks above. */
+void config_check_pem(struct config_load *load);
+void config_pem_clear(struct config *c);

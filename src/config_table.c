@@ -78,7 +78,7 @@ const struct config_key config_keys[] = {
     { SAME(log, access), TYPE_BOOL, "yes", 0, 1, RELOAD, NULL, "One line per request." },
 
     { SAME(process, workers), TYPE_COUNT, "auto", 1, 256, RESTART, "auto", "Worker threads; auto is one per CPU that this process may use." },
-    { AT(process, drain_delay, drain_delay_ms), TYPE_DURATION, "0s", 0, HOUR, RELOAD, NULL, "After SIGTERM, how long to go on accepting while already not ready." },
+    { AT(process, drain_delay, drain_delay_ms), TYPE_DURATION, "0s", 0, HOUR, RELOAD, NULL, "After SIGTERM, how long to go on accepting while already not ready; a part of drain_timeout." },
     { AT(process, drain_timeout, drain_timeout_ms), TYPE_DURATION, "30s", 0, HOUR, RELOAD, NULL, "After SIGTERM, the latest end." },
     { SAME(process, sandbox), TYPE_WORD, "auto", 0, 1, RESTART, "auto off", "After start, give up everything but reading the program's own files and connecting out, where the kernel can do that." },
 };

@@ -225,6 +225,14 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
 
 #define SET(option, value) \
     (bad |= curl_easy_setopt(easy, CURLOPT_##option, (value)) != CURLE_OK)
+#define SET_PEM(option, pem)                                                                 \
+    do {                                                                                     \
+        struct curl_blob blob = { .data = (pem)->data,                                       \
+                                  .len = (pem)->len,                                         \
+                                  .flags = s->lasting ? CURL_BLOB_NOCOPY : CURL_BLOB_COPY }; \
+        if (blob.data != NULL)                                                               \
+            SET(option, &blob);                                                              \
+    } while (0)
     SET(PROTOCOLS_STR, "http,https");
     SET(FOLLOWLOCATION, 0L);
     SET(NETRC, (long)CURL_NETRC_IGNORED);
@@ -247,12 +255,12 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     SET(OPENSOCKETDATA, m);
     SET(CLOSESOCKETFUNCTION, on_close_socket);
     SET(CLOSESOCKETDATA, m);
-    if (s->ca_file != NULL)
-        SET(CAINFO, s->ca_file);
-    if (s->client_certificate != NULL) {
-        SET(SSLCERT, s->client_certificate);
-        SET(SSLKEY, s->client_key != NULL ? s->client_key : s->client_certificate);
-    }
+    /* From memory: curl keeps the trust store it made of a file for a day. */
+    SET_PEM(CAINFO_BLOB, s->ca);
+    SET_PEM(SSLCERT_BLOB, &c->upstream.certificate);
+    SET_PEM(SSLKEY_BLOB, &c->upstream.key);
+    /* Else ending a transfer waits for a name server that does not answer. */
+    SET(QUICK_EXIT, 1L);
     /* "env" is curl's own behaviour; always a tunnel, so that the target stays ours. */
     SET(HTTPPROXYTUNNEL, 1L);
     SET(SUPPRESS_CONNECT_HEADERS, 1L);
@@ -260,6 +268,7 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
         SET(PROXY, "");
     else if (strcmp(s->proxy, "env") != 0)
         SET(PROXY, s->proxy);
+#undef SET_PEM
 #undef SET
     return bad != 0 ? -EINVAL : 0;
 }

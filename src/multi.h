@@ -30,14 +30,15 @@ int multi_init(struct multi *m, struct loop *l, long pool) MUST_CHECK;
 /* No transfer may be running. */
 void multi_done(struct multi *m);
 
-/* Sets what never changes on a handle, from the `upstream` section (`ca_file` and `proxy` are
+/* Sets what never changes on a handle, from the `upstream` section (`ca` and `proxy` are
  * given since the token endpoint may have its own): protocols, TLS, proxy, time to connect, no
  * redirects, no netrc, nothing of its own in the request. */
 struct multi_settings {
     const struct config *config;
-    const char *ca_file, *proxy;
-    const char *client_certificate, *client_key; /* NULL: none */
-    int64_t http_version;                        /* enum config_http_version */
+    const struct config_pem *ca; /* without data: the system's */
+    const char *proxy;
+    bool lasting;         /* config outlives the handle, so that nothing of it need be copied */
+    int64_t http_version; /* enum config_http_version */
 };
 int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s) MUST_CHECK;
 

@@ -30,6 +30,9 @@
 /* What leaving may take after drain_timeout. */
 #define STOP_MARGIN_MS 5000
 
+/* How long the threads may take to stop. */
+#define JOIN_TIMEOUT_S 3
+
 struct server {
     struct config *config;
     struct config_env *env;
@@ -340,6 +343,21 @@ static int open_admin(struct server *s, struct buf *error)
     return admin_init(&s->admin, &s->loop, &o, error);
 }
 
+/* A worker that does not come back must not keep the program from leaving. */
+static void join(struct worker *w)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += JOIN_TIMEOUT_S;
+    if (pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) == 0)
+        return;
+    log_error("worker_stuck", log_int("worker", w->index),
+              log_str("detail", "its loop does not turn; leaving without it"));
+    log_flush();
+    _exit(EXIT_FAILURE);
+}
+
 static void finish(struct server *s)
 {
     admin_done(&s->admin);
@@ -347,7 +365,7 @@ static void finish(struct server *s)
     for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++)
         if (s->workers[i].started) {
             worker_send_stop(&s->workers[i]);
-            (void)pthread_join(s->workers[i].thread, NULL);
+            join(&s->workers[i]);
         }
     for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++)
         worker_done(&s->workers[i]);

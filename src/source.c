@@ -332,10 +332,8 @@ static bool setup(struct source *s, const struct config *c)
     CURL *e = s->transfer.easy;
     const struct multi_settings settings = {
         .config = c,
-        .ca_file = c->token.ca_file != NULL ? c->token.ca_file : c->upstream.ca_file,
+        .ca = &c->token.ca,
         .proxy = c->token.proxy != NULL ? c->token.proxy : c->upstream.proxy,
-        .client_certificate = c->upstream.client_certificate,
-        .client_key = c->upstream.client_key,
         .http_version = c->upstream.http_version,
     };
 

@@ -302,8 +302,10 @@ void tokens_reconfigure(struct tokens *t, struct config *c)
 
 void tokens_on_files(struct tokens *t)
 {
-    if (!source_credentials_changed(&t->source, t->config))
+    if (!source_credentials_changed(&t->source, t->config)) {
+        log_debug("credentials_unchanged");
         return;
+    }
     log_info("credentials_changed");
     refetch(t);
 }

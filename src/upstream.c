@@ -334,10 +334,9 @@ static void setup(struct relay *r)
     const struct config *c = r->snapshot->config;
     const struct multi_settings settings = {
         .config = c,
-        .ca_file = c->upstream.ca_file,
+        .ca = &c->upstream.ca,
+        .lasting = true, /* by its reference to the snapshot */
         .proxy = c->upstream.proxy,
-        .client_certificate = c->upstream.client_certificate,
-        .client_key = c->upstream.client_key,
         .http_version = c->upstream.http_version,
     };
 

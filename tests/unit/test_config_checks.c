@@ -329,7 +329,8 @@ static void files_must_be_readable(void **state)
 
     (void)state;
     auto_scratch struct scratch s = scratch_new();
-    const char *path = scratch_write(&s, "pem", 3, 0644);
+    static const char pem[] = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
+    const char *path = scratch_write(&s, pem, sizeof pem - 1, 0644);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         auto_result struct result fine = load_one(keys[i][0], keys[i][1], path);
         auto_result struct result directory = load_one(keys[i][0], keys[i][1], s.dir);
@@ -343,6 +344,153 @@ static void files_must_be_readable(void **state)
     auto_result struct result shared = load_one("upstream", "ca_file", path);
     assert_loads(shared);
     assert_string_equal(shared.config->token.ca_file, path);
+}
+
+static void certificate_files_hold_what_they_should(void **state)
+{
+    static const char certificate[] = "-----BEGIN CERTIFICATE-----\n";
+    static const char key[] = "-----BEGIN PRIVATE KEY-----\n";
+    static const char encrypted[] = "-----BEGIN CERTIFICATE-----\n"
+                                    "-----BEGIN ENCRYPTED PRIVATE KEY-----\n";
+    char text[512];
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    const char *certificate_file = scratch_write(&s, certificate, sizeof certificate - 1, 0600);
+    const char *key_file = scratch_write(&s, key, sizeof key - 1, 0600);
+    const char *encrypted_file = scratch_write(&s, encrypted, sizeof encrypted - 1, 0600);
+    auto_result struct result no_ca = load_one("upstream", "ca_file", key_file);
+    auto_result struct result no_token_ca = load_one("token", "ca_file", key_file);
+    auto_result struct result alone =
+        load_one("upstream", "client_certificate", certificate_file);
+    auto_result struct result locked =
+        load_one("upstream", "client_certificate", encrypted_file);
+    static const char format[] =
+        CREDENTIALS "[upstream]\nclient_certificate = %s\nclient_key = %s\n";
+
+    assert_refuses(no_ca, "upstream.ca_file: ");
+    assert_refuses(no_ca, "holds no certificate");
+    assert_refuses(no_token_ca, "token.ca_file: ");
+    assert_refuses(alone, "holds no private key");
+    assert_refuses(locked, "encrypted key");
+    (void)snprintf(text, sizeof text, format, certificate_file, key_file);
+    auto_result struct result both = load(text);
+    assert_loads(both);
+    assert_string_equal(both.config->upstream.certificate.data, certificate);
+    assert_string_equal(both.config->upstream.key.data, key);
+    (void)snprintf(text, sizeof text, format, certificate_file, certificate_file);
+    auto_result struct result wrong = load(text);
+    assert_refuses(wrong, "upstream.client_key: ");
+}
+
+static void the_drain_delay_fits_into_the_drain_timeout(void **state)
+{
+    (void)state;
+    auto_result struct result same =
+        load(CREDENTIALS "[process]\ndrain_delay = 5s\ndrain_timeout = 5s\n");
+    auto_result struct result longer =
+        load(CREDENTIALS "[process]\ndrain_delay = 6s\ndrain_timeout = 5s\n");
+    auto_result struct result default_timeout =
+        load(CREDENTIALS "[process]\ndrain_delay = 31s\n");
+
+    assert_loads(same);
+    assert_refuses(longer, "process.drain_delay: ");
+    assert_refuses(default_timeout, "process.drain_timeout");
+}
+
+/* A file of its own for config_reload, which reads the running one's again. */
+static struct config *load_from(const char *path)
+{
+    struct buf errors, warnings;
+
+    buf_init(&errors, 10000);
+    buf_init(&warnings, 10000);
+    struct config *c = config_load(path, NULL, &errors, &warnings);
+    if (c == NULL)
+        fail_msg("%s", buf_text(&errors));
+    buf_done(&errors);
+    buf_done(&warnings);
+    return c;
+}
+
+static void rewrite(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "we");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void a_reload_keeps_what_needs_a_restart_and_names_it(void **state)
+{
+    static const char before[] = CREDENTIALS "[listen]\naddress = 127.0.0.1:1\n";
+    static const char after[] = CREDENTIALS
+        "scope = x\n[listen]\naddress = 10.0.0.9:2, unix:/run/x\nmax_header_size = 64k\n"
+        "max_body_size = 9\nrequire_header = X-Key: other\n[process]\nworkers = 3\n"
+        "[upstream]\nproxy = http://user:word@h:1\n";
+    struct config_reload_report report;
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    const char *path = scratch_write(&s, before, sizeof before - 1, 0600);
+    struct config *running = load_from(path);
+
+    rewrite(path, after);
+    config_reload_report_init(&report);
+    struct config *c = config_reload(running, NULL, &report);
+    assert_non_null(c);
+    assert_string_equal(buf_text(&report.restart),
+                        "listen.address, listen.max_header_size, process.workers");
+    assert_string_equal(buf_text(&report.changed),
+                        "listen.require_header, listen.max_body_size, upstream.proxy, "
+                        "token.scope, token.proxy");
+    assert_int_equal(c->listen.address.count, 1);
+    assert_string_equal(c->listen.address.item[0], "127.0.0.1:1");
+    for (size_t i = 0; i < c->listen.allowed_hosts.count; i++)
+        assert_string_not_equal(c->listen.allowed_hosts.item[i], "10.0.0.9");
+    assert_int_equal(c->listen.max_header_size_bytes, 32768);
+    assert_int_equal(c->listen.max_body_size_bytes, 9);
+    assert_int_equal(c->process.workers, 0);
+    config_reload_report_done(&report);
+    config_unref(c);
+    config_unref(running);
+}
+
+static void a_reload_with_a_bad_restart_key_is_refused(void **state)
+{
+    static const char before[] = CREDENTIALS;
+    struct config_reload_report report;
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    const char *path = scratch_write(&s, before, sizeof before - 1, 0600);
+    struct config *running = load_from(path);
+
+    rewrite(path, CREDENTIALS "[listen]\naddress = nonsense\n[log]\nlevel = loud\n");
+    config_reload_report_init(&report);
+    assert_null(config_reload(running, NULL, &report));
+    assert_non_null(strstr(buf_text(&report.errors), "listen.address: "));
+    assert_non_null(strstr(buf_text(&report.errors), "log.level: "));
+    config_reload_report_done(&report);
+    config_unref(running);
+}
+
+static void only_changed_secrets_are_named_as_changed(void **state)
+{
+    struct buf out;
+
+    (void)state;
+    auto_result struct result a = load("[token]\nclient_id = i\nclient_secret = one\n");
+    auto_result struct result b = load("[token]\nclient_id = i\nclient_secret = one\n");
+    auto_result struct result c = load("[token]\nclient_id = i\nclient_secret = two\n");
+
+    buf_init(&out, 1000);
+    assert_int_equal(config_changes(a.config, b.config, &out), 0);
+    assert_string_equal(buf_text(&out), "");
+    assert_int_equal(config_changes(a.config, c.config, &out), 0);
+    assert_string_equal(buf_text(&out), "token.client_secret");
+    buf_done(&out);
 }
 
 static void tls_keys_come_together(void **state)
@@ -611,7 +759,7 @@ static void turning_tls_on_needs_a_restart_and_a_new_certificate_does_not(void *
     assert_int_equal(config_needs_restart(on.config, other.config, &out), 0);
     assert_string_equal(buf_text(&out), "");
     assert_int_equal(config_needs_restart(off.config, on.config, &out), 0);
-    assert_string_equal(buf_text(&out), "listen.tls_certificate");
+    assert_string_equal(buf_text(&out), "listen.tls_certificate, listen.tls_key");
     buf_done(&out);
 }
 
@@ -646,6 +794,11 @@ int main(void)
         cmocka_unit_test(the_token_url_can_be_elsewhere),
         cmocka_unit_test(a_proxy_is_env_none_or_a_url),
         cmocka_unit_test(files_must_be_readable),
+        cmocka_unit_test(certificate_files_hold_what_they_should),
+        cmocka_unit_test(the_drain_delay_fits_into_the_drain_timeout),
+        cmocka_unit_test(a_reload_keeps_what_needs_a_restart_and_names_it),
+        cmocka_unit_test(a_reload_with_a_bad_restart_key_is_refused),
+        cmocka_unit_test(only_changed_secrets_are_named_as_changed),
         cmocka_unit_test(tls_keys_come_together),
         cmocka_unit_test(a_secret_everyone_may_read_gets_a_warning),
         cmocka_unit_test(a_secret_file_is_read_to_the_byte),

@@ -150,7 +150,7 @@ static const struct edge {
     { "token", "retry_min", "0s", "1ms", "1m", "2h" },
     { "token", "retry_max", "0s", "1s", "24h", "25h" },
     { "process", "workers", "0", "1", "256", "257" },
-    { "process", "drain_delay", "-1s", "0s", "1h", "2h" },
+    { "process", "drain_delay", "-1s", "0s", "30s", "2h" }, /* the default of drain_timeout */
     { "process", "drain_timeout", "-1s", "0s", "1h", "2h" },
 };
 
