@@ -11,7 +11,7 @@
 
 static EVP_PKEY *ca_key;
 static X509 *ca;
-static char ca_dir[64], ca_path[96];
+static char ca_dir[64], ca_path[96], other_ca_path[96];
 
 static void check(bool ok, const char *what)
 {
@@ -62,9 +62,16 @@ static X509 *make(EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key, struct reci
 static void remove_ca(void)
 {
     (void)unlink(ca_path);
+    (void)unlink(other_ca_path);
     (void)rmdir(ca_dir);
     X509_free(ca);
     EVP_PKEY_free(ca_key);
+}
+
+static void write_pem(const char *path, X509 *cert)
+{
+    FILE *file = fopen(path, "we");
+    check(file != NULL && PEM_write_X509(file, cert) == 1 && fclose(file) == 0, "a PEM file");
 }
 
 static void need_ca(void)
@@ -77,8 +84,15 @@ static void need_ca(void)
     (void)snprintf(ca_dir, sizeof ca_dir, "%s", "/tmp/oneshot-ca-XXXXXX");
     check(mkdtemp(ca_dir) != NULL, "mkdtemp");
     (void)snprintf(ca_path, sizeof ca_path, "%s/ca.pem", ca_dir);
-    FILE *file = fopen(ca_path, "we");
-    check(file != NULL && PEM_write_X509(file, ca) == 1 && fclose(file) == 0, "the CA file");
+    (void)snprintf(other_ca_path, sizeof other_ca_path, "%s/other.pem", ca_dir);
+    EVP_PKEY *other_key = EVP_EC_gen("P-256");
+    check(other_key != NULL, "a key");
+    X509 *other = make(other_key, NULL, NULL,
+                       (struct recipe){ .common_name = "Another CA", .is_ca = true });
+    write_pem(ca_path, ca);
+    write_pem(other_ca_path, other);
+    X509_free(other);
+    EVP_PKEY_free(other_key);
     (void)atexit(remove_ca);
 }
 
@@ -86,6 +100,12 @@ const char *certs_ca_file(void)
 {
     need_ca();
     return ca_path;
+}
+
+const char *certs_other_ca_file(void)
+{
+    need_ca();
+    return other_ca_path;
 }
 
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,

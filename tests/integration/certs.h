@@ -17,6 +17,8 @@ enum cert_kind {
 
 /* The CA's certificate as a PEM file, for `ca_file`. The file lives until the process ends. */
 const char *certs_ca_file(void);
+/* Of an authority that signed none of the leaves. */
+const char *certs_other_ca_file(void);
 
 /* A server context with such a leaf, offering ALPN "h2" or "http/1.1". The caller frees it. */
 SSL_CTX *certs_context(enum cert_kind kind, bool h2);

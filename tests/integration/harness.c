@@ -2,7 +2,9 @@
 #include "harness.h"
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "proxy_inside.h"
 
@@ -119,24 +121,53 @@ struct bytes world_ini(const char *base_url, const char *token_url, const char *
     return ini;
 }
 
-void world_proxy(struct world *w, const struct world_options *options)
+/* The ini of a world: its defaults, these peers, the settings. */
+static struct bytes ini_of(const struct world *w, const struct world_options *options)
 {
     char base[128], token[128];
     struct bytes settings = { 0 };
     (void)snprintf(base, sizeof base, "%s/v0", peer_url(w->api));
     (void)snprintf(token, sizeof token, "%s/v0/token", peer_url(tokens_peer(w->tokens)));
-    if (options->cert != CERT_NONE)
+    if (options->cert != CERT_NONE && !overridden("upstream.ca_file", options->settings))
         bytes_addf(&settings, "upstream.ca_file = %s\n", certs_ca_file());
     else if (options->token_cert != CERT_NONE)
         bytes_addf(&settings, "token.ca_file = %s\n", certs_ca_file());
     bytes_add_str(&settings, options->settings ? options->settings : "");
     struct bytes ini = world_ini(base, token, bytes_text(&settings));
+    bytes_free(&settings);
+    return ini;
+}
+
+void world_proxy(struct world *w, const struct world_options *options)
+{
+    struct bytes ini = ini_of(w, options);
     w->proxy = proxy_start(bytes_text(&ini), &(struct proxy_options){ .env = options->env });
     bytes_free(&ini);
-    bytes_free(&settings);
     w->port = proxy_port(w->proxy);
     if (!options->hold_tokens && tokens_given(w->tokens) == 0)
         (void)proxy_log_wait(w->proxy, "event=token_obtained", 1, 2000);
+}
+
+void world_reload(struct world *w, const struct world_options *options, const char *event)
+{
+    struct bytes ini = ini_of(w, options), pattern = { 0 };
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/oneshot-proxy.ini", proxy_dir(w->proxy));
+    write_file(path, bytes_text(&ini));
+    bytes_addf(&pattern, "event=%s", event);
+    size_t before = proxy_log_count(w->proxy, bytes_text(&pattern));
+    proxy_signal(w->proxy, SIGHUP);
+    assert_true(proxy_log_wait(w->proxy, bytes_text(&pattern), before + 1, SOON_MS));
+    bytes_free(&ini);
+    bytes_free(&pattern);
+}
+
+void write_file(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    (void)close(fd);
 }
 
 void world_start(struct world *w, const struct world_options *options)

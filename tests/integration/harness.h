@@ -55,6 +55,12 @@ struct world_options {
 void world_start(struct world *w, const struct world_options *options);
 void world_proxy(struct world *w, const struct world_options *options);
 void world_end(struct world *w);
+/* Writes the ini of these options over the proxy's own, sends SIGHUP, and waits for that event
+ * ("reloaded", "reload_refused"). */
+void world_reload(struct world *w, const struct world_options *options, const char *event);
+
+/* Makes or overwrites it, in place. */
+void write_file(const char *path, const char *text);
 
 /* The ini text that such a world uses: defaults for these two URLs, then the settings. */
 struct bytes world_ini(const char *base_url, const char *token_url, const char *settings);

@@ -16,14 +16,6 @@ static const char *const secrets[] = {
 
 enum source { FROM_INI, FROM_ENVIRONMENT, FROM_FILE };
 
-static void write_file(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    (void)close(fd);
-}
-
 /* %XX and + undone. */
 static void undo_form(const char *in, char *out, size_t cap)
 {
