@@ -71,8 +71,8 @@ static void header(struct page_out *o, const struct page *p)
     page_put(o, "<body>\n<header><h1>oneshot-proxy <span class=\"soft\">");
     page_text(o, p->status->version);
     page_put(o, "</span></h1><p class=\"soft small\">as of ");
-    page_time(o, p->status->now_wall_s);
-    page_put(o, "; <span id=\"how\">renewed every 15 s</span> &middot; "
+    page_time(o, p->status->now_wall_s, 0);
+    page_put(o, " UTC; <span id=\"how\">renewed every 15 s</span> &middot; "
                 "<a href=\"\">load again</a></p></header>\n"
                 "<p id=\"spoken\" class=\"hidden\" role=\"status\"></p>\n"
                 "<p id=\"stale\" role=\"alert\" hidden></p>\n");

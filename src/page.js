@@ -13,26 +13,31 @@
         return selection !== null && !selection.isCollapsed;
     };
 
-    const replace = (next) => {
-        const main = document.querySelector("main");
+    const replace = (page) => {
         const focused = document.activeElement === null ? "" : document.activeElement.id;
-        for (const details of next.querySelectorAll("details[id]")) {
+        for (const details of page.querySelectorAll("details[id]")) {
             const now = document.getElementById(details.id);
             details.open = now !== null && now.open;
         }
-        main.replaceWith(document.importNode(next, true));
+        for (const part of ["body > header", "main"])
+            document.querySelector(part).replaceWith(document.importNode(page.querySelector(part), true));
+        document.getElementById("how").textContent = "renews itself";
         if (focused !== "") document.getElementById(focused)?.focus({ preventScroll: true });
     };
 
     const show = (text) => {
         const page = new DOMParser().parseFromString(text, "text/html");
-        const next = page.querySelector("main"), icon = page.querySelector("link[rel=icon]");
-        if (next === null || icon === null) throw new Error("not the status page");
-        const headline = next.querySelector("#verdict h2").textContent;
-        replace(next);
+        const headline = page.querySelector("main > #verdict > h2").textContent;
+        const icon = page.querySelector("link[rel=icon]");
+        replace(page);
         document.title = page.title;
         document.querySelector("link[rel=icon]").href = icon.href;
         if (spoken.textContent !== headline) spoken.textContent = headline;
+    };
+
+    const gone = (is) => {
+        stale.hidden = !is;
+        document.body.classList.toggle("gone", is);
     };
 
     const refresh = async () => {
@@ -47,11 +52,11 @@
             if (!answer.ok) throw new Error(answer.statusText);
             show(await answer.text());
             answered = new Date();
-            stale.hidden = true;
+            gone(false);
         } catch {
-            stale.textContent = "No answer from the proxy since " + answered.toLocaleTimeString() +
-                ". What you see is from then.";
-            stale.hidden = false;
+            stale.textContent = "No answer from the proxy since " +
+                answered.toISOString().slice(11, 19) + " UTC. What you see is from then.";
+            gone(true);
         }
         waiting = false;
     };

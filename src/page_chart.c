@@ -1,10 +1,10 @@
 /* Two charts that share their time axis:
  *
- *   12/s +--------------------------------+   a column for each step of the history, the oldest
+ *     12 +--------------------------------+   a column for each step of the history, the oldest
  *        |            ||                  |   at the left, and one, the last, for what has
- *    6/s +-----------||||-----------------+   happened since the last sample
+ *      6 +-----------||||-----------------+   happened since the last sample
  *        |  || || ||||||||| || || || || |.|
- *     0  +--------------------------------+
+ *      0 +--------------------------------+
  *     -15 min      -10 min      -5 min   now
  *
  * Across, positions are shares of the width, so that the charts fit a screen of any width while
@@ -14,7 +14,7 @@
 #include <math.h>
 
 #define COLUMNS (HISTORY_STEPS + 1)
-#define TOP 22    /* above the highest line, for its label */
+#define TOP 8     /* above the highest line: half its label */
 #define PLOT 140  /* height of the plot */
 #define BOTTOM 24 /* below it, for the times */
 #define HEIGHT (TOP + PLOT + BOTTOM)
@@ -59,7 +59,7 @@ static void grid_line(struct page_out *o, double y, bool is_base)
 
 static void open_label(struct page_out *o, double y)
 {
-    page_putf(o, "<text class=\"axis\" x=\"0\" y=\"%.1f\">", y - 4);
+    page_putf(o, "<text class=\"axis\" x=\"-8\" y=\"%.1f\" text-anchor=\"end\">", y + 4);
 }
 
 static void time_axis(struct page_out *o)
@@ -67,7 +67,7 @@ static void time_axis(struct page_out *o)
     static const struct {
         double x;
         const char *anchor, *text;
-    } mark[] = { { 0, "start", "15 min ago" },
+    } mark[] = { { 0, "start", "15 min" },
                  { 100.0 / 3, "middle", "10 min" },
                  { 200.0 / 3, "middle", "5 min" },
                  { 100, "end", "now" } };
@@ -108,19 +108,16 @@ static void hints(struct page_out *o, const struct page_chart *c)
     }
 }
 
-/* 1, 2 or 5 times a power of ten, not below the value. */
+/* A round number, not below the value, whose half is round as well. */
 static double round_up(double value)
 {
-    double unit = 0.1;
+    static const double steps[] = { 1, 1.2, 1.6, 2, 3, 4, 5, 6, 8 };
+    double unit = 1;
 
-    for (;; unit *= 10) {
-        if (value <= unit)
-            return unit;
-        if (value <= 2 * unit)
-            return 2 * unit;
-        if (value <= 5 * unit)
-            return 5 * unit;
-    }
+    for (;; unit *= 10)
+        for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+            if (value <= steps[i] * unit)
+                return steps[i] * unit;
 }
 
 static void bar(struct page_out *o, const char *class, size_t at, double from, double height)
@@ -146,10 +143,11 @@ static void stack(struct page_out *o, const struct page_chart *c, size_t at, dou
     bar(o, "good", at, y, height);
     y += height;
     height = per_second(&s, refused) * scale;
+    /* One among many must be seen. */
+    height = refused > 0 ? fmax(height, 2) : 0;
     bar(o, "refused", at, y, height);
     y += height;
     height = per_second(&s, failed) * scale;
-    /* One failure among many requests must be seen. */
     bar(o, "failed", at, y, failed > 0 ? fmax(height, 2) : 0);
 }
 
@@ -177,10 +175,12 @@ void page_chart_rate(struct page_out *o, const struct page_chart *c)
     grid_line(o, TOP + PLOT, true);
     open_label(o, TOP);
     page_rate(o, top);
-    page_put(o, " requests/s</text>");
+    page_put(o, "</text>");
     open_label(o, TOP + PLOT / 2.0);
     page_rate(o, top / 2);
     page_put(o, "</text>");
+    open_label(o, TOP + PLOT);
+    page_put(o, "0</text>");
     time_axis(o);
     hints(o, c);
     page_put(o, "</svg>");

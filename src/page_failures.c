@@ -52,12 +52,10 @@ static const char *stage_class(enum stage stage)
 
 static void entry(struct page_out *o, const struct status *s, const struct failures_entry *e)
 {
-    page_put(o, "<tr role=\"row\"><td role=\"cell\" class=\"when\">");
-    page_ago(o, s->now_ms - e->at_ms);
-    page_put(o, "<span class=\"soft small\">");
-    page_time(o, e->wall_s);
+    page_put(o, "<tr role=\"row\">");
+    page_part_when(o, s, e->at_ms, e->wall_s);
     page_putf(o,
-              "</span></td><td role=\"cell\"><span class=\"stage %s\">%s</span></td>"
+              "<td role=\"cell\"><span class=\"stage %s\">%s</span></td>"
               "<td role=\"cell\" data-label=\"status\">",
               stage_class(e->stage), failure_stage_name(e->stage));
     if (e->status > 0)
@@ -78,7 +76,7 @@ static void entry(struct page_out *o, const struct status *s, const struct failu
     if (e->kind == FAIL_NONE) {
         page_text(o, upstream_advice(e->status));
     } else {
-        page_text(o, e->detail[0] != '\0' ? e->detail : failure_info(e->kind)->title);
+        page_sentence(o, e->detail[0] != '\0' ? e->detail : failure_info(e->kind)->title);
         page_put(o, " ");
         page_put(o, advice[e->kind] == NULL ? "" : advice[e->kind]);
         page_put(o, "<span class=\"soft small\">");
@@ -96,14 +94,16 @@ void page_part_failures(struct page_out *o, const struct page *p)
         page_put(o, "<p class=\"soft\">None since the start.</p></section>\n");
         return;
     }
-    page_put(o, "<table class=\"rows\" role=\"table\" aria-labelledby=\"failures-h\">"
-                "<thead role=\"rowgroup\"><tr role=\"row\">"
-                "<th role=\"columnheader\" scope=\"col\">when</th>"
-                "<th role=\"columnheader\" scope=\"col\">at fault</th>"
-                "<th role=\"columnheader\" scope=\"col\">status</th>"
-                "<th role=\"columnheader\" scope=\"col\">request</th>"
-                "<th role=\"columnheader\" scope=\"col\">what happened, what to do</th>"
-                "</tr></thead><tbody role=\"rowgroup\">\n");
+    page_put(
+        o,
+        "<table class=\"rows\" role=\"table\" aria-labelledby=\"failures-h\">"
+        "<thead role=\"rowgroup\"><tr role=\"row\">"
+        "<th role=\"columnheader\" scope=\"col\">when</th>"
+        "<th role=\"columnheader\" scope=\"col\">at fault</th>"
+        "<th role=\"columnheader\" scope=\"col\">status</th>"
+        "<th role=\"columnheader\" scope=\"col\" class=\"target\">request</th>"
+        "<th role=\"columnheader\" scope=\"col\" class=\"wide\">what happened, what to do</th>"
+        "</tr></thead><tbody role=\"rowgroup\">\n");
     for (size_t i = 0; i < p->failures->count; i++)
         entry(o, p->status, &p->failures->entry[i]);
     page_put(o, "</tbody></table></section>\n");

@@ -71,6 +71,23 @@ void page_text(struct page_out *o, const char *text)
     page_textn(o, text, strlen(text));
 }
 
+void page_sentence(struct page_out *o, const char *text)
+{
+    char first = *text >= 'a' && *text <= 'z' ? (char)(*text - 'a' + 'A') : *text;
+
+    page_textn(o, &first, *text == '\0' ? 0 : 1);
+    page_text(o, *text == '\0' ? text : text + 1);
+}
+
+/* The larger unit, and the smaller one unless it is 0. */
+static void two_units(struct page_out *o, long long large, const char *unit, long long small,
+                      const char *small_unit)
+{
+    page_putf(o, "%lld %s", large, unit);
+    if (small != 0)
+        page_putf(o, " %lld %s", small, small_unit);
+}
+
 void page_span(struct page_out *o, int64_t ms)
 {
     long long s = base_max(ms, 0) / 1000;
@@ -79,14 +96,12 @@ void page_span(struct page_out *o, int64_t ms)
         page_putf(o, "%lld ms", (long long)base_max(ms, 0));
     else if (s < 60)
         page_putf(o, "%lld s", s);
-    else if (s < 3600 && s % 60 == 0)
-        page_putf(o, "%lld min", s / 60);
     else if (s < 3600)
-        page_putf(o, "%lld min %lld s", s / 60, s % 60);
+        two_units(o, s / 60, "min", s % 60, "s");
     else if (s < 86400)
-        page_putf(o, "%lld h %lld min", s / 3600, s / 60 % 60);
+        two_units(o, s / 3600, "h", s / 60 % 60, "min");
     else
-        page_putf(o, "%lld d %lld h", s / 86400, s / 3600 % 24);
+        two_units(o, s / 86400, "d", s / 3600 % 24, "h");
 }
 
 void page_ago(struct page_out *o, int64_t ms)
@@ -111,32 +126,19 @@ void page_latency(struct page_out *o, double us)
         page_putf(o, us < 10000000 ? "%.1f s" : "%.0f s", us / 1000000);
 }
 
-/* Of a time that no calendar can hold: false. */
-static bool calendar(int64_t wall_s, struct tm *out)
+void page_time(struct page_out *o, int64_t wall_s, int64_t now_s)
 {
     time_t t = (time_t)wall_s;
-
-    return gmtime_r(&t, out) != NULL;
-}
-
-void page_time(struct page_out *o, int64_t wall_s)
-{
     struct tm tm;
     char iso[32];
 
-    if (!calendar(wall_s, &tm) || strftime(iso, sizeof iso, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+    if (gmtime_r(&t, &tm) == NULL || /* no calendar can hold it */
+        strftime(iso, sizeof iso, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
         return;
-    page_putf(o, "<time datetime=\"%s\">%.10s %.8s UTC</time>", iso, iso, iso + 11);
-}
-
-void page_clock(struct page_out *o, int64_t wall_s)
-{
-    struct tm tm;
-    char iso[32];
-
-    if (!calendar(wall_s, &tm) || strftime(iso, sizeof iso, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-        return;
-    page_putf(o, "<time datetime=\"%s\">%.8s</time>", iso, iso + 11);
+    page_putf(o, "<time datetime=\"%s\">", iso);
+    if (wall_s / 86400 != now_s / 86400)
+        page_putf(o, "%.10s ", iso);
+    page_putf(o, "%.8s</time>", iso + 11);
 }
 
 static void grouped(struct page_out *o, uint64_t n)

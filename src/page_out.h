@@ -17,9 +17,11 @@ void page_putf(struct page_out *o, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Text of whatever origin, also inside a quoted attribute: markup is escaped, and a byte that
  * is not printable ASCII is shown as \xNN; only line ends stay. */
 void page_text(struct page_out *o, const char *text);
+/* The same with a capital at the beginning. */
+void page_sentence(struct page_out *o, const char *text);
 void page_textn(struct page_out *o, const char *text, size_t n);
 
-/* "850 ms", "12.4 s", "3 min 20 s", "2 h 5 min", "6 d 4 h". */
+/* "850 ms", "12.4 s", "3 min 20 s", "2 h 5 min", "2 h", "6 d 4 h". */
 void page_span(struct page_out *o, int64_t ms);
 /* The same with " ago" behind it; "just now" below a second. */
 void page_ago(struct page_out *o, int64_t ms);
@@ -27,10 +29,9 @@ void page_ago(struct page_out *o, int64_t ms);
 /* A duration measured in microseconds: "0.42 ms", "17 ms", "1.3 s". */
 void page_latency(struct page_out *o, double us);
 
-/* <time>: ISO 8601, UTC, to the second. */
-void page_time(struct page_out *o, int64_t wall_s);
-/* Only the time of day, with the whole of it for machines. */
-void page_clock(struct page_out *o, int64_t wall_s);
+/* <time>, UTC, to the second: with the date for people when it is not that of `now_s`; for
+ * machines always whole, as ISO 8601 says. */
+void page_time(struct page_out *o, int64_t wall_s, int64_t now_s);
 
 /* <data>: digits in groups of three, the plain number for machines, and the name of the metric
  * that holds the same (NULL: none). */

@@ -5,6 +5,15 @@
 
 #include "page_chart.h"
 
+void page_part_when(struct page_out *o, const struct status *s, int64_t at_ms, int64_t wall_s)
+{
+    page_put(o, "<td role=\"cell\" class=\"when\">");
+    page_ago(o, s->now_ms - at_ms);
+    page_put(o, " <span class=\"soft small\">");
+    page_time(o, wall_s, s->now_wall_s);
+    page_put(o, "</span></td>");
+}
+
 void page_part_verdict(struct page_out *o, const struct page *p)
 {
     const struct verdict *v = p->verdict;
@@ -18,13 +27,15 @@ void page_part_verdict(struct page_out *o, const struct page *p)
     page_put(o, "</h2><p>");
     page_text(o, v->detail);
     page_put(o, "</p><dl><div><dt>Since</dt><dd>");
-    page_time(o, p->since->wall_s);
+    page_time(o, p->since->wall_s, s->now_wall_s);
+    page_put(o, " UTC");
     page_put(o, " <span class=\"soft small\">(");
     page_span(o, s->now_ms - p->since->ms);
     page_put(o, ")</span></dd></div><div><dt>At fault</dt><dd>");
     page_text(o, v->fault == NULL ? "nobody" : v->fault);
     page_put(o, "</dd></div><div><dt>Running since</dt><dd>");
-    page_time(o, s->started_wall_s);
+    page_time(o, s->started_wall_s, s->now_wall_s);
+    page_put(o, " UTC");
     page_put(o, " <span class=\"soft small\">(");
     page_span(o, s->uptime_ms);
     page_put(o, ")</span></dd></div></dl></section>\n");
@@ -90,7 +101,7 @@ static void life(struct page_out *o, const struct status *s)
                   100 * (double)(t->age_ms + t->next_fetch_ms) / whole,
                   100 * (double)(t->age_ms + t->next_fetch_ms) / whole);
     page_put(o, "</svg><p class=\"ends\"><span>obtained ");
-    page_clock(o, s->now_wall_s - t->age_ms / 1000);
+    page_time(o, t->stats->last_success_wall_s, s->now_wall_s);
     page_put(o, " (");
     page_ago(o, t->age_ms);
     page_put(o, ")</span>");
@@ -100,7 +111,7 @@ static void life(struct page_out *o, const struct status *s)
         page_put(o, "</span>");
     }
     page_put(o, "<span>expires ");
-    page_clock(o, s->now_wall_s + t->expires_in_ms / 1000);
+    page_time(o, s->now_wall_s + t->expires_in_ms / 1000, s->now_wall_s);
     page_put(o, "</span></p>");
 }
 
@@ -118,7 +129,30 @@ static void fetching(struct page_out *o, const struct status_token *t)
     }
 }
 
-static void event_text(struct page_out *o, const struct tokens_event *e)
+static void what_happened(struct page_out *o, const struct tokens_event *e)
+{
+    switch (e->what) {
+    case TOKENS_OBTAINED:
+        page_putf(o, "number %llu, lives for ", (unsigned long long)e->generation);
+        page_span(o, e->lifetime_ms);
+        break;
+    case TOKENS_FAILED:
+        page_text(o, e->failure.detail);
+        page_put(o, " <span class=\"soft\">Next try after ");
+        page_span(o, e->retry_ms);
+        page_put(o, ".</span>");
+        break;
+    case TOKENS_DROPPED:
+        page_putf(o, "number %llu: the upstream refused it", (unsigned long long)e->generation);
+        break;
+    case TOKENS_EXPIRED:
+        page_putf(o, "number %llu: no new one had come by then",
+                  (unsigned long long)e->generation);
+        break;
+    }
+}
+
+static void event_row(struct page_out *o, const struct status *s, const struct tokens_event *e)
 {
     static const struct {
         const char *class, *text;
@@ -127,6 +161,8 @@ static void event_text(struct page_out *o, const struct tokens_event *e)
                   [TOKENS_DROPPED] = { "warn", "dropped" },
                   [TOKENS_EXPIRED] = { "warn", "expired" } };
 
+    page_put(o, "<tr role=\"row\">");
+    page_part_when(o, s, e->at_ms, e->wall_s);
     page_putf(o,
               "<td role=\"cell\"><span class=\"stage %s\">%s</span></td>"
               "<td role=\"cell\" class=\"number\" data-label=\"took\">",
@@ -134,56 +170,44 @@ static void event_text(struct page_out *o, const struct tokens_event *e)
     if (e->what == TOKENS_OBTAINED || e->what == TOKENS_FAILED)
         page_span(o, e->took_ms);
     page_put(o, "</td><td role=\"cell\" class=\"what\">");
-    if (e->what == TOKENS_OBTAINED) {
-        page_put(o, "lives for ");
-        page_span(o, e->lifetime_ms);
-    } else if (e->what == TOKENS_FAILED) {
-        page_text(o, e->failure.detail);
-        page_put(o, " <span class=\"soft\">(tried again after ");
-        page_span(o, e->retry_ms);
-        page_put(o, ")</span>");
-    } else {
-        page_put(o, e->what == TOKENS_DROPPED ? "the upstream refused it"
-                                              : "no new one had come by then");
-    }
-    page_putf(o, "</td><td role=\"cell\" class=\"number\" data-label=\"token\">%llu</td>",
-              (unsigned long long)e->generation);
+    what_happened(o, e);
+    page_put(o, "</td></tr>\n");
 }
 
-static void when(struct page_out *o, const struct status *s, int64_t at_ms, int64_t wall_s)
-{
-    page_put(o, "<td role=\"cell\" class=\"when\">");
-    page_ago(o, s->now_ms - at_ms);
-    page_put(o, "<span class=\"soft small\">");
-    page_time(o, wall_s);
-    page_put(o, "</span></td>");
-}
-
-static void events(struct page_out *o, const struct status *s)
+/* The from-th newest up to the to-th. */
+static void event_rows(struct page_out *o, const struct status *s, size_t from, size_t to)
 {
     const struct tokens_stats *t = s->token.stats;
-    size_t shown = t->events < TOKENS_EVENTS ? t->events : TOKENS_EVENTS;
 
-    if (shown == 0)
-        return;
-    page_put(o, "<h3 id=\"fetches-h\">The last fetches</h3>"
-                "<table class=\"rows\" role=\"table\" aria-labelledby=\"fetches-h\">"
+    page_put(o, "<table class=\"rows\" role=\"table\" aria-labelledby=\"fetches-h\">"
                 "<thead role=\"rowgroup\"><tr role=\"row\">"
                 "<th role=\"columnheader\" scope=\"col\">when</th>"
                 "<th role=\"columnheader\" scope=\"col\">result</th>"
                 "<th role=\"columnheader\" scope=\"col\" class=\"number\">took</th>"
-                "<th role=\"columnheader\" scope=\"col\">what</th>"
-                "<th role=\"columnheader\" scope=\"col\" class=\"number\">token</th>"
+                "<th role=\"columnheader\" scope=\"col\" class=\"wide\">token</th>"
                 "</tr></thead><tbody role=\"rowgroup\">\n");
-    for (size_t i = 0; i < shown; i++) {
-        const struct tokens_event *e = &t->event[(t->events - 1 - i) % TOKENS_EVENTS];
-
-        page_put(o, "<tr role=\"row\">");
-        when(o, s, e->at_ms, e->wall_s);
-        event_text(o, e);
-        page_put(o, "</tr>\n");
-    }
+    for (size_t i = from; i < to; i++)
+        event_row(o, s, &t->event[(t->events - 1 - i) % TOKENS_EVENTS]);
     page_put(o, "</tbody></table>");
+}
+
+static void events(struct page_out *o, const struct status *s)
+{
+    enum { OPEN = 4 }; /* the older ones can be unfolded */
+    size_t shown = (size_t)base_min((int64_t)s->token.stats->events, TOKENS_EVENTS);
+
+    if (shown == 0)
+        return;
+    page_put(o, "<h3 id=\"fetches-h\">The last fetches</h3>");
+    event_rows(o, s, 0, (size_t)base_min((int64_t)shown, OPEN));
+    if (shown <= OPEN)
+        return;
+    page_putf(o,
+              "<details id=\"earlier\" class=\"plain\"><summary id=\"earlier-s\">%zu "
+              "earlier</summary>",
+              shown - OPEN);
+    event_rows(o, s, OPEN, shown);
+    page_put(o, "</details>");
 }
 
 void page_part_token(struct page_out *o, const struct page *p)
@@ -204,8 +228,8 @@ void page_part_token(struct page_out *o, const struct page *p)
 static void legend(struct page_out *o, const char *class, const char *text)
 {
     page_putf(o,
-              "<li><svg class=\"chart\" width=\"12\" height=\"12\" aria-hidden=\"true\" "
-              "display=\"inline\">%s</svg>%s</li>",
+              "<li><svg class=\"key\" width=\"12\" height=\"12\" aria-hidden=\"true\">%s</svg>"
+              "%s</li>",
               class, text);
 }
 

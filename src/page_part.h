@@ -3,6 +3,9 @@
 #include "page.h"
 #include "page_out.h"
 
+/* A cell of a table: how long ago, and the time. */
+void page_part_when(struct page_out *o, const struct status *s, int64_t at_ms, int64_t wall_s);
+
 void page_part_verdict(struct page_out *o, const struct page *p);
 void page_part_facts(struct page_out *o, const struct page *p);
 void page_part_token(struct page_out *o, const struct page *p);

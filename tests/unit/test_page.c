@@ -144,6 +144,8 @@ static void well(void)
                                                 .stats = &world.tokens };
     world.tokens.obtained = 27;
     world.tokens.fetches = 28;
+    world.tokens.failed = 1;
+    world.tokens.last_success_wall_s = NOW_S - 1310;
     event(
         (struct tokens_event){
             .what = TOKENS_OBTAINED, .generation = 25, .took_ms = 181, .lifetime_ms = 3600000 },
@@ -512,11 +514,12 @@ static void a_valid_token_shows_how_much_of_its_life_is_left(void **state)
     (void)state;
     const char *text = rendered(well);
     assert_shows(text, "38 min 10 s left");
+    assert_shows(text, "obtained <time datetime=\"2026-11-24T11:38:10Z\">11:38:10</time>");
     assert_shows(text, "64 % of its life is left");
     assert_shows(text, "x=\"36.39%\" width=\"63.61%\"");
     assert_shows(text, "renewed in 32 min 20 s");
     assert_shows(text, ">12:38:10</time>");
-    assert_shows(text, "lives for 1 h 0 min");
+    assert_shows(text, "number 27, lives for 1 h</td>");
     assert_shows(text, "did not answer within token.timeout.");
     assert_lacks(text, "None is held");
 }
