@@ -287,7 +287,7 @@ static void while_it_drains_it_says_so(void **state)
     (void)state;
     struct world w;
     struct answer a = { 0 };
-    start(&w, "process.drain_delay = 60s\n");
+    start(&w, "process.drain_delay = 60s\nprocess.drain_timeout = 60s\n");
     assert_contains(get_page(&w, &a), ">All is well</h2>");
     proxy_signal(w.proxy, SIGTERM);
     const char *page = page_with(&w, &a, ">Stopping</h2>");
