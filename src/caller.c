@@ -7,6 +7,9 @@
  *  - it does not look at a suspended connection, so a caller that left is noticed by a watch of
  *    our own, which a request gets once it has waited a while.
  *
+ * A caller by TLS is met by a tunnel first (tunnel.c), which gives libmicrohttpd a plain
+ * connection when the handshake is done.
+ *
  * One timer per connection is checked lazily: a request only writes fields. */
 #include "caller.h"
 
@@ -21,41 +24,6 @@
 #include "relay.h"
 #include "worker.h"
 
-/* How long a connection above the limit may take to send a head before it gets its 503 anyway.
- */
-#define REFUSED_GRACE_MS 1000
-/* How long accepting rests when descriptors have run out. */
-#define ACCEPT_PAUSE_MS 100
-/* Connections beyond the limit that are still given an answer. */
-#define ACCEPT_BATCH 64
-
-void caller_on_acceptable(struct loop_watch *watch, uint32_t events)
-{
-    struct worker_listener *l = CONTAINER_OF(watch, struct worker_listener, watch);
-    struct worker *w = l->worker;
-
-    (void)events;
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
-        struct sockaddr_storage addr;
-        socklen_t len = sizeof addr;
-        int fd =
-            accept4(watch->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-        if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                log_warn("descriptors_exhausted", log_str("detail", strerrordesc_np(errno)));
-                for (size_t k = 0; k < w->listeners; k++)
-                    loop_unwatch(&w->loop, &w->listener[k].watch);
-                loop_timer_set(&w->loop, &w->accept_pause,
-                               loop_now(&w->loop) + ACCEPT_PAUSE_MS);
-            }
-            return;
-        }
-        if (httpd_take(&w->httpd, fd, (struct sockaddr *)&addr, len) != 0)
-            log_debug("connection_not_taken");
-    }
-}
-
 struct caller *caller_of(struct MHD_Connection *c)
 {
     const union MHD_ConnectionInfo *info =
@@ -64,14 +32,18 @@ struct caller *caller_of(struct MHD_Connection *c)
     return info->socket_context;
 }
 
-/* Bytes received so far, by the kernel's count; -1 where it keeps none (unix sockets). */
+/* Bytes received so far, by the kernel's count or the tunnel's; -1: there is none (unix
+ * sockets).
+ */
 static int64_t bytes_received(const struct caller *c)
 {
     struct tcp_info info;
     socklen_t len = sizeof info;
 
+    if (c->tunnel != NULL)
+        return tunnel_received_bytes(c->tunnel);
     memset(&info, 0, sizeof info);
-    if (c->port < 0 || getsockopt(c->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+    if (!c->tcp || getsockopt(c->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
         return -1;
     return (int64_t)info.tcpi_bytes_received;
 }
@@ -82,6 +54,13 @@ static void note(struct caller *c, const struct failure *f)
     failures_note(
         &c->worker->failures,
         &(struct failures_request){ .failure = f, .status = failure_status(f), .method = "-" });
+}
+
+/* Where bytes are not counted, the next ones are waited for. */
+static void await_bytes(struct caller *c)
+{
+    if (!c->tcp && c->tunnel == NULL && c->watch.events == 0)
+        (void)loop_watch(&c->worker->loop, &c->watch, EPOLLIN | EPOLLET | EPOLLONESHOT);
 }
 
 static void head_too_slow(struct caller *c)
@@ -126,6 +105,7 @@ static int64_t check_idle(struct caller *c, int64_t now_ms)
             return 0;
         } else {
             c->received_bytes = bytes;
+            await_bytes(c);
             return base_min(now_ms + look_ms, idle_ms);
         }
     }
@@ -163,34 +143,29 @@ static void on_timer(struct loop_timer *t)
         loop_timer_set(&c->worker->loop, t, next_ms);
 }
 
-static void on_left(struct loop_watch *w, uint32_t events)
+static void on_watch(struct loop_watch *w, uint32_t events)
 {
     struct caller *c = CONTAINER_OF(w, struct caller, watch);
 
     (void)events;
     caller_unwatch(c);
-    if (c->relay != NULL)
+    if (c->relay != NULL) {
         relay_on_caller_gone(c->relay);
+    } else if (c->phase == CALLER_IDLE && !c->finished) { /* the first bytes of a head */
+        c->partial = true;
+        if (c->received_bytes != 0) /* not on a new connection, see check_idle */
+            c->since_ms = loop_now(&c->worker->loop);
+    }
 }
 
-/* The port the connection came in by; -1 for a unix socket. It is asked of the connection,
- * since libmicrohttpd 1.0 announces one only in a later MHD_run, when nobody knows who accepted
- * it. */
-static int local_port(int fd)
+/* It is asked of the connection, since libmicrohttpd 1.0 announces one only in a later MHD_run,
+ * when nobody knows who accepted it. */
+static bool is_tcp(int fd)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-        struct sockaddr_storage room;
-    } addr = { .any.sa_family = AF_UNSPEC };
-    socklen_t len = sizeof addr;
+    int domain = AF_UNIX;
+    socklen_t len = sizeof domain;
 
-    if (getsockname(fd, &addr.any, &len) != 0)
-        return -1;
-    if (addr.any.sa_family == AF_INET)
-        return ntohs(addr.v4.sin_port);
-    return addr.any.sa_family == AF_INET6 ? ntohs(addr.v6.sin6_port) : -1;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain != AF_UNIX;
 }
 
 static struct caller *caller_new(struct worker *w, struct MHD_Connection *connection)
@@ -203,14 +178,23 @@ static struct caller *caller_new(struct worker *w, struct MHD_Connection *connec
 
     c->worker = w;
     c->connection = connection;
-    c->watch = (struct loop_watch){ .fd = fd->connect_fd, .on_event = on_left };
+    c->watch = (struct loop_watch){ .fd = fd->connect_fd, .on_event = on_watch };
     c->timer.on_due = on_timer;
     c->since_ms = now_ms;
-    c->port = local_port(fd->connect_fd);
-    c->tls = config->listen.tls_certificate != NULL;
-    c->refused = !quota_take(&w->connections);
-    loop_timer_set(&w->loop, &c->timer,
-                   now_ms + (c->refused ? REFUSED_GRACE_MS : config->listen.header_timeout_ms));
+    c->tcp = is_tcp(fd->connect_fd);
+    tunnel_hold(&w->tunnels, fd->connect_fd, &c->tunnel);
+    if (c->tunnel != NULL) {
+        c->tls = true;
+        c->refused = c->tunnel->refused; /* the tunnel has the place, or has not */
+        c->received_bytes = tunnel_received_bytes(c->tunnel);
+        c->partial = w->closed; /* so late that a request must be at its heels */
+    } else {
+        c->refused = !quota_take(&w->connections);
+        await_bytes(c);
+    }
+    loop_timer_set(
+        &w->loop, &c->timer,
+        now_ms + (c->refused ? CALLER_REFUSED_GRACE_MS : config->listen.header_timeout_ms));
     LIST_INSERT_HEAD(&w->callers, c, link);
     metrics_add(&w->metrics, M_connections_opened, 1);
     if (c->refused)
@@ -225,8 +209,10 @@ static void caller_free(struct caller *c)
     caller_unwatch(c);
     loop_timer_clear(&w->loop, &c->timer);
     LIST_REMOVE(c, link);
-    if (!c->refused)
+    if (!c->tls && !c->refused)
         quota_give(&w->connections);
+    tunnel_release(&c->tunnel,
+                   loop_now(&w->loop) + w->snapshot->config->listen.idle_timeout_ms);
     metrics_add(&w->metrics, M_connections_closed, 1);
     free(c);
 }
@@ -242,6 +228,7 @@ void caller_on_connection(void *arg, struct MHD_Connection *connection, void **s
 
 void caller_head_begun(struct caller *c, struct relay *r)
 {
+    caller_unwatch(c);
     if (!c->partial)
         c->since_ms = loop_now(&c->worker->loop);
     c->phase = CALLER_HEAD;
@@ -268,10 +255,14 @@ void caller_watch(struct caller *c)
 {
     if (c->watch.events == 0 && !c->finished)
         (void)loop_watch(&c->worker->loop, &c->watch, EPOLLRDHUP);
+    if (c->tunnel != NULL)
+        tunnel_watch(c->tunnel, true);
 }
 
 void caller_unwatch(struct caller *c)
 {
+    if (c->tunnel != NULL)
+        tunnel_watch(c->tunnel, false);
     loop_unwatch(&c->worker->loop, &c->watch);
 }
 
@@ -284,7 +275,7 @@ void caller_finish(struct caller *c, const struct failure *f)
     c->finished = true;
     caller_unwatch(c);
     buf_init(&message, 8192);
-    if (!c->tls && answer_message(f, &message) == 0) {
+    if (answer_message(f, &message) == 0) {
         char ignored[4096];
 
         (void)send(c->watch.fd, buf_front(&message), buf_unread(&message),
@@ -303,7 +294,9 @@ void caller_reset_on_close(struct caller *c)
 {
     const struct linger hard = { .l_onoff = 1, .l_linger = 0 };
 
-    if (c->port >= 0)
+    if (c->tunnel != NULL)
+        tunnel_cut(c->tunnel);
+    else if (c->tcp)
         (void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
 }
 
@@ -312,4 +305,19 @@ void caller_close_idle(struct caller *c)
     c->finished = true;
     caller_unwatch(c);
     (void)shutdown(c->watch.fd, SHUT_RDWR);
+}
+
+void caller_tls_changed(struct worker *w, const struct tls *before)
+{
+    struct caller *c;
+
+    if (tls_same_clients(before, w->tls))
+        return;
+    tunnels_stop_shaking(&w->tunnels);
+    LIST_FOREACH(c, &w->callers, link)
+    if (c->tls && !c->last) {
+        c->last = true;
+        if (c->phase == CALLER_IDLE && !c->partial && !c->finished)
+            caller_close_idle(c);
+    }
 }

@@ -7,9 +7,14 @@
 #include "failure.h"
 #include "httpd.h"
 #include "loop.h"
+#include "tunnel.h"
 
 struct worker;
 struct relay;
+
+/* How long a connection above the limit may take to send a head before it gets its 503 anyway.
+ */
+#define CALLER_REFUSED_GRACE_MS 1000
 
 enum caller_phase {
     CALLER_IDLE, /* between requests; part of the next head may be here */
@@ -20,22 +25,23 @@ enum caller_phase {
 struct caller {
     struct worker *worker;
     struct MHD_Connection *connection;
-    struct loop_watch watch; /* our own duplicate view of MHD's descriptor, for EPOLLRDHUP */
+    /* Our own view of MHD's descriptor, for EPOLLRDHUP; between requests, on a unix socket, for
+     * the first bytes of the next one. */
+    struct loop_watch watch;
     struct loop_timer timer;
     enum caller_phase phase;
     int64_t since_ms;       /* the phase, or the first byte of a head */
-    int64_t received_bytes; /* by TCP_INFO when last looked; -1: not looked since the last
-                               request */
+    int64_t received_bytes; /* when last looked; -1: not looked since the last request */
     bool partial;           /* IDLE, and bytes of a head have come */
     bool refused;           /* above listen.max_connections: gets a 503 */
-    bool tls, finished;     /* finished: shut down by us */
-    int port;               /* of the listener; -1: unix socket */
-    struct relay *relay;    /* the request under way */
+    bool finished;          /* shut down by us */
+    bool tcp;               /* and not a unix socket */
+    bool last;              /* the connection ends with the answer that comes next */
+    bool tls;
+    struct tunnel *tunnel; /* the TLS in front; NULL: plain, or the TLS has ended already */
+    struct relay *relay;   /* the request under way */
     LIST_ENTRY(caller) link;
 };
-
-/* Accepts what waits on a worker's listener (loop_watch callback). */
-void caller_on_acceptable(struct loop_watch *w, uint32_t events);
 
 /* MHD_NotifyConnectionCallback; arg is the worker. */
 void caller_on_connection(void *arg, struct MHD_Connection *c, void **socket_context,
@@ -56,7 +62,7 @@ void caller_watch(struct caller *c);
 void caller_unwatch(struct caller *c);
 
 /* Writes an answer past libmicrohttpd, where it cannot answer any more (it is still reading),
- * and shuts the connection down. Under TLS it is only shut down. */
+ * and shuts the connection down. */
 void caller_finish(struct caller *c, const struct failure *f);
 
 /* Makes the peer see a reset, not an orderly end, when the connection is closed. */
@@ -64,3 +70,7 @@ void caller_reset_on_close(struct caller *c);
 
 /* Shuts down a connection that is between requests. */
 void caller_close_idle(struct caller *c);
+
+/* The worker's TLS settings have been exchanged: who was let in by other client authorities has
+ * to come anew. */
+void caller_tls_changed(struct worker *w, const struct tls *before);

@@ -270,6 +270,7 @@ void config_unref(struct config *c)
     for (size_t i = 0; i < config_key_count; i++)
         config_value_clear(c, &config_keys[i]);
     config_pem_clear(c);
+    tls_unref(c->listen.tls);
     free(c->upstream.scheme);
     free(c->upstream.authority);
     free(c->upstream.origin);

@@ -4,6 +4,7 @@
 #include "base.h"
 #include "buf.h"
 #include "secret.h"
+#include "tls.h"
 
 struct config_list {
     char **item;
@@ -41,6 +42,7 @@ struct config {
         int64_t header_timeout_ms, idle_timeout_ms, body_timeout_ms;
         int64_t max_header_size_bytes, max_headers, max_body_size_bytes;
         char *tls_certificate, *tls_key, *tls_client_ca; /* NULL: none */
+        struct tls *tls;                                 /* what is in them; NULL: none */
     } listen;
     struct {
         char *base_url; /* without trailing slash, e.g. https://api.1shotapi.dev/v0 */

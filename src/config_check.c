@@ -142,17 +142,10 @@ static void check_items(struct config_load *load, const struct config_key *key,
     }
 }
 
-static void check_tls(struct config_load *load)
+static void check_client_key(struct config_load *load)
 {
     struct config *c = load->config;
 
-    if (c->listen.tls_certificate != NULL && c->listen.tls_key == NULL)
-        config_fail(load, KEY(listen, tls_certificate), "needs listen.tls_key as well");
-    if (c->listen.tls_key != NULL && c->listen.tls_certificate == NULL)
-        config_fail(load, KEY(listen, tls_key), "needs listen.tls_certificate as well");
-    if (c->listen.tls_client_ca != NULL && c->listen.tls_certificate == NULL)
-        config_fail(load, KEY(listen, tls_client_ca),
-                    "needs listen.tls_certificate and listen.tls_key as well");
     if (c->upstream.client_key != NULL && c->upstream.client_certificate == NULL)
         config_fail(load, KEY(upstream, client_key),
                     "needs upstream.client_certificate as well");
@@ -303,11 +296,12 @@ void config_check(struct config_load *load)
         check_listen_address(load);
     if (config_sound(load, KEY(admin, address)))
         check_admin_address(load);
-    check_tls(load);
+    check_client_key(load);
     check_required_header(load);
     config_check_urls(load);
     check_files(load);
     config_check_pem(load);
+    config_check_tls(load);
     check_credentials(load);
     check_retries(load);
     check_drain(load);

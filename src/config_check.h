@@ -9,6 +9,9 @@ void config_check(struct config_load *load);
 /* Its part for upstream and token.url. */
 void config_check_urls(struct config_load *load);
 
+/* Its part for inbound TLS; after the files have been looked at. */
+void config_check_tls(struct config_load *load);
+
 #define KEY(section, name) config_find(#section, #name)
 
 /* Takes in the certificate and key files of the upstream's side, after the checks above. */

@@ -116,7 +116,7 @@ static void add_common(struct relay *r, struct MHD_Response *response)
 {
     if (r->request_id != NULL)
         (void)MHD_add_response_header(response, "X-Request-Id", r->request_id);
-    if (r->worker->draining || r->caller->refused)
+    if (r->worker->draining || r->caller->refused || r->caller->last)
         (void)MHD_add_response_header(response, "Connection", "close");
 }
 

@@ -43,16 +43,6 @@ int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o)
 #else
     items[n++] = (struct MHD_OptionItem){ MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL };
 #endif
-    if (o->tls != NULL) {
-        flags |= MHD_USE_TLS;
-        items[n++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_CERT, 0,
-                                              (void *)(uintptr_t)o->tls->certificate };
-        items[n++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_KEY, 0,
-                                              (void *)(uintptr_t)o->tls->key };
-        if (o->tls->client_ca != NULL)
-            items[n++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_TRUST, 0,
-                                                  (void *)(uintptr_t)o->tls->client_ca };
-    }
     items[n] = (struct MHD_OptionItem){ MHD_OPTION_END, 0, NULL };
 
     h->daemon = MHD_start_daemon(
@@ -61,7 +51,7 @@ int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o)
         MHD_OPTION_URI_LOG_CALLBACK, o->on_target, o->arg, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         o->pool_bytes, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
     if (h->daemon == NULL)
-        return o->tls != NULL ? -EINVAL : -ENOMEM;
+        return -ENOMEM;
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     h->watch.fd = info->epoll_fd;
     return loop_watch(l, &h->watch, EPOLLIN);

@@ -7,15 +7,10 @@
 #include "base.h"
 #include "loop.h"
 
-struct httpd_tls {
-    const char *certificate, *key, *client_ca; /* PEM text; client_ca may be NULL */
-};
-
 struct httpd_options {
     size_t pool_bytes; /* per connection: the head of a request and of its answer */
     unsigned connection_limit;
-    int64_t idle_timeout_ms;     /* inactivity of a connection that is not suspended */
-    const struct httpd_tls *tls; /* NULL: plain */
+    int64_t idle_timeout_ms; /* inactivity of a connection that is not suspended */
     MHD_AccessHandlerCallback on_request;
     MHD_RequestCompletedCallback on_completed;
     void *(*on_target)(void *arg, const char *target, struct MHD_Connection *c);

@@ -9,6 +9,7 @@
 #define METRICS_COUNTERS(X)                                                                 \
     X(connections_opened, COUNTER, "Caller connections accepted")                           \
     X(connections_closed, COUNTER, "Caller connections closed")                             \
+    X(tls_handshakes_failed, COUNTER, "TLS handshakes with callers that failed")            \
     X(connections_refused, COUNTER, "Caller connections above listen.max_connections")      \
     X(requests_started, COUNTER, "Requests whose head was read")                            \
     X(requests_finished, COUNTER, "Requests answered or given up")                          \

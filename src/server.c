@@ -398,13 +398,6 @@ static bool workers_turn(void *arg)
 /* Brings everything up; what was is taken down by finish, also after a failure. */
 static int start(struct server *s, struct buf *error)
 {
-    /* Serving plain text where TLS was asked for would be the worst way to say so. */
-    if (s->config->listen.tls_certificate != NULL) {
-        buf_addf(error,
-                 "listen.tls_certificate: this version has no inbound TLS; remove the tls_ "
-                 "keys or put a TLS server in front");
-        return -ENOTSUP;
-    }
     int err = multi_global_init();
     if (err == 0)
         err = loop_init(&s->loop);

@@ -1,7 +1,7 @@
 /* A worker's turn:
  *
  *   loop wakes -> callbacks set `due` and wake relays -> on_turn:
- *       repeat: libmicrohttpd, woken relays, curl, until none has anything left
+ *       repeat: tunnels, libmicrohttpd, woken relays, curl, until none has anything left
  *   -> write the log -> sleep
  *
  * so that a request that can go all the way does so in one turn. */
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "accept.h"
 #include "caller.h"
 #include "downstream.h"
 #include "log.h"
@@ -74,8 +75,8 @@ static bool head_under_way(const struct worker *w)
 /* After a worker that drains has nothing left, once. */
 static void check_drained(struct worker *w)
 {
-    if (!w->closed || w->drained || w->running_count > 0 ||
-        (!w->giving_up && head_under_way(w)))
+    if (!w->closed || w->drained || w->running_count > 0 || w->tunnels.releasing > 0 ||
+        (!w->giving_up && (head_under_way(w) || tunnels_shaking(&w->tunnels))))
         return;
     w->drained = true;
     w->shared->on_drained(w->shared->arg);
@@ -88,7 +89,8 @@ static bool on_turn(void *arg)
     bool more = true;
 
     for (int i = 0; more && i < ROUNDS_MAX; i++) {
-        more = httpd_turn(&w->httpd);
+        more = tunnels_turn(&w->tunnels);
+        more |= httpd_turn(&w->httpd);
         more |= relay_turn(w);
         more |= multi_turn(&w->multi);
     }
@@ -96,12 +98,19 @@ static bool on_turn(void *arg)
     return more || w->httpd.due;
 }
 
+/* A unix socket is shared by all workers: one of them is enough to accept. */
+static int watch_listener(struct worker *w, struct worker_listener *l)
+{
+    return loop_watch(&w->loop, &l->watch,
+                      EPOLLIN | (l->port < 0 ? (uint32_t)EPOLLEXCLUSIVE : 0));
+}
+
 static void on_accept_pause(struct loop_timer *t)
 {
     struct worker *w = CONTAINER_OF(t, struct worker, accept_pause);
 
     for (size_t i = 0; i < w->listeners && !w->closed; i++)
-        (void)loop_watch(&w->loop, &w->listener[i].watch, EPOLLIN);
+        (void)watch_listener(w, &w->listener[i]);
 }
 
 static int start_httpd(struct worker *w, const struct config *c)
@@ -129,6 +138,7 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     w->in_flight.quota = &shared->in_flight;
     w->connections.quota = &shared->connections;
     w->snapshot = snapshot_new(config_ref(c));
+    w->tls = c->listen.tls == NULL ? NULL : tls_ref(c->listen.tls);
     w->accept_pause.on_due = on_accept_pause;
     LIST_INIT(&w->callers);
     TAILQ_INIT(&w->parked);
@@ -139,6 +149,8 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     if (err == 0)
         err = mailbox_init(&w->mailbox, &w->loop);
     if (err == 0)
+        accept_init(w);
+    if (err == 0)
         err = multi_init(&w->multi, &w->loop, (long)c->upstream.max_connections);
     if (err == 0)
         err = start_httpd(w, c);
@@ -146,12 +158,11 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
         struct worker_listener *l = &w->listener[w->listeners++];
 
         *l = (struct worker_listener){ .watch = { .fd = listeners[i].fd,
-                                                  .on_event = caller_on_acceptable },
+                                                  .on_event = accept_on_acceptable },
                                        .worker = w,
-                                       .port = listeners[i].port };
-        /* A unix socket is shared by all workers: one of them is enough to accept. */
-        err = loop_watch(&w->loop, &l->watch,
-                         EPOLLIN | (l->port < 0 ? (uint32_t)EPOLLEXCLUSIVE : 0));
+                                       .port = listeners[i].port,
+                                       .tls = w->tls != NULL && listeners[i].port >= 0 };
+        err = watch_listener(w, l);
     }
     failures_outbox_init(&w->failures, &w->loop, shared->failures);
     w->loop.on_turn = on_turn;
@@ -210,12 +221,14 @@ void worker_done(struct worker *w)
     if (w->httpd.daemon != NULL)
         abandon(w);
     httpd_done(&w->httpd);
+    tunnels_done(&w->tunnels);
     relay_free_pool(w);
     multi_done(&w->multi);
     loop_timer_clear(&w->loop, &w->accept_pause);
     failures_outbox_done(&w->failures);
     worker_grant_unref(w->grant);
     worker_snapshot_unref(w->snapshot);
+    tls_unref(w->tls);
     loop_done(&w->loop);
     w->snapshot = NULL;
 }
@@ -312,6 +325,14 @@ static void on_config(struct mail *mail)
 
     w->snapshot = snapshot_new(m->config);
     worker_snapshot_unref(was);
+    /* A listener is born with TLS or without; see config_needs_restart. */
+    if (w->tls != NULL && m->config->listen.tls != NULL) {
+        struct tls *before = w->tls;
+
+        w->tls = tls_ref(m->config->listen.tls);
+        caller_tls_changed(w, before);
+        tls_unref(before);
+    }
     /* Pooled handles carry the old settings. */
     relay_free_pool(w);
     free(m);
@@ -364,7 +385,8 @@ static bool has_sent(const struct caller *c)
 {
     char byte;
 
-    return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0 ||
+           (c->tunnel != NULL && tunnel_has_received(c->tunnel));
 }
 
 static void on_close(struct mail *mail)
@@ -376,7 +398,7 @@ static void on_close(struct mail *mail)
     loop_timer_clear(&w->loop, &w->accept_pause);
     for (size_t i = 0; i < w->listeners; i++) {
         /* Whom the kernel has connected already would be reset. */
-        caller_on_acceptable(&w->listener[i].watch, EPOLLIN);
+        accept_on_acceptable(&w->listener[i].watch, EPOLLIN);
         loop_unwatch(&w->loop, &w->listener[i].watch);
         /* From now on the kernel refuses; the server closes the descriptor at the end. */
         (void)shutdown(w->listener[i].watch.fd, SHUT_RDWR);

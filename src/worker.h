@@ -15,6 +15,7 @@
 #include "multi.h"
 #include "quota.h"
 #include "tokens.h"
+#include "tunnel.h"
 
 struct relay;
 struct worker;
@@ -48,6 +49,7 @@ struct worker_listener {
     struct loop_watch watch;
     struct worker *worker;
     int port; /* -1: unix socket */
+    bool tls;
 };
 
 TAILQ_HEAD(relay_list, relay);
@@ -62,6 +64,9 @@ struct worker {
     struct mailbox mailbox;
     struct httpd httpd;
     struct multi multi;
+    struct tls *tls; /* what new connections by TCP are met with; NULL: plain */
+    struct tunnels tunnels;
+    size_t tunnels_refused;
 
     struct snapshot *snapshot;
     struct grant *grant;      /* NULL: no token */

@@ -1,6 +1,8 @@
 /* A CA and its leaves, made with the OpenSSL API when a test first asks for one. */
 #include "certs.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -9,9 +11,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static EVP_PKEY *ca_key;
-static X509 *ca;
-static char ca_dir[64], ca_path[96], other_ca_path[96];
+struct authority {
+    EVP_PKEY *key;
+    X509 *certificate;
+    char path[96];
+};
+
+static struct authority ca, other_ca, intermediate;
+static char dir[64];
 
 static void check(bool ok, const char *what)
 {
@@ -32,20 +39,24 @@ static void extend(X509 *cert, X509 *issuer, int nid, const char *value)
 }
 
 struct recipe {
-    const char *common_name, *alternative_names;
-    bool is_ca, expired;
+    const char *common_name, *alternative_names, *usage;
+    bool is_ca;
+    int from_days, to_days;
 };
 
 /* Without an issuer it signs itself. */
-static X509 *make(EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key, struct recipe recipe)
+static X509 *make(EVP_PKEY *key, const struct authority *by, struct recipe recipe)
 {
     static long serial;
+    X509 *issuer = by ? by->certificate : NULL;
     const long day = 24 * 60 * 60L;
     X509 *cert = X509_new();
     check(cert != NULL && X509_set_version(cert, 2) == 1, "a certificate");
     (void)ASN1_INTEGER_set(X509_get_serialNumber(cert), ++serial);
-    (void)X509_gmtime_adj(X509_getm_notBefore(cert), -7 * day);
-    (void)X509_gmtime_adj(X509_getm_notAfter(cert), recipe.expired ? -day : 7 * day);
+    (void)X509_gmtime_adj(X509_getm_notBefore(cert),
+                          (recipe.from_days ? recipe.from_days : -7) * day);
+    (void)X509_gmtime_adj(X509_getm_notAfter(cert),
+                          (recipe.to_days ? recipe.to_days : 7) * day);
     X509_NAME *name = X509_get_subject_name(cert);
     (void)X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
                                      (const unsigned char *)recipe.common_name, -1, -1, 0);
@@ -55,57 +66,162 @@ static X509 *make(EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key, struct reci
            recipe.is_ca ? "critical,CA:TRUE" : "CA:FALSE");
     if (recipe.alternative_names)
         extend(cert, issuer ? issuer : cert, NID_subject_alt_name, recipe.alternative_names);
-    check(X509_sign(cert, issuer_key ? issuer_key : key, EVP_sha256()) > 0, "signing");
+    if (recipe.usage)
+        extend(cert, issuer ? issuer : cert, NID_ext_key_usage, recipe.usage);
+    check(X509_sign(cert, by ? by->key : key, EVP_sha256()) > 0, "signing");
     return cert;
 }
 
-static void remove_ca(void)
+static void remove_all(void)
 {
-    (void)unlink(ca_path);
-    (void)unlink(other_ca_path);
-    (void)rmdir(ca_dir);
-    X509_free(ca);
-    EVP_PKEY_free(ca_key);
+    struct authority *const all[] = { &ca, &other_ca, &intermediate };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        X509_free(all[i]->certificate);
+        EVP_PKEY_free(all[i]->key);
+    }
+    DIR *d = opendir(dir);
+    struct dirent *entry;
+    while (d != NULL && (entry = readdir(d)) != NULL)
+        (void)unlinkat(dirfd(d), entry->d_name, 0);
+    if (d != NULL)
+        (void)closedir(d);
+    (void)rmdir(dir);
 }
 
-static void write_pem(const char *path, X509 *cert)
+static FILE *create(const char *path)
 {
-    FILE *file = fopen(path, "we");
-    check(file != NULL && PEM_write_X509(file, cert) == 1 && fclose(file) == 0, "a PEM file");
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    check(file != NULL, path);
+    return file;
+}
+
+static void found(struct authority *a, const char *name, const struct authority *by)
+{
+    a->key = EVP_EC_gen("P-256");
+    check(a->key != NULL, "a key");
+    a->certificate = make(a->key, by, (struct recipe){ .common_name = name, .is_ca = true });
+    (void)snprintf(a->path, sizeof a->path, "%s/%s.pem", dir, name);
+    FILE *file = create(a->path);
+    check(PEM_write_X509(file, a->certificate) == 1 && fclose(file) == 0, "the CA file");
 }
 
 static void need_ca(void)
 {
-    if (ca != NULL)
+    if (ca.key != NULL)
         return;
-    ca_key = EVP_EC_gen("P-256");
-    check(ca_key != NULL, "a key");
-    ca = make(ca_key, NULL, NULL, (struct recipe){ .common_name = "Test CA", .is_ca = true });
-    (void)snprintf(ca_dir, sizeof ca_dir, "%s", "/tmp/oneshot-ca-XXXXXX");
-    check(mkdtemp(ca_dir) != NULL, "mkdtemp");
-    (void)snprintf(ca_path, sizeof ca_path, "%s/ca.pem", ca_dir);
-    (void)snprintf(other_ca_path, sizeof other_ca_path, "%s/other.pem", ca_dir);
-    EVP_PKEY *other_key = EVP_EC_gen("P-256");
-    check(other_key != NULL, "a key");
-    X509 *other = make(other_key, NULL, NULL,
-                       (struct recipe){ .common_name = "Another CA", .is_ca = true });
-    write_pem(ca_path, ca);
-    write_pem(other_ca_path, other);
-    X509_free(other);
-    EVP_PKEY_free(other_key);
-    (void)atexit(remove_ca);
+    (void)snprintf(dir, sizeof dir, "%s", "/tmp/oneshot-ca-XXXXXX");
+    check(mkdtemp(dir) != NULL, "mkdtemp");
+    found(&ca, "Test CA", NULL);
+    found(&other_ca, "Other CA", NULL);
+    found(&intermediate, "Intermediate CA", &ca);
+    (void)atexit(remove_all);
 }
 
 const char *certs_ca_file(void)
 {
     need_ca();
-    return ca_path;
+    return ca.path;
 }
 
 const char *certs_other_ca_file(void)
 {
     need_ca();
-    return other_ca_path;
+    return other_ca.path;
+}
+
+static X509 *make_leaf(EVP_PKEY **key, enum cert_kind kind)
+{
+    need_ca();
+    *key = EVP_EC_gen("P-256");
+    check(*key != NULL, "a key");
+    struct recipe recipe = { .common_name = "localhost",
+                             .alternative_names = "DNS:localhost,IP:127.0.0.1" };
+    if (kind == CERT_EXPIRED)
+        recipe.to_days = -1;
+    if (kind == CERT_FUTURE)
+        recipe.from_days = 2;
+    if (kind == CERT_NOT_CLIENT)
+        recipe.usage = "serverAuth";
+    if (kind == CERT_WRONG_NAME)
+        recipe = (struct recipe){ .common_name = "other.example",
+                                  .alternative_names = "DNS:other.example" };
+    const struct authority *by = &ca;
+    if (kind == CERT_SELF_SIGNED)
+        by = NULL;
+    if (kind == CERT_OTHER_CA)
+        by = &other_ca;
+    if (kind == CERT_INTERMEDIATE || kind == CERT_CHAIN_MISSING)
+        by = &intermediate;
+    return make(*key, by, recipe);
+}
+
+void certs_write(struct cert_files *f, enum cert_kind kind)
+{
+    static int count;
+    EVP_PKEY *key;
+    X509 *leaf = make_leaf(&key, kind);
+    if (f->certificate[0] == '\0') {
+        (void)snprintf(f->certificate, sizeof f->certificate, "%s/%d.pem", dir, ++count);
+        (void)snprintf(f->key, sizeof f->key, "%s/%d.key", dir, count);
+    }
+    f->serial = ASN1_INTEGER_get(X509_get0_serialNumber(leaf));
+    FILE *file = create(f->certificate);
+    check(PEM_write_X509(file, leaf) == 1, "a certificate file");
+    if (kind == CERT_INTERMEDIATE)
+        check(PEM_write_X509(file, intermediate.certificate) == 1, "a chain");
+    check(fclose(file) == 0, "a certificate file");
+    file = create(f->key);
+    check(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1 && fclose(file) == 0,
+          "a key file");
+    X509_free(leaf);
+    EVP_PKEY_free(key);
+}
+
+void certs_write_text(char path[96], const char *text)
+{
+    static int count;
+    need_ca();
+    (void)snprintf(path, 96, "%s/text-%d", dir, ++count);
+    FILE *file = create(path);
+    check(fputs(text, file) >= 0 && fclose(file) == 0, "a file");
+}
+
+void certs_write_locked_key(char path[96])
+{
+    static unsigned char passphrase[] = "passphrase";
+    certs_write_text(path, "");
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    FILE *file = create(path);
+    check(PEM_write_PrivateKey(file, key, EVP_aes_128_cbc(), passphrase, sizeof passphrase - 1,
+                               NULL, NULL) == 1 &&
+              fclose(file) == 0,
+          "a locked key");
+    EVP_PKEY_free(key);
+}
+
+static void use_leaf(SSL_CTX *context, enum cert_kind kind)
+{
+    EVP_PKEY *key;
+    X509 *leaf = make_leaf(&key, kind);
+    check(SSL_CTX_use_certificate(context, leaf) == 1 &&
+              SSL_CTX_use_PrivateKey(context, key) == 1,
+          "a context");
+    if (kind == CERT_INTERMEDIATE)
+        (void)SSL_CTX_add1_chain_cert(context, intermediate.certificate);
+    X509_free(leaf);
+    EVP_PKEY_free(key);
+}
+
+SSL_CTX *certs_client_context(enum cert_kind kind)
+{
+    need_ca();
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    check(context != NULL && SSL_CTX_load_verify_file(context, ca.path) == 1, "a context");
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    if (kind != CERT_NONE)
+        use_leaf(context, kind);
+    return context;
 }
 
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
@@ -123,40 +239,12 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_NOACK;
 }
 
-/* Whom the leaf is signed by: the CA, or one between that the server keeps to itself. */
-static X509 *make_leaf(EVP_PKEY *key, enum cert_kind kind, struct recipe recipe)
-{
-    if (kind == CERT_SELF_SIGNED)
-        return make(key, NULL, NULL, recipe);
-    if (kind != CERT_CHAIN_MISSING)
-        return make(key, ca, ca_key, recipe);
-    EVP_PKEY *between_key = EVP_EC_gen("P-256");
-    check(between_key != NULL, "a key");
-    X509 *between = make(between_key, ca, ca_key,
-                         (struct recipe){ .common_name = "Between", .is_ca = true });
-    X509 *leaf = make(key, between, between_key, recipe);
-    X509_free(between);
-    EVP_PKEY_free(between_key);
-    return leaf;
-}
-
 SSL_CTX *certs_context(enum cert_kind kind, bool h2)
 {
     static char offer_h2[] = "h2", offer_http1[] = "http/1.1";
-    need_ca();
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    check(key != NULL, "a key");
-    struct recipe recipe = { .common_name = "localhost",
-                             .alternative_names = "DNS:localhost,IP:127.0.0.1",
-                             .expired = kind == CERT_EXPIRED };
-    if (kind == CERT_WRONG_NAME)
-        recipe = (struct recipe){ .common_name = "other.example",
-                                  .alternative_names = "DNS:other.example" };
-    X509 *leaf = make_leaf(key, kind, recipe);
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-    check(context != NULL && SSL_CTX_use_certificate(context, leaf) == 1 &&
-              SSL_CTX_use_PrivateKey(context, key) == 1,
-          "a context");
+    check(context != NULL, "a context");
+    use_leaf(context, kind);
     if (kind == CERT_OLD_TLS) {
         SSL_CTX_set_security_level(context, 0);
         check(SSL_CTX_set_min_proto_version(context, TLS1_VERSION) == 1 &&
@@ -164,11 +252,9 @@ SSL_CTX *certs_context(enum cert_kind kind, bool h2)
               "old TLS");
     }
     if (kind == CERT_WANTS_CLIENT) {
-        check(SSL_CTX_load_verify_locations(context, ca_path, NULL) == 1, "the CA");
+        check(SSL_CTX_load_verify_file(context, ca.path) == 1, "the CA");
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     }
     SSL_CTX_set_alpn_select_cb(context, choose_protocol, h2 ? offer_h2 : offer_http1);
-    X509_free(leaf);
-    EVP_PKEY_free(key);
     return context;
 }

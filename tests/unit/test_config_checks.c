@@ -493,31 +493,6 @@ static void only_changed_secrets_are_named_as_changed(void **state)
     buf_done(&out);
 }
 
-static void tls_keys_come_together(void **state)
-{
-    char text[512];
-
-    (void)state;
-    auto_scratch struct scratch s = scratch_new();
-    const char *pem = scratch_write(&s, "pem", 3, 0600);
-    auto_result struct result certificate = load_one("listen", "tls_certificate", pem);
-    auto_result struct result key = load_one("listen", "tls_key", pem);
-    auto_result struct result ca = load_one("listen", "tls_client_ca", pem);
-    auto_result struct result client_key = load_one("upstream", "client_key", pem);
-
-    assert_refuses(certificate, "listen.tls_certificate: needs listen.tls_key");
-    assert_refuses(key, "listen.tls_key: needs listen.tls_certificate");
-    assert_refuses(ca, "listen.tls_client_ca: needs listen.tls_certificate");
-    assert_refuses(client_key, "upstream.client_key: needs upstream.client_certificate");
-    (void)snprintf(text, sizeof text,
-                   CREDENTIALS "[listen]\ntls_certificate = %s\ntls_key = %s\n"
-                               "tls_client_ca = %s\n",
-                   pem, pem, pem);
-    auto_result struct result all = load(text);
-    assert_loads(all);
-    assert_int_equal(count_lines(&all.warnings), 0);
-}
-
 static void a_secret_everyone_may_read_gets_a_warning(void **state)
 {
     char text[512];
@@ -737,32 +712,6 @@ static void keys_that_need_a_restart_are_named(void **state)
     buf_done(&out);
 }
 
-static void turning_tls_on_needs_a_restart_and_a_new_certificate_does_not(void **state)
-{
-    char text[512];
-    struct buf out;
-
-    (void)state;
-    auto_scratch struct scratch s = scratch_new();
-    const char *one = scratch_write(&s, "pem", 3, 0600);
-    const char *two = scratch_write(&s, "pem", 3, 0600);
-    static const char format[] = CREDENTIALS "[listen]\ntls_certificate = %s\ntls_key = %s\n";
-
-    auto_result struct result off = load(CREDENTIALS);
-    (void)snprintf(text, sizeof text, format, one, one);
-    auto_result struct result on = load(text);
-    (void)snprintf(text, sizeof text, format, two, two);
-    auto_result struct result other = load(text);
-
-    assert_loads(other);
-    buf_init(&out, 1000);
-    assert_int_equal(config_needs_restart(on.config, other.config, &out), 0);
-    assert_string_equal(buf_text(&out), "");
-    assert_int_equal(config_needs_restart(off.config, on.config, &out), 0);
-    assert_string_equal(buf_text(&out), "listen.tls_certificate, listen.tls_key");
-    buf_done(&out);
-}
-
 static void hosts_are_told_from_their_loopback_lookalikes(void **state)
 {
     (void)state;
@@ -799,7 +748,6 @@ int main(void)
         cmocka_unit_test(a_reload_keeps_what_needs_a_restart_and_names_it),
         cmocka_unit_test(a_reload_with_a_bad_restart_key_is_refused),
         cmocka_unit_test(only_changed_secrets_are_named_as_changed),
-        cmocka_unit_test(tls_keys_come_together),
         cmocka_unit_test(a_secret_everyone_may_read_gets_a_warning),
         cmocka_unit_test(a_secret_file_is_read_to_the_byte),
         cmocka_unit_test(a_secret_file_that_cannot_be_read_refuses_the_load),
@@ -808,7 +756,6 @@ int main(void)
         cmocka_unit_test(credentials_without_files_stay_as_loaded),
         cmocka_unit_test(the_first_pause_is_no_longer_than_the_longest),
         cmocka_unit_test(keys_that_need_a_restart_are_named),
-        cmocka_unit_test(turning_tls_on_needs_a_restart_and_a_new_certificate_does_not),
         cmocka_unit_test(hosts_are_told_from_their_loopback_lookalikes),
     };
 
