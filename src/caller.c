@@ -311,7 +311,7 @@ void caller_tls_changed(struct worker *w, const struct tls *before)
 {
     struct caller *c;
 
-    if (tls_same_clients(before, w->tls))
+    if (!tls_differs(before, w->tls, TLS_CLIENT_CA))
         return;
     tunnels_stop_shaking(&w->tunnels);
     LIST_FOREACH(c, &w->callers, link)

@@ -301,8 +301,9 @@ static bool hidden_differs(const struct config *a, const struct config *b,
         return !secret_equal(*(struct secret *const *)x, *(struct secret *const *)y);
     if (key->type == TYPE_PROXY)
         return text_differs(*(char *const *)x, *(char *const *)y);
-    return key->type == TYPE_HEADER &&
-           text_differs(a->listen.require_header_value, b->listen.require_header_value);
+    if (key->type == TYPE_HEADER)
+        return text_differs(a->listen.require_header_value, b->listen.require_header_value);
+    return config_tls_differs(a, b, key);
 }
 
 static bool differs(const struct config *a, const struct config *b,

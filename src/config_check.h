@@ -12,6 +12,10 @@ void config_check_urls(struct config_load *load);
 /* Its part for inbound TLS; after the files have been looked at. */
 void config_check_tls(struct config_load *load);
 
+/* Whether the key is one of inbound TLS, and its file holds something else now. */
+bool config_tls_differs(const struct config *a, const struct config *b,
+                        const struct config_key *key);
+
 #define KEY(section, name) config_find(#section, #name)
 
 /* Takes in the certificate and key files of the upstream's side, after the checks above. */

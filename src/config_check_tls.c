@@ -99,3 +99,12 @@ void config_check_tls(struct config_load *load)
         if (text[part] != NULL)
             config_slurp_free(text[part], o.part[part].len);
 }
+
+bool config_tls_differs(const struct config *a, const struct config *b,
+                        const struct config_key *key)
+{
+    for (enum tls_part part = 0; part < TLS_PARTS; part++)
+        if (key == key_of(part))
+            return tls_differs(a->listen.tls, b->listen.tls, part);
+    return false;
+}

@@ -22,7 +22,7 @@
 struct tls {
     SSL_CTX *context;
     bool asks_clients;
-    unsigned char clients[32]; /* digest of the authorities' text */
+    unsigned char digest[TLS_PARTS][32]; /* of the texts; zeros: none */
     _Atomic int refs;
 };
 
@@ -189,9 +189,6 @@ static bool use_authorities(struct tls *t, const struct tls_options *o)
     }
     sk_X509_pop_free(all, X509_free);
     SSL_CTX_set_verify(t->context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-    if (EVP_Digest(o->part[TLS_CLIENT_CA].text, o->part[TLS_CLIENT_CA].len, t->clients, NULL,
-                   EVP_sha256(), NULL) != 1)
-        abort();
     t->asks_clients = true;
     return true;
 }
@@ -241,6 +238,11 @@ struct tls *tls_new(const struct tls_options *options)
     struct tls *t = base_alloc(sizeof *t);
 
     atomic_init(&t->refs, 1);
+    for (enum tls_part part = 0; part < TLS_PARTS; part++)
+        if (options->part[part].text != NULL &&
+            EVP_Digest(options->part[part].text, options->part[part].len, t->digest[part], NULL,
+                       EVP_sha256(), NULL) != 1)
+            abort();
     t->context = context_new();
     bool ok = use_certificate(t->context, options);
     if (!use_authorities(t, options) || !ok) {
@@ -270,10 +272,10 @@ bool tls_asks_clients(const struct tls *t)
     return t->asks_clients;
 }
 
-bool tls_same_clients(const struct tls *a, const struct tls *b)
+bool tls_differs(const struct tls *a, const struct tls *b, enum tls_part part)
 {
-    return a->asks_clients == b->asks_clients &&
-           memcmp(a->clients, b->clients, sizeof a->clients) == 0;
+    return a != NULL && b != NULL &&
+           memcmp(a->digest[part], b->digest[part], sizeof a->digest[part]) != 0;
 }
 
 /* --- a session --------------------------------------------------------------------------- */

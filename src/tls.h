@@ -29,8 +29,9 @@ struct tls *tls_new(const struct tls_options *options) MUST_CHECK;
 struct tls *tls_ref(struct tls *t);
 /* Takes NULL. The key is wiped with the last reference and the last session. */
 void tls_unref(struct tls *t);
-/* Whether both let the same clients in: none is asked, or by the same authorities. */
-bool tls_same_clients(const struct tls *a, const struct tls *b);
+/* Whether a part was made from another text, or only one of the two has it; no when there are
+ * not two (NULL). */
+bool tls_differs(const struct tls *a, const struct tls *b, enum tls_part part);
 /* Whether clients must show a certificate. */
 bool tls_asks_clients(const struct tls *t);
 

@@ -126,7 +126,18 @@ static void turning_tls_on_needs_a_restart_and_a_new_certificate_does_not(void *
     assert_int_equal(config_needs_restart(on.config, other.config, &out), 0);
     assert_string_equal(buf_text(&out), "");
     assert_int_equal(config_needs_restart(off.config, on.config, &out), 0);
-    assert_string_equal(buf_text(&out), "listen.tls_certificate");
+    assert_string_equal(buf_text(&out), "listen.tls_certificate, listen.tls_key");
+    buf_clear(&out);
+    /* new contents under the same name are a change too */
+    (void)snprintf(text, sizeof text, format, one.certificate, one.key);
+    certs_write(&one, CERT_VALID);
+    auto_result struct result renewed = load(text);
+    assert_int_equal(config_changes(on.config, renewed.config, &out), 0);
+    assert_string_equal(buf_text(&out), "listen.tls_certificate, listen.tls_key");
+    buf_clear(&out);
+    auto_result struct result again = load(text);
+    assert_int_equal(config_changes(renewed.config, again.config, &out), 0);
+    assert_string_equal(buf_text(&out), "");
     buf_done(&out);
 }
 
