@@ -208,9 +208,12 @@ static struct failure not_found(const struct admin *a)
 static void *on_target(void *arg, const char *target, struct MHD_Connection *c)
 {
     struct admin *a = arg;
-    size_t n = target == NULL ? 0 : strcspn(target, "?");
 
     (void)c;
+    if (target == NULL)
+        return NULL;
+    size_t n = strcspn(target, "?");
+
     for (size_t i = 0; i < a->paths; i++)
         if (strlen(a->path[i].path) == n && memcmp(a->path[i].path, target, n) == 0)
             return &a->path[i];

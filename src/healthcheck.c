@@ -62,31 +62,36 @@ static int await(int fd, short events, int64_t deadline_ms)
     }
 }
 
-/* A connected, non-blocking socket, or -errno. */
-static int connect_to(const struct sockaddr *addr, socklen_t len, int64_t deadline_ms)
+static int finish_connect(int fd, const struct sockaddr *addr, socklen_t len,
+                          int64_t deadline_ms)
 {
-    auto_close int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int err = 0;
     socklen_t err_len = sizeof err;
 
+    if (connect(fd, addr, len) == 0)
+        return 0;
+    if (errno != EINPROGRESS)
+        return -errno;
+    int rc = await(fd, POLLOUT, deadline_ms);
+
+    if (rc != 0)
+        return rc;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &err_len) != 0 ? -errno : -err;
+}
+
+/* A connected, non-blocking socket, or -errno. */
+static int connect_to(const struct sockaddr *addr, socklen_t len, int64_t deadline_ms)
+{
+    int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
     if (fd < 0)
         return -errno;
-    if (connect(fd, addr, len) != 0) {
-        if (errno != EINPROGRESS)
-            return -errno;
-        int rc = await(fd, POLLOUT, deadline_ms);
+    int err = finish_connect(fd, addr, len, deadline_ms);
 
-        if (rc != 0)
-            return rc;
-        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &err_len) != 0)
-            return -errno;
-        if (err != 0)
-            return -err;
-    }
-    int connected = fd;
-
-    fd = -1;
-    return connected;
+    if (err == 0)
+        return fd;
+    (void)close(fd);
+    return err;
 }
 
 static int connect_unix(const char *path, int64_t deadline_ms)

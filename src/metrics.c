@@ -25,12 +25,12 @@ void metrics_request(struct metrics *m, const struct metrics_request *r)
     observe(m, METRICS_UPSTREAM, r->upstream_us);
 }
 
-void metrics_add_shard(struct metrics_sum *sum, const struct metrics *m)
+void metrics_add_shard(struct metrics_sum *sum, const struct metrics *shard)
 {
 #define ADD(field)                                                    \
     for (size_t i = 0; i < sizeof sum->field / sizeof(uint64_t); i++) \
-    ((uint64_t *)sum->field)[i] +=                                    \
-        atomic_load_explicit(&((const _Atomic uint64_t *)m->field)[i], memory_order_relaxed)
+    ((uint64_t *)sum->field)[i] += atomic_load_explicit(              \
+        &((const _Atomic uint64_t *)shard->field)[i], memory_order_relaxed)
     ADD(counter);
     ADD(requests);
     ADD(bucket);
