@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <openssl/err.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "unit.h"
@@ -48,6 +50,90 @@ void client_open(struct client *c, int port)
     (void)fcntl(c->fd, F_SETFL, O_NONBLOCK);
 }
 
+static int connect_unix(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memcpy(address.sun_path, path, strlen(path));
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    int error = errno;
+    (void)close(fd);
+    errno = error;
+    return -1;
+}
+
+void client_open_unix(struct client *c, const char *path)
+{
+    *c = (struct client){ .fd = connect_unix(path) };
+    if (c->fd < 0)
+        fail_msg("no connection to %s: %s", path, strerror(errno));
+    (void)fcntl(c->fd, F_SETFL, O_NONBLOCK);
+}
+
+int client_try_unix(const char *path)
+{
+    int fd = connect_unix(path);
+    if (fd < 0)
+        return errno;
+    (void)close(fd);
+    return 0;
+}
+
+/* What a call came to: 1 done, 0 the end, -1 wait for that. */
+static int tls_result(struct client *c, int rc, short *events)
+{
+    int error = rc > 0 ? SSL_ERROR_NONE : SSL_get_error(c->ssl, rc);
+    ERR_clear_error();
+    *events = error == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN;
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
+        return -1;
+    c->reset |= error != SSL_ERROR_NONE && error != SSL_ERROR_ZERO_RETURN;
+    return error == SSL_ERROR_NONE;
+}
+
+bool client_open_tls(struct client *c, int port, const struct client_tls *options)
+{
+    static const struct client_tls defaults;
+    if (options == NULL)
+        options = &defaults;
+    client_open(c, port);
+    SSL_CTX *context = certs_client_context(options->certificate);
+    c->ssl = SSL_new(context);
+    SSL_CTX_free(context);
+    assert_int_equal(SSL_set_fd(c->ssl, c->fd), 1);
+    (void)SSL_set_mode(c->ssl,
+                       SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    assert_int_equal(SSL_set_tlsext_host_name(c->ssl, "localhost"), 1);
+    assert_int_equal(SSL_set1_host(c->ssl, "localhost"), 1);
+    if (options->version != 0) {
+        SSL_set_security_level(c->ssl, 0);
+        (void)SSL_set_min_proto_version(c->ssl, options->version);
+        (void)SSL_set_max_proto_version(c->ssl, options->version);
+    }
+    if (options->alpn != NULL) {
+        unsigned char offer[64];
+        size_t n = strlen(options->alpn);
+        offer[0] = (unsigned char)n;
+        memcpy(offer + 1, options->alpn, n);
+        assert_int_equal(SSL_set_alpn_protos(c->ssl, offer, (unsigned)n + 1), 0);
+    }
+    int64_t deadline_ms = now_ms() + CALL_MS;
+    int rc;
+    short events;
+    while ((rc = tls_result(c, SSL_connect(c->ssl), &events)) < 0)
+        if (!ready(c->fd, events, deadline_ms))
+            fail_msg("the handshake is not done in time");
+    return rc == 1;
+}
+
+long client_server_serial(const struct client *c)
+{
+    X509 *certificate = SSL_get0_peer_certificate(c->ssl);
+    assert_non_null(certificate);
+    return ASN1_INTEGER_get(X509_get0_serialNumber(certificate));
+}
+
 bool client_refused(int port)
 {
     int fd = connect_to(port);
@@ -60,6 +146,13 @@ bool client_refused(int port)
 
 void client_close(struct client *c)
 {
+    if (c->ssl != NULL) {
+        if (SSL_is_init_finished(c->ssl) && !c->reset)
+            (void)SSL_shutdown(c->ssl);
+        ERR_clear_error();
+        SSL_free(c->ssl);
+        c->ssl = NULL;
+    }
     if (c->fd >= 0)
         (void)close(c->fd);
     c->fd = -1;
@@ -70,6 +163,7 @@ void client_reset(struct client *c)
 {
     struct linger now = { .l_onoff = 1, .l_linger = 0 };
     (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    c->reset = true;
     client_close(c);
 }
 
@@ -77,6 +171,15 @@ size_t client_try_send(struct client *c, const void *data, size_t n, int ms)
 {
     int64_t deadline_ms = now_ms() + ms;
     size_t done = 0;
+    while (c->ssl != NULL && done < n) {
+        size_t sent = 0;
+        short events;
+        int rc = tls_result(c, SSL_write_ex(c->ssl, (const char *)data + done, n - done, &sent),
+                            &events);
+        done += sent;
+        if (rc == 0 || (rc < 0 && !ready(c->fd, events, deadline_ms)))
+            return done;
+    }
     while (done < n) {
         ssize_t sent = send(c->fd, (const char *)data + done, n - done, MSG_NOSIGNAL);
         if (sent >= 0)
@@ -102,6 +205,15 @@ void client_puts(struct client *c, const char *text)
 static int fill_until(struct client *c, int64_t deadline_ms)
 {
     char piece[65536];
+    while (c->ssl != NULL) {
+        size_t got = 0;
+        short events;
+        int rc = tls_result(c, SSL_read_ex(c->ssl, piece, sizeof piece, &got), &events);
+        if (rc == 1)
+            bytes_add(&c->in, piece, got);
+        if (rc >= 0 || !ready(c->fd, events, deadline_ms))
+            return rc;
+    }
     for (;;) {
         ssize_t n = recv(c->fd, piece, sizeof piece, 0);
         if (n > 0) {

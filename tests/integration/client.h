@@ -2,10 +2,12 @@
 /* A caller with bare sockets. Runs in the test's thread; what goes wrong on this side of the
  * wire (connect, send) fails the test at once. */
 #include "bytes.h"
+#include "certs.h"
 
 struct client {
     int fd;          /* -1: closed */
-    bool reset;      /* the other side ended it with RST */
+    SSL *ssl;        /* NULL: plain */
+    bool reset;      /* the other side ended it with RST; under TLS: without close_notify */
     struct bytes in; /* received, not yet taken */
 };
 
@@ -27,6 +29,22 @@ struct answer {
 };
 
 void client_open(struct client *c, int port);
+/* Over a unix socket. */
+void client_open_unix(struct client *c, const char *path);
+/* 0, or the errno that connecting to it gives. */
+int client_try_unix(const char *path);
+
+struct client_tls {
+    enum cert_kind certificate; /* to show; CERT_NONE: none */
+    const char *alpn;           /* such as "h2"; NULL: offers nothing */
+    int version;                /* e.g. TLS1_2_VERSION, no other; 0: any */
+};
+/* By TLS, the server's certificate checked against the CA of the tests. False: the handshake
+ * failed (the connection is open all the same). options may be NULL. */
+bool client_open_tls(struct client *c, int port, const struct client_tls *options);
+/* The serial number of the server's certificate. */
+long client_server_serial(const struct client *c);
+
 /* True when nobody listens there; else waits a moment for what the listener says. */
 bool client_refused(int port);
 void client_close(struct client *c);
