@@ -135,7 +135,6 @@ int proxy_wait_exit(struct proxy *p, int ms)
 void proxy_free(struct proxy *p)
 {
     harness_forget_proxy(p);
-    proxy_resume_thread(p);
     if (!p->exited) {
         (void)kill(p->pid, SIGKILL);
         (void)proxy_wait_exit(p, STOP_MS);

@@ -32,10 +32,6 @@ int proxy_admin_port(struct proxy *p);
 pid_t proxy_pid(const struct proxy *p);
 /* The directory that the ini is in; it is removed with all files at the end. */
 const char *proxy_dir(const struct proxy *p);
-/* Stops one thread of it ("worker-0"), all others run on. False: this system does not let us
- * (it takes root, since the process is not dumpable). proxy_resume_thread in any case. */
-bool proxy_stop_thread(struct proxy *p, const char *name);
-void proxy_resume_thread(struct proxy *p);
 long proxy_rss_kib(const struct proxy *p);
 
 /* A pattern is "key=value key=value ..." in any order, as written in the log; a line matches

@@ -5,7 +5,7 @@
 #include "proxy.h"
 
 struct proxy {
-    pid_t pid, stopped; /* stopped: a thread, 0: none */
+    pid_t pid;
     int pid_fd, log_fd, port;
     char dir[64];
     pthread_t reader;
