@@ -18,9 +18,6 @@
 
 /* How long accepting rests when descriptors have run out. */
 #define ACCEPT_PAUSE_MS 100
-#define ACCEPT_BATCH 64
-/* Tunnels above listen.max_connections that still get to know. */
-#define REFUSED_TUNNELS 1024
 
 /* --- accepting ----------------------------------------------------------------------- */
 
@@ -37,7 +34,7 @@ static void accept_tls(struct worker *w, int fd)
     const struct config *config = w->snapshot->config;
     bool refused = !quota_take(&w->connections);
 
-    if (refused && w->tunnels_refused == REFUSED_TUNNELS) {
+    if (refused && w->tunnels_refused == ACCEPT_REFUSED_MAX) {
         (void)close(fd);
         return;
     }
@@ -51,6 +48,21 @@ static void accept_tls(struct worker *w, int fd)
         return;
     }
     w->tunnels_refused += refused;
+}
+
+/* The 503 for one of too many, given before it has asked. */
+static void turn_away(struct worker *w, int fd)
+{
+    struct failure f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
+    struct buf message;
+
+    f.retry_after_s = 1;
+    buf_init(&message, 8192);
+    if (answer_message(&f, &message) == 0)
+        (void)send(fd, buf_front(&message), buf_unread(&message), MSG_NOSIGNAL | MSG_DONTWAIT);
+    buf_done(&message);
+    (void)close(fd);
+    metrics_add(&w->metrics, M_connections_refused, 1);
 }
 
 void accept_on_acceptable(struct loop_watch *watch, uint32_t events)
@@ -72,6 +84,8 @@ void accept_on_acceptable(struct loop_watch *watch, uint32_t events)
         }
         if (l->tls)
             accept_tls(w, fd);
+        else if (w->refused_count >= ACCEPT_REFUSED_MAX)
+            turn_away(w, fd);
         else if (httpd_take(&w->httpd, fd, (struct sockaddr *)&addr, len) != 0)
             log_debug("connection_not_taken");
     }

@@ -4,6 +4,13 @@
 
 struct worker;
 
+/* Connections above listen.max_connections that are given the time to shake hands and to send a
+ * request, whose answer then is a 503; those above that get it right away (over TLS: nothing).
+ */
+#define ACCEPT_REFUSED_MAX 1024
+/* Accepted in one turn at most. */
+#define ACCEPT_BATCH 64
+
 /* Of a worker's listener (loop_watch callback). */
 void accept_on_acceptable(struct loop_watch *w, uint32_t events);
 

@@ -197,8 +197,10 @@ static struct caller *caller_new(struct worker *w, struct MHD_Connection *connec
         now_ms + (c->refused ? CALLER_REFUSED_GRACE_MS : config->listen.header_timeout_ms));
     LIST_INSERT_HEAD(&w->callers, c, link);
     metrics_add(&w->metrics, M_connections_opened, 1);
-    if (c->refused)
+    if (c->refused) {
         metrics_add(&w->metrics, M_connections_refused, 1);
+        w->refused_count++;
+    }
     return c;
 }
 
@@ -209,7 +211,9 @@ static void caller_free(struct caller *c)
     caller_unwatch(c);
     loop_timer_clear(&w->loop, &c->timer);
     LIST_REMOVE(c, link);
-    if (!c->tls && !c->refused)
+    if (c->refused)
+        w->refused_count--;
+    else if (!c->tls)
         quota_give(&w->connections);
     tunnel_release(&c->tunnel,
                    loop_now(&w->loop) + w->snapshot->config->listen.idle_timeout_ms);

@@ -7,8 +7,9 @@
 
 #include "log.h"
 
-/* Descriptors besides those of callers and upstream connections. */
-#define DESCRIPTORS_OF_OUR_OWN 256
+/* Descriptors besides those of callers and upstream connections; also for callers that are
+ * accepted only to be told that there are too many. */
+#define DESCRIPTORS_OF_OUR_OWN 1280
 
 unsigned capacity_cpus(void)
 {

@@ -162,8 +162,14 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     struct multi *m = arg;
 
     (void)purpose;
-    m->opened++;
-    return socket(addr->family, addr->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, addr->protocol);
+    int fd =
+        socket(addr->family, addr->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, addr->protocol);
+
+    m->starved =
+        fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+    if (fd >= 0)
+        m->opened++;
+    return fd;
 }
 
 bool multi_turn(struct multi *m)

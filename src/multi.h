@@ -15,6 +15,7 @@ struct multi {
     struct loop_timer timer;
     struct multi_socket **sockets; /* by descriptor */
     size_t sockets_cap;
+    bool starved;            /* there was no descriptor for the last connection */
     uint64_t opened, closed; /* connections so far, for the metrics */
 };
 

@@ -221,6 +221,13 @@ static struct failure failure_of(const struct relay *r, CURLcode code)
             u->guard.kind,
             "The upstream's answer was refused: %s. The request may have been carried out.",
             u->guard.why);
+    if (code == CURLE_COULDNT_CONNECT && r->worker->multi.starved) {
+        struct failure f = failure_make(
+            FAIL_OVERLOAD, "No descriptor is left for a connection to the upstream; raise "
+                           "RLIMIT_NOFILE or lower listen.max_connections.");
+        f.retry_after_s = 1;
+        return f;
+    }
     if (endless_line(u, code))
         return failure_make(FAIL_UPSTREAM_HEAD_SIZE,
                             "The head of the upstream's answer has a line without end. The "

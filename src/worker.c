@@ -21,8 +21,6 @@
 /* Room in libmicrohttpd's pool for the head of an answer, and for its own records of a
  * request's fields. */
 #define ANSWER_HEAD_BYTES (GUARD_ANSWER_BYTES_MAX + 16 * 1024)
-/* Connections above listen.max_connections that are still told so. */
-#define REFUSED_CONNECTIONS 1024
 
 struct snapshot *worker_snapshot_ref(struct worker *w)
 {
@@ -117,7 +115,8 @@ static int start_httpd(struct worker *w, const struct config *c)
 {
     struct httpd_options o = {
         .pool_bytes = (size_t)c->listen.max_header_size_bytes + ANSWER_HEAD_BYTES,
-        .connection_limit = (unsigned)c->listen.max_connections + REFUSED_CONNECTIONS,
+        .connection_limit =
+            (unsigned)c->listen.max_connections + ACCEPT_REFUSED_MAX + ACCEPT_BATCH,
         .idle_timeout_ms = c->listen.idle_timeout_ms,
         .on_request = downstream_on_request,
         .on_completed = downstream_on_completed,

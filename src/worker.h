@@ -80,6 +80,7 @@ struct worker {
     struct loop_timer accept_pause; /* after descriptors ran out */
 
     struct caller_list callers;
+    size_t refused_count;      /* of them: above listen.max_connections */
     struct relay_list parked;  /* wait for a token, oldest first */
     struct relay_list ready;   /* to be looked at once the callbacks have returned */
     struct relay_list running; /* all */
