@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The units in conf/: sound, tight, and not too tight for the program.
+#   systemd.sh PROXY ORIGIN TREE
+set -uo pipefail
+proxy=$1 origin=$2 tree=$3
+most=20    # of systemd's 100 points of exposure
+
+command -v systemd-analyze >/dev/null || { echo "systemd-analyze is not there (Debian: systemd)"; exit 77; }
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+failures=0
+fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
+
+# As installed, but for the place of the program.
+for unit in oneshot-proxy.service oneshot-proxy@.service; do
+    sed "s|^ExecStart=/usr/bin/oneshot-proxy |ExecStart=$proxy |" "$tree/conf/$unit" >"$dir/$unit"
+    grep -q "^ExecStart=$proxy " "$dir/$unit" || fail "$unit does not start /usr/bin/oneshot-proxy"
+done
+cp "$dir/oneshot-proxy@.service" "$dir/oneshot-proxy@staging.service"
+
+for unit in oneshot-proxy.service oneshot-proxy@staging.service; do
+    systemd-analyze verify --man=no --recursive-errors=no "$dir/$unit" >"$dir/said" 2>&1 ||
+        fail "$unit does not verify"
+    grep -F "$unit" "$dir/said" && fail "$unit: systemd has something to say"
+    systemd-analyze security --offline=true --no-pager --threshold=$most "$dir/$unit" >"$dir/said" 2>&1 ||
+        { cat "$dir/said"; fail "$unit is exposed to more than $most of 100"; }
+    tail -n 1 "$dir/said"
+done
+
+# The two differ in names only.
+plain() { grep -v '^#' "$1" | sed "s|%i.client_secret|client_secret|; s|%i.ini|oneshot-proxy.ini|; s|/%i||; s|, identity %i||"; }
+diff <(plain "$tree/conf/oneshot-proxy.service") <(plain "$tree/conf/oneshot-proxy@.service") ||
+    fail "the units differ in more than names"
+
+if command -v python3 >/dev/null; then
+    python3 "$tree/tests/systemd_confined.py" "$proxy" "$origin" "$tree/conf/oneshot-proxy.service" ||
+        fail "the program does not run as the unit confines it"
+else
+    echo "python3 is not there: the program was not run as confined"
+fi
+[ "$failures" = 0 ]
