@@ -93,7 +93,9 @@ static void quarter_of_an_hour(void)
         if (i >= 20 && i < 24)
             continue; /* asleep */
         traffic(i < 15 ? dice(3) : 300 + dice(200) + (i > 60 ? 400 + dice(300) : 0),
-                i > 40 && i < 50 ? 9 : 4 + (i % 7 == 0));
+                i > 40 && i < 50 ? 9
+                : i % 7 == 0     ? 5
+                                 : 4);
         world.totals.failed[STAGE_REQUEST] += i > 30 ? dice(8) : 0;
         world.totals.upstream_errors += i > 40 && i < 50 ? 60 + dice(40) : 0;
         world.totals.failed[STAGE_UPSTREAM] += i > 43 && i < 48 ? 20 : 0;
@@ -367,11 +369,10 @@ static void assert_nested(const char *text)
         assert_true(len > 0);
         p = end;
         if (ends) {
-            assert_true(depth > 0);
+            if (depth == 0 || depth > ARRAY_LEN(open) || length[depth - 1] != len ||
+                strncmp(open[depth - 1], name, len) != 0)
+                fail_msg("%.*s is closed, which is not open", (int)len, name);
             depth--;
-            if (length[depth] != len || strncmp(open[depth], name, len) != 0)
-                fail_msg("%.*s is closed where %.*s is open", (int)len, name,
-                         (int)length[depth], open[depth]);
         } else if (end[-1] != '/' && !has_no_end(name, len)) {
             assert_true(depth < ARRAY_LEN(open));
             open[depth] = name;
