@@ -32,9 +32,10 @@ static void on_timer(struct loop_timer *t)
 
     (void)judge(m, &s, &totals);
     history_sample(&m->history, &totals, s.now_ms);
-    /* From when it was due: the steps do not drift. After a sleep: from now. */
-    loop_timer_set(m->loop, t,
-                   base_max(t->due_ms, s.now_ms - HISTORY_STEP_MS) + HISTORY_STEP_MS);
+    /* From when it was due, so that the steps do not drift; after a sleep from now. */
+    int64_t next_ms = t->due_ms + HISTORY_STEP_MS;
+
+    loop_timer_set(m->loop, t, next_ms > s.now_ms ? next_ms : s.now_ms + HISTORY_STEP_MS);
 }
 
 void monitor_init(struct monitor *m, struct loop *l, const char *listen,

@@ -5,6 +5,7 @@
  *   no token | no fetch was ever answered                  warn  nobody
  *            | the last fetch failed                       bad   credentials or token endpoint
  *            | being fetched after expiry or refusal       warn  nobody
+ *   two tokens in a row were refused by the upstream       bad   credentials
  *   last minute: half of three or more failed upstream     bad   upstream
  *                a hundredth turned away or failed by us   warn  this proxy
  *                a hundredth failed upstream               warn  upstream
@@ -31,6 +32,7 @@ static const struct {
     [VERDICT_STARTING] = { VERDICT_WARN, "Waiting for the first token" },
     [VERDICT_NO_TOKEN] = { VERDICT_BAD, "No token: requests fail" },
     [VERDICT_RENEWING] = { VERDICT_WARN, "Fetching a new token: requests wait" },
+    [VERDICT_TOKENS_REFUSED] = { VERDICT_BAD, "The upstream refuses the tokens" },
     [VERDICT_UPSTREAM_DOWN] = { VERDICT_BAD, "The upstream is failing" },
     [VERDICT_LIMIT] = { VERDICT_WARN, "Requests are turned away" },
     [VERDICT_UPSTREAM_FAILS] = { VERDICT_WARN, "Some requests fail at the upstream" },
@@ -97,6 +99,19 @@ static struct verdict without_token(const struct status *s)
     return v;
 }
 
+/* Once is a token that was revoked; twice within the longest time between such fetches, with a
+ * fresh token in between, is something else. */
+static bool tokens_refused(const struct status *s)
+{
+    const struct tokens_stats *t = s->token.stats;
+    size_t kept = (size_t)base_min((int64_t)t->events, TOKENS_EVENTS), refused = 0;
+    int64_t since_ms = s->now_ms - 2 * s->config->token.retry_max_ms;
+
+    for (size_t i = 0; i < kept; i++)
+        refused += t->event[i].what == TOKENS_DROPPED && t->event[i].at_ms >= since_ms;
+    return refused >= 2;
+}
+
 static struct verdict well(const struct history_step *recent)
 {
     uint64_t refused = recent->failed[STAGE_REQUEST];
@@ -160,6 +175,12 @@ struct verdict verdict_of(const struct status *s, const struct history_step *rec
         return make(VERDICT_STOPPING, NULL,
                     "It was asked to stop and finishes what runs: %lld request%s.",
                     (long long)s->in_flight, plural((uint64_t)s->in_flight));
+    if (tokens_refused(s) && tokens->consecutive_failures == 0)
+        return make(
+            VERDICT_TOKENS_REFUSED, credentials_fault,
+            "It answers 401 to fresh tokens too, and callers get that answer. Are these "
+            "the credentials for this API: token.client_id, token.url, token.audience, "
+            "upstream.base_url?");
     if (!s->token.held)
         return without_token(s);
 

@@ -11,6 +11,7 @@ enum verdict_kind {
     VERDICT_STARTING,       /* the first token is being fetched */
     VERDICT_NO_TOKEN,       /* there is none, and fetching one failed */
     VERDICT_RENEWING,       /* there is none, the next is being fetched */
+    VERDICT_TOKENS_REFUSED, /* the upstream refuses one token after the other */
     VERDICT_UPSTREAM_DOWN,  /* half of the last minute's requests failed at the upstream */
     VERDICT_LIMIT,          /* requests were turned away, or failed by our own fault */
     VERDICT_UPSTREAM_FAILS, /* some failed at the upstream */

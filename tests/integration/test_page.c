@@ -10,6 +10,8 @@ static void answer_by_target(struct peer_conn *c, const struct peer_request *r, 
     (void)arg;
     if (strstr(r->target, "/lost") != NULL)
         peer_close(c);
+    else if (strstr(r->target, "/401") != NULL)
+        (void)peer_answer(c, 401, NULL, CANARY "-body");
     else if (strstr(r->target, "/503") != NULL)
         (void)peer_answer(c, 503, NULL, CANARY "-body");
     else
@@ -282,6 +284,27 @@ static void refused_credentials_are_named_as_the_fault(void **state)
     world_end(&w);
 }
 
+static void an_upstream_that_refuses_every_token_is_not_called_well(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    bool told = false;
+    start(&w, "token.retry_min = 1ms\n");
+    for (int i = 0; i < 500 && !told; i++) {
+        http_get(w.port, "/v0/401", &a);
+        assert_int_equal(a.status, 401);
+        told = strstr(get_page(&w, &a), ">The upstream refuses the tokens</h2>") != NULL;
+    }
+    assert_true(told);
+    const char *page = page_with(&w, &a, "<code>GET /v0/401</code>");
+    assert_contains(page, ">dropped</span>");
+    assert_contains(page, "the configuration (client credentials)");
+    assert_lacks(page, CANARY);
+    answer_free(&a);
+    world_end(&w);
+}
+
 static void while_it_drains_it_says_so(void **state)
 {
     (void)state;
@@ -312,6 +335,7 @@ int main(void)
         TEST(a_storm_of_failures_leaves_the_last_twenty),
         TEST(the_page_and_the_metrics_tell_the_same),
         TEST(refused_credentials_are_named_as_the_fault),
+        TEST(an_upstream_that_refuses_every_token_is_not_called_well),
         TEST(while_it_drains_it_says_so),
     };
     return RUN_TESTS(tests);

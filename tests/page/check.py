@@ -19,7 +19,7 @@ from browser import Browser
 
 SOON_S = 60
 LOOKS = {"light": (1120, 900, False), "dark": (1120, 900, True), "phone": (390, 844, False),
-         "phone-dark": (390, 844, True)}
+         "small-dark": (320, 640, True)}
 AUDIT = open(os.path.join(os.path.dirname(__file__), "audit.js"), encoding="utf-8").read()
 HOSTILE = "/<script>document.title='owned'</script><img/src=x/onerror=\"document.title='owned'\">&amp;'"
 

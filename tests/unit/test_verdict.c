@@ -7,6 +7,7 @@
 static struct status s;
 static struct tokens_stats stats;
 static struct history_step recent;
+static struct config config;
 static struct verdict v;
 
 /* All is well: a token, requests that succeed. */
@@ -16,6 +17,9 @@ static int setup(void **state)
     memset(&s, 0, sizeof s);
     memset(&stats, 0, sizeof stats);
     s.worker_count = 2;
+    s.now_ms = 1000000;
+    s.config = &config;
+    config.token.retry_max_ms = 60000;
     s.token = (struct status_token){ .held = true,
                                      .expires_in_ms = 1800000,
                                      .lifetime_ms = 3600000,
@@ -111,6 +115,35 @@ static void a_renewal_that_fails_while_the_token_serves_is_a_warning(void **stat
     assert_verdict(VERDICT_RENEWAL_FAILS, VERDICT_WARN, "the token endpoint");
     assert_non_null(strstr(v.detail, "30 more minutes"));
     assert_non_null(strstr(v.detail, "It answered 503."));
+}
+
+static void dropped(size_t at, int64_t age_ms)
+{
+    stats.event[at] =
+        (struct tokens_event){ .what = TOKENS_DROPPED, .at_ms = s.now_ms - age_ms };
+    stats.events = at + 1;
+}
+
+static void an_upstream_that_refuses_fresh_tokens_points_to_the_credentials(void **state)
+{
+    (void)state;
+    dropped(0, 50000);
+    assert_verdict(VERDICT_WELL, VERDICT_GOOD, NULL); /* a token that was revoked */
+    dropped(1, 1000);
+    assert_verdict(VERDICT_TOKENS_REFUSED, VERDICT_BAD,
+                   "the configuration (client credentials)");
+    s.token.held = false; /* while the next one is fetched: the same */
+    s.reason = STATUS_TOKEN_PENDING;
+    assert_verdict(VERDICT_TOKENS_REFUSED, VERDICT_BAD,
+                   "the configuration (client credentials)");
+}
+
+static void tokens_refused_long_ago_are_forgotten(void **state)
+{
+    (void)state;
+    dropped(0, 200000);
+    dropped(1, 119000);
+    assert_verdict(VERDICT_WELL, VERDICT_GOOD, NULL);
 }
 
 static void an_upstream_that_fails_half_of_all_is_down(void **state)
@@ -212,6 +245,9 @@ int main(void)
         cmocka_unit_test_setup(an_unreachable_token_endpoint_is_its_own_fault, setup),
         cmocka_unit_test_setup(a_token_that_went_is_being_replaced, setup),
         cmocka_unit_test_setup(a_renewal_that_fails_while_the_token_serves_is_a_warning, setup),
+        cmocka_unit_test_setup(an_upstream_that_refuses_fresh_tokens_points_to_the_credentials,
+                               setup),
+        cmocka_unit_test_setup(tokens_refused_long_ago_are_forgotten, setup),
         cmocka_unit_test_setup(an_upstream_that_fails_half_of_all_is_down, setup),
         cmocka_unit_test_setup(two_failures_do_not_make_an_upstream_down, setup),
         cmocka_unit_test_setup(one_failure_in_more_than_a_hundred_is_well, setup),
