@@ -1,16 +1,16 @@
 #!/bin/sh
-# conf/alerts.yml: sound rules, about metrics that there are, each by a result, label or name that the
-# program knows.
+# conf/alerts.yml: sound rules, about metrics that there are, that fire when they should (alerts.yml).
 #   alerts.sh PROGRAM PROMTOOL
 set -eu
 program=$1
 promtool=$2
-rules=$(cd "$(dirname "$0")/.." && pwd)/conf/alerts.yml
+tree=$(cd "$(dirname "$0")/.." && pwd)
+rules=$tree/conf/alerts.yml
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-"$program" --print-metrics | sed -n 's/^| `\([a-z_]*\)`.*/\1/p' >"$tmp/known"
+"$program" --print-metrics | awk -F '|' '/oneshot_proxy/ { gsub(/[^a-z_]/, "", $2); print $2 }' >"$tmp/known"
 grep -o 'oneshot_proxy_[a-z_]*' "$rules" | sed 's/_\(bucket\|sum\|count\)$//' | sort -u >"$tmp/used"
 [ -s "$tmp/used" ]
 unknown=$(grep -vxF -f "$tmp/known" "$tmp/used" || true)
@@ -23,3 +23,6 @@ if [ ! -x "$promtool" ]; then
     exit 77
 fi
 "$promtool" check rules "$rules"
+cp "$rules" "$tmp/alerts-under-test.yml"
+cp "$tree/tests/alerts.yml" "$tmp/"
+"$promtool" test rules "$tmp/alerts.yml"
