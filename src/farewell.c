@@ -1,16 +1,17 @@
 /* close_notify, as OpenSSL sees it.
  *
- *     relay --> farewell <-- SSL         two owners; the last one to let go frees
+ *     relays --> farewell <-- SSL        one for each connection; the last to let go frees
  *
  * libcurl reads through a BIO of its own that does not tell OpenSSL of the connection's end,
  * and newer ones set SSL_OP_IGNORE_UNEXPECTED_EOF: either way it sees the same "no more" for a
  * cut and for an end. OpenSSL itself sees the alert come in and tells its info callback. By the
  * time libcurl says that a transfer is over, the connection may have been freed, or it may live
- * on and be shut down later: hence the two owners. */
+ * on and be shut down later: hence the several owners. */
 #include "farewell.h"
 
 #include <errno.h>
 #include <openssl/ssl.h>
+#include <sys/socket.h>
 
 struct farewell {
     unsigned owners;
@@ -25,14 +26,15 @@ static void release(struct farewell *f)
         free(f);
 }
 
-static void on_ssl_freed(void *ssl, void *f, CRYPTO_EX_DATA *data, int index, long n, void *arg)
+static void on_ssl_freed(void *ssl, void *mine, CRYPTO_EX_DATA *data, int index, long n,
+                         void *arg)
 {
     (void)ssl;
     (void)data;
     (void)index;
     (void)n;
     (void)arg;
-    release(f);
+    release(mine);
 }
 
 static void on_info(const SSL *ssl, int where, int alert)
@@ -57,20 +59,33 @@ struct farewell *farewell_watch(CURL *easy)
         tls->backend != CURLSSLBACKEND_OPENSSL || tls->internals == NULL)
         return NULL;
     SSL *ssl = tls->internals;
-    struct farewell *f = base_alloc(sizeof *f);
+    struct farewell *f = SSL_get_ex_data(ssl, slot);
 
-    release(SSL_get_ex_data(ssl, slot));
-    f->owners = 1;
-    if (SSL_set_ex_data(ssl, slot, f) == 1) {
-        f->owners++;
-        SSL_set_info_callback(ssl, on_info);
+    if (f == NULL) {
+        f = base_alloc(sizeof *f);
+        if (SSL_set_ex_data(ssl, slot, f) == 1) {
+            f->owners = 1;
+            SSL_set_info_callback(ssl, on_info);
+        }
     }
+    f->owners++;
     return f;
 }
 
 bool farewell_said(const struct farewell *f)
 {
     return f->said;
+}
+
+bool farewell_over(const struct farewell *f, curl_socket_t fd)
+{
+    char byte;
+
+    if (f->said || fd == CURL_SOCKET_BAD)
+        return true;
+    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 void farewell_free(struct farewell *f)

@@ -17,5 +17,8 @@ int farewell_global_init(void) MUST_CHECK;
 struct farewell *farewell_watch(CURL *easy);
 /* Whether close_notify has come; may be asked when the connection is gone already. */
 bool farewell_said(const struct farewell *f);
+/* Whether the connection, whose socket is `fd` (CURL_SOCKET_BAD: closed), has come to its end,
+ * in whatever way. */
+bool farewell_over(const struct farewell *f, curl_socket_t fd);
 /* Takes NULL. */
 void farewell_free(struct farewell *f);

@@ -35,6 +35,9 @@ static void collect_done(struct multi *m)
         struct multi_transfer *t = NULL;
 
         (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
+        t->socket = CURL_SOCKET_BAD;
+        if (t->ask_socket)
+            (void)curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &t->socket);
         (void)curl_multi_remove_handle(m->curl, easy);
         t->running = false;
         t->on_done(t, code);

@@ -23,6 +23,8 @@ struct multi {
 struct multi_transfer {
     CURL *easy;
     bool running;
+    bool ask_socket;      /* on_done wants to know the next one */
+    curl_socket_t socket; /* of its connection, which lives on; CURL_SOCKET_BAD: it does not */
     void (*on_done)(struct multi_transfer *t, CURLcode code);
 };
 

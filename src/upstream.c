@@ -21,14 +21,14 @@ static_assert(offsetof(struct header_line, text) == offsetof(struct curl_slist, 
                   sizeof(struct header_line) == sizeof(struct curl_slist),
               "header lines are handed to curl as they are");
 
-/* Whether the answer has no measure of its own, so that it goes on until the connection ends.
- */
-static bool until_the_end(const struct relay *r)
+/* Whether the answer has no measure of its own: over HTTP/1.1 it goes on until the connection
+ * ends, over HTTP/2 until its stream does. */
+static bool unmeasured(const struct relay *r)
 {
     const struct guard_answer *g = &r->upstream.guard;
 
-    return g->http_major == 1 && g->content_length < 0 && !g->chunked && !r->is_head &&
-           g->status != 204 && g->status != 304;
+    return g->content_length < 0 && !g->chunked && !r->is_head && g->status != 204 &&
+           g->status != 304;
 }
 
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
@@ -57,8 +57,9 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     }
     if (u->guard.complete) {
         if (u->guard.status >= 200) {
-            if (until_the_end(r))
+            if (unmeasured(r))
                 u->farewell = farewell_watch(u->transfer.easy);
+            u->transfer.ask_socket = u->farewell != NULL && u->guard.http_major > 1;
             r->progress_ms = loop_now(&r->worker->loop);
             relay_on_answer(r);
         }
@@ -242,7 +243,9 @@ static struct failure failure_of(const struct relay *r, CURLcode code)
     if (code == CURLE_OK && u->farewell != NULL)
         return failure_make(FAIL_UPSTREAM_INCOMPLETE,
                             "The upstream's answer has no length and its TLS connection ended "
-                            "without close_notify: it may be cut short; outcome unknown.");
+                            "%s: it may be cut short; outcome unknown.",
+                            u->guard.http_major == 1 ? "without close_notify"
+                                                     : "behind its head");
     if (u->guard.bytes == 0 && strstr(u->words, " alert ") != NULL) {
         struct failure f = failure_make(FAIL_UPSTREAM_TLS,
                                         "The upstream ended the TLS connection with an alert "
@@ -296,6 +299,17 @@ static bool safe_again(const struct relay *r, CURLcode code)
            (r->up_kept || r->body_bytes == 0);
 }
 
+/* libcurl before 8.1 takes an HTTP/2 stream that was reset for one that ended, when its
+ * connection ends in the same moment. An answer with nothing behind its head is then not
+ * believed; one that was reset inside its body cannot be told from one that is whole. */
+static bool maybe_reset(const struct relay *r)
+{
+    const struct upstream *u = &r->upstream;
+
+    return LIBCURL_VERSION_NUM < 0x080100 && u->guard.http_major > 1 && u->body_bytes == 0 &&
+           farewell_over(u->farewell, u->transfer.socket);
+}
+
 /* All of the answer that its framing promises; until the close where it promises nothing. */
 static bool body_whole(const struct relay *r, bool closed)
 {
@@ -305,8 +319,10 @@ static bool body_whole(const struct relay *r, bool closed)
         return false;
     if (r->is_head || g->status == 204 || g->status == 304)
         return true;
-    if (r->upstream.farewell != NULL)
+    if (r->upstream.farewell != NULL && g->http_major == 1)
         return closed && farewell_said(r->upstream.farewell);
+    if (r->upstream.farewell != NULL && maybe_reset(r))
+        return false;
     return g->content_length < 0 ? closed : g->content_length == r->upstream.body_bytes;
 }
 
@@ -415,6 +431,7 @@ void upstream_start(struct relay *r)
     u->words[0] = '\0';
     farewell_free(u->farewell);
     u->farewell = NULL;
+    u->transfer.ask_socket = false;
     r->up_sent = 0;
     r->progress_ms = loop_now(&r->worker->loop);
     if (target == NULL || lines == NULL) {

@@ -65,8 +65,7 @@ bool h2_write_frame(struct peer_conn *c, uint8_t type, uint8_t flags, uint32_t s
     return ok;
 }
 
-/* What every frame needs that is no part of a request. */
-static bool housekeep(struct peer_conn *c, const struct h2_frame *f)
+bool h2_housekeep(struct peer_conn *c, const struct h2_frame *f)
 {
     if (f->type == H2_SETTINGS && !(f->flags & H2_ACK))
         return h2_write_frame(c, H2_SETTINGS, H2_ACK, 0, NULL, 0);
@@ -94,7 +93,7 @@ uint32_t h2_read_head(struct peer_conn *c, bool *has_body)
     struct h2_frame f = { 0 };
     uint32_t stream = 0;
     *has_body = false;
-    while (stream == 0 && h2_read_frame(c, &f) && housekeep(c, &f)) {
+    while (stream == 0 && h2_read_frame(c, &f) && h2_housekeep(c, &f)) {
         if (f.type == H2_HEADERS && (f.flags & H2_END_HEADERS)) {
             stream = f.stream;
             *has_body = !(f.flags & H2_END_STREAM);
@@ -111,7 +110,7 @@ uint32_t h2_read_request(struct peer_conn *c, size_t *body_bytes)
     struct peer_request *r = NULL;
     size_t total = 0;
     uint32_t stream = 0, done = 0;
-    while (done == 0 && h2_read_frame(c, &f) && housekeep(c, &f)) {
+    while (done == 0 && h2_read_frame(c, &f) && h2_housekeep(c, &f)) {
         if (f.type == H2_HEADERS && stream == 0) {
             stream = f.stream;
             r = record(c);

@@ -33,6 +33,8 @@ bool h2_begin(struct peer_conn *c);
 bool h2_read_frame(struct peer_conn *c, struct h2_frame *f);
 bool h2_write_frame(struct peer_conn *c, uint8_t type, uint8_t flags, uint32_t stream,
                     const void *payload, size_t n);
+/* What every frame needs that is no part of a request: SETTINGS, PING, window given back. */
+bool h2_housekeep(struct peer_conn *c, const struct h2_frame *f);
 /* Reads until a request is whole (END_STREAM), answering SETTINGS and PING and giving window
  * back; records it with method "H2" and target "/". Returns its stream, 0: the end. */
 uint32_t h2_read_request(struct peer_conn *c, size_t *body_bytes);
