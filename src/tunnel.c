@@ -110,7 +110,8 @@ static void on_deadline(struct loop_timer *timer)
 
     if (t->state == TUNNEL_SHAKING)
         t->host->on_failed(t->host->arg, t, "the handshake took too long");
-    tunnel_free(t);
+    t->expired = true; /* a timer cannot be freed by its own callback */
+    mark_ready(t);
 }
 
 /* --- the handshake --------------------------------------------------------------------- */
@@ -290,6 +291,10 @@ static void throw_away(struct tunnel *t)
 static void run(struct tunnel *t)
 {
     unmark_ready(t);
+    if (t->expired) {
+        tunnel_free(t);
+        return;
+    }
     if (t->state == TUNNEL_SHAKING && !shake(t))
         return;
     if (t->state == TUNNEL_OPEN)

@@ -26,6 +26,7 @@ struct tunnel {
     bool cut;               /* the end must not look like one */
     bool watched;           /* the caller leaving is of interest */
     bool left;              /* the caller has closed, or half-closed */
+    bool expired;           /* its deadline has passed */
     bool up_ended, ready;
     LIST_ENTRY(tunnel) link, given_link;
     TAILQ_ENTRY(tunnel) ready_link;

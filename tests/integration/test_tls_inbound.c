@@ -74,17 +74,15 @@ static void tls_1_2_and_1_3_are_spoken_and_nothing_older(void **state)
 static void large_bodies_go_both_ways_on_many_connections(void **state)
 {
     (void)state;
-    enum { CLIENTS = 16 };
+    enum { CLIENTS = 8 };
     struct world w;
     struct client c[CLIENTS];
     struct answer a = { 0 };
     struct bytes body = { 0 };
     world_start(&w,
                 &(struct world_options){ .settings = tls_settings("process.workers = 2\n") });
-    for (int i = 0; i < 3000000; i++) {
-        char byte = (char)('a' + i % 25);
-        bytes_add(&body, &byte, 1);
-    }
+    for (int i = 0; i < 100000; i++)
+        bytes_addf(&body, "line %05d,", i); /* more than a megabyte, of no even size */
     for (size_t i = 0; i < CLIENTS; i++)
         assert_true(client_open_tls(&c[i], w.port, NULL));
     for (size_t i = 0; i < CLIENTS; i++) {
@@ -349,9 +347,8 @@ static void only_a_whole_answer_ends_with_close_notify(void **state)
     assert_true(client_open_tls(&c, w.port, NULL));
     client_puts(&c, "GET /cut HTTP/1.0\r\nHost: localhost\r\n\r\n");
     client_read(&c, &a, false, SOON_MS);
-    if (a.status == 200)
-        assert_int_equal(a.end, ANSWER_CUT);
-    assert_true(client_closed(&c, SOON_MS));
+    assert_int_equal(a.status, 200);
+    assert_int_equal(a.end, ANSWER_CUT);
     client_close(&c);
     answer_free(&a);
     world_end(&w);
