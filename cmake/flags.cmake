@@ -65,3 +65,10 @@ if(PROXY_HARDEN)
     -Wl,--as-needed
     -Wl,--no-copy-dt-needed-entries)
 endif()
+
+# What nobody calls is left out, which only matters when whole archives are linked.
+if(PROXY_STATIC)
+  proxy_compile_if_known(-ffunction-sections -fdata-sections)
+  proxy_link_if_known(-Wl,--gc-sections -Wl,-z,pack-relative-relocs)
+  target_link_options(proxy_flags INTERFACE -Wl,-Map=$<TARGET_PROPERTY:NAME>.map)
+endif()

@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# To be sourced: a bare Debian to build and to try things in, made with debootstrap.
+#
+#     base_tar SUITE    sees to it that build/base/SUITE.tar is there and less than a week old
+#
+# Packages come from wherever this system gets its own, with the same settings of apt; on a system
+# that is no Debian, from debootstrap's own choice.
+
+# base_site SUITE: where this system gets Debian's SUITE, if it does.
+base_site() {
+    apt-get indextargets --format "\$(RELEASE) \$(COMPONENT) \$(SITE)" 2>/dev/null |
+        awk -v suite="$1" '$1 == suite && $2 == "main" { print $3; exit }'
+}
+
+# base_sources SUITE SITE: the lines of debian.sources.
+base_source() {
+    printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\n' "$2" "$1"
+    printf 'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n'
+}
+
+base_tar() {
+    local suite=$1 tar=build/base/$1.tar root=build/base/$1.new here site='' security=''
+    [ -z "$(find "$tar" -mtime -7 2>/dev/null)" ] || return 0
+    if [ "$(id -u)" != 0 ] || ! unshare --mount true; then
+        echo "No base system of Debian $suite: debootstrap needs root, and a system that lets it mount and chroot." >&2
+        return 1
+    fi
+    # shellcheck source=/dev/null
+    here=$(. /etc/os-release && [ "$ID" = debian ] && echo "$VERSION_CODENAME") || here=
+    if [ -n "$here" ]; then
+        site=$(base_site "$here")
+        security=$(base_site "$here-security")
+    fi
+    echo "==> debootstrap $suite"
+    mkdir -p build/base
+    rm -rf "$root"
+    # shellcheck disable=SC2086  # no site: no argument
+    if ! debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" $site >"build/base/$suite.log" 2>&1; then
+        tail -n 20 "build/base/$suite.log" >&2
+        rm -rf "$root"
+        return 1
+    fi
+    [ -n "$site" ] || site=$(awk '$1 == "deb" { print $2; exit }' "$root/etc/apt/sources.list")
+    rm -f "$root/etc/apt/sources.list"
+    {
+        base_source "$suite" "$site"
+        base_source "$suite-updates" "$site"
+        [ -z "$security" ] || base_source "$suite-security" "$security"
+    } >"$root/etc/apt/sources.list.d/debian.sources"
+    # Proxies, and how strict this system is with dates.
+    apt-config dump 2>/dev/null | grep -E '^Acquire::(http|https|Check)[^ ]* ' >"$root/etc/apt/apt.conf.d/90host" || true
+    rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+    tar -C "$root" -cf "$tar.new" . && mv "$tar.new" "$tar"
+    rm -rf "$root"
+}

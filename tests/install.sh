@@ -1,0 +1,32 @@
+#!/bin/sh
+# cmake --install puts everything in its place, and what it puts there works: install.sh BUILD-DIRECTORY
+set -u
+build=$1
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+DESTDIR=$root cmake --install "$build" >"$root/log" 2>&1 || { cat "$root/log"; exit 1; }
+rm "$root/log"
+
+status=0
+sysconf=$(find "$root" -type d -path '*etc/oneshot-proxy')
+prefix=$(find "$root" -type f -path '*/bin/oneshot-proxy' | sed 's|/bin/oneshot-proxy$||')
+for file in "$prefix/bin/oneshot-proxy" "$sysconf/oneshot-proxy.ini" \
+    "$prefix/share/man/man1/oneshot-proxy.1.gz" "$prefix/share/man/man5/oneshot-proxy.ini.5.gz" \
+    "$prefix/lib/systemd/system/oneshot-proxy.service" "$prefix/lib/systemd/system/oneshot-proxy@.service" \
+    "$prefix/share/doc/oneshot-proxy/README.md" "$prefix/share/doc/oneshot-proxy/alerts.yml" \
+    "$prefix/share/doc/oneshot-proxy/copyright" "$prefix/share/doc/oneshot-proxy/changelog.gz"; do
+    [ -s "$file" ] || { echo "not there: $file"; status=1; }
+done
+[ "$(find "$root" -type f | wc -l)" = 10 ] || { echo "not just these:"; find "$root" -type f; status=1; }
+
+# The default settings lack nothing but credentials, and say which.
+if "$prefix/bin/oneshot-proxy" --check --config "$sysconf/oneshot-proxy.ini" 2>"$root/said"; then
+    echo "the default settings are complete?"
+    status=1
+fi
+for key in client_id client_secret; do
+    grep -q "$key" "$root/said" || { echo "not a word about $key: $(cat "$root/said")"; status=1; }
+done
+ONESHOT_PROXY_TOKEN_CLIENT_ID=a ONESHOT_PROXY_TOKEN_CLIENT_SECRET=b \
+    "$prefix/bin/oneshot-proxy" --check --config "$sysconf/oneshot-proxy.ini" || status=1
+exit $status
