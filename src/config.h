@@ -123,6 +123,16 @@ struct config *config_load(const char *file, const struct config_env *env, struc
 char *config_admin_address(const char *file, const struct config_env *env,
                            struct buf *errors) MUST_CHECK;
 
+/* Every file that these settings name, the one they came from included; the port of every TCP
+ * connection that they lead to, those of proxies in the environment included where these count.
+ * One may come twice. Thread: any. */
+void config_each_file(const struct config *c, void (*visit)(const char *path, void *arg),
+                      void *arg);
+void config_each_port(const struct config *c, void (*visit)(int port, void *arg), void *arg);
+
+/* The port of an outbound proxy's URL, curl's default when it names none. */
+int config_proxy_port(const char *url);
+
 /* "host:port", "[v6]:port" or "unix:/path", taken apart. */
 struct config_address {
     char host[256];        /* lower case, no brackets; empty: a unix socket */

@@ -5,8 +5,21 @@
 #include "config_check.h"
 #include "config_url.h"
 #include "config_value.h"
+#include "sandbox.h"
 
 #define URL_ALLOWED "allowed: https://host[:port]/path"
+
+/* After a reload: connections to ports that were not named at start are cut off by then. */
+static bool check_port(struct config_load *load, const struct config_key *key, int port)
+{
+    if (!sandbox_bars(port))
+        return true;
+    config_fail(load, key,
+                "the sandbox lets this process connect to the ports of its start only, and %d "
+                "was not among them; restart to use it",
+                port);
+    return false;
+}
 
 static bool check_url(struct config_load *load, const struct config_key *key, const char *text,
                       struct config_url *url)
@@ -27,7 +40,7 @@ static bool check_url(struct config_load *load, const struct config_key *key, co
                     "upstream.allow_plaintext = yes");
         return false;
     }
-    return true;
+    return check_port(load, key, url->port);
 }
 
 static void check_base_url(struct config_load *load)
@@ -101,6 +114,8 @@ static void check_proxy(struct config_load *load, const struct config_key *key,
                     "%s; allowed: env, none, or http, https, socks4, socks4a, socks5 or "
                     "socks5h://[user:password@]host:port",
                     wrong);
+    else if (text != NULL && strcmp(text, "env") != 0 && strcmp(text, "none") != 0)
+        (void)check_port(load, key, config_proxy_port(text));
 }
 
 void config_check_urls(struct config_load *load)

@@ -16,8 +16,11 @@
 #include <sys/stat.h>
 
 #include "config_value.h"
+#include "sandbox.h"
 
 #define LINE_MAX_BYTES 8192
+/* No file gives this error: the sandbox is in the way. */
+#define HIDDEN ENOTUNIQ
 /* What a section that was already reported is called, so that its keys are passed over. No
  * file can use that name: it is not a known one. */
 #define UNKNOWN_SECTION "?"
@@ -34,6 +37,8 @@ int config_file_mode(const char *path, unsigned *mode)
     /* O_NONBLOCK: a pipe must not hold up the program */
     auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
+    if (fd < 0 && sandbox_hides(path))
+        return -HIDDEN;
     if (fd < 0 || fstat(fd, &st) != 0)
         return -errno;
     if (S_ISDIR(st.st_mode))
@@ -46,6 +51,9 @@ const char *config_file_reason(int error)
 {
     const char *text = error == ENOTSUP ? "it is not a regular file" : strerrordesc_np(error);
 
+    if (error == HIDDEN)
+        return "it is not among the files that the sandbox lets this process read since its "
+               "start; restart to use it";
     return text != NULL ? text : "unknown error";
 }
 

@@ -195,6 +195,7 @@ const char *config_url_split(const char *text, struct config_url *out)
     }
     copy_host(authority, host, out->host, sizeof out->host);
     out->path = authority + len;
+    out->port = port > 0 ? port : default_port(out->scheme);
 
     bool v6 = authority[0] == '[';
     int n = snprintf(out->authority, sizeof out->authority, "%s%s%s", v6 ? "[" : "", out->host,

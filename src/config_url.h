@@ -8,6 +8,7 @@ struct config_url {
     char scheme[16];
     char authority[288]; /* host or [v6], and the port where it is not the default */
     char host[256];      /* without brackets */
+    int port;            /* the scheme's when there is none; -1: it has none either */
     const char *path;    /* points into the text; "" when there is none */
 };
 

@@ -298,6 +298,14 @@ void multi_remove(struct multi *m, struct multi_transfer *t)
     t->running = false;
 }
 
+void multi_trusted(const char **file, const char **directory)
+{
+    const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
+
+    *file = about->cainfo;
+    *directory = about->capath;
+}
+
 const char *multi_library_version(void)
 {
     return curl_version_info(CURLVERSION_NOW)->version;

@@ -58,5 +58,9 @@ bool multi_turn(struct multi *m);
 /* Once, in main, before any thread. Returns 0, -EIO or -ENOMEM. */
 int multi_global_init(void) MUST_CHECK;
 
+/* Where libcurl looks for the authorities to trust when no ca_file is set: a file and a
+ * directory, either may be NULL. */
+void multi_trusted(const char **file, const char **directory);
+
 /* "7.88.1", as loaded. */
 const char *multi_library_version(void);

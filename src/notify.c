@@ -53,6 +53,9 @@ static bool take_socket(struct notify *n, const char *name)
         n->addr.sun_path[0] = '\0';
     n->addr_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + (name[0] == '/'));
     n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* The sandbox lets messages to a name without a file pass only where they went before. */
+    if (n->fd >= 0 && name[0] == '@')
+        (void)connect(n->fd, (const struct sockaddr *)&n->addr, n->addr_len);
     return n->fd >= 0;
 }
 

@@ -16,6 +16,7 @@
 #include "admin.h"
 #include "capacity.h"
 #include "clock.h"
+#include "confine.h"
 #include "drain.h"
 #include "log.h"
 #include "monitor.h"
@@ -52,6 +53,7 @@ struct server {
     struct admin admin;
     struct monitor monitor;
     int64_t started_ms, started_wall_s;
+    struct buf sandbox; /* what is in force, for the ready line */
 };
 
 /* What a person reads in `systemctl status`. */
@@ -89,6 +91,8 @@ static void publish(void *arg, const struct tokens_view *view)
     for (unsigned i = 0; i < s->worker_count; i++)
         worker_send_view(&s->workers[i], view);
     tell_status(s, view);
+    if (view->failing && view->failure.kind == FAIL_TOKEN_DNS)
+        confine_check_resolver();
     monitor_look(&s->monitor);
 }
 
@@ -312,15 +316,15 @@ static void start_monitor(struct server *s)
     buf_done(&names);
 }
 
-static void announce(const struct server *s)
+static void announce(struct server *s)
 {
     struct buf names;
 
     bound_names(s, &names);
-    log_info("ready", log_str("listen", buf_text(&names)),
-             log_str("admin", admin_name(&s->admin)),
-             log_str("upstream", s->config->upstream.base_url),
-             log_int("workers", s->worker_count), log_str("version", PROXY_VERSION));
+    log_info(
+        "ready", log_str("listen", buf_text(&names)), log_str("admin", admin_name(&s->admin)),
+        log_str("upstream", s->config->upstream.base_url), log_int("workers", s->worker_count),
+        log_str("sandbox", buf_text(&s->sandbox)), log_str("version", PROXY_VERSION));
     log_flush();
     buf_done(&names);
 }
@@ -381,6 +385,7 @@ static void finish(struct server *s)
         listener_close(&s->listeners[i]);
     free(s->listeners);
     free(s->workers);
+    buf_done(&s->sandbox);
     loop_done(&s->loop);
     config_unref(s->config);
 }
@@ -418,8 +423,10 @@ static int start(struct server *s, struct buf *error)
         err = open_listeners(s, error);
     if (err == 0)
         err = open_admin(s, error);
-    if (err == 0)
+    if (err == 0) {
+        confine(s->config, &s->sandbox);
         err = start_workers(s);
+    }
     return err;
 }
 
@@ -433,6 +440,7 @@ int server_run(struct config *c, struct config_env *env)
     struct buf error;
 
     buf_init(&error, 4096);
+    buf_init(&s.sandbox, 256);
     log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
     capacity_raise_descriptors(c);
     s.worker_count = (unsigned)base_min(

@@ -127,6 +127,7 @@ int proxy_wait_exit(struct proxy *p, int ms)
     int status = 0;
     (void)waitpid(p->pid, &status, 0);
     p->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    p->dumped_core = WIFSIGNALED(status) && WCOREDUMP(status);
     p->exited = true;
     (void)pthread_join(p->reader, NULL); /* the pipe has ended with the process */
     return p->exit_code;
@@ -187,6 +188,11 @@ int proxy_admin_port(struct proxy *p)
         fail_msg("the ready line names no admin address");
     const char *colon = strrchr(address, ':');
     return colon ? (int)strtol(colon + 1, NULL, 10) : 0;
+}
+
+bool proxy_dumped_core(const struct proxy *p)
+{
+    return p->dumped_core;
 }
 
 pid_t proxy_pid(const struct proxy *p)

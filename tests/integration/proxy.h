@@ -22,6 +22,8 @@ void proxy_kill(struct proxy *p);
 void proxy_signal(struct proxy *p, int signal);
 /* The exit status, 128 + n for a signal, -1: still running by then. Frees nothing. */
 int proxy_wait_exit(struct proxy *p, int ms);
+/* After proxy_wait_exit: whether the kernel wrote a core file. */
+bool proxy_dumped_core(const struct proxy *p);
 /* After proxy_wait_exit: forgets the proxy. */
 void proxy_free(struct proxy *p);
 

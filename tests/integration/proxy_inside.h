@@ -12,7 +12,7 @@ struct proxy {
     pthread_mutex_t lock; /* of the log */
     pthread_cond_t changed;
     struct bytes log;
-    bool log_ended, exited;
+    bool log_ended, exited, dumped_core;
     int exit_code;
     struct proxy *next;
 };

@@ -5,6 +5,9 @@
 #include "hammer.h"
 #include "harness.h"
 
+/* The other upstream has a port of its own here, which the sandbox would bar. */
+#define OTHER_PORTS "process.sandbox = off\n"
+
 static void post(int port, const char *body, struct answer *a)
 {
     http_call(port, "POST", "/x", NULL, body, a);
@@ -198,14 +201,14 @@ static void a_token_never_goes_to_another_upstream(void **state)
     gate_init(&gate);
     struct world_options options = { .answer = answer_held,
                                      .arg = &gate,
-                                     .settings = "token.wait_timeout = 60s\n" };
+                                     .settings = "token.wait_timeout = 60s\n" OTHER_PORTS };
     world_start(&w, &options);
     struct peer *other = api_start(&(struct api_options){ 0 });
     client_open(&running, w.port);
     client_puts(&running, "GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
     tokens_hold(w.tokens);
-    bytes_addf(&settings, "upstream.base_url = %s/v0\ntoken.wait_timeout = 60s\n",
+    bytes_addf(&settings, "upstream.base_url = %s/v0\ntoken.wait_timeout = 60s\n" OTHER_PORTS,
                peer_url(other));
     options.settings = bytes_text(&settings);
     world_reload(&w, &options, "reloaded");
@@ -239,13 +242,13 @@ static void a_request_that_waited_for_the_old_upstream_is_told(void **state)
     struct answer a = { 0 };
     struct bytes settings = { 0 };
     struct world_options options = { .hold_tokens = true,
-                                     .settings = "token.wait_timeout = 60s\n" };
+                                     .settings = "token.wait_timeout = 60s\n" OTHER_PORTS };
     world_start(&w, &options);
     struct peer *other = api_start(&(struct api_options){ 0 });
     client_open(&c, w.port);
     client_puts(&c, "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
     http_call(w.port, "TRACE", "/x", NULL, NULL, &a); /* the one before is taken up */
-    bytes_addf(&settings, "upstream.base_url = %s/v0\ntoken.wait_timeout = 60s\n",
+    bytes_addf(&settings, "upstream.base_url = %s/v0\ntoken.wait_timeout = 60s\n" OTHER_PORTS,
                peer_url(other));
     options.settings = bytes_text(&settings);
     world_reload(&w, &options, "reloaded");

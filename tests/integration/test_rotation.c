@@ -150,7 +150,7 @@ static void directories_on_the_way_may_be_replaced(void **state)
     assert_int_equal(mkdir(at(&r, "a/b"), 0755), 0);
     write_file(at(&r, "a/b/secret"), CANARY "-1");
     (void)snprintf(r.file, sizeof r.file, "%s/a/./b/../b/secret", r.dir);
-    start(&r, "");
+    start(&r, "process.sandbox = off\n"); /* it knows directories, not their names */
     /* the upper one is moved away, another takes its place */
     assert_int_equal(mkdir(at(&r, "c"), 0755), 0);
     assert_int_equal(mkdir(at(&r, "c/b"), 0755), 0);

@@ -1,0 +1,31 @@
+#pragma once
+/* What an attacker would do who had taken over the program: a system call made by one of its
+ * own live threads, put there with ptrace. Needs root, since the program is not dumpable. */
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* NULL: it can be done; else why not. */
+const char *inject_obstacle(void);
+
+/* An argument: a number, or bytes that the thread gets on its stack. */
+struct inject_arg {
+    uint64_t number;
+    const void *bytes; /* NULL: the number counts */
+    size_t size;
+};
+#define INJECT_NUMBER(n) ((struct inject_arg){ .number = (uint64_t)(n) })
+#define INJECT_TEXT(text) ((struct inject_arg){ .bytes = (text), .size = strlen(text) + 1 })
+#define INJECT_BYTES(p, n) ((struct inject_arg){ .bytes = (p), .size = (n) })
+
+struct inject {
+    long number;
+    struct inject_arg arg[6];
+};
+
+/* Returns what the kernel returned, -errno among it. A thread that cannot be used fails the
+ * test. */
+long inject(pid_t tid, const struct inject *call);
+
+/* The threads of a process; returns how many there are. */
+size_t inject_threads(pid_t pid, pid_t *tids, size_t most);
