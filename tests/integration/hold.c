@@ -95,8 +95,11 @@ bool hold_begin(const char **why)
     int ends[2];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 
-    *why = "it cannot start itself";
-    if (n <= 0 || strchr(self, ' ') != NULL || getenv("ONESHOT_PROXY_WRAP") != NULL)
+    *why = "ONESHOT_PROXY_WRAP is set already";
+    if (getenv("ONESHOT_PROXY_WRAP") != NULL)
+        return false;
+    *why = "the path of this program is too long or has a space in it";
+    if (n <= 0 || n == sizeof self - 1 || memchr(self, ' ', (size_t)n) != NULL)
         return false;
     self[n] = '\0';
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
