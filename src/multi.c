@@ -266,6 +266,11 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     SET(CLOSESOCKETDATA, m);
     /* From memory: curl keeps the trust store it made of a file for a day. */
     SET_PEM(CAINFO_BLOB, s->ca);
+    /* Debian's default is a directory beside its file. What is in it would be trusted besides
+     * `ca`, and curl keeps no store that a directory has part in: without `ca` it would read
+     * all the system's authorities again for each connection. */
+    if (s->ca->data != NULL || curl_version_info(CURLVERSION_NOW)->cainfo != NULL)
+        SET(CAPATH, NULL);
     SET_PEM(SSLCERT_BLOB, &c->upstream.certificate);
     SET_PEM(SSLKEY_BLOB, &c->upstream.key);
     /* Else ending a transfer waits for a name server that does not answer. */
