@@ -20,8 +20,6 @@
  * at the facts once the callbacks have returned and makes the one side go on when the other
  * has made room. A relay ends in relay_end, which libmicrohttpd's completion callback calls
  * for each request exactly once. */
-#include "relay.h"
-
 #include <string.h>
 #include <sys/random.h>
 
@@ -30,14 +28,12 @@
 #include "clock.h"
 #include "downstream.h"
 #include "log.h"
+#include "relay_inside.h"
 
 #define POOL_MAX 64
 #define ARENA_BYTES (512 * 1024)
-/* A request that waits this long gets a watch for its caller leaving. */
-#define WATCH_AFTER_MS 500
-#define GONE_STATUS 499
 
-static void enter(struct relay *r, enum relay_phase phase)
+void relay_enter(struct relay *r, enum relay_phase phase)
 {
     static const unsigned legal[] = {
         [RELAY_NEW] = 1U << RELAY_PARKED | 1U << RELAY_SENDING | 1U << RELAY_LOCAL |
@@ -74,10 +70,6 @@ static void make_request_id(struct relay *r)
     r->request_id_ours = true;
 }
 
-static void arm(struct relay *r);
-
-static void on_timer(struct loop_timer *t);
-
 struct relay *relay_new(struct worker *w, struct caller *c, const char *target)
 {
     struct relay *r = TAILQ_FIRST(&w->pool);
@@ -95,7 +87,7 @@ struct relay *relay_new(struct worker *w, struct caller *c, const char *target)
     r->snapshot = worker_snapshot_ref(w);
     r->start_us = clock_us();
     r->parked_us = r->token_us = r->upstream_start_us = r->upstream_us = r->first_byte_us = -1;
-    r->timer.on_due = on_timer;
+    r->timer.on_due = relay_on_timer;
     /* A missing target (HTTP/0.9) is refused by the guard. */
     size_t len = target == NULL ? 0 : strlen(target);
     r->target_in_place = target;
@@ -116,7 +108,7 @@ void relay_wake(struct relay *r)
     TAILQ_INSERT_TAIL(&r->worker->ready, r, ready_link);
 }
 
-static void unpark(struct relay *r)
+void relay_unpark(struct relay *r)
 {
     if (r->phase != RELAY_PARKED && r->phase != RELAY_HELD)
         return;
@@ -128,18 +120,18 @@ static void unpark(struct relay *r)
 
 static void park(struct relay *r, enum relay_phase phase)
 {
-    enter(r, phase);
+    relay_enter(r, phase);
     r->parked_ms = loop_now(&r->worker->loop);
     r->parked_us = clock_us();
     TAILQ_INSERT_TAIL(&r->worker->parked, r, parked_link);
-    arm(r);
+    relay_arm(r);
 }
 
 void relay_fail(struct relay *r, const struct failure *f)
 {
-    unpark(r);
+    relay_unpark(r);
     upstream_cancel(r);
-    enter(r, RELAY_FAILED);
+    relay_enter(r, RELAY_FAILED);
     r->failure = *f;
     if (failure_info(f->kind)->stage == STAGE_UPSTREAM)
         log_warn("upstream_failed", log_str("request_id", r->request_id),
@@ -156,18 +148,18 @@ static void fail(struct relay *r, enum failure_kind kind, const char *why)
 
 static void send_upstream(struct relay *r)
 {
-    unpark(r);
+    relay_unpark(r);
     if (r->grant != NULL)
         worker_grant_unref(r->grant);
     r->grant = worker_grant_ref(r->worker);
-    enter(r, RELAY_SENDING);
+    relay_enter(r, RELAY_SENDING);
     if (r->upstream_start_us < 0)
         r->upstream_start_us = clock_us();
     r->down_done = r->down_cut = false;
     buf_clear(&r->down);
     r->upstream.fresh = r->upstream.retried = false;
     upstream_start(r);
-    arm(r);
+    relay_arm(r);
 }
 
 /* Whether the upstream it is meant for is still the one that the worker's tokens are for. */
@@ -275,7 +267,7 @@ void relay_on_head(struct relay *r, const struct guard_verdict *v)
     if (!admit(r))
         return;
     if (r->route.verdict == ROUTE_TOKEN_ENDPOINT)
-        enter(r, RELAY_LOCAL);
+        relay_enter(r, RELAY_LOCAL);
     else
         begin(r);
 }
@@ -303,8 +295,8 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
         buf_consume(&r->up, r->up_sent);
         r->up_sent = 0;
         if (r->phase == RELAY_HELD) { /* can no longer be repeated: its 401 goes through */
-            unpark(r);
-            enter(r, RELAY_ANSWERING);
+            relay_unpark(r);
+            relay_enter(r, RELAY_ANSWERING);
             relay_wake(r);
         }
     }
@@ -359,7 +351,7 @@ static void on_refused(struct relay *r)
     if (!newer && !kept)
         w->shared->on_refused(w->shared->arg, w, generation);
     if (!may_repeat(r) || kept) {
-        enter(r, RELAY_ANSWERING);
+        relay_enter(r, RELAY_ANSWERING);
         return;
     }
     park(r, RELAY_HELD);
@@ -372,7 +364,7 @@ void relay_on_answer(struct relay *r)
     if (refused_token(r))
         on_refused(r);
     else
-        enter(r, RELAY_ANSWERING);
+        relay_enter(r, RELAY_ANSWERING);
     relay_wake(r);
 }
 
@@ -401,10 +393,10 @@ void relay_on_upstream_done(struct relay *r, const struct failure *f)
 }
 
 /* A held 401 goes to the caller after all. */
-static void release(struct relay *r)
+void relay_release(struct relay *r)
 {
-    unpark(r);
-    enter(r, RELAY_ANSWERING);
+    relay_unpark(r);
+    relay_enter(r, RELAY_ANSWERING);
     relay_wake(r);
 }
 
@@ -438,7 +430,7 @@ void relay_on_token(struct relay *r)
         if (have_token(r) && w->grant->token->generation > mine)
             repeat(r);
         else if (w->failing || w->kept_generation == mine || !same_upstream(r))
-            release(r);
+            relay_release(r);
     }
 }
 
@@ -498,61 +490,13 @@ bool relay_turn(struct worker *w)
     return true;
 }
 
-struct deadline {
-    int64_t ms;
-    enum failure_kind kind;
-    const char *why;
-};
-
-/* What the relay waits for now, until when, and whose fault it is when that does not come. */
-static struct deadline deadline_of(const struct relay *r)
-{
-    const struct config *c = r->snapshot->config;
-    struct deadline never = { .ms = INT64_MAX }, d = never;
-
-    if (!r->begun || r->phase == RELAY_ENDED)
-        return never;
-    if (r->phase == RELAY_PARKED || r->phase == RELAY_HELD)
-        d = (struct deadline){ r->parked_ms + c->token.wait_timeout_ms, FAIL_TOKEN_TIMEOUT,
-                               "No token came within token.wait_timeout" };
-    else if (r->phase == RELAY_SENDING && r->upstream.guard.bytes > 0)
-        d = (struct deadline){
-            r->progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
-            "The head of the answer was not whole within upstream.idle_timeout: outcome unknown"
-        };
-    else if (r->phase == RELAY_SENDING && !r->upstream.paused_up && !r->upstream.paused_down)
-        d = (struct deadline){
-            r->progress_ms + c->upstream.response_timeout_ms, FAIL_UPSTREAM_RESPONSE_TIMEOUT,
-            "No answer began within upstream.response_timeout: outcome unknown"
-        };
-    else if (r->phase == RELAY_ANSWERING && !r->down_done && !r->upstream.paused_down)
-        d = (struct deadline){
-            r->progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
-            "Nothing more of the answer came within upstream.idle_timeout: outcome unknown"
-        };
-    /* The caller is expected to send, unless we hold it back. */
-    if (!r->up_done && !r->suspended && r->up_ms + c->listen.body_timeout_ms < d.ms)
-        d = (struct deadline){ r->up_ms + c->listen.body_timeout_ms, FAIL_BODY_TIMEOUT,
-                               "No more of the body came within listen.body_timeout" };
-    return d;
-}
-
-static void arm(struct relay *r)
-{
-    int64_t now_ms = loop_now(&r->worker->loop);
-
-    if (r->timer.slot == 0)
-        loop_timer_set(&r->worker->loop, &r->timer,
-                       base_min(deadline_of(r).ms, now_ms + WATCH_AFTER_MS));
-}
-
 /* While a body comes in libmicrohttpd cannot answer: the answer is written past it. */
-static void fail_past_httpd(struct relay *r, const struct failure *f)
+void relay_fail_past_httpd(struct relay *r, const struct failure *f)
 {
     upstream_cancel(r);
-    unpark(r);
+    relay_unpark(r);
     if (r->phase != RELAY_FAILED)
-        enter(r, RELAY_FAILED);
+        relay_enter(r, RELAY_FAILED);
     r->failure = *f;
     r->status = failure_status(f);
     caller_finish(r->caller, f);
@@ -575,104 +519,7 @@ void relay_give_up(struct relay *r)
     if (r->up_done)
         relay_fail(r, &f);
     else
-        fail_past_httpd(r, &f);
-}
-
-static void expire(struct relay *r, const struct deadline *d)
-{
-    struct failure f = failure_make(d->kind, "%s.", d->why);
-
-    if (d->kind == FAIL_BODY_TIMEOUT) {
-        fail_past_httpd(r, &f);
-    } else if (r->phase == RELAY_HELD) {
-        release(r);
-    } else if (r->responded) {
-        upstream_cancel(r);
-        relay_on_upstream_done(r, &f);
-    } else {
-        if (d->kind == FAIL_TOKEN_TIMEOUT)
-            f.retry_after_s = 1;
-        relay_fail(r, &f);
-    }
-}
-
-static void on_timer(struct loop_timer *t)
-{
-    struct relay *r = CONTAINER_OF(t, struct relay, timer);
-    struct worker *w = r->worker;
-    int64_t now_ms = loop_now(&w->loop);
-    struct deadline d = deadline_of(r);
-
-    if (d.ms <= now_ms) {
-        expire(r, &d);
-        d = deadline_of(r);
-    }
-    if (r->suspended)
-        caller_watch(r->caller);
-    if (r->phase != RELAY_ENDED)
-        loop_timer_set(&w->loop, t,
-                       base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));
-}
-
-/* For the log and the status page: without query. A target that was refused and is no path may
- * be a URL with somebody's password in it. */
-static const char *path_of(const struct relay *r, size_t *len)
-{
-    const char *path = r->route.path != NULL ? r->route.path : r->target;
-
-    *len = r->route.path != NULL ? r->route.path_len : strcspn(r->target, "?#");
-    if (path[0] == '/')
-        return path;
-    *len = 1;
-    return "-";
-}
-
-static void report(struct relay *r, const struct config *c)
-{
-    size_t path_len;
-    bool failed = r->phase == RELAY_FAILED || r->failure.kind != FAIL_NONE;
-    enum stage stage = failed ? failure_info(r->failure.kind)->stage : STAGE_COUNT;
-    int64_t total_us = clock_us() - r->start_us;
-
-    metrics_request(&r->worker->metrics, &(struct metrics_request){
-                                             .method = r->safe ? METRICS_SAFE : METRICS_UNSAFE,
-                                             .status = r->status,
-                                             .stage = (int)stage,
-                                             .total_us = total_us,
-                                             .token_us = r->token_us,
-                                             .upstream_us = r->upstream_us });
-    metrics_add(&r->worker->metrics, M_request_body_bytes, (uint64_t)r->up_bytes);
-    metrics_add(&r->worker->metrics, M_response_body_bytes, (uint64_t)r->down_bytes);
-    if (r->status == 0 && r->gone) /* for the log; among the metrics it is nobody's 4xx */
-        r->status = GONE_STATUS;
-    if (failed || failures_upstream_status(r->status)) {
-        const char *path = path_of(r, &path_len);
-
-        failures_note(&r->worker->failures,
-                      &(struct failures_request){ .failure = &r->failure,
-                                                  .status = r->status,
-                                                  .method = r->method,
-                                                  .path = path,
-                                                  .path_len = path_len,
-                                                  .request_id = r->request_id });
-    }
-    if (!c->log.access)
-        return;
-    const char *path = path_of(r, &path_len);
-
-    log_info(
-        "access", log_str("method", r->method != NULL ? r->method : "-"),
-        log_strn("path", path, path_len), log_int("status", r->status),
-        log_str("stage", failed ? failure_stage_name(stage) : NULL),
-        log_str("error", failed ? failure_info(r->failure.kind)->slug : NULL),
-        log_str("aborted", r->gone       ? "caller"
-                           : r->down_cut ? "upstream"
-                                         : NULL),
-        log_ms("total_ms", total_us), log_ms("token_ms", base_max(r->token_us, 0)),
-        log_ms("upstream_ms", base_max(r->upstream_us, 0)), log_int("bytes_in", r->up_bytes),
-        log_int("bytes_out", r->down_bytes), log_int("attempts", r->sends),
-        log_str("request_id", r->request_id),
-        log_int("generation", r->grant == NULL ? 0 : (int64_t)r->grant->token->generation));
+        relay_fail_past_httpd(r, &f);
 }
 
 static void recycle(struct worker *w, struct relay *r)
@@ -698,10 +545,10 @@ void relay_end(struct relay *r)
 {
     struct worker *w = r->worker;
 
-    unpark(r);
+    relay_unpark(r);
     upstream_cancel(r);
-    enter(r, RELAY_ENDED);
-    report(r, r->snapshot->config);
+    relay_enter(r, RELAY_ENDED);
+    relay_report(r);
     caller_request_done(r->caller);
     loop_timer_clear(&w->loop, &r->timer);
     if (r->is_ready)
