@@ -247,7 +247,7 @@ def renewal(browser, proxy, binary_log):
     proxy.call("GET", "/v0/broken")
     check(browser.wait_for(
         "document.querySelector('body > header time').dateTime !== " + repr(asked) +
-        " && document.querySelectorAll('#failures tbody tr').length === 6", 30),
+        " && document.querySelectorAll('#failures tbody tr').length === 6", 60),
           "the page renews itself, and shows what has happened")
     check(browser.evaluate("window.kept === true"), "without being loaded again")
     check(browser.evaluate("document.querySelector('#config').open"), "what was unfolded stays so")
@@ -267,7 +267,7 @@ def without_script(browser, proxy, pictures):
     check(HOSTILE.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") in html,
           "with the failures as text")
     browser.picture(os.path.join(pictures, "real-no-script.png"))
-    check(browser.wait("Page.loadEventFired", 40) is not None, "it loads itself again")
+    check(browser.wait("Page.loadEventFired", 60) is not None, "it loads itself again")
     said = browser.complaints()
     check(said == [], f"the console is silent without JavaScript {said or ''}")
     browser.call("Emulation.setScriptExecutionDisabled", value=False)
@@ -307,7 +307,7 @@ def real_program(browser, binary, pictures):
         without_script(browser, proxy, pictures)
         browser.open(proxy.url("/"))
         check(proxy.stop() == 0, "the proxy ends well")
-        check(browser.wait_for("!document.querySelector('#stale').hidden", 30),
+        check(browser.wait_for("!document.querySelector('#stale').hidden", 60),
               "a proxy that is gone is told as such, not shown as well")
         browser.picture(os.path.join(pictures, "real-gone.png"))
     finally:
