@@ -64,7 +64,13 @@ void mailbox_send(struct mailbox *m, struct mail *mail)
         mail->next = before;
     while (!atomic_compare_exchange_weak_explicit(&m->newest, &before, mail,
                                                   memory_order_release, memory_order_relaxed));
+    if (before != NULL)
+        return;
     /* The counter cannot overflow: the receiver clears it. */
-    if (before == NULL && write(m->watch.fd, &one, sizeof one) != sizeof one)
+    ssize_t n;
+    do
+        n = write(m->watch.fd, &one, sizeof one);
+    while (n < 0 && errno == EINTR);
+    if (n != sizeof one)
         abort();
 }
