@@ -471,6 +471,10 @@ class Soak:
         if self.proxy.returncode is not None:
             self.violated(f"the proxy ended by itself, with {self.proxy.returncode}")
         else:
+            if self.faketime:   # pthread_timedjoin_np waits by the real clock
+                with open(self.faketime_file, "w", encoding="ascii") as f:
+                    f.write("+0\n")
+                await asyncio.sleep(1.5)
             self.proxy.terminate()
             try:
                 await asyncio.wait_for(self.proxy.wait(), 60)
