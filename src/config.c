@@ -303,7 +303,7 @@ static bool hidden_differs(const struct config *a, const struct config *b,
         return text_differs(*(char *const *)x, *(char *const *)y);
     if (key->type == TYPE_HEADER)
         return text_differs(a->listen.require_header_value, b->listen.require_header_value);
-    return config_tls_differs(a, b, key);
+    return config_tls_differs(a, b, key) || config_pem_differs(a, b, key);
 }
 
 static bool differs(const struct config *a, const struct config *b,

@@ -21,3 +21,6 @@ bool config_tls_differs(const struct config *a, const struct config *b,
 /* Takes in the certificate and key files of the upstream's side, after the checks above. */
 void config_check_pem(struct config_load *load);
 void config_pem_clear(struct config *c);
+/* Whether the key is one of them, and its file holds something else now. */
+bool config_pem_differs(const struct config *a, const struct config *b,
+                        const struct config_key *key);

@@ -59,13 +59,34 @@ void config_check_pem(struct config_load *load)
         load_pem(load, certificate, c->upstream.client_certificate, PEM_KEY, &c->upstream.key);
 }
 
+static bool pem_differs(const struct config_pem *a, const struct config_pem *b)
+{
+    return a->data != NULL && b->data != NULL &&
+           (a->len != b->len || memcmp(a->data, b->data, a->len) != 0);
+}
+
+bool config_pem_differs(const struct config *a, const struct config *b,
+                        const struct config_key *key)
+{
+    if (key == KEY(upstream, ca_file))
+        return pem_differs(&a->upstream.ca, &b->upstream.ca);
+    if (key == KEY(token, ca_file))
+        return pem_differs(&a->token.ca, &b->token.ca);
+    if (key == KEY(upstream, client_certificate))
+        return pem_differs(&a->upstream.certificate, &b->upstream.certificate);
+    return key == KEY(upstream, client_key) && pem_differs(&a->upstream.key, &b->upstream.key);
+}
+
+static void clear_pem(struct config_pem *pem)
+{
+    config_slurp_free(pem->data, pem->len);
+    *pem = (struct config_pem){ .data = NULL };
+}
+
 void config_pem_clear(struct config *c)
 {
-    struct config_pem *all[] = { &c->upstream.ca, &c->upstream.certificate, &c->upstream.key,
-                                 &c->token.ca };
-
-    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-        config_slurp_free(all[i]->data, all[i]->len);
-        *all[i] = (struct config_pem){ .data = NULL };
-    }
+    clear_pem(&c->upstream.ca);
+    clear_pem(&c->upstream.certificate);
+    clear_pem(&c->upstream.key);
+    clear_pem(&c->token.ca);
 }

@@ -189,6 +189,7 @@ def try_it(proxy, manager, directory, log):
     port = re.search(r"listen=127\.0\.0\.1:(\d+)", wait_for(log, "event=ready")).group(1)
     with open(f"/proc/{proxy.pid}/status", encoding="utf-8") as file:
         assert "Seccomp:\t2\n" in file.read(), "it runs without a filter"
+    assert re.search(r'sandbox=[^\n]*seccomp', wait_for(log, "event=ready")), "its own sandbox is kept out"
     wait_for(log, "event=token_obtained")
     get(port)
     manager.expect("WATCHDOG=1")

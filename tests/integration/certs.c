@@ -74,8 +74,9 @@ static X509 *make(EVP_PKEY *key, const struct authority *by, struct recipe recip
 
 static void remove_all(void)
 {
-    struct authority *const all[] = { &ca, &other_ca, &intermediate };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    enum { AUTHORITIES = 3 };
+    struct authority *const all[AUTHORITIES] = { &ca, &other_ca, &intermediate };
+    for (size_t i = 0; i < AUTHORITIES; i++) {
         X509_free(all[i]->certificate);
         EVP_PKEY_free(all[i]->key);
     }

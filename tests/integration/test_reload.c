@@ -300,6 +300,7 @@ static void a_replaced_ca_counts_from_the_reload_on(void **state)
     world_reload(&w, &options, "reloaded");
     http_get(w.port, "/x", &a);
     assert_problem(&a, 502, "upstream", "tls_certificate_error");
+    assert_true(proxy_log_contains(w.proxy, "changed=\"upstream.ca_file, token.ca_file\""));
     copy_file(certs_ca_file(), path);
     world_reload(&w, &options, "reloaded");
     http_get(w.port, "/x", &a);
