@@ -130,8 +130,11 @@ void config_each_file(const struct config *c, void (*visit)(const char *path, vo
                       void *arg);
 void config_each_port(const struct config *c, void (*visit)(int port, void *arg), void *arg);
 
-/* The port of an outbound proxy's URL, curl's default when it names none. */
-int config_proxy_port(const char *url);
+/* The port of an outbound proxy's URL, curl's default when it names none; -1: it is no URL. Its
+ * host, without brackets, into `host` (NULL: not wanted). */
+int config_proxy_port(const char *text, char host[256]);
+/* Host and port of an http or https URL that was accepted. */
+int config_url_port(const char *text, char host[256]);
 
 /* "host:port", "[v6]:port" or "unix:/path", taken apart. */
 struct config_address {

@@ -115,7 +115,7 @@ static void check_proxy(struct config_load *load, const struct config_key *key,
                     "socks5h://[user:password@]host:port",
                     wrong);
     else if (text != NULL && strcmp(text, "env") != 0 && strcmp(text, "none") != 0)
-        (void)check_port(load, key, config_proxy_port(text));
+        (void)check_port(load, key, config_proxy_port(text, NULL));
 }
 
 void config_check_urls(struct config_load *load)

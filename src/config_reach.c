@@ -29,7 +29,17 @@ static int default_proxy_port(const char *scheme)
     return strcmp(scheme, "https") == 0 ? 443 : 1080;
 }
 
-int config_proxy_port(const char *text)
+int config_url_port(const char *text, char host[256])
+{
+    struct config_url url;
+
+    if (config_url_split(text, &url) != NULL)
+        return -1;
+    memcpy(host, url.host, sizeof url.host);
+    return url.port;
+}
+
+int config_proxy_port(const char *text, char host[256])
 {
     struct config_url url;
     const char *rest = strstr(text, "://"), *at = strrchr(text, '@');
@@ -41,10 +51,14 @@ int config_proxy_port(const char *text)
     else
         at = rest;
     config_string_set(&without, "proxy://%.*s", (int)strcspn(at, "/?#"), at);
-    int port = config_url_split(without, &url) == NULL ? url.port : -1;
+    const char *wrong = config_url_split(without, &url);
     free(without);
-    if (port > 0)
-        return port;
+    if (wrong != NULL)
+        return -1;
+    if (host != NULL)
+        memcpy(host, url.host, sizeof url.host);
+    if (url.port > 0)
+        return url.port;
     return default_proxy_port(strncmp(text, "https://", 8) == 0 ? "https" : "http");
 }
 
@@ -57,7 +71,7 @@ static void each_proxy_port(const char *proxy, void (*visit)(int port, void *arg
     if (strcmp(proxy, "none") == 0)
         return;
     if (strcmp(proxy, "env") != 0) {
-        visit(config_proxy_port(proxy), arg);
+        visit(config_proxy_port(proxy, NULL), arg);
         return;
     }
     for (size_t i = 0; i < ARRAY_LEN(proxy_variables); i++) {
@@ -65,7 +79,7 @@ static void each_proxy_port(const char *proxy, void (*visit)(int port, void *arg
         const char *value = getenv(proxy_variables[i]);
 
         if (value != NULL && *value != '\0')
-            visit(config_proxy_port(value), arg);
+            visit(config_proxy_port(value, NULL), arg);
     }
 }
 

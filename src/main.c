@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "doctor.h"
 #include "healthcheck.h"
 #include "log.h"
 #include "prometheus.h"
@@ -117,6 +118,11 @@ static int run_healthcheck(struct invocation *in)
     return ready ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static int run_doctor(struct invocation *in)
+{
+    return doctor_run(in->file, in->env) ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 static int run_version(struct invocation *in)
 {
     (void)in;
@@ -135,6 +141,9 @@ static int run_help(struct invocation *in)
         "FILE and from variables ONESHOT_PROXY_<SECTION>_<KEY>, which win; with the client id\n"
         "and secret in variables no FILE is needed.\n"
         "\n"
+        "  doctor             try it for real, step by step: DNS, TCP, TLS, token, one "
+        "request;\n"
+        "                     exits 0 when all is well\n"
         "  healthcheck        ask the /readyz of the proxy that runs with these settings; "
         "exits 0\n"
         "                     when it is ready\n"
@@ -173,6 +182,7 @@ static const struct command commands[] = {
     { "print-markdown", true, false, run_markdown },
     { "print-man", true, false, run_man },
     { "print-metrics", true, false, run_metrics },
+    { "doctor", false, false, run_doctor },
     { "healthcheck", false, false, run_healthcheck },
     { "version", true, false, run_version },
     { "help", true, false, run_help },

@@ -6,11 +6,13 @@
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #include "clock.h"
 #include "guard.h"
 #include "header.h"
 #include "log.h"
+#include "refusal.h"
 
 #define BODY_BYTES_MAX 65536
 #define FORM_BYTES_MAX 65536
@@ -35,6 +37,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     if (memchr(line, ':', n) == NULL)
         return n;
     f = guard_split(line, n);
+    if (header_is(&f, "content-type"))
+        s->is_html = f.value_len >= 9 && strncasecmp(f.value, "text/html", 9) == 0;
     if (header_is(&f, "retry-after")) {
         int64_t seconds = header_retry_after(f.value, f.value_len, clock_wall_s());
 
@@ -209,10 +213,16 @@ static struct failure transport_failure(CURLcode code)
 /* What a status other than 200 means. */
 static struct failure status_failure(const struct source *s, int status, bool *refused)
 {
+    const char *reason = refusal_reason(buf_front(&s->body), buf_unread(&s->body));
     struct failure f;
 
     *refused = status >= 400 && status < 500 && status != 408 && status != 429;
-    if (status == 401)
+    if (*refused && reason != NULL)
+        f = failure_make(status == 401   ? FAIL_TOKEN_REFUSED
+                         : status == 403 ? FAIL_TOKEN_FORBIDDEN
+                                         : FAIL_TOKEN_CONFIG,
+                         "The token endpoint answered %d. %s", status, reason);
+    else if (status == 401)
         f = failure_make(
             FAIL_TOKEN_REFUSED,
             "The token endpoint answered 401: check token.client_id and token.client_secret.");
@@ -266,7 +276,10 @@ static void on_done(struct multi_transfer *t, CURLcode code)
         if (result.token == NULL) {
             result.failure = failure_make(
                 FAIL_TOKEN_INVALID,
-                "The token endpoint answered 200 without a usable token: %s.", why);
+                "The token endpoint answered 200 without a usable token: %s.",
+                s->is_html ? "it is a web page; check token.url, and whether a login page or a "
+                             "proxy is in the way"
+                           : why);
             result.failure.received_status = 200;
         }
     }
@@ -366,7 +379,7 @@ void source_fetch(struct source *s, const struct config *c, uint64_t generation)
     s->generation = generation;
     s->started_ms = clock_ms();
     s->retry_after_ms = -1;
-    s->too_large = false;
+    s->too_large = s->is_html = false;
     s->default_lifetime_ms = c->token.default_lifetime_ms;
     s->refused_mode = c->token.refused_status;
     s->transfer.on_done = on_done;

@@ -30,7 +30,7 @@ struct source {
     uint64_t generation;
     int64_t default_lifetime_ms, timeout_ms;
     int64_t refused_mode; /* enum config_refused */
-    bool too_large;
+    bool too_large, is_html;
     void (*on_done)(struct source *s, const struct source_result *r);
 };
 

@@ -401,6 +401,13 @@ static const char *flaw_of(struct json_object *o, const struct scan *s)
     return is_bearer(type) ? NULL : "token_type is not Bearer";
 }
 
+/* RFC 6749 section 5.1: it may differ from what was asked for. */
+static char *scope_from(struct json_object *scope)
+{
+    return json_object_is_type(scope, json_type_string) ? strdup(json_object_get_string(scope))
+                                                        : NULL;
+}
+
 struct token *token_parse(const char *json, size_t len, const struct token_rules *rules,
                           const char **why)
 {
@@ -435,6 +442,7 @@ struct token *token_parse(const char *json, size_t len, const struct token_rules
         t->expires_ms = rules->now_ms + lifetime_ms(json_object_object_get(o, "expires_in"),
                                                     rules->default_lifetime_ms);
         t->header = header;
+        t->scope = scope_from(json_object_object_get(o, "scope"));
     }
     json_object_put(o);
     return t;
@@ -459,5 +467,6 @@ void token_unref(struct token *t)
     if (before > 1)
         return;
     secret_free(t->header);
+    free(t->scope);
     free(t);
 }

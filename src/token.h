@@ -10,6 +10,7 @@ struct token {
     int64_t obtained_ms;   /* clock_ms() when the request for it was sent */
     int64_t expires_ms;    /* never sent from then on */
     struct secret *header; /* "Authorization: Bearer ..." */
+    char *scope;           /* as granted: another's text, of any bytes; NULL: not said */
 };
 
 struct token_rules {

@@ -1,0 +1,215 @@
+/* upstream.proxy: outbound proxies, from the environment or named, for token and requests. */
+#include "harness.h"
+#include "tollgate.h"
+
+/* base64 of "user:canary-pass" */
+#define CREDENTIALS "user:canary-pass"
+#define BASIC "Basic dXNlcjpjYW5hcnktcGFzcw=="
+
+struct setting {
+    struct tollgate *gate;
+    char variable[128];
+    const char *env[4];
+};
+
+static void set_up(struct setting *s, const struct tollgate_options *o, const char *name,
+                   const char *credentials, const char *other)
+{
+    s->gate = tollgate_start(o);
+    (void)snprintf(s->variable, sizeof s->variable, "%s=http://%s%s127.0.0.1:%d", name,
+                   credentials, *credentials != '\0' ? "@" : "", tollgate_port(s->gate));
+    s->env[0] = s->variable;
+    s->env[1] = other;
+    s->env[2] = NULL;
+}
+
+static void get(int port, int status)
+{
+    struct answer a = { 0 };
+    http_get(port, "/x", &a);
+    assert_int_equal(a.status, status);
+    answer_free(&a);
+}
+
+/* How often the gate was asked to connect to that peer. */
+static size_t asked_for(struct setting *s, struct peer *p)
+{
+    char pattern[64];
+    (void)snprintf(pattern, sizeof pattern, "CONNECT localhost:%d", peer_port(p));
+    return peer_count(tollgate_peer(s->gate), pattern);
+}
+
+static void https_proxy_carries_the_token_call_and_the_requests(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "HTTPS_PROXY", "https_proxy", "ALL_PROXY" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct world w;
+        struct setting s;
+        set_up(&s, NULL, names[i], "", NULL);
+        world_start(&w, &(struct world_options){ .cert = CERT_VALID,
+                                                 .token_cert = CERT_VALID,
+                                                 .env = s.env,
+                                                 .settings = "upstream.proxy = env\n" });
+        get(w.port, 200);
+        assert_int_equal(asked_for(&s, w.api), 1);
+        assert_int_equal(asked_for(&s, tokens_peer(w.tokens)), 1);
+        get(w.port, 200); /* on the same connection */
+        assert_int_equal(peer_connections(tollgate_peer(s.gate)), 2);
+        world_end(&w);
+        tollgate_stop(s.gate);
+    }
+}
+
+static void http_is_tunnelled_too_so_that_the_proxy_sees_no_token(void **state)
+{
+    (void)state;
+    struct world w;
+    struct setting s;
+    char pattern[64];
+    set_up(&s, NULL, "http_proxy", "", NULL);
+    world_start(&w,
+                &(struct world_options){ .env = s.env, .settings = "upstream.proxy = env\n" });
+    get(w.port, 200);
+    (void)snprintf(pattern, sizeof pattern, "CONNECT 127.0.0.1:%d", peer_port(w.api));
+    assert_int_equal(peer_count(tollgate_peer(s.gate), pattern), 1);
+    assert_int_equal(peer_count(tollgate_peer(s.gate), "GET *"), 0);
+    world_end(&w);
+    tollgate_stop(s.gate);
+}
+
+static void no_proxy_exempts_a_host(void **state)
+{
+    (void)state;
+    struct world w;
+    struct setting s;
+    set_up(&s, NULL, "HTTPS_PROXY", "", "NO_PROXY=other.example, localhost");
+    world_start(&w, &(struct world_options){ .cert = CERT_VALID,
+                                             .token_cert = CERT_VALID,
+                                             .env = s.env,
+                                             .settings = "upstream.proxy = env\n" });
+    get(w.port, 200);
+    assert_int_equal(peer_connections(tollgate_peer(s.gate)), 0);
+    world_end(&w);
+    tollgate_stop(s.gate);
+}
+
+static void none_ignores_the_environment(void **state)
+{
+    (void)state;
+    struct world w;
+    struct setting s;
+    set_up(&s, NULL, "HTTPS_PROXY", "", "ALL_PROXY=http://127.0.0.1:1");
+    world_start(&w, &(struct world_options){ .cert = CERT_VALID,
+                                             .token_cert = CERT_VALID,
+                                             .env = s.env,
+                                             .settings = "upstream.proxy = none\n" });
+    get(w.port, 200);
+    assert_int_equal(peer_connections(tollgate_peer(s.gate)), 0);
+    world_end(&w);
+    tollgate_stop(s.gate);
+}
+
+static void the_token_endpoint_may_have_another_way(void **state)
+{
+    (void)state;
+    struct world w;
+    struct setting s;
+    set_up(&s, NULL, "HTTPS_PROXY", "", NULL);
+    world_start(&w, &(struct world_options){
+                        .cert = CERT_VALID,
+                        .token_cert = CERT_VALID,
+                        .env = s.env,
+                        .settings = "upstream.proxy = env\ntoken.proxy = none\n" });
+    get(w.port, 200);
+    assert_int_equal(asked_for(&s, w.api), 1);
+    assert_int_equal(asked_for(&s, tokens_peer(w.tokens)), 0);
+    world_end(&w);
+    tollgate_stop(s.gate);
+}
+
+static void assert_shows_nothing(const char *text)
+{
+    assert_lacks(text, "canary");
+    assert_lacks(text, "dXNlcjpjYW5hcnkt");
+}
+
+static void credentials_in_the_url_are_sent_and_never_shown(void **state)
+{
+    (void)state;
+    const struct tollgate_options demand = { .authorization = BASIC };
+    for (int named = 0; named < 2; named++) {
+        struct world w;
+        struct setting s;
+        char settings[160] = "upstream.proxy = env\n", ini[160];
+        set_up(&s, &demand, "HTTPS_PROXY", CREDENTIALS, NULL);
+        if (named)
+            (void)snprintf(settings, sizeof settings,
+                           "upstream.proxy = http://" CREDENTIALS "@127.0.0.1:%d\n",
+                           tollgate_port(s.gate));
+        world_start(&w, &(struct world_options){ .cert = CERT_VALID,
+                                                 .token_cert = CERT_VALID,
+                                                 .env = named ? NULL : s.env,
+                                                 .settings = settings });
+        get(w.port, 200);
+        /* it is for the gate only */
+        const struct peer_request *r = peer_request(w.api, " /v0/x", 0);
+        assert_non_null(r);
+        assert_int_equal(head_count(bytes_text(&r->head), "Proxy-Authorization"), 0);
+        struct bytes log = proxy_log_copy(w.proxy);
+        assert_shows_nothing(bytes_text(&log));
+        bytes_free(&log);
+        (void)snprintf(ini, sizeof ini, "%s/oneshot-proxy.ini", proxy_dir(w.proxy));
+        const char *const argv[] = { "--print-config", "--config", ini, NULL };
+        struct run print = run_proxy(argv, named ? NULL : s.env);
+        assert_int_equal(print.code, 0);
+        assert_shows_nothing(bytes_text(&print.out));
+        assert_shows_nothing(bytes_text(&print.err));
+        if (named)
+            assert_contains(bytes_text(&print.out), "@127.0.0.1:");
+        run_free(&print);
+        world_end(&w);
+        tollgate_stop(s.gate);
+    }
+}
+
+static void a_proxy_that_refuses_is_a_502_without_its_credentials(void **state)
+{
+    (void)state;
+    const struct tollgate_options kinds[] = { { .authorization = "Basic other" },
+                                              { .refuse_with = 403 } };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct world w;
+        struct setting s;
+        struct answer a = { 0 };
+        set_up(&s, &kinds[i], "HTTPS_PROXY", CREDENTIALS, NULL);
+        world_start(&w, &(struct world_options){
+                            .cert = CERT_VALID,
+                            .env = s.env,
+                            .settings = "upstream.proxy = env\ntoken.proxy = none\n" });
+        http_get(w.port, "/x", &a);
+        assert_int_equal(a.status, 502);
+        assert_shows_nothing(bytes_text(&a.body));
+        assert_int_equal(peer_count(w.api, ""), 0);
+        struct bytes log = proxy_log_copy(w.proxy);
+        assert_shows_nothing(bytes_text(&log));
+        bytes_free(&log);
+        answer_free(&a);
+        world_end(&w);
+        tollgate_stop(s.gate);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(https_proxy_carries_the_token_call_and_the_requests),
+        TEST(http_is_tunnelled_too_so_that_the_proxy_sees_no_token),
+        TEST(no_proxy_exempts_a_host),
+        TEST(none_ignores_the_environment),
+        TEST(the_token_endpoint_may_have_another_way),
+        TEST(credentials_in_the_url_are_sent_and_never_shown),
+        TEST(a_proxy_that_refuses_is_a_502_without_its_credentials),
+    };
+    return RUN_TESTS(tests);
+}
