@@ -39,7 +39,13 @@ int loop_watch(struct loop *l, struct loop_watch *w, uint32_t events)
 
     if (events == w->events)
         return 0;
-    if (epoll_ctl(l->epoll_fd, w->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, w->fd, &ev) != 0)
+    int op = w->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+
+    /* A library may have closed the descriptor without a word, and got the same number again.
+     */
+    if (epoll_ctl(l->epoll_fd, op, w->fd, &ev) != 0 &&
+        !(errno == ENOENT && epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) == 0) &&
+        !(errno == EEXIST && epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) == 0))
         return -errno;
     w->events = events;
     return 0;

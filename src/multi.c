@@ -129,8 +129,12 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
         loop_unwatch(m->loop, &s->watch);
         return 0;
     }
-    if (loop_watch(m->loop, &s->watch, events) != 0)
-        return -1;
+    /* Never -1: libcurl would give up all transfers of this worker, and take no new ones while
+     * any is left. One that nothing wakes comes to its own deadline. */
+    int rc = loop_watch(m->loop, &s->watch, events);
+
+    if (rc != 0)
+        log_warn("socket_not_watched", log_int("fd", fd), log_str("error", strerror(-rc)));
     return 0;
 }
 

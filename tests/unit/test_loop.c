@@ -217,6 +217,25 @@ static void a_watch_on_a_closed_descriptor_is_an_error(void **state)
     assert_int_equal(loop_watch(*state, &w, EPOLLIN), -EBADF);
 }
 
+static void a_descriptor_that_was_closed_behind_the_loops_back_is_watched_again(void **state)
+{
+    struct loop *l = *state;
+    int a[2];
+
+    assert_int_equal(pipe(a), 0);
+    struct pipe_end one = { .watch = { .fd = a[0], .on_event = on_readable }, .loop = l };
+    one.other = &one;
+    assert_int_equal(loop_watch(l, &one.watch, EPOLLIN), 0);
+    assert_int_equal(close(a[0]) | close(a[1]), 0);
+    assert_int_equal(pipe(a), 0);
+    assert_int_equal(a[0], one.watch.fd); /* the same number, another pipe */
+    assert_int_equal(loop_watch(l, &one.watch, EPOLLIN | EPOLLRDHUP), 0);
+    assert_int_equal(write(a[1], "x", 1), 1);
+    loop_run(l);
+    assert_string_equal(order, "r");
+    assert_int_equal(close(a[0]) | close(a[1]), 0);
+}
+
 static bool three_turns(void *arg)
 {
     struct loop *l = arg;
@@ -326,6 +345,7 @@ int main(void)
         LOOP_TEST(a_timer_that_sets_itself_to_now_does_not_keep_the_others_waiting),
         LOOP_TEST(a_hundred_timers_set_and_cleared_at_random_keep_their_order),
         LOOP_TEST(an_event_of_a_descriptor_that_was_just_unwatched_is_dropped),
+        LOOP_TEST(a_descriptor_that_was_closed_behind_the_loops_back_is_watched_again),
         LOOP_TEST(a_watch_on_a_closed_descriptor_is_an_error),
         LOOP_TEST(the_hook_that_wants_to_run_again_does_not_sleep),
         LOOP_TEST(mail_of_many_threads_arrives_once_and_in_each_senders_order),
