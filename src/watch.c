@@ -27,6 +27,7 @@
 #define POLL_MS 60000
 #define POLL_BLIND_MS 5000
 #define LINKS_MAX 40
+#define READS_MAX 16
 
 #define ON_THE_WAY                                                                         \
     (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | \
@@ -209,11 +210,16 @@ static void on_events(struct loop_watch *watch, uint32_t events)
         char bytes[8192];
     } room;
     bool changed = false;
-    ssize_t n;
 
     (void)events;
-    while ((n = read(watch->fd, room.bytes, sizeof room)) > 0) {
+    /* A directory where much goes on must not keep the loop from the rest: what is left wakes
+     * it again. */
+    for (int i = 0; i < READS_MAX; i++) {
+        ssize_t n = read(watch->fd, room.bytes, sizeof room);
         const char *at = room.bytes;
+
+        if (n <= 0)
+            break;
 
         while (at < room.bytes + n) {
             const struct inotify_event *e = (const struct inotify_event *)(const void *)at;
