@@ -1,0 +1,516 @@
+/* Any bytes from callers and from an upstream, through the real worker: its loop,
+ * libmicrohttpd, guard, relay and libcurl, with a clock that only moves when everything is
+ * quiet.
+ *
+ *     callers (socket pairs) --> worker --> upstream (loopback), both played here
+ *
+ * An input is a script. Bytes go to where the last command said (to a caller at first); 0xFF
+ * and a letter is a command, and all that can happen happens before the next one:
+ *
+ *     C U   bytes of the newest caller; of the newest upstream connection
+ *     O     another caller (four at most)
+ *     A B   32 KiB more of the caller, of the upstream
+ *     E X   the newest caller sends no more; is gone
+ *     D R   the newest upstream connection is ended; is reset
+ *     P Q   callers stop reading what comes; read again
+ *     T L   the next deadline comes; a minute passes
+ *     N G F a new token; none, and one is on its way; none, and none will come
+ *     K     refusals of the present token are to be passed on
+ *     Z     other settings
+ *     S V   answers say "Connection: close"; whoever waits is told that there will be no answer
+ *
+ * Whatever the script: nothing is left when its callers have gone, the upstream saw whole
+ * requests of the proxy's making only, and no more unsafe ones than callers made, and no caller
+ * saw the token. The worker lives on from input to input, but for curl's part. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "clock.h"
+#include "config_file.h"
+#include "log.h"
+#include "relay.h"
+#include "seen.h"
+#include "worker.h"
+
+#define CALLERS_MAX 4
+#define UPSTREAMS_MAX 16
+#define BULK_BYTES 32768
+#define PEER_BYTES_MAX (4 << 20)
+#define STEPS_MAX 200
+/* Turns of the loop in one step, and with nothing happening before a step is over. */
+#define TURNS_MAX 400
+#define TURNS_QUIET 3
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* One end that is played here. */
+struct peer {
+    int fd; /* -1: none */
+    bool ending;
+    struct buf out, in;
+};
+
+static struct {
+    bool started;
+    int listener;
+    struct config *config[2];
+    struct worker_shared shared;
+    struct worker worker;
+    bool (*worker_turn)(void *arg);
+    struct loop_timer kick;
+    int64_t now_us;
+    uint64_t generation;
+    struct peer caller[CALLERS_MAX], upstream[UPSTREAMS_MAX];
+    size_t callers, upstreams;
+    struct buf early; /* for an upstream connection that is not there yet */
+    bool early_end, reading;
+    unsigned config_now, turns, quiet;
+} h = { .now_us = 1000000000, .reading = true };
+
+/* All of the program's time. */
+int64_t clock_us(void)
+{
+    return h.now_us;
+}
+
+int64_t clock_ms(void)
+{
+    return h.now_us / 1000;
+}
+
+int64_t clock_wall_s(void)
+{
+    return 1700000000 + h.now_us / 1000000;
+}
+
+static void ignore_want(void *arg)
+{
+    (void)arg;
+}
+
+static void ignore_refused(void *arg, struct worker *w, uint64_t generation)
+{
+    (void)arg;
+    (void)w;
+    (void)generation;
+}
+
+/* --- the peers ------------------------------------------------------------------------- */
+
+static void peer_open(struct peer *p, int fd)
+{
+    *p = (struct peer){ .fd = fd };
+    buf_init(&p->out, PEER_BYTES_MAX);
+    buf_init(&p->in, PEER_BYTES_MAX);
+}
+
+static void peer_close(struct peer *p, bool reset)
+{
+    const struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+
+    if (p->fd < 0)
+        return;
+    if (reset)
+        (void)setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    (void)close(p->fd);
+    p->fd = -1;
+}
+
+/* Whether anything moved. */
+static bool peer_pump(struct peer *p, bool reads)
+{
+    char bytes[16384];
+    ssize_t n;
+    bool moved = false;
+
+    if (p->fd < 0)
+        return false;
+    while (buf_unread(&p->out) > 0 &&
+           (n = send(p->fd, buf_front(&p->out), buf_unread(&p->out), MSG_NOSIGNAL)) > 0) {
+        buf_consume(&p->out, (size_t)n);
+        moved = true;
+    }
+    if (p->ending && buf_unread(&p->out) == 0) {
+        (void)shutdown(p->fd, SHUT_WR);
+        p->ending = false;
+        moved = true;
+    }
+    while (reads && (n = recv(p->fd, bytes, sizeof bytes, 0)) > 0) {
+        int err = buf_add(&p->in, bytes, (size_t)n);
+        require(err == 0);
+        moved = true;
+    }
+    return moved;
+}
+
+static struct peer *newest(struct peer *peers, size_t count)
+{
+    return count > 0 && peers[count - 1].fd >= 0 ? &peers[count - 1] : NULL;
+}
+
+static void caller_open(void)
+{
+    const struct sockaddr_un nameless = { .sun_family = AF_UNIX };
+    int pair[2];
+
+    if (h.callers == CALLERS_MAX)
+        return;
+    int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
+    require(rc == 0);
+    peer_open(&h.caller[h.callers++], pair[0]);
+    rc = httpd_take(&h.worker.httpd, pair[1], (const struct sockaddr *)&nameless,
+                    sizeof(sa_family_t));
+    require(rc == 0);
+}
+
+static bool upstream_accept(void)
+{
+    int fd = accept4(h.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    require(h.upstreams < UPSTREAMS_MAX);
+    struct peer *p = &h.upstream[h.upstreams++];
+    peer_open(p, fd);
+    int err = buf_add(&p->out, buf_front(&h.early), buf_unread(&h.early));
+    require(err == 0);
+    p->ending = h.early_end;
+    h.early_end = false;
+    buf_clear(&h.early);
+    return true;
+}
+
+/* --- turns ----------------------------------------------------------------------------- */
+
+/* The next deadline, which comes by itself when it is nearer than `within_ms`. */
+static bool pass_time(int64_t within_ms)
+{
+    struct loop *l = &h.worker.loop;
+
+    if (l->timers == 0 || l->heap[1]->due_ms > clock_ms() + within_ms)
+        return false;
+    h.now_us = base_max(h.now_us, l->heap[1]->due_ms * 1000);
+    return true;
+}
+
+static bool on_turn(void *arg)
+{
+    bool busy = h.worker_turn(arg) || h.worker.loop.batch_len > 0;
+
+    h.now_us += 20;
+    busy |= h.upstreams < UPSTREAMS_MAX && upstream_accept();
+    for (size_t i = 0; i < h.callers; i++)
+        busy |= peer_pump(&h.caller[i], h.reading);
+    for (size_t i = 0; i < h.upstreams; i++)
+        busy |= peer_pump(&h.upstream[i], true);
+    busy |= pass_time(2);
+    h.quiet = busy ? 0 : h.quiet + 1;
+    if (h.quiet >= TURNS_QUIET || ++h.turns >= TURNS_MAX)
+        loop_stop(&h.worker.loop);
+    return true; /* the loop never sleeps */
+}
+
+static void on_kick(struct loop_timer *t)
+{
+    (void)t;
+}
+
+/* Lets everything happen that can. */
+static void settle(void)
+{
+    h.turns = h.quiet = 0;
+    h.worker.loop.stopping = false;
+    loop_timer_set(&h.worker.loop, &h.kick, clock_ms());
+    loop_run(&h.worker.loop);
+}
+
+/* --- the script ------------------------------------------------------------------------ */
+
+static void give_token(void)
+{
+    char json[128];
+    const char *why = NULL;
+    int n = snprintf(json, sizeof json,
+                     "{\"access_token\":\"fuzz-%llu\",\"token_type\":\"Bearer\","
+                     "\"expires_in\":3600}",
+                     (unsigned long long)++h.generation);
+    struct tokens_view view = {
+        .token = token_parse(
+            json, (size_t)n,
+            &(struct token_rules){ .now_ms = clock_ms(), .generation = h.generation }, &why)
+    };
+
+    require(view.token != NULL);
+    worker_send_view(&h.worker, &view);
+    token_unref(view.token);
+}
+
+static void give_none(bool failing)
+{
+    struct tokens_view view = { .failing = failing,
+                                .failure = failure_make(FAIL_TOKEN_TIMEOUT, "No token.") };
+
+    worker_send_view(&h.worker, &view);
+}
+
+/* More than a peer may say is left out. */
+static void say(struct buf *out, const void *bytes, size_t n)
+{
+    if (buf_add(out, bytes, n) != 0)
+        return;
+}
+
+static void upstream_says(const void *bytes, size_t n)
+{
+    struct peer *p = newest(h.upstream, h.upstreams);
+
+    say(p == NULL ? &h.early : &p->out, bytes, n);
+}
+
+static void caller_says(const void *bytes, size_t n)
+{
+    struct peer *p = newest(h.caller, h.callers);
+
+    if (p == NULL && n > 0) {
+        caller_open();
+        p = newest(h.caller, h.callers);
+    }
+    if (p != NULL)
+        say(&p->out, bytes, n);
+}
+
+static void command_peer(uint8_t letter)
+{
+    static const char bulk[BULK_BYTES];
+    struct peer *c = newest(h.caller, h.callers), *u = newest(h.upstream, h.upstreams);
+
+    if (letter == 'O')
+        caller_open();
+    else if (letter == 'A')
+        caller_says(bulk, sizeof bulk);
+    else if (letter == 'B')
+        upstream_says(bulk, sizeof bulk);
+    else if (letter == 'E' && c != NULL)
+        c->ending = true;
+    else if (letter == 'X' && c != NULL)
+        peer_close(c, false);
+    else if (letter == 'D' && u != NULL)
+        u->ending = true;
+    else if (letter == 'D')
+        h.early_end = true;
+    else if (letter == 'R' && u != NULL)
+        peer_close(u, true);
+    else if (letter == 'P' || letter == 'Q')
+        h.reading = letter == 'Q';
+}
+
+static void command(uint8_t letter)
+{
+    struct worker *w = &h.worker;
+
+    switch (letter) {
+    case 'T':
+        (void)pass_time(INT64_MAX / 2);
+        break;
+    case 'L':
+        for (int i = 0; i < 30; i++) {
+            h.now_us += 2000000;
+            settle();
+        }
+        break;
+    case 'N':
+        give_token();
+        break;
+    case 'G':
+    case 'F':
+        give_none(letter == 'F');
+        break;
+    case 'K':
+        worker_send_keep(w, h.generation, clock_ms() + 1000);
+        break;
+    case 'Z':
+        h.config_now = 1 - h.config_now;
+        worker_send_config(w, h.config[h.config_now]);
+        break;
+    case 'S':
+        worker_send_drain(w);
+        break;
+    case 'V':
+        worker_send_give_up(w);
+        break;
+    default:
+        command_peer(letter);
+        break;
+    }
+}
+
+static void play(const uint8_t *data, size_t size)
+{
+    uint8_t to = 'C';
+
+    for (size_t at = 0, steps = 0; at < size && steps < STEPS_MAX; steps++) {
+        const uint8_t *mark = memchr(data + at, 0xFF, size - at);
+        size_t n = mark == NULL ? size - at : (size_t)(mark - (data + at));
+
+        if (to == 'U')
+            upstream_says(data + at, n);
+        else
+            caller_says(data + at, n);
+        if (n > 0)
+            settle();
+        at += n + 1;
+        if (at < size) {
+            uint8_t letter = data[at++];
+
+            if (letter == 'C' || letter == 'U')
+                to = letter;
+            else
+                command(letter);
+            settle();
+        }
+    }
+}
+
+/* --- before and after ------------------------------------------------------------------ */
+
+static void start(void)
+{
+    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    socklen_t len = sizeof addr;
+    struct buf errors, warnings;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    h.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool ok = h.listener >= 0 && bind(h.listener, (struct sockaddr *)&addr, sizeof addr) == 0 &&
+              listen(h.listener, 64) == 0 &&
+              getsockname(h.listener, (struct sockaddr *)&addr, &len) == 0;
+    require(ok);
+    buf_init(&errors, 65536);
+    buf_init(&warnings, 65536);
+    for (size_t i = 0; i < 2; i++) {
+        char text[1024];
+        int n = snprintf(text, sizeof text,
+                         "[listen]\nmax_connections=3\nmax_header_size=4k\nmax_headers=20\n"
+                         "max_body_size=%s\nallowed_origins=https://app.example\n"
+                         "[upstream]\nbase_url=http://127.0.0.1:%d%s\nproxy=none\nreplay=%s\n"
+                         "replay_limit=1k\nmax_in_flight=2\ntoken_refused_statuses=401,403\n"
+                         "[token]\nclient_id=fuzz\nclient_secret=secret\n[log]\nlevel=error\n",
+                         i == 0 ? "0" : "40k", ntohs(addr.sin_port), i == 0 ? "/v0" : "",
+                         i == 0 ? "all" : "safe");
+
+        h.config[i] = config_load_text("fuzz", text, (size_t)n, &errors, &warnings);
+        if (h.config[i] == NULL)
+            (void)fputs(buf_text(&errors), stderr);
+        require(h.config[i] != NULL);
+    }
+    h.shared.on_want = h.shared.on_drained = ignore_want;
+    h.shared.on_refused = ignore_refused;
+    quota_init(&h.shared.in_flight, h.config[0]->upstream.max_in_flight, 1);
+    quota_init(&h.shared.connections, h.config[0]->listen.max_connections, 1);
+    int err = multi_global_init();
+    if (err == 0)
+        err = worker_init(&h.worker, 0, &h.shared, h.config[0], NULL, 0);
+    require(err == 0);
+    h.worker_turn = h.worker.loop.on_turn;
+    h.worker.loop.on_turn = on_turn;
+    h.kick.on_due = on_kick;
+    buf_init(&h.early, PEER_BYTES_MAX);
+    buf_done(&errors);
+    buf_done(&warnings);
+    h.started = true;
+}
+
+/* Everybody leaves; all requests and connections must be over soon. */
+static void leave(void)
+{
+    struct worker *w = &h.worker;
+
+    for (size_t i = 0; i < h.callers; i++)
+        peer_close(&h.caller[i], false);
+    for (size_t i = 0; i < h.upstreams; i++)
+        peer_close(&h.upstream[i], true);
+    for (int i = 0; w->running_count > 0 || !LIST_EMPTY(&w->callers); i++) {
+        require(i < 100);
+        settle();
+        (void)pass_time(INT64_MAX / 2);
+        for (size_t k = 0; k < h.upstreams; k++)
+            peer_close(&h.upstream[k], true);
+    }
+    require(TAILQ_EMPTY(&w->parked) && w->refused_count == 0);
+    require(w->in_flight.in_hand + h.shared.in_flight.left ==
+            h.config[0]->upstream.max_in_flight);
+    require(w->connections.in_hand + h.shared.connections.left ==
+            h.config[0]->listen.max_connections);
+}
+
+static void judge(const uint8_t *data, size_t size, uint64_t started, uint64_t replays,
+                  uint64_t sent)
+{
+    struct seen seen = { .requests = 0 };
+    bool known = memmem(data, size, "fuzz-", 5) != NULL;
+
+    for (size_t i = 0; i < h.upstreams; i++) {
+        seen_connection(&seen, buf_front(&h.upstream[i].in), buf_unread(&h.upstream[i].in));
+        buf_done(&h.upstream[i].in);
+        buf_done(&h.upstream[i].out);
+    }
+    require(seen.requests <= sent && seen.unsafe <= started + replays);
+    for (size_t i = 0; i < h.callers; i++) {
+        const char *in = buf_front(&h.caller[i].in);
+        size_t n = buf_unread(&h.caller[i].in);
+
+        require(n < 7 || memcmp(in, "HTTP/1.", 7) == 0);
+        require(known || memmem(in, n, "fuzz-", 5) == NULL);
+        buf_done(&h.caller[i].in);
+        buf_done(&h.caller[i].out);
+    }
+}
+
+/* As before the first input, so that an input means the same wherever it stands: curl's part is
+ * made anew, since it would use a connection again that was reset. */
+static void restore(void)
+{
+    struct worker *w = &h.worker;
+
+    relay_free_pool(w);
+    multi_done(&w->multi);
+    int err = multi_init(&w->multi, &w->loop, (long)h.config[0]->upstream.max_connections);
+    require(err == 0);
+    h.callers = h.upstreams = 0;
+    h.early_end = false;
+    h.reading = true;
+    buf_clear(&h.early);
+    if (h.config_now != 0)
+        command('Z');
+    w->draining = w->giving_up = false;
+    w->kept_generation = 0;
+    give_token();
+    settle();
+}
+
+static uint64_t counted(enum metrics_counter which)
+{
+    return atomic_load(&h.worker.metrics.counter[which]);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (!h.started)
+        start();
+    restore();
+    uint64_t started = counted(M_requests_started), replays = counted(M_replays),
+             sent = counted(M_upstream_requests);
+
+    play(data, size);
+    leave();
+    judge(data, size, counted(M_requests_started) - started, counted(M_replays) - replays,
+          counted(M_upstream_requests) - sent);
+    return 0;
+}
