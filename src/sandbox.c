@@ -77,7 +77,7 @@ static const char *const system_files[] = {
     "/lib64",
     "/usr/lib",
     "/usr/lib64",
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SANDBOX_SANITIZED
     "/proc", /* their reports, and the search for leaks at the end */
 #endif
 };
@@ -227,7 +227,7 @@ static void allow_path(int ruleset, const struct sandbox_path *p)
                                   p->use == SANDBOX_READ ? LL_FS_READ_FILE : LL_FS_REMOVE_FILE,
                               .fd = fd };
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SANDBOX_SANITIZED
     if (strcmp(p->path, "/proc") == 0)
         rule.access |= LL_FS_READ_DIR; /* the search for leaks lists the threads */
 #endif

@@ -5,6 +5,17 @@
 #include "base.h"
 #include "buf.h"
 
+/* Sanitizers look for leaks with a process of their own that traces this one, and read /proc:
+ * builds with them leave that open. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANDBOX_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+    __has_feature(leak_sanitizer)
+#define SANDBOX_SANITIZED 1
+#endif
+#endif
+
 #define SANDBOX_PATHS_MAX 128
 #define SANDBOX_PORTS_MAX 16
 

@@ -34,13 +34,6 @@
 
 #ifdef ARCHITECTURE
 
-/* The sanitizers look for leaks at the end with a process of their own that traces this one. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 /* set_mempolicy_home_node, of Linux 5.17: the newest that Debian 12 knows. */
 #define NEWEST 450
 
@@ -107,7 +100,7 @@ struct rule {
 
 static const struct rule rules[] = {
     CALLS_EVERYWHERE(RULE_OF) CALLS_HERE(RULE_OF)
-#if !SANITIZED
+#ifndef SANDBOX_SANITIZED
     { __NR_ptrace, REFUSE, 0, { 0 } },
     { __NR_clone, UNLESS_ANY, 0, { CLONE_THREAD } },
     { __NR_prctl, IF_ONE_OF, 0, { PR_SET_DUMPABLE, PR_SET_MM, PR_SET_PTRACER } },
