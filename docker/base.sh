@@ -1,7 +1,11 @@
 # shellcheck shell=bash
 # To be sourced: a bare Debian to build and to try things in, made with debootstrap.
 #
-#     base_tar SUITE    sees to it that build/base/SUITE.tar is there and less than a week old
+#     base_tar SUITE               sees to it that build/base/SUITE.tar is there and less than a week old
+#     base_unpack SUITE DIRECTORY  a fresh one
+#     base_run DIRECTORY COMMAND   runs a command in it, as root, with /proc and little environment
+#     base_exec DIRECTORY COMMAND  becomes it
+#     base_install DIRECTORY PACKAGE...
 #
 # Packages come from wherever this system gets its own, with the same settings of apt; on a system
 # that is no Debian, from debootstrap's own choice.
@@ -12,7 +16,7 @@ base_site() {
         awk -v suite="$1" '$1 == suite && $2 == "main" { print $3; exit }'
 }
 
-# base_sources SUITE SITE: the lines of debian.sources.
+# base_source SUITE SITE: an entry of debian.sources.
 base_source() {
     printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\n' "$2" "$1"
     printf 'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n'
@@ -52,4 +56,32 @@ base_tar() {
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
     tar -C "$root" -cf "$tar.new" . && mv "$tar.new" "$tar"
     rm -rf "$root"
+}
+
+base_unpack() {
+    base_tar "$1" || return 1
+    rm -rf "$2"
+    mkdir -p "$2"
+    tar -x -f "build/base/$1.tar" -C "$2"
+}
+
+base_run() { (base_exec "$@"); }
+
+base_exec() {
+    local root=$1
+    shift
+    # shellcheck disable=SC2016  # for the inner shell
+    exec unshare --mount sh -c '
+        root=$1
+        shift
+        mount -t proc proc "$root/proc" || exit
+        exec chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
+            DEBIAN_FRONTEND=noninteractive "$@"' base_exec "$root" "$@"
+}
+
+base_install() {
+    local root=$1 log=$1.apt.log
+    shift
+    base_run "$root" sh -c 'apt-get update -q && apt-get upgrade -y -q && exec apt-get install -y -q --no-install-recommends "$@"' \
+        apt "$@" >"$log" 2>&1 || { tail -n 20 "$log"; return 1; }
 }

@@ -5,6 +5,7 @@
 #     engine_build TARGET TAG [OPTION]   builds a target of docker/Dockerfile
 #     engine_files TAG DIRECTORY         the files of the image
 #     engine_save TAG FILE               the image as an archive
+#     engine_command FILE                writes a command that is the engine with all its options
 #     engine_runner TAG ROOTFS FILE      writes a script that runs the image by way of image_run.sh; the
 #                                        tag is the name of its program, too
 #
@@ -20,7 +21,7 @@ engine_podman() {
     local open processes storage runtime
     open=$(ulimit -Hn)
     processes=$(ulimit -Hu)
-    printf '[containers]\ndefault_ulimits = ["nofile=%s:%s"%s]\n[engine]\ncgroup_manager = "cgroupfs"\n' \
+    printf '[containers]\ndefault_ulimits = ["nofile=%s:%s"%s]\n[engine]\ncgroup_manager = "cgroupfs"\n[network]\nnetwork_backend = "netavark"\n' \
         "$open" "$open" "$([ "$processes" = unlimited ] || printf ', "nproc=%s:%s"' "$processes" "$processes")" \
         >build/base/containers.conf
     export CONTAINERS_CONF=$PWD/build/base/containers.conf
@@ -79,6 +80,11 @@ engine_save() {
     else
         "${engine[@]}" save -q --format docker-archive -o "$2" "$1"
     fi
+}
+
+engine_command() {
+    printf '#!/bin/sh\nexport CONTAINERS_CONF=%q\nexec %s "$@"\n' "${CONTAINERS_CONF:-}" "${engine[*]@Q}" >"$1"
+    chmod +x "$1"
 }
 
 engine_runner() {

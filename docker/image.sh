@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ./dev image: builds the container image, says what is in it and how large, and tries it
-# needs: debootstrap podman runc binutils openssl curl python3
+# needs: debootstrap podman runc netavark aardvark-dns iptables podman-compose binutils openssl curl python3
 #
 # With docker or podman where they work. Without a registry the base is made with debootstrap; and
 # where no container can run, podman builds by chroot, and the trials run in a chroot as well.
@@ -46,4 +46,5 @@ printf '%10d  bytes in all files; %d compressed (gzip)\n' "$total" "$packed"
 
 engine_runner oneshot-proxy "$out/rootfs" "$out/proxy"
 engine_runner oneshot-origin "$out/origin-rootfs" "$out/origin"
+[ "$engine_name" = chroot ] || engine_command "$out/engine"
 docker/image_test.sh "$out" "$total"

@@ -11,13 +11,41 @@
  * the letters keep their size; curves are drawn in an inner svg that is stretched. */
 #include "page_chart.h"
 
-#include <math.h>
+#include <float.h>
 
 #define COLUMNS (HISTORY_STEPS + 1)
 #define TOP 8     /* above the highest line: half its label */
 #define PLOT 140  /* height of the plot */
 #define BOTTOM 24 /* below it, for the times */
 #define HEIGHT (TOP + PLOT + BOTTOM)
+
+static double smaller(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static double larger(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+/* Of what is above 1, else 0; bit by bit, and good to a millionth. For this one logarithm the
+ * mathematical library would be a megabyte in the container image. */
+static double log10_of(double x)
+{
+    double log = 0;
+
+    for (; x >= 10; log++)
+        x /= 10;
+    for (double bit = 0.5; x > 1 && bit > 1e-7; bit /= 2) {
+        x *= x;
+        if (x >= 10) {
+            x /= 10;
+            log += bit;
+        }
+    }
+    return log;
+}
 
 /* The column's step; empty where nothing is known. */
 static struct history_step column(const struct page_chart *c, size_t at)
@@ -144,11 +172,11 @@ static void stack(struct page_out *o, const struct page_chart *c, size_t at, dou
     y += height;
     height = per_second(&s, refused) * scale;
     /* One among many must be seen. */
-    height = refused > 0 ? fmax(height, 2) : 0;
+    height = refused > 0 ? larger(height, 2) : 0;
     bar(o, "refused", at, y, height);
     y += height;
     height = per_second(&s, failed) * scale;
-    bar(o, "failed", at, y, failed > 0 ? fmax(height, 2) : 0);
+    bar(o, "failed", at, y, failed > 0 ? larger(height, 2) : 0);
 }
 
 void page_chart_rate(struct page_out *o, const struct page_chart *c)
@@ -159,7 +187,7 @@ void page_chart_rate(struct page_out *o, const struct page_chart *c)
     for (size_t at = 0; at < COLUMNS; at++) {
         struct history_step s = column(c, at);
 
-        most = fmax(most, per_second(&s, s.requests));
+        most = larger(most, per_second(&s, s.requests));
     }
     double top = round_up(most);
 
@@ -193,28 +221,29 @@ struct decades {
 
 static double height_of(const struct decades *d, double us)
 {
-    double share = (log10(fmax(us, 1)) - d->low) / (d->high - d->low);
+    double share = (log10_of(us) - d->low) / (d->high - d->low);
 
-    return PLOT * fmin(fmax(share, 0), 1);
+    return PLOT * smaller(larger(share, 0), 1);
 }
 
 /* At least two, and around all that is to be drawn. */
 static struct decades decades_of(const struct page_chart *c)
 {
-    double low = INFINITY, high = 0;
+    double low = DBL_MAX, high = 0;
 
     for (size_t at = 0; at < COLUMNS; at++) {
         struct history_step s = column(c, at);
 
         if (s.requests == 0 || history_quantile_us(&s, 0.5) < 0)
             continue;
-        low = fmin(low, history_quantile_us(&s, 0.5));
-        high = fmax(high, history_quantile_us(&s, 0.99));
+        low = smaller(low, history_quantile_us(&s, 0.5));
+        high = larger(high, history_quantile_us(&s, 0.99));
     }
     if (high == 0)
         return (struct decades){ 3, 6 };
 
-    struct decades d = { (int)floor(log10(fmax(low, 1))), (int)ceil(log10(fmax(high, 10))) };
+    double end = log10_of(larger(high, 10));
+    struct decades d = { (int)log10_of(low), (int)end + (end > (int)end ? 1 : 0) };
     if (d.high - d.low < 2)
         d.low = d.high - 2;
     return d;
@@ -258,7 +287,7 @@ static void band(struct page_out *o, const struct page_chart *c, const struct de
         double low = height_of(d, half), high = height_of(d, history_quantile_us(&s, 0.99));
 
         page_putf(o, "<rect class=\"band\" x=\"%zu\" y=\"%.1f\" width=\"1\" height=\"%.1f\"/>",
-                  at, PLOT - high, fmax(high - low, 0));
+                  at, PLOT - high, larger(high - low, 0));
     }
 }
 
