@@ -68,7 +68,7 @@ engine_build() {
 
 engine_files() {
     local id
-    id=$("${engine[@]}" create "$1")
+    id=$("${engine[@]}" create --no-healthcheck "$1")
     mkdir -p "$2"
     "${engine[@]}" export "$id" | tar -x -C "$2"
     "${engine[@]}" rm "$id" >/dev/null

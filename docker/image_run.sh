@@ -23,7 +23,7 @@ if [ -n "$IMAGE_ENGINE" ]; then
     for directory in ${mounts[@]+"${mounts[@]}"}; do options+=(-v "$directory:$directory:ro"); done
     for name in "${!ONESHOT_PROXY_@}"; do options+=(-e "$name"); done
     # shellcheck disable=SC2086  # words of a command line
-    exec $IMAGE_ENGINE run --rm --network host --read-only --cap-drop all --security-opt no-new-privileges \
+    exec $IMAGE_ENGINE run --rm --no-healthcheck --network host --read-only --cap-drop all --security-opt no-new-privileges \
         --user "$user" ${options[@]+"${options[@]}"} "$tag" "$@"
 fi
 
