@@ -16,14 +16,18 @@ engine_name=
 engine_base=docker.io/library/debian:trixie-slim
 
 # Podman keeps its images in build/, apart from anyone's own. It wants to raise limits that this
-# process may not raise, and its usual runtime does not know every arrangement of cgroups.
+# process may not raise, so it is given modest ones; its usual runtime does not know every arrangement
+# of cgroups, so there is a second.
 engine_podman() {
-    local open processes storage runtime
-    open=$(ulimit -Hn)
-    processes=$(ulimit -Hu)
-    printf '[containers]\ndefault_ulimits = ["nofile=%s:%s"%s]\n[engine]\ncgroup_manager = "cgroupfs"\n[network]\nnetwork_backend = "netavark"\n' \
-        "$open" "$open" "$([ "$processes" = unlimited ] || printf ', "nproc=%s:%s"' "$processes" "$processes")" \
-        >build/base/containers.conf
+    local storage runtime
+    cat >build/base/containers.conf <<'END'
+[containers]
+default_ulimits = ["nofile=8192:8192", "nproc=4096:4096"]
+[engine]
+cgroup_manager = "cgroupfs"
+[network]
+network_backend = "netavark"
+END
     export CONTAINERS_CONF=$PWD/build/base/containers.conf
     for storage in overlay vfs; do
         engine=(podman --root "$PWD/build/containers/$storage" --runroot "$PWD/build/containers/$storage.run"
@@ -42,7 +46,7 @@ engine_podman() {
     engine_name=chroot
     echo "##################################################################################"
     echo "## podman cannot run a container here, so the image is built and tried by chroot ##"
-    "${engine[@]}" run --rm --network host "$engine_base" true 2>&1 | tail -n 3 | sed 's/^/## /'
+    "${engine[@]}" run --rm --network host "$engine_base" true 2>&1 | tail -n 3 | sed 's/^/## /' || true
     echo "##################################################################################"
 }
 
@@ -61,7 +65,7 @@ engine_pick() {
 engine_build() {
     local target=$1 tag=$2 options=()
     shift 2
-    [ "$engine_name" = docker ] || options=(--format docker --layers --pull-never)
+    [ "$engine_name" = docker ] || options=(--format docker --layers --pull-never --network host)
     [ "$engine_name" != chroot ] || options+=(--isolation chroot)
     "${engine[@]}" build "${options[@]}" "$@" -f docker/Dockerfile --target "$target" -t "$tag" .
 }

@@ -3,7 +3,7 @@
 # needs: debootstrap lintian dpkg-dev util-linux
 #
 # Each is built in a system of its own, since a package depends on the libraries it was built with.
-# They are left in build/package. SUITES="trixie" does one alone.
+# They are left in build/package/SUITE. SUITES="trixie" does one alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=docker/base.sh
@@ -40,7 +40,8 @@ build() {
     mkdir "$root/src"
     tests/files.sh '*' | tar -c -T - | tar -x -C "$root/src"
     build_once "$root" /src
-    cp "$root"/src/build/release/oneshot-proxy_*.deb "$out/"
+    mkdir -p "$out/$1"
+    cp "$root"/src/build/release/oneshot-proxy_*.deb "$out/$1/"
     mv "$root"/src/build/release/oneshot-proxy_*.deb "$root/one.deb"
 }
 
@@ -101,6 +102,7 @@ it_runs_under_the_command_line_of_its_unit() {
         "$system/etc/oneshot-proxy/oneshot-proxy.ini"
     mkdir -p "$system/run/credentials"
     printf 'S3cret;#&\n' >"$system/run/credentials/client_secret"
+    chmod 600 "$system/run/credentials/client_secret"
     chown -R 65534:65534 "$system/run/credentials"
     base_exec "$system" "${as_nobody[@]}" "${command[@]}" >"$log.proxy" 2>&1 &
     pids+=($!)
@@ -174,6 +176,6 @@ for suite in ${SUITES:-bookworm trixie}; do
     [ "$suite" != bookworm ] || try built_twice_it_has_the_same_bytes
     rm -rf "$root" "$system"
 done
-ls -l "$out"/*.deb
+ls -l "$out"/*/*.deb
 echo "package: $passed passed, $failed failed"
 [ "$failed" = 0 ]
