@@ -304,6 +304,14 @@ void caller_reset_on_close(struct caller *c)
         (void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
 }
 
+bool caller_has_sent(const struct caller *c)
+{
+    char byte;
+
+    return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0 ||
+           (c->tunnel != NULL && tunnel_has_received(c->tunnel));
+}
+
 void caller_close_idle(struct caller *c)
 {
     c->finished = true;
@@ -321,7 +329,7 @@ void caller_tls_changed(struct worker *w, const struct tls *before)
     LIST_FOREACH(c, &w->callers, link)
     if (c->tls && !c->last) {
         c->last = true;
-        if (c->phase == CALLER_IDLE && !c->partial && !c->finished)
+        if (c->phase == CALLER_IDLE && !c->partial && !c->finished && !caller_has_sent(c))
             caller_close_idle(c);
     }
 }

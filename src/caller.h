@@ -68,6 +68,8 @@ void caller_finish(struct caller *c, const struct failure *f);
 /* Makes the peer see a reset, not an orderly end, when the connection is closed. */
 void caller_reset_on_close(struct caller *c);
 
+/* Whether bytes wait that nobody has looked at. */
+bool caller_has_sent(const struct caller *c);
 /* Shuts down a connection that is between requests. */
 void caller_close_idle(struct caller *c);
 

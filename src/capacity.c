@@ -34,8 +34,9 @@ unsigned capacity_cpus(void)
 void capacity_raise_descriptors(const struct config *c)
 {
     struct rlimit limit;
-    rlim_t wanted = (rlim_t)(c->listen.max_connections + c->upstream.max_in_flight +
-                             DESCRIPTORS_OF_OUR_OWN);
+    /* By TLS: the connection, and the pair behind it (tunnel.c). */
+    int64_t callers = c->listen.max_connections * (c->listen.tls != NULL ? 3 : 1);
+    rlim_t wanted = (rlim_t)(callers + c->upstream.max_in_flight + DESCRIPTORS_OF_OUR_OWN);
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;

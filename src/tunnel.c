@@ -424,6 +424,18 @@ bool tunnels_shaking(const struct tunnels *host)
     return false;
 }
 
+void tunnels_stop_silent(struct tunnels *host)
+{
+    struct tunnel *t, *next;
+
+    for (t = LIST_FIRST(&host->all); t != NULL; t = next) {
+        next = LIST_NEXT(t, link);
+        if (t->state == TUNNEL_SHAKING && tunnel_received_bytes(t) == 0 &&
+            !tunnel_has_received(t))
+            tunnel_free(t);
+    }
+}
+
 void tunnels_stop_shaking(struct tunnels *host)
 {
     struct tunnel *t, *next;

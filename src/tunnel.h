@@ -80,5 +80,7 @@ bool tunnel_has_received(const struct tunnel *t);
 bool tunnels_turn(struct tunnels *host);
 /* Whether a handshake is under way. */
 bool tunnels_shaking(const struct tunnels *host);
+/* Ends those from which nothing has come. */
+void tunnels_stop_silent(struct tunnels *host);
 /* Ends those that nobody above knows of yet. */
 void tunnels_stop_shaking(struct tunnels *host);

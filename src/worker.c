@@ -381,14 +381,6 @@ static void on_drain(struct mail *mail)
     ordered(mail)->draining = true;
 }
 
-static bool has_sent(const struct caller *c)
-{
-    char byte;
-
-    return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0 ||
-           (c->tunnel != NULL && tunnel_has_received(c->tunnel));
-}
-
 static void on_close(struct mail *mail)
 {
     struct worker *w = ordered(mail);
@@ -406,11 +398,12 @@ static void on_close(struct mail *mail)
     loop_timer_clear(&w->loop, &w->accept_pause);
     w->httpd.due = true;
     (void)httpd_turn(&w->httpd);
+    tunnels_stop_silent(&w->tunnels);
     LIST_FOREACH(c, &w->callers, link)
     {
         if (c->phase != CALLER_IDLE || c->partial)
             continue;
-        if (!has_sent(c)) {
+        if (!caller_has_sent(c)) {
             caller_close_idle(c);
             continue;
         }
