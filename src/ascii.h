@@ -34,18 +34,42 @@ static inline bool ascii_is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
+/* What each byte may be part of. */
+enum { ASCII_TCHAR = 1, ASCII_FIELD = 2 };
+static const unsigned char ascii_kinds[256] = {
+    ['\t'] = ASCII_FIELD,
+    [' '] = ASCII_FIELD,
+    ['!'] = ASCII_FIELD | ASCII_TCHAR,
+    ['"'] = ASCII_FIELD,
+    ['#' ... '\''] = ASCII_FIELD | ASCII_TCHAR,
+    ['(' ... ')'] = ASCII_FIELD,
+    ['*' ... '+'] = ASCII_FIELD | ASCII_TCHAR,
+    [','] = ASCII_FIELD,
+    ['-' ... '.'] = ASCII_FIELD | ASCII_TCHAR,
+    ['/'] = ASCII_FIELD,
+    ['0' ... '9'] = ASCII_FIELD | ASCII_TCHAR,
+    [':' ... '@'] = ASCII_FIELD,
+    ['A' ... 'Z'] = ASCII_FIELD | ASCII_TCHAR,
+    ['[' ... ']'] = ASCII_FIELD,
+    ['^' ... 'z'] = ASCII_FIELD | ASCII_TCHAR,
+    ['{'] = ASCII_FIELD,
+    ['|'] = ASCII_FIELD | ASCII_TCHAR,
+    ['}'] = ASCII_FIELD,
+    ['~'] = ASCII_FIELD | ASCII_TCHAR,
+    [0x80 ... 0xff] = ASCII_FIELD,
+};
+
 /* tchar: what methods and field names are made of (RFC 9110 section 5.6.2). */
 static inline bool ascii_is_tchar(char c)
 {
-    return ascii_is_alpha(c) || ascii_is_digit(c) ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    return (ascii_kinds[(unsigned char)c] & ASCII_TCHAR) != 0;
 }
 
 /* What a field value or a reason phrase may hold: no control but HTAB, no DEL (RFC 9110
  * section 5.5). */
 static inline bool ascii_is_field_byte(char c)
 {
-    return c == '\t' || ((unsigned char)c >= ' ' && c != 0x7f);
+    return (ascii_kinds[(unsigned char)c] & ASCII_FIELD) != 0;
 }
 
 /* At least one byte, each a tchar. */
@@ -71,7 +95,7 @@ static inline bool ascii_equal(const char *a, size_t a_len, const char *b, size_
     if (a_len != b_len)
         return false;
     for (size_t i = 0; i < a_len; i++)
-        if (ascii_lower(a[i]) != ascii_lower(b[i]))
+        if (a[i] != b[i] && ascii_lower(a[i]) != ascii_lower(b[i]))
             return false;
     return true;
 }

@@ -101,15 +101,12 @@ static struct guard_verdict judge(struct relay *r, const char *method, const cha
     return guard_request(&head);
 }
 
-static bool add_field(struct MHD_Response *response, struct arena *a,
-                      const struct header_field *f)
+/* Both parts end in NUL. */
+static bool add_field(struct MHD_Response *response, const struct header_field *f)
 {
-    char *name = arena_copy(a, f->name, f->name_len);
     /* libmicrohttpd refuses an empty value; one blank means the same to every reader. */
-    char *value = f->value_len == 0 ? " " : arena_copy(a, f->value, f->value_len);
-
-    return name != NULL && value != NULL &&
-           MHD_add_response_header(response, name, value) == MHD_YES;
+    return MHD_add_response_header(response, f->name, f->value_len == 0 ? " " : f->value) ==
+           MHD_YES;
 }
 
 static void add_common(struct relay *r, struct MHD_Response *response)
@@ -251,18 +248,15 @@ static enum MHD_Result answer_upstream(struct relay *r)
         if (header_is(&f, "x-request-id") && r->request_id != NULL)
             continue;
         if (header_is(&f, "location")) {
-            char *text = arena_copy(&r->arena, f.value, f.value_len);
             const char *path =
-                text == NULL
-                    ? NULL
-                    : header_local_location(text, r->snapshot->config->upstream.origin);
+                header_local_location(f.value, r->snapshot->config->upstream.origin);
 
             if (path != NULL) {
                 f.value = path;
                 f.value_len = strlen(path);
             }
         }
-        if (!add_field(response, &r->arena, &f))
+        if (!add_field(response, &f))
             log_debug("field_not_passed", log_strn("name", f.name, f.name_len));
     }
     if (g->status == 401 || g->status == 403) {

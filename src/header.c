@@ -13,14 +13,24 @@
 
 #include "ascii.h"
 
+struct name {
+    const char *text;
+    size_t len;
+};
+#define NAME(literal)               \
+    {                               \
+        literal, sizeof literal - 1 \
+    }
+
 /* Meant for the next hop only (RFC 9110 section 7.6.1, and older names still seen). */
-static const char *const hop_by_hop[] = {
-    "connection", "keep-alive",     "proxy-connection",    "te", "trailer", "transfer-encoding",
-    "upgrade",    "http2-settings", "proxy-authorization",
+static const struct name hop_by_hop[] = {
+    NAME("connection"), NAME("keep-alive"),     NAME("proxy-connection"),
+    NAME("te"),         NAME("trailer"),        NAME("transfer-encoding"),
+    NAME("upgrade"),    NAME("http2-settings"), NAME("proxy-authorization"),
 };
 
 /* Set by us or by libcurl, never taken over from the caller. */
-static const char *const own[] = { "authorization", "host", "expect" };
+static const struct name own[] = { NAME("authorization"), NAME("host"), NAME("expect") };
 
 bool header_is(const struct header_field *f, const char *lower_name)
 {
@@ -72,20 +82,31 @@ static bool same_name(const char *a, size_t a_len, const char *b, size_t b_len, 
     return true;
 }
 
-static bool is_among(const struct header_field *f, const char *const *names, size_t count,
+static bool is_among(const struct header_field *f, const struct name *names, size_t count,
                      bool twins)
 {
     for (size_t i = 0; i < count; i++)
-        if (same_name(f->name, f->name_len, names[i], strlen(names[i]), twins))
+        if (names[i].len == f->name_len &&
+            same_name(f->name, f->name_len, names[i].text, names[i].len, twins))
             return true;
     return false;
 }
 
-/* Whether some Connection field names this one. */
-static bool is_nominated(const struct header_field *f, const struct header_field *all,
-                         size_t count, bool twins)
+/* Where the first Connection field is; `count`: there is none, as in most heads. */
+static size_t first_connection(const struct header_field *fields, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
+    size_t i = 0;
+
+    while (i < count && !header_is(&fields[i], "connection"))
+        i++;
+    return i;
+}
+
+/* Whether some Connection field, from `first` on, names this one. */
+static bool is_nominated(const struct header_field *f, const struct header_field *all,
+                         size_t first, size_t count, bool twins)
+{
+    for (size_t i = first; i < count; i++) {
         if (!header_is(&all[i], "connection"))
             continue;
         const char *list = all[i].value, *element = NULL;
@@ -145,9 +166,15 @@ static bool append_own(struct list *list, const char *name, const char *value)
     return append_field(list, name, strlen(name), value, strlen(value));
 }
 
-static bool append_literal(struct list *list, const char *text)
+/* Text that outlives the list; never written to: libcurl only reads its header list. */
+static char *lasting(const char *text)
 {
-    return append(list, arena_copy(list->arena, text, strlen(text)));
+    return (char *)(uintptr_t)text;
+}
+
+static bool append_lasting(struct list *list, const char *text)
+{
+    return append(list, lasting(text));
 }
 
 static bool is_zero(const struct header_field *f)
@@ -171,7 +198,8 @@ static bool ends_here(const struct header_field *f)
            is_among(&bare, own, ARRAY_LEN(own), true);
 }
 
-static bool may_pass(const struct header_forward *in, const struct header_field *f)
+static bool may_pass(const struct header_forward *in, const struct header_field *f,
+                     size_t connection)
 {
     if (ends_here(f))
         return false;
@@ -180,43 +208,44 @@ static bool may_pass(const struct header_forward *in, const struct header_field 
         return false;
     if (!in->has_body && header_is(f, "content-length") && !is_zero(f))
         return false;
-    return !is_nominated(f, in->fields, in->count, true);
+    return !is_nominated(f, in->fields, connection, in->count, true);
 }
 
-static bool append_passing(struct list *list, const struct header_forward *in)
+/* What the caller sent and may pass; *accept: an Accept was among it. */
+static bool append_passing(struct list *list, const struct header_forward *in, bool *accept)
 {
+    size_t connection = first_connection(in->fields, in->count);
+
     for (size_t i = 0; i < in->count; i++) {
         const struct header_field *f = &in->fields[i];
 
-        if (may_pass(in, f) &&
-            !append_field(list, f->name, f->name_len, f->value, f->value_len))
+        if (!may_pass(in, f, connection))
+            continue;
+        if (!append_field(list, f->name, f->name_len, f->value, f->value_len))
             return false;
+        *accept = *accept || header_is(f, "accept");
     }
     return true;
 }
 
-/* Whether an Accept goes through: libcurl adds none of its own then. */
-static bool passes_accept(const struct header_forward *in)
-{
-    for (size_t i = 0; i < in->count; i++)
-        if (header_is(&in->fields[i], "accept") && may_pass(in, &in->fields[i]))
-            return true;
-    return false;
-}
-
 struct header_line *header_forward(struct arena *arena, const struct header_forward *in)
 {
+    struct header_line *no_accept = arena_alloc(arena, sizeof *no_accept);
     struct list list = { .arena = arena };
+    bool accept = false;
     list.end = &list.first;
 
-    bool done = (passes_accept(in) || append_literal(&list, "Accept:")) &&
-                append_literal(&list, "Expect:") && append_own(&list, "Host", in->host) &&
-                append_passing(&list, in) &&
-                append_literal(&list, "Via: 1.1 " HEADER_PSEUDONYM) &&
+    bool done = no_accept != NULL && append_lasting(&list, "Expect:") &&
+                append_own(&list, "Host", in->host) && append_passing(&list, in, &accept) &&
+                append_lasting(&list, "Via: 1.1 " HEADER_PSEUDONYM) &&
                 (in->request_id == NULL || append_own(&list, "X-Request-Id", in->request_id)) &&
-                /* never written to: libcurl only reads its header list */
-                append(&list, (char *)(uintptr_t)in->authorization);
-    return done ? list.first : NULL;
+                append_lasting(&list, in->authorization);
+    if (!done)
+        return NULL;
+    if (accept)
+        return list.first;
+    *no_accept = (struct header_line){ .text = lasting("Accept:"), .next = list.first };
+    return no_accept;
 }
 
 /* --- back to the caller -------------------------------------------------------------- */
@@ -224,12 +253,13 @@ struct header_line *header_forward(struct arena *arena, const struct header_forw
 size_t header_filter_response(struct header_field *fields, size_t count)
 {
     size_t left = 0;
+    size_t connection = first_connection(fields, count);
 
     /* Two walks: the Connection fields must stay where they are until the last field has been
      * held against them. */
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && connection < count; i++)
         if (!header_is(&fields[i], "connection") &&
-            is_nominated(&fields[i], fields, count, false))
+            is_nominated(&fields[i], fields, connection, count, false))
             fields[i].name_len = 0; /* no field's name is empty */
     for (size_t i = 0; i < count; i++) {
         if (fields[i].name_len == 0 || header_is(&fields[i], "content-length") ||

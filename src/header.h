@@ -35,9 +35,10 @@ struct header_forward {
  * and ours is appended as a field of its own. With has_body, Content-Length passes in place;
  * Transfer-Encoding never does (libcurl frames the body itself). An empty value becomes "Name;"
  * (libcurl's way to send an empty field). No line holds CR, LF or NUL: such input is a
- * programming error (the guard refused it). For libcurl, "Accept:" and "Expect:" removers are
- * put in front so that it adds none of its own; where the caller sent an Accept or User-Agent
- * it passes. Returns the list, in the arena, or NULL when the arena is full. */
+ * programming error (the guard refused it). For libcurl, "Expect:" and "Accept:" removers are
+ * put in so that it adds none of its own; where the caller sent an Accept or User-Agent it
+ * passes. `authorization` and literals are referenced, the rest is copied. Returns the list, in
+ * the arena, or NULL when the arena is full. */
 struct header_line *header_forward(struct arena *arena,
                                    const struct header_forward *in) MUST_CHECK;
 

@@ -4,7 +4,11 @@
  * to the pool), because the next request on that connection wants the same events: that
  * saves two epoll_ctl a request. An event nobody waits for takes it out. The registration
  * ends when curl closes the socket, which it does through our close function, since
- * descriptor numbers come back. */
+ * descriptor numbers come back.
+ *
+ * A socket whose TLS has read ahead may hold what no event will tell of: it stands on the list
+ * `holding` then, and curl is made to read it again in the next multi_turn. On the list is each
+ * socket that holds something and that curl wants to read. */
 #include "multi.h"
 
 #include <errno.h>
@@ -16,11 +20,16 @@
 
 #include "farewell.h"
 #include "log.h"
+#include "readahead.h"
 
 struct multi_socket {
     struct loop_watch watch;
     struct multi *multi;
     uint32_t wanted; /* what curl waits for; 0: nothing at present */
+    struct readahead *ahead;
+    bool holding;
+    unsigned looks; /* at what it holds, since bytes came last */
+    TAILQ_ENTRY(multi_socket) holding_link;
 };
 
 static void collect_done(struct multi *m)
@@ -71,6 +80,55 @@ static void on_socket_event(struct loop_watch *w, uint32_t events)
     act(m, w->fd, what);
 }
 
+/* More looks than there can be records in OpenSSL's buffer: curl does not want them. */
+#define LOOKS_MAX 1024
+
+static void put_on_list(struct multi_socket *s)
+{
+    if (s->holding)
+        return;
+    s->holding = true;
+    s->multi->holding_count++;
+    TAILQ_INSERT_TAIL(&s->multi->holding, s, holding_link);
+}
+
+static void strike_off(struct multi_socket *s)
+{
+    if (!s->holding)
+        return;
+    s->holding = false;
+    s->multi->holding_count--;
+    TAILQ_REMOVE(&s->multi->holding, s, holding_link);
+}
+
+/* Bytes have come: from within curl, so that all there is to do is to look later. */
+static void on_bytes_ahead(void *arg)
+{
+    struct multi_socket *s = arg;
+
+    s->looks = 0;
+    put_on_list(s);
+}
+
+/* Has curl read what those on the list hold, each once. Returns whether there was any. */
+static bool read_held(struct multi *m)
+{
+    bool any = false;
+
+    for (size_t left = m->holding_count; left > 0 && !TAILQ_EMPTY(&m->holding); left--) {
+        struct multi_socket *s = TAILQ_FIRST(&m->holding);
+
+        strike_off(s);
+        if ((s->wanted & EPOLLIN) == 0 || s->ahead == NULL || !readahead_holds(s->ahead) ||
+            ++s->looks > LOOKS_MAX)
+            continue;
+        put_on_list(s); /* there may be more than this look takes */
+        act(m, s->watch.fd, CURL_CSELECT_IN);
+        any = true;
+    }
+    return any;
+}
+
 static struct multi_socket *socket_of(struct multi *m, curl_socket_t fd)
 {
     size_t i = (size_t)fd;
@@ -101,6 +159,8 @@ static void forget_socket(struct multi *m, curl_socket_t fd)
     if ((size_t)fd >= m->sockets_cap || m->sockets[fd] == NULL)
         return;
     loop_unwatch(m->loop, &m->sockets[fd]->watch);
+    strike_off(m->sockets[fd]);
+    readahead_forget(m->sockets[fd]->ahead);
     free(m->sockets[fd]);
     m->sockets[fd] = NULL;
 }
@@ -109,15 +169,20 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
 {
     struct multi *m = arg;
     struct multi_socket *s = socket_of(m, fd);
+    struct multi_transfer *t = NULL;
     uint32_t events = 0;
 
-    (void)easy;
     (void)socket_arg;
+    (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
+    if (t != NULL)
+        t->connecting = fd;
     if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
         events |= EPOLLIN;
     if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
         events |= EPOLLOUT;
     s->wanted = events;
+    if ((events & EPOLLIN) != 0 && s->ahead != NULL)
+        put_on_list(s);
     /* Not wanted now, or paused: level-triggered events would spin, so keep listening only for
      * what a pooled connection shows at its end, which on_socket_event takes out. */
     if (what == CURL_POLL_REMOVE) {
@@ -181,21 +246,42 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
 
 bool multi_turn(struct multi *m)
 {
-    if (m->timer.slot == 0 || m->timer.due_ms > loop_now(m->loop))
-        return false;
-    loop_timer_clear(m->loop, &m->timer);
-    act(m, CURL_SOCKET_TIMEOUT, 0);
-    return true;
+    bool any = false;
+
+    if (m->timer.slot != 0 && m->timer.due_ms <= loop_now(m->loop)) {
+        loop_timer_clear(m->loop, &m->timer);
+        act(m, CURL_SOCKET_TIMEOUT, 0);
+        any = true;
+    }
+    return read_held(m) || any;
+}
+
+void multi_read_ahead(struct multi *m, struct multi_transfer *t)
+{
+    size_t fd = (size_t)t->connecting;
+
+    /* A connection that was there has it already. */
+    if (t->connecting == CURL_SOCKET_BAD || fd >= m->sockets_cap || m->sockets[fd] == NULL)
+        return;
+    struct multi_socket *s = m->sockets[fd];
+
+    if (s->ahead == NULL)
+        readahead_begin(t->easy, &s->ahead, on_bytes_ahead, s);
 }
 
 int multi_global_init(void)
 {
-    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? farewell_global_init() : -EIO;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return -EIO;
+    int err = farewell_global_init();
+
+    return err != 0 ? err : readahead_global_init();
 }
 
 int multi_init(struct multi *m, struct loop *l, long pool)
 {
     *m = (struct multi){ .loop = l, .timer = { .on_due = on_timer } };
+    TAILQ_INIT(&m->holding);
     m->curl = curl_multi_init();
     if (m->curl == NULL)
         return -ENOMEM;
@@ -262,8 +348,9 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     SET(CONNECTTIMEOUT_MS, (long)c->upstream.connect_timeout_ms);
     SET(MAXAGE_CONN, (long)base_max(1, c->upstream.keepalive_ms / 1000));
     SET(TCP_NODELAY, 1L);
-    SET(BUFFERSIZE, 65536L);
-    SET(UPLOAD_BUFFERSIZE, 65536L);
+    /* A TLS record's worth: curl allocates both for each request, and while it is paused. */
+    SET(BUFFERSIZE, 16384L);
+    SET(UPLOAD_BUFFERSIZE, 16384L);
     SET(OPENSOCKETFUNCTION, on_open_socket);
     SET(OPENSOCKETDATA, m);
     SET(CLOSESOCKETFUNCTION, on_close_socket);
@@ -294,6 +381,7 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
 void multi_add(struct multi *m, struct multi_transfer *t)
 {
     (void)curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+    t->connecting = CURL_SOCKET_BAD;
     if (curl_multi_add_handle(m->curl, t->easy) != CURLM_OK)
         abort(); /* only for a handle in use or no memory */
     t->running = true;

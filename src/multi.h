@@ -2,6 +2,7 @@
 /* libcurl's multi interface hosted on a loop: sockets, its timer, and the finished
  * transfers. Also what every handle of ours is set to. */
 #include <curl/curl.h>
+#include <sys/queue.h>
 
 #include "base.h"
 #include "config.h"
@@ -9,12 +10,16 @@
 
 struct multi_socket;
 
+TAILQ_HEAD(multi_socket_list, multi_socket);
+
 struct multi {
     CURLM *curl;
     struct loop *loop;
     struct loop_timer timer;
     struct multi_socket **sockets; /* by descriptor */
     size_t sockets_cap;
+    struct multi_socket_list holding; /* their TLS may hold bytes that nothing tells of */
+    size_t holding_count;
     bool starved;            /* there was no descriptor for the last connection */
     uint64_t opened, closed; /* connections so far, for the metrics */
 };
@@ -23,7 +28,8 @@ struct multi {
 struct multi_transfer {
     CURL *easy;
     bool running;
-    bool ask_socket;      /* on_done wants to know the next one */
+    curl_socket_t connecting; /* the last one that curl asked us to watch for it */
+    bool ask_socket;          /* on_done wants to know the next one */
     curl_socket_t socket; /* of its connection, which lives on; CURL_SOCKET_BAD: it does not */
     void (*on_done)(struct multi_transfer *t, CURLcode code);
 };
@@ -54,6 +60,11 @@ void multi_remove(struct multi *m, struct multi_transfer *t);
 /* Does at once what the timer would do in the next turn, when it is due: a transfer that was
  * just added starts without another round of the loop. Returns whether there was anything. */
 bool multi_turn(struct multi *m);
+
+/* From now on the transfer's connection, if it is a new one by TLS, is read with fewer system
+ * calls. For a prereq callback, when the handshake is over: before, the bytes ahead could be
+ * the handshake's. */
+void multi_read_ahead(struct multi *m, struct multi_transfer *t);
 
 /* Once, in main, before any thread. Returns 0, -EIO or -ENOMEM. */
 int multi_global_init(void) MUST_CHECK;

@@ -30,7 +30,9 @@
 #include "log.h"
 #include "relay_inside.h"
 
-#define POOL_MAX 64
+#define POOL_MAX 256
+/* A pooled relay keeps room for an answer of this size. */
+#define POOLED_DOWN_BYTES 16384
 #define ARENA_BYTES (512 * 1024)
 
 void relay_enter(struct relay *r, enum relay_phase phase)
@@ -53,13 +55,26 @@ void relay_enter(struct relay *r, enum relay_phase phase)
     r->phase = phase;
 }
 
+/* Random bytes are asked for in bulk: a system call serves many requests. */
+static bool random_bytes(struct worker *w, unsigned char *out, size_t n)
+{
+    if (w->random_left < n) {
+        if (getrandom(w->random, sizeof w->random, 0) != sizeof w->random)
+            return false;
+        w->random_left = sizeof w->random;
+    }
+    w->random_left -= n;
+    memcpy(out, w->random + w->random_left, n);
+    return true;
+}
+
 static void make_request_id(struct relay *r)
 {
     static const char hex[] = "0123456789abcdef";
     unsigned char random[16];
     char *id = arena_alloc(&r->arena, 33);
 
-    if (id == NULL || getrandom(random, sizeof random, 0) != sizeof random)
+    if (id == NULL || !random_bytes(r->worker, random, sizeof random))
         return;
     for (size_t i = 0; i < sizeof random; i++) {
         id[2 * i] = hex[random[i] >> 4];
@@ -522,23 +537,30 @@ void relay_give_up(struct relay *r)
         relay_fail_past_httpd(r, &f);
 }
 
-static void recycle(struct worker *w, struct relay *r)
+static void relay_free(struct relay *r)
 {
-    struct relay keep = { .arena = r->arena, .down = r->down, .upstream = r->upstream };
-
-    arena_clear(&keep.arena);
-    buf_clear(&keep.down);
-    *r = keep;
-    r->upstream.transfer.running = false;
-    if (w->pool_count < POOL_MAX && !w->closed) {
-        TAILQ_INSERT_HEAD(&w->pool, r, all_link);
-        w->pool_count++;
-        return;
-    }
     upstream_free(&r->upstream);
     arena_done(&r->arena);
     buf_done(&r->down);
     free(r);
+}
+
+/* Back into the pool, with what is dear to make: curl's handle and the memory. */
+static void recycle(struct worker *w, struct relay *r)
+{
+    if (w->pool_count == POOL_MAX || w->closed) {
+        relay_free(r);
+        return;
+    }
+    arena_clear(&r->arena);
+    if (r->down.cap > POOLED_DOWN_BYTES)
+        buf_done(&r->down);
+    buf_clear(&r->down);
+    r->upstream.transfer.running = false;
+    memset((char *)r + offsetof(struct relay, worker), 0,
+           sizeof *r - offsetof(struct relay, worker));
+    TAILQ_INSERT_HEAD(&w->pool, r, all_link);
+    w->pool_count++;
 }
 
 void relay_end(struct relay *r)
@@ -568,10 +590,7 @@ void relay_free_pool(struct worker *w)
 {
     for (struct relay *r; (r = TAILQ_FIRST(&w->pool)) != NULL;) {
         TAILQ_REMOVE(&w->pool, r, all_link);
-        upstream_free(&r->upstream);
-        arena_done(&r->arena);
-        buf_done(&r->down);
-        free(r);
+        relay_free(r);
     }
     w->pool_count = 0;
 }

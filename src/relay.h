@@ -33,13 +33,17 @@ enum relay_phase {
 #define RELAY_SWALLOW_BYTES (16 * 1024 * 1024)
 
 struct relay {
-    struct worker *worker;
+    /* kept from one request to the next */
+    struct arena arena;
+    struct buf down; /* the answer's body, on its way to the caller */
+    struct upstream upstream;
+
+    struct worker *worker; /* from here on: one request's, zero at its start */
     struct caller *caller;
     struct MHD_Connection *connection;
     struct snapshot *snapshot;
     struct grant *grant; /* the token it was sent with */
     enum relay_phase phase;
-    struct arena arena;
 
     /* the request */
     const char *method, *target, *request_id;
@@ -68,14 +72,12 @@ struct relay {
     bool begun, responded, gone, in_flight, counted;
 
     /* the upstream's side */
-    struct upstream upstream;
     unsigned sends; /* attempts that reached the wire, for the log */
     bool repeated;  /* after a 401 */
     int64_t progress_ms;
 
     /* the answer */
     int status; /* given to the caller; 0: none */
-    struct buf down;
     int64_t down_bytes;
     bool down_done, down_cut;
     struct failure failure;

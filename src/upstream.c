@@ -7,6 +7,7 @@
 #include "upstream.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -79,7 +80,12 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     char *copy = arena_copy(&r->arena, line, n);
     if (copy == NULL)
         return 0;
-    u->fields[u->count++] = guard_split(copy, n);
+    struct header_field f = guard_split(copy, n);
+
+    /* The colon and what is behind the value make room for the ends. */
+    copy[f.name_len] = '\0';
+    copy[(size_t)(f.value - copy) + f.value_len] = '\0';
+    u->fields[u->count++] = f;
     return n;
 }
 
@@ -155,6 +161,7 @@ static int on_prereq(void *arg, char *ip, char *local_ip, int port, int local_po
         u->resend_refused = true;
         return CURL_PREREQFUNC_ABORT;
     }
+    multi_read_ahead(&r->worker->multi, &u->transfer);
     u->prereqs++;
     r->sends++;
     r->progress_ms = loop_now(&r->worker->loop);
@@ -374,7 +381,12 @@ static void setup(struct relay *r)
     u->setup_for = r->snapshot;
     CURL *e = u->transfer.easy;
 
-    (void)curl_easy_setopt(e, CURLOPT_URL, c->upstream.base_url);
+    /* Taken apart once; a text would be parsed and written anew for each request. */
+    u->url = curl_url();
+    if (u->url == NULL || curl_url_set(u->url, CURLUPART_URL, c->upstream.base_url,
+                                       CURLU_PATH_AS_IS) != CURLUE_OK)
+        abort();
+    (void)curl_easy_setopt(e, CURLOPT_CURLU, u->url);
     (void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, u->words);
     (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, r);
@@ -400,6 +412,30 @@ static char *whole_target(struct relay *r)
     memcpy(target, r->route.prefix, prefix);
     memcpy(target + prefix, r->route.path, path + 1);
     return target;
+}
+
+/* Of what changes from request to request, most stays as the last one on this handle had it. */
+static void set_shape(struct relay *r)
+{
+    struct upstream *u = &r->upstream;
+    struct upstream_shape *is = &u->shape;
+    CURL *e = u->transfer.easy;
+    bool has_body = r->body_bytes != 0;
+
+    if (strcmp(is->method, r->method) != 0 || is->has_body != has_body) {
+        (void)curl_easy_setopt(e, CURLOPT_NOBODY, r->is_head ? 1L : 0L);
+        (void)curl_easy_setopt(e, CURLOPT_UPLOAD, has_body ? 1L : 0L);
+        if (!has_body && !r->is_head)
+            (void)curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+        (void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->is_head ? NULL : r->method);
+        is->has_body = has_body;
+        (void)snprintf(is->method, sizeof is->method, "%s", r->method);
+    }
+    if (has_body)
+        (void)curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->body_bytes);
+    if (is->fresh != u->fresh)
+        (void)curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, u->fresh ? 1L : 0L);
+    is->fresh = u->fresh;
 }
 
 void upstream_start(struct relay *r)
@@ -442,14 +478,7 @@ void upstream_start(struct relay *r)
     }
     (void)curl_easy_setopt(e, CURLOPT_HTTPHEADER, (struct curl_slist *)(void *)lines);
     (void)curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, target);
-    (void)curl_easy_setopt(e, CURLOPT_NOBODY, r->is_head ? 1L : 0L);
-    (void)curl_easy_setopt(e, CURLOPT_UPLOAD, has_body ? 1L : 0L);
-    if (!has_body && !r->is_head)
-        (void)curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
-    (void)curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE,
-                           has_body ? (curl_off_t)r->body_bytes : (curl_off_t)-1);
-    (void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->is_head ? NULL : r->method);
-    (void)curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, u->fresh ? 1L : 0L);
+    set_shape(r);
     multi_add(&r->worker->multi, &u->transfer);
 }
 
@@ -483,7 +512,10 @@ void upstream_free(struct upstream *u)
     if (u->transfer.easy == NULL)
         return;
     curl_easy_cleanup(u->transfer.easy);
+    curl_url_cleanup(u->url);
     worker_snapshot_unref(u->setup_for);
     u->transfer.easy = NULL;
+    u->url = NULL;
     u->setup_for = NULL;
+    u->shape = (struct upstream_shape){ .method = "" };
 }

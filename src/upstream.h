@@ -8,11 +8,19 @@
 struct farewell;
 struct relay;
 
+/* How the handle is set for the request it had last. */
+struct upstream_shape {
+    char method[GUARD_METHOD_MAX + 1]; /* empty: none yet */
+    bool has_body, fresh;
+};
+
 struct upstream {
     struct multi_transfer transfer;
+    CURLU *url;
+    struct upstream_shape shape;
     struct snapshot *setup_for; /* the settings the handle was made with */
     struct guard_answer guard;
-    struct header_field *fields; /* of the answer, in the relay's arena */
+    struct header_field *fields; /* of the answer, in the relay's arena; all end in NUL */
     size_t count, cap;
     unsigned prereqs;    /* how often curl was about to send this attempt */
     bool resend_refused; /* curl wanted to send an unsafe request again */

@@ -86,6 +86,8 @@ struct worker {
     struct relay_list running; /* all */
     struct relay_list pool;    /* for the next requests */
     size_t running_count, pool_count;
+    unsigned char random[512]; /* for request ids */
+    size_t random_left;
     struct quota_share in_flight, connections;
     bool draining, closed, giving_up, drained;
     struct metrics metrics;
