@@ -79,7 +79,10 @@ static void only_clients_with_a_certificate_of_the_authorities_get_in(void **sta
     struct cert_files f = { .serial = 0 };
     size_t served = 0, failed = 0;
     certs_write(&f, CERT_VALID);
-    start_with(&w, &f, certs_ca_file());
+    char settings[1200];
+    (void)snprintf(settings, sizeof settings, "admin.address = 127.0.0.1:0\n%s",
+                   settings_of(&f, certs_ca_file()));
+    world_start(&w, &(struct world_options){ .settings = settings });
     size_t fetched = tokens_fetches(w.tokens);
     for (size_t v = 0; v < 2; v++) {
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -98,6 +101,13 @@ static void only_clients_with_a_certificate_of_the_authorities_get_in(void **sta
     assert_int_equal(peer_count(w.api, ""), served);
     assert_int_equal(proxy_log_count(w.proxy, "event=access"), served);
     assert_int_equal(tokens_fetches(w.tokens), fetched);
+    struct answer metrics = { 0 };
+    char wanted[64];
+    (void)snprintf(wanted, sizeof wanted, "oneshot_proxy_tls_handshakes_failed_total %zu\n",
+                   failed);
+    http_get(proxy_admin_port(w.proxy), "/metrics", &metrics);
+    assert_contains(bytes_text(&metrics.body), wanted);
+    answer_free(&metrics);
     world_end(&w);
 }
 
