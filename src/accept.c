@@ -106,6 +106,10 @@ static void on_tunnel_failed(void *arg, struct tunnel *t, const char *why)
     struct worker *w = arg;
     struct buf message;
 
+    if (tunnel_received_bytes(t) == 0) { /* somebody looked whether the port is open */
+        log_debug("tls_handshake_failed", log_str("detail", why));
+        return;
+    }
     metrics_add(&w->metrics, M_tls_handshakes_failed, 1);
     if (w->snapshot->config->log.access)
         log_info("tls_handshake_failed", log_str("detail", why));

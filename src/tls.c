@@ -338,7 +338,10 @@ int tls_handshake(struct tls_session *s)
     ERR_clear_error();
     int rc = result(s, SSL_accept(s->ssl));
 
-    return rc == TLS_END ? TLS_FAILED : rc;
+    if (rc != TLS_END)
+        return rc;
+    s->why = "the connection was closed";
+    return TLS_FAILED;
 }
 
 ssize_t tls_read(struct tls_session *s, void *out, size_t size)
