@@ -270,12 +270,14 @@ static void a_request_that_has_arrived_is_served_before_it_leaves(void **state)
                     "POST /z HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nok");
         proxy_signal(w.proxy, SIGTERM);
         proxy_signal(w.proxy, SIGCONT);
+        /* with or without `Connection: close`: it may be answered before the signal is heard of
+         */
         client_read(&kept, &a, false, SOON_MS);
         assert_int_equal(a.status, 200);
-        assert_string_equal(answer_header(&a, "Connection"), "close");
+        assert_true(client_closed(&kept, SOON_MS));
         client_read(&fresh, &a, false, SOON_MS);
         assert_int_equal(a.status, 200);
-        assert_string_equal(answer_header(&a, "Connection"), "close");
+        assert_true(client_closed(&fresh, SOON_MS));
         assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
         client_close(&kept);
         client_close(&fresh);
