@@ -199,7 +199,8 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
     int rc = loop_watch(m->loop, &s->watch, events);
 
     if (rc != 0)
-        log_warn("socket_not_watched", log_int("fd", fd), log_str("error", strerror(-rc)));
+        log_warn("socket_not_watched", log_int("fd", fd),
+                 log_str("error", strerrordesc_np(-rc)));
     return 0;
 }
 

@@ -88,8 +88,8 @@ static void a_wish_to_change_the_protocol_is_not_passed_on(void **state)
 {
     (void)state;
     static const char *const fields[] = {
-        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        ("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
         "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
         "Upgrade: websocket\r\n",
         "Connection: upgrade\r\nUpgrade: TLS/1.0, HTTP/1.1\r\n",
