@@ -270,6 +270,11 @@ void multi_read_ahead(struct multi *m, struct multi_transfer *t)
         readahead_begin(t->easy, &s->ahead, on_bytes_ahead, s);
 }
 
+bool multi_handles_last(void)
+{
+    return curl_version_info(CURLVERSION_NOW)->version_num >= 0x080100;
+}
+
 int multi_global_init(void)
 {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)

@@ -66,6 +66,11 @@ bool multi_turn(struct multi *m);
  * the handshake's. */
 void multi_read_ahead(struct multi *m, struct multi_transfer *t);
 
+/* Whether a handle that has had an answer may be used for another transfer. libcurl before 8.1
+ * keeps a pointer to the last field of that answer, frees what it points to, and writes there
+ * when the next answer begins with a folded line: an upstream could corrupt our memory. */
+bool multi_handles_last(void);
+
 /* Once, in main, before any thread. Returns 0, -EIO or -ENOMEM. */
 int multi_global_init(void) MUST_CHECK;
 

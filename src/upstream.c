@@ -357,7 +357,15 @@ static void on_done(struct multi_transfer *t, CURLcode code)
     relay_on_upstream_done(r, &f);
 }
 
-/* What stays the same from request to request. */
+static void drop_handle(struct upstream *u)
+{
+    curl_easy_cleanup(u->transfer.easy);
+    u->transfer.easy = NULL;
+    u->used = false;
+    u->shape = (struct upstream_shape){ .method = "" };
+}
+
+/* A handle for the settings at hand, and what stays the same from request to request. */
 static void setup(struct relay *r)
 {
     struct upstream *u = &r->upstream;
@@ -369,23 +377,29 @@ static void setup(struct relay *r)
         .proxy = c->upstream.proxy,
         .http_version = c->upstream.http_version,
     };
+    bool same = u->setup_for == r->snapshot;
 
-    if (u->setup_for == r->snapshot)
+    if (same && (!u->used || multi_handles_last()))
         return;
-    upstream_free(u);
+    if (same)
+        drop_handle(u);
+    else
+        upstream_free(u);
     u->transfer.easy = curl_easy_init();
     if (u->transfer.easy == NULL ||
         multi_setup(&r->worker->multi, u->transfer.easy, &settings) != 0)
         abort();
-    r->snapshot->refs++;
-    u->setup_for = r->snapshot;
+    if (!same) {
+        r->snapshot->refs++;
+        u->setup_for = r->snapshot;
+        /* Taken apart once; a text would be parsed and written anew for each request. */
+        u->url = curl_url();
+        if (u->url == NULL || curl_url_set(u->url, CURLUPART_URL, c->upstream.base_url,
+                                           CURLU_PATH_AS_IS) != CURLUE_OK)
+            abort();
+    }
     CURL *e = u->transfer.easy;
 
-    /* Taken apart once; a text would be parsed and written anew for each request. */
-    u->url = curl_url();
-    if (u->url == NULL || curl_url_set(u->url, CURLUPART_URL, c->upstream.base_url,
-                                       CURLU_PATH_AS_IS) != CURLUE_OK)
-        abort();
     (void)curl_easy_setopt(e, CURLOPT_CURLU, u->url);
     (void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, u->words);
     (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
@@ -479,6 +493,7 @@ void upstream_start(struct relay *r)
     (void)curl_easy_setopt(e, CURLOPT_HTTPHEADER, (struct curl_slist *)(void *)lines);
     (void)curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, target);
     set_shape(r);
+    u->used = true;
     multi_add(&r->worker->multi, &u->transfer);
 }
 
@@ -511,11 +526,9 @@ void upstream_free(struct upstream *u)
 {
     if (u->transfer.easy == NULL)
         return;
-    curl_easy_cleanup(u->transfer.easy);
+    drop_handle(u);
     curl_url_cleanup(u->url);
     worker_snapshot_unref(u->setup_for);
-    u->transfer.easy = NULL;
     u->url = NULL;
     u->setup_for = NULL;
-    u->shape = (struct upstream_shape){ .method = "" };
 }

@@ -19,6 +19,7 @@ struct upstream {
     CURLU *url;
     struct upstream_shape shape;
     struct snapshot *setup_for; /* the settings the handle was made with */
+    bool used;                  /* it has had a transfer, see multi_handles_last */
     struct guard_answer guard;
     struct header_field *fields; /* of the answer, in the relay's arena; all end in NUL */
     size_t count, cap;

@@ -233,6 +233,37 @@ static void a_head_that_drips_ends_at_the_deadline(void **state)
     }
 }
 
+static void answer_folded(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    (void)arg;
+    if (strcmp(r->target, "/v0/folded") == 0)
+        (void)peer_puts(c, OK " folded: value\r\n\tand more\r\nContent-Length: 0\r\n\r\n");
+    else
+        (void)peer_answer(c, 200, "X-Field: a value that is long enough to be seen\r\n",
+                          "fine");
+    if (strcmp(r->target, "/v0/folded") == 0)
+        peer_close(c);
+}
+
+/* row 46: libcurl before 8.1 writes what a first line that is folded holds behind the last
+ * field of the answer before it, which it has freed */
+static void a_first_field_that_is_folded_finds_nothing_of_an_older_answer(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .answer = answer_folded });
+    for (int i = 0; i < 100; i++) {
+        http_get(w.port, "/fine", &a);
+        assert_int_equal(a.status, 200);
+        assert_string_equal(bytes_text(&a.body), "fine");
+        http_get(w.port, "/folded", &a);
+        assert_failed(&a, "a folded first field");
+    }
+    answer_free(&a);
+    world_end(&w);
+}
+
 /* row 67: the secret goes to the token endpoint alone, the token to the upstream alone */
 static void secret_and_token_keep_to_their_places(void **state)
 {
@@ -273,6 +304,7 @@ int main(void)
         TEST(an_event_is_passed_on_before_the_next_one_is_sent),
         TEST(an_answer_that_breaks_anywhere_is_no_whole_one),
         TEST(a_head_without_end_costs_little),
+        TEST(a_first_field_that_is_folded_finds_nothing_of_an_older_answer),
         TEST(a_head_that_drips_ends_at_the_deadline),
         TEST(secret_and_token_keep_to_their_places),
     };

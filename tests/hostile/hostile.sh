@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# ./dev hostile [COUNT | write]: nginx, haproxy and the proxy side by side, ordinary clients, COUNT mutations (10^5)
+# needs: @build @test nginx-light haproxy wget perl python3-requests
+#
+# The table goes to build/hostile/differential.md, with `write` to tests/hostile/. COUNT mutated
+# requests and as many mutated answers go to the build with the address sanitizer; 0: none.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+count=100000 target=build/hostile/differential.md
+case ${1-} in
+write) count=0 target=tests/hostile/differential.md ;;
+'') ;;
+*) count=$1 ;;
+esac
+export PYTHONDONTWRITEBYTECODE=1
+mkdir -p build/hostile
+code=0
+
+cmake --preset release >/dev/null
+cmake --build --preset release --target oneshot-proxy
+proxy=$PWD/build/release/oneshot-proxy
+
+echo "==> the same to nginx, haproxy and the proxy (a minute or two)"
+python3 tests/hostile/differential.py "$proxy" build/hostile "$target" || code=1
+echo "==> ordinary clients"
+python3 tests/hostile/clients.py "$proxy" build/hostile "$target" || code=1
+if ! cmp -s "$target" tests/hostile/differential.md; then
+    echo "$target is not what tests/hostile/differential.md says: other versions? ./dev hostile write"
+fi
+
+if [ "$count" -gt 0 ]; then
+    echo "==> $count mutated requests and answers, with the address sanitizer"
+    cmake --preset asan >/dev/null
+    cmake --build --preset asan --target oneshot-proxy integration_mutations
+    run=()
+    # The sanitizers of gcc 12 cannot map their shadow memory under wide address randomization.
+    if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] && setarch -R true; then
+        run=(setarch -R)
+    fi
+    ONESHOT_PROXY_MUTATIONS=$count ONESHOT_PROXY_BIN=$PWD/build/asan/oneshot-proxy \
+        "${run[@]}" build/asan/tests/integration/integration_mutations || code=1
+fi
+exit "$code"
