@@ -204,9 +204,33 @@ static struct caller *caller_new(struct worker *w, struct MHD_Connection *connec
     return c;
 }
 
+/* A request line that libmicrohttpd 0.9.75 cannot take apart makes it close without a word.
+ * While nothing has been sent on a connection, the 400 can still be said. */
+static void refuse_noise(struct caller *c)
+{
+    struct failure f =
+        failure_make(FAIL_BAD_REQUEST, "The request line is not METHOD TARGET VERSION.");
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    char byte;
+
+    memset(&info, 0, sizeof info);
+    if (MHD_VERSION >= 0x00097700 || c->heard || c->finished || !c->tcp || c->worker->closed)
+        return;
+    if (getsockopt(c->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+        len < offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof info.tcpi_bytes_sent ||
+        info.tcpi_bytes_received == 0 || info.tcpi_bytes_sent != 0 ||
+        recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        return;
+    note(c, &f);
+    caller_finish(c, &f);
+}
+
 static void caller_free(struct caller *c)
 {
     struct worker *w = c->worker;
+
+    refuse_noise(c);
 
     caller_unwatch(c);
     loop_timer_clear(&w->loop, &c->timer);
@@ -243,6 +267,7 @@ void caller_head_done(struct caller *c)
 {
     c->phase = CALLER_BUSY;
     c->partial = false;
+    c->heard = true;
 }
 
 void caller_request_done(struct caller *c)

@@ -35,6 +35,7 @@ struct caller {
     bool partial;           /* IDLE, and bytes of a head have come */
     bool refused;           /* above listen.max_connections: gets a 503 */
     bool finished;          /* shut down by us */
+    bool heard;             /* there was a whole head once */
     bool tcp;               /* and not a unix socket */
     bool last;              /* the connection ends with the answer that comes next */
     bool tls;
