@@ -1,0 +1,139 @@
+"""nginx, haproxy and oneshot-proxy, each in front of an origin of its own, on ephemeral ports."""
+import os
+import re
+import socket
+import subprocess
+import time
+
+from wire import Origin
+
+NGINX = """daemon off; master_process off; worker_processes 1; pid {dir}/nginx.pid;
+error_log {dir}/nginx.log; events {{ worker_connections 256; }}
+http {{
+  access_log off; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p;
+  fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
+  client_header_timeout 2s; client_body_timeout 2s; proxy_read_timeout 2s;
+  server {{ listen 127.0.0.1:{port};
+    location / {{ proxy_pass http://127.0.0.1:{origin}; proxy_http_version 1.1;
+      proxy_set_header Connection ""; proxy_set_header Authorization "Bearer x"; }} }}
+}}
+"""
+HAPROXY = """global
+  maxconn 256
+defaults
+  mode http
+  timeout client 2s
+  timeout server 2s
+  timeout connect 2s
+  timeout http-request 2s
+listen all
+  bind 127.0.0.1:{port}
+  http-request set-header Authorization "Bearer x"
+  server origin 127.0.0.1:{origin}
+"""
+ONESHOT = """[listen]
+address = 127.0.0.1:0
+header_timeout = 2s
+body_timeout = 2s
+[upstream]
+base_url = http://127.0.0.1:{origin}/v0
+proxy = none
+response_timeout = 2s
+idle_timeout = 2s
+[token]
+url = http://127.0.0.1:{token}/token
+client_id = someone
+client_secret = something
+[admin]
+address = off
+[log]
+access = no
+"""
+TOKEN = b'{"access_token":"token-1","token_type":"Bearer","expires_in":3600}'
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+def wait_for(port, process):
+    for _ in range(400):
+        if process.poll() is not None:
+            return False
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return True
+        except OSError:
+            time.sleep(0.05)
+    return False
+
+
+class Server:
+    def __init__(self, name, say):
+        self.name = name
+        self.origin = Origin(say)
+        self.process = None
+        self.port = 0
+        self.version = ""
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return self.process.returncode if self.process else None
+
+
+def _with_free_port(server, directory, text, suffix, command):
+    for _ in range(5):  # somebody else may be quicker
+        server.port = free_port()
+        path = os.path.join(directory, server.name + suffix)
+        with open(path, "w", encoding="ascii") as out:
+            out.write(text.format(dir=directory, port=server.port, origin=server.origin.port))
+        log = open(os.path.join(directory, server.name + ".out"), "wb")
+        server.process = subprocess.Popen([*command, path], stdout=log, stderr=log)
+        if wait_for(server.port, server.process):
+            return server
+    raise SystemExit(f"{server.name} does not start; see {directory}/{server.name}.out")
+
+
+def start_nginx(directory, say):
+    server = Server("nginx", say)
+    said = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr
+    server.version = re.search(r"nginx/([\d.]+)", said)[1]
+    return _with_free_port(server, directory, NGINX, ".conf", ["nginx", "-c"])
+
+
+def start_haproxy(directory, say):
+    server = Server("haproxy", say)
+    said = subprocess.run(["haproxy", "-v"], capture_output=True, text=True, check=True).stdout
+    server.version = re.search(r"version ([\d.]+)", said)[1]
+    return _with_free_port(server, directory, HAPROXY, ".cfg", ["haproxy", "-f"])
+
+
+def start_oneshot(directory, say, binary):
+    server = Server("oneshot-proxy", say)
+    token = Origin(
+        lambda head, body: b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (len(TOKEN), TOKEN)
+    )
+    path = os.path.join(directory, "oneshot-proxy.ini")
+    with open(path, "w", encoding="ascii") as out:
+        out.write(ONESHOT.format(origin=server.origin.port, token=token.port))
+    os.chmod(path, 0o600)
+    log_path = os.path.join(directory, "oneshot-proxy.out")
+    with open(log_path, "wb") as log:
+        server.process = subprocess.Popen([binary, "--config", path], stdout=log, stderr=log)
+    for _ in range(600):
+        with open(log_path, encoding="latin-1") as log:
+            ready = re.search(r"event=ready listen=127\.0\.0\.1:(\d+)", log.read())
+        if ready:
+            server.port = int(ready[1])
+            return server
+        if server.process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise SystemExit(f"oneshot-proxy does not start; see {log_path}")
