@@ -30,7 +30,7 @@ const struct config_key config_keys[] = {
     { AT(listen, max_header_size, max_header_size_bytes), TYPE_SIZE, "32k", KIB, MIB, RESTART, NULL, "Largest request head, else 431 (414 when the target is too long)." },
     { SAME(listen, max_headers), TYPE_COUNT, "100", 1, 1000, RELOAD, NULL, "Most header fields in a request, else 431." },
     { AT(listen, max_body_size, max_body_size_bytes), TYPE_SIZE, "0", 0, 1024 * GIB, RELOAD, NULL, "Largest request body, else 413; 0 is no limit." },
-    { SAME(listen, tls_certificate), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the certificate chain for inbound TLS; needs tls_key." },
+    { SAME(listen, tls_certificate), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the certificate chain for TLS on the TCP addresses; needs tls_key." },
     { SAME(listen, tls_key), TYPE_KEY_FILE, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the private key of tls_certificate." },
     { SAME(listen, tls_client_ca), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the authorities whose client certificates callers must show (mutual TLS)." },
 
