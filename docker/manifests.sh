@@ -36,19 +36,19 @@ count "compose.real.yaml wants credentials" refused
 
 base_unpack trixie "$root"
 base_install "$root" kustomize python3-kubernetes python3-yaml
-cp -r docker/kubernetes docker/manifests_check.py "$root/root/"
+cp -r docker/kubernetes docker/manifests_check.py "$root/srv/"
 for part in base gateway examples/sidecar examples/gateway; do
     file=${part//\//-}.yaml
-    count "kustomize $part" base_run "$root" sh -c "kustomize build /root/kubernetes/$part >/root/$file"
-    count "$part: every field, and what one object says of another" base_run "$root" python3 /root/manifests_check.py "/root/$file"
+    count "kustomize $part" base_run "$root" sh -c "kustomize build /srv/kubernetes/$part >/srv/$file"
+    count "$part: every field, and what one object says of another" base_run "$root" python3 /srv/manifests_check.py "/srv/$file"
     sed -n 's/^ok .*\(not held against a schema.*\)/         \1/p' "$out/log"
-    cp "$root/root/$file" "$out/"
+    cp "$root/srv/$file" "$out/"
 done
 
 # A check that finds nothing may be blind: each of these has a mistake.
 mistake() { # mistake SED-PROGRAM
-    sed "$1" "$out/base.yaml" >"$root/root/wrong.yaml"
-    ! cmp -s "$out/base.yaml" "$root/root/wrong.yaml" && ! base_run "$root" python3 /root/manifests_check.py /root/wrong.yaml
+    sed "$1" "$out/base.yaml" >"$root/srv/wrong.yaml"
+    ! cmp -s "$out/base.yaml" "$root/srv/wrong.yaml" && ! base_run "$root" python3 /srv/manifests_check.py /srv/wrong.yaml
 }
 count "a misspelt field is found" mistake 's/readinessProbe/readynessProbe/'
 count "a port that is text is found" mistake 's/containerPort: 9090/containerPort: "9090"/'
