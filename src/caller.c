@@ -233,6 +233,7 @@ static void caller_free(struct caller *c)
     refuse_noise(c);
 
     caller_unwatch(c);
+    resting_end(&w->resting, &c->rest);
     loop_timer_clear(&w->loop, &c->timer);
     LIST_REMOVE(c, link);
     if (c->refused)
@@ -257,6 +258,7 @@ void caller_on_connection(void *arg, struct MHD_Connection *connection, void **s
 void caller_head_begun(struct caller *c, struct relay *r)
 {
     caller_unwatch(c);
+    resting_end(&c->worker->resting, &c->rest);
     if (!c->partial)
         c->since_ms = loop_now(&c->worker->loop);
     c->phase = CALLER_HEAD;
@@ -278,6 +280,7 @@ void caller_request_done(struct caller *c)
     c->partial = false;
     c->received_bytes = -1;
     c->since_ms = loop_now(&c->worker->loop);
+    resting_begin(&c->worker->resting, &c->rest);
 }
 
 void caller_watch(struct caller *c)

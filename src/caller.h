@@ -7,6 +7,7 @@
 #include "failure.h"
 #include "httpd.h"
 #include "loop.h"
+#include "resting.h"
 #include "tunnel.h"
 
 struct worker;
@@ -41,6 +42,7 @@ struct caller {
     bool tls;
     struct tunnel *tunnel; /* the TLS in front; NULL: plain, or the TLS has ended already */
     struct relay *relay;   /* the request under way */
+    struct resting_place rest;
     LIST_ENTRY(caller) link;
 };
 

@@ -29,6 +29,11 @@ void *downstream_on_target(void *arg, const char *target, struct MHD_Connection 
     return r;
 }
 
+/* So many at most linger, since each run looks at all of them; and only where the upstream
+ * usually begins its answer within so much time. */
+#define LINGER_MAX 32
+#define LINGER_US 20000
+
 static void suspend(struct relay *r)
 {
     assert(!r->suspended);
@@ -36,12 +41,41 @@ static void suspend(struct relay *r)
     MHD_suspend_connection(r->connection);
 }
 
+/* An answer that is likely to come soon is waited for without suspending; see httpd.c. */
+static void wait_for_answer(struct relay *r)
+{
+    struct worker *w = r->worker;
+
+    if (w->httpd.lingering == LINGER_MAX || w->typical_us > LINGER_US) {
+        suspend(r);
+        return;
+    }
+    r->lingers = true;
+    w->httpd.lingering++;
+}
+
+static void stop_lingering(struct relay *r)
+{
+    if (!r->lingers)
+        return;
+    r->lingers = false;
+    r->worker->httpd.lingering--;
+}
+
 void downstream_resume(struct relay *r)
 {
+    if (r->lingers)
+        r->worker->httpd.due = true;
     if (!r->suspended)
         return;
     r->suspended = false;
     httpd_resume(&r->worker->httpd, r->connection);
+}
+
+void downstream_linger_no_more(struct relay *r)
+{
+    r->lingered = true;
+    r->worker->httpd.due = true;
 }
 
 struct collected {
@@ -123,6 +157,7 @@ static enum MHD_Result queue(struct relay *r, int status, struct MHD_Response *r
     enum MHD_Result ok = MHD_queue_response(r->connection, (unsigned)status, response);
 
     MHD_destroy_response(response);
+    httpd_busy(&r->worker->httpd);
     r->responded = true;
     r->status = status;
     return ok;
@@ -187,6 +222,7 @@ static ssize_t pull(void *arg, uint64_t pos, char *out, size_t max)
     size_t n = buf_unread(&r->down);
 
     (void)pos;
+    httpd_busy(&r->worker->httpd);
     if (n == 0) {
         if (r->gone || r->down_cut) {
             caller_reset_on_close(r->caller);
@@ -233,6 +269,25 @@ static struct MHD_Response *upstream_body(struct relay *r)
     return response;
 }
 
+/* Whether libmicrohttpd's pool has room for the answer's head, beside the request's head and
+ * what it keeps of each field, argument and cookie in there. Without it libmicrohttpd would
+ * close the connection without a word. */
+static bool head_fits(const struct relay *r)
+{
+    enum { RECORD_BYTES = 128, OWN_BYTES = 1024 };
+    const union MHD_ConnectionInfo *head =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    const char *cookie = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Cookie");
+    int records = MHD_get_connection_values_n(
+        r->connection,
+        (enum MHD_ValueKind)(MHD_HEADER_KIND | MHD_COOKIE_KIND | MHD_GET_ARGUMENT_KIND), NULL,
+        NULL);
+
+    return r->upstream.guard.bytes + head->header_size + (size_t)records * RECORD_BYTES +
+               (cookie == NULL ? 0 : strlen(cookie)) + OWN_BYTES <=
+           r->worker->resting.pool_bytes;
+}
+
 static enum MHD_Result answer_upstream(struct relay *r)
 {
     const struct guard_answer *g = &r->upstream.guard;
@@ -276,7 +331,14 @@ static enum MHD_Result give_answer(struct relay *r)
     case RELAY_LOCAL:
         return answer_placeholder(r);
     case RELAY_ANSWERING:
-        return answer_upstream(r);
+        if (head_fits(r))
+            return answer_upstream(r);
+        struct failure f = failure_make(FAIL_UPSTREAM_HEAD_SIZE,
+                                        "The head of the upstream's answer is too large beside "
+                                        "that of the request, which was carried out.");
+
+        relay_fail(r, &f);
+        return answer_failure(r);
     default:
         return answer_failure(r);
     }
@@ -287,6 +349,8 @@ static enum MHD_Result on_head(struct relay *r)
 {
     if (r->phase == RELAY_FAILED)
         return answer_failure(r);
+    if (r->body_bytes != 0) /* it may have to be told to send it */
+        httpd_busy(&r->worker->httpd);
     /* A caller that asks before it sends its body is answered before: wait for the token, then
      * let MHD send the 100. */
     if (r->phase == RELAY_PARKED && r->body_bytes != 0) {
@@ -303,6 +367,7 @@ static enum MHD_Result on_head(struct relay *r)
 
 static enum MHD_Result on_data(struct relay *r, const char *data, size_t *size)
 {
+    httpd_busy(&r->worker->httpd);
     if (r->swallow || r->phase == RELAY_FAILED || r->phase == RELAY_LOCAL) {
         r->swallowed_bytes += (int64_t)*size;
         *size = 0;
@@ -335,9 +400,21 @@ enum MHD_Result downstream_on_request(void *arg, struct MHD_Connection *c, const
     (void)arg;
     (void)c;
     (void)url;
+    if (r->lingers) {
+        bool go_on = relay_can_go_on(r);
+
+        if (!go_on && !r->lingered)
+            return MHD_YES;
+        stop_lingering(r);
+        if (!go_on) {
+            suspend(r);
+            return MHD_YES;
+        }
+    }
     if (!r->begun) {
         r->begun = true;
         caller_head_done(r->caller);
+        resting_seen(&r->caller->rest, method);
         struct guard_verdict v = judge(r, method, version);
 
         relay_on_head(r, &v);
@@ -355,7 +432,7 @@ enum MHD_Result downstream_on_request(void *arg, struct MHD_Connection *c, const
         relay_on_body_end(r);
     if (relay_answer_ready(r))
         return give_answer(r);
-    suspend(r);
+    wait_for_answer(r);
     return MHD_YES;
 }
 
@@ -378,5 +455,6 @@ void downstream_on_completed(void *arg, struct MHD_Connection *c, void **req,
     if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK || r->old_caller)
         httpd_close_soon(&r->worker->httpd, c);
     *req = NULL;
+    stop_lingering(r);
     relay_end(r);
 }

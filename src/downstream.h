@@ -11,5 +11,7 @@ void *downstream_on_target(void *arg, const char *target, struct MHD_Connection 
 void downstream_on_completed(void *arg, struct MHD_Connection *c, void **req,
                              enum MHD_RequestTerminationCode code);
 
-/* Lets a suspended connection go on; its handler or reader is called in the next turn. */
+/* Lets a connection that waits go on; its handler or reader is called in the next turn. */
 void downstream_resume(struct relay *r);
+/* It has waited so long that it may as well be suspended; it is, in the next turn. */
+void downstream_linger_no_more(struct relay *r);

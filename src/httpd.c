@@ -3,12 +3,22 @@
  * Its epoll descriptor is level-triggered for us but edge-triggered inside: what it has
  * read but not handled shows nowhere but in MHD_get_timeout, where 0 means "run me again".
  * MHD_resume_connection only marks; the connection goes on in the next MHD_run, also when
- * that very run is under way, hence `due`. */
+ * that very run is under way, hence `due`.
+ *
+ * A suspended connection costs three system calls (out of MHD's epoll set, back into it, a read
+ * in vain), so a short wait is better spent unsuspended, "lingering": the handler is then
+ * called in each MHD_run and returns without an answer, and MHD_get_timeout is 0 for as long as
+ * that goes on. The callbacks tell whether there was anything else: they call httpd_busy. What
+ * that could miss, a head that fills the receive buffer to its last byte, a timer looks after.
+ */
 #include "httpd.h"
 
 #include <errno.h>
 
 #include "clock.h"
+
+/* Longest time that MHD is not run while it asks for it because of lingering connections. */
+#define LINGER_LOOK_MS 5
 
 static void on_event(struct loop_watch *w, uint32_t events)
 {
@@ -73,6 +83,18 @@ int httpd_take(struct httpd *h, int fd, const struct sockaddr *addr, socklen_t l
     return MHD_add_connection(h->daemon, fd, addr, len) == MHD_YES ? 0 : -errno;
 }
 
+static void arm(struct httpd *h)
+{
+    MHD_UNSIGNED_LONG_LONG timeout_ms = LINGER_LOOK_MS;
+
+    if (h->lingering == 0 && MHD_get_timeout(h->daemon, &timeout_ms) != MHD_YES)
+        return;
+    /* Only ever moved forward by activity: re-arm when it is not armed or would fire late. */
+    int64_t due_ms = loop_now(h->loop) + (int64_t)timeout_ms;
+    if (h->timer.slot == 0 || h->timer.due_ms > due_ms)
+        loop_timer_set(h->loop, &h->timer, due_ms);
+}
+
 bool httpd_turn(struct httpd *h)
 {
     /* A connection that MHD always finds ready must not keep the loop from the rest. */
@@ -83,18 +105,14 @@ bool httpd_turn(struct httpd *h)
     if (!h->due)
         return false;
     for (int i = 0; i < RUNS_MAX && (more || h->due); i++) {
-        h->due = false;
+        h->due = h->busy = false;
         (void)MHD_run(h->daemon);
-        more = MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES && timeout_ms == 0;
+        more = (h->lingering == 0 || h->busy) &&
+               MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES && timeout_ms == 0;
     }
     h->due = h->due || more;
-    if (!h->due && MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES) {
-        /* Only ever moved forward by activity: re-arm when it is not armed or would fire late.
-         */
-        int64_t due_ms = loop_now(h->loop) + (int64_t)timeout_ms;
-        if (h->timer.slot == 0 || h->timer.due_ms > due_ms)
-            loop_timer_set(h->loop, &h->timer, due_ms);
-    }
+    if (!h->due)
+        arm(h);
     return true;
 }
 

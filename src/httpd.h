@@ -25,6 +25,10 @@ struct httpd {
     struct loop_timer timer;
     unsigned timeout_s; /* the common one */
     bool due;           /* something happened that MHD must be run for */
+    /* Connections that wait for an answer without being suspended. MHD asks to be run again at
+     * once because of them; it is, while a run was `busy` with something else. */
+    unsigned lingering;
+    bool busy;
 };
 
 /* Returns 0 or -errno. */
@@ -43,6 +47,12 @@ bool httpd_turn(struct httpd *h);
  * httpd_turn. MHD (0.9.75 and 1.0) may forget it otherwise, until the oldest idle connection
  * times out. For a connection that goes on after all this costs a little. */
 void httpd_close_soon(struct httpd *h, struct MHD_Connection *c);
+
+/* A handler did something: its connection may have more to do at once. */
+static inline void httpd_busy(struct httpd *h)
+{
+    h->busy = true;
+}
 
 /* A suspended connection goes on in the next httpd_turn. */
 void httpd_resume(struct httpd *h, struct MHD_Connection *c);

@@ -31,6 +31,8 @@
 #include "relay_inside.h"
 
 #define POOL_MAX 256
+/* What an answer that took longer counts for in the average. */
+#define TYPICAL_US_MAX 100000
 /* A pooled relay keeps room for an answer of this size. */
 #define POOLED_DOWN_BYTES 16384
 #define ARENA_BYTES (512 * 1024)
@@ -376,6 +378,8 @@ void relay_on_answer(struct relay *r)
 {
     r->first_byte_us = clock_us();
     r->upstream_us = r->first_byte_us - r->upstream_start_us;
+    r->worker->typical_us +=
+        (base_min(r->upstream_us, TYPICAL_US_MAX) - r->worker->typical_us) / 8;
     if (refused_token(r))
         on_refused(r);
     else
@@ -464,8 +468,7 @@ bool relay_answer_ready(const struct relay *r)
     return r->phase == RELAY_FAILED || r->phase == RELAY_LOCAL || r->phase == RELAY_ANSWERING;
 }
 
-/* Whether a suspended connection has anything to do. */
-static bool can_go_on(const struct relay *r)
+bool relay_can_go_on(const struct relay *r)
 {
     if (r->gone)
         return true;
@@ -487,7 +490,7 @@ static void step(struct relay *r)
     if (!r->up_done && (r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED))
         r->swallow = true;
     upstream_unpause(r);
-    if (r->suspended && can_go_on(r))
+    if ((r->suspended || r->lingers) && relay_can_go_on(r))
         downstream_resume(r);
 }
 

@@ -68,6 +68,7 @@ struct relay {
     int64_t up_ms; /* when the caller last sent some */
 
     /* the caller's side */
+    bool lingers, lingered;     /* waits for an answer unsuspended; has done so for long */
     bool suspended, head_waits; /* head_waits: suspended before the body, for a token */
     bool begun, responded, gone, in_flight, counted;
 
@@ -121,6 +122,8 @@ void relay_wake(struct relay *r);
 /* Looks at those. Returns whether there were any. */
 bool relay_turn(struct worker *w);
 
+/* Whether a connection that waits has anything to do. */
+bool relay_can_go_on(const struct relay *r);
 /* Whether libmicrohttpd may be given the answer now. */
 bool relay_answer_ready(const struct relay *r);
 /* How many more bytes of the body there is room for. */

@@ -1,6 +1,7 @@
 /* How long a relay waits, and for what. One timer, armed lazily: a request only writes fields,
  * and the timer looks at them when it fires. */
 #include "caller.h"
+#include "downstream.h"
 #include "relay_inside.h"
 
 /* A request that waits this long gets a watch for its caller leaving. */
@@ -83,9 +84,13 @@ void relay_on_timer(struct loop_timer *t)
         expire(r, &d);
         d = deadline_of(r);
     }
+    if (r->phase == RELAY_ENDED)
+        return;
     if (r->suspended)
         caller_watch(r->caller);
-    if (r->phase != RELAY_ENDED)
-        loop_timer_set(&w->loop, t,
-                       base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));
+    if (r->lingers) { /* to be suspended first */
+        downstream_linger_no_more(r);
+        d.ms = now_ms;
+    }
+    loop_timer_set(&w->loop, t, base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));
 }

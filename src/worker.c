@@ -18,9 +18,10 @@
 #include "log.h"
 #include "relay.h"
 
-/* Room in libmicrohttpd's pool for the head of an answer, and for its own records of a
- * request's fields. */
-#define ANSWER_HEAD_BYTES (GUARD_ANSWER_BYTES_MAX + 16 * 1024)
+/* Room in libmicrohttpd's pool beside the larger of the largest request head and the largest
+ * answer head: for the other one, and its own records of a request's fields. All of a pool is
+ * overwritten for each request, half of it twice, so that its size costs time. */
+#define POOL_SPARE_BYTES (16 * 1024)
 
 struct snapshot *worker_snapshot_ref(struct worker *w)
 {
@@ -113,8 +114,11 @@ static void on_accept_pause(struct loop_timer *t)
 
 static int start_httpd(struct worker *w, const struct config *c)
 {
+    resting_init(&w->resting, &w->loop,
+                 (size_t)base_max(c->listen.max_header_size_bytes, GUARD_ANSWER_BYTES_MAX) +
+                     POOL_SPARE_BYTES);
     struct httpd_options o = {
-        .pool_bytes = (size_t)c->listen.max_header_size_bytes + ANSWER_HEAD_BYTES,
+        .pool_bytes = w->resting.pool_bytes,
         .connection_limit =
             (unsigned)c->listen.max_connections + ACCEPT_REFUSED_MAX + ACCEPT_BATCH,
         .idle_timeout_ms = c->listen.idle_timeout_ms,
@@ -221,6 +225,7 @@ void worker_done(struct worker *w)
     if (w->httpd.daemon != NULL)
         abandon(w);
     httpd_done(&w->httpd);
+    resting_done(&w->resting);
     tunnels_done(&w->tunnels);
     relay_free_pool(w);
     multi_done(&w->multi);

@@ -14,6 +14,7 @@
 #include "metrics.h"
 #include "multi.h"
 #include "quota.h"
+#include "resting.h"
 #include "tokens.h"
 #include "tunnel.h"
 
@@ -80,12 +81,14 @@ struct worker {
     struct loop_timer accept_pause; /* after descriptors ran out */
 
     struct caller_list callers;
+    struct resting resting;
     size_t refused_count;      /* of them: above listen.max_connections */
     struct relay_list parked;  /* wait for a token, oldest first */
     struct relay_list ready;   /* to be looked at once the callbacks have returned */
     struct relay_list running; /* all */
     struct relay_list pool;    /* for the next requests */
     size_t running_count, pool_count;
+    int64_t typical_us;        /* running average of the upstream's time to a first byte */
     unsigned char random[512]; /* for request ids */
     size_t random_left;
     struct quota_share in_flight, connections;

@@ -209,6 +209,7 @@ class Bench:
                 mine["one_kib"] = resident(c)
                 for key, *command in (("fresh_kib", "hold"), ("used_kib", "hold", "--used")):
                     with Held(c, idle, *command):
+                        settle(c)
                         mine[key] = resident(c)
                 with Held(c, 200 if self.quick else 1000, "slow", "--target", "/v0/big"):
                     settle(c)
@@ -346,14 +347,14 @@ def resident(c):
 
 
 def settle(c):
-    """Until the memory no longer grows."""
+    """Until the memory is what it was three seconds ago."""
     before = -1
-    for _ in range(50):
+    for _ in range(10):
         now = resident(c)
-        if now <= before:
+        if abs(now - before) < 256:
             return
         before = now
-        time.sleep(0.2)
+        time.sleep(3)
 
 
 PARTS = ["cpu", "latency", "counts", "bulk", "memory", "start", "http2", "logged", "renewal", "scaling"]

@@ -206,6 +206,7 @@ http_version = {version}
 max_connections = 512
 max_in_flight = 30000
 keepalive = 600s
+connect_timeout = 60s
 proxy = none
 [token]
 client_id = bench
