@@ -152,8 +152,11 @@ struct strict strict_request(const char *data, size_t len)
     if (s.wrong == NULL &&
         (strncmp(target, "/v0", 3) != 0 || (n > 3 && !strchr("/?", target[3]))))
         s.wrong = "a target outside of the base path";
+    /* a query is the server's own affair, as long as it ends where everybody thinks it does */
+    size_t path = strcspn(target, "?");
     for (size_t i = 0; i < n && s.wrong == NULL; i++)
-        if (target[i] <= 0x20 || target[i] >= 0x7f || strchr("\"<>\\^`{|}#", target[i]) != NULL)
+        if (target[i] <= 0x20 || target[i] >= 0x7f ||
+            strchr(i < path ? "\"<>\\^`{|}#" : "#", target[i]) != NULL)
             s.wrong = "a byte in a target that cannot be there";
     if (s.wrong == NULL &&
         (target + n + 11 != data + line + 2 || strncmp(target + n, " HTTP/1.1\r\n", 11) != 0))

@@ -58,6 +58,7 @@ static void it_says_where_it_listens_and_that_all_is_well(void **state)
     world_end(&w);
 }
 
+/* row 79 */
 static void it_is_not_ready_before_the_first_token(void **state)
 {
     (void)state;
@@ -367,6 +368,7 @@ static void a_reload_changes_its_hosts_and_not_its_address(void **state)
     world_end(&w);
 }
 
+/* row 68 */
 static void connections_held_open_keep_no_probe_out(void **state)
 {
     (void)state;

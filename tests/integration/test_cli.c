@@ -73,6 +73,7 @@ static void a_sound_file_passes_the_check(void **state)
     (void)unlink(f.path);
 }
 
+/* row 80 */
 static void the_check_names_every_error_with_its_line_and_key(void **state)
 {
     (void)state;
@@ -151,6 +152,7 @@ static void a_missing_credential_is_an_error(void **state)
     (void)unlink(f.path);
 }
 
+/* row 80 */
 static void files_that_cannot_be_read_are_errors(void **state)
 {
     (void)state;
@@ -230,6 +232,7 @@ static void an_unknown_variable_and_a_wrong_one_are_errors(void **state)
     (void)unlink(f.path);
 }
 
+/* row 34 */
 static void a_port_that_is_taken_is_a_clear_failure(void **state)
 {
     (void)state;
@@ -283,6 +286,7 @@ static void tls_that_is_asked_for_is_never_served_as_plain_text(void **state)
     (void)unlink(key.path);
 }
 
+/* row 80 */
 static void lines_of_all_shapes_are_read_as_written(void **state)
 {
     (void)state;

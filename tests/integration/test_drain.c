@@ -28,6 +28,7 @@ static bool nobody_listens(int port)
     return gone;
 }
 
+/* row 74 */
 static void running_requests_are_finished_and_it_leaves_with_0(void **state)
 {
     (void)state;
@@ -123,6 +124,7 @@ static void a_download_under_way_is_finished(void **state)
     world_end(&w);
 }
 
+/* row 74 */
 static void drain_timeout_ends_what_does_not_finish(void **state)
 {
     (void)state;
@@ -148,6 +150,7 @@ static void drain_timeout_ends_what_does_not_finish(void **state)
     world_end(&w);
 }
 
+/* row 74 */
 static void a_second_sigterm_ends_it_at_once(void **state)
 {
     (void)state;

@@ -24,6 +24,7 @@ static void terminate(struct world *w)
     assert_true(proxy_log_wait(w->proxy, "event=draining", 1, SOON_MS));
 }
 
+/* row 75 */
 static void a_request_that_waits_for_a_token_gets_it_and_is_finished(void **state)
 {
     (void)state;
@@ -45,6 +46,7 @@ static void a_request_that_waits_for_a_token_gets_it_and_is_finished(void **stat
     world_end(&w);
 }
 
+/* row 75 */
 static void when_no_token_comes_it_is_told_that_nothing_was_sent(void **state)
 {
     (void)state;

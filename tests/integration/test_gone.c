@@ -60,6 +60,7 @@ static bool ended_within(struct watch *x, int ms)
     return answer;
 }
 
+/* row 39 */
 static void a_caller_that_leaves_while_waiting_ends_the_upstream_transfer(void **state)
 {
     (void)state;
@@ -134,6 +135,7 @@ static void a_caller_that_leaves_while_its_download_stands_still_is_noticed(void
     world_end(&w);
 }
 
+/* row 38 */
 static void an_upload_that_breaks_off_is_never_complete_upstream(void **state)
 {
     (void)state;
@@ -203,6 +205,7 @@ static void serve_early(struct peer_conn *c, void *arg)
         peer_read_eof(c);
 }
 
+/* row 40 */
 static void an_early_answer_reaches_a_caller_that_is_still_sending(void **state)
 {
     (void)state;
@@ -295,6 +298,7 @@ static void an_early_success_reaches_a_caller_that_is_still_sending_chunks(void 
     }
 }
 
+/* row 21 */
 static void an_early_answer_comes_before_the_body_where_100_is_expected(void **state)
 {
     (void)state;

@@ -11,6 +11,7 @@ static void assert_busy(const struct answer *a)
     assert_true(strtol(value, NULL, 10) >= 1);
 }
 
+/* row 68 */
 static void connections_above_the_limit_get_503_and_are_closed(void **state)
 {
     (void)state;
@@ -51,6 +52,7 @@ static void answer_held(struct peer_conn *c, const struct peer_request *r, void 
         api_echo(c, r, NULL);
 }
 
+/* row 70 */
 static void requests_above_max_in_flight_get_503_at_once(void **state)
 {
     (void)state;
@@ -140,6 +142,7 @@ static void drip(struct client *c, char byte, struct answer *a)
     client_read(c, a, false, SOON_MS);
 }
 
+/* row 37 */
 static void a_head_that_takes_too_long_gets_408_however_it_drips(void **state)
 {
     (void)state;
@@ -168,6 +171,7 @@ static void a_head_that_takes_too_long_gets_408_however_it_drips(void **state)
     world_end(&w);
 }
 
+/* row 37 */
 static void a_body_that_stands_still_gets_408(void **state)
 {
     (void)state;
@@ -295,6 +299,7 @@ static void a_body_above_the_limit_is_413(void **state)
     world_end(&w);
 }
 
+/* row 73 */
 static void a_waiting_crowd_does_not_hold_up_a_live_caller(void **state)
 {
     (void)state;

@@ -226,6 +226,7 @@ static void a_web_page_that_calls_the_port_by_its_name_is_403(void **state)
     world_end(&w);
 }
 
+/* row 33 */
 static void a_preflight_learns_nothing(void **state)
 {
     (void)state;
@@ -354,6 +355,7 @@ static bool has_ipv6(void)
     return ok;
 }
 
+/* row 34 */
 static void an_address_that_others_reach_gets_one_warning(void **state)
 {
     (void)state;
@@ -379,6 +381,7 @@ static void an_address_that_others_reach_gets_one_warning(void **state)
     }
 }
 
+/* row 34 */
 static void a_caller_by_ipv6_is_served(void **state)
 {
     (void)state;

@@ -96,6 +96,7 @@ static void lose_on_reuse(enum fate fate)
     }
 }
 
+/* row 53 */
 static void an_unsafe_request_lost_on_a_reused_connection_is_sent_once(void **state)
 {
     (void)state;
@@ -147,6 +148,7 @@ static void half_an_answer_to_an_unsafe_request_is_not_repeated(void **state)
     }
 }
 
+/* row 53 */
 static void a_safe_request_lost_on_a_reused_connection_is_repeated_once(void **state)
 {
     (void)state;

@@ -87,12 +87,14 @@ static void an_unsafe_request_lost_with_its_connection_is_sent_once(void **state
     lose(FATE_CLOSE);
 }
 
+/* row 54 */
 static void an_unsafe_request_on_a_reset_stream_is_sent_once(void **state)
 {
     (void)state;
     lose(FATE_CANCEL);
 }
 
+/* row 54 */
 static void an_unsafe_request_covered_by_a_goaway_is_sent_once(void **state)
 {
     (void)state;
@@ -114,6 +116,7 @@ static void a_get_lost_with_its_connection_is_repeated_once(void **state)
     world_end(&w);
 }
 
+/* row 54 */
 static void a_refused_stream_is_repeated_at_most_once(void **state)
 {
     (void)state;

@@ -75,6 +75,7 @@ static void assert_blind(const struct look *seen)
     assert_int_equal(seen->trace_error, EPERM);
 }
 
+/* row 82 */
 static void another_user_sees_neither_memory_nor_environment(void **state)
 {
     (void)state;
@@ -87,7 +88,7 @@ static void another_user_sees_neither_memory_nor_environment(void **state)
 }
 
 /* Not even the user that it runs as: a debugger, gcore or strace of that user gets nothing. The
- * control: a plain program of the same user shows all of it. */
+ * control: a plain program of the same user shows all of it. (row 83) */
 static void the_same_user_sees_neither_memory_nor_environment(void **state)
 {
     (void)state;
@@ -155,6 +156,7 @@ static bool holds(const struct bytes *b, const char *needle)
     return memmem(b->data, b->len, needle, strlen(needle)) != NULL;
 }
 
+/* row 82 */
 static void the_secret_is_in_no_argument_and_not_left_in_the_environment(void **state)
 {
     (void)state;
@@ -296,8 +298,42 @@ static void secrets_are_in_locked_memory_that_no_dump_holds(void **state)
     world_end(&w);
 }
 
+static void refuse_the_first_token(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    (void)arg;
+    if (api_token_of(r) == 1)
+        (void)peer_answer(c, 401, NULL, "no");
+    else
+        (void)peer_answer(c, 200, NULL, "fine");
+}
+
+/* row 84: libcurl's copies are freed, not wiped, and get overwritten as requests go on */
+static void an_old_token_is_wiped_where_we_keep_it_and_fades_elsewhere(void **state)
+{
+    (void)state;
+    struct world w;
+    size_t inside, outside;
+    struct answer a = { 0 };
+    need_root();
+    world_start(&w, &(struct world_options){ .answer = refuse_the_first_token });
+    for (int i = 0; i < 200; i++) {
+        http_get(w.port, "/x", &a);
+        assert_int_equal(a.status, 200);
+    }
+    find_in_memory(proxy_pid(w.proxy), CANARY "-token-1", &inside, &outside);
+    printf("the old token: %zu times in protected memory, %zu elsewhere\n", inside, outside);
+    assert_int_equal(inside, 0);
+    if (!sanitized()) /* which keeps what was freed */
+        assert_true(outside <= 4);
+    find_in_memory(proxy_pid(w.proxy), CANARY "-token-2", &inside, &outside);
+    assert_true(inside > 0);
+    answer_free(&a);
+    world_end(&w);
+}
+
 /* --- core files -------------------------------------------------------------------------- */
 
+/* row 83 */
 static void a_crash_leaves_no_core_whatever_the_limit(void **state)
 {
     (void)state;
@@ -324,6 +360,7 @@ static void a_crash_leaves_no_core_whatever_the_limit(void **state)
 
 /* --- the environment --------------------------------------------------------------------- */
 
+/* row 85 */
 static void the_environment_weakens_nothing(void **state)
 {
     (void)state;
@@ -381,6 +418,7 @@ int main(void)
         TEST(the_secret_is_in_no_argument_and_not_left_in_the_environment),
         TEST(every_thread_is_under_the_filter_and_gains_no_privileges),
         TEST(secrets_are_in_locked_memory_that_no_dump_holds),
+        TEST(an_old_token_is_wiped_where_we_keep_it_and_fades_elsewhere),
         TEST(a_crash_leaves_no_core_whatever_the_limit),
         TEST(the_environment_weakens_nothing),
     };

@@ -47,6 +47,7 @@ static void assert_all_refused(const struct refusal *x, size_t n, const char *se
 #define GET(target) "GET " target " HTTP/1.1\r\nHost: localhost\r\n\r\n"
 #define HEAD_OF(fields) "GET /x HTTP/1.1\r\n" fields "\r\n"
 
+/* row 33 */
 static void a_host_that_is_not_allowed_is_421(void **state)
 {
     (void)state;
@@ -98,6 +99,7 @@ static void allowed_hosts_are_served(void **state)
     world_end(&w);
 }
 
+/* row 33 */
 static void a_web_page_is_refused_unless_its_origin_is_listed(void **state)
 {
     (void)state;
@@ -153,6 +155,7 @@ static void a_required_header_must_be_there_and_goes_no_further(void **state)
     world_end(&w);
 }
 
+/* row 31 */
 static void methods_that_are_no_business_of_a_gateway_are_405(void **state)
 {
     (void)state;
@@ -167,6 +170,7 @@ static void methods_that_are_no_business_of_a_gateway_are_405(void **state)
     ALL_REFUSED(table, "listen.allowed_hosts = *\n");
 }
 
+/* rows 29, 32 */
 static void targets_that_climb_or_hide_are_400(void **state)
 {
     (void)state;
@@ -190,6 +194,7 @@ static void targets_that_climb_or_hide_are_400(void **state)
     world_end(&w);
 }
 
+/* row 24 */
 static void a_request_that_came_through_here_before_is_508(void **state)
 {
     (void)state;
@@ -204,6 +209,7 @@ static void a_request_that_came_through_here_before_is_508(void **state)
     ALL_REFUSED(table, NULL);
 }
 
+/* row 22 */
 static void an_expectation_of_something_else_is_417(void **state)
 {
     (void)state;
@@ -216,6 +222,7 @@ static void an_expectation_of_something_else_is_417(void **state)
     ALL_REFUSED(table, NULL);
 }
 
+/* row 33 */
 static void a_refusal_needs_no_token(void **state)
 {
     (void)state;

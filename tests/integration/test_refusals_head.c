@@ -47,6 +47,7 @@ static void assert_all_bad(const struct bad *x, size_t n)
 
 #define POST(fields) "POST /x HTTP/1.1\r\n" H fields "\r\n"
 
+/* rows 1, 2 */
 static void a_body_that_could_be_measured_twice_is_400(void **state)
 {
     (void)state;
@@ -70,6 +71,7 @@ static void a_body_that_could_be_measured_twice_is_400(void **state)
     ALL_BAD(table);
 }
 
+/* rows 3, 4, 6 */
 static void an_unknown_transfer_coding_is_501_or_400_at_once(void **state)
 {
     (void)state;
@@ -98,6 +100,7 @@ static void an_unknown_transfer_coding_is_501_or_400_at_once(void **state)
     ALL_BAD(table);
 }
 
+/* rows 5, 6, 7, 8 */
 static void names_and_values_that_hide_something_are_400(void **state)
 {
     (void)state;
@@ -134,6 +137,7 @@ static void names_and_values_that_hide_something_are_400(void **state)
     ALL_BAD(table);
 }
 
+/* row 12 */
 static void exactly_one_sound_host_is_needed(void **state)
 {
     (void)state;
@@ -169,6 +173,7 @@ static void exactly_one_sound_host_is_needed(void **state)
     world_end(&w);
 }
 
+/* row 13 */
 static void other_versions_are_505_or_400(void **state)
 {
     (void)state;
@@ -184,6 +189,7 @@ static void other_versions_are_505_or_400(void **state)
     ALL_BAD(table);
 }
 
+/* row 13 */
 static void noise_is_answered_or_closed_but_never_forwarded(void **state)
 {
     (void)state;
@@ -205,6 +211,7 @@ static void noise_is_answered_or_closed_but_never_forwarded(void **state)
     world_end(&w);
 }
 
+/* row 25 */
 static void too_much_head_is_431_and_a_long_target_414(void **state)
 {
     (void)state;
@@ -231,6 +238,7 @@ static void too_much_head_is_431_and_a_long_target_414(void **state)
     world_end(&w);
 }
 
+/* row 25 */
 static void heads_at_the_limits_pass(void **state)
 {
     (void)state;
@@ -256,6 +264,7 @@ static void heads_at_the_limits_pass(void **state)
     world_end(&w);
 }
 
+/* row 9 */
 static void broken_chunks_end_the_upload_and_the_connection(void **state)
 {
     (void)state;

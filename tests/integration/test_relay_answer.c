@@ -28,6 +28,7 @@ static void start(struct world *w, const struct canned *answers)
                                             .arg = (void *)(uintptr_t)answers });
 }
 
+/* rows 19, 26, 28 */
 static void fields_come_back_unchanged_but_for_the_hop_by_hop_ones(void **state)
 {
     (void)state;
@@ -80,6 +81,7 @@ static void fields_come_back_unchanged_but_for_the_hop_by_hop_ones(void **state)
     world_end(&w);
 }
 
+/* row 26 */
 static void an_empty_field_of_an_answer_is_kept(void **state)
 {
     (void)state;
@@ -98,6 +100,7 @@ static void an_empty_field_of_an_answer_is_kept(void **state)
     world_end(&w);
 }
 
+/* row 28 */
 static void a_compressed_body_is_not_touched(void **state)
 {
     (void)state;
@@ -119,6 +122,7 @@ static void a_compressed_body_is_not_touched(void **state)
     world_end(&w);
 }
 
+/* row 27 */
 static void answers_without_a_body_keep_their_lengths_and_the_connection(void **state)
 {
     (void)state;
@@ -189,6 +193,7 @@ static void a_chunked_answer_and_one_until_close_arrive_whole(void **state)
     world_end(&w);
 }
 
+/* row 51 */
 static void error_answers_of_the_upstream_pass_byte_for_byte(void **state)
 {
     (void)state;
@@ -239,6 +244,7 @@ static void answer_location(struct peer_conn *c, const struct peer_request *r, v
     (void)peer_answer(c, strstr(r->target, "created") ? 201 : 307, headers, "");
 }
 
+/* row 51 */
 static void redirects_are_not_followed_and_lead_back_here(void **state)
 {
     (void)state;
@@ -267,6 +273,7 @@ static void redirects_are_not_followed_and_lead_back_here(void **state)
     world_end(&w);
 }
 
+/* row 42 */
 static void interim_answers_do_not_disturb_the_final_one(void **state)
 {
     (void)state;

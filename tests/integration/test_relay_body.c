@@ -36,6 +36,7 @@ static void a_body_with_a_length_arrives_byte_for_byte(void **state)
     world_end(&w);
 }
 
+/* row 11 */
 static void a_chunked_body_arrives_whole_without_its_trailers(void **state)
 {
     (void)state;
@@ -61,6 +62,7 @@ static void a_chunked_body_arrives_whole_without_its_trailers(void **state)
     world_end(&w);
 }
 
+/* row 10 */
 static void a_chunk_extension_is_dropped_or_refused(void **state)
 {
     (void)state;
@@ -81,6 +83,7 @@ static void a_chunk_extension_is_dropped_or_refused(void **state)
     world_end(&w);
 }
 
+/* row 15 */
 static void bodies_and_lengths_of_nothing_keep_their_form(void **state)
 {
     (void)state;
@@ -109,6 +112,7 @@ static void bodies_and_lengths_of_nothing_keep_their_form(void **state)
     world_end(&w);
 }
 
+/* row 21 */
 static void a_caller_that_expects_100_gets_it_before_the_body(void **state)
 {
     (void)state;
@@ -132,6 +136,7 @@ static void a_caller_that_expects_100_gets_it_before_the_body(void **state)
     world_end(&w);
 }
 
+/* row 14 */
 static void a_request_in_single_bytes_is_waited_for(void **state)
 {
     (void)state;
@@ -152,6 +157,7 @@ static void a_request_in_single_bytes_is_waited_for(void **state)
     world_end(&w);
 }
 
+/* row 16 */
 static void a_hundred_pipelined_requests_are_answered_in_order(void **state)
 {
     (void)state;

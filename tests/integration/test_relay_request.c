@@ -17,6 +17,7 @@ static void assert_field(const char *head, const char *name, const char *wanted)
     assert_string_equal(value, wanted);
 }
 
+/* rows 29, 32 */
 static void every_target_arrives_below_the_base_path(void **state)
 {
     (void)state;
@@ -87,6 +88,7 @@ static void a_long_query_arrives_whole(void **state)
     world_end(&w);
 }
 
+/* row 30 */
 static void an_absolute_target_of_ours_or_of_the_upstream_is_accepted(void **state)
 {
     (void)state;
@@ -117,6 +119,7 @@ static void an_absolute_target_of_ours_or_of_the_upstream_is_accepted(void **sta
     world_end(&w);
 }
 
+/* row 26 */
 static void fields_pass_unchanged_and_in_order(void **state)
 {
     (void)state;
@@ -191,6 +194,7 @@ static void nothing_is_added_that_the_contract_does_not_name(void **state)
     world_end(&w);
 }
 
+/* rows 18, 19 */
 static void hop_by_hop_fields_stay_here(void **state)
 {
     (void)state;
@@ -228,6 +232,7 @@ static void hop_by_hop_fields_stay_here(void **state)
     world_end(&w);
 }
 
+/* rows 18, 20 */
 static void the_callers_authorization_is_replaced_by_exactly_one(void **state)
 {
     (void)state;
@@ -251,6 +256,7 @@ static void the_callers_authorization_is_replaced_by_exactly_one(void **state)
     world_end(&w);
 }
 
+/* row 24 */
 static void a_via_of_others_is_kept_and_ours_follows(void **state)
 {
     (void)state;
@@ -289,6 +295,7 @@ static void the_request_id_is_taken_over_or_made_and_comes_back(void **state)
     world_end(&w);
 }
 
+/* row 31 */
 static void any_other_method_goes_through(void **state)
 {
     (void)state;

@@ -38,6 +38,7 @@ static void good_settings_apply_to_new_requests(void **state)
     world_end(&w);
 }
 
+/* row 76 */
 static void a_bad_file_changes_nothing_and_says_every_error_with_its_line(void **state)
 {
     (void)state;
@@ -72,6 +73,7 @@ static void a_bad_file_changes_nothing_and_says_every_error_with_its_line(void *
     world_end(&w);
 }
 
+/* row 76 */
 static void files_that_are_not_fit_refuse_a_reload(void **state)
 {
     (void)state;
@@ -128,6 +130,7 @@ static void keys_that_need_a_restart_are_named_each_time_while_others_apply(void
     world_end(&w);
 }
 
+/* row 78 */
 static void a_hundred_hangups_during_a_fetch_cost_no_other(void **state)
 {
     (void)state;
@@ -162,6 +165,7 @@ static void answer_held(struct peer_conn *c, const struct peer_request *r, void 
         api_echo(c, r, NULL);
 }
 
+/* row 78 */
 static void hangups_during_a_drain_are_ignored(void **state)
 {
     (void)state;

@@ -269,7 +269,7 @@ static void a_secret_that_is_not_valid_yet_fails_nobody(void **state)
 }
 
 /* The secret turns eight times under load, with SIGHUPs flying: nothing fails, and each turn is
- * one fetch. */
+ * one fetch. (row 77) */
 static void no_request_fails_while_the_secret_rotates(void **state)
 {
     (void)state;

@@ -154,12 +154,14 @@ static void download(bool chunked)
     world_end(&w);
 }
 
+/* row 35 */
 static void a_download_with_a_length_stays_flat_with_a_slow_reader(void **state)
 {
     (void)state;
     download(false);
 }
 
+/* row 35 */
 static void a_chunked_download_stays_flat_with_a_slow_reader(void **state)
 {
     (void)state;
@@ -276,12 +278,14 @@ static void upload(bool chunked)
     world_end(&w);
 }
 
+/* row 36 */
 static void an_upload_with_a_length_stays_flat_with_a_slow_upstream(void **state)
 {
     (void)state;
     upload(false);
 }
 
+/* row 36 */
 static void an_upload_of_unknown_length_stays_flat_with_a_slow_upstream(void **state)
 {
     (void)state;

@@ -27,6 +27,7 @@ static void assert_retry_after(const struct answer *a)
         fail_msg("Retry-After is \"%s\"", value);
 }
 
+/* row 61 */
 static void refused_credentials_are_mirrored_or_502(void **state)
 {
     (void)state;
@@ -66,6 +67,7 @@ static void refused_credentials_are_mirrored_or_502(void **state)
     }
 }
 
+/* rows 62, 63 */
 static void an_endpoint_in_trouble_is_503_with_retry_after(void **state)
 {
     (void)state;
@@ -93,6 +95,7 @@ static void an_endpoint_in_trouble_is_503_with_retry_after(void **state)
     }
 }
 
+/* rows 56, 59, 60 */
 static void a_malformed_token_answer_is_503(void **state)
 {
     (void)state;
@@ -144,6 +147,7 @@ static void a_malformed_token_answer_is_503(void **state)
     world_end(&w);
 }
 
+/* row 56 */
 static void a_token_answer_without_end_is_not_read_to_the_end(void **state)
 {
     (void)state;
@@ -182,6 +186,7 @@ static void an_endpoint_that_cannot_be_reached_is_502(void **state)
     }
 }
 
+/* row 63 */
 static void an_endpoint_with_a_wrong_certificate_is_502(void **state)
 {
     (void)state;
@@ -239,6 +244,7 @@ static void a_request_waits_for_a_token_only_so_long(void **state)
     world_end(&w);
 }
 
+/* row 63 */
 static void a_fetch_without_an_answer_ends_by_its_timeout(void **state)
 {
     (void)state;
@@ -257,6 +263,7 @@ static void a_fetch_without_an_answer_ends_by_its_timeout(void **state)
     world_end(&w);
 }
 
+/* row 62 */
 static void while_backing_off_requests_get_the_failure_at_once(void **state)
 {
     (void)state;

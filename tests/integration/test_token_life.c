@@ -49,6 +49,7 @@ static void scope_audience_and_resource_are_sent_when_set(void **state)
     world_end(&w);
 }
 
+/* row 55 */
 static void a_thousand_first_requests_cost_one_fetch(void **state)
 {
     (void)state;
@@ -121,6 +122,7 @@ static void a_token_is_renewed_before_it_expires(void **state)
     world_end(&w);
 }
 
+/* row 63 */
 static void a_renewal_under_way_delays_no_request(void **state)
 {
     (void)state;
@@ -147,6 +149,7 @@ static void a_renewal_under_way_delays_no_request(void **state)
     world_end(&w);
 }
 
+/* rows 62, 64 */
 static void a_failed_renewal_is_invisible_while_the_old_token_is_valid(void **state)
 {
     (void)state;
@@ -210,6 +213,7 @@ static void an_expired_token_is_never_sent(void **state)
     world_end(&w);
 }
 
+/* row 58 */
 static void a_lifetime_that_is_no_lifetime_is_replaced_by_the_default(void **state)
 {
     (void)state;
@@ -244,6 +248,7 @@ static void a_lifetime_that_is_no_lifetime_is_replaced_by_the_default(void **sta
     }
 }
 
+/* rows 58, 60 */
 static void a_lifetime_in_a_string_counts_and_a_day_is_the_most(void **state)
 {
     (void)state;

@@ -47,6 +47,7 @@ static void assert_their_401(const struct answer *a)
     assert_string_equal(answer_header(a, "Proxy-Status"), "oneshot-proxy; received-status=401");
 }
 
+/* row 57 */
 static void a_refused_token_is_replaced_and_the_request_repeated(void **state)
 {
     (void)state;
@@ -78,6 +79,7 @@ static void a_refused_token_is_replaced_and_the_request_repeated(void **state)
     world_end(&w);
 }
 
+/* rows 55, 57 */
 static void fifty_parallel_401s_cost_one_fetch_and_fifty_repeats(void **state)
 {
     (void)state;
@@ -99,6 +101,7 @@ static void fifty_parallel_401s_cost_one_fetch_and_fifty_repeats(void **state)
     world_end(&w);
 }
 
+/* row 57 */
 static void a_second_401_goes_through_as_it_is(void **state)
 {
     (void)state;
@@ -115,6 +118,7 @@ static void a_second_401_goes_through_as_it_is(void **state)
     world_end(&w);
 }
 
+/* row 57 */
 static void refusals_without_end_cost_few_fetches(void **state)
 {
     (void)state;
@@ -190,6 +194,7 @@ static void post_sized(int port, size_t n, bool chunked, struct answer *a)
     bytes_free(&request);
 }
 
+/* row 57 */
 static void a_body_of_the_replay_limit_is_repeated_and_one_byte_more_is_not(void **state)
 {
     (void)state;

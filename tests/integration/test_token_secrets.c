@@ -100,6 +100,7 @@ static void check_all(enum source source)
     }
 }
 
+/* row 66 */
 static void secrets_in_the_ini_arrive_intact(void **state)
 {
     (void)state;

@@ -7,6 +7,7 @@
 
 #include "harness.h"
 
+/* row 43 */
 static void an_upstream_that_refuses_or_has_no_name_is_502(void **state)
 {
     (void)state;
@@ -46,6 +47,7 @@ static int full_listener(int *port, int fillers[], size_t n)
     return fd;
 }
 
+/* row 43 */
 static void connecting_without_end_is_504_and_names_the_key(void **state)
 {
     (void)state;
@@ -68,6 +70,7 @@ static void connecting_without_end_is_504_and_names_the_key(void **state)
     world_end(&w);
 }
 
+/* row 52 */
 static void a_certificate_that_is_not_right_is_502(void **state)
 {
     (void)state;
@@ -144,6 +147,7 @@ static void serve_part(struct peer_conn *c, void *arg)
     peer_read_eof(c);
 }
 
+/* row 49 */
 static void an_upstream_without_a_first_byte_is_504(void **state)
 {
     (void)state;
@@ -163,6 +167,7 @@ static void an_upstream_without_a_first_byte_is_504(void **state)
     world_end(&w);
 }
 
+/* row 49 */
 static void an_upstream_that_stalls_in_its_head_is_504(void **state)
 {
     (void)state;
@@ -178,6 +183,7 @@ static void an_upstream_that_stalls_in_its_head_is_504(void **state)
     world_end(&w);
 }
 
+/* row 45 */
 static void an_upstream_that_stalls_in_its_body_is_cut_off(void **state)
 {
     (void)state;
@@ -225,6 +231,7 @@ static void answer_cut(struct peer_conn *c, const struct peer_request *r, void *
         peer_close(c);
 }
 
+/* row 45 */
 static void a_body_cut_short_is_never_ended_cleanly(void **state)
 {
     (void)state;
@@ -257,6 +264,7 @@ static void answer_too_much(struct peer_conn *c, const struct peer_request *r, v
         (void)peer_answer(c, 200, NULL, "clean");
 }
 
+/* row 50 */
 static void bytes_behind_an_answer_poison_nothing(void **state)
 {
     (void)state;

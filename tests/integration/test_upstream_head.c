@@ -59,6 +59,7 @@ static void assert_all_502(const struct reply *reply, size_t count, const char *
         .bytes = text, .len = sizeof(text) - 1 \
     }
 
+/* row 46 */
 static void what_is_not_http_is_502(void **state)
 {
     (void)state;
@@ -77,6 +78,7 @@ static void what_is_not_http_is_502(void **state)
     ALL_502(table, "http_");
 }
 
+/* row 46 */
 static void fields_that_may_not_stand_in_a_head_are_502(void **state)
 {
     (void)state;
@@ -94,6 +96,7 @@ static void fields_that_may_not_stand_in_a_head_are_502(void **state)
     ALL_502(table, "http_");
 }
 
+/* row 47 */
 static void an_ambiguous_length_is_502(void **state)
 {
     (void)state;
@@ -115,6 +118,7 @@ static void an_ambiguous_length_is_502(void **state)
     ALL_502(table, "http_protocol_error");
 }
 
+/* row 47 */
 static void the_same_length_twice_is_one(void **state)
 {
     (void)state;
@@ -133,6 +137,7 @@ static void the_same_length_twice_is_one(void **state)
     world_end(&w);
 }
 
+/* rows 23, 51 */
 static void answers_that_no_gateway_can_pass_are_502(void **state)
 {
     (void)state;
@@ -144,6 +149,7 @@ static void answers_that_no_gateway_can_pass_are_502(void **state)
     ALL_502(table, "http_protocol_error");
 }
 
+/* row 44 */
 static void an_answer_cut_inside_its_head_is_502(void **state)
 {
     (void)state;
@@ -160,6 +166,7 @@ static void an_answer_cut_inside_its_head_is_502(void **state)
     ALL_502(no_line, "connection_terminated");
 }
 
+/* row 48 */
 static void a_head_without_measure_is_502(void **state)
 {
     (void)state;
@@ -176,6 +183,7 @@ static void a_head_without_measure_is_502(void **state)
     ALL_502(table, "http_response_header_section_size");
 }
 
+/* row 42 */
 static void interim_answers_without_end_are_502(void **state)
 {
     (void)state;

@@ -32,6 +32,7 @@ static void milliseconds_and_microseconds_are_of_one_clock(void **state)
     assert_true(ms <= after);
 }
 
+/* row 65 */
 static void the_clock_counts_since_boot_with_suspend(void **state)
 {
     struct timespec ts;

@@ -204,6 +204,7 @@ static void a_token_is_renewed_a_tenth_before_its_end_and_serves_meanwhile(void 
     tokens_done(&t);
 }
 
+/* row 64 */
 static void a_failed_renewal_shows_to_nobody_until_the_token_dies(void **state)
 {
     struct tokens t;
@@ -277,6 +278,7 @@ static void changed_credentials_are_tried_at_once_but_only_once(void **state)
     tokens_done(&t);
 }
 
+/* row 62 */
 static void retry_after_is_honoured_and_capped(void **state)
 {
     struct tokens t;
