@@ -166,6 +166,7 @@ def count(out, servers, cases, results):
 
 def main():
     binary, directory, target = sys.argv[1:]
+    directory = os.path.abspath(directory)
     say = lambda head, body: ANSWER
     servers = []
     out = [

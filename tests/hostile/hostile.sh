@@ -15,6 +15,7 @@ write) count=0 target=tests/hostile/differential.md ;;
 esac
 export PYTHONDONTWRITEBYTECODE=1
 mkdir -p build/hostile
+rm -f build/hostile/differential.md
 code=0
 
 cmake --preset release >/dev/null
