@@ -48,6 +48,15 @@ static int64_t bytes_received(const struct caller *c)
     return (int64_t)info.tcpi_bytes_received;
 }
 
+/* Whether the caller has closed, or half-closed. libmicrohttpd may not have seen it: an end
+ * that came together with a request is no event of its own to it. */
+static bool has_left(const struct caller *c)
+{
+    char byte;
+
+    return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 /* A failure before there was a request. */
 static void note(struct caller *c, const struct failure *f)
 {
@@ -100,7 +109,7 @@ static int64_t check_idle(struct caller *c, int64_t now_ms)
             c->partial = true;
             if (c->received_bytes > 0)
                 c->since_ms = now_ms;
-        } else if (now_ms >= idle_ms) {
+        } else if (now_ms >= idle_ms || has_left(c)) {
             caller_close_idle(c);
             return 0;
         } else {
@@ -212,15 +221,13 @@ static void refuse_noise(struct caller *c)
         failure_make(FAIL_BAD_REQUEST, "The request line is not METHOD TARGET VERSION.");
     struct tcp_info info;
     socklen_t len = sizeof info;
-    char byte;
 
     memset(&info, 0, sizeof info);
     if (MHD_VERSION >= 0x00097700 || c->heard || c->finished || !c->tcp || c->worker->closed)
         return;
     if (getsockopt(c->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
         len < offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof info.tcpi_bytes_sent ||
-        info.tcpi_bytes_received == 0 || info.tcpi_bytes_sent != 0 ||
-        recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        info.tcpi_bytes_received == 0 || info.tcpi_bytes_sent != 0 || has_left(c))
         return;
     note(c, &f);
     caller_finish(c, &f);

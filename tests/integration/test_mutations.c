@@ -116,6 +116,22 @@ static void go_on(struct exchange *e, short events)
         e->ended = client_fill(&e->client, 0) == 0;
 }
 
+/* What never ended. */
+static void complain(const struct exchange *e, const char *what, uint64_t seed)
+{
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        struct bytes text = { 0 };
+        if (e[i].ended)
+            continue;
+        bytes_add_escaped(&text, bytes_text(&e[i].out),
+                          e[i].out.len < 2000 ? e[i].out.len : 2000);
+        print_error("%s %llu never ended; %zu bytes came back: %s\n", what,
+                    (unsigned long long)(seed + i), e[i].client.in.len, bytes_text(&text));
+        bytes_free(&text);
+    }
+    fail();
+}
+
 /* All at once, until each has ended. */
 static void finish(struct exchange *e, const char *what, uint64_t seed)
 {
@@ -131,7 +147,7 @@ static void finish(struct exchange *e, const char *what, uint64_t seed)
             left += !e[i].ended;
         }
         if (left > 0 && poll(p, AT_ONCE, left_ms(deadline_ms)) <= 0)
-            fail_msg("%zu from %s %llu on never ended", left, what, (unsigned long long)seed);
+            complain(e, what, seed);
         for (size_t i = 0; i < AT_ONCE; i++)
             if (!e[i].ended && p[i].revents != 0)
                 go_on(&e[i], p[i].revents);

@@ -1,5 +1,7 @@
 /* A connection that ends does so at once, also when older ones stand idle beside it:
  * libmicrohttpd looks at the oldest only, unless something happens. */
+#include <sys/socket.h>
+
 #include "harness.h"
 
 #define NEIGHBOURS 3
@@ -133,11 +135,38 @@ static void a_refused_upload_gives_its_place_back_beside_idle_neighbours(void **
     world_end(&w);
 }
 
+/* Its end comes together with its request: no event of its own to libmicrohttpd. */
+static void a_caller_that_has_nothing_more_to_say_is_let_go(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client idle[NEIGHBOURS], c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .answer = answer_ending,
+                                             .settings = "listen.header_timeout = 400ms\n"
+                                                         "listen.idle_timeout = 1h\n" });
+    open_neighbours(&w, idle);
+    for (int i = 0; i < 30; i++) {
+        client_open(&c, w.port);
+        client_puts(&c, "GET /fine HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        (void)shutdown(c.fd, SHUT_WR);
+        client_read(&c, &a, false, SOON_MS);
+        if (a.end != ANSWER_NONE) /* to leave so early may count as leaving */
+            assert_int_equal(a.status, 200);
+        assert_true(client_closed(&c, SOON_MS));
+        client_close(&c);
+    }
+    close_neighbours(idle);
+    answer_free(&a);
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_answer_that_is_cut_ends_beside_idle_neighbours),
         TEST(an_answer_to_an_old_caller_ends_beside_idle_neighbours),
+        TEST(a_caller_that_has_nothing_more_to_say_is_let_go),
         TEST(a_refused_upload_gives_its_place_back_beside_idle_neighbours),
     };
     return RUN_TESTS(tests);
