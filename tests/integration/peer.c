@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,6 +212,8 @@ static void begin_connection(struct peer *p, int fd)
     struct timeval patience = { .tv_sec = PEER_PATIENCE_MS / 1000 };
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    int on = 1; /* a script's pieces go out as they are written */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 
     (void)pthread_mutex_lock(&p->lock);
     if (p->stopping) {

@@ -78,15 +78,27 @@ size_t proxy_log_count(struct proxy *p, const char *pattern)
     return count;
 }
 
+/* Under the lock: how many of the whole lines from *from on match; *from moves behind them. */
+static size_t count_from(const struct proxy *p, const char *pattern, size_t *from)
+{
+    size_t count = 0;
+    const char *end;
+    for (const char *line = bytes_text(&p->log) + *from; (end = strchr(line, '\n')) != NULL;
+         line = end + 1) {
+        count += line_matches(line, (size_t)(end - line), pattern);
+        *from += (size_t)(end + 1 - line);
+    }
+    return count;
+}
+
 bool proxy_log_wait(struct proxy *p, const char *pattern, size_t n, int ms)
 {
     struct timespec until = deadline_spec(now_ms() + ms);
-    size_t len, count;
-    bool ended;
+    size_t from = 0, count = 0;
     (void)pthread_mutex_lock(&p->lock);
     for (;;) {
-        ended = p->log_ended;
-        (void)find_line(p, pattern, SIZE_MAX, &len, &count);
+        bool ended = p->log_ended;
+        count += count_from(p, pattern, &from);
         if (count >= n || ended ||
             pthread_cond_clockwait(&p->changed, &p->lock, CLOCK_MONOTONIC, &until) != 0)
             break;

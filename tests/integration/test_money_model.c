@@ -5,13 +5,15 @@
  *
  *     8 callers at a time -> proxy -> an upstream that draws each request's fate
  *
- * MONEY_SEED=n draws other fates, MONEY_REQUESTS=n as many as that for each version. */
+ * MONEY_SEED=n draws other fates, MONEY_REQUESTS=n as many as that for each version (10,000;
+ * 2,000 where a sanitizer slows them down). */
 #include <stdatomic.h>
 
 #include "harness.h"
 
 #define ROUND 8
 #define MOST 200000
+#define MUCH 400000
 
 /* By the request's number; written by the upstream's threads. */
 static _Atomic unsigned char seen[MOST], refused[MOST], done[MOST];
@@ -53,7 +55,7 @@ enum fate {
     FATE_RESET,
     FATE_INTERIM,   /* carried out, 103, no answer */
     FATE_HALF_HEAD, /* carried out, an answer cut in its head */
-    FATE_HALF_BODY, /* ... in its body */
+    FATE_HALF_BODY, /* ... in its body, too long to have been held back till the cut */
     /* never carried out: */
     FATE_IDLE_DEATH, /* the connection is closed while nothing runs on it */
     FATE_CUT_HEAD,   /* dies after some bytes of the head */
@@ -98,6 +100,17 @@ static void cut(struct peer_conn *c, struct dice *d, size_t n)
         peer_reset(c);
 }
 
+/* An answer of MUCH bytes, of which not all come. */
+static bool half_body(struct peer_conn *c, const char *text)
+{
+    struct bytes out = { 0 };
+    bytes_addf(&out, "HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%s", MUCH, text);
+    bytes_fill(&out, ' ', MUCH / 2);
+    (void)peer_write(c, out.data, out.len);
+    bytes_free(&out);
+    return false;
+}
+
 /* After the request was carried out. False: the connection is over. */
 static bool answer(struct peer_conn *c, enum fate fate, long id)
 {
@@ -119,9 +132,7 @@ static bool answer(struct peer_conn *c, enum fate fate, long id)
         (void)peer_puts(c, head);
         return false;
     case FATE_HALF_BODY:
-        body[n - 3] = '\0';
-        (void)(peer_puts(c, head) && peer_puts(c, body));
-        return false;
+        return half_body(c, body);
     case FATE_RESET:
         peer_reset(c);
         return false;
@@ -196,6 +207,19 @@ static struct stream *stream_of(struct stream *streams, uint32_t id)
     return free_one;
 }
 
+/* As half_body: more than is held back, less than the caller's window. */
+static bool half_body_h2(struct peer_conn *c, uint32_t stream, const char *text)
+{
+    struct bytes out = { 0 };
+    bytes_add_str(&out, text);
+    bytes_fill(&out, ' ', 16000);
+    bool ok = h2_write_head(c, stream, 200, false);
+    for (int i = 0; ok && i < 3; i++)
+        ok = h2_write_frame(c, H2_DATA, 0, stream, out.data, out.len);
+    bytes_free(&out);
+    return false;
+}
+
 /* A whole request and what becomes of it. False: the connection is over. */
 static bool decide(struct peer_conn *c, struct dice *d, uint32_t stream, long id)
 {
@@ -226,9 +250,7 @@ static bool decide(struct peer_conn *c, struct dice *d, uint32_t stream, long id
     if (fate < 20)
         return h2_write_head(c, stream, 200, false) && h2_reset(c, stream, H2_CANCEL);
     if (fate < 23) {
-        (void)(h2_write_head(c, stream, 200, false) &&
-               h2_write_frame(c, H2_DATA, 0, stream, body, 3));
-        return false;
+        return half_body_h2(c, stream, body);
     }
     bool answered = h2_answer(c, stream, 200, body);
     if (fate < 26) {
@@ -312,7 +334,9 @@ static void judge(const struct answer *a, long id)
         cut_short += a->end == ANSWER_CUT;
         if (done[id] == 1 && a->end == ANSWER_WHOLE && strcmp(body, right) == 0)
             return;
-        if (done[id] == 1 && a->end == ANSWER_CUT && strncmp(body, right, a->body.len) == 0)
+        if (done[id] == 1 && a->end == ANSWER_CUT &&
+            strncmp(body, right, a->body.len < strlen(right) ? a->body.len : strlen(right)) ==
+                0)
             return;
         break;
     case 409:
@@ -360,7 +384,7 @@ static size_t from_environment(const char *name, size_t otherwise)
 
 static void play(struct world *w, bool h2)
 {
-    size_t total = from_environment("MONEY_REQUESTS", 10000);
+    size_t total = from_environment("MONEY_REQUESTS", sanitized() ? 2000 : 10000);
     struct client callers[ROUND];
     struct answer a = { 0 };
     struct dice d = dice_for(0);
@@ -404,7 +428,7 @@ static void play(struct world *w, bool h2)
 }
 
 static void
-over_http_1_1_ten_thousand_payments_are_made_at_most_once_and_told_truly(void **state)
+over_http_1_1_thousands_of_payments_are_made_at_most_once_and_told_truly(void **state)
 {
     (void)state;
     struct world w;
@@ -413,7 +437,7 @@ over_http_1_1_ten_thousand_payments_are_made_at_most_once_and_told_truly(void **
     world_end(&w);
 }
 
-static void over_http_2_ten_thousand_payments_are_made_at_most_once_and_told_truly(void **state)
+static void over_http_2_thousands_of_payments_are_made_at_most_once_and_told_truly(void **state)
 {
     (void)state;
     struct world w;
@@ -429,8 +453,8 @@ static void over_http_2_ten_thousand_payments_are_made_at_most_once_and_told_tru
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(over_http_1_1_ten_thousand_payments_are_made_at_most_once_and_told_truly),
-        TEST(over_http_2_ten_thousand_payments_are_made_at_most_once_and_told_truly),
+        TEST(over_http_1_1_thousands_of_payments_are_made_at_most_once_and_told_truly),
+        TEST(over_http_2_thousands_of_payments_are_made_at_most_once_and_told_truly),
     };
     seed = (uint32_t)from_environment("MONEY_SEED", 1);
     return RUN_TESTS(tests);

@@ -319,15 +319,15 @@ static void no_request_is_dropped_while_settings_change(void **state)
 {
     (void)state;
     struct world w;
-    struct world_options options = { .settings = "process.workers = 2\nlog.level = info\n" };
+    struct world_options options = { .settings = "process.workers = 2\nlog.access = no\n" };
     world_start(&w, &options);
     struct hammer *h = hammer_start(
         w.port, 16, "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nok");
     for (int i = 0; i < 20; i++) {
         size_t before = hammer_answers(h);
-        options.settings = i % 2 == 0 ? "process.workers = 2\nlog.level = info\n"
+        options.settings = i % 2 == 0 ? "process.workers = 2\nlog.access = no\n"
                                         "upstream.keepalive = 2s\nlisten.max_headers = 50\n"
-                                      : "process.workers = 2\nlog.level = info\n";
+                                      : "process.workers = 2\nlog.access = no\n";
         world_reload(&w, &options, "reloaded");
         assert_true(hammer_wait(h, before + 50, SOON_MS));
     }

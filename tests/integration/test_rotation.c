@@ -279,7 +279,7 @@ static void no_request_fails_while_the_secret_rotates(void **state)
     prepare(&r);
     make_version(&r, "..v0", CANARY "-0");
     assert_int_equal(symlink("..data/secret", r.file), 0);
-    start(&r, "process.workers = 2\nlog.level = info\n");
+    start(&r, "process.workers = 2\nlog.access = no\n");
     struct hammer *h =
         hammer_start(r.world.port, CALLERS,
                      "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nok");
