@@ -8,7 +8,14 @@
 #     base_install DIRECTORY PACKAGE...
 #
 # Packages come from wherever this system gets its own, with the same settings of apt; on a system
-# that is no Debian, from debootstrap's own choice.
+# that is no Debian, from debootstrap's own choice. What is missing and no fault of this tree's (root, a
+# kernel that lets one mount, a mirror that answers) ends the script: base_skip.
+
+# base_skip WHY: says so, loudly, and ends with 77, which is "not tried" and neither good nor bad.
+base_skip() {
+    printf '\n########## SKIPPED: %s ##########\n\n' "$1" >&2
+    exit 77
+}
 
 # base_site SUITE: where this system gets Debian's SUITE, if it does.
 base_site() {
@@ -22,13 +29,21 @@ base_source() {
     printf 'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n'
 }
 
+# One at a time: image, package and manifests may be made side by side.
 base_tar() {
+    mkdir -p build/base
+    exec {base_lock}>"build/base/$1.lock"
+    flock "$base_lock"
+    base_make "$1"
+    exec {base_lock}>&-
+}
+
+base_make() {
     local suite=$1 tar=build/base/$1.tar root=build/base/$1.new here site='' security=''
-    [ -z "$(find "$tar" -mtime -7 2>/dev/null)" ] || return 0
-    if [ "$(id -u)" != 0 ] || ! unshare --mount true; then
-        echo "No base system of Debian $suite: debootstrap needs root, and a system that lets it mount and chroot." >&2
-        return 1
+    if [ "$(id -u)" != 0 ] || ! unshare --mount true 2>/dev/null; then
+        base_skip "a bare Debian $suite takes root, and a system that lets one mount and chroot"
     fi
+    [ -z "$(find "$tar" -mtime -7 2>/dev/null)" ] || return 0
     # shellcheck source=/dev/null
     here=$(. /etc/os-release && [ "$ID" = debian ] && echo "$VERSION_CODENAME") || here=
     if [ -n "$here" ]; then
@@ -36,13 +51,12 @@ base_tar() {
         security=$(base_site "$here-security")
     fi
     echo "==> debootstrap $suite"
-    mkdir -p build/base
     rm -rf "$root"
     # shellcheck disable=SC2086  # no site: no argument
     if ! debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" $site >"build/base/$suite.log" 2>&1; then
         tail -n 20 "build/base/$suite.log" >&2
         rm -rf "$root"
-        return 1
+        base_skip "debootstrap could not make a bare Debian $suite (see above)"
     fi
     [ -n "$site" ] || site=$(awk '$1 == "deb" { print $2; exit }' "$root/etc/apt/sources.list")
     rm -f "$root/etc/apt/sources.list"
@@ -59,7 +73,7 @@ base_tar() {
 }
 
 base_unpack() {
-    base_tar "$1" || return 1
+    base_tar "$1"
     rm -rf "$2"
     mkdir -p "$2"
     tar -x -f "build/base/$1.tar" -C "$2"
@@ -82,6 +96,8 @@ base_exec() {
 base_install() {
     local root=$1 log=$1.apt.log
     shift
-    base_run "$root" sh -c 'apt-get update -q && apt-get upgrade -y -q && exec apt-get install -y -q --no-install-recommends "$@"' \
-        apt "$@" >"$log" 2>&1 || { tail -n 20 "$log"; return 1; }
+    base_run "$root" apt-get -o APT::Update::Error-Mode=any update -q >"$log" 2>&1 ||
+        { tail -n 20 "$log"; base_skip "apt-get cannot update in a bare Debian"; }
+    base_run "$root" sh -c 'apt-get upgrade -y -q && exec apt-get install -y -q --no-install-recommends "$@"' \
+        apt "$@" >>"$log" 2>&1 || { tail -n 20 "$log"; return 1; }
 }
