@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ./dev image: builds the container image, says what is in it and how large, and tries it
-# needs: debootstrap podman runc netavark aardvark-dns iptables podman-compose binutils openssl curl python3
+# needs: debootstrap podman runc netavark aardvark-dns iptables podman-compose binutils openssl curl python3 @node
 #
 # With docker or podman where they work. Without a registry the base is made with debootstrap; and
 # where no container can run, podman builds by chroot, and the trials run in a chroot as well.
@@ -33,6 +33,7 @@ say "built in $((SECONDS - start)) s"
 engine_files oneshot-proxy "$out/rootfs"
 engine_files oneshot-origin "$out/origin-rootfs"
 cp "$out/rootfs/usr/share/doc/oneshot-proxy/sbom.spdx.json" "$out/"
+"${engine[@]}" image inspect oneshot-proxy >"$out/image.json"
 engine_save oneshot-proxy "$out/oneshot-proxy.tar"
 gzip -9kf "$out/oneshot-proxy.tar"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tries the image: image_test.sh OUT TOTAL. Started by image.sh, which has left in OUT
-# the files of the image (rootfs, TOTAL bytes), its SBOM, and two scripts that run the images: proxy and origin.
+# the files of the image (rootfs, TOTAL bytes), what the engine tells of it (image.json), its SBOM, and two scripts that run the images: proxy and origin.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 out=$1
@@ -98,6 +98,25 @@ every_package_has_its_licence_and_its_dpkg_record() {
         [ -s "$rootfs/usr/share/doc/${file##*/}/copyright.gz" ] || { echo "${file##*/}: no licence"; return 1; }
         grep -q '^Version: ' "$file" || { echo "${file##*/}: no version"; return 1; }
     done
+}
+
+# Docker has the health check among the settings, podman beside them.
+it_says_what_it_is_its_user_and_how_to_ask_its_health() {
+    python3 - "$out/image.json" "$("$out/proxy" --version | sed -n 's/^oneshot-proxy //p')" <<'END'
+import json, re, sys
+image = json.load(open(sys.argv[1]))[0]
+config = image["Config"]
+labels = config["Labels"]
+print(json.dumps(config, indent=1))
+for name in "title", "description", "version", "revision", "base.name":
+    assert labels["org.opencontainers.image." + name], name
+assert labels["org.opencontainers.image.version"] == sys.argv[2], "label and program differ in version"
+assert re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", config["User"]), "no numeric user"
+assert config["Entrypoint"] == ["/usr/bin/oneshot-proxy"] and not config.get("Cmd")
+check = config.get("Healthcheck") or image.get("HealthCheck") or image.get("Healthcheck")
+assert check["Test"] == ["CMD", "/usr/bin/oneshot-proxy", "healthcheck"], check
+assert config.get("StopSignal") in ("SIGTERM", "15"), config.get("StopSignal")
+END
 }
 
 # --- what it does ---
@@ -228,6 +247,7 @@ try every_library_that_is_named_is_there
 try the_program_is_hardened
 try the_sbom_names_what_went_in
 try every_package_has_its_licence_and_its_dpkg_record
+try it_says_what_it_is_its_user_and_how_to_ask_its_health
 try it_says_its_version
 try without_credentials_it_says_what_is_missing
 try serves_as_any_user_on_a_read_only_root_without_capabilities

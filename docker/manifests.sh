@@ -30,8 +30,9 @@ compose() {
     if docker compose version >/dev/null 2>&1; then docker compose "$@"; else docker-compose "$@"; fi
 }
 count "compose.yaml" compose -f docker/compose.yaml config -q
-count "compose.real.yaml" env ONESHOT_CLIENT_ID=a ONESHOT_SECRET_FILE=/dev/null docker-compose -f docker/compose.real.yaml config -q
-refused() { ! docker-compose -f docker/compose.real.yaml config -q; }
+with_credentials() { ONESHOT_CLIENT_ID=a ONESHOT_SECRET_FILE=/dev/null compose -f docker/compose.real.yaml config -q; }
+count "compose.real.yaml" with_credentials
+refused() { ! env -u ONESHOT_CLIENT_ID -u ONESHOT_SECRET_FILE -u ONESHOT_USER bash -c "$(declare -f compose); compose -f docker/compose.real.yaml config -q"; }
 count "compose.real.yaml wants credentials" refused
 
 base_unpack trixie "$root"

@@ -91,7 +91,8 @@ it_runs_under_the_command_line_of_its_unit() {
     as_nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs
         env ONESHOT_PROXY_TOKEN_CLIENT_SECRET_FILE=/run/credentials/client_secret)
     read -ra command < <(command_line)
-    "$root/src/build/release/tests/origin/oneshot-origin" --client-id package --client-secret 'S3cret;#&' >"$log.origin" &
+    # In the system it was built in, whose libraries it wants.
+    base_exec "$root" /src/build/release/tests/origin/oneshot-origin --client-id package --client-secret 'S3cret;#&' >"$log.origin" &
     pids+=($!)
     for ((i = 0; i < 100; i++)); do grep -q ' ready ' "$log.origin" && break; sleep 0.1; done
     url=$(sed -n 's/^oneshot-origin ready //p' "$log.origin")

@@ -340,7 +340,8 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     } while (0)
     SET(PROTOCOLS_STR, "http,https");
     SET(FOLLOWLOCATION, 0L);
-    SET(NETRC, (long)CURL_NETRC_IGNORED);
+    /* A libcurl that was built without it refuses the option, and reads no such file either. */
+    (void)curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     SET(PATH_AS_IS, 1L);
     SET(HTTP09_ALLOWED, 0L);
     SET(HTTP_CONTENT_DECODING, 0L);
