@@ -53,7 +53,7 @@ base_make() {
     echo "==> debootstrap $suite"
     rm -rf "$root"
     # shellcheck disable=SC2086  # no site: no argument
-    if ! debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" $site >"build/base/$suite.log" 2>&1; then
+    if ! timeout --foreground -k 10 1200 debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" $site >"build/base/$suite.log" 2>&1; then
         tail -n 20 "build/base/$suite.log" >&2
         rm -rf "$root"
         base_skip "debootstrap could not make a bare Debian $suite (see above)"

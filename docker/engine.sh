@@ -34,7 +34,9 @@ END
             --storage-driver "$storage")
         if "${engine[@]}" info >/dev/null 2>&1; then break; fi
     done
-    "${engine[@]}" image exists "$engine_base" || "${engine[@]}" import -q - "$engine_base" <build/base/trixie.tar >/dev/null
+    "${engine[@]}" image exists "$engine_base" ||
+        "${engine[@]}" import -q - "$engine_base" <build/base/trixie.tar >/dev/null ||
+        base_skip "podman cannot keep an image here"
     for runtime in '' crun runc; do
         [ -z "$runtime" ] || command -v "$runtime" >/dev/null || continue
         if "${engine[@]}" ${runtime:+--runtime "$runtime"} run --rm --network host "$engine_base" true >/dev/null 2>&1; then
@@ -56,7 +58,7 @@ engine_pick() {
         engine_name=docker
         return 0
     fi
-    command -v podman >/dev/null || { echo "neither docker nor podman works here" >&2; return 1; }
+    command -v podman >/dev/null || base_skip "neither docker nor podman works here"
     base_tar trixie
     engine_podman
     [ "${ENGINE:-}" != chroot ] || engine_name=chroot

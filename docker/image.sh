@@ -25,7 +25,14 @@ start=$SECONDS
 for target in origin caller proxy; do
     engine_build "$target" "oneshot-$target" --build-arg "STALE_CURL=${STALE_CURL:-warn}" \
         --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)" >"$out/build.log" 2>&1 ||
-        { tail -n 60 "$out/build.log"; say "FAILED: the image $target"; exit 1; }
+        {
+            tail -n 60 "$out/build.log"
+            if grep -aqE 'Failed to fetch|Temporary failure resolving|no source package of curl' "$out/build.log"; then
+                base_skip "the image takes a mirror of Debian's that answers (see above)"
+            fi
+            say "FAILED: the image $target"
+            exit 1
+        }
     grep -a 'STALE: ' "$out/build.log" || true
 done
 say "built in $((SECONDS - start)) s"
