@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""What a request costs, in counts that a noisy machine does not change: system calls, allocations
+and instructions of the proxy (one worker, one caller that keeps its connection, TLS upstream).
+Each is the difference of two runs, so that start, warm-up and end do not count, and must stay
+below what is stated here. `costs.py BUILD-DIRECTORY`; 77: a tool is missing, which is said."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+os.environ["BENCH_BUILD"] = sys.argv[1]
+import contenders                                                    # noqa: E402
+from contenders import BUILD, COUNTER, Contender, certificates, load, with_parent  # noqa: E402
+
+# The most that one request may cost, with what was counted when the line was last written
+# (gcc 12, libmicrohttpd 0.9.75, libcurl 7.88, OpenSSL 3.0) and the margin for other versions.
+MOST = {
+    #                        counted  margin
+    ("system calls", "GET"): (10.2, 1.2),
+    ("system calls", "POST"): (14.2, 1.2),
+    ("allocations", "GET"): (69, 1.25),
+    ("allocations", "POST"): (75, 1.25),
+    ("instructions", "GET"): (310000, 1.3),
+}
+# Nobody there takes such a POST: it is answered with 404, which costs the proxy the same.
+REQUESTS = {"GET": ("GET", "/v0/chains", 0), "POST": ("POST", "/v0/nowhere", 1024)}
+
+
+class Origin:
+    """oneshot-origin with TLS."""
+
+    def __init__(self, dir):
+        certificates(dir)
+        self.process = subprocess.Popen(
+            [os.path.join(BUILD, "tests", "origin", "oneshot-origin"), "--listen", "127.0.0.1:0",
+             "--tls-cert", f"{dir}/origin.pem", "--tls-key", f"{dir}/origin.key",
+             "--client-id", "bench", "--client-secret", "bench-secret"],
+            stdout=subprocess.PIPE, text=True, preexec_fn=with_parent())
+        for line in self.process.stdout:
+            if line.startswith("oneshot-origin ready "):
+                self.port = int(line.rsplit(":", 1)[1].split("/")[0])
+                return
+        raise RuntimeError("oneshot-origin did not start")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+
+def arguments(proxy, kind, requests):
+    method, target, body = REQUESTS[kind]
+    return ["--port", proxy.port, "--connections", 1, "--requests", requests, "--warm-up", 50,
+            "--method", method, "--target", target, "--body", body]
+
+
+def run(dir, origin, kind, requests, wrapper=(), env=None, more=()):
+    proxy = Contender("oneshot", dir, origin.port)
+    patient = {"ONESHOT_PROXY_TOKEN_WAIT_TIMEOUT": "60s"}  # a tool makes the first fetch slow
+    proxy.start(wrapper=wrapper, env={**patient, **(env or {})})
+    try:
+        return load(*arguments(proxy, kind, requests), *more, "load", check=kind == "GET")
+    finally:
+        end_program(proxy)
+
+
+def end_program(proxy):
+    """The program itself, so that what is wrapped around it can write down what it counted."""
+    for pid in proxy.pids()[1:] or proxy.pids():
+        os.kill(pid, 15)
+    proxy.process.wait(60)
+    proxy.process = None
+
+
+def system_calls(dir, origin, kind):
+    totals = []
+    for requests in (200, 1200):
+        out = f"{dir}/strace.out"
+        run(dir, origin, kind, requests, wrapper=("strace", "-f", "-c", "-qq", "-o", out))
+        with open(out) as f:
+            last = [line.split() for line in f if line.rstrip().endswith("total")]
+        totals.append(int(last[-1][3] if last[-1][3].isdigit() else last[-1][2]))
+    return (totals[1] - totals[0]) / 1000
+
+
+def allocations(dir, origin, kind):
+    count = f"{dir}/allocations"
+    return run(dir, origin, kind, 1000, env={"LD_PRELOAD": COUNTER, "COUNT_ALLOC_FILE": count},
+               more=("--allocations", count))["allocations"]
+
+
+def instructions(dir, origin, kind):
+    totals = []
+    for requests in (100, 600):
+        out = f"{dir}/callgrind.out"
+        run(dir, origin, kind, requests, env={"ONESHOT_PROXY_PROCESS_SANDBOX": "off"},
+            wrapper=("valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}"))
+        with open(out) as f:
+            totals.append(next(int(line.split()[1]) for line in f
+                               if line.startswith(("summary:", "totals:"))))
+    return (totals[1] - totals[0]) / 500
+
+
+TOOLS = {"system calls": ("strace", system_calls), "allocations": (None, allocations),
+         "instructions": ("valgrind", instructions)}
+
+
+def main():
+    dir = tempfile.mkdtemp(prefix="oneshot-costs-")
+    os.chmod(dir, 0o711)
+    missing, dear = False, False
+    contenders.PROXY_CPUS = contenders.OTHER_CPUS = None
+    try:
+        origin = Origin(dir)
+        try:
+            for (what, kind), (counted, margin) in MOST.items():
+                tool, measure = TOOLS[what]
+                if tool and shutil.which(tool) is None:
+                    print(f"SKIPPED: {what} of a {kind}: {tool} is not installed")
+                    missing = True
+                    continue
+                now, most = measure(dir, origin, kind), counted * margin
+                print(f"{'ok ' if now <= most else 'DEAR'} {what} of a {kind}: {now:.2f}, "
+                      f"at most {most:.2f}")
+                dear |= now > most
+        finally:
+            origin.stop()
+    finally:
+        shutil.rmtree(dir, ignore_errors=True)
+    sys.exit(1 if dear else 77 if missing else 0)
+
+
+if __name__ == "__main__":
+    main()
