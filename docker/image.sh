@@ -14,6 +14,9 @@ cd "$(dirname "$0")/.."
 . docker/engine.sh
 
 out=build/image
+mkdir -p build
+exec 9>build/image.lock
+flock -n 9 || { echo "another ./dev image is at work in this tree" >&2; exit 1; }
 rm -rf "$out"
 mkdir -p "$out"
 

@@ -9,7 +9,9 @@ rootfs=$out/rootfs
 passed=0 failed=0 skipped=0
 tmp=$(mktemp -d)
 pids=()
+compose_up=
 stop_all() {
+    [ -z "$compose_up" ] || compose docker/compose.yaml down -t 10 >/dev/null 2>&1
     for pid in ${pids[@]+"${pids[@]}"}; do kill "$pid" 2>/dev/null && wait "$pid"; done
     rm -rf "$tmp"
 }
@@ -212,31 +214,37 @@ compose() {
     local file=$1
     shift
     if docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; then
-        docker compose -p "oneshot-test" -f "$file" "$@"
+        docker compose -p "oneshot-test-$$" -f "$file" "$@"
     else
-        podman-compose --podman-path "$PWD/$out/engine" -p oneshot-test -f "$file" "$@"
+        podman-compose --podman-path "$PWD/$out/engine" -p "oneshot-test-$$" -f "$file" "$@"
     fi
 }
 
 # What compose.yaml describes, as it is, but for the port on this machine, which may be taken.
 compose_up_serves_the_caller_and_this_machine() {
-    local code=1 answer=
+    local code=1 answer='' deadline
     [ -x "$out/engine" ] || { echo "no container can run here, so compose.yaml was not tried"; return 77; }
     command -v podman-compose >/dev/null || docker compose version >/dev/null 2>&1 || { echo "there is no compose here"; return 77; }
     export ONESHOT_PORT
     ONESHOT_PORT=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    compose_up=yes
     compose docker/compose.yaml up -d || return 1
-    for _ in $(seq 60); do
+    deadline=$((SECONDS + 120))
+    while [ "$SECONDS" -lt "$deadline" ]; do
         answer=$(curl -fsS --max-time 5 "http://127.0.0.1:$ONESHOT_PORT/v0/chains?pageSize=1" 2>&1) && code=0 && break
         sleep 1
     done
     echo "$answer"
-    for _ in $(seq 60); do
-        compose docker/compose.yaml logs caller 2>&1 | grep 'GET /chains: 200' && break
+    while ! compose docker/compose.yaml logs caller 2>&1 | grep 'GET /chains: 200'; do
+        if [ "$SECONDS" -ge "$deadline" ]; then
+            echo "the service that calls had no answer"
+            compose docker/compose.yaml logs 2>&1 | tail -n 30
+            code=1
+            break
+        fi
         sleep 1
-    done || code=1
-    compose docker/compose.yaml logs caller 2>&1 | grep -q 'GET /chains: 200' || { code=1; compose docker/compose.yaml logs 2>&1 | tail -n 30; }
-    compose docker/compose.yaml down -t 10
+    done
+    compose docker/compose.yaml down -t 10 && compose_up=
     return $code
 }
 

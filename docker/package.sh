@@ -14,6 +14,8 @@ log=$out/log
 passed=0 failed=0 skipped=0
 pids=()
 mkdir -p "$out"
+exec 9>"$out.lock"
+flock -n 9 || { echo "another ./dev package is at work in this tree" >&2; exit 1; }
 
 say() { printf '==> %s\n' "$*"; }
 
