@@ -270,13 +270,20 @@ void multi_read_ahead(struct multi *m, struct multi_transfer *t)
         readahead_begin(t->easy, &s->ahead, on_bytes_ahead, s);
 }
 
+/* Of the library, asked once: its answer is put together anew each time. */
+static bool handles_last, has_authorities;
+
 bool multi_handles_last(void)
 {
-    return curl_version_info(CURLVERSION_NOW)->version_num >= 0x080100;
+    return handles_last;
 }
 
 int multi_global_init(void)
 {
+    const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
+
+    handles_last = about->version_num >= 0x080100;
+    has_authorities = about->cainfo != NULL;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return -EIO;
     int err = farewell_global_init();
@@ -367,7 +374,7 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     /* Debian's default is a directory beside its file. What is in it would be trusted besides
      * `ca`, and curl keeps no store that a directory has part in: without `ca` it would read
      * all the system's authorities again for each connection. */
-    if (s->ca->data != NULL || curl_version_info(CURLVERSION_NOW)->cainfo != NULL)
+    if (s->ca->data != NULL || has_authorities)
         SET(CAPATH, NULL);
     SET_PEM(SSLCERT_BLOB, &c->upstream.certificate);
     SET_PEM(SSLKEY_BLOB, &c->upstream.key);
