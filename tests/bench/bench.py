@@ -38,6 +38,8 @@ class Bench:
         self.missing = available()
         self.names = [n for n in (["oneshot", "nginx", "haproxy"] if quick else ALL)
                       if n not in self.missing]
+        self.names_cpu = self.names + [n for n in ("oneshot+mimalloc",)
+                                       if not quick and n not in self.missing]
         self.rounds = 5 if quick else 7
         self.results = {}
         for name, why in self.missing.items():
@@ -73,7 +75,7 @@ class Bench:
         kinds = ["GET"] if self.quick else list(KINDS)
         counts = [32, 256] if self.quick else [1, 32, 256]
         rows = []
-        with self.running(self.names) as running:
+        with self.running(self.names_cpu) as running:
             for kind in kinds:
                 for connections in counts:
                     rows.append(self.cpu_row(running, kind, connections))

@@ -1,8 +1,8 @@
 """The report of ./dev bench: tables in Markdown, and one chart in SVG."""
 
-COLOURS = {"oneshot": "#2563eb", "nginx": "#16a34a", "nginx+lua": "#65a30d", "haproxy": "#d97706",
+COLOURS = {"oneshot": "#2563eb", "oneshot+mimalloc": "#60a5fa", "nginx": "#16a34a", "nginx+lua": "#65a30d", "haproxy": "#d97706",
            "caddy": "#9333ea"}
-LABELS = {"oneshot": "oneshot-proxy", "nginx+lua": "nginx + Lua"}
+LABELS = {"oneshot": "oneshot-proxy", "oneshot+mimalloc": "with mimalloc", "nginx+lua": "nginx + Lua"}
 
 
 def write(path, text):

@@ -3,6 +3,7 @@
 Each is a plain reverse proxy on 127.0.0.1 with one worker, a TLS upstream with keep-alive and a
 verified certificate, no access log, and the Authorization header that the origin insists on."""
 import ctypes
+import glob
 import os
 import resource
 import shutil
@@ -20,6 +21,8 @@ TOKEN = "bench-token-0123456789abcdef0123456789abcdef"
 MODULES = "/usr/lib/nginx/modules"
 LUA = (f"load_module {MODULES}/ndk_http_module.so;\n"
        f"load_module {MODULES}/ngx_http_lua_module.so;\n")
+
+MIMALLOC = next(iter(sorted(glob.glob("/usr/lib/*/libmimalloc.so.*"))), None)
 
 CPUS = sorted(os.sched_getaffinity(0))
 # The program under test has a CPU of its own; origin and load share the rest.
@@ -274,9 +277,15 @@ class Contender:
                               level="info", workers=self.workers, token_keys=token_keys)
         return [PROXY, "--config", write(f"{self.dir}/oneshot-{self.port}.ini", text)]
 
+    def oneshot_mimalloc(self):
+        """As a build with PROXY_MIMALLOC does: see environment()."""
+        return self.oneshot()
+
     def environment(self):
         env = {"PATH": os.environ["PATH"], "HOME": self.dir, "XDG_DATA_HOME": self.dir,
                "XDG_CONFIG_HOME": self.dir}
+        if self.name == "oneshot+mimalloc":
+            env["LD_PRELOAD"] = MIMALLOC
         if self.name == "caddy":
             env["GOMAXPROCS"] = str(self.workers)
         return env
@@ -355,4 +364,6 @@ def available():
             missing[name] = f"{program} is not installed"
     if not os.path.exists(f"{MODULES}/ngx_http_lua_module.so"):
         missing["nginx+lua"] = "libnginx-mod-http-lua is not installed"
+    if MIMALLOC is None:
+        missing["oneshot+mimalloc"] = "libmimalloc2.0 is not installed"
     return missing

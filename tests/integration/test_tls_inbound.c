@@ -110,8 +110,8 @@ static void run_client(const char *command, const char *expected)
     char line[128] = "";
     FILE *client = popen(command, "r");
     assert_non_null(client);
-    (void)fgets(line, sizeof line, client);
-    if (pclose(client) != 0 || strcmp(line, expected) != 0)
+    bool spoke = fgets(line, sizeof line, client) != NULL;
+    if (pclose(client) != 0 || !spoke || strcmp(line, expected) != 0)
         fail_msg("\"%s\" instead of \"%s\" from: %s", line, expected, command);
 }
 
