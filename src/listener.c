@@ -34,7 +34,7 @@ static int lock_directory(const char *path)
 {
     enum { TRIES = 50, PAUSE_MS = 20 };
     auto_free char *dir = strdup(path);
-    char *slash = strrchr(dir, '/');
+    char *slash = dir == NULL ? NULL : strrchr(dir, '/');
 
     if (slash == NULL)
         return -1;
