@@ -6,434 +6,30 @@
  * What a failed step makes impossible is skipped, and said to be. */
 #include "doctor.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#include "ascii.h"
 #include "clock.h"
 #include "doctor_parts.h"
 #include "log.h"
 #include "multi.h"
 
-#define STEP_MS 5000    /* one look-up, one connection, one handshake */
-#define ANSWER_MS 8000  /* one answer */
-#define LINE_BYTES 1024 /* longer ones are cut */
+#define ANSWER_MS 8000 /* one answer */
 #define MESSAGES_MAX (1 << 20)
-#define CLOCK_NOTE_S 30     /* from there on the clock is worth a word, */
-#define CLOCK_BLAME_S 3600  /* from there on it is to blame for a date that does not fit */
-#define CERTIFICATE_SOON 14 /* days left */
+#define CLOCK_NOTE_S 30 /* from there on the clock is worth a word */
 
-enum verdict { OK, NOTE, FAILED, SKIPPED };
-
-struct doctor {
-    struct config *config;
-    struct token *token;
-    int64_t deadline_ms;
-    int steps, failed;
-    bool skew_known;
-    int64_t skew_s; /* this machine's clock is so far ahead of the other side's */
-};
-
-/* --- what is printed --------------------------------------------------------------------- */
-
-/* Every line comes by here: others' text must move no cursor, and whatever a server may repeat,
- * secrets do not pass. */
-static void hide(char *line, const char *secret)
-{
-    size_t len = strlen(secret);
-
-    for (char *at = line; len >= 4 && (at = strstr(at, secret)) != NULL; at += len)
-        memset(at, '*', len);
-}
-
-static void say(struct doctor *d, const char *step, enum verdict v, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
-static void say(struct doctor *d, const char *step, enum verdict v, const char *fmt, ...)
-{
-    static const char *const words[] = { "ok", "note", "FAILED", "skipped" };
-    char line[LINE_BYTES];
-    va_list args;
-
-    va_start(args, fmt);
-    (void)vsnprintf(line, sizeof line, fmt, args);
-    va_end(args);
-    for (char *p = line; *p != '\0'; p++)
-        if (!ascii_is_visible(*p) && *p != ' ')
-            *p = '?';
-    if (d->config != NULL && d->config->token.client_secret != NULL)
-        hide(line, secret_text(d->config->token.client_secret));
-    if (d->token != NULL)
-        hide(line, secret_text(d->token->header) + strlen("Authorization: Bearer "));
-    d->steps++;
-    d->failed += v == FAILED;
-    (void)printf("%-15s %-8s %s\n", step, words[v], line);
-    (void)fflush(stdout);
-}
-
-static void step_name(char out[32], const struct doctor_target *t, const char *what)
-{
-    (void)snprintf(out, 32, "%s %s", t->name, what);
-}
-
-static int64_t step_end(const struct doctor *d, int64_t ms)
+int64_t doctor_until(const struct doctor *d, int64_t ms)
 {
     return base_min(d->deadline_ms, clock_ms() + ms);
 }
 
-/* "3 days", "2 hours", "40 seconds" */
-static const char *span(int64_t seconds, char out[32])
-{
-    int64_t n = seconds < 0 ? -seconds : seconds;
-    const char *unit = "second";
-
-    if (n >= 2 * 86400) {
-        n /= 86400;
-        unit = "day";
-    } else if (n >= 2 * 3600) {
-        n /= 3600;
-        unit = "hour";
-    } else if (n >= 120) {
-        n /= 60;
-        unit = "minute";
-    }
-    (void)snprintf(out, 32, "%" PRId64 " %s%s", n, unit, n == 1 ? "" : "s");
-    return out;
-}
-
-static const char *date(int64_t seconds, char out[32])
-{
-    time_t t = (time_t)seconds;
-    struct tm tm;
-
-    if (gmtime_r(&t, &tm) == NULL || strftime(out, 32, "%Y-%m-%d %H:%M UTC", &tm) == 0)
-        (void)snprintf(out, 32, "?");
-    return out;
-}
-
-static void note_date(struct doctor *d, int64_t date_s)
+void doctor_note_date(struct doctor *d, int64_t date_s)
 {
     if (date_s == 0)
         return;
     d->skew_known = true;
     d->skew_s = clock_wall_s() - date_s;
-}
-
-/* --- an outbound proxy ------------------------------------------------------------------- */
-
-/* The variables in libcurl's order for this kind of URL. */
-static const char *proxy_variable(const struct doctor_target *t)
-{
-    static const char *const for_tls[] = { "https_proxy", "HTTPS_PROXY", "all_proxy",
-                                           "ALL_PROXY" };
-    static const char *const for_plain[] = { "http_proxy", "all_proxy", "ALL_PROXY" };
-    const char *const *names = t->tls ? for_tls : for_plain;
-    size_t count = t->tls ? ARRAY_LEN(for_tls) : ARRAY_LEN(for_plain);
-
-    for (size_t i = 0; i < count; i++) {
-        const char *value = getenv(names[i]); /* NOLINT(concurrency-mt-unsafe): one thread */
-
-        if (value != NULL && *value != '\0')
-            return names[i];
-    }
-    return NULL;
-}
-
-struct way {
-    bool proxied;
-    const char *setting; /* what names the proxy: a key or a variable */
-    char host[256];
-    int port;
-    bool has_credentials;
-};
-
-/* Says which proxy is in the way, if any; where the first connection goes. */
-static void find_way(struct doctor *d, const struct doctor_target *t, struct way *way)
-{
-    const char *variable = proxy_variable(t), *url = t->proxy;
-    bool by_environment = strcmp(t->proxy, "env") == 0;
-    struct doctor_call call = { .config = d->config,
-                                .target = t,
-                                .url = t->url,
-                                .what = DOCTOR_ROUTE,
-                                .deadline_ms = step_end(d, STEP_MS) };
-    char step[32];
-
-    step_name(step, t, "proxy");
-    *way = (struct way){ .port = t->port, .setting = by_environment ? variable : t->proxy_key };
-    memcpy(way->host, t->host, sizeof way->host);
-    doctor_call(&call);
-    way->proxied = call.proxied;
-    if (!call.proxied && variable != NULL && by_environment)
-        say(d, step, NOTE, "%s is set and not used: NO_PROXY exempts %s", variable, t->host);
-    else if (variable != NULL && !by_environment)
-        say(d, step, NOTE, "%s is set and not used: %s is %s", variable, t->proxy_key,
-            strcmp(t->proxy, "none") == 0 ? "none" : "set as well");
-    if (!call.proxied)
-        return;
-    if (by_environment)
-        url = getenv(variable != NULL ? variable : ""); /* NOLINT(concurrency-mt-unsafe) */
-    int port = url == NULL ? -1 : config_proxy_port(url, way->host);
-    way->has_credentials = url != NULL && strchr(url, '@') != NULL;
-    way->port = port;
-    say(d, step, OK, "the way leads through %s:%d, as %s says", way->host, port,
-        way->setting != NULL ? way->setting : "the environment");
-}
-
-static void explain_proxy(struct doctor *d, const char *step, const struct way *way,
-                          const struct doctor_target *t, const struct doctor_call *call)
-{
-    if (call->connect_status == 407)
-        say(d, step, FAILED,
-            way->has_credentials
-                ? "the proxy %s:%d refuses the credentials in %s (407): correct them there"
-                : "the proxy %s:%d asks for credentials (407): put them into %s, as "
-                  "http://user:password@host:port",
-            way->host, way->port, way->setting);
-    else if (call->connect_status >= 300)
-        say(d, step, FAILED,
-            "the proxy %s:%d answered %d when asked to connect to %s:%d: it does not allow "
-            "that, "
-            "or does not reach it; ask who runs it, or exempt the host in NO_PROXY",
-            way->host, way->port, call->connect_status, t->host, t->port);
-    else
-        say(d, step, FAILED, "the proxy %s:%d that %s names does not let us through (%s)",
-            way->host, way->port, way->setting, call->why);
-}
-
-/* --- name and connection ----------------------------------------------------------------- */
-
-static bool try_name(struct doctor *d, const struct doctor_target *t, const struct way *way,
-                     struct addrinfo **found)
-{
-    char step[32], list[LINE_BYTES / 2] = "";
-    int64_t begin_ms = clock_ms();
-    size_t used = 0;
-
-    step_name(step, t, "DNS");
-    int rc = doctor_resolve(way->host, way->port, step_end(d, STEP_MS), found);
-    if (rc == -ETIMEDOUT)
-        say(d, step, FAILED,
-            "no answer about %s within %d s: the name servers in /etc/resolv.conf are not "
-            "reached; check the network, and that port 53 gets out",
-            way->host, STEP_MS / 1000);
-    else if (rc == EAI_NONAME || rc == EAI_NODATA)
-        say(d, step, FAILED,
-            "the name %s does not exist: check %s, and whether DNS here knows it", way->host,
-            way->proxied ? way->setting : t->url_key);
-    else if (rc == EAI_AGAIN)
-        say(d, step, FAILED,
-            "the name servers give no answer about %s: check /etc/resolv.conf and the network",
-            way->host);
-    else if (rc != 0)
-        say(d, step, FAILED, "%s cannot be looked up: %s", way->host, gai_strerror(rc));
-    if (rc != 0)
-        return false;
-    for (const struct addrinfo *a = *found; a != NULL && used < sizeof list; a = a->ai_next) {
-        char address[64];
-
-        doctor_address(a, address, sizeof address);
-        int n =
-            snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? ", " : "", address);
-        used += n > 0 ? (size_t)n : 0;
-    }
-    say(d, step, OK, "%s is %s (%" PRId64 " ms)", way->host, list, clock_ms() - begin_ms);
-    return true;
-}
-
-static bool try_connection(struct doctor *d, const struct doctor_target *t,
-                           const struct way *way, const struct addrinfo *found)
-{
-    struct buf said;
-    char step[32];
-
-    step_name(step, t, "TCP");
-    buf_init(&said, LINE_BYTES / 2);
-    int err = doctor_connect(found, step_end(d, STEP_MS), &said);
-    const char *setting = way->proxied ? way->setting : t->url_key;
-
-    if (err == 0)
-        say(d, step, OK, "port %d; %s", way->port, buf_text(&said));
-    else if (err == -ECONNREFUSED)
-        say(d, step, FAILED,
-            "%s:%d refuses connections (%s): nothing listens there, or a firewall says so; "
-            "check "
-            "host and port in %s",
-            way->host, way->port, buf_text(&said), setting);
-    else if (err == -ETIMEDOUT)
-        say(d, step, FAILED,
-            "%s:%d does not answer (%s): a firewall drops the packets, or an outbound proxy is "
-            "needed (%s); check %s too",
-            way->host, way->port, buf_text(&said), t->proxy_key, setting);
-    else
-        say(d, step, FAILED, "%s:%d is not reached (%s): check the network and %s", way->host,
-            way->port, buf_text(&said), setting);
-    buf_done(&said);
-    return err == 0;
-}
-
-/* --- TLS --------------------------------------------------------------------------------- */
-
-/* A certificate out of its time: is it the certificate, or is it the clock here? The server's
- * own clock, asked for without credentials, tells. */
-static void explain_time(struct doctor *d, const char *step, const struct doctor_target *t,
-                         const struct doctor_call *call)
-{
-    struct doctor_call look = { .config = d->config,
-                                .target = t,
-                                .url = t->url,
-                                .what = DOCTOR_LOOK,
-                                .deadline_ms = step_end(d, STEP_MS) };
-    const bool expired = call->certificate.expired;
-    int64_t limit_s = expired ? call->certificate.not_after_s : call->certificate.not_before_s;
-    char when[32], far[32], skew[32];
-
-    doctor_call(&look);
-    note_date(d, look.end == DOCTOR_DONE ? look.date_s : 0);
-    (void)date(limit_s, when);
-    (void)span(clock_wall_s() - limit_s, far);
-    if (d->skew_known && (expired ? d->skew_s : -d->skew_s) > CLOCK_BLAME_S)
-        say(d, step, FAILED,
-            "the clock of this machine is %s %s: the server's certificate, valid %s %s, seems "
-            "%s; "
-            "set the clock (NTP)",
-            span(d->skew_s, skew), d->skew_s > 0 ? "ahead" : "behind",
-            expired ? "until" : "from", when, expired ? "expired" : "not valid yet");
-    else
-        say(d, step, FAILED, "the certificate of %s %s %s %s (%s)%s: %s", t->host,
-            expired ? "expired" : "becomes valid in", far, expired ? "ago" : "from now", when,
-            d->skew_known ? ", and the clock of this machine is right" : "",
-            expired ? "who runs the server must renew it" : "the server shows it too early");
-}
-
-static void explain_untrusted(struct doctor *d, const char *step, const struct doctor_target *t,
-                              const struct doctor_call *call)
-{
-    if (call->certificate.expired || call->certificate.not_yet)
-        explain_time(d, step, t, call);
-    else if (call->certificate.unknown_issuer)
-        say(d, step, FAILED,
-            "the certificate of %s %s%s, which is not among the authorities that are trusted "
-            "(%s): if that is as it should be, put that authority's certificate into %s; if "
-            "not, "
-            "something on the way opens the connection",
-            t->host, call->certificate.self_signed ? "is signed by itself, " : "was issued by ",
-            call->certificate.issuer, t->ca_file != NULL ? t->ca_file : "the system's",
-            t->ca_key);
-    else if (call->certificate.verdict == 0)
-        say(d, step, FAILED, "the certificate is for %s, not for %s: check the host in %s",
-            call->certificate.names[0] != '\0' ? call->certificate.names
-                                               : call->certificate.subject,
-            t->host, t->url_key);
-    else
-        say(d, step, FAILED, "the certificate of %s is not accepted: %s", t->host, call->why);
-}
-
-static void explain_no_tls(struct doctor *d, const char *step, const struct doctor_target *t,
-                           const struct doctor_call *call)
-{
-    if (strstr(call->why, "wrong version number") != NULL ||
-        strstr(call->why, "packet length too long") != NULL)
-        say(d, step, FAILED, "what answers at %s:%d is not TLS: check scheme and port in %s",
-            t->host, t->port, t->url_key);
-    else if (strstr(call->why, "protocol version") != NULL ||
-             strstr(call->why, "unsupported protocol") != NULL)
-        say(d, step, FAILED,
-            "%s offers only TLS versions before 1.2, which are not secure: who runs it must "
-            "update it",
-            t->host);
-    else if (call->certificate.asked_for_ours)
-        say(d, step, FAILED,
-            "%s asks for a client certificate: set upstream.client_certificate and client_key",
-            t->host);
-    else
-        say(d, step, FAILED, "no TLS with %s:%d (%s)", t->host, t->port, call->why);
-}
-
-static void describe_certificate(struct doctor *d, const char *step,
-                                 const struct doctor_call *call)
-{
-    int64_t days = (call->certificate.not_after_s - clock_wall_s()) / 86400;
-
-    say(d, step, days < CERTIFICATE_SOON ? NOTE : OK,
-        "%s; certificate of %s, issued by %s, trusted, valid for %" PRId64 " more days",
-        call->certificate.tls, call->certificate.subject, call->certificate.issuer, days);
-}
-
-static bool try_tls(struct doctor *d, const struct doctor_target *t, const struct way *way)
-{
-    struct doctor_call call = { .config = d->config,
-                                .target = t,
-                                .url = t->url,
-                                .what = DOCTOR_CONNECT,
-                                .deadline_ms = step_end(d, STEP_MS) };
-    char step[32];
-
-    step_name(step, t, "TLS");
-    if (!t->tls && !way->proxied) {
-        say(d, step, NOTE, "not used: %s is http://", t->url_key);
-        return true;
-    }
-    doctor_call(&call);
-    switch (call.end) {
-    case DOCTOR_DONE:
-        if (t->tls)
-            describe_certificate(d, step, &call);
-        else
-            say(d, step, NOTE, "not used: %s is http://; the proxy lets us through",
-                t->url_key);
-        return true;
-    case DOCTOR_UNTRUSTED:
-        explain_untrusted(d, step, t, &call);
-        break;
-    case DOCTOR_NO_TLS:
-        explain_no_tls(d, step, t, &call);
-        break;
-    case DOCTOR_PROXY:
-        explain_proxy(d, step, way, t, &call);
-        break;
-    case DOCTOR_LATE:
-        say(d, step, FAILED,
-            "the handshake with %s:%d does not come to an end within %d s: what listens there "
-            "is "
-            "stuck, or is no TLS server",
-            t->host, t->port, STEP_MS / 1000);
-        break;
-    case DOCTOR_NO_NAME:
-    case DOCTOR_REFUSED:
-    case DOCTOR_BROKEN:
-        say(d, step, FAILED, "%s:%d closed the connection (%s)%s", t->host, t->port, call.why,
-            way->proxied ? "; the proxy may have" : "");
-        break;
-    }
-    return false;
-}
-
-static bool try_target(struct doctor *d, const struct doctor_target *t)
-{
-    struct addrinfo *found = NULL;
-    struct way way;
-    char step[32];
-
-    find_way(d, t, &way);
-    bool named = try_name(d, t, &way, &found);
-    bool connected = named && try_connection(d, t, &way, found);
-    bool reached = connected && try_tls(d, t, &way);
-
-    if (found != NULL)
-        freeaddrinfo(found);
-    if (!named) {
-        step_name(step, t, "TCP");
-        say(d, step, SKIPPED, "there is no address");
-    }
-    if (!connected) {
-        step_name(step, t, "TLS");
-        say(d, step, SKIPPED, "there is no connection");
-    }
-    return reached;
 }
 
 /* --- token, request, clock --------------------------------------------------------------- */
@@ -443,53 +39,60 @@ static void try_token(struct doctor *d)
     struct source_result result;
     int64_t begin_ms = clock_ms();
 
-    doctor_fetch(d->config, step_end(d, ANSWER_MS), &result);
+    doctor_fetch(d->config, doctor_until(d, ANSWER_MS), &result);
     d->token = result.token;
     if (result.token == NULL) {
-        say(d, "token", FAILED, "%s", result.failure.detail);
+        doctor_say(d, "token", DOCTOR_FAILED, "%s", result.failure.detail);
         return;
     }
-    say(d, "token", OK, "lifetime %" PRId64 " s, scope %s%s%s (%" PRId64 " ms)",
-        (result.token->expires_ms - result.token->obtained_ms) / 1000,
-        result.token->scope != NULL ? "\"" : "",
-        result.token->scope != NULL ? result.token->scope : "not said",
-        result.token->scope != NULL ? "\"" : "", clock_ms() - begin_ms);
+    doctor_say(d, "token", DOCTOR_OK, "lifetime %" PRId64 " s, scope %s%s%s (%" PRId64 " ms)",
+               (result.token->expires_ms - result.token->obtained_ms) / 1000,
+               result.token->scope != NULL ? "\"" : "",
+               result.token->scope != NULL ? result.token->scope : "not said",
+               result.token->scope != NULL ? "\"" : "", clock_ms() - begin_ms);
 }
 
 static void judge_answer(struct doctor *d, const char *path, const struct doctor_call *call)
 {
     if (call->is_html && call->status < 400)
-        say(d, "request", FAILED,
+        doctor_say(
+            d, "request", DOCTOR_FAILED,
             "GET %s: a web page (%d) where the API should answer: check upstream.base_url, and "
             "whether a login page or a proxy is in the way",
             path, call->status);
     else if (call->status == 401)
-        say(d, "request", FAILED,
+        doctor_say(
+            d, "request", DOCTOR_FAILED,
             "GET %s: 401, the upstream refuses a token that was just issued: do token.url and "
             "upstream.base_url belong to the same environment?",
             path);
     else if (call->status == 403)
-        say(d, "request", FAILED,
+        doctor_say(
+            d, "request", DOCTOR_FAILED,
             "GET %s: 403, the upstream knows the token and forbids this: the API key lacks the "
             "right, or its quota is used up",
             path);
     else if (call->status == 404)
-        say(d, "request", OK,
+        doctor_say(
+            d, "request", DOCTOR_OK,
             "GET %s: 404, the token is accepted; if calls give 404 too, check the path in "
             "upstream.base_url",
             path);
     else if (call->status >= 200 && call->status < 300)
-        say(d, "request", OK, "GET %s: %d, the token is accepted (%" PRId64 " ms)", path,
-            call->status, call->took_ms);
+        doctor_say(d, "request", DOCTOR_OK,
+                   "GET %s: %d, the token is accepted (%" PRId64 " ms)", path, call->status,
+                   call->took_ms);
     else if (call->status == 429)
-        say(d, "request", FAILED, "GET %s: 429, too many requests: try again later", path);
+        doctor_say(d, "request", DOCTOR_FAILED,
+                   "GET %s: 429, too many requests: try again later", path);
     else if (call->status >= 500)
-        say(d, "request", FAILED,
-            "GET %s: %d, the upstream itself is in trouble; nothing to change here", path,
-            call->status);
+        doctor_say(d, "request", DOCTOR_FAILED,
+                   "GET %s: %d, the upstream itself is in trouble; nothing to change here",
+                   path, call->status);
     else
-        say(d, "request", FAILED, "GET %s: %d is no answer of the API: check upstream.base_url",
-            path, call->status);
+        doctor_say(d, "request", DOCTOR_FAILED,
+                   "GET %s: %d is no answer of the API: check upstream.base_url", path,
+                   call->status);
 }
 
 /* The cheapest call there is: it reads, costs no quota, and every key may make it. */
@@ -501,24 +104,24 @@ static void try_request(struct doctor *d, const struct doctor_target *upstream)
                                 .url = url,
                                 .token = d->token,
                                 .what = DOCTOR_GET,
-                                .deadline_ms = step_end(d, ANSWER_MS) };
+                                .deadline_ms = doctor_until(d, ANSWER_MS) };
 
     (void)snprintf(url, sizeof url, "%s/chains?pageSize=1", d->config->upstream.base_url);
     (void)snprintf(path, sizeof path, "%s/chains?pageSize=1", d->config->upstream.base_path);
     doctor_call(&call);
     if (call.end == DOCTOR_DONE) {
-        note_date(d, call.date_s);
+        doctor_note_date(d, call.date_s);
         judge_answer(d, path, &call);
     } else if (call.end == DOCTOR_LATE) {
-        say(d, "request", FAILED, "GET %s: no answer within %d s: the upstream hangs", path,
-            ANSWER_MS / 1000);
+        doctor_say(d, "request", DOCTOR_FAILED,
+                   "GET %s: no answer within %d s: the upstream hangs", path, ANSWER_MS / 1000);
     } else if (call.certificate.asked_for_ours) {
-        say(d, "request", FAILED,
-            "GET %s: the upstream asks for a client certificate: set "
-            "upstream.client_certificate and client_key",
-            path);
+        doctor_say(d, "request", DOCTOR_FAILED,
+                   "GET %s: the upstream asks for a client certificate: set "
+                   "upstream.client_certificate and client_key",
+                   path);
     } else {
-        say(d, "request", FAILED, "GET %s: no whole answer (%s)", path, call.why);
+        doctor_say(d, "request", DOCTOR_FAILED, "GET %s: no whole answer (%s)", path, call.why);
     }
 }
 
@@ -527,15 +130,16 @@ static void judge_clock(struct doctor *d)
     char skew[32];
 
     if (!d->skew_known)
-        say(d, "clock", SKIPPED, "no answer said what time it is");
+        doctor_say(d, "clock", DOCTOR_SKIPPED, "no answer said what time it is");
     else if (d->skew_s >= -CLOCK_NOTE_S && d->skew_s <= CLOCK_NOTE_S)
-        say(d, "clock", OK, "agrees with the server's");
+        doctor_say(d, "clock", DOCTOR_OK, "agrees with the server's");
     else
-        say(d, "clock", NOTE,
+        doctor_say(
+            d, "clock", DOCTOR_NOTE,
             "the clock of this machine is %s %s the server's: set it (NTP), or certificates "
             "will "
             "seem invalid and log times will not match",
-            span(d->skew_s, skew), d->skew_s > 0 ? "ahead of" : "behind");
+            doctor_span(d->skew_s, skew), d->skew_s > 0 ? "ahead of" : "behind");
 }
 
 /* --- all of it --------------------------------------------------------------------------- */
@@ -571,28 +175,28 @@ static void examine(struct doctor *d)
 {
     struct doctor_target upstream = target("upstream", d->config, false);
     struct doctor_target token = target("token", d->config, true);
-    bool reached = try_target(d, &upstream);
-    bool token_reached = same_way(&upstream, &token) ? reached : try_target(d, &token);
+    bool reached = doctor_try(d, &upstream);
+    bool token_reached = same_way(&upstream, &token) ? reached : doctor_try(d, &token);
 
     if (token_reached)
         try_token(d);
     else
-        say(d, "token", SKIPPED, "the token endpoint is not reached");
+        doctor_say(d, "token", DOCTOR_SKIPPED, "the token endpoint is not reached");
     if (reached && d->token != NULL)
         try_request(d, &upstream);
     else
-        say(d, "request", SKIPPED,
-            reached ? "there is no token" : "the upstream is not reached");
+        doctor_say(d, "request", DOCTOR_SKIPPED,
+                   reached ? "there is no token" : "the upstream is not reached");
     judge_clock(d);
 }
 
 /* Each line of `lines` as one of ours. */
-static void say_lines(struct doctor *d, enum verdict v, struct buf *lines)
+static void say_lines(struct doctor *d, enum doctor_verdict v, struct buf *lines)
 {
     for (const char *line = buf_text(lines); *line != '\0';) {
         size_t len = strcspn(line, "\n");
 
-        say(d, "configuration", v, "%.*s", (int)len, line);
+        doctor_say(d, "configuration", v, "%.*s", (int)len, line);
         line += len + (line[len] == '\n');
     }
 }
@@ -606,14 +210,15 @@ bool doctor_run(const char *file, const struct config_env *env)
     buf_init(&errors, MESSAGES_MAX);
     buf_init(&warnings, MESSAGES_MAX);
     d.config = config_load(file, env, &errors, &warnings);
-    say_lines(&d, NOTE, &warnings);
-    say_lines(&d, FAILED, &errors);
+    say_lines(&d, DOCTOR_NOTE, &warnings);
+    say_lines(&d, DOCTOR_FAILED, &errors);
     buf_done(&errors);
     buf_done(&warnings);
     if (d.config == NULL) {
-        say(&d, "all else", SKIPPED, "the settings are not good");
+        doctor_say(&d, "all else", DOCTOR_SKIPPED, "the settings are not good");
     } else {
-        say(&d, "configuration", OK, "%s", file != NULL ? file : "from the environment");
+        doctor_say(&d, "configuration", DOCTOR_OK, "%s",
+                   file != NULL ? file : "from the environment");
         if (multi_global_init() != 0)
             abort();
         examine(&d);

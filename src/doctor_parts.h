@@ -20,6 +20,41 @@ struct doctor_target {
     bool tls;
 };
 
+/* What is known so far. */
+struct doctor {
+    struct config *config; /* NULL: the settings are not good */
+    struct token *token;   /* NULL: none yet */
+    int64_t deadline_ms;   /* for the whole of it */
+    int steps, failed;
+    bool skew_known;
+    int64_t skew_s; /* this machine's clock is so far ahead of the other side's */
+};
+
+/* The end of a step that may take `ms` from now. */
+int64_t doctor_until(const struct doctor *d, int64_t ms);
+/* Notes what the other side's clock says; 0: nothing. */
+void doctor_note_date(struct doctor *d, int64_t date_s);
+
+/* --- doctor_say.c: what is printed ----------------------------------------------------------
+ */
+
+enum doctor_verdict { DOCTOR_OK, DOCTOR_NOTE, DOCTOR_FAILED, DOCTOR_SKIPPED };
+
+#define DOCTOR_LINE_BYTES 1024 /* longer ones are cut */
+
+/* Prints one step's line and counts it. Others' text in it moves no cursor, and the secrets
+ * that `d` knows do not pass. */
+void doctor_say(struct doctor *d, const char *step, enum doctor_verdict v, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* "3 days", "2 hours", "40 seconds", without the sign. Returns `out`. */
+const char *doctor_span(int64_t seconds, char out[32]);
+
+/* --- doctor_target.c: one host -------------------------------------------------------------
+ */
+
+/* Proxy, name, connection and TLS, each said. Returns whether the target is reached. */
+bool doctor_try(struct doctor *d, const struct doctor_target *t);
+
 /* --- doctor_net.c: names and plain connections ---------------------------------------------
  */
 

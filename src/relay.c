@@ -21,21 +21,15 @@
  * has made room. A relay ends in relay_end, which libmicrohttpd's completion callback calls
  * for each request exactly once. */
 #include <string.h>
-#include <sys/random.h>
 
-#include "access.h"
 #include "caller.h"
 #include "clock.h"
 #include "downstream.h"
 #include "log.h"
 #include "relay_inside.h"
 
-#define POOL_MAX 256
 /* What an answer that took longer counts for in the average. */
 #define TYPICAL_US_MAX 100000
-/* A pooled relay keeps room for an answer of this size. */
-#define POOLED_DOWN_BYTES 16384
-#define ARENA_BYTES (512 * 1024)
 
 void relay_enter(struct relay *r, enum relay_phase phase)
 {
@@ -55,66 +49,6 @@ void relay_enter(struct relay *r, enum relay_phase phase)
 
     assert((legal[r->phase] & 1U << phase) != 0);
     r->phase = phase;
-}
-
-/* Random bytes are asked for in bulk: a system call serves many requests. */
-static bool random_bytes(struct worker *w, unsigned char *out, size_t n)
-{
-    if (w->random_left < n) {
-        if (getrandom(w->random, sizeof w->random, 0) != sizeof w->random)
-            return false;
-        w->random_left = sizeof w->random;
-    }
-    w->random_left -= n;
-    memcpy(out, w->random + w->random_left, n);
-    return true;
-}
-
-static void make_request_id(struct relay *r)
-{
-    static const char hex[] = "0123456789abcdef";
-    unsigned char random[16];
-    char *id = arena_alloc(&r->arena, 33);
-
-    if (id == NULL || !random_bytes(r->worker, random, sizeof random))
-        return;
-    for (size_t i = 0; i < sizeof random; i++) {
-        id[2 * i] = hex[random[i] >> 4];
-        id[2 * i + 1] = hex[random[i] & 15];
-    }
-    id[32] = '\0';
-    r->request_id = id;
-    r->request_id_ours = true;
-}
-
-struct relay *relay_new(struct worker *w, struct caller *c, const char *target)
-{
-    struct relay *r = TAILQ_FIRST(&w->pool);
-
-    if (r != NULL) {
-        TAILQ_REMOVE(&w->pool, r, all_link);
-        w->pool_count--;
-    } else {
-        r = base_alloc(sizeof *r);
-        arena_init(&r->arena, ARENA_BYTES);
-        buf_init(&r->down, RELAY_WINDOW_BYTES);
-    }
-    r->worker = w;
-    r->caller = c;
-    r->snapshot = worker_snapshot_ref(w);
-    r->start_us = clock_us();
-    r->parked_us = r->token_us = r->upstream_start_us = r->upstream_us = r->first_byte_us = -1;
-    r->timer.on_due = relay_on_timer;
-    /* A missing target (HTTP/0.9) is refused by the guard. */
-    size_t len = target == NULL ? 0 : strlen(target);
-    r->target_in_place = target;
-    r->target = arena_copy(&r->arena, target == NULL ? "" : target, len);
-    if (r->target == NULL)
-        r->target = "";
-    TAILQ_INSERT_TAIL(&w->running, r, all_link);
-    w->running_count++;
-    metrics_add(&w->metrics, M_requests_started, 1);
-    return r;
 }
 
 void relay_wake(struct relay *r)
@@ -156,7 +90,7 @@ void relay_fail(struct relay *r, const struct failure *f)
     relay_wake(r);
 }
 
-static void fail(struct relay *r, enum failure_kind kind, const char *why)
+void relay_fail_for(struct relay *r, enum failure_kind kind, const char *why)
 {
     struct failure f = failure_make(kind, "%s.", why);
 
@@ -195,7 +129,7 @@ static bool have_token(const struct relay *r)
     return g != NULL && token_valid(g->token, loop_now(&r->worker->loop)) && same_upstream(r);
 }
 
-static void begin(struct relay *r)
+void relay_begin(struct relay *r)
 {
     struct worker *w = r->worker;
 
@@ -209,84 +143,6 @@ static void begin(struct relay *r)
         park(r, RELAY_PARKED);
         w->shared->on_want(w->shared->arg);
     }
-}
-
-static bool admit(struct relay *r)
-{
-    struct worker *w = r->worker;
-    struct failure f;
-
-    if (r->caller->refused)
-        f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
-    else if (w->giving_up)
-        f = failure_make(FAIL_DRAINING, "This proxy is being stopped; connect again.");
-    else if (r->route.verdict == ROUTE_FORWARD && !quota_take(&w->in_flight))
-        f = failure_make(FAIL_OVERLOAD, "upstream.max_in_flight requests are under way.");
-    else {
-        r->in_flight = r->route.verdict == ROUTE_FORWARD;
-        return true;
-    }
-    f.retry_after_s = 1;
-    relay_fail(r, &f);
-    return false;
-}
-
-static void take_request_id(struct relay *r)
-{
-    for (size_t i = 0; i < r->count; i++)
-        if (header_is(&r->fields[i], "x-request-id") &&
-            header_request_id_ok(r->fields[i].value, r->fields[i].value_len)) {
-            r->request_id = arena_copy(&r->arena, r->fields[i].value, r->fields[i].value_len);
-            return;
-        }
-    make_request_id(r);
-}
-
-void relay_on_head(struct relay *r, const struct guard_verdict *v)
-{
-    const struct config *c = r->snapshot->config;
-
-    r->is_head = strcmp(r->method, "HEAD") == 0;
-    r->safe = r->is_head || strcmp(r->method, "GET") == 0 || strcmp(r->method, "OPTIONS") == 0;
-    r->body_bytes = v->body_bytes;
-    r->up_kept = true;
-    r->up_ms = loop_now(&r->worker->loop);
-    buf_init(&r->up, (size_t)base_max(c->upstream.replay_limit_bytes, RELAY_WINDOW_BYTES) +
-                         RELAY_WINDOW_BYTES);
-    take_request_id(r);
-    if (v->kind != FAIL_NONE) {
-        fail(r, v->kind, v->why);
-        return;
-    }
-    if (r->is_head && r->body_bytes != 0) {
-        fail(r, FAIL_BAD_REQUEST, "A HEAD request has no body here");
-        return;
-    }
-    r->route = route_find(c, r->method, r->target);
-    if (r->route.verdict == ROUTE_REFUSED) {
-        fail(r, r->route.kind, r->route.why);
-        return;
-    }
-    struct failure denied =
-        access_check(&(struct access_check){ .config = c,
-                                             .fields = r->fields,
-                                             .count = r->count,
-                                             .absolute_form = r->route.absolute });
-
-    if (denied.kind != FAIL_NONE) {
-        relay_fail(r, &denied);
-        return;
-    }
-    if (header_via_is_ours(r->fields, r->count)) {
-        fail(r, FAIL_LOOP, "upstream.base_url leads back to this proxy");
-        return;
-    }
-    if (!admit(r))
-        return;
-    if (r->route.verdict == ROUTE_TOKEN_ENDPOINT)
-        relay_enter(r, RELAY_LOCAL);
-    else
-        begin(r);
 }
 
 /* While everything is kept for a repeat: up to replay_limit. After that: a window. */
@@ -304,7 +160,7 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
 
     r->up_ms = loop_now(&r->worker->loop);
     if (limit > 0 && r->up_bytes + (int64_t)n > limit) {
-        fail(r, FAIL_BODY_TOO_LARGE, "The body is larger than listen.max_body_size");
+        relay_fail_for(r, FAIL_BODY_TOO_LARGE, "The body is larger than listen.max_body_size");
         return n;
     }
     if (r->up_kept && r->up_bytes + (int64_t)n > c->upstream.replay_limit_bytes) {
@@ -324,7 +180,7 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
         room = n;
     n = n < room ? n : room;
     if (n > 0 && buf_add(&r->up, bytes, n) != 0) {
-        fail(r, FAIL_INTERNAL, "There is no memory left for the body");
+        relay_fail_for(r, FAIL_INTERNAL, "There is no memory left for the body");
         return n;
     }
     r->up_bytes += (int64_t)n;
@@ -437,7 +293,7 @@ void relay_on_token(struct relay *r)
         if (have_token(r))
             send_upstream(r);
         else if (!same_upstream(r))
-            fail(
+            relay_fail_for(
                 r, FAIL_TOKEN_TIMEOUT,
                 "upstream.base_url was changed while this waited; nothing was sent, try again");
         else if (w->failing)
@@ -538,62 +394,4 @@ void relay_give_up(struct relay *r)
         relay_fail(r, &f);
     else
         relay_fail_past_httpd(r, &f);
-}
-
-static void relay_free(struct relay *r)
-{
-    upstream_free(&r->upstream);
-    arena_done(&r->arena);
-    buf_done(&r->down);
-    free(r);
-}
-
-/* Back into the pool, with what is dear to make: curl's handle and the memory. */
-static void recycle(struct worker *w, struct relay *r)
-{
-    if (w->pool_count == POOL_MAX || w->closed) {
-        relay_free(r);
-        return;
-    }
-    arena_clear(&r->arena);
-    if (r->down.cap > POOLED_DOWN_BYTES)
-        buf_done(&r->down);
-    buf_clear(&r->down);
-    r->upstream.transfer.running = false;
-    memset((char *)r + offsetof(struct relay, worker), 0,
-           sizeof *r - offsetof(struct relay, worker));
-    TAILQ_INSERT_HEAD(&w->pool, r, all_link);
-    w->pool_count++;
-}
-
-void relay_end(struct relay *r)
-{
-    struct worker *w = r->worker;
-
-    relay_unpark(r);
-    upstream_cancel(r);
-    relay_enter(r, RELAY_ENDED);
-    relay_report(r);
-    caller_request_done(r->caller);
-    loop_timer_clear(&w->loop, &r->timer);
-    if (r->is_ready)
-        TAILQ_REMOVE(&w->ready, r, ready_link);
-    if (r->in_flight)
-        quota_give(&w->in_flight);
-    buf_done(&r->up);
-    if (r->grant != NULL)
-        worker_grant_unref(r->grant);
-    worker_snapshot_unref(r->snapshot);
-    TAILQ_REMOVE(&w->running, r, all_link);
-    w->running_count--;
-    recycle(w, r);
-}
-
-void relay_free_pool(struct worker *w)
-{
-    for (struct relay *r; (r = TAILQ_FIRST(&w->pool)) != NULL;) {
-        TAILQ_REMOVE(&w->pool, r, all_link);
-        relay_free(r);
-    }
-    w->pool_count = 0;
 }

@@ -4,8 +4,6 @@
  * answer, a POST too. on_prereq runs before every sending and stops the second one, unless
  * the method is safe or not a byte of the first has been written: so an unsafe request reaches
  * the upstream at most once. */
-#include "upstream.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +13,7 @@
 #include "farewell.h"
 #include "log.h"
 #include "relay.h"
+#include "upstream_inside.h"
 #include "worker.h"
 
 static_assert(offsetof(struct header_line, text) == offsetof(struct curl_slist, data) &&
@@ -171,141 +170,6 @@ static int on_prereq(void *arg, char *ip, char *local_ip, int port, int local_po
     return CURL_PREREQFUNC_OK;
 }
 
-/* CURLcode to what the caller is told; what depends on more than the code is in failure_of. */
-static const struct {
-    CURLcode code;
-    enum failure_kind kind;
-    const char *error, *what;
-} code_table[] = {
-    { CURLE_COULDNT_RESOLVE_HOST, FAIL_UPSTREAM_DNS, NULL,
-      "The name in upstream.base_url does not resolve" },
-    { CURLE_COULDNT_RESOLVE_PROXY, FAIL_UPSTREAM_DNS, NULL,
-      "The name of upstream.proxy does not resolve" },
-    { CURLE_COULDNT_CONNECT, FAIL_UPSTREAM_CONNECT, NULL,
-      "The upstream refused the connection or cannot be reached" },
-    { CURLE_OPERATION_TIMEDOUT, FAIL_UPSTREAM_CONNECT_TIMEOUT, NULL,
-      "Connecting took longer than upstream.connect_timeout" },
-    { CURLE_PEER_FAILED_VERIFICATION, FAIL_UPSTREAM_CERT, NULL,
-      "The certificate does not verify; see upstream.ca_file" },
-    { CURLE_SSL_CONNECT_ERROR, FAIL_UPSTREAM_TLS, NULL, "The TLS handshake failed" },
-    { CURLE_SSL_CERTPROBLEM, FAIL_UPSTREAM_TLS, "tls_alert_received",
-      "The client certificate was not accepted; see upstream.client_certificate" },
-    { CURLE_SSL_CACERT_BADFILE, FAIL_UPSTREAM_CERT, NULL, "upstream.ca_file cannot be read" },
-    { CURLE_WEIRD_SERVER_REPLY, FAIL_UPSTREAM_PROTOCOL, NULL,
-      "What the upstream sent is not HTTP" },
-    { CURLE_UNSUPPORTED_PROTOCOL, FAIL_UPSTREAM_PROTOCOL, NULL,
-      "What the upstream sent is not HTTP/1.1 or HTTP/2" },
-    { CURLE_BAD_CONTENT_ENCODING, FAIL_UPSTREAM_PROTOCOL, NULL,
-      "The upstream's transfer coding is broken" },
-    { CURLE_OUT_OF_MEMORY, FAIL_INTERNAL, NULL, "There is no memory left" },
-};
-
-static bool lost(CURLcode code)
-{
-    return code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
-           code == CURLE_SEND_FAIL_REWIND || code == CURLE_ABORTED_BY_CALLBACK ||
-           code == CURLE_PARTIAL_FILE || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM;
-}
-
-/* libcurl keeps a line until it is whole and calls one that is too long a want of memory. */
-static bool endless_line(const struct upstream *u, CURLcode code)
-{
-    curl_off_t first_byte_us = 0;
-
-#if LIBCURL_VERSION_NUM >= 0x080600
-    if (code == CURLE_TOO_LARGE)
-        return true;
-#endif
-    (void)curl_easy_getinfo(u->transfer.easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte_us);
-    return code == CURLE_OUT_OF_MEMORY && !u->guard.complete && first_byte_us > 0;
-}
-
-static struct failure failure_of(const struct relay *r, CURLcode code)
-{
-    const struct upstream *u = &r->upstream;
-
-    if (u->guard.kind != FAIL_NONE)
-        return failure_make(
-            u->guard.kind,
-            "The upstream's answer was refused: %s. The request may have been carried out.",
-            u->guard.why);
-    if (code == CURLE_COULDNT_CONNECT && r->worker->multi.starved) {
-        struct failure f = failure_make(
-            FAIL_OVERLOAD, "No descriptor is left for a connection to the upstream; raise "
-                           "RLIMIT_NOFILE or lower listen.max_connections.");
-        f.retry_after_s = 1;
-        return f;
-    }
-    if (endless_line(u, code))
-        return failure_make(FAIL_UPSTREAM_HEAD_SIZE,
-                            "The head of the upstream's answer has a line without end. The "
-                            "request may have been carried out.");
-    for (size_t i = 0; i < ARRAY_LEN(code_table); i++)
-        if (code_table[i].code == code) {
-            struct failure f = failure_make(code_table[i].kind, "%s (%s).", code_table[i].what,
-                                            curl_easy_strerror(code));
-            f.error = code_table[i].error;
-            return f;
-        }
-    if (code == CURLE_OK && u->farewell != NULL)
-        return failure_make(FAIL_UPSTREAM_INCOMPLETE,
-                            "The upstream's answer has no length and its TLS connection ended "
-                            "%s: it may be cut short; outcome unknown.",
-                            u->guard.http_major == 1 ? "without close_notify"
-                                                     : "behind its head");
-    if (u->guard.bytes == 0 && strstr(u->words, " alert ") != NULL) {
-        struct failure f = failure_make(FAIL_UPSTREAM_TLS,
-                                        "The upstream ended the TLS connection with an alert "
-                                        "(%s); see upstream.client_certificate.",
-                                        strstr(u->words, " alert ") + 1);
-        f.error = "tls_alert_received";
-        return f;
-    }
-    if (u->guard.bytes > 0)
-        return failure_make(FAIL_UPSTREAM_INCOMPLETE,
-                            "The upstream's answer ended inside its %s; outcome unknown (%s).",
-                            u->guard.complete ? "body" : "head", curl_easy_strerror(code));
-    if (u->prereqs == 0)
-        return failure_make(FAIL_UPSTREAM_CONNECT,
-                            "The connection failed before the request was sent (%s).",
-                            curl_easy_strerror(code));
-    if (lost(code) || code == CURLE_OK)
-        return failure_make(FAIL_UPSTREAM_LOST,
-                            "The connection was lost after the request was sent and before an "
-                            "answer: outcome unknown. "
-                            "Check whether it was carried out before sending it again (%s).",
-                            u->resend_refused ? "not sent a second time"
-                                              : curl_easy_strerror(code));
-    return failure_make(FAIL_UPSTREAM_PROTOCOL,
-                        "The exchange with the upstream failed: outcome unknown (%s).",
-                        curl_easy_strerror(code));
-}
-
-/* A connection that failed before a byte of the request was written is worth one more try; a
- * name that does not resolve, a certificate or a timeout would only fail again. */
-static bool worth_another(const struct relay *r, CURLcode code)
-{
-    long written = 0;
-
-    (void)curl_easy_getinfo(r->upstream.transfer.easy, CURLINFO_REQUEST_SIZE, &written);
-    return written == 0 && !r->upstream.retried && r->upstream.guard.bytes == 0 &&
-           (r->up_kept || r->body_bytes == 0) && !r->upstream.resend_refused &&
-           (code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR ||
-            code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
-}
-
-/* What libcurl does for HTTP/1.1 and not for HTTP/2: a safe request that went out on a pooled
- * connection which turned out to be dead. */
-static bool safe_again(const struct relay *r, CURLcode code)
-{
-    long connections = 0;
-
-    (void)curl_easy_getinfo(r->upstream.transfer.easy, CURLINFO_NUM_CONNECTS, &connections);
-    return r->safe && lost(code) && connections == 0 && r->upstream.prereqs == 1 &&
-           !r->upstream.retried && r->upstream.guard.bytes == 0 &&
-           (r->up_kept || r->body_bytes == 0);
-}
-
 /* libcurl before 8.1 takes an HTTP/2 stream that was reset for one that ended, when its
  * connection ends in the same moment. An answer with nothing behind its head is then not
  * believed; one that was reset inside its body cannot be told from one that is whole. */
@@ -342,17 +206,17 @@ static void on_done(struct multi_transfer *t, CURLcode code)
     metrics_set(&r->worker->metrics, M_upstream_connections_closed, r->worker->multi.closed);
     /* An answer that is all there stands, even when the connection is lost after it: an
      * upstream that answers early may well close before it has read the whole request. */
-    if (u->guard.kind == FAIL_NONE && (code == CURLE_OK || lost(code)) &&
+    if (u->guard.kind == FAIL_NONE && (code == CURLE_OK || upstream_lost(code)) &&
         body_whole(r, code == CURLE_OK)) {
         relay_on_upstream_done(r, NULL);
         return;
     }
-    if (worth_another(r, code) || safe_again(r, code)) {
+    if (upstream_again(r, code)) {
         u->fresh = u->retried = true;
         upstream_start(r);
         return;
     }
-    struct failure f = failure_of(r, code);
+    struct failure f = upstream_failure(r, code);
 
     relay_on_upstream_done(r, &f);
 }
