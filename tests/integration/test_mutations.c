@@ -3,6 +3,7 @@
  * The same number is the same mutation; ONESHOT_PROXY_MUTATIONS sets how many, and
  * ONESHOT_PROXY_MUTATION_FIRST where to begin. */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -125,8 +126,8 @@ static void complain(const struct exchange *e, const char *what, uint64_t seed)
             continue;
         bytes_add_escaped(&text, bytes_text(&e[i].out),
                           e[i].out.len < 2000 ? e[i].out.len : 2000);
-        print_error("%s %llu never ended; %zu bytes came back: %s\n", what,
-                    (unsigned long long)(seed + i), e[i].client.in.len, bytes_text(&text));
+        print_error("%s %" PRIu64 " never ended; %zu bytes came back: %s\n", what, seed + i,
+                    e[i].client.in.len, bytes_text(&text));
         bytes_free(&text);
     }
     fail();
@@ -235,9 +236,9 @@ static void mutated_answers_reach_the_caller_sound_or_not_at_all(void **state)
             client_open(&e[i].client, w.port);
             char request[128];
             (void)snprintf(request, sizeof request,
-                           "%s /m%llu HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-                           (seed + i) % 7 == 0 ? "HEAD" : "DELETE",
-                           (unsigned long long)(seed + i));
+                           "%s /m%" PRIu64
+                           " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                           (seed + i) % 7 == 0 ? "HEAD" : "DELETE", seed + i);
             client_puts(&e[i].client, request);
         }
         finish(e, "answer", seed);
