@@ -362,7 +362,8 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     SET(CONNECTTIMEOUT_MS, (long)c->upstream.connect_timeout_ms);
     SET(MAXAGE_CONN, (long)base_max(1, c->upstream.keepalive_ms / 1000));
     SET(TCP_NODELAY, 1L);
-    /* A TLS record's worth: curl allocates both for each request, and while it is paused. */
+    /* A TLS record's worth: curl allocates both for each request, and while it is paused.
+     * upstream.c has more for what it sends. */
     SET(BUFFERSIZE, 16384L);
     SET(UPLOAD_BUFFERSIZE, 16384L);
     SET(OPENSOCKETFUNCTION, on_open_socket);

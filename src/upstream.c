@@ -300,6 +300,12 @@ static void set_shape(struct relay *r)
     CURL *e = u->transfer.easy;
     bool has_body = r->body_bytes != 0;
 
+    /* Only between two pieces of a body does curl look for an answer, and one that comes
+     * together with the connection's end has to be seen before a piece cannot be sent: few and
+     * large ones leave the least room for that, and take fewer calls. Without a body the least
+     * will do. Each setting makes curl take a new buffer. */
+    if (is->has_body != has_body)
+        (void)curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, has_body ? 65536L : 16384L);
     if (strcmp(is->method, r->method) != 0 || is->has_body != has_body) {
         (void)curl_easy_setopt(e, CURLOPT_NOBODY, r->is_head ? 1L : 0L);
         (void)curl_easy_setopt(e, CURLOPT_UPLOAD, has_body ? 1L : 0L);
