@@ -271,11 +271,16 @@ void multi_read_ahead(struct multi *m, struct multi_transfer *t)
 }
 
 /* Of the library, asked once: its answer is put together anew each time. */
-static bool handles_last, has_authorities;
+static bool handles_last, late_chunks_framed, has_authorities;
 
 bool multi_handles_last(void)
 {
     return handles_last;
+}
+
+bool multi_late_chunks_framed(void)
+{
+    return late_chunks_framed;
 }
 
 int multi_global_init(void)
@@ -283,6 +288,7 @@ int multi_global_init(void)
     const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
 
     handles_last = about->version_num >= 0x080100;
+    late_chunks_framed = about->version_num >= 0x080700;
     has_authorities = about->cainfo != NULL;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return -EIO;

@@ -71,6 +71,11 @@ void multi_read_ahead(struct multi *m, struct multi_transfer *t);
  * when the next answer begins with a folded line: an upstream could corrupt our memory. */
 bool multi_handles_last(void);
 
+/* Whether a chunked body keeps its framing when its head took more than one write. libcurl
+ * before 8.7 then sends the bare bytes (a full socket; by TLS any head of more than 16 KiB),
+ * and the upstream reads the caller's bytes as framing, and as requests what is behind them. */
+bool multi_late_chunks_framed(void);
+
 /* Once, in main, before any thread. Returns 0, -EIO or -ENOMEM. */
 int multi_global_init(void) MUST_CHECK;
 

@@ -2,8 +2,8 @@
  *
  * libcurl sends a request again by itself when a reused connection dies before a byte of the
  * answer, a POST too. on_prereq runs before every sending and stops the second one, unless
- * the method is safe or not a byte of the first has been written: so an unsafe request reaches
- * the upstream at most once. */
+ * the method is safe or it is certain that not a byte of the first has been written: so an
+ * unsafe request reaches the upstream at most once. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -105,10 +105,49 @@ static size_t on_write(char *bytes, size_t size, size_t n, void *arg)
     return n;
 }
 
+/* How the head goes out, see multi_late_chunks_framed: libcurl tells a debugger only. */
+static int on_debug(CURL *e, curl_infotype type, char *data, size_t n, void *arg)
+{
+    struct upstream *u = &((struct relay *)arg)->upstream;
+
+    (void)e;
+    if (type != CURLINFO_HEADER_OUT)
+        return 0;
+    if (u->head_pieces++ == 0) {
+        u->head_h2 = memmem(data, n, " HTTP/2\r\n", 9) != NULL;
+        u->head_whole = u->head_h2 || (n >= 4 && memcmp(data + n - 4, "\r\n\r\n", 4) == 0);
+    } else if (!u->head_h2) {
+        u->head_whole = false;
+    }
+    return 0;
+}
+
+/* Room for a chunk's size in hexadecimal and both its line ends. */
+#define CHUNK_FRAME (16 + 2 + 2)
+
+static size_t frame_chunk(char *out, const char *bytes, size_t n)
+{
+    int head = snprintf(out, CHUNK_FRAME, "%zx\r\n", n);
+
+    memcpy(out + head, bytes, n);
+    memcpy(out + head + n, "\r\n", 2);
+    return (size_t)head + n + 2;
+}
+
+static size_t end_chunks(struct upstream *u, char *out)
+{
+    if (u->chunks_ended)
+        return 0;
+    u->chunks_ended = true;
+    memcpy(out, "0\r\n\r\n", 5);
+    return 5;
+}
+
 static size_t on_read(char *out, size_t size, size_t n, void *arg)
 {
     struct relay *r = arg;
     size_t here = r->up.len - r->up.start - r->up_sent;
+    bool framed = r->upstream.tells && !r->upstream.head_whole; /* by us */
 
     n *= size;
     /* The answer is here and the rest of the body is thrown away: never end it as if it were
@@ -117,12 +156,19 @@ static size_t on_read(char *out, size_t size, size_t n, void *arg)
         return CURL_READFUNC_ABORT;
     if (here == 0) {
         if (r->up_done)
-            return 0;
+            return framed ? end_chunks(&r->upstream, out) : 0;
         r->upstream.paused_up = true;
         return CURL_READFUNC_PAUSE;
     }
+    if (framed && n <= CHUNK_FRAME)
+        return CURL_READFUNC_ABORT;
+    n = framed ? n - CHUNK_FRAME : n;
     n = here < n ? here : n;
-    memcpy(out, r->up.data + r->up.start + r->up_sent, n);
+    size_t given = n;
+    if (framed)
+        given = frame_chunk(out, r->up.data + r->up.start + r->up_sent, n);
+    else
+        memcpy(out, r->up.data + r->up.start + r->up_sent, n);
     if (r->up_kept)
         r->up_sent += n;
     else
@@ -130,7 +176,7 @@ static size_t on_read(char *out, size_t size, size_t n, void *arg)
     r->progress_ms = loop_now(&r->worker->loop);
     if (!r->up_done)
         relay_wake(r);
-    return n;
+    return given;
 }
 
 /* Only asked for before a resend, which on_prereq then judges. */
@@ -148,19 +194,20 @@ static int on_prereq(void *arg, char *ip, char *local_ip, int port, int local_po
 {
     struct relay *r = arg;
     struct upstream *u = &r->upstream;
-    long written = 0, connections = 0;
+    long connections = 0;
 
     (void)ip;
     (void)local_ip;
     (void)port;
     (void)local_port;
-    (void)curl_easy_getinfo(u->transfer.easy, CURLINFO_REQUEST_SIZE, &written);
     (void)curl_easy_getinfo(u->transfer.easy, CURLINFO_NUM_CONNECTS, &connections);
-    if (u->prereqs > 0 && (u->prereqs > 1 || (written > 0 && !r->safe))) {
+    if (u->prereqs > 0 && (u->prereqs > 1 || (!r->safe && !upstream_wrote_nothing(u)))) {
         u->resend_refused = true;
         return CURL_PREREQFUNC_ABORT;
     }
     multi_read_ahead(&r->worker->multi, &u->transfer);
+    u->head_pieces = 0;
+    u->head_h2 = u->head_whole = u->chunks_ended = false;
     u->prereqs++;
     r->sends++;
     r->progress_ms = loop_now(&r->worker->loop);
@@ -276,6 +323,8 @@ static void setup(struct relay *r)
     (void)curl_easy_setopt(e, CURLOPT_SEEKDATA, r);
     (void)curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_prereq);
     (void)curl_easy_setopt(e, CURLOPT_PREREQDATA, r);
+    (void)curl_easy_setopt(e, CURLOPT_DEBUGFUNCTION, on_debug);
+    (void)curl_easy_setopt(e, CURLOPT_DEBUGDATA, r);
     u->transfer.on_done = on_done;
 }
 
@@ -317,6 +366,10 @@ static void set_shape(struct relay *r)
     }
     if (has_body)
         (void)curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->body_bytes);
+    u->tells = r->body_bytes < 0 && !multi_late_chunks_framed();
+    if (is->tells != u->tells)
+        (void)curl_easy_setopt(e, CURLOPT_VERBOSE, u->tells ? 1L : 0L);
+    is->tells = u->tells;
     if (is->fresh != u->fresh)
         (void)curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, u->fresh ? 1L : 0L);
     is->fresh = u->fresh;

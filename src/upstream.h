@@ -11,7 +11,7 @@ struct relay;
 /* How the handle is set for the request it had last. */
 struct upstream_shape {
     char method[GUARD_METHOD_MAX + 1]; /* empty: none yet */
-    bool has_body, fresh;
+    bool has_body, fresh, tells;
 };
 
 struct upstream {
@@ -28,6 +28,9 @@ struct upstream {
     bool fresh;          /* a second try, on a new connection */
     bool retried;
     bool paused_up, paused_down;
+    /* How the head of a body of unknown length went out, see multi_late_chunks_framed. */
+    bool tells, head_whole, head_h2, chunks_ended;
+    unsigned head_pieces;
     int64_t body_bytes;          /* received so far */
     char words[CURL_ERROR_SIZE]; /* curl's own about a failure */
     struct farewell *farewell;   /* of an answer that ends with its TLS connection; else NULL */

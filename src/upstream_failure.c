@@ -118,15 +118,26 @@ struct failure upstream_failure(const struct relay *r, CURLcode code)
                         curl_easy_strerror(code));
 }
 
+/* Whether the last sending of this transfer failed with its first write. libcurl counts in
+ * REQUEST_SIZE what that one takes, but before 8.9 not what the later ones do when it had to
+ * wait; then, though, it went on to PERFORMING, which is what PRETRANSFER_TIME tells. */
+bool upstream_wrote_nothing(const struct upstream *u)
+{
+    long counted = 0;
+    curl_off_t performing_us = 0;
+
+    (void)curl_easy_getinfo(u->transfer.easy, CURLINFO_REQUEST_SIZE, &counted);
+    (void)curl_easy_getinfo(u->transfer.easy, CURLINFO_PRETRANSFER_TIME_T, &performing_us);
+    return counted == 0 && performing_us == 0;
+}
+
 /* A connection that failed before a byte of the request was written is worth one more try; a
  * name that does not resolve, a certificate or a timeout would only fail again. */
 static bool worth_another(const struct relay *r, CURLcode code)
 {
-    long written = 0;
-
-    (void)curl_easy_getinfo(r->upstream.transfer.easy, CURLINFO_REQUEST_SIZE, &written);
-    return written == 0 && !r->upstream.retried && r->upstream.guard.bytes == 0 &&
-           (r->up_kept || r->body_bytes == 0) && !r->upstream.resend_refused &&
+    return upstream_wrote_nothing(&r->upstream) && !r->upstream.retried &&
+           r->upstream.guard.bytes == 0 && (r->up_kept || r->body_bytes == 0) &&
+           !r->upstream.resend_refused &&
            (code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR ||
             code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
 }

@@ -62,7 +62,8 @@ pid_t spawn_proxy(const char *const *argv, const char *const *env, int out_fd, i
     args[n] = NULL;
 
     char path[] = "PATH=/usr/bin:/bin", home[] = "HOME=/nonexistent";
-    char asan[] = "ASAN_OPTIONS=detect_leaks=1:exitcode=99:quarantine_size_mb=8";
+    char asan[] = "ASAN_OPTIONS=detect_leaks=1:exitcode=99:quarantine_size_mb=8"
+                  ":verify_asan_link_order=0"; /* tests preload */
     char ubsan[] = "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1";
     char tsan[1024], lsan[1024];
     char *all[ENV_MAX];

@@ -250,6 +250,121 @@ static void the_second_failure_before_the_first_byte_is_told(void **state)
     world_end(&w);
 }
 
+/* Not even the first write of a request takes a byte: by then nothing else tells what was sent.
+ */
+static void start_with_first_send(struct world *w, const char *how, peer_serve_fn serve)
+{
+    static char env_how[32];
+    static const char *const env[] = { "LD_PRELOAD=" FIRST_SEND, env_how, NULL };
+    static enum fate fate = FATE_CLOSE;
+    (void)snprintf(env_how, sizeof env_how, "FIRST_SEND=%s", how);
+    world_start(w, &(struct world_options){ .serve = serve, .arg = &fate, .env = env });
+}
+
+static void serve_all(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    while (peer_read_request(c) != NULL)
+        (void)peer_answer(c, 200, NULL, "fine");
+}
+
+static void an_unsafe_request_whose_first_write_had_to_wait_is_sent_once(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
+        const struct call *how = &unsafe_calls[i];
+        struct world w;
+        struct answer a = { 0 };
+        start_with_first_send(&w, "wait", serve_and_die);
+        http_get(w.port, "/prime", &a);
+        assert_int_equal(a.status, 200);
+        call(&w, how, "/first", &a);
+        assert_lost(&a, how);
+        http_get(w.port, "/later", &a);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(peer_count(w.api, " /v0/first"), 1);
+        assert_int_equal(peer_request(w.api, " /v0/first", 0)->connection, 1);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void a_request_whose_first_write_has_to_wait_arrives_whole(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    start_with_first_send(&w, "wait", serve_all);
+    for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
+        const struct call *how = &unsafe_calls[i];
+        call(&w, how, "/first", &a);
+        if (a.status != 200)
+            fail_msg("%s %s got %d", how->method, how->body ? how->body : "without a body",
+                     a.status);
+        assert_string_equal(bytes_text(&peer_request(w.api, " /v0/first", i)->body),
+                            how->body ? how->body : "");
+    }
+    answer_free(&a);
+    world_end(&w);
+}
+
+/* libcurl gives TLS 16 KiB of a head at a time. */
+static void a_chunked_body_behind_a_head_of_many_writes_keeps_its_framing(void **state)
+{
+    (void)state;
+    static const enum cert_kind certs[] = { CERT_NONE, CERT_VALID };
+    for (size_t k = 0; k < sizeof certs / sizeof *certs; k++) {
+        struct world w;
+        struct answer a = { 0 };
+        char head[24000], body[40000], request[sizeof head + sizeof body + 400];
+        memset(head, 'h', sizeof head - 1);
+        memset(body, 'b', sizeof body - 1);
+        head[sizeof head - 1] = body[sizeof body - 1] = '\0';
+        world_start(&w, &(struct world_options){
+                            .serve = serve_all,
+                            .cert = certs[k],
+                            .settings = "upstream.http_version = 1.1\n",
+                        });
+        (void)snprintf(request, sizeof request,
+                       "POST /first HTTP/1.1\r\nHost: localhost\r\nX-Long: %s\r\n"
+                       "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+                       "9\r\n0\r\n\r\nGET \r\n%zx\r\n%s\r\n0\r\n\r\n",
+                       head, strlen(body), body);
+        http_raw(w.port, request, &a);
+        assert_int_equal(a.status, 200);
+        const struct peer_request *r = peer_request(w.api, "", 0);
+        assert_true(r->chunked);
+        assert_int_equal(r->body.len, 9 + strlen(body));
+        assert_memory_equal(r->body.data, "0\r\n\r\nGET b", 10);
+        assert_int_equal(peer_count(w.api, ""), 1);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
+static void a_first_write_that_fails_on_a_reused_connection_goes_out_on_another(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    start_with_first_send(&w, "fail", serve_all);
+    for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
+        const struct call *how = &unsafe_calls[i];
+        http_get(w.port, "/prime", &a);
+        assert_int_equal(a.status, 200);
+        call(&w, how, "/first", &a);
+        if (a.status != 200)
+            fail_msg("%s %s got %d", how->method, how->body ? how->body : "without a body",
+                     a.status);
+        assert_string_equal(bytes_text(&peer_request(w.api, " /v0/first", i)->body),
+                            how->body ? how->body : "");
+    }
+    assert_int_equal(peer_count(w.api, " /v0/first"),
+                     sizeof unsafe_calls / sizeof *unsafe_calls);
+    answer_free(&a);
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +377,10 @@ int main(void)
         TEST(a_connection_that_died_while_idle_costs_no_request),
         TEST(a_request_of_which_no_byte_was_sent_is_tried_once_more),
         TEST(the_second_failure_before_the_first_byte_is_told),
+        TEST(an_unsafe_request_whose_first_write_had_to_wait_is_sent_once),
+        TEST(a_request_whose_first_write_has_to_wait_arrives_whole),
+        TEST(a_chunked_body_behind_a_head_of_many_writes_keeps_its_framing),
+        TEST(a_first_write_that_fails_on_a_reused_connection_goes_out_on_another),
     };
     return RUN_TESTS(tests);
 }

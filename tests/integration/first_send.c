@@ -1,0 +1,23 @@
+/* first_send.so: preloaded into the proxy, lets the first write of each request upstream come
+ * to nothing. What it was the second time passes: to a kernel whose buffer was full, or to
+ * another connection. FIRST_SEND: "wait" (EAGAIN) or "fail" (EPIPE); requests for /v0/first...
+ * only. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+ssize_t send(int fd, const void *data, size_t n, int flags)
+{
+    static unsigned times;
+    const char *how = getenv("FIRST_SEND");
+
+    if (how != NULL && memmem(data, n < 64 ? n : 64, " /v0/first", 10) != NULL &&
+        __atomic_fetch_add(&times, 1, __ATOMIC_RELAXED) % 2 == 0) {
+        errno = strcmp(how, "fail") == 0 ? EPIPE : EAGAIN;
+        return -1;
+    }
+    return syscall(SYS_sendto, fd, data, n, flags, NULL, 0);
+}
