@@ -11,6 +11,7 @@ import collections
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -22,8 +23,9 @@ CANARY = b"canary"          # every secret and token holds it, and nothing else 
 DEADLINE_S = 25             # a whole request is answered or closed by then
 CALLERS = 12
 QUIET_EVERY_S, QUIET_S = 45, 4
-
-
+HISTORIES = 3000
+PATH = re.compile(rb"path=/soak/(r[0-9]+) .*request_id=([0-9a-f]+)")
+REQUEST_ID = re.compile(rb"request_id=([0-9a-f]+)")
 
 
 class Soak:
@@ -33,20 +35,33 @@ class Soak:
         self.outcomes, self.faults = collections.Counter(), collections.Counter()
         self.executed = collections.Counter()
         self.next_id = 0
+        self.history = collections.OrderedDict()    # of the last requests: what was seen of each
+        self.suspects = []
         self.paused, self.active, self.over = False, 0, False
         self.secret_number, self.token_number = 1, 0
         self.good_tokens = set()
-        self.token_mood, self.fetching = "well", 0
+        self.token_mood, self.fetching = "well", []
         self.quiet = []         # (seconds, rss, descriptors) while nothing runs
         self.peak_rss = 0
         self.wrong = []
         self.last_lines = collections.deque(maxlen=40)
+        self.events = collections.deque(maxlen=40)      # the log without its access lines
         self.dir = tempfile.mkdtemp(prefix="soak-")
 
     def violated(self, what):
         if len(self.wrong) < 20:
             self.wrong.append(what)
         print("VIOLATED: " + what, flush=True)
+
+    def note(self, ident, what):
+        """Kept for the last requests, printed for those that something was wrong with."""
+        self.history.setdefault(ident, []).append(f"{time.time():.3f} {what}")
+        if len(self.history) > HISTORIES:
+            oldest = next(iter(self.history))
+            if oldest in self.suspects:
+                self.history.move_to_end(oldest)
+            else:
+                del self.history[oldest]
 
     def look_for_canary(self, data, where):
         if CANARY in data:
@@ -87,6 +102,9 @@ class Soak:
     async def origin_request(self, reader, writer):
         method, _, fields = await self.read_request(reader)
         ident, fate = fields.get("x-soak", "?"), self.dice.random()
+        caller = writer.get_extra_info("peername")
+        self.note(ident, f"origin: {method} from port {caller[1] if caller else '?'}, fate {fate:.4f}, "
+                         f"request id {fields.get('x-request-id')}")
         if fate < 0.01:
             self.faults["upstream closed before the body was read"] += 1
             writer.transport.abort()
@@ -97,13 +115,16 @@ class Soak:
         token = fields.get("authorization", "").removeprefix("Bearer ")
         if token not in self.good_tokens:
             self.faults["upstream refused the token"] += 1
+            self.note(ident, "origin: 401")
             writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}")
             return True
         if fate < 0.012:
             self.good_tokens.clear()    # all tokens die: every request learns it by a 401
             self.faults["all tokens died"] += 1
         self.executed[ident] += 1
+        self.note(ident, "origin: carried out")
         if method != "GET" and self.executed[ident] > 1:
+            self.suspects.append(ident)
             self.violated(f"{method} {ident} was carried out {self.executed[ident]} times")
         size = self.dice.choice((0, 10, 1000, 1000, 1000, 20000, 300000))
         answer = json.dumps({"id": ident, "pad": "x" * size}).encode()
@@ -117,6 +138,7 @@ class Soak:
             whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer)
         if fate < 0.05:
             cut = self.dice.randrange(len(whole))
+            self.note(ident, f"origin: closes behind {cut} of {len(whole)} bytes")
             writer.write(whole[:cut])
             self.faults["upstream reset or closed at a random byte"] += 1
             if self.dice.random() < 0.5:
@@ -138,17 +160,21 @@ class Soak:
         return True
 
     async def token_endpoint(self, reader, writer):
-        self.fetching += 1
-        if self.fetching > 1:
-            self.violated("two token fetches at a time")
+        # What the proxy has given up on counts no more, though it may not be read here yet.
+        mine = [reader, False]      # its connection, whether it got an answer
+        others = [f for f in self.fetching if not f[0].at_eof()]
+        self.fetching.append(mine)
         try:
             _, _, fields = await self.read_request(reader)
             form = (await self.read_body(reader, fields)).decode()
-            await self.token_answer(form, writer)
+            await asyncio.sleep(0.05)
+            if any(answered or not other.at_eof() for other, answered in others):
+                self.violated("two token fetches at a time")
+            mine[1] = await self.token_answer(form, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
-            self.fetching -= 1
+            self.fetching.remove(mine)
             writer.close()
 
     async def token_answer(self, form, writer):
@@ -158,7 +184,7 @@ class Soak:
         if mood == "hangs":
             await asyncio.sleep(1.5)
         if mood == "drops" or mood == "hangs":
-            return
+            return False
         known = [f"client_secret=canary-secret-{self.secret_number - n}" for n in (0, 1)]
         status, body = "200 OK", None
         if not any(known_secret in form for known_secret in known):
@@ -180,6 +206,7 @@ class Soak:
         writer.write(b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
                      b"Connection: close\r\n\r\n%s" % (status.encode(), len(body), body))
         await writer.drain()
+        return True
 
     # ---- the callers ------------------------------------------------------------------------
 
@@ -259,6 +286,8 @@ class Soak:
         except asyncio.TimeoutError:
             self.violated(f"{method} {ident} had no answer within {DEADLINE_S} s")
             status, answer, whole, stays = -1, b"", False, False
+        self.note(ident, f"caller: {status}, {len(answer)} bytes, whole: {whole}, on port "
+                         f"{writer.get_extra_info('sockname')}")
         self.judge(ident, method, status, answer, whole)
         done_sending = sending.done()
         if not done_sending:
@@ -398,14 +427,26 @@ class Soak:
                                len(os.listdir(f"/proc/{self.proxy.pid}/fd"))))
             self.paused = False
 
+    def remember(self, line):
+        """Log lines by the request that they are about."""
+        said = REQUEST_ID.search(line)
+        at = PATH.search(line)
+        if at:
+            self.note(at[1].decode(), "log: " + line.decode().strip())
+        elif said:
+            self.note(said[1].decode(), "log: " + line.decode().strip())
+
     async def watch_log(self, ready):
         while True:
             line = await self.proxy.stderr.readline()
             if not line:
                 break
             self.last_lines.append(line)
+            if b"event=access" not in line:
+                self.events.append(line)
             self.look_for_canary(line, "the log")
-            if b"AddressSanitizer" in line or b"runtime error" in line or b"Assertion" in line:
+            self.remember(line)
+            if b"Sanitizer" in line or b"runtime error" in line or b"Assertion" in line:
                 self.violated(line.decode(errors="replace").strip())
             if b"event=ready" in line and not ready.done():
                 ready.set_result(line.decode())
@@ -468,12 +509,11 @@ class Soak:
         await asyncio.wait(jobs, timeout=DEADLINE_S + QUIET_EVERY_S)
         for job in jobs:
             job.cancel()
-        if self.proxy.returncode is not None:
-            self.violated(f"the proxy ended by itself, with {self.proxy.returncode}")
-        else:
-            if self.faketime:   # pthread_timedjoin_np waits by the real clock
+        if self.proxy.returncode is None:
+            state = self.state()
+            if self.faketime:   # it leaves while the wall clock is three days behind
                 with open(self.faketime_file, "w", encoding="ascii") as f:
-                    f.write("+0\n")
+                    f.write("-3d\n")
                 await asyncio.sleep(1.5)
             self.proxy.terminate()
             try:
@@ -481,10 +521,24 @@ class Soak:
             except asyncio.TimeoutError:
                 self.proxy.kill()
                 self.violated("the proxy did not end within 60 s of SIGTERM")
-            if self.proxy.returncode != 0:
-                self.violated(f"the proxy left with {self.proxy.returncode}")
-        await log
+        else:
+            state = "nothing, it ended by itself"
+        await log               # to its end: what it said last is why
+        if self.proxy.returncode != 0:
+            self.violated(f"the proxy left with {self.proxy.returncode}; before SIGTERM: {state}; "
+                          "it said last:\n" + self.text(list(self.events)[-12:]))
         self.compare_rests()
+
+    def state(self):
+        """What may keep the proxy from leaving well and is not its doing."""
+        with open(f"/proc/{self.proxy.pid}/status", encoding="ascii") as f:
+            tracer = next(line.split()[1] for line in f if line.startswith("TracerPid"))
+        limit = resource.prlimit(self.proxy.pid, resource.RLIMIT_NOFILE)
+        return f"traced by {tracer}, {len(os.listdir(f'/proc/{self.proxy.pid}/fd'))} of {limit[0]} descriptors"
+
+    @staticmethod
+    def text(lines):
+        return b"".join(lines).decode(errors="replace")
 
     def compare_rests(self):
         """Memory and descriptors at rest: the last three rests against the first that followed a
@@ -511,6 +565,12 @@ class Soak:
             print("  NOT TRIED: EINTR, which needs strace and root")
         if not self.faketime:
             print("  NOT TRIED: jumps of the wall clock, which need libfaketime and a plain build")
+        for ident in self.suspects:
+            print(f"  what was seen of {ident} and its request ids:")
+            lines = self.history.get(ident, [])
+            ids = dict.fromkeys(i for line in lines for i in re.findall("request.id[ =]([0-9a-f]{32})", line))
+            for line in lines + [line for i in ids for line in self.history.get(i, [])]:
+                print("    " + line)
         print(f"  violated invariants: {len(self.wrong)}")
 
 
@@ -522,8 +582,8 @@ def main():
     finally:
         soak.report()
         if soak.wrong:
-            for line in soak.last_lines:
-                sys.stdout.write(line.decode(errors="replace"))
+            print("the log's end without its access lines:\n" + soak.text(soak.events) +
+                  "the log's end:\n" + soak.text(soak.last_lines), end="")
         shutil.rmtree(soak.dir, ignore_errors=True)
     sys.exit(1 if soak.wrong else 0)
 
