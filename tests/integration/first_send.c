@@ -9,15 +9,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-ssize_t send(int fd, const void *data, size_t n, int flags)
+ssize_t send(int fd, const void *buf, size_t n, int flags)
 {
     static unsigned times;
     const char *how = getenv("FIRST_SEND");
 
-    if (how != NULL && memmem(data, n < 64 ? n : 64, " /v0/first", 10) != NULL &&
+    if (how != NULL && memmem(buf, n < 64 ? n : 64, " /v0/first", 10) != NULL &&
         __atomic_fetch_add(&times, 1, __ATOMIC_RELAXED) % 2 == 0) {
         errno = strcmp(how, "fail") == 0 ? EPIPE : EAGAIN;
         return -1;
     }
-    return syscall(SYS_sendto, fd, data, n, flags, NULL, 0);
+    return syscall(SYS_sendto, fd, buf, n, flags, NULL, 0);
 }
