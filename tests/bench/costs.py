@@ -14,11 +14,12 @@ import contenders                                                    # noqa: E40
 from contenders import BUILD, COUNTER, Contender, certificates, load, with_parent  # noqa: E402
 
 # The most that one request may cost, with what was counted when the line was last written
-# (gcc 12, libmicrohttpd 0.9.75, libcurl 7.88, OpenSSL 3.0) and the margin for other versions.
+# (gcc 12, libmicrohttpd 0.9.75, libcurl 7.88, OpenSSL 3.0) and the margin: for other versions, and
+# for waits that a busy machine makes longer, which cost a call or two more.
 MOST = {
     #                        counted  margin
-    ("system calls", "GET"): (10.2, 1.2),
-    ("system calls", "POST"): (14.2, 1.2),
+    ("system calls", "GET"): (10.2, 1.35),
+    ("system calls", "POST"): (14.2, 1.35),
     ("allocations", "GET"): (69, 1.25),
     ("allocations", "POST"): (75, 1.25),
     ("instructions", "GET"): (310000, 1.3),
