@@ -21,7 +21,7 @@ static void run(scenario_fn *scenario, int stderr_fd)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        (void)alarm(20); /* a log that blocks fails the test, it does not hang it */
+        (void)alarm(100); /* a log that blocks fails the test, it does not hang it */
         if (dup2(stderr_fd, STDERR_FILENO) < 0)
             _exit(1);
         scenario();
@@ -569,7 +569,7 @@ static void lines_of_threads_never_mix(void **state)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        (void)alarm(20);
+        (void)alarm(100);
         (void)dup2(fds[1], STDERR_FILENO);
         log_from_threads();
         _exit(0);
