@@ -308,6 +308,9 @@ class Soak:
                 self.violated(f"{method} {ident} got {answer[:60]!r}")
             if self.executed[ident] < 1:
                 self.violated(f"{method} {ident} got 200 and was not carried out")
+        elif whole and status in (400, 411, 413, 414, 417, 431, 500, 501, 505):
+            self.suspects.append(ident)
+            self.violated(f"{method} {ident}, which is sound, got {status}: {answer[:300]!r}")
         elif whole and status != 401:
             self.look_for_canary(answer, "an answer of the proxy")
             if status == 502 and b"unknown" not in answer and b"may have been" not in answer \
@@ -379,10 +382,12 @@ class Soak:
 
     async def interrupt(self):
         self.faults["system calls interrupted (EINTR)"] += 1
+        # Over before strace lets go: what it is about to inject then becomes an ENOSYS.
+        first = self.dice.randrange(3, 9)
         calls = "epoll_wait,recvfrom,sendto,sendmsg,read,write,accept4,poll,writev"
         tracer = await asyncio.create_subprocess_exec(
             "strace", "-f", "-qq", "-o", "/dev/null", "-p", str(self.proxy.pid), "-e",
-            f"inject={calls}:error=EINTR:when={self.dice.randrange(3, 9)}+{self.dice.randrange(5, 20)}",
+            f"inject={calls}:error=EINTR:when={first}..{first + 60}+{self.dice.randrange(5, 20)}",
             stderr=asyncio.subprocess.DEVNULL)
         await asyncio.sleep(1)
         if tracer.returncode is None:
