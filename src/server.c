@@ -9,6 +9,7 @@
 #include "server.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -30,6 +31,10 @@
 
 /* What leaving may take after drain_timeout. */
 #define STOP_MARGIN_MS 5000
+
+/* Of freed memory, in each thread; from this size on a piece is mapped by itself. */
+#define KEPT_BYTES (8 << 20)
+#define MAPPED_BYTES (512 << 10)
 
 /* How long a thread may take to stop, and how often one looks. */
 #define JOIN_TIMEOUT_MS 3000
@@ -405,9 +410,20 @@ static bool workers_turn(void *arg)
     return stuck < 0;
 }
 
+/* Else the C library gives memory back with every 128 KiB that are freed, and a body's buffers
+ * are had anew, page by page, for each request. */
+static void keep_freed_memory(void)
+{
+#ifdef __GLIBC__
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+#endif
+}
+
 /* Brings everything up; what was is taken down by finish, also after a failure. */
 static int start(struct server *s, struct buf *error)
 {
+    keep_freed_memory();
     int err = multi_global_init();
     if (err == 0)
         err = loop_init(&s->loop);

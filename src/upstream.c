@@ -342,19 +342,24 @@ static char *whole_target(struct relay *r)
 }
 
 /* Of what changes from request to request, most stays as the last one on this handle had it. */
+#define SMALL_PIECE 16384L
+#define LARGE_PIECE 65536L
+
 static void set_shape(struct relay *r)
 {
     struct upstream *u = &r->upstream;
     struct upstream_shape *is = &u->shape;
     CURL *e = u->transfer.easy;
     bool has_body = r->body_bytes != 0;
+    bool large = r->body_bytes < 0 || r->body_bytes > SMALL_PIECE;
 
     /* Only between two pieces of a body does curl look for an answer, and one that comes
      * together with the connection's end has to be seen before a piece cannot be sent: few and
-     * large ones leave the least room for that, and take fewer calls. Without a body the least
-     * will do. Each setting makes curl take a new buffer. */
-    if (is->has_body != has_body)
-        (void)curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, has_body ? 65536L : 16384L);
+     * large ones leave the least room for that, and take fewer calls. For a body that is one
+     * piece the least will do. Each setting makes curl take a new buffer. */
+    if (is->large != large)
+        (void)curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, large ? LARGE_PIECE : SMALL_PIECE);
+    is->large = large;
     if (strcmp(is->method, r->method) != 0 || is->has_body != has_body) {
         (void)curl_easy_setopt(e, CURLOPT_NOBODY, r->is_head ? 1L : 0L);
         (void)curl_easy_setopt(e, CURLOPT_UPLOAD, has_body ? 1L : 0L);

@@ -11,7 +11,7 @@ struct relay;
 /* How the handle is set for the request it had last. */
 struct upstream_shape {
     char method[GUARD_METHOD_MAX + 1]; /* empty: none yet */
-    bool has_body, fresh, tells;
+    bool has_body, large, fresh, tells;
 };
 
 struct upstream {

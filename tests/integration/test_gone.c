@@ -178,8 +178,10 @@ static void a_caller_that_leaves_while_parked_costs_nothing(void **state)
                                              .settings = "token.wait_timeout = 30s\n"
                                                          "token.timeout = 30s\n" });
     client_open(&c, w.port);
-    client_puts(&c, "POST /gone HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
-    assert_true(tokens_wait(w.tokens, 1, SOON_MS));
+    client_puts(&c, "POST /gone HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
+                    "Expect: 100-continue\r\n\r\n");
+    assert_true(client_fill(&c, SOON_MS) > 0); /* the 100: the head has been read */
+    client_puts(&c, "{}");
     client_reset(&c);
     assert_true(proxy_log_wait(w.proxy, "event=access method=POST", 1, SOON_MS));
     tokens_release(w.tokens);
@@ -205,6 +207,16 @@ static void serve_early(struct peer_conn *c, void *arg)
         peer_read_eof(c);
 }
 
+/* An upstream that closes with bytes of the body unread resets the connection, and the reset
+ * can overtake its answer. Then the caller is told that the outcome is unknown, nothing else.
+ */
+static bool lost_by_reset(enum early how, size_t size, const struct answer *a)
+{
+    return how == EARLY_CLOSES && size > 100000 && a->status == 502 &&
+           strstr(bytes_text(&a->body), "outcome unknown") != NULL;
+}
+#define EARLY_TRIES 10
+
 /* row 40 */
 static void an_early_answer_reaches_a_caller_that_is_still_sending(void **state)
 {
@@ -224,16 +236,19 @@ static void an_early_answer_reaches_a_caller_that_is_still_sending(void **state)
             (void)snprintf(head, sizeof head,
                            "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n",
                            body.len);
-            client_open(&c, w.port);
-            client_puts(&c, head);
-            (void)client_try_send(&c, body.data, body.len, SOON_MS);
-            client_read(&c, &a, false, SOON_MS);
+            size_t tries = 0;
+            do {
+                client_open(&c, w.port);
+                client_puts(&c, head);
+                (void)client_try_send(&c, body.data, body.len, SOON_MS);
+                client_read(&c, &a, false, SOON_MS);
+                client_close(&c);
+            } while (lost_by_reset(how, sizes[s], &a) && ++tries < EARLY_TRIES);
             if (a.status != 413 || a.end != ANSWER_WHOLE)
                 fail_msg("size %zu, way %d: end %d, status %d\n%s", sizes[s], (int)how,
                          (int)a.end, a.status, bytes_text(&a.body));
             assert_string_equal(bytes_text(&a.body), "{\"their\":413}");
-            assert_int_equal(peer_count(w.api, ""), 1);
-            client_close(&c);
+            assert_int_equal(peer_count(w.api, ""), 1 + tries);
             bytes_free(&body);
             answer_free(&a);
             world_end(&w);
@@ -282,15 +297,18 @@ static void an_early_success_reaches_a_caller_that_is_still_sending_chunks(void 
             world_start(&w,
                         &(struct world_options){ .serve = serve_early_success, .arg = &how });
             chunked_request(&request, sizes[s]);
-            client_open(&c, w.port);
-            (void)client_try_send(&c, request.data, request.len, SOON_MS);
-            client_read(&c, &a, false, SOON_MS);
+            size_t tries = 0;
+            do {
+                client_open(&c, w.port);
+                (void)client_try_send(&c, request.data, request.len, SOON_MS);
+                client_read(&c, &a, false, SOON_MS);
+                client_close(&c);
+            } while (lost_by_reset(how, sizes[s], &a) && ++tries < EARLY_TRIES);
             if (a.status != 201 || a.end != ANSWER_WHOLE)
                 fail_msg("size %zu, way %d: end %d, status %d\n%s", sizes[s], (int)how,
                          (int)a.end, a.status, bytes_text(&a.body));
             assert_string_equal(bytes_text(&a.body), "{\"their\":201}");
-            assert_int_equal(peer_count(w.api, ""), 1);
-            client_close(&c);
+            assert_int_equal(peer_count(w.api, ""), 1 + tries);
             bytes_free(&request);
             answer_free(&a);
             world_end(&w);
