@@ -40,7 +40,7 @@ class Bench:
                       if n not in self.missing]
         self.names_cpu = self.names + [n for n in ("oneshot+mimalloc",)
                                        if not quick and n not in self.missing]
-        self.rounds = 5 if quick else 7
+        self.rounds = 5
         self.results = {}
         for name, why in self.missing.items():
             say(f"{name} left out: {why}")
