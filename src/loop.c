@@ -157,14 +157,20 @@ static void run_timers(struct loop *l)
     }
 }
 
+/* So many failed waits in a row mean a broken descriptor. A single one is like an empty one: a
+ * tracer that lets go of a thread can leave ENOSYS in the place of EINTR. */
+#define WAIT_FAILURES_MAX 100
+
 void loop_run(struct loop *l)
 {
     bool again = false;
+    int failures = 0;
 
     while (!l->stopping) {
         log_flush();
         int n = epoll_wait(l->epoll_fd, l->batch, LOOP_BATCH, sleep_ms(l, again));
-        if (n < 0 && errno != EINTR)
+        failures = n < 0 && errno != EINTR ? failures + 1 : 0;
+        if (failures == WAIT_FAILURES_MAX)
             abort();
         l->now_ms = clock_ms();
         atomic_store_explicit(&l->alive_ms, l->now_ms, memory_order_relaxed);
