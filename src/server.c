@@ -415,8 +415,10 @@ static bool workers_turn(void *arg)
 static void keep_freed_memory(void)
 {
 #ifdef __GLIBC__
+    /* NOLINTBEGIN(concurrency-mt-unsafe): no other thread has begun */
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
     (void)mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+    /* NOLINTEND(concurrency-mt-unsafe) */
 #endif
 }
 

@@ -37,6 +37,8 @@ static void count(void)
     (void)__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the C library's are
+ * reserved */
 void *malloc(size_t n)
 {
     count();
@@ -71,3 +73,4 @@ int posix_memalign(void **p, size_t alignment, size_t n)
     *p = memalign(alignment, n);
     return *p == NULL ? 12 : 0;
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

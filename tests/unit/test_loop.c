@@ -35,6 +35,7 @@ int64_t clock_wall_s(void)
 /* And this one instead of the C library's: it fails when the test wants it to. */
 static int failing_waits;
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int epoll_wait(int fd, struct epoll_event *events, int n, int timeout_ms)
 {
     if (failing_waits > 0) {
