@@ -32,9 +32,8 @@
 /* What leaving may take after drain_timeout. */
 #define STOP_MARGIN_MS 5000
 
-/* Of freed memory, in each thread; from this size on a piece is mapped by itself. */
+/* Of freed memory, in each thread. */
 #define KEPT_BYTES (8 << 20)
-#define MAPPED_BYTES (512 << 10)
 
 /* How long a thread may take to stop, and how often one looks. */
 #define JOIN_TIMEOUT_MS 3000
@@ -415,10 +414,8 @@ static bool workers_turn(void *arg)
 static void keep_freed_memory(void)
 {
 #ifdef __GLIBC__
-    /* NOLINTBEGIN(concurrency-mt-unsafe): no other thread has begun */
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): no other thread has begun */
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
-    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
-    /* NOLINTEND(concurrency-mt-unsafe) */
 #endif
 }
 
