@@ -75,7 +75,7 @@ struct doctor_call {
     const struct doctor_target *target;
     const char *url;
     const struct token *token; /* NULL: none is sent */
-    enum { DOCTOR_ROUTE, DOCTOR_CONNECT, DOCTOR_LOOK, DOCTOR_GET } what;
+    enum doctor_what { DOCTOR_ROUTE, DOCTOR_CONNECT, DOCTOR_LOOK, DOCTOR_GET } what;
     int64_t deadline_ms;
     /* what came of it */
     enum doctor_end {

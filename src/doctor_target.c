@@ -60,16 +60,22 @@ struct way {
     bool has_credentials;
 };
 
+static struct doctor_call call_for(struct doctor *d, const struct doctor_target *t,
+                                   enum doctor_what what)
+{
+    return (struct doctor_call){ .config = d->config,
+                                 .target = t,
+                                 .url = t->url,
+                                 .what = what,
+                                 .deadline_ms = doctor_until(d, STEP_MS) };
+}
+
 /* Says which proxy is in the way, if any; where the first connection goes. */
 static void find_way(struct doctor *d, const struct doctor_target *t, struct way *way)
 {
     const char *variable = proxy_variable(t), *url = t->proxy;
     bool by_environment = strcmp(t->proxy, "env") == 0;
-    struct doctor_call call = { .config = d->config,
-                                .target = t,
-                                .url = t->url,
-                                .what = DOCTOR_ROUTE,
-                                .deadline_ms = doctor_until(d, STEP_MS) };
+    struct doctor_call call = call_for(d, t, DOCTOR_ROUTE);
     char step[32];
 
     step_name(step, t, "proxy");
@@ -296,11 +302,7 @@ static void describe_certificate(struct doctor *d, const char *step,
 
 static bool try_tls(struct doctor *d, const struct doctor_target *t, const struct way *way)
 {
-    struct doctor_call call = { .config = d->config,
-                                .target = t,
-                                .url = t->url,
-                                .what = DOCTOR_CONNECT,
-                                .deadline_ms = doctor_until(d, STEP_MS) };
+    struct doctor_call call = call_for(d, t, DOCTOR_CONNECT);
     char step[32];
 
     step_name(step, t, "TLS");

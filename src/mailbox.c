@@ -25,8 +25,6 @@ static void deliver(struct mailbox *m)
     }
 }
 
-#define WAKE_TRIES 100
-
 static void on_event(struct loop_watch *w, uint32_t events)
 {
     uint64_t count;
@@ -57,6 +55,8 @@ void mailbox_done(struct mailbox *m)
     (void)close(m->watch.fd);
     *m = (struct mailbox){ .loop = NULL };
 }
+
+#define WAKE_TRIES 100
 
 void mailbox_send(struct mailbox *m, struct mail *mail)
 {

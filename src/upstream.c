@@ -341,10 +341,11 @@ static char *whole_target(struct relay *r)
     return target;
 }
 
-/* Of what changes from request to request, most stays as the last one on this handle had it. */
+/* Of a body, given to curl at a time. */
 #define SMALL_PIECE 16384L
 #define LARGE_PIECE 65536L
 
+/* Of what changes from request to request, most stays as the last one on this handle had it. */
 static void set_shape(struct relay *r)
 {
     struct upstream *u = &r->upstream;

@@ -289,22 +289,27 @@ static void an_unsafe_request_whose_first_write_had_to_wait_is_sent_once(void **
     }
 }
 
+/* The i-th unsafe call, as the i-th of its target: answered, and there as it was sent. */
+static void assert_arrives(struct world *w, size_t i)
+{
+    const struct call *how = &unsafe_calls[i];
+    struct answer a = { 0 };
+    call(w, how, "/first", &a);
+    if (a.status != 200)
+        fail_msg("%s %s got %d", how->method, how->body ? how->body : "without a body",
+                 a.status);
+    assert_string_equal(bytes_text(&peer_request(w->api, " /v0/first", i)->body),
+                        how->body ? how->body : "");
+    answer_free(&a);
+}
+
 static void a_request_whose_first_write_has_to_wait_arrives_whole(void **state)
 {
     (void)state;
     struct world w;
-    struct answer a = { 0 };
     start_with_first_send(&w, "wait", serve_all);
-    for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
-        const struct call *how = &unsafe_calls[i];
-        call(&w, how, "/first", &a);
-        if (a.status != 200)
-            fail_msg("%s %s got %d", how->method, how->body ? how->body : "without a body",
-                     a.status);
-        assert_string_equal(bytes_text(&peer_request(w.api, " /v0/first", i)->body),
-                            how->body ? how->body : "");
-    }
-    answer_free(&a);
+    for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++)
+        assert_arrives(&w, i);
     world_end(&w);
 }
 
@@ -349,15 +354,9 @@ static void a_first_write_that_fails_on_a_reused_connection_goes_out_on_another(
     struct answer a = { 0 };
     start_with_first_send(&w, "fail", serve_all);
     for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
-        const struct call *how = &unsafe_calls[i];
         http_get(w.port, "/prime", &a);
         assert_int_equal(a.status, 200);
-        call(&w, how, "/first", &a);
-        if (a.status != 200)
-            fail_msg("%s %s got %d", how->method, how->body ? how->body : "without a body",
-                     a.status);
-        assert_string_equal(bytes_text(&peer_request(w.api, " /v0/first", i)->body),
-                            how->body ? how->body : "");
+        assert_arrives(&w, i);
     }
     assert_int_equal(peer_count(w.api, " /v0/first"),
                      sizeof unsafe_calls / sizeof *unsafe_calls);

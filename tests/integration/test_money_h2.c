@@ -156,6 +156,49 @@ static void requests_with_and_without_a_body_go_through(void **state)
     world_end(&w);
 }
 
+/* Answers with how long the body was. */
+static void serve_h2_lengths(struct peer_conn *c, void *arg)
+{
+    uint32_t stream;
+    size_t got;
+    (void)arg;
+    if (!h2_begin(c))
+        return;
+    while ((stream = h2_read_request(c, &got)) != 0) {
+        char text[32];
+        (void)snprintf(text, sizeof text, "%zu bytes", got);
+        (void)h2_answer(c, stream, 200, text);
+    }
+}
+
+/* HTTP/2 has no chunks: what frames them for HTTP/1.1 must not get into the body. */
+static void a_chunked_body_arrives_without_its_chunks_whatever_its_head_takes(void **state)
+{
+    (void)state;
+    static const int heads[] = { 10, 24000 };
+    struct world w;
+    world_start(&w, &(struct world_options){ .serve = serve_h2_lengths,
+                                             .cert = CERT_VALID,
+                                             .h2 = true,
+                                             .settings = "upstream.http_version = 2\n" });
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        struct bytes request = { 0 };
+        struct answer a = { 0 };
+        bytes_add_str(&request, "POST /money HTTP/1.1\r\nHost: localhost\r\nX-Long: ");
+        bytes_fill(&request, 'h', (size_t)heads[i]);
+        bytes_add_str(&request, "\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+                                "9\r\n0\r\n\r\nGET \r\n9c40\r\n");
+        bytes_fill(&request, 'b', 40000);
+        bytes_add_str(&request, "\r\n0\r\n\r\n");
+        http_raw(w.port, bytes_text(&request), &a);
+        assert_int_equal(a.status, 200);
+        assert_string_equal(bytes_text(&a.body), "40009 bytes");
+        answer_free(&a);
+        bytes_free(&request);
+    }
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +208,7 @@ int main(void)
         TEST(a_get_lost_with_its_connection_is_repeated_once),
         TEST(a_refused_stream_is_repeated_at_most_once),
         TEST(requests_with_and_without_a_body_go_through),
+        TEST(a_chunked_body_arrives_without_its_chunks_whatever_its_head_takes),
     };
     return RUN_TESTS(tests);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -32,8 +33,20 @@ int64_t clock_wall_s(void)
     return now_ms / 1000;
 }
 
-/* And this one instead of the C library's: it fails when the test wants it to. */
+/* And these instead of the C library's: they fail when the test wants them to. */
 static int failing_waits;
+static _Atomic int failing_writes;
+
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
+ssize_t write(int fd, const void *bytes, size_t n)
+{
+    if (failing_writes > 0) {
+        failing_writes--;
+        errno = ENOSYS;
+        return -1;
+    }
+    return syscall(SYS_write, fd, bytes, n);
+}
 
 /* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int epoll_wait(int fd, struct epoll_event *events, int n, int timeout_ms)
@@ -352,6 +365,28 @@ static void mail_of_many_threads_arrives_once_and_in_each_senders_order(void **s
     mailbox_done(&r.box);
 }
 
+static struct loop *woken;
+
+static void wake(struct mail *m)
+{
+    (void)m;
+    loop_stop(woken);
+}
+
+static void a_wake_up_that_fails_at_first_still_comes(void **state)
+{
+    struct mail mail = { .run = wake };
+    struct mailbox box;
+
+    woken = *state;
+    assert_int_equal(mailbox_init(&box, woken), 0);
+    failing_writes = 20;
+    mailbox_send(&box, &mail);
+    assert_int_equal(failing_writes, 0);
+    loop_run(woken);
+    mailbox_done(&box);
+}
+
 static void what_is_still_in_the_box_is_run_when_it_is_closed(void **state)
 {
     struct reader r = { .loop = *state };
@@ -379,6 +414,7 @@ int main(void)
         LOOP_TEST(a_watch_on_a_closed_descriptor_is_an_error),
         LOOP_TEST(the_hook_that_wants_to_run_again_does_not_sleep),
         LOOP_TEST(mail_of_many_threads_arrives_once_and_in_each_senders_order),
+        LOOP_TEST(a_wake_up_that_fails_at_first_still_comes),
         LOOP_TEST(what_is_still_in_the_box_is_run_when_it_is_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
