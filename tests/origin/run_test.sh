@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ./dev run as a person uses it: run_test.sh PROXY ORIGIN
+# What `./dev run` starts, as a person uses it: run_test.sh PROXY ORIGIN
 # Twice at once, so that the second finds the usual ports taken; every curl line that is printed is
 # tried; then Ctrl-C, after which nothing is left.
 set -uo pipefail
