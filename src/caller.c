@@ -213,7 +213,7 @@ static struct caller *caller_new(struct worker *w, struct MHD_Connection *connec
     return c;
 }
 
-/* A request line that libmicrohttpd 0.9.75 cannot take apart makes it close without a word.
+/* A request line that libmicrohttpd cannot take apart makes it close without a word.
  * While nothing has been sent on a connection, the 400 can still be said. */
 static void refuse_noise(struct caller *c)
 {
@@ -223,7 +223,7 @@ static void refuse_noise(struct caller *c)
     socklen_t len = sizeof info;
 
     memset(&info, 0, sizeof info);
-    if (MHD_VERSION >= 0x00097700 || c->heard || c->finished || !c->tcp || c->worker->closed)
+    if (c->heard || c->finished || !c->tcp || c->worker->closed)
         return;
     if (getsockopt(c->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
         len < offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof info.tcpi_bytes_sent ||

@@ -142,7 +142,29 @@ static size_t on_head(char *line, size_t size, size_t n, void *arg)
     return n;
 }
 
-/* Which name libcurl wants to look up first tells whether it would use a proxy. */
+/* Which name libcurl wants to look up first tells whether it would use a proxy. An address
+ * needs no looking up, to a libcurl that says by itself what it would have used. */
+static curl_socket_t connect_nowhere(void *arg, curlsocktype purpose,
+                                     struct curl_sockaddr *address)
+{
+    (void)arg;
+    (void)purpose;
+    (void)address;
+    return CURL_SOCKET_BAD;
+}
+
+static bool used_proxy(CURL *e)
+{
+    long used = 0;
+
+#if LIBCURL_VERSION_NUM >= 0x080700
+    (void)curl_easy_getinfo(e, CURLINFO_USED_PROXY, &used);
+#else
+    (void)e;
+#endif
+    return used != 0;
+}
+
 static int stop_here(void *resolver, void *reserved, void *arg)
 {
     (void)resolver;
@@ -190,8 +212,10 @@ static bool setup(struct run *r, struct curl_slist **headers)
     (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     (void)curl_easy_setopt(e, CURLOPT_CONNECT_ONLY, c->what == DOCTOR_CONNECT ? 1L : 0L);
     (void)curl_easy_setopt(e, CURLOPT_NOBODY, c->what == DOCTOR_LOOK ? 1L : 0L);
-    if (c->what == DOCTOR_ROUTE)
+    if (c->what == DOCTOR_ROUTE) {
         (void)curl_easy_setopt(e, CURLOPT_RESOLVER_START_FUNCTION, stop_here);
+        (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, connect_nowhere);
+    }
     if (c->what == DOCTOR_LOOK) { /* nothing secret is sent, and nothing it says is trusted */
         (void)curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 0L);
         (void)curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 0L);
@@ -249,7 +273,8 @@ static void run_call(struct run *r)
         c->status = (int)status;
         c->connect_status = (int)connect_status;
         c->end = end_of(r);
-        c->proxied = r->done && r->code == CURLE_COULDNT_RESOLVE_PROXY;
+        c->proxied =
+            r->done && (r->code == CURLE_COULDNT_RESOLVE_PROXY || used_proxy(r->transfer.easy));
         loop_timer_clear(&r->loop, &r->deadline);
         multi_remove(&r->multi, &r->transfer);
     }

@@ -107,11 +107,11 @@ static struct guard_verdict judge(struct relay *r, const char *method, const cha
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     struct collected c = { .count = 0 };
 
+    r->method = method;
     c.fields = arena_alloc(&r->arena, sizeof *c.fields * (size_t)(fields + 1));
     if (c.fields == NULL)
         return (struct guard_verdict){ .kind = FAIL_HEAD_TOO_LARGE, .why = "too many fields" };
     (void)MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, collect, &c);
-    r->method = method;
     r->old_caller = strcmp(version, "HTTP/1.0") == 0;
     r->fields = c.fields;
     r->count = c.count;

@@ -21,6 +21,7 @@
 #include "farewell.h"
 #include "log.h"
 #include "readahead.h"
+#include "wiping.h"
 
 struct multi_socket {
     struct loop_watch watch;
@@ -290,10 +291,10 @@ int multi_global_init(void)
     handles_last = about->version_num >= 0x080100;
     late_chunks_framed = about->version_num >= 0x080700;
     has_authorities = about->cainfo != NULL;
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return -EIO;
-    int err = farewell_global_init();
+    int err = wiping_global_init();
 
+    if (err == 0)
+        err = farewell_global_init();
     return err != 0 ? err : readahead_global_init();
 }
 

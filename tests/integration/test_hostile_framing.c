@@ -249,7 +249,7 @@ static void the_rest_of_a_request_is_waited_for_wherever_it_was_cut(void **state
 {
     (void)state;
     static const char request[] = "POST /p HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n"
-                                  "3;a=b\r\nabc\r\n0\r\nX-T: 1\r\n\r\n";
+                                  "3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n";
     struct world w;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });

@@ -92,17 +92,22 @@ static void commit(struct peer_conn *c, uint32_t stream, enum fault fault)
     }
 }
 
+static atomic_int posts;
+
 static void serve_fault(struct peer_conn *c, void *arg)
 {
     const enum fault *fault = arg;
     if (!h2_begin(c))
         return;
     uint32_t stream;
-    while ((stream = h2_read_request(c, NULL)) != 0) {
-        if (peer_count(c->peer, "") % 2 == 1)
+    size_t body;
+    while ((stream = h2_read_request(c, &body)) != 0) {
+        if (body == 0) { /* a GET, which may come again on a new connection */
             (void)h2_answer(c, stream, 200, "fine");
-        else
+        } else {
+            atomic_fetch_add(&posts, 1);
             commit(c, stream, *fault);
+        }
     }
 }
 
@@ -136,7 +141,7 @@ static void a_broken_exchange_is_told_or_cut_and_the_next_one_is_fine(void **sta
                 fail_msg("fault %d: status %d, end %d: %s", (int)fault, a.status, (int)a.end,
                          bytes_text(&a.body));
         }
-        assert_int_equal(peer_count(w.api, ""), 4); /* each once */
+        assert_int_equal(atomic_exchange(&posts, 0), 2); /* each once */
         answer_free(&a);
         world_end(&w);
     }

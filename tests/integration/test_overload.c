@@ -319,9 +319,13 @@ static void without_memory_new_work_fails_and_old_work_goes_on(void **state)
     }
     printf("without memory: %zu served, %zu told, %zu closed\n", served, told, closed);
     assert_int_equal(proxy_wait_exit(w.proxy, 0), -1);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 20; i++) { /* told, or closed; and the next one may try again */
         client_call(&live, "GET", "/live", NULL, NULL, &a);
-        assert_true(a.status == 200 || a.status >= 500);
+        assert_true(a.status == 200 || a.status >= 500 || a.end == ANSWER_NONE);
+        if (a.end != ANSWER_WHOLE || strcmp(answer_header(&a, "Connection"), "close") == 0) {
+            client_close(&live);
+            client_open(&live, w.port);
+        }
     }
     for (size_t i = 0; i < STREAMS; i++)
         client_reset(&many[i]);
