@@ -266,7 +266,8 @@ static void run_call(struct run *r)
         c->end = DOCTOR_BROKEN;
     } else {
         loop_timer_set(&r->loop, &r->deadline, c->deadline_ms);
-        multi_add(&r->multi, &r->transfer);
+        if (multi_add(&r->multi, &r->transfer) != 0)
+            abort();
         loop_run(&r->loop);
         (void)curl_easy_getinfo(r->transfer.easy, CURLINFO_RESPONSE_CODE, &status);
         (void)curl_easy_getinfo(r->transfer.easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);

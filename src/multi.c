@@ -400,13 +400,14 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     return bad != 0 ? -EINVAL : 0;
 }
 
-void multi_add(struct multi *m, struct multi_transfer *t)
+int multi_add(struct multi *m, struct multi_transfer *t)
 {
     (void)curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
     t->connecting = CURL_SOCKET_BAD;
     if (curl_multi_add_handle(m->curl, t->easy) != CURLM_OK)
-        abort(); /* only for a handle in use or no memory */
+        return -ENOMEM; /* the other reason would be a handle in use */
     t->running = true;
+    return 0;
 }
 
 void multi_remove(struct multi *m, struct multi_transfer *t)

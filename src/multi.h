@@ -51,8 +51,9 @@ struct multi_settings {
 };
 int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s) MUST_CHECK;
 
-/* Starts; on_done comes later, never from within. */
-void multi_add(struct multi *m, struct multi_transfer *t);
+/* Starts; on_done comes later, never from within. Returns 0, or -ENOMEM: nothing was started.
+ */
+int multi_add(struct multi *m, struct multi_transfer *t) MUST_CHECK;
 /* Ends a running transfer without on_done. Takes one that is not running. Never from a curl
  * callback. */
 void multi_remove(struct multi *m, struct multi_transfer *t);

@@ -388,7 +388,7 @@ void source_fetch(struct source *s, const struct config *c, uint64_t generation)
 
     if (ok) {
         s->transfer.easy = curl_easy_init();
-        ok = setup(s, c);
+        ok = setup(s, c) && multi_add(&s->multi, &s->transfer) == 0;
     }
     if (!ok) { /* on_done must not come from within: the deadline brings it in the next turn */
         clear(s);
@@ -396,5 +396,4 @@ void source_fetch(struct source *s, const struct config *c, uint64_t generation)
         return;
     }
     loop_timer_set(s->loop, &s->deadline, s->started_ms + c->token.timeout_ms);
-    multi_add(&s->multi, &s->transfer);
 }

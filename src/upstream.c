@@ -276,8 +276,27 @@ static void drop_handle(struct upstream *u)
     u->shape = (struct upstream_shape){ .method = "" };
 }
 
-/* A handle for the settings at hand, and what stays the same from request to request. */
-static void setup(struct relay *r)
+/* The base URL, taken apart once; a text would be parsed and written anew for each request. */
+static bool take_url(struct relay *r)
+{
+    struct upstream *u = &r->upstream;
+
+    u->url = curl_url();
+    if (u->url == NULL ||
+        curl_url_set(u->url, CURLUPART_URL, r->snapshot->config->upstream.base_url,
+                     CURLU_PATH_AS_IS) != CURLUE_OK) {
+        curl_url_cleanup(u->url);
+        u->url = NULL;
+        return false;
+    }
+    r->snapshot->refs++;
+    u->setup_for = r->snapshot;
+    return true;
+}
+
+/* A handle for the settings at hand, and what stays the same from request to request. False:
+ * there is no memory for it. */
+static bool setup(struct relay *r)
 {
     struct upstream *u = &r->upstream;
     const struct config *c = r->snapshot->config;
@@ -290,24 +309,19 @@ static void setup(struct relay *r)
     };
     bool same = u->setup_for == r->snapshot;
 
-    if (same && (!u->used || multi_handles_last()))
-        return;
+    if (same && u->transfer.easy != NULL && (!u->used || multi_handles_last()))
+        return true;
     if (same)
         drop_handle(u);
     else
         upstream_free(u);
+    if (!same && !take_url(r))
+        return false;
     u->transfer.easy = curl_easy_init();
     if (u->transfer.easy == NULL ||
-        multi_setup(&r->worker->multi, u->transfer.easy, &settings) != 0)
-        abort();
-    if (!same) {
-        r->snapshot->refs++;
-        u->setup_for = r->snapshot;
-        /* Taken apart once; a text would be parsed and written anew for each request. */
-        u->url = curl_url();
-        if (u->url == NULL || curl_url_set(u->url, CURLUPART_URL, c->upstream.base_url,
-                                           CURLU_PATH_AS_IS) != CURLUE_OK)
-            abort();
+        multi_setup(&r->worker->multi, u->transfer.easy, &settings) != 0) {
+        drop_handle(u);
+        return false;
     }
     CURL *e = u->transfer.easy;
 
@@ -326,6 +340,7 @@ static void setup(struct relay *r)
     (void)curl_easy_setopt(e, CURLOPT_DEBUGFUNCTION, on_debug);
     (void)curl_easy_setopt(e, CURLOPT_DEBUGDATA, r);
     u->transfer.on_done = on_done;
+    return true;
 }
 
 /* "/v0" and "/chains" into one target. */
@@ -381,13 +396,24 @@ static void set_shape(struct relay *r)
     is->fresh = u->fresh;
 }
 
+static void no_memory(struct relay *r)
+{
+    struct failure f =
+        failure_make(FAIL_INTERNAL, "There is no memory left to send the request.");
+
+    relay_fail(r, &f);
+}
+
 void upstream_start(struct relay *r)
 {
     struct upstream *u = &r->upstream;
     const struct config *c = r->snapshot->config;
     bool has_body = r->body_bytes != 0;
 
-    setup(r);
+    if (!setup(r)) {
+        no_memory(r);
+        return;
+    }
     CURL *e = u->transfer.easy;
     char *target = whole_target(r);
     struct header_line *lines =
@@ -423,7 +449,8 @@ void upstream_start(struct relay *r)
     (void)curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, target);
     set_shape(r);
     u->used = true;
-    multi_add(&r->worker->multi, &u->transfer);
+    if (multi_add(&r->worker->multi, &u->transfer) != 0)
+        no_memory(r);
 }
 
 void upstream_cancel(struct relay *r)
@@ -453,9 +480,9 @@ void upstream_unpause(struct relay *r)
 
 void upstream_free(struct upstream *u)
 {
-    if (u->transfer.easy == NULL)
-        return;
     drop_handle(u);
+    if (u->setup_for == NULL)
+        return;
     curl_url_cleanup(u->url);
     worker_snapshot_unref(u->setup_for);
     u->url = NULL;
