@@ -17,7 +17,11 @@ static void wiping_free(void *p)
 
 static void *wiping_realloc(void *p, size_t n)
 {
-    if (!wipes || p == NULL || n == 0)
+    if (n == 0) {
+        wiping_free(p);
+        return NULL;
+    }
+    if (!wipes || p == NULL)
         return realloc(p, n);
 
     size_t had = malloc_usable_size(p);
