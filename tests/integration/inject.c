@@ -18,7 +18,7 @@
 
 #include "unit.h"
 
-#define TRIES 200
+#define TRIES 20
 /* Below the stack pointer, behind what a function without a frame may use. */
 #define RED_ZONE 256
 
@@ -97,20 +97,35 @@ static void registers(pid_t tid, enum __ptrace_request request, struct user_regs
     assert_int_equal(ptrace(request, tid, (void *)NT_PRSTATUS, &room), 0);
 }
 
-/* Stops it right behind a system call instruction. */
+static void go_on(pid_t tid, enum __ptrace_request how)
+{
+    assert_int_equal(ptrace(how, tid, NULL, NULL), 0);
+    await_stop(tid);
+}
+
+static void interrupt(pid_t tid)
+{
+    assert_int_equal(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL), 0);
+}
+
+/* Stops it right behind a system call instruction. Where it computes, it is led to its next
+ * call and told to stop there before it begins it: on a busy machine it need not be met by
+ * chance. */
 static void stop_in_call(pid_t tid, int memory, struct user_regs_struct *r)
 {
     unsigned char code[INSTRUCTION_BYTES];
     assert_int_equal(ptrace(PTRACE_SEIZE, tid, NULL, NULL), 0);
+    interrupt(tid);
+    await_stop(tid);
     for (int i = 0; i < TRIES; i++) {
-        assert_int_equal(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL), 0);
-        await_stop(tid);
         registers(tid, PTRACE_GETREGSET, r);
         if (pread(memory, code, sizeof code, (off_t)(PC(r) - sizeof code)) ==
                 (ssize_t)sizeof code &&
             IS_SYSCALL(code))
             return;
-        assert_int_equal(ptrace(PTRACE_CONT, tid, NULL, NULL), 0);
+        go_on(tid, PTRACE_SYSCALL);
+        interrupt(tid);
+        go_on(tid, PTRACE_CONT);
     }
     fail_msg("thread %d never waits in a system call", (int)tid);
 }

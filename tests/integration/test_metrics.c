@@ -159,6 +159,7 @@ static void known_traffic_gives_exact_numbers(void **state)
     assert_true(sum_of("requests_total") >= (double)n && sum_of("requests_total") <= (double)n);
     /* One connection for all; and the one that libcurl opened to send the POST again whose
      * connection was reset, which it was not allowed to. */
+    assert_true(peer_wait_connections(w.api, 2, SOON_MS));
     assert_int_equal(peer_connections(w.api), 2);
     assert_value("upstream_connections_opened_total", 2);
     assert_value("upstream_connections_reused_total", 9);

@@ -262,7 +262,7 @@ static void find_in_memory(pid_t pid, const char *needle, size_t *inside, size_t
     *inside = *outside = 0;
     for (size_t i = 0; i < n; i++) {
         size_t size = map[i].to - map[i].from;
-        if (size > 256UL << 20) /* a sanitizer's shadow */
+        if (sanitized() && size > 1UL << 20) /* shadow; nothing is asked about it */
             continue;
         char *bytes = malloc(size);
         assert_non_null(bytes);
