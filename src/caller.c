@@ -17,6 +17,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "answer.h"
@@ -221,6 +222,7 @@ static void refuse_noise(struct caller *c)
         failure_make(FAIL_BAD_REQUEST, "The request line is not METHOD TARGET VERSION.");
     struct tcp_info info;
     socklen_t len = sizeof info;
+    int unread = 0;
 
     memset(&info, 0, sizeof info);
     if (c->heard || c->finished || !c->tcp || c->worker->closed)
@@ -228,6 +230,10 @@ static void refuse_noise(struct caller *c)
     if (getsockopt(c->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
         len < offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof info.tcpi_bytes_sent ||
         info.tcpi_bytes_received == 0 || info.tcpi_bytes_sent != 0 || has_left(c))
+        return;
+    /* What nobody has read nobody has found malformed: libmicrohttpd met an error. */
+    if (ioctl(c->watch.fd, FIONREAD, &unread) == 0 &&
+        (uint64_t)unread == info.tcpi_bytes_received)
         return;
     note(c, &f);
     caller_finish(c, &f);

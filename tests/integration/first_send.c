@@ -1,7 +1,7 @@
 /* first_send.so: preloaded into the proxy, lets the first write of each request upstream come
  * to nothing. What it was the second time passes: to a kernel whose buffer was full, or to
  * another connection. FIRST_SEND: "wait" (EAGAIN) or "fail" (EPIPE); requests for /v0/first...
- * only. */
+ * only. A request for /unread cannot be read at all (ENOSYS, as a tracer leaves it behind). */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,4 +20,18 @@ ssize_t send(int fd, const void *buf, size_t n, int flags)
         return -1;
     }
     return syscall(SYS_sendto, fd, buf, n, flags, NULL, 0);
+}
+
+ssize_t recv(int fd, void *buf, size_t n, int flags)
+{
+    char head[12];
+
+    if ((flags & MSG_PEEK) == 0 &&
+        syscall(SYS_recvfrom, fd, head, sizeof head, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) ==
+            sizeof head &&
+        memcmp(head, "GET /unread ", sizeof head) == 0) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return syscall(SYS_recvfrom, fd, buf, n, flags, NULL, NULL);
 }

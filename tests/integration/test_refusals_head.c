@@ -211,6 +211,27 @@ static void noise_is_answered_or_closed_but_never_forwarded(void **state)
     world_end(&w);
 }
 
+/* What libmicrohttpd closes because it could not read it is not said to be malformed. */
+static void a_request_that_cannot_be_read_is_closed_without_a_400(void **state)
+{
+    (void)state;
+    static const char *const env[] = { "LD_PRELOAD=" FIRST_SEND, NULL };
+    struct world w;
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .env = env });
+    client_open(&c, w.port);
+    client_puts(&c, "GET /unread HTTP/1.1\r\n" H "\r\n");
+    client_read(&c, &a, true, SOON_MS);
+    assert_int_equal(a.end, ANSWER_NONE);
+    client_close(&c);
+    http_raw(w.port, "SSH-2.0-OpenSSH_9.2\r\n\r\n", &a);
+    assert_int_equal(a.status, 400);
+    answer_free(&a);
+    assert_int_equal(peer_count(w.api, ""), 0);
+    world_end(&w);
+}
+
 /* row 25 */
 static void too_much_head_is_431_and_a_long_target_414(void **state)
 {
@@ -301,6 +322,7 @@ int main(void)
         TEST(exactly_one_sound_host_is_needed),
         TEST(other_versions_are_505_or_400),
         TEST(noise_is_answered_or_closed_but_never_forwarded),
+        TEST(a_request_that_cannot_be_read_is_closed_without_a_400),
         TEST(too_much_head_is_431_and_a_long_target_414),
         TEST(heads_at_the_limits_pass),
         TEST(broken_chunks_end_the_upload_and_the_connection),
