@@ -15,11 +15,8 @@ again_at_most=3 # failed tests; more is no accident
 
 report() { printf '%s\n' "$*" | tee -a build/test-report; }
 
-# The sanitizers of gcc 12 cannot map their shadow memory under wide address randomization.
-plain_addresses=()
-if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] && setarch -R true 2>/dev/null; then
-    plain_addresses=(setarch -R)
-fi
+# shellcheck source=tests/addresses.sh
+. tests/addresses.sh
 
 # Can a program with this sanitizer run here at all? (Some kernels and containers do not let it.)
 starts_with() {

@@ -34,12 +34,9 @@ if [ "$count" -gt 0 ]; then
     echo "==> $count mutated requests and answers, with the address sanitizer"
     cmake --preset asan >/dev/null
     cmake --build --preset asan --target oneshot-proxy integration_mutations
-    run=()
-    # The sanitizers of gcc 12 cannot map their shadow memory under wide address randomization.
-    if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] && setarch -R true; then
-        run=(setarch -R)
-    fi
+    # shellcheck source=tests/addresses.sh
+    . tests/addresses.sh
     ONESHOT_PROXY_MUTATIONS=$count ONESHOT_PROXY_BIN=$PWD/build/asan/oneshot-proxy \
-        "${run[@]}" build/asan/tests/integration/integration_mutations || code=1
+        "${plain_addresses[@]}" build/asan/tests/integration/integration_mutations || code=1
 fi
 exit "$code"

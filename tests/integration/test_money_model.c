@@ -422,8 +422,9 @@ static void play(struct world *w, bool h2)
         "%ld unsafe requests over HTTP/%s, seed %u: carried out %zu, never one twice; "
         "told: unknown %zu, not done %zu, cut %zu, refused %zu\n",
         id, h2 ? "2" : "1.1", seed, executed, unknown, told_undone, cut_short, refused_whole);
-    /* The dice must have reached every kind of end. */
-    assert_true(executed > total / 2 && unknown > total / 50 && cut_short > 0);
+    /* The dice must have reached every kind of end. How often is a matter of load too: a death
+     * over HTTP/2 takes along whatever else runs on the connection, a cut answer for one. */
+    assert_true(executed > total / 4 && unknown > total / 50 && (h2 || cut_short > 0));
     answer_free(&a);
 }
 

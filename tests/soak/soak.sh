@@ -6,4 +6,6 @@ cd "$(dirname "$0")/../.."
 minutes=${1:-2} preset=${2:-release}
 cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset" --target oneshot-proxy
-exec python3 tests/soak/soak.py "build/$preset/oneshot-proxy" "$minutes" "${SOAK_SEED:-$RANDOM}"
+# shellcheck source=tests/addresses.sh
+. tests/addresses.sh
+exec "${plain_addresses[@]}" python3 tests/soak/soak.py "build/$preset/oneshot-proxy" "$minutes" "${SOAK_SEED:-$RANDOM}"
