@@ -219,3 +219,16 @@ long proxy_rss_kib(const struct proxy *p)
     assert_true(kib > 0);
     return kib;
 }
+
+int proxy_descriptors(const struct proxy *p)
+{
+    char path[64];
+    int n = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)p->pid);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    while (readdir(dir) != NULL)
+        n++;
+    (void)closedir(dir);
+    return n - 2; /* "." and ".." */
+}

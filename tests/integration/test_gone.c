@@ -1,6 +1,7 @@
 /* Peers that leave early: callers that hang up, upstreams that answer before they have read. */
 #include <stdatomic.h>
 
+#include "hammer.h"
 #include "harness.h"
 
 /* The contract says a second; on top what a loaded machine needs. */
@@ -335,6 +336,53 @@ static void an_early_answer_comes_before_the_body_where_100_is_expected(void **s
     world_end(&w);
 }
 
+#define CROWD 8
+
+/* n requests by callers that stay, a hundredth as many by callers that are gone at once. */
+static void many(struct world *w, size_t n)
+{
+    static const char request[] = "POST /x HTTP/1.1\r\nHost: localhost\r\n"
+                                  "Content-Length: 5\r\n\r\nhello";
+    struct hammer *h = hammer_start(w->port, CROWD, request);
+    for (size_t i = 0; i < n / 100; i++) {
+        struct client c;
+        client_open(&c, w->port);
+        client_send(&c, request, i % 3 == 0 ? 20 : sizeof request - 1);
+        if (i % 2 == 0)
+            client_reset(&c);
+        else
+            client_close(&c);
+        assert_true(hammer_wait(h, i * 100, SOON_MS));
+    }
+    assert_true(hammer_wait(h, n, 4 * SOON_MS));
+    struct hammer_result r = hammer_stop(h);
+    if (r.failures != 0)
+        fail_msg("%zu failures: %s", r.failures, bytes_text(&r.first));
+    bytes_free(&r.first);
+}
+
+/* row 72, scaled */
+static void requests_and_broken_off_ones_leave_nothing_behind(void **state)
+{
+    (void)state;
+    struct world w;
+    size_t n = sanitized() ? 500 : 3000;
+    world_start(&w, &(struct world_options){ .settings = "log.access = no\n" });
+    many(&w, n);
+    long before_kib = proxy_rss_kib(w.proxy);
+    int before = proxy_descriptors(w.proxy);
+    many(&w, 10 * n);
+    long grown_kib = proxy_rss_kib(w.proxy) - before_kib;
+    if (!sanitized() && grown_kib > 1024) /* the sanitizers keep what is freed */
+        fail_msg("it has grown by %ld KiB", grown_kib);
+    /* More than a pooled connection for each caller that stays is a leak; soon, not at once. */
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    while (proxy_descriptors(w.proxy) > before + CROWD)
+        if (now_ms() > deadline_ms)
+            fail_msg("%d descriptors, %d before", proxy_descriptors(w.proxy), before);
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +394,7 @@ int main(void)
         TEST(an_early_answer_reaches_a_caller_that_is_still_sending),
         TEST(an_early_success_reaches_a_caller_that_is_still_sending_chunks),
         TEST(an_early_answer_comes_before_the_body_where_100_is_expected),
+        TEST(requests_and_broken_off_ones_leave_nothing_behind),
     };
     return RUN_TESTS(tests);
 }

@@ -1,7 +1,6 @@
 /* More than there is room for: callers, descriptors, memory; and callers or upstreams that are
  * stuck. Whoever is above a limit is told so while those inside are still at it, and those
  * inside notice nothing. Rows: tests/hostile/README.md. */
-#include <dirent.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -122,19 +121,6 @@ static long cpu_ms(const struct proxy *p)
     return (long)((user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
 }
 
-static int descriptors(const struct proxy *p)
-{
-    char path[64];
-    int n = 0;
-    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)proxy_pid(p));
-    DIR *dir = opendir(path);
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        n++;
-    (void)closedir(dir);
-    return n - 3; /* ".", ".." and none for us: it is another process */
-}
-
 static void limit(const struct proxy *p, __rlimit_resource_t what, rlim_t most)
 {
     struct rlimit now;
@@ -157,7 +143,7 @@ static void without_descriptors_nothing_spins_or_dies_and_it_recovers(void **sta
     assert_int_equal(a.status, 200);
     struct rlimit before;
     assert_int_equal(prlimit(proxy_pid(w.proxy), RLIMIT_NOFILE, NULL, &before), 0);
-    limit(w.proxy, RLIMIT_NOFILE, (rlim_t)descriptors(w.proxy) + 10);
+    limit(w.proxy, RLIMIT_NOFILE, (rlim_t)proxy_descriptors(w.proxy) + 9);
     struct crowd *crowd =
         crowd_start(w.port, CALLERS,
                     "GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n");
