@@ -188,22 +188,21 @@ static void an_expired_token_is_never_sent(void **state)
     tokens_lifetime(w.tokens, 2);
     tokens_push(w.tokens, (struct token_answer){ 0 });
     tokens_always(w.tokens, (struct token_answer){ .status = 503 });
-    int64_t obtained_ms = now_ms();
     world_proxy(&w, &options);
     size_t sent = 0;
-    int64_t last_ok_ms = 0;
+    int64_t obtained_ms = now_ms(), last_ok_ms = 0;
     do {
         int64_t began_ms = now_ms();
         http_get(w.port, "/x", &a);
         if (a.status == 200) {
-            sent++;
+            if (sent++ == 0)
+                obtained_ms = now_ms(); /* or before */
             last_ok_ms = began_ms;
         }
     } while (a.status == 200 && now_ms() < obtained_ms + SOON_MS);
     assert_problem(&a, 503, "token", "destination_unavailable");
     assert_true(sent > 0);
-    /* it lived two seconds from when it was asked for, and that was after this clock began */
-    assert_true(last_ok_ms - obtained_ms < 2000 + 2000);
+    assert_true(last_ok_ms - obtained_ms <= 2000); /* its life, whatever the machine does */
     assert_int_equal(peer_count(w.api, ""), sent);
     tokens_always(w.tokens, (struct token_answer){ 0 });
     assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=2", 1, SOON_MS));
