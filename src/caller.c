@@ -231,9 +231,10 @@ static void refuse_noise(struct caller *c)
         len < offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof info.tcpi_bytes_sent ||
         info.tcpi_bytes_received == 0 || info.tcpi_bytes_sent != 0 || has_left(c))
         return;
-    /* What nobody has read nobody has found malformed: libmicrohttpd met an error. */
-    if (ioctl(c->watch.fd, FIONREAD, &unread) == 0 &&
-        (uint64_t)unread == info.tcpi_bytes_received)
+    /* What nobody has read nobody has found malformed: libmicrohttpd met an error. The kernel
+     * counts a FIN as a byte. */
+    if (ioctl(c->watch.fd, FIONREAD, &unread) == 0 && unread > 0 &&
+        (uint64_t)unread + 1 >= info.tcpi_bytes_received)
         return;
     note(c, &f);
     caller_finish(c, &f);
