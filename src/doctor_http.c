@@ -142,8 +142,9 @@ static size_t on_head(char *line, size_t size, size_t n, void *arg)
     return n;
 }
 
-/* Which name libcurl wants to look up first tells whether it would use a proxy. An address
- * needs no looking up, to a libcurl that says by itself what it would have used. */
+/* Whether libcurl would use a proxy shows in the name that it wants to look up first. An
+ * address needs no looking up; of a proxy by address a newer libcurl says itself that it was to
+ * be used. Either way nothing is sent. */
 static curl_socket_t connect_nowhere(void *arg, curlsocktype purpose,
                                      struct curl_sockaddr *address)
 {

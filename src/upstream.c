@@ -311,12 +311,13 @@ static bool setup(struct relay *r)
 
     if (same && u->transfer.easy != NULL && (!u->used || multi_handles_last()))
         return true;
-    if (same)
+    if (same) {
         drop_handle(u);
-    else
+    } else {
         upstream_free(u);
-    if (!same && !take_url(r))
-        return false;
+        if (!take_url(r))
+            return false;
+    }
     u->transfer.easy = curl_easy_init();
     if (u->transfer.easy == NULL ||
         multi_setup(&r->worker->multi, u->transfer.easy, &settings) != 0) {

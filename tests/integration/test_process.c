@@ -307,7 +307,8 @@ static void refuse_the_first_token(struct peer_conn *c, const struct peer_reques
         (void)peer_answer(c, 200, NULL, "fine");
 }
 
-/* row 84: libcurl's copies are freed, not wiped, and get overwritten as requests go on */
+/* row 84: the workers' copies in libcurl are freed, not wiped, and get overwritten as requests
+ * go on */
 static void an_old_token_is_wiped_where_we_keep_it_and_fades_elsewhere(void **state)
 {
     (void)state;
