@@ -60,7 +60,7 @@ static inline size_t seen_chunks(const char *s, size_t n)
     for (size_t at = 0;;) {
         size_t size = 0, digits = 0;
 
-        for (; at < n && ascii_hex(s[at]) >= 0; at++, digits++)
+        for (; at < n && ascii_is_hex(s[at]); at++, digits++)
             size = size * 16 + (size_t)ascii_hex(s[at]);
         if (at + 2 > n)
             return 0;
