@@ -31,7 +31,7 @@ void *downstream_on_target(void *arg, const char *target, struct MHD_Connection 
 
 /* So many at most linger, since each run looks at all of them; and only where the upstream
  * usually begins its answer within so much time. */
-#define LINGER_MAX 32
+#define LINGER_MAX 256
 #define LINGER_US 20000
 
 static void suspend(struct relay *r)

@@ -120,10 +120,28 @@ static bool is_nominated(const struct header_field *f, const struct header_field
 
 /* --- to the upstream ----------------------------------------------------------------- */
 
+/* Where the fields go: a list for libcurl, or, with `text`, the head itself. */
 struct list {
+    struct buf *text;
     struct arena *arena;
     struct header_line *first, **end;
 };
+
+static bool write_line(struct buf *out, const char *name, size_t name_len, const char *value,
+                       size_t value_len)
+{
+    char *at = buf_reserve(out, name_len + value_len + 4);
+
+    if (at == NULL)
+        return false;
+    memcpy(at, name, name_len);
+    memcpy(at + name_len, ": ", 2);
+    if (value_len > 0)
+        memcpy(at + name_len + 2, value, value_len);
+    memcpy(at + name_len + 2 + value_len, "\r\n", 2);
+    buf_commit(out, name_len + value_len + 4);
+    return true;
+}
 
 static bool append(struct list *list, char *text)
 {
@@ -146,6 +164,8 @@ static bool append_field(struct list *list, const char *name, size_t name_len,
 {
     ascii_trim(&value, &value_len);
     assert(ascii_is_token(name, name_len) && ascii_is_field_text(value, value_len));
+    if (list->text != NULL)
+        return write_line(list->text, name, name_len, value, value_len);
 
     char *text = arena_alloc(list->arena, name_len + value_len + 3);
     if (text == NULL)
@@ -174,6 +194,8 @@ static char *lasting(const char *text)
 
 static bool append_lasting(struct list *list, const char *text)
 {
+    if (list->text != NULL)
+        return buf_add_str(list->text, text) == 0 && buf_add(list->text, "\r\n", 2) == 0;
     return append(list, lasting(text));
 }
 
@@ -203,10 +225,12 @@ static bool may_pass(const struct header_forward *in, const struct header_field 
 {
     if (ends_here(f))
         return false;
+    /* The body's measure is no option: not even a Connection field that names it takes it off.
+     */
+    if (header_is(f, "content-length"))
+        return in->body_bytes != 0 || is_zero(f);
     if (in->require_name != NULL &&
         same_name(f->name, f->name_len, in->require_name, strlen(in->require_name), true))
-        return false;
-    if (!in->has_body && header_is(f, "content-length") && !is_zero(f))
         return false;
     return !is_nominated(f, in->fields, connection, in->count, true);
 }
@@ -221,11 +245,39 @@ static bool append_passing(struct list *list, const struct header_forward *in, b
 
         if (!may_pass(in, f, connection))
             continue;
+        if (list->text != NULL && in->body_bytes != 0 && header_is(f, "content-length"))
+            continue; /* ours is written */
         if (!append_field(list, f->name, f->name_len, f->value, f->value_len))
             return false;
         *accept = *accept || header_is(f, "accept");
     }
     return true;
+}
+
+/* *accept: the caller sent an Accept. */
+static bool append_all(struct list *list, const struct header_forward *in, bool *accept)
+{
+    return append_own(list, "Host", in->host) && append_passing(list, in, accept) &&
+           append_lasting(list, "Via: 1.1 " HEADER_PSEUDONYM) &&
+           (in->request_id == NULL || append_own(list, "X-Request-Id", in->request_id)) &&
+           append_lasting(list, in->authorization);
+}
+
+/* How the body is measured, by what is going to be sent (RFC 9112 section 6). */
+static bool append_framing(struct list *list, int64_t body_bytes)
+{
+    if (body_bytes > 0)
+        return buf_addf(list->text, "Content-Length: %lld\r\n", (long long)body_bytes) == 0;
+    return body_bytes == 0 || append_lasting(list, "Transfer-Encoding: chunked");
+}
+
+bool header_write(struct buf *out, const struct header_forward *in)
+{
+    struct list list = { .text = out };
+    bool accept = false;
+
+    return append_all(&list, in, &accept) && append_framing(&list, in->body_bytes) &&
+           append_lasting(&list, "");
 }
 
 struct header_line *header_forward(struct arena *arena, const struct header_forward *in)
@@ -235,12 +287,8 @@ struct header_line *header_forward(struct arena *arena, const struct header_forw
     bool accept = false;
     list.end = &list.first;
 
-    bool done = no_accept != NULL && append_lasting(&list, "Expect:") &&
-                append_own(&list, "Host", in->host) && append_passing(&list, in, &accept) &&
-                append_lasting(&list, "Via: 1.1 " HEADER_PSEUDONYM) &&
-                (in->request_id == NULL || append_own(&list, "X-Request-Id", in->request_id)) &&
-                append_lasting(&list, in->authorization);
-    if (!done)
+    if (no_accept == NULL || !append_lasting(&list, "Expect:") ||
+        !append_all(&list, in, &accept))
         return NULL;
     if (accept)
         return list.first;

@@ -3,6 +3,7 @@
  * RFC 9110 sections 5 and 7.6, pure functions on strings. */
 #include "arena.h"
 #include "base.h"
+#include "buf.h"
 
 /* A field as a peer sent it; neither part need end in NUL. */
 struct header_field {
@@ -11,7 +12,7 @@ struct header_field {
 };
 
 /* A list of "Name: value" lines. The same two members in the same order as libcurl's
- * curl_slist, so that upstream.c hands it over without copying. */
+ * curl_slist, so that upstream_curl.c hands it over without copying. */
 struct header_line {
     char *text;
     struct header_line *next;
@@ -25,20 +26,23 @@ struct header_forward {
         *authorization; /* whole line, "Authorization: Bearer ..."; referenced, not copied */
     const char *request_id;   /* NULL: the caller sent one, it passes as it is */
     const char *require_name; /* listen.require_header: not forwarded; NULL: none */
-    bool has_body;            /* false: of Content-Length only a zero passes */
+    int64_t body_bytes;       /* 0: none, of Content-Length only a zero passes; -1: in chunks */
 };
 
-/* Builds what goes upstream, in the caller's order: Host first, then all fields that may
- * pass, then Via, X-Request-Id, Authorization. Dropped: every field named in a Connection
- * field, the hop-by-hop ones, Authorization and Proxy-Authorization whatever they say, Host,
- * Expect, and names that become one of these when `_` is read as `-`. An existing Via is kept
- * and ours is appended as a field of its own. With has_body, Content-Length passes in place;
- * Transfer-Encoding never does (libcurl frames the body itself). An empty value becomes "Name;"
- * (libcurl's way to send an empty field). No line holds CR, LF or NUL: such input is a
- * programming error (the guard refused it). For libcurl, "Expect:" and "Accept:" removers are
- * put in so that it adds none of its own; where the caller sent an Accept or User-Agent it
- * passes. `authorization` and literals are referenced, the rest is copied. Returns the list, in
- * the arena, or NULL when the arena is full. */
+/* Writes what goes upstream, in the caller's order, up to and with the empty line: Host first,
+ * then all fields that may pass, then Via, X-Request-Id, Authorization. Dropped: every field
+ * named in a Connection field, the hop-by-hop ones, Authorization and Proxy-Authorization
+ * whatever they say, Host, Expect, and names that become one of these when `_` is read as `-`.
+ * An existing Via is kept and ours is appended as a field of its own. A body's
+ * Content-Length or Transfer-Encoding is written anew, from body_bytes. No line holds CR, LF or
+ * NUL: such input is a programming error (the guard refused it). False: it does not fit. */
+bool header_write(struct buf *out, const struct header_forward *in) MUST_CHECK;
+
+/* The same as a list for libcurl, which chooses a Transfer-Encoding itself (a Content-Length
+ * passes in place): an empty value becomes "Name;"
+ * (its way to send an empty field), and "Expect:" and "Accept:" removers are put in so that it
+ * adds none of its own. `authorization` and literals are referenced, the rest is copied.
+ * Returns the list, in the arena, or NULL when the arena is full. */
 struct header_line *header_forward(struct arena *arena,
                                    const struct header_forward *in) MUST_CHECK;
 

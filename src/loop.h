@@ -17,7 +17,7 @@ struct loop_timer {
     void (*on_due)(struct loop_timer *t);
 };
 
-#define LOOP_BATCH 64
+#define LOOP_BATCH 256
 /* An idle loop turns so often, to show that it is alive. */
 #define LOOP_IDLE_MS 1000
 

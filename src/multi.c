@@ -48,8 +48,10 @@ static void collect_done(struct multi *m)
         t->socket = CURL_SOCKET_BAD;
         if (t->ask_socket)
             (void)curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &t->socket);
-        (void)curl_multi_remove_handle(m->curl, easy);
-        t->running = false;
+        if (!t->connects || code != CURLE_OK) {
+            (void)curl_multi_remove_handle(m->curl, easy);
+            t->running = false;
+        }
         t->on_done(t, code);
     }
 }
@@ -164,6 +166,11 @@ static void forget_socket(struct multi *m, curl_socket_t fd)
     readahead_forget(m->sockets[fd]->ahead);
     free(m->sockets[fd]);
     m->sockets[fd] = NULL;
+}
+
+void multi_let_go(struct multi *m, curl_socket_t fd)
+{
+    forget_socket(m, fd);
 }
 
 static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
@@ -370,7 +377,7 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     SET(MAXAGE_CONN, (long)base_max(1, c->upstream.keepalive_ms / 1000));
     SET(TCP_NODELAY, 1L);
     /* A TLS record's worth: curl allocates both for each request, and while it is paused.
-     * upstream.c has more for what it sends. */
+     * upstream_curl.c has more for what it sends. */
     SET(BUFFERSIZE, 16384L);
     SET(UPLOAD_BUFFERSIZE, 16384L);
     SET(OPENSOCKETFUNCTION, on_open_socket);

@@ -28,6 +28,7 @@ struct multi {
 struct multi_transfer {
     CURL *easy;
     bool running;
+    bool connects; /* CURLOPT_CONNECT_ONLY: it goes on holding its connection after on_done */
     curl_socket_t connecting; /* the last one that curl asked us to watch for it */
     bool ask_socket;          /* on_done wants to know the next one */
     curl_socket_t socket; /* of its connection, which lives on; CURL_SOCKET_BAD: it does not */
@@ -57,6 +58,9 @@ int multi_add(struct multi *m, struct multi_transfer *t) MUST_CHECK;
 /* Ends a running transfer without on_done. Takes one that is not running. Never from a curl
  * callback. */
 void multi_remove(struct multi *m, struct multi_transfer *t);
+
+/* The socket of a connection that was made (`connects`) is its owner's to watch from here. */
+void multi_let_go(struct multi *m, curl_socket_t fd);
 
 /* Does at once what the timer would do in the next turn, when it is due: a transfer that was
  * just added starts without another round of the loop. Returns whether there was anything. */

@@ -260,7 +260,7 @@ static const struct metric metrics[] = {
     { "connections_accepted_total", "counter", "", "Connections of callers.", write_counter, M_connections_opened },
     { "connections_refused_total", "counter", "", "Those of them above listen.max_connections: they got a 503.", write_counter, M_connections_refused },
     { "tls_handshakes_failed_total", "counter", "", "Callers whose TLS handshake came to nothing; they are no connections yet.", write_counter, M_tls_handshakes_failed },
-    { "upstream_connections", "gauge", "", "Open connections to the upstream, idle ones included, as of the last request that ended.", write_single, ONE_UPSTREAM_CONNECTIONS },
+    { "upstream_connections", "gauge", "", "Open connections to the upstream, idle ones included.", write_single, ONE_UPSTREAM_CONNECTIONS },
     { "upstream_connections_opened_total", "counter", "", "Connections to the upstream, failed attempts included.", write_counter, M_upstream_connections_opened },
     { "upstream_connections_reused_total", "counter", "", "Requests that went out on a connection that was there.", write_counter, M_upstream_connections_reused },
     { "upstream_requests_total", "counter", "", "Requests sent to the upstream, repeats included.", write_counter, M_upstream_requests },

@@ -1,6 +1,6 @@
 /* One request on its way.
  *
- *   caller -> httpd -> downstream -> RELAY -> upstream -> multi -> 1Shot API
+ *   caller -> httpd -> downstream -> RELAY -> upstream -> wire -> 1Shot API
  *                                     |  \-> `up`, the body: window and replay buffer
  *                             the worker's token, or parked until mail brings one
  *

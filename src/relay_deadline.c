@@ -24,7 +24,7 @@ static struct deadline deadline_of(const struct relay *r)
     if (r->phase == RELAY_PARKED || r->phase == RELAY_HELD)
         d = (struct deadline){ r->parked_ms + c->token.wait_timeout_ms, FAIL_TOKEN_TIMEOUT,
                                "No token came within token.wait_timeout" };
-    else if (r->phase == RELAY_SENDING && r->upstream.guard.bytes > 0)
+    else if (r->phase == RELAY_SENDING && r->upstream.began)
         d = (struct deadline){
             r->progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
             "The head of the answer was not whole within upstream.idle_timeout: outcome unknown"

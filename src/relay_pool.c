@@ -60,7 +60,6 @@ static void recycle(struct worker *w, struct relay *r)
     if (r->down.cap > POOLED_DOWN_BYTES)
         buf_done(&r->down);
     buf_clear(&r->down);
-    r->upstream.transfer.running = false;
     memset((char *)r + offsetof(struct relay, worker), 0,
            sizeof *r - offsetof(struct relay, worker));
     TAILQ_INSERT_HEAD(&w->pool, r, all_link);

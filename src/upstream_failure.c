@@ -44,28 +44,14 @@ bool upstream_lost(CURLcode code)
            code == CURLE_PARTIAL_FILE || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM;
 }
 
-/* libcurl keeps a line until it is whole and calls one that is too long a want of memory. */
-static bool endless_line(const struct upstream *u, CURLcode code)
-{
-    curl_off_t first_byte_us = 0;
-
-#if LIBCURL_VERSION_NUM >= 0x080600
-    if (code == CURLE_TOO_LARGE)
-        return true;
-#endif
-    (void)curl_easy_getinfo(u->transfer.easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte_us);
-    return code == CURLE_OUT_OF_MEMORY && !u->guard.complete && first_byte_us > 0;
-}
-
 struct failure upstream_failure(const struct relay *r, CURLcode code)
 {
     const struct upstream *u = &r->upstream;
 
     if (u->guard.kind != FAIL_NONE)
         return failure_make(
-            u->guard.kind,
-            "The upstream's answer was refused: %s. The request may have been carried out.",
-            u->guard.why);
+            u->guard.kind, "The upstream's answer was refused: %s. The request %s.",
+            u->guard.why, u->wrote ? "may have been carried out" : "was not sent");
     if (code == CURLE_COULDNT_CONNECT && r->worker->multi.starved) {
         struct failure f = failure_make(
             FAIL_OVERLOAD, "No descriptor is left for a connection to the upstream; raise "
@@ -73,10 +59,6 @@ struct failure upstream_failure(const struct relay *r, CURLcode code)
         f.retry_after_s = 1;
         return f;
     }
-    if (endless_line(u, code))
-        return failure_make(FAIL_UPSTREAM_HEAD_SIZE,
-                            "The head of the upstream's answer has a line without end. The "
-                            "request may have been carried out.");
     for (size_t i = 0; i < ARRAY_LEN(code_table); i++)
         if (code_table[i].code == code) {
             struct failure f = failure_make(code_table[i].kind, "%s (%s).", code_table[i].what,
@@ -84,13 +66,13 @@ struct failure upstream_failure(const struct relay *r, CURLcode code)
             f.error = code_table[i].error;
             return f;
         }
-    if (code == CURLE_OK && u->farewell != NULL)
+    if (u->unconfirmed)
         return failure_make(FAIL_UPSTREAM_INCOMPLETE,
                             "The upstream's answer has no length and its TLS connection ended "
                             "%s: it may be cut short; outcome unknown.",
                             u->guard.http_major == 1 ? "without close_notify"
                                                      : "behind its head");
-    if (u->guard.bytes == 0 && strstr(u->words, " alert ") != NULL) {
+    if (!u->began && strstr(u->words, " alert ") != NULL) {
         struct failure f = failure_make(FAIL_UPSTREAM_TLS,
                                         "The upstream ended the TLS connection with an alert "
                                         "(%s); see upstream.client_certificate.",
@@ -98,11 +80,11 @@ struct failure upstream_failure(const struct relay *r, CURLcode code)
         f.error = "tls_alert_received";
         return f;
     }
-    if (u->guard.bytes > 0)
+    if (u->began)
         return failure_make(FAIL_UPSTREAM_INCOMPLETE,
                             "The upstream's answer ended inside its %s; outcome unknown (%s).",
                             u->guard.complete ? "body" : "head", curl_easy_strerror(code));
-    if (u->prereqs == 0)
+    if (!u->wrote)
         return failure_make(FAIL_UPSTREAM_CONNECT,
                             "The connection failed before the request was sent (%s).",
                             curl_easy_strerror(code));
@@ -118,43 +100,25 @@ struct failure upstream_failure(const struct relay *r, CURLcode code)
                         curl_easy_strerror(code));
 }
 
-/* Whether the last sending of this transfer failed with its first write. libcurl counts in
- * REQUEST_SIZE what that one takes, but before 8.9 not what the later ones do when it had to
- * wait; then, though, it went on to PERFORMING, which is what PRETRANSFER_TIME tells. */
-bool upstream_wrote_nothing(const struct upstream *u)
-{
-    long counted = 0;
-    curl_off_t performing_us = 0;
-
-    (void)curl_easy_getinfo(u->transfer.easy, CURLINFO_REQUEST_SIZE, &counted);
-    (void)curl_easy_getinfo(u->transfer.easy, CURLINFO_PRETRANSFER_TIME_T, &performing_us);
-    return counted == 0 && performing_us == 0;
-}
-
 /* A connection that failed before a byte of the request was written is worth one more try; a
  * name that does not resolve, a certificate or a timeout would only fail again. */
-static bool worth_another(const struct relay *r, CURLcode code)
+static bool worth_another(const struct upstream *u, CURLcode code)
 {
-    return upstream_wrote_nothing(&r->upstream) && !r->upstream.retried &&
-           r->upstream.guard.bytes == 0 && (r->up_kept || r->body_bytes == 0) &&
-           !r->upstream.resend_refused &&
+    return !u->wrote && !u->resend_refused &&
            (code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR ||
             code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
 }
 
-/* What libcurl does for HTTP/1.1 and not for HTTP/2: a safe request that went out on a pooled
- * connection which turned out to be dead. */
+/* A safe request that went out on a pooled connection which turned out to be dead. */
 static bool safe_again(const struct relay *r, CURLcode code)
 {
-    long connections = 0;
-
-    (void)curl_easy_getinfo(r->upstream.transfer.easy, CURLINFO_NUM_CONNECTS, &connections);
-    return r->safe && upstream_lost(code) && connections == 0 && r->upstream.prereqs == 1 &&
-           !r->upstream.retried && r->upstream.guard.bytes == 0 &&
-           (r->up_kept || r->body_bytes == 0);
+    return r->safe && upstream_lost(code) && r->upstream.reused && r->upstream.sendings == 1;
 }
 
 bool upstream_again(const struct relay *r, CURLcode code)
 {
-    return worth_another(r, code) || safe_again(r, code);
+    const struct upstream *u = &r->upstream;
+
+    return !u->retried && !u->began && (r->up_kept || r->body_bytes == 0) &&
+           (worth_another(u, code) || safe_again(r, code));
 }

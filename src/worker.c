@@ -17,6 +17,7 @@
 #include "downstream.h"
 #include "log.h"
 #include "relay.h"
+#include "upstream_inside.h"
 
 /* Room in libmicrohttpd's pool beside the larger of the largest request head and the largest
  * answer head: for the other one, and its own records of a request's fields. All of a pool is
@@ -92,7 +93,10 @@ static bool on_turn(void *arg)
         more |= httpd_turn(&w->httpd);
         more |= relay_turn(w);
         more |= multi_turn(&w->multi);
+        more |= wires_turn(&w->wires);
     }
+    metrics_set(&w->metrics, M_upstream_connections_opened, w->multi.opened);
+    metrics_set(&w->metrics, M_upstream_connections_closed, w->multi.closed);
     check_drained(w);
     return more || w->httpd.due;
 }
@@ -155,6 +159,9 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
         accept_init(w);
     if (err == 0)
         err = multi_init(&w->multi, &w->loop, (long)c->upstream.max_connections);
+    if (err == 0)
+        wires_init(&w->wires, &w->multi, (size_t)c->upstream.max_connections,
+                   &upstream_http1_user);
     if (err == 0)
         err = start_httpd(w, c);
     for (size_t i = 0; err == 0 && i < count; i++) {
@@ -228,6 +235,7 @@ void worker_done(struct worker *w)
     resting_done(&w->resting);
     tunnels_done(&w->tunnels);
     relay_free_pool(w);
+    wires_done(&w->wires);
     multi_done(&w->multi);
     loop_timer_clear(&w->loop, &w->accept_pause);
     failures_outbox_done(&w->failures);
@@ -338,8 +346,9 @@ static void on_config(struct mail *mail)
         caller_tls_changed(w, before);
         tls_unref(before);
     }
-    /* Pooled handles carry the old settings. */
+    /* Pooled handles and connections carry the old settings. */
     relay_free_pool(w);
+    wires_forget(&w->wires);
     free(m);
     /* No token goes to another upstream than the one it was obtained for. */
     if (moved) {

@@ -17,6 +17,7 @@
 #include "resting.h"
 #include "tokens.h"
 #include "tunnel.h"
+#include "wire.h"
 
 struct relay;
 struct worker;
@@ -65,6 +66,7 @@ struct worker {
     struct mailbox mailbox;
     struct httpd httpd;
     struct multi multi;
+    struct wires wires;
     struct tls *tls; /* what new connections by TCP are met with; NULL: plain */
     struct tunnels tunnels;
     size_t tunnels_refused;

@@ -1,5 +1,6 @@
-/* header_forward and header_filter_response on any fields that a guard lets through, one
- * "Name:value" a line: exactly one authorization leaves, no remover and no line end is made. */
+/* header_forward, header_write and header_filter_response on any fields that a guard lets
+ * through, one "Name:value" a line: exactly one authorization leaves, no remover and no line
+ * end is made. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,41 +41,93 @@ static size_t split(const char *at, size_t size, struct header_field *fields)
     return count;
 }
 
-/* Whether a line's name is this one, read as carelessly as can be: `_` as `-`. */
-static bool names(const char *line, const char *lower)
+/* Whether a name is this one, read as carelessly as can be: `_` as `-`. */
+static bool names(const char *name, size_t n, const char *lower)
 {
-    size_t n = strcspn(line, ":;"), i = 0;
+    size_t i = 0;
 
     for (; i < n && lower[i] != '\0'; i++)
-        if ((line[i] == '_' ? '-' : ascii_lower(line[i])) != lower[i])
+        if ((name[i] == '_' ? '-' : ascii_lower(name[i])) != lower[i])
             return false;
     return i == n && lower[i] == '\0';
 }
 
-static void require_fit(const struct header_line *lines)
+struct seen {
+    size_t tokens, hosts;
+};
+
+static void require_line(const char *line, size_t len, size_t name, struct seen *seen)
 {
     static const char *const never[] = { "connection",          "keep-alive",      "te",
                                          "transfer-encoding",   "upgrade",         "trailer",
                                          "proxy-authorization", "proxy-connection" };
 
-    size_t tokens = 0, hosts = 0;
+    require(ascii_is_field_text(line, len) && ascii_is_token(line, name));
+    seen->tokens += names(line, name, "authorization") ? 1 : 0;
+    seen->hosts += names(line, name, "host") ? 1 : 0;
+    require(!names(line, name, "expect"));
+    for (size_t i = 0; i < ARRAY_LEN(never); i++)
+        require(!names(line, name, never[i]));
+}
+
+static void require_list(const struct header_line *lines)
+{
+    struct seen seen = { 0 };
 
     for (const struct header_line *l = lines; l != NULL; l = l->next) {
-        size_t len = strlen(l->text);
-        require(ascii_is_field_text(l->text, len));
-        require(ascii_is_token(l->text, strcspn(l->text, ":;")));
+        size_t len = strlen(l->text), name = strcspn(l->text, ":;");
+
         if (strcmp(l->text, "Accept:") == 0 || strcmp(l->text, "Expect:") == 0)
             continue;
-        require(l->text[len - 1] != ':' || strchr(l->text, ':') != l->text + len - 1);
-        tokens += names(l->text, "authorization") ? 1 : 0;
-        hosts += names(l->text, "host") ? 1 : 0;
-        require(!names(l->text, "expect"));
-        for (size_t i = 0; i < ARRAY_LEN(never); i++)
-            require(!names(l->text, never[i]));
+        require_line(l->text, len, name, &seen);
+        require(l->text[name] == ';' || name + 1 < len); /* no other remover */
         if (l->next == NULL)
             require(l->text == token_line);
     }
-    require(tokens == 1 && hosts == 1);
+    require(seen.tokens == 1 && seen.hosts == 1);
+}
+
+/* Lines that end in CRLF, the last of them empty; behind them nothing. */
+static void require_text(const char *at, size_t size, int64_t body_bytes)
+{
+    const char *measure = body_bytes < 0   ? "Transfer-Encoding: chunked"
+                          : body_bytes > 0 ? "Content-Length: 5"
+                                           : "";
+    struct seen seen = { 0 };
+    bool measured = body_bytes == 0;
+
+    for (size_t len;; at += len + 2, size -= len + 2) {
+        const char *end = memmem(at, size, "\r\n", 2);
+        require(end != NULL);
+        len = (size_t)(end - at);
+        if (len == 0)
+            break;
+        require(!measured || body_bytes == 0); /* it is the last */
+        if (len == strlen(measure) && memcmp(at, measure, len) == 0) {
+            measured = true;
+            continue;
+        }
+        const char *colon = memmem(at, len, ": ", 2);
+        require(colon != NULL);
+        require(body_bytes == 0 || !names(at, (size_t)(colon - at), "content-length") ||
+                memchr(at, '_', (size_t)(colon - at)) != NULL);
+        require_line(at, len, (size_t)(colon - at), &seen);
+    }
+    require(size == 2 && measured && seen.tokens == 1 && seen.hosts == 1);
+}
+
+static void write_head(struct header_forward in, int64_t body_bytes, size_t limit)
+{
+    struct buf out;
+
+    in.body_bytes = body_bytes;
+    buf_init(&out, limit);
+    if (header_write(&out, &in))
+        require_text(buf_front(&out), buf_unread(&out), body_bytes);
+    else
+        require(limit < (size_t)1 << 20);
+    require(buf_unread(&out) <= limit);
+    buf_done(&out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -87,14 +140,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                  .authorization = token_line,
                                  .request_id = "id",
                                  .require_name = "X-Key",
-                                 .has_body = size % 2 == 1 };
+                                 .body_bytes = size % 2 == 1 ? 5 : 0 };
     struct arena arena;
 
     arena_init(&arena, (size_t)1 << 20);
     struct header_line *lines = header_forward(&arena, &in);
     if (lines != NULL)
-        require_fit(lines);
+        require_list(lines);
     arena_done(&arena);
+    write_head(in, in.body_bytes, (size_t)1 << 20);
+    write_head(in, -1, size);
 
     (void)header_via_is_ours(fields, count);
     size_t left = header_filter_response(fields, count);

@@ -1,6 +1,6 @@
 /* Any bytes from callers and from an upstream, through the real worker: its loop,
- * libmicrohttpd, guard, relay and libcurl, with a clock that only moves when everything is
- * quiet.
+ * libmicrohttpd, guard, relay and HTTP/1.1 client, with a clock that only moves when everything
+ * is quiet.
  *
  *     callers (socket pairs) --> worker --> upstream (loopback), both played here
  *
@@ -41,7 +41,8 @@
 #define CALLERS_MAX 4
 #define UPSTREAMS_MAX 16
 #define BULK_BYTES 32768
-#define PEER_BYTES_MAX (4 << 20)
+/* More than a script can bring: STEPS_MAX times BULK_BYTES. */
+#define PEER_BYTES_MAX (8 << 20)
 #define STEPS_MAX 200
 /* Turns of the loop in one step, and with nothing happening before a step is over. */
 #define TURNS_MAX 400

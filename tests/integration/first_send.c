@@ -16,6 +16,14 @@ ssize_t send(int fd, const void *buf, size_t n, int flags)
 
     if (how != NULL && memmem(buf, n < 64 ? n : 64, " /v0/first", 10) != NULL &&
         __atomic_fetch_add(&times, 1, __ATOMIC_RELAXED) % 2 == 0) {
+        int size;
+        socklen_t len = sizeof size;
+
+        /* As when the other side takes what filled the buffer: who waits is told. */
+        if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) == 0) {
+            size /= 2; /* the kernel doubles it */
+            (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+        }
         errno = strcmp(how, "fail") == 0 ? EPIPE : EAGAIN;
         return -1;
     }

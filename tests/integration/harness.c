@@ -121,6 +121,22 @@ struct bytes world_ini(const char *base_url, const char *token_url, const char *
     return ini;
 }
 
+bool by_libcurl(const char *why)
+{
+    const char *way = getenv("ONESHOT_TEST_WAY");
+    bool so = way != NULL && strcmp(way, "libcurl") == 0;
+    if (so && why != NULL)
+        (void)fprintf(stderr, "SKIPPED by libcurl: %s\n", why);
+    return so;
+}
+
+static enum cert_kind cert_of(const struct world_options *options)
+{
+    bool ours = options->cert == CERT_NONE && !options->h2 && by_libcurl(NULL) &&
+                !overridden("upstream.http_version", options->settings);
+    return ours ? CERT_VALID : options->cert;
+}
+
 /* The ini of a world: its defaults, these peers, the settings. */
 static struct bytes ini_of(const struct world *w, const struct world_options *options)
 {
@@ -128,7 +144,11 @@ static struct bytes ini_of(const struct world *w, const struct world_options *op
     struct bytes settings = { 0 };
     (void)snprintf(base, sizeof base, "%s/v0", peer_url(w->api));
     (void)snprintf(token, sizeof token, "%s/v0/token", peer_url(tokens_peer(w->tokens)));
-    if (options->cert != CERT_NONE && !overridden("upstream.ca_file", options->settings))
+    bool tls = strncmp(base, "https", 5) == 0;
+    if (tls && by_libcurl(NULL) && !overridden("upstream.http_version", options->settings))
+        bytes_add_str(&settings, "upstream.http_version = auto\n");
+    if ((options->cert != CERT_NONE || (tls && by_libcurl(NULL))) &&
+        !overridden("upstream.ca_file", options->settings))
         bytes_addf(&settings, "upstream.ca_file = %s\n", certs_ca_file());
     else if (options->token_cert != CERT_NONE)
         bytes_addf(&settings, "token.ca_file = %s\n", certs_ca_file());
@@ -172,6 +192,7 @@ void write_file(const char *path, const char *text)
 
 void world_start(struct world *w, const struct world_options *options)
 {
+    enum cert_kind cert = cert_of(options);
     *w = (struct world){ 0 };
     w->tokens = tokens_start(options->token_cert);
     (void)keep(tokens_peer(w->tokens));
@@ -181,14 +202,14 @@ void world_start(struct world *w, const struct world_options *options)
         w->api =
             peer_start(&(struct peer_options){ .serve = options->serve,
                                                .arg = options->arg,
-                                               .cert = options->cert,
+                                               .cert = cert,
                                                .h2 = options->h2,
                                                .drop_first = options->drop_first,
                                                .receive_buffer = options->receive_buffer });
     else
         w->api = api_start(&(struct api_options){ .answer = options->answer,
                                                   .arg = options->arg,
-                                                  .cert = options->cert,
+                                                  .cert = cert,
                                                   .drop_first = options->drop_first });
     (void)keep(w->api);
     if (!options->no_proxy)

@@ -1,5 +1,8 @@
 /* Upstreams that play with what they answer, beyond test_upstream.c and test_upstream_head.c.
  * Rows: tests/hostile/README.md. */
+#include <poll.h>
+#include <sys/socket.h>
+
 #include "harness.h"
 
 #define OK "HTTP/1.1 200 OK\r\n"
@@ -135,6 +138,131 @@ static void an_answer_that_breaks_anywhere_is_no_whole_one(void **state)
         assert_failed(&a, replies[i].bytes);
         assert_int_equal(peer_count(w.api, ""), i + 1); /* nothing was sent again */
     }
+    answer_free(&a);
+    world_end(&w);
+}
+
+/* The API behind a proxy on the way, on one connection. The first speaks before it is asked,
+ * with the same packet that says that the way is open; the others do as they should. */
+static void serve_unasked(struct peer_conn *c, void *arg)
+{
+    static const char open[] = "HTTP/1.1 200 Connected\r\n\r\n";
+    const struct peer_request *r;
+    (void)arg;
+    if (peer_read_request(c) == NULL)
+        return;
+    (void)peer_puts(c, c->number > 1 ? open
+                                     : "HTTP/1.1 200 Connected\r\n\r\n" OK
+                                       "Content-Length: 9\r\n\r\npremature");
+    while ((r = peer_read_request(c)) != NULL)
+        (void)peer_answer(c, 200, NULL, r->target);
+}
+
+/* row 50: nobody knows whose answer that is */
+static void an_answer_before_the_question_is_nobodys(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer a = { 0 };
+    char settings[96];
+    if (by_libcurl("the proxy on the way speaks in plain text"))
+        skip();
+    world_start(&w, &(struct world_options){ .serve = serve_unasked, .no_proxy = true });
+    (void)snprintf(settings, sizeof settings, "token.proxy = none\nupstream.proxy = %s\n",
+                   peer_url(w.api));
+    world_proxy(&w, &(struct world_options){ .settings = settings });
+    http_call(w.port, "POST", "/first", NULL, "{}", &a);
+    assert_problem(&a, 502, "upstream", "http_protocol_error");
+    assert_problem_detail(&a, "was not sent");
+    assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
+    assert_int_equal(peer_count(w.api, "POST"), 0);
+    http_get(w.port, "/second", &a);
+    assert_int_equal(a.status, 200);
+    assert_string_equal(bytes_text(&a.body), "/v0/second");
+    assert_int_equal(peer_request(w.api, "GET", 0)->connection, 2);
+    answer_free(&a);
+    world_end(&w);
+}
+
+/* All that goes at once, without waiting; false: nothing more went for so long. */
+static bool goes_on(struct peer_conn *c, int ms)
+{
+    static const char piece[65536];
+    struct pollfd p = { .fd = c->fd, .events = POLLOUT };
+    return poll(&p, 1, ms) > 0 && send(c->fd, piece, sizeof piece, MSG_DONTWAIT) > 0;
+}
+
+/* Reads nothing but the head, answers until nobody takes more, and resets when told to. */
+static void serve_and_reset(struct peer_conn *c, void *arg)
+{
+    struct gate *gates = arg;
+    const struct peer_request *r = peer_read_head(c);
+    if (r == NULL)
+        return;
+    if (strcmp(r->target, "/v0/up") != 0) {
+        do
+            (void)peer_answer(c, 200, NULL, "fine");
+        while (peer_read_request(c) != NULL);
+        return;
+    }
+    if (!gate_pass(&gates[0], c))
+        return;
+    (void)peer_puts(c, OK "X-A: 1\r\n\r\n");
+    while (goes_on(c, 300)) {
+    }
+    if (gate_pass(&gates[1], c))
+        peer_reset(c);
+}
+
+/* Once the answer is here, what has not come of the body is not sent on: until all of it is in
+ * its memory, which grows no more then. */
+static void wait_until_taken(struct proxy *p)
+{
+    long before_kib = 0;
+    for (int64_t until_ms = now_ms() + 300; now_ms() < until_ms; (void)poll(NULL, 0, 10)) {
+        long kib = proxy_rss_kib(p);
+        if (kib != before_kib)
+            until_ms = now_ms() + 300;
+        before_kib = kib;
+    }
+}
+
+/* row 45: what was still to be written is told of the reset, and the kernel tells of it once:
+ * what is read then ends as if in order */
+static void an_answer_until_close_that_is_reset_under_an_upload_is_cut(void **state)
+{
+    (void)state;
+    static struct gate gates[2];
+    struct world w;
+    struct client c;
+    struct answer a = { 0 }, other = { 0 };
+    struct bytes request = { 0 };
+    if (by_libcurl("the answer is written in plain text"))
+        skip();
+    gate_init(&gates[0]);
+    gate_init(&gates[1]);
+    world_start(&w, &(struct world_options){ .serve = serve_and_reset,
+                                             .arg = gates,
+                                             .receive_buffer = 4096,
+                                             .settings = "upstream.replay_limit = 12m\n" });
+    bytes_addf(&request, "POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n",
+               8 << 20);
+    bytes_fill(&request, 'b', 8 << 20);
+    client_open(&c, w.port);
+    client_send(&c, request.data, request.len);
+    wait_until_taken(w.proxy);
+    gate_open(&gates[0]);
+    assert_true(gate_wait_arrived(&gates[1], 1, SOON_MS));
+    gate_open(&gates[1]);
+    assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
+    http_get(w.port, "/other", &other); /* it has been told */
+    assert_int_equal(other.status, 200);
+    client_read(&c, &a, false, SOON_MS);
+    assert_failed(&a, "a reset");
+    assert_int_equal(a.status, 200);
+    client_close(&c);
+    bytes_free(&request);
+    answer_free(&other);
     answer_free(&a);
     world_end(&w);
 }
@@ -303,6 +431,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_event_is_passed_on_before_the_next_one_is_sent),
         TEST(an_answer_that_breaks_anywhere_is_no_whole_one),
+        TEST(an_answer_until_close_that_is_reset_under_an_upload_is_cut),
+        TEST(an_answer_before_the_question_is_nobodys),
         TEST(a_head_without_end_costs_little),
         TEST(a_first_field_that_is_folded_finds_nothing_of_an_older_answer),
         TEST(a_head_that_drips_ends_at_the_deadline),

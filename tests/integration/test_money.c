@@ -1,4 +1,9 @@
 /* Calls that move money: a request that may have reached the upstream is never sent twice. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
 #include "harness.h"
 
 /* What becomes of a request after the first of its connection, or of each on /always. */
@@ -190,29 +195,48 @@ static void a_safe_request_is_not_repeated_without_end(void **state)
     world_end(&w);
 }
 
-/* Answers one request a connection and closes, without saying so. */
+/* Answers one request a connection and closes, without saying so; *arg: the end is in the same
+ * packet as the answer. */
 static void serve_one(struct peer_conn *c, void *arg)
 {
-    (void)arg;
+    const int *together = arg;
+    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, together, sizeof *together);
     if (peer_read_request(c) != NULL)
         (void)peer_answer(c, 200, NULL, "fine");
+}
+
+static void die_while_idle(int together)
+{
+    struct world w;
+    struct answer a = { 0 };
+    size_t lost = 0;
+    world_start(&w, &(struct world_options){ .serve = serve_one, .arg = &together });
+    for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
+        call(&w, &unsafe_calls[i], "/idle", &a);
+        /* to libcurl 7.88 a close_notify that nobody has read is a sign of life */
+        bool fooled = by_libcurl(NULL) && a.status == 502;
+        lost += fooled;
+        if (fooled)
+            assert_lost(&a, &unsafe_calls[i]);
+        else if (a.status != 200)
+            fail_msg("%s got %d", unsafe_calls[i].method, a.status);
+        assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
+    }
+    assert_int_equal(peer_count(w.api, "") + lost, sizeof unsafe_calls / sizeof *unsafe_calls);
+    answer_free(&a);
+    world_end(&w);
 }
 
 static void a_connection_that_died_while_idle_costs_no_request(void **state)
 {
     (void)state;
-    struct world w;
-    struct answer a = { 0 };
-    world_start(&w, &(struct world_options){ .serve = serve_one });
-    for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
-        call(&w, &unsafe_calls[i], "/idle", &a);
-        if (a.status != 200)
-            fail_msg("%s got %d", unsafe_calls[i].method, a.status);
-        assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
-    }
-    assert_int_equal(peer_count(w.api, ""), sizeof unsafe_calls / sizeof *unsafe_calls);
-    answer_free(&a);
-    world_end(&w);
+    die_while_idle(0);
+}
+
+static void a_connection_that_died_with_its_answer_costs_no_request(void **state)
+{
+    (void)state;
+    die_while_idle(1);
 }
 
 static void a_request_of_which_no_byte_was_sent_is_tried_once_more(void **state)
@@ -250,6 +274,54 @@ static void the_second_failure_before_the_first_byte_is_told(void **state)
     world_end(&w);
 }
 
+/* A proxy on the way, which is the API too: behind CONNECT it answers two requests and closes.
+ * So many times as *arg says, a CONNECT is met by the end. */
+static void serve_behind_connect(struct peer_conn *c, void *arg)
+{
+    atomic_int *closes = arg;
+    if (peer_read_request(c) == NULL || atomic_fetch_sub(closes, 1) > 0)
+        return;
+    (void)peer_puts(c, "HTTP/1.1 200 Connected\r\n\r\n");
+    for (int i = 0; i < 2 && peer_read_request(c) != NULL; i++)
+        (void)peer_answer(c, 200, NULL, "fine");
+}
+
+/* What earlier requests on a used connection left behind is no sign that this one was sent. */
+static void a_request_that_gets_no_connection_was_not_sent_whatever_was_before(void **state)
+{
+    (void)state;
+    if (by_libcurl("the proxy on the way speaks in plain text"))
+        skip();
+    for (int failures = 1; failures <= 2; failures++) {
+        static atomic_int closes;
+        struct world w;
+        struct answer a = { 0 };
+        char settings[96];
+        closes = 0;
+        world_start(&w, &(struct world_options){
+                            .serve = serve_behind_connect, .arg = &closes, .no_proxy = true });
+        (void)snprintf(settings, sizeof settings, "token.proxy = none\nupstream.proxy = %s\n",
+                       peer_url(w.api));
+        world_proxy(&w, &(struct world_options){ .settings = settings });
+        for (int i = 0; i < 2; i++) {
+            http_get(w.port, "/prime", &a);
+            assert_int_equal(a.status, 200);
+        }
+        assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
+        closes = failures;
+        http_call(w.port, "POST", "/money", NULL, "x", &a);
+        assert_int_equal(peer_count(w.api, "CONNECT"), 3);
+        assert_int_equal(peer_count(w.api, "POST"), failures == 1);
+        assert_int_equal(a.status, failures == 1 ? 200 : 502);
+        if (failures == 2) {
+            assert_problem_detail(&a, "before the request was sent");
+            assert_lacks(bytes_text(&a.body), "outcome unknown");
+        }
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
 /* Not even the first write of a request takes a byte: by then nothing else tells what was sent.
  */
 static void start_with_first_send(struct world *w, const char *how, peer_serve_fn serve)
@@ -257,6 +329,8 @@ static void start_with_first_send(struct world *w, const char *how, peer_serve_f
     static char env_how[32];
     static const char *const env[] = { "LD_PRELOAD=" FIRST_SEND, env_how, NULL };
     static enum fate fate = FATE_CLOSE;
+    if (by_libcurl("first_send.so looks for plain text"))
+        skip();
     (void)snprintf(env_how, sizeof env_how, "FIRST_SEND=%s", how);
     world_start(w, &(struct world_options){ .serve = serve, .arg = &fate, .env = env });
 }
@@ -374,8 +448,10 @@ int main(void)
         TEST(a_safe_request_lost_on_a_reused_connection_is_repeated_once),
         TEST(a_safe_request_is_not_repeated_without_end),
         TEST(a_connection_that_died_while_idle_costs_no_request),
+        TEST(a_connection_that_died_with_its_answer_costs_no_request),
         TEST(a_request_of_which_no_byte_was_sent_is_tried_once_more),
         TEST(the_second_failure_before_the_first_byte_is_told),
+        TEST(a_request_that_gets_no_connection_was_not_sent_whatever_was_before),
         TEST(an_unsafe_request_whose_first_write_had_to_wait_is_sent_once),
         TEST(a_request_whose_first_write_has_to_wait_arrives_whole),
         TEST(a_chunked_body_behind_a_head_of_many_writes_keeps_its_framing),

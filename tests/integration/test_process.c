@@ -298,6 +298,35 @@ static void secrets_are_in_locked_memory_that_no_dump_holds(void **state)
     world_end(&w);
 }
 
+/* Each request had the token in what was sent, beside more or less of its body. */
+static void a_request_leaves_no_copy_of_its_token_behind(void **state)
+{
+    (void)state;
+    static const enum cert_kind certs[] = { CERT_NONE, CERT_VALID };
+    need_root();
+    for (size_t i = 0; i < sizeof certs / sizeof *certs; i++) {
+        struct world w;
+        size_t inside, outside;
+        struct answer a = { 0 };
+        struct bytes body = { 0 };
+        world_start(&w, &(struct world_options){ .cert = certs[i] });
+        for (size_t size = 2; size < 100000; size *= 3) {
+            bytes_fill(&body, 'b', size);
+            http_call(w.port, "POST", "/x", NULL, bytes_text(&body), &a);
+            assert_int_equal(a.status, 200);
+            http_get(w.port, "/x", &a);
+            assert_int_equal(a.status, 200);
+        }
+        find_in_memory(proxy_pid(w.proxy), CANARY "-token-1", &inside, &outside);
+        assert_true(inside > 0);
+        if (!sanitized()) /* which keeps what was freed */
+            assert_int_equal(outside, 0);
+        bytes_free(&body);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
 static void refuse_the_first_token(struct peer_conn *c, const struct peer_request *r, void *arg)
 {
     (void)arg;
@@ -419,6 +448,7 @@ int main(void)
         TEST(the_secret_is_in_no_argument_and_not_left_in_the_environment),
         TEST(every_thread_is_under_the_filter_and_gains_no_privileges),
         TEST(secrets_are_in_locked_memory_that_no_dump_holds),
+        TEST(a_request_leaves_no_copy_of_its_token_behind),
         TEST(an_old_token_is_wiped_where_we_keep_it_and_fades_elsewhere),
         TEST(a_crash_leaves_no_core_whatever_the_limit),
         TEST(the_environment_weakens_nothing),
