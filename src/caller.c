@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 
 #include "answer.h"
+#include "downstream.h"
 #include "log.h"
 #include "relay.h"
 #include "worker.h"
@@ -156,10 +157,12 @@ static void on_timer(struct loop_timer *t)
 static void on_watch(struct loop_watch *w, uint32_t events)
 {
     struct caller *c = CONTAINER_OF(w, struct caller, watch);
+    bool room = (events & ~(uint32_t)EPOLLOUT) == 0;
 
-    (void)events;
     caller_unwatch(c);
-    if (c->relay != NULL) {
+    if (c->relay != NULL && room) {
+        relay_wake(c->relay);
+    } else if (c->relay != NULL) {
         relay_on_caller_gone(c->relay);
     } else if (c->phase == CALLER_IDLE && !c->finished) { /* the first bytes of a head */
         c->partial = true;
@@ -244,8 +247,9 @@ static void caller_free(struct caller *c)
 {
     struct worker *w = c->worker;
 
+    if (c->relay != NULL)
+        downstream_on_lost(c->relay);
     refuse_noise(c);
-
     caller_unwatch(c);
     resting_end(&w->resting, &c->rest);
     loop_timer_clear(&w->loop, &c->timer);
@@ -301,6 +305,13 @@ void caller_watch(struct caller *c)
 {
     if (c->watch.events == 0 && !c->finished)
         (void)loop_watch(&c->worker->loop, &c->watch, EPOLLRDHUP);
+    if (c->tunnel != NULL)
+        tunnel_watch(c->tunnel, true);
+}
+
+void caller_watch_room(struct caller *c)
+{
+    (void)loop_watch(&c->worker->loop, &c->watch, EPOLLOUT | EPOLLRDHUP);
     if (c->tunnel != NULL)
         tunnel_watch(c->tunnel, true);
 }

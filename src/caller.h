@@ -63,6 +63,8 @@ void caller_request_done(struct caller *c);
 /* Watches for the caller leaving; relay_on_caller_gone is called then, once. */
 void caller_watch(struct caller *c);
 void caller_unwatch(struct caller *c);
+/* Has the relay looked at once the caller takes more, see bypass.h; it may leave as well. */
+void caller_watch_room(struct caller *c);
 
 /* Writes an answer past libmicrohttpd, where it cannot answer any more (it is still reading),
  * and shuts the connection down. */

@@ -107,8 +107,10 @@ static struct guard_verdict judge(struct relay *r, const char *method, const cha
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     struct collected c = { .count = 0 };
 
-    r->method = method;
+    r->method = arena_copy(&r->arena, method, strlen(method)); /* outlives the connection */
     c.fields = arena_alloc(&r->arena, sizeof *c.fields * (size_t)(fields + 1));
+    if (r->method == NULL)
+        r->method = "-";
     if (c.fields == NULL)
         return (struct guard_verdict){ .kind = FAIL_HEAD_TOO_LARGE, .why = "too many fields" };
     (void)MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, collect, &c);
@@ -271,7 +273,7 @@ static struct MHD_Response *upstream_body(struct relay *r)
 
 /* Whether libmicrohttpd's pool has room for the answer's head, beside the request's head and
  * what it keeps of each field, argument and cookie in there. Without it libmicrohttpd would
- * close the connection without a word. */
+ * close the connection without a word; see bypass.h. */
 static bool head_fits(const struct relay *r)
 {
     enum { RECORD_BYTES = 128, OWN_BYTES = 1024 };
@@ -288,13 +290,28 @@ static bool head_fits(const struct relay *r)
            r->worker->resting.pool_bytes;
 }
 
-static enum MHD_Result answer_upstream(struct relay *r)
+/* Both ways to give the upstream's head: libmicrohttpd's response, or (NULL) past it. */
+static bool put_field(struct relay *r, struct MHD_Response *response,
+                      const struct header_field *f)
 {
-    const struct guard_answer *g = &r->upstream.guard;
-    struct MHD_Response *response = upstream_body(r);
-
     if (response == NULL)
-        return MHD_NO;
+        return bypass_field(r, f);
+    if (!add_field(response, f))
+        log_debug("field_not_passed", log_strn("name", f->name, f->name_len));
+    return true;
+}
+
+static bool put_own_field(struct relay *r, struct MHD_Response *response, const char *name,
+                          const char *value)
+{
+    const struct header_field f = { name, value, strlen(name), strlen(value) };
+
+    return put_field(r, response, &f);
+}
+
+static bool put_fields(struct relay *r, struct MHD_Response *response)
+{
+    int status = r->upstream.guard.status;
     size_t count = header_filter_response(r->upstream.fields, r->upstream.count);
 
     for (size_t i = 0; i < count; i++) {
@@ -311,18 +328,44 @@ static enum MHD_Result answer_upstream(struct relay *r)
                 f.value_len = strlen(path);
             }
         }
-        if (!add_field(response, &f))
-            log_debug("field_not_passed", log_strn("name", f.name, f.name_len));
+        if (!put_field(r, response, &f))
+            return false;
     }
-    if (g->status == 401 || g->status == 403) {
-        struct buf value;
+    if (status != 401 && status != 403)
+        return true;
+    struct buf value;
 
-        buf_init(&value, 128);
-        if (answer_proxy_status(NULL, g->status, &value) == 0)
-            (void)MHD_add_response_header(response, "Proxy-Status", buf_text(&value));
-        buf_done(&value);
-    }
-    return queue(r, g->status, response);
+    buf_init(&value, 128);
+    bool done = answer_proxy_status(NULL, status, &value) == 0 &&
+                put_own_field(r, response, "Proxy-Status", buf_text(&value));
+    buf_done(&value);
+    return done;
+}
+
+static enum MHD_Result answer_upstream(struct relay *r)
+{
+    struct MHD_Response *response = upstream_body(r);
+
+    if (response == NULL)
+        return MHD_NO;
+    (void)put_fields(r, response);
+    return queue(r, r->upstream.guard.status, response);
+}
+
+/* The head is too large for libmicrohttpd. */
+static enum MHD_Result answer_past(struct relay *r)
+{
+    const struct guard_answer *g = &r->upstream.guard;
+
+    if (!bypass_status(r, g->status) || !put_fields(r, NULL) ||
+        (r->request_id != NULL && !put_own_field(r, NULL, "X-Request-Id", r->request_id)) ||
+        !bypass_begin(r, g->status == 204 ? -1 : g->content_length))
+        return MHD_NO;
+    httpd_busy(&r->worker->httpd);
+    r->responded = true;
+    r->status = g->status;
+    suspend(r);
+    return MHD_YES;
 }
 
 static enum MHD_Result give_answer(struct relay *r)
@@ -331,14 +374,7 @@ static enum MHD_Result give_answer(struct relay *r)
     case RELAY_LOCAL:
         return answer_placeholder(r);
     case RELAY_ANSWERING:
-        if (head_fits(r))
-            return answer_upstream(r);
-        struct failure f = failure_make(FAIL_UPSTREAM_HEAD_SIZE,
-                                        "The head of the upstream's answer is too large beside "
-                                        "that of the request, which was carried out.");
-
-        relay_fail(r, &f);
-        return answer_failure(r);
+        return head_fits(r) ? answer_upstream(r) : answer_past(r);
     default:
         return answer_failure(r);
     }
@@ -420,7 +456,7 @@ enum MHD_Result downstream_on_request(void *arg, struct MHD_Connection *c, const
         relay_on_head(r, &v);
         return on_head(r);
     }
-    if (r->gone)
+    if (r->gone || r->bypass.over)
         return MHD_NO;
     if (r->head_waits) {
         r->head_waits = false;
@@ -434,6 +470,18 @@ enum MHD_Result downstream_on_request(void *arg, struct MHD_Connection *c, const
         return give_answer(r);
     wait_for_answer(r);
     return MHD_YES;
+}
+
+void downstream_on_lost(struct relay *r)
+{
+    if (r->begun && !r->up_done && r->status == 0) {
+        r->failure = failure_make(FAIL_BAD_REQUEST, "The body is not made of chunks.");
+        r->status = failure_status(&r->failure);
+    } else {
+        r->gone = true;
+    }
+    stop_lingering(r);
+    relay_end(r);
 }
 
 void downstream_on_completed(void *arg, struct MHD_Connection *c, void **req,
@@ -450,7 +498,7 @@ void downstream_on_completed(void *arg, struct MHD_Connection *c, void **req,
 
         r->status = status == NULL ? 0 : (int)status->http_status;
     }
-    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !r->down_cut)
+    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !r->down_cut && !r->bypass.over)
         r->gone = true;
     if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK || r->old_caller)
         httpd_close_soon(&r->worker->httpd, c);

@@ -11,6 +11,10 @@ void *downstream_on_target(void *arg, const char *target, struct MHD_Connection 
 void downstream_on_completed(void *arg, struct MHD_Connection *c, void **req,
                              enum MHD_RequestTerminationCode code);
 
+/* The connection ends and its request was never said to be over: libmicrohttpd 1.0 forgets that
+ * where it answers a broken body itself. */
+void downstream_on_lost(struct relay *r);
+
 /* Lets a connection that waits go on; its handler or reader is called in the next turn. */
 void downstream_resume(struct relay *r);
 /* It has waited so long that it may as well be suspended; it is, in the next turn. */

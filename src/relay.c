@@ -179,6 +179,9 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
     if (r->up_kept)
         room = n;
     n = n < room ? n : room;
+    /* All the room it will take at once: growing copies, and wipes what it has outgrown. */
+    if (r->up_bytes == 0 && r->body_bytes > 0)
+        (void)buf_reserve(&r->up, (size_t)base_min(r->body_bytes, RELAY_WINDOW_BYTES));
     if (n > 0 && buf_add(&r->up, bytes, n) != 0) {
         relay_fail_for(r, FAIL_INTERNAL, "There is no memory left for the body");
         return n;
@@ -326,6 +329,8 @@ bool relay_answer_ready(const struct relay *r)
 
 bool relay_can_go_on(const struct relay *r)
 {
+    if (r->bypass.on)
+        return r->bypass.over;
     if (r->gone)
         return true;
     if (r->responded)
@@ -345,6 +350,8 @@ static void step(struct relay *r)
         relay_on_token(r);
     if (!r->up_done && (r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED))
         r->swallow = true;
+    if (r->bypass.on)
+        bypass_step(r);
     upstream_unpause(r);
     if ((r->suspended || r->lingers) && relay_can_go_on(r))
         downstream_resume(r);

@@ -6,6 +6,7 @@
 #include "arena.h"
 #include "base.h"
 #include "buf.h"
+#include "bypass.h"
 #include "failure.h"
 #include "guard.h"
 #include "header.h"
@@ -65,7 +66,8 @@ struct relay {
     bool up_done, swallow;
     int64_t up_bytes; /* taken from the caller so far */
     int64_t swallowed_bytes;
-    int64_t up_ms; /* when the caller last sent some */
+    int64_t up_ms;    /* when the caller last sent some */
+    int64_t stuck_ms; /* what that was when more had come and was not read; 0: was read */
 
     /* the caller's side */
     bool lingers, lingered;     /* waits for an answer unsuspended; has done so for long */
@@ -81,6 +83,7 @@ struct relay {
     int status; /* given to the caller; 0: none */
     int64_t down_bytes;
     bool down_done, down_cut;
+    struct bypass bypass;
     struct failure failure;
 
     struct loop_timer timer;

@@ -39,6 +39,10 @@ static struct deadline deadline_of(const struct relay *r)
             r->progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
             "Nothing more of the answer came within upstream.idle_timeout: outcome unknown"
         };
+    /* The caller is expected to read; libmicrohttpd does not look after it then. */
+    if (r->bypass.blocked && r->bypass.moved_ms + c->listen.idle_timeout_ms < d.ms)
+        d = (struct deadline){ r->bypass.moved_ms + c->listen.idle_timeout_ms, FAIL_NONE,
+                               NULL };
     /* The caller is expected to send, unless we hold it back. */
     if (!r->up_done && !r->suspended && r->up_ms + c->listen.body_timeout_ms < d.ms)
         d = (struct deadline){ r->up_ms + c->listen.body_timeout_ms, FAIL_BODY_TIMEOUT,
@@ -57,9 +61,13 @@ void relay_arm(struct relay *r)
 
 static void expire(struct relay *r, const struct deadline *d)
 {
+    if (d->kind == FAIL_NONE) {
+        relay_on_caller_gone(r);
+        return;
+    }
     struct failure f = failure_make(d->kind, "%s.", d->why);
 
-    if (d->kind == FAIL_BODY_TIMEOUT) {
+    if (d->kind == FAIL_BODY_TIMEOUT || d->kind == FAIL_BAD_REQUEST) {
         relay_fail_past_httpd(r, &f);
     } else if (r->phase == RELAY_HELD) {
         relay_release(r);
@@ -73,6 +81,18 @@ static void expire(struct relay *r, const struct deadline *d)
     }
 }
 
+/* Whether libmicrohttpd has stopped reading the body: it does, without a word, when the line of
+ * a chunk's size does not fit into its buffer. Seen twice, since bytes may have come just now.
+ */
+static bool is_stuck(struct relay *r)
+{
+    bool unread = r->begun && !r->up_done && !r->suspended && caller_has_sent(r->caller);
+    bool again = unread && r->stuck_ms == r->up_ms;
+
+    r->stuck_ms = unread ? r->up_ms : 0;
+    return again;
+}
+
 void relay_on_timer(struct loop_timer *t)
 {
     struct relay *r = CONTAINER_OF(t, struct relay, timer);
@@ -80,6 +100,9 @@ void relay_on_timer(struct loop_timer *t)
     int64_t now_ms = loop_now(&w->loop);
     struct deadline d = deadline_of(r);
 
+    if (is_stuck(r))
+        d = (struct deadline){ now_ms, FAIL_BAD_REQUEST,
+                               "The line of a chunk's size is too long" };
     if (d.ms <= now_ms) {
         expire(r, &d);
         d = deadline_of(r);

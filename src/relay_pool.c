@@ -81,6 +81,7 @@ void relay_end(struct relay *r)
     if (r->in_flight)
         quota_give(&w->in_flight);
     buf_done(&r->up);
+    bypass_done(&r->bypass);
     if (r->grant != NULL)
         worker_grant_unref(r->grant);
     worker_snapshot_unref(r->snapshot);

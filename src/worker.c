@@ -19,9 +19,9 @@
 #include "relay.h"
 #include "upstream_inside.h"
 
-/* Room in libmicrohttpd's pool beside the larger of the largest request head and the largest
- * answer head: for the other one, and its own records of a request's fields. All of a pool is
- * overwritten for each request, half of it twice, so that its size costs time. */
+/* Room in libmicrohttpd's pool beside the largest request head: for its own records of the
+ * fields, and an answer's head of ordinary size; a larger one goes past it, see bypass.h. All
+ * of a pool is overwritten for each request, half of it twice, so that its size costs time. */
 #define POOL_SPARE_BYTES (16 * 1024)
 
 struct snapshot *worker_snapshot_ref(struct worker *w)
@@ -119,8 +119,7 @@ static void on_accept_pause(struct loop_timer *t)
 static int start_httpd(struct worker *w, const struct config *c)
 {
     resting_init(&w->resting, &w->loop,
-                 (size_t)base_max(c->listen.max_header_size_bytes, GUARD_ANSWER_BYTES_MAX) +
-                     POOL_SPARE_BYTES);
+                 (size_t)c->listen.max_header_size_bytes + POOL_SPARE_BYTES);
     struct httpd_options o = {
         .pool_bytes = w->resting.pool_bytes,
         .connection_limit =

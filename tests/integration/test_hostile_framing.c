@@ -137,6 +137,9 @@ static void chunks_with_a_wrong_measure_never_end_upstream(void **state)
         }
     }
     assert_int_equal(peer_count(w.api, " /v0/lure"), 0);
+    /* each has come to its end, and holds nothing any more */
+    assert_true(
+        proxy_log_wait(w.proxy, "event=access", 2 * (sizeof bodies / sizeof *bodies), SOON_MS));
     answer_free(&a);
     world_end(&w);
 }
@@ -173,6 +176,60 @@ static void chunk_extensions_and_tiny_chunks_are_no_attack(void **state)
     assert_int_equal(a.body.len, tiny);
     client_close(&c);
     bytes_free(&request);
+    answer_free(&a);
+    world_end(&w);
+}
+
+/* libmicrohttpd stops reading where the line of a size does not fit, and does not say so.
+ * row 10 */
+static void a_size_of_a_chunk_that_fits_nowhere_is_refused_soon(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a = { 0 };
+    struct bytes request = { 0 };
+    /* before any of the deadlines that would end it as well */
+    world_start(&w, &(struct world_options){ .settings = "listen.body_timeout = 60s\n" });
+    bytes_add_str(&request, CHUNKED "3\r\nabc\r\n5;x=");
+    bytes_fill(&request, 'y', 200000);
+    bytes_add_str(&request, "\r\nhello\r\n0\r\n\r\n");
+    client_open(&c, w.port);
+    (void)client_try_send(&c, request.data, request.len, 100);
+    client_read(&c, &a, false, SOON_MS);
+    if (a.status != 413) /* libmicrohttpd 1.0 says so itself */
+        assert_problem(&a, 400, "request", "http_request_error");
+    assert_true(client_closed(&c, SOON_MS));
+    client_close(&c);
+    assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
+    assert_false(peer_wait_complete(w.api, " /v0/x", 1, 0));
+    http_get(w.port, "/next", &a);
+    assert_int_equal(a.status, 200);
+    bytes_free(&request);
+    answer_free(&a);
+    world_end(&w);
+}
+
+/* ... and who is merely slow is not taken for that: twice as long as it takes to be sure. */
+static void a_slow_chunked_body_is_waited_for(void **state)
+{
+    (void)state;
+    static const char body[] = "6\r\nabcdef\r\n";
+    struct world w;
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ 0 });
+    client_open(&c, w.port);
+    client_puts(&c, CHUNKED);
+    for (size_t i = 0; i < 7; i++) {
+        client_send(&c, body + i, 1);
+        assert_int_equal(client_fill(&c, 300), -1); /* nothing is said meanwhile */
+    }
+    client_puts(&c, "ef\r\n0\r\n\r\n");
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    assert_string_equal(bytes_text(&a.body), "abcdef");
+    client_close(&c);
     answer_free(&a);
     world_end(&w);
 }
@@ -309,6 +366,36 @@ static void a_body_where_none_is_usual_is_no_second_request(void **state)
     }
 }
 
+/* The body would be a request of its own to an upstream that is told of no body, and the answer
+ * to that one the next caller's. row 18 */
+static void a_measure_that_is_called_hop_by_hop_still_measures(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "content-length", "Content_Length",
+                                         "X-A,content-length, Content_Length" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct world w;
+        struct answer a = { 0 };
+        char fields[128];
+        (void)snprintf(fields, sizeof fields, "Connection: %s\r\n", names[i]);
+        world_start(&w, &(struct world_options){ 0 });
+        http_get(w.port, "/prime", &a);
+        http_call(w.port, "POST", "/first", fields, LURE, &a);
+        assert_int_equal(a.status, 200);
+        assert_string_equal(bytes_text(&a.body), LURE);
+        http_call(w.port, "POST", "/next", NULL, "mine", &a);
+        assert_int_equal(a.status, 200);
+        assert_string_equal(bytes_text(&a.body), "mine");
+        assert_int_equal(peer_count(w.api, ""), 3);
+        assert_int_equal(peer_connections(w.api), 1); /* it was the same one */
+        const struct peer_request *r = peer_request(w.api, " /v0/first", 0);
+        assert_int_equal(r->content_length, sizeof LURE - 1);
+        assert_int_equal(head_count(bytes_text(&r->head), "Content-Length"), 1);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
 static void answer_held(struct peer_conn *c, const struct peer_request *r, void *arg)
 {
     if (strcmp(r->target, "/v0/p/50") != 0 || gate_pass(arg, c))
@@ -355,10 +442,13 @@ int main(void)
         TEST(line_ends_that_are_none_are_refused),
         TEST(chunks_with_a_wrong_measure_never_end_upstream),
         TEST(chunk_extensions_and_tiny_chunks_are_no_attack),
+        TEST(a_size_of_a_chunk_that_fits_nowhere_is_refused_soon),
+        TEST(a_slow_chunked_body_is_waited_for),
         TEST(trailers_change_nothing),
         TEST(noise_and_old_versions_never_reach_the_upstream),
         TEST(the_rest_of_a_request_is_waited_for_wherever_it_was_cut),
         TEST(a_body_where_none_is_usual_is_no_second_request),
+        TEST(a_measure_that_is_called_hop_by_hop_still_measures),
         TEST(pipelined_requests_wait_for_a_slow_one_among_them),
     };
     return RUN_TESTS(tests);
