@@ -124,6 +124,12 @@ void httpd_close_soon(struct httpd *h, struct MHD_Connection *c)
     h->due = true;
 }
 
+void httpd_close_stuck(struct httpd *h, struct MHD_Connection *c)
+{
+    (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
+    h->due = true;
+}
+
 void httpd_resume(struct httpd *h, struct MHD_Connection *c)
 {
     MHD_resume_connection(c);

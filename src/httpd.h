@@ -48,6 +48,10 @@ bool httpd_turn(struct httpd *h);
  * times out. For a connection that goes on after all this costs a little. */
 void httpd_close_soon(struct httpd *h, struct MHD_Connection *c);
 
+/* MHD has stopped reading from the connection, which we have shut down, and sees nothing of
+ * that: it closes it once it was idle for a second. */
+void httpd_close_stuck(struct httpd *h, struct MHD_Connection *c);
+
 /* A handler did something: its connection may have more to do at once. */
 static inline void httpd_busy(struct httpd *h)
 {

@@ -69,6 +69,8 @@ static void expire(struct relay *r, const struct deadline *d)
 
     if (d->kind == FAIL_BODY_TIMEOUT || d->kind == FAIL_BAD_REQUEST) {
         relay_fail_past_httpd(r, &f);
+        if (d->kind == FAIL_BAD_REQUEST)
+            httpd_close_stuck(&r->worker->httpd, r->connection);
     } else if (r->phase == RELAY_HELD) {
         relay_release(r);
     } else if (r->responded) {

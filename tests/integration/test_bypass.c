@@ -177,13 +177,14 @@ static void an_answer_cut_behind_a_large_head_is_cut_here_too(void **state)
 {
     (void)state;
     static const char *const lines[] = { "GET /cut", "GET /cut/chunked" };
+    gate_init(&cut);
     for (int tls = 0; tls < 2; tls++) {
         struct world w;
         start(&w, tls, "");
         for (size_t i = 0; i < 2; i++) {
             struct client c;
             struct answer a = { 0 };
-            gate_init(&cut);
+            gate_shut(&cut);
             ask(&w, tls, &c, lines[i]);
             client_read_head(&c, &a, SOON_MS);
             assert_large(&a, 200);

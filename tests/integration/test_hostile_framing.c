@@ -203,6 +203,8 @@ static void a_size_of_a_chunk_that_fits_nowhere_is_refused_soon(void **state)
     client_close(&c);
     assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
     assert_false(peer_wait_complete(w.api, " /v0/x", 1, 0));
+    /* and its place among the requests is free again */
+    assert_true(proxy_log_wait(w.proxy, "event=access", 1, SOON_MS));
     http_get(w.port, "/next", &a);
     assert_int_equal(a.status, 200);
     bytes_free(&request);
