@@ -111,7 +111,7 @@ void bypass_step(struct relay *r)
         }
         written(r, (size_t)sent);
     }
-    if (!b->over && (r->gone || r->down_done))
+    if (!b->over && (r->gone || r->down_done || r->down_cut))
         end(r);
 }
 

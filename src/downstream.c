@@ -273,7 +273,8 @@ static struct MHD_Response *upstream_body(struct relay *r)
 
 /* Whether libmicrohttpd's pool has room for the answer's head, beside the request's head and
  * what it keeps of each field, argument and cookie in there. Without it libmicrohttpd would
- * close the connection without a word; see bypass.h. */
+ * close the connection without a word; see bypass.h. Half of the pool may be taken by requests
+ * that came behind this one. */
 static bool head_fits(const struct relay *r)
 {
     enum { RECORD_BYTES = 128, OWN_BYTES = 1024 };
@@ -287,7 +288,7 @@ static bool head_fits(const struct relay *r)
 
     return r->upstream.guard.bytes + head->header_size + (size_t)records * RECORD_BYTES +
                (cookie == NULL ? 0 : strlen(cookie)) + OWN_BYTES <=
-           r->worker->resting.pool_bytes;
+           r->worker->resting.pool_bytes / 2;
 }
 
 /* Both ways to give the upstream's head: libmicrohttpd's response, or (NULL) past it. */
@@ -456,6 +457,8 @@ enum MHD_Result downstream_on_request(void *arg, struct MHD_Connection *c, const
         relay_on_head(r, &v);
         return on_head(r);
     }
+    if (r->bypass.on && !r->bypass.over) /* left in the middle: no end to be believed */
+        caller_reset_on_close(r->caller);
     if (r->gone || r->bypass.over)
         return MHD_NO;
     if (r->head_waits) {

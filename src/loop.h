@@ -56,6 +56,12 @@ void loop_timer_clear(struct loop *l, struct loop_timer *t);
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 
+/* Whether all events that were there when this turn began have been told. */
+static inline bool loop_all_told(const struct loop *l)
+{
+    return l->batch_pos >= l->batch_len && l->batch_len < LOOP_BATCH;
+}
+
 /* The time of this turn. */
 static inline int64_t loop_now(const struct loop *l)
 {

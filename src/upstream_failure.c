@@ -44,6 +44,27 @@ bool upstream_lost(CURLcode code)
            code == CURLE_PARTIAL_FILE || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM;
 }
 
+/* An alert on a new connection about our certificate comes before the request is looked at; any
+ * other may come after it was carried out. */
+static struct failure alert(const struct upstream *u, const char *words)
+{
+    bool ours = !u->wrote || (!u->reused && (strstr(words, "certificate") != NULL ||
+                                             strstr(words, "unknown ca") != NULL));
+    struct failure f =
+        ours ? failure_make(FAIL_UPSTREAM_TLS,
+                            "The upstream ended the TLS connection with an alert (%s); see "
+                            "upstream.client_certificate.",
+                            words)
+             : failure_make(FAIL_UPSTREAM_LOST,
+                            "The upstream ended the TLS connection with an alert (%s) after "
+                            "the request was sent and before an answer: outcome unknown. "
+                            "Check whether it was carried out before sending it again.",
+                            words);
+
+    f.error = "tls_alert_received";
+    return f;
+}
+
 struct failure upstream_failure(const struct relay *r, CURLcode code)
 {
     const struct upstream *u = &r->upstream;
@@ -60,7 +81,9 @@ struct failure upstream_failure(const struct relay *r, CURLcode code)
         return f;
     }
     for (size_t i = 0; i < ARRAY_LEN(code_table); i++)
-        if (code_table[i].code == code) {
+        /* Without memory after the request was sent: see below. */
+        if (code_table[i].code == code &&
+            !(code == CURLE_OUT_OF_MEMORY && (u->wrote || u->began))) {
             struct failure f = failure_make(code_table[i].kind, "%s (%s).", code_table[i].what,
                                             curl_easy_strerror(code));
             f.error = code_table[i].error;
@@ -72,14 +95,8 @@ struct failure upstream_failure(const struct relay *r, CURLcode code)
                             "%s: it may be cut short; outcome unknown.",
                             u->guard.http_major == 1 ? "without close_notify"
                                                      : "behind its head");
-    if (!u->began && strstr(u->words, " alert ") != NULL) {
-        struct failure f = failure_make(FAIL_UPSTREAM_TLS,
-                                        "The upstream ended the TLS connection with an alert "
-                                        "(%s); see upstream.client_certificate.",
-                                        strstr(u->words, " alert ") + 1);
-        f.error = "tls_alert_received";
-        return f;
-    }
+    if (!u->began && strstr(u->words, " alert ") != NULL)
+        return alert(u, strstr(u->words, " alert ") + 1);
     if (u->began)
         return failure_make(FAIL_UPSTREAM_INCOMPLETE,
                             "The upstream's answer ended inside its %s; outcome unknown (%s).",

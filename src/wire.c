@@ -87,8 +87,12 @@ static long on_bio(BIO *bio, int oper, const char *bytes, size_t len, int argi, 
 static void bind_to_handle(struct wire *w)
 {
     const struct curl_tlssessioninfo *tls = NULL;
+    long connect_code = 0;
     char byte = 0;
     size_t n = 0;
+
+    (void)curl_easy_getinfo(w->transfer.easy, CURLINFO_HTTP_CONNECTCODE, &connect_code);
+    w->proxied = connect_code != 0;
 
     w->broken = curl_easy_recv(w->transfer.easy, &byte, 1, &n);
     w->first = w->broken == CURLE_OK && n == 1 ? (unsigned char)byte : -1;
@@ -190,7 +194,8 @@ static bool is_quiet(const struct wire *w, int64_t now_ms)
 
     if (w->tls != NULL && SSL_has_pending(w->tls) == 1)
         return false;
-    if (w->drained && now_ms - w->idle_since_ms <= TRUSTED_MS)
+    if (w->drained && !w->proxied && loop_all_told(w->wires->multi->loop) &&
+        now_ms - w->idle_since_ms <= TRUSTED_MS)
         return true;
     return recv(w->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
            (errno == EAGAIN || errno == EINTR);

@@ -48,6 +48,7 @@ struct wire {
     void *tls;                 /* OpenSSL's; NULL: plain */
     bool open, is_woken;
     bool ending;          /* the other side sends nothing more, or is gone */
+    bool proxied;         /* behind TLS to a proxy `drained` would say nothing of the socket */
     bool drained;         /* the last read found less than it had room for */
     int first;            /* a byte that was here before anything was asked; -1: none */
     CURLcode broken;      /* found before anything was asked */

@@ -394,6 +394,9 @@ static void on_drain(struct mail *mail)
     ordered(mail)->draining = true;
 }
 
+/* More than a queue (listener.c) can hold. */
+#define LAST_BATCHES 16
+
 static void on_close(struct mail *mail)
 {
     struct worker *w = ordered(mail);
@@ -407,6 +410,10 @@ static void on_close(struct mail *mail)
         loop_unwatch(&w->loop, &w->listener[i].watch);
         /* From now on the kernel refuses; the server closes the descriptor at the end. */
         (void)shutdown(w->listener[i].watch.fd, SHUT_RDWR);
+        /* Who waits for a place in the queue of a unix socket is not told, only woken by one.
+         */
+        for (int n = 0; n < LAST_BATCHES && w->listener[i].port < 0; n++)
+            accept_on_acceptable(&w->listener[i].watch, EPOLLIN);
     }
     loop_timer_clear(&w->loop, &w->accept_pause);
     w->httpd.due = true;
