@@ -14,7 +14,8 @@ struct wire;
 
 TAILQ_HEAD(wire_list, wire);
 
-/* Who speaks on them, once for all. Never called from within a function of this file. */
+/* Who speaks on them, once for all. Called in the loop's turns only, never while the user is in
+ * a function of this file. */
 struct wires_user {
     /* The connection is there; or not, for this reason, and the wire is to be closed. */
     void (*on_open)(struct wire *w, CURLcode code);

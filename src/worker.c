@@ -395,7 +395,7 @@ static void on_drain(struct mail *mail)
 }
 
 /* More than a queue (listener.c) can hold. */
-#define LAST_BATCHES 16
+#define LAST_BATCHES 32
 
 static void on_close(struct mail *mail)
 {

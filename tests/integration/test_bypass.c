@@ -1,6 +1,7 @@
 /* Answers whose heads are too large for libmicrohttpd's pool: src/bypass.c writes them past it,
  * and the connection ends with them. Connection: close tells that it went so. */
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "harness.h"
@@ -203,6 +204,30 @@ static void an_answer_cut_behind_a_large_head_is_cut_here_too(void **state)
     }
 }
 
+static void an_answer_that_a_stop_cuts_behind_a_large_head_has_no_end(void **state)
+{
+    (void)state;
+    gate_init(&cut);
+    for (int tls = 0; tls < 2; tls++) {
+        struct world w;
+        struct client c;
+        struct answer a = { 0 };
+        gate_shut(&cut);
+        start(&w, tls, "process.drain_timeout = 1s\n");
+        ask(&w, tls, &c, "GET /cut/chunked");
+        client_read_head(&c, &a, SOON_MS);
+        while (!bytes_contain(&c.in, "part"))
+            assert_int_equal(client_fill(&c, SOON_MS), 1);
+        proxy_signal(w.proxy, SIGTERM);
+        assert_int_equal(client_fill(&c, SOON_MS), 0);
+        assert_true(c.reset); /* else "part" would have been all of it */
+        gate_open(&cut);
+        client_close(&c);
+        answer_free(&a);
+        world_end(&w);
+    }
+}
+
 /* Until the upstream gets rid of nothing more: all buffers in between are full. */
 static void wait_for_standstill(void)
 {
@@ -303,6 +328,7 @@ int main(void)
         TEST(an_answer_with_a_large_head_comes_whole_and_ends_the_connection),
         TEST(a_refusal_with_a_large_head_is_marked_as_the_upstreams),
         TEST(an_answer_cut_behind_a_large_head_is_cut_here_too),
+        TEST(an_answer_that_a_stop_cuts_behind_a_large_head_has_no_end),
         TEST(a_long_body_behind_a_large_head_waits_for_a_slow_reader),
         TEST(a_caller_that_leaves_behind_a_large_head_is_noticed),
         TEST(a_caller_that_takes_nothing_behind_a_large_head_is_ended),
