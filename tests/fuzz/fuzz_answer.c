@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ascii.h"
-#include "guard.h"
+#include "base/ascii.h"
+#include "http/request_check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

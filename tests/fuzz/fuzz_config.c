@@ -2,7 +2,7 @@
  * printed, and what was printed loads again and prints the same. */
 #include <string.h>
 
-#include "config_file.h"
+#include "config/ini.h"
 
 #define TEXT_MAX (1 << 20)
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "../unit/inplace.h"
-#include "ascii.h"
+#include "base/ascii.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ascii.h"
-#include "header.h"
+#include "base/ascii.h"
+#include "http/header.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ascii.h"
-#include "route.h"
+#include "base/ascii.h"
+#include "http/route.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -31,12 +31,12 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "clock.h"
-#include "config_file.h"
-#include "log.h"
-#include "relay.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/ini.h"
+#include "proxy/relay.h"
 #include "seen.h"
-#include "worker.h"
+#include "server/worker.h"
 
 #define CALLERS_MAX 4
 #define UPSTREAMS_MAX 16

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ascii.h"
+#include "base/ascii.h"
 
 #define SEEN_TOKEN "Bearer fuzz-"
 

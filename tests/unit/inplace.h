@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guard.h"
+#include "http/request_check.h"
 
 #define INPLACE_FIELDS_MAX 512
 

@@ -1,0 +1,427 @@
+/* A libmicrohttpd daemon of its own on the control thread's loop.
+ *
+ *   accept -> (64 there? shut the oldest down) -> head -> Host, method, path -> status_take
+ *          -> the path's render -> answer, Connection: close
+ *
+ * A peer here is not trusted, though it may be let in by mistake only: a connection carries one
+ * request and lives five seconds, whatever it does; the newest always gets in, so that nobody
+ * can keep a probe out by holding connections; an answer is made from the program's state alone
+ * and repeats nothing of the request. All of it is non-blocking, in bounded steps between the
+ * control thread's other work. */
+#include "admin/admin.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "admin/prometheus.h"
+#include "base/ascii.h"
+#include "base/log.h"
+#include "http/access.h"
+#include "http/problem.h"
+#include "http/request_check.h"
+
+#define ACCEPT_BATCH 16
+#define ACCEPT_PAUSE_MS 100
+/* Room for the head of an answer and for libmicrohttpd's records of a request's fields. */
+#define POOL_BYTES (ADMIN_HEAD_BYTES_MAX + 8192)
+
+struct admin_connection {
+    struct admin *admin;
+    int fd;
+    int64_t deadline_ms;
+    bool ended; /* shut down; libmicrohttpd has not let go of it yet */
+    TAILQ_ENTRY(admin_connection) link;
+};
+
+static int render_health(void *arg, const struct status *s, struct buf *out)
+{
+    int err = status_health_json(s, out);
+
+    (void)arg;
+    return err != 0 ? err : s->stuck_count == 0 ? 200 : 503;
+}
+
+static int render_ready(void *arg, const struct status *s, struct buf *out)
+{
+    int err = status_ready_json(s, out);
+
+    (void)arg;
+    return err != 0 ? err : status_ready(s) ? 200 : 503;
+}
+
+static int render_metrics(void *arg, const struct status *s, struct buf *out)
+{
+    int err = prometheus_render(s, out);
+
+    (void)arg;
+    return err != 0 ? err : 200;
+}
+
+/* --- answers --- */
+
+static void add_field(struct MHD_Response *r, const char *name, const char *value)
+{
+    (void)MHD_add_response_header(r, name, value);
+}
+
+/* Hands the bytes over to libmicrohttpd. */
+static enum MHD_Result send_answer(struct MHD_Connection *c, int status, struct buf *body,
+                                   const struct admin_path *path)
+{
+    size_t n = buf_unread(body);
+    char *bytes = STEAL(body->data);
+    struct MHD_Response *r = MHD_create_response_from_buffer(n, bytes, MHD_RESPMEM_MUST_FREE);
+
+    buf_init(body, 0);
+    if (r == NULL) {
+        free(bytes);
+        return MHD_NO;
+    }
+    add_field(r, "Content-Type", path->content_type);
+    add_field(r, "Content-Security-Policy",
+              path->policy != NULL ? path->policy
+                                   : "default-src 'none'; frame-ancestors 'none'");
+    add_field(r, "Cache-Control", "no-store");
+    add_field(r, "X-Content-Type-Options", "nosniff");
+    add_field(r, "Referrer-Policy", "no-referrer");
+    /* No other web page may use it as a script, a picture or in a frame. */
+    add_field(r, "Cross-Origin-Resource-Policy", "same-origin");
+    add_field(r, "Connection", "close");
+    if (status == 405)
+        add_field(r, "Allow", "GET, HEAD");
+    enum MHD_Result ok = MHD_queue_response(c, (unsigned)status, r);
+
+    MHD_destroy_response(r);
+    return ok;
+}
+
+static enum MHD_Result send_problem(struct MHD_Connection *c, const struct failure *f)
+{
+    static const struct admin_path problem = { .content_type = "application/problem+json" };
+    struct buf body;
+
+    buf_init(&body, 4096);
+    if (answer_body(f, &body) != 0) {
+        buf_done(&body);
+        return MHD_NO;
+    }
+    return send_answer(c, failure_status(f), &body, &problem);
+}
+
+static enum MHD_Result send_path(struct admin *a, struct MHD_Connection *c,
+                                 const struct admin_path *path)
+{
+    struct status s;
+    struct buf body;
+
+    a->options.take(a->options.arg, &s);
+    buf_init(&body, ADMIN_BODY_BYTES_MAX);
+    int status = path->render(path->arg, &s, &body);
+
+    if (status < 0) {
+        struct failure f = failure_make(FAIL_INTERNAL, "%s could not be made: %s.", path->path,
+                                        strerrordesc_np(-status));
+        buf_done(&body);
+        return send_problem(c, &f);
+    }
+    log_debug("admin_request", log_str("path", path->path), log_int("status", status));
+    return send_answer(c, status, &body, path);
+}
+
+/* --- who may ask, and what --- */
+
+struct hosts {
+    const char *value;
+    size_t len, count;
+};
+
+static enum MHD_Result collect_host(void *arg, enum MHD_ValueKind kind, const char *name,
+                                    size_t name_len, const char *value, size_t value_len)
+{
+    struct hosts *h = arg;
+
+    (void)kind;
+    if (!ascii_equal_str(name, name_len, "host"))
+        return MHD_YES;
+    h->value = value == NULL ? "" : value;
+    h->len = value == NULL ? 0 : value_len;
+    h->count++;
+    return MHD_YES;
+}
+
+/* A web page whose name was made to resolve to us (DNS rebinding) comes with that name. So a
+ * name must be one we know; an address cannot be rebound, and probes and Prometheus ask by the
+ * address of the pod. The port does not matter: it may have been forwarded. */
+static bool host_allowed(const struct admin *a, const char *text, size_t len)
+{
+    struct guard_host h;
+    char name[256];
+    struct in_addr v4;
+
+    if (!guard_host(text, len, &h) || h.name_len >= sizeof name)
+        return false;
+    if (h.name[0] == '[') /* guard_host has seen to it that an address is in it */
+        return true;
+    memcpy(name, h.name, h.name_len);
+    name[h.name_len] = '\0';
+    return inet_pton(AF_INET, name, &v4) == 1 ||
+           ascii_equal_str(name, h.name_len, "localhost") ||
+           (a->address.host[0] != '\0' && ascii_equal_str(name, h.name_len, a->address.host)) ||
+           access_host_allowed(*a->options.config, text, len);
+}
+
+static struct failure judge(const struct admin *a, struct MHD_Connection *c, const char *method)
+{
+    struct hosts h = { .count = 0 };
+
+    (void)MHD_get_connection_values_n(c, MHD_HEADER_KIND, collect_host, &h);
+    if (h.count > 1)
+        return failure_make(FAIL_BAD_REQUEST, "There is more than one Host.");
+    if (h.count == 1) { /* HTTP/1.0 may come without: no browser does */
+        ascii_trim(&h.value, &h.len);
+        if (!host_allowed(a, h.value, h.len))
+            return failure_make(FAIL_HOST_DENIED,
+                                "Ask by address, as localhost, or by a name that is in "
+                                "admin.address or listen.allowed_hosts.");
+    }
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+        return failure_make(FAIL_METHOD_DENIED, "The admin listener is asked by GET and HEAD.");
+    return (struct failure){ .kind = FAIL_NONE };
+}
+
+static struct failure not_found(const struct admin *a)
+{
+    struct failure f = failure_make(FAIL_NOT_FOUND, "There is:");
+
+    for (size_t i = 0; i < a->paths; i++) {
+        size_t n = strlen(f.detail);
+
+        (void)snprintf(f.detail + n, sizeof f.detail - n, " %s", a->path[i].path);
+    }
+    return f;
+}
+
+/* The target as it was sent: libmicrohttpd unescapes it afterwards, and cuts it at a NUL. What
+ * this returns is what on_request gets as *req. */
+static void *on_target(void *arg, const char *target, struct MHD_Connection *c)
+{
+    struct admin *a = arg;
+
+    (void)c;
+    if (target == NULL)
+        return NULL;
+    size_t n = strcspn(target, "?");
+
+    for (size_t i = 0; i < a->paths; i++)
+        if (strlen(a->path[i].path) == n && memcmp(a->path[i].path, target, n) == 0)
+            return &a->path[i];
+    return NULL;
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *data_size, void **req)
+{
+    struct admin *a = arg;
+    const struct admin_path *path = *req;
+    struct failure f = judge(a, c, method);
+
+    (void)url;
+    (void)version;
+    (void)data;
+    (void)data_size;
+    if (f.kind == FAIL_NONE && path != NULL)
+        return send_path(a, c, path);
+    if (f.kind == FAIL_NONE)
+        f = not_found(a);
+    return send_problem(c, &f);
+}
+
+/* --- connections --- */
+
+static void end(struct admin_connection *c)
+{
+    c->ended = true;
+    (void)shutdown(c->fd, SHUT_RDWR);
+    c->admin->httpd.due = true;
+}
+
+/* The oldest that has not been ended yet. */
+static struct admin_connection *oldest(const struct admin *a)
+{
+    struct admin_connection *c;
+
+    TAILQ_FOREACH (c, &a->connections, link)
+        if (!c->ended)
+            return c;
+    return NULL;
+}
+
+static void on_deadline(struct loop_timer *t)
+{
+    struct admin *a = CONTAINER_OF(t, struct admin, deadline);
+    struct admin_connection *c;
+
+    while ((c = oldest(a)) != NULL && c->deadline_ms <= loop_now(a->loop))
+        end(c);
+    if (c != NULL)
+        loop_timer_set(a->loop, t, c->deadline_ms);
+}
+
+static void begin(struct admin *a, struct MHD_Connection *connection, void **context)
+{
+    struct admin_connection *c = base_alloc(sizeof *c);
+    const union MHD_ConnectionInfo *fd =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    c->admin = a;
+    c->fd = fd->connect_fd;
+    c->deadline_ms = loop_now(a->loop) + ADMIN_DEADLINE_MS;
+    if (a->connection_count++ >= ADMIN_CONNECTIONS_MAX) {
+        struct admin_connection *first = oldest(a);
+
+        if (first != NULL)
+            end(first);
+    }
+    TAILQ_INSERT_TAIL(&a->connections, c, link);
+    if (a->deadline.slot == 0)
+        loop_timer_set(a->loop, &a->deadline, c->deadline_ms);
+    *context = c;
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct admin *a = arg;
+    struct admin_connection *c = *context;
+
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        begin(a, connection, context);
+        return;
+    }
+    TAILQ_REMOVE(&a->connections, c, link);
+    a->connection_count--;
+    free(c);
+}
+
+static void on_acceptable(struct loop_watch *w, uint32_t events)
+{
+    struct admin *a = CONTAINER_OF(w, struct admin, watch);
+
+    (void)events;
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
+        struct sockaddr_storage addr;
+        socklen_t len = sizeof addr;
+        int fd = accept4(w->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+                loop_unwatch(a->loop, w);
+                loop_timer_set(a->loop, &a->pause, loop_now(a->loop) + ACCEPT_PAUSE_MS);
+            }
+            return;
+        }
+        if (httpd_take(&a->httpd, fd, (struct sockaddr *)&addr, len) != 0)
+            log_debug("connection_not_taken");
+    }
+}
+
+static void on_pause(struct loop_timer *t)
+{
+    struct admin *a = CONTAINER_OF(t, struct admin, pause);
+
+    (void)loop_watch(a->loop, &a->watch, EPOLLIN);
+}
+
+/* --- life --- */
+
+void admin_add(struct admin *a, const struct admin_path *path)
+{
+    assert(a->paths < ADMIN_PATHS_MAX);
+    memmove(&a->path[1], &a->path[0], a->paths * sizeof a->path[0]);
+    a->path[0] = *path;
+    a->paths++;
+}
+
+static int listen_on(struct admin *a, struct buf *error)
+{
+    const struct listener_options o = { .address = a->options.address,
+                                        .socket_mode = a->options.socket_mode };
+    struct buf why;
+
+    buf_init(&why, 1024);
+    int err = listener_open(&a->listener, &o, &why);
+
+    if (err != 0)
+        (void)buf_addf(error, "admin.address: %s", buf_text(&why));
+    buf_done(&why);
+    return err;
+}
+
+int admin_init(struct admin *a, struct loop *l, const struct admin_options *o,
+               struct buf *error)
+{
+    static const struct admin_path paths[] = {
+        { .path = "/metrics", .content_type = PROMETHEUS_TYPE, .render = render_metrics },
+        { .path = "/readyz", .content_type = "application/json", .render = render_ready },
+        { .path = "/healthz", .content_type = "application/json", .render = render_health },
+    };
+    const struct httpd_options httpd = {
+        .pool_bytes = POOL_BYTES,
+        .connection_limit = ADMIN_CONNECTIONS_MAX + 4 * ACCEPT_BATCH,
+        .idle_timeout_ms = ADMIN_DEADLINE_MS,
+        .on_request = on_request,
+        .on_target = on_target,
+        .on_connection = on_connection,
+        .arg = a,
+    };
+
+    *a = (struct admin){ .options = *o,
+                         .loop = l,
+                         .listener.fd = -1,
+                         .watch.on_event = on_acceptable,
+                         .deadline.on_due = on_deadline,
+                         .pause.on_due = on_pause };
+    TAILQ_INIT(&a->connections);
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+        admin_add(a, &paths[i]);
+    if (strcmp(o->address, "off") == 0)
+        return 0;
+    if (!config_address_split(o->address, &a->address))
+        return -EINVAL;
+    int err = listen_on(a, error);
+
+    if (err == 0)
+        err = httpd_init(&a->httpd, l, &httpd);
+    a->watch.fd = a->listener.fd;
+    if (err == 0)
+        err = loop_watch(l, &a->watch, EPOLLIN);
+    return err;
+}
+
+void admin_done(struct admin *a)
+{
+    if (a->loop == NULL)
+        return;
+    loop_unwatch(a->loop, &a->watch);
+    httpd_done(&a->httpd);
+    loop_timer_clear(a->loop, &a->deadline);
+    loop_timer_clear(a->loop, &a->pause);
+    listener_close(&a->listener);
+    a->loop = NULL;
+}
+
+bool admin_turn(struct admin *a)
+{
+    if (a->httpd.daemon == NULL)
+        return false;
+    (void)httpd_turn(&a->httpd);
+    return a->httpd.due;
+}
+
+const char *admin_name(const struct admin *a)
+{
+    return a->listener.name != NULL ? a->listener.name : "off";
+}

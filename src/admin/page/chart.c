@@ -1,0 +1,336 @@
+/* Two charts that share their time axis:
+ *
+ *     12 +--------------------------------+   a column for each step of the history, the oldest
+ *        |            ||                  |   at the left, and one, the last, for what has
+ *      6 +-----------||||-----------------+   happened since the last sample
+ *        |  || || ||||||||| || || || || |.|
+ *      0 +--------------------------------+
+ *     -15 min      -10 min      -5 min   now
+ *
+ * Across, positions are shares of the width, so that the charts fit a screen of any width while
+ * the letters keep their size; curves are drawn in an inner svg that is stretched. */
+#include "admin/page/chart.h"
+
+#include <float.h>
+
+#define COLUMNS (HISTORY_STEPS + 1)
+#define TOP 8     /* above the highest line: half its label */
+#define PLOT 140  /* height of the plot */
+#define BOTTOM 24 /* below it, for the times */
+#define HEIGHT (TOP + PLOT + BOTTOM)
+
+static double smaller(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static double larger(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+/* Of what is above 1, else 0; bit by bit, and good to a millionth. For this one logarithm the
+ * mathematical library would be a megabyte in the container image. */
+static double log10_of(double x)
+{
+    double log = 0;
+
+    for (; x >= 10; log++)
+        x /= 10;
+    for (double bit = 0.5; x > 1 && bit > 1e-7; bit /= 2) {
+        x *= x;
+        if (x >= 10) {
+            x /= 10;
+            log += bit;
+        }
+    }
+    return log;
+}
+
+/* The column's step; empty where nothing is known. */
+static struct history_step column(const struct page_chart *c, size_t at)
+{
+    static const struct history_step nothing;
+
+    if (at == COLUMNS - 1)
+        return history_rest(c->history, c->totals, c->now_ms);
+
+    const struct history_step *s = history_step(c->history, COLUMNS - 2 - at);
+    return s == NULL ? nothing : *s;
+}
+
+/* What has only begun is not blown up to a whole step. */
+static double per_second(const struct history_step *s, uint64_t n)
+{
+    return (double)n * 1000 / (double)base_max(s->span_ms, HISTORY_STEP_MS);
+}
+
+static double left_of(size_t at)
+{
+    return (double)at * 100 / COLUMNS;
+}
+
+static void open_chart(struct page_out *o, const char *id, const char *title)
+{
+    page_putf(o,
+              "<svg class=\"chart\" width=\"100%%\" height=\"%d\" role=\"img\" "
+              "aria-labelledby=\"%s-title %s-desc\"><title id=\"%s-title\">%s</title>"
+              "<desc id=\"%s-desc\">",
+              HEIGHT, id, id, id, title, id);
+}
+
+static void grid_line(struct page_out *o, double y, bool is_base)
+{
+    page_putf(o, "<line class=\"%s\" x1=\"0\" x2=\"100%%\" y1=\"%.1f\" y2=\"%.1f\"/>",
+              is_base ? "base" : "grid", y, y);
+}
+
+static void open_label(struct page_out *o, double y)
+{
+    page_putf(o, "<text class=\"axis\" x=\"-8\" y=\"%.1f\" text-anchor=\"end\">", y + 4);
+}
+
+static void time_axis(struct page_out *o)
+{
+    static const struct {
+        double x;
+        const char *anchor, *text;
+    } mark[] = { { 0, "start", "15 min" },
+                 { 100.0 / 3, "middle", "10 min" },
+                 { 200.0 / 3, "middle", "5 min" },
+                 { 100, "end", "now" } };
+
+    for (size_t i = 0; i < ARRAY_LEN(mark); i++)
+        page_putf(o,
+                  "<line class=\"tick\" x1=\"%.3f%%\" x2=\"%.3f%%\" y1=\"%d\" y2=\"%d\"/>"
+                  "<text class=\"axis\" x=\"%.3f%%\" y=\"%d\" text-anchor=\"%s\">%s</text>",
+                  mark[i].x, mark[i].x, TOP + PLOT, TOP + PLOT + 4, mark[i].x, HEIGHT - 4,
+                  mark[i].anchor, mark[i].text);
+}
+
+/* A whole column to point at; the text shows then. */
+static void hints(struct page_out *o, const struct page_chart *c)
+{
+    for (size_t at = 0; at < COLUMNS; at++) {
+        struct history_step s = column(c, at);
+
+        if (s.span_ms == 0)
+            continue;
+        int64_t ago_ms = (int64_t)(COLUMNS - 1 - at) * HISTORY_STEP_MS;
+
+        page_putf(o,
+                  "<rect class=\"hint\" x=\"%.3f%%\" y=\"0\" width=\"%.3f%%\" height=\"%d\">"
+                  "<title>",
+                  left_of(at), 100.0 / COLUMNS, TOP + PLOT);
+        page_span(o, ago_ms);
+        page_put(o, at == COLUMNS - 1 ? " (now): " : " ago: ");
+        page_rate(o, history_rate(&s));
+        page_putf(o, " requests/s, %llu failed", (unsigned long long)history_failed(&s));
+        if (s.requests > 0) {
+            page_put(o, ", half within ");
+            page_latency(o, history_quantile_us(&s, 0.5));
+            page_put(o, ", 99 % within ");
+            page_latency(o, history_quantile_us(&s, 0.99));
+        }
+        page_put(o, "</title></rect>");
+    }
+}
+
+/* A round number, not below the value, whose half is round as well. */
+static double round_up(double value)
+{
+    static const double steps[] = { 1, 1.2, 1.6, 2, 3, 4, 5, 6, 8 };
+    double unit = 1;
+
+    for (;; unit *= 10)
+        for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+            if (value <= steps[i] * unit)
+                return steps[i] * unit;
+}
+
+static void bar(struct page_out *o, const char *class, size_t at, double from, double height)
+{
+    if (height <= 0)
+        return;
+    page_putf(o,
+              "<rect class=\"%s\" x=\"%.3f%%\" y=\"%.1f\" width=\"%.3f%%\" height=\"%.1f\"/>",
+              class, left_of(at), TOP + PLOT - from - height, 82.0 / COLUMNS, height);
+}
+
+/* Answered at the bottom, then what callers got wrong, then what failed. */
+static void stack(struct page_out *o, const struct page_chart *c, size_t at, double top)
+{
+    struct history_step s = column(c, at);
+    uint64_t refused = s.failed[STAGE_REQUEST], failed = history_failed(&s) - refused;
+    uint64_t bad = refused + failed, good = s.requests > bad ? s.requests - bad : 0;
+    double scale = PLOT / top, y = 0, height;
+
+    if (s.requests == 0)
+        return;
+    height = per_second(&s, good) * scale;
+    bar(o, "good", at, y, height);
+    y += height;
+    height = per_second(&s, refused) * scale;
+    /* One among many must be seen. */
+    height = refused > 0 ? larger(height, 2) : 0;
+    bar(o, "refused", at, y, height);
+    y += height;
+    height = per_second(&s, failed) * scale;
+    bar(o, "failed", at, y, failed > 0 ? larger(height, 2) : 0);
+}
+
+void page_chart_rate(struct page_out *o, const struct page_chart *c)
+{
+    struct history_step all = history_sum(c->history, c->totals, c->now_ms, HISTORY_STEPS);
+    double most = 0;
+
+    for (size_t at = 0; at < COLUMNS; at++) {
+        struct history_step s = column(c, at);
+
+        most = larger(most, per_second(&s, s.requests));
+    }
+    double top = round_up(most);
+
+    open_chart(o, "rate", "Requests a second over the last 15 minutes");
+    page_put(o, "At most ");
+    page_rate(o, most);
+    page_putf(o, " a second; %llu in all, %llu of them failed or were refused.</desc>",
+              (unsigned long long)all.requests, (unsigned long long)history_failed(&all));
+    grid_line(o, TOP, false);
+    grid_line(o, TOP + PLOT / 2.0, false);
+    for (size_t at = 0; at < COLUMNS; at++)
+        stack(o, c, at, top);
+    grid_line(o, TOP + PLOT, true);
+    open_label(o, TOP);
+    page_rate(o, top);
+    page_put(o, "</text>");
+    open_label(o, TOP + PLOT / 2.0);
+    page_rate(o, top / 2);
+    page_put(o, "</text>");
+    open_label(o, TOP + PLOT);
+    page_put(o, "0</text>");
+    time_axis(o);
+    hints(o, c);
+    page_put(o, "</svg>");
+}
+
+/* Powers of ten of a microsecond. */
+struct decades {
+    int low, high;
+};
+
+static double height_of(const struct decades *d, double us)
+{
+    double share = (log10_of(us) - d->low) / (d->high - d->low);
+
+    return PLOT * smaller(larger(share, 0), 1);
+}
+
+/* At least two, and around all that is to be drawn. */
+static struct decades decades_of(const struct page_chart *c)
+{
+    double low = DBL_MAX, high = 0;
+
+    for (size_t at = 0; at < COLUMNS; at++) {
+        struct history_step s = column(c, at);
+
+        if (s.requests == 0 || history_quantile_us(&s, 0.5) < 0)
+            continue;
+        low = smaller(low, history_quantile_us(&s, 0.5));
+        high = larger(high, history_quantile_us(&s, 0.99));
+    }
+    if (high == 0)
+        return (struct decades){ 3, 6 };
+
+    double end = log10_of(larger(high, 10));
+    struct decades d = { (int)log10_of(low), (int)end + (end > (int)end ? 1 : 0) };
+    if (d.high - d.low < 2)
+        d.low = d.high - 2;
+    return d;
+}
+
+/* A step for each column; where nobody asked there is none. */
+static void curve(struct page_out *o, const struct page_chart *c, const struct decades *d,
+                  const char *class, double q)
+{
+    bool inside = false;
+
+    page_putf(o, "<path class=\"%s\" d=\"", class);
+    for (size_t at = 0; at < COLUMNS; at++) {
+        struct history_step s = column(c, at);
+        double us = history_quantile_us(&s, q);
+
+        if (us < 0) {
+            inside = false;
+            continue;
+        }
+        double y = PLOT - height_of(d, us);
+
+        if (inside)
+            page_putf(o, "V%.1fH%zu", y, at + 1);
+        else
+            page_putf(o, "M%zu %.1fH%zu", at, y, at + 1);
+        inside = true;
+    }
+    page_put(o, "\"/>");
+}
+
+/* Between the two curves. */
+static void band(struct page_out *o, const struct page_chart *c, const struct decades *d)
+{
+    for (size_t at = 0; at < COLUMNS; at++) {
+        struct history_step s = column(c, at);
+        double half = history_quantile_us(&s, 0.5);
+
+        if (half < 0)
+            continue;
+        double low = height_of(d, half), high = height_of(d, history_quantile_us(&s, 0.99));
+
+        page_putf(o, "<rect class=\"band\" x=\"%zu\" y=\"%.1f\" width=\"1\" height=\"%.1f\"/>",
+                  at, PLOT - high, larger(high - low, 0));
+    }
+}
+
+static void decade_label(struct page_out *o, int decade)
+{
+    static const char *const names[] = { "1 &micro;s", "10 &micro;s", "0.1 ms", "1 ms", "10 ms",
+                                         "0.1 s",      "1 s",         "10 s",   "100 s" };
+
+    page_put(o, names[base_max(0, base_min(decade, (int64_t)ARRAY_LEN(names) - 1))]);
+}
+
+void page_chart_latency(struct page_out *o, const struct page_chart *c)
+{
+    struct history_step all = history_sum(c->history, c->totals, c->now_ms, HISTORY_STEPS);
+    struct decades d = decades_of(c);
+
+    open_chart(o, "latency", "Duration of requests over the last 15 minutes");
+    if (all.requests == 0) {
+        page_put(o, "No requests.</desc>");
+    } else {
+        page_put(o, "Half of all within ");
+        page_latency(o, history_quantile_us(&all, 0.5));
+        page_put(o, ", 99 % within ");
+        page_latency(o, history_quantile_us(&all, 0.99));
+        page_put(o, "; logarithmic scale.</desc>");
+    }
+    for (int i = d.low + 1; i <= d.high; i++)
+        grid_line(o, TOP + PLOT - (double)PLOT * (i - d.low) / (d.high - d.low), false);
+    page_putf(o,
+              "<svg x=\"0\" y=\"%d\" width=\"100%%\" height=\"%d\" viewBox=\"0 0 %d %d\" "
+              "preserveAspectRatio=\"none\">",
+              TOP, PLOT, COLUMNS, PLOT);
+    band(o, c, &d);
+    curve(o, c, &d, "p99", 0.99);
+    curve(o, c, &d, "p50", 0.5);
+    page_put(o, "</svg>");
+    grid_line(o, TOP + PLOT, true);
+    for (int i = d.low; i <= d.high; i++) {
+        open_label(o, TOP + PLOT - (double)PLOT * (i - d.low) / (d.high - d.low));
+        decade_label(o, i);
+        page_put(o, "</text>");
+    }
+    time_axis(o);
+    hints(o, c);
+    page_put(o, "</svg>");
+}

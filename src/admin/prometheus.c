@@ -1,0 +1,302 @@
+/* One table, one writer per shape of a metric.
+ *
+ * Counters never go back and begin at 0; what is not there (no token) is 0 too, so that no
+ * series comes and goes. Values are in base units: seconds and bytes. */
+#include "admin/prometheus.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define PREFIX "oneshot_proxy_"
+
+struct metric;
+
+struct writer {
+    struct buf *out;
+    const struct status *status;
+    const struct metric *metric;
+    int err;
+};
+
+struct metric {
+    const char *name, *type, *labels, *help;
+    void (*write)(struct writer *w, int which);
+    int which;
+};
+
+/* --- one sample --- */
+
+/* label and its value, up to two... three times, NULL at the end; the values are our own words.
+ */
+static void name_sample(struct writer *w, const char *suffix, const char *const *labels)
+{
+    if (w->err == 0)
+        w->err = buf_addf(w->out, PREFIX "%s%s", w->metric->name, suffix);
+    for (size_t i = 0; w->err == 0 && labels != NULL && labels[i] != NULL; i += 2)
+        w->err = buf_addf(w->out, "%s%s=\"%s\"%s", i == 0 ? "{" : ",", labels[i], labels[i + 1],
+                          labels[i + 2] == NULL ? "}" : "");
+}
+
+static void count(struct writer *w, const char *const *labels, uint64_t value)
+{
+    name_sample(w, "", labels);
+    if (w->err == 0)
+        w->err = buf_addf(w->out, " %" PRIu64 "\n", value);
+}
+
+/* Microseconds, written as seconds. */
+static void seconds_us(struct writer *w, const char *suffix, uint64_t us)
+{
+    name_sample(w, suffix, NULL);
+    if (w->err == 0)
+        w->err = buf_addf(w->out, " %" PRIu64 ".%06" PRIu64 "\n", us / 1000000, us % 1000000);
+}
+
+static void seconds_ms(struct writer *w, const char *const *labels, int64_t ms)
+{
+    name_sample(w, "", labels);
+    if (w->err == 0)
+        w->err = buf_addf(w->out, " %" PRId64 ".%03" PRId64 "\n", ms / 1000, ms % 1000);
+}
+
+/* --- one metric --- */
+
+static void write_counter(struct writer *w, int which)
+{
+    count(w, NULL, w->status->sum.counter[which]);
+}
+
+static void write_build(struct writer *w, int which)
+{
+    const struct status *s = w->status;
+
+    (void)which;
+    count(w,
+          (const char *const[]){ "version", s->version, "libcurl", s->libcurl, "libmicrohttpd",
+                                 s->libmicrohttpd, NULL, NULL },
+          1);
+}
+
+static void write_requests(struct writer *w, int which)
+{
+    static const char *const methods[] = {
+        [METRICS_SAFE] = "safe", [METRICS_UNSAFE] = "unsafe"
+    };
+    static const char *const classes[] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
+
+    (void)which;
+    for (size_t m = 0; m < METRICS_METHOD_COUNT; m++)
+        for (size_t c = 0; c < ARRAY_LEN(classes); c++)
+            for (size_t stage = 0; stage <= STAGE_COUNT && c != 1; stage++)
+                count(w,
+                      (const char *const[]){
+                          "method", methods[m], "status", classes[c], "stage",
+                          stage == STAGE_COUNT ? "none" : failure_stage_name((enum stage)stage),
+                          NULL, NULL },
+                      w->status->sum.requests[m][c][stage]);
+}
+
+static void write_histogram(struct writer *w, int which)
+{
+    static const int64_t bounds_us[] = METRICS_BOUNDS_US;
+    const uint64_t *bucket = w->status->sum.bucket[which];
+    uint64_t so_far = 0;
+
+    static_assert(ARRAY_LEN(bounds_us) == METRICS_BUCKETS - 1, "one bucket has no bound");
+    for (size_t i = 0; i < METRICS_BUCKETS && w->err == 0; i++) {
+        so_far += bucket[i];
+        name_sample(w, "_bucket", NULL);
+        if (w->err == 0 && i < ARRAY_LEN(bounds_us))
+            w->err = buf_addf(w->out, "{le=\"%g\"} %" PRIu64 "\n", (double)bounds_us[i] / 1e6,
+                              so_far);
+        else if (w->err == 0)
+            w->err = buf_addf(w->out, "{le=\"+Inf\"} %" PRIu64 "\n", so_far);
+    }
+    seconds_us(w, "_sum", w->status->sum.sum_us[which]);
+    name_sample(w, "_count", NULL);
+    if (w->err == 0)
+        w->err = buf_addf(w->out, " %" PRIu64 "\n", so_far);
+}
+
+static void write_turn_ages(struct writer *w, int which)
+{
+    (void)which;
+    for (unsigned i = 0; i < w->status->worker_count; i++) {
+        char number[16];
+
+        (void)snprintf(number, sizeof number, "%u", i);
+        seconds_ms(w, (const char *const[]){ "worker", number, NULL, NULL },
+                   w->status->worker[i].turn_age_ms);
+    }
+}
+
+static void write_fetches(struct writer *w, int which)
+{
+    const struct tokens_stats *t = w->status->token.stats;
+
+    (void)which;
+    count(w, (const char *const[]){ "result", "obtained", NULL, NULL }, t->obtained);
+    for (int k = 0; k < FAILURE_COUNT; k++)
+        if (k != FAIL_NONE && failure_info((enum failure_kind)k)->stage == STAGE_TOKEN)
+            count(w,
+                  (const char *const[]){ "result", failure_info((enum failure_kind)k)->slug,
+                                         NULL, NULL },
+                  t->failed_of[k]);
+}
+
+static void write_reloads(struct writer *w, int which)
+{
+    const uint64_t *n = w->status->sum.counter;
+
+    (void)which;
+    count(w, (const char *const[]){ "result", "applied", NULL, NULL }, n[M_reloads_applied]);
+    count(w, (const char *const[]){ "result", "refused", NULL, NULL }, n[M_reloads_refused]);
+}
+
+/* What is one number of the snapshot. */
+enum single {
+    ONE_READY,
+    ONE_DRAINING,
+    ONE_WORKERS,
+    ONE_STUCK,
+    ONE_STARTED,
+    ONE_CPU,
+    ONE_MEMORY,
+    ONE_IN_FLIGHT,
+    ONE_IN_FLIGHT_MAX,
+    ONE_CONNECTIONS,
+    ONE_CONNECTIONS_MAX,
+    ONE_UPSTREAM_CONNECTIONS,
+    ONE_HELD,
+    ONE_EXPIRES,
+    ONE_AGE,
+    ONE_SUCCESS,
+    ONE_FAILURE,
+    ONE_FAILURES,
+    ONE_DROPPED,
+    ONE_LOG_DROPPED
+};
+
+static uint64_t single_number(const struct status *s, int which)
+{
+    switch (which) {
+    case ONE_READY:
+        return status_ready(s);
+    case ONE_DRAINING:
+        return s->draining;
+    case ONE_WORKERS:
+        return s->worker_count;
+    case ONE_STUCK:
+        return s->stuck_count;
+    case ONE_STARTED:
+        return (uint64_t)s->started_wall_s;
+    case ONE_MEMORY:
+        return (uint64_t)s->memory_peak_bytes;
+    case ONE_IN_FLIGHT:
+        return (uint64_t)s->in_flight;
+    case ONE_IN_FLIGHT_MAX:
+        return (uint64_t)s->config->upstream.max_in_flight;
+    case ONE_CONNECTIONS:
+        return (uint64_t)s->connections;
+    case ONE_CONNECTIONS_MAX:
+        return (uint64_t)s->config->listen.max_connections;
+    case ONE_UPSTREAM_CONNECTIONS:
+        return (uint64_t)s->upstream_connections;
+    case ONE_HELD:
+        return s->token.held;
+    case ONE_SUCCESS:
+        return (uint64_t)s->token.stats->last_success_wall_s;
+    case ONE_FAILURE:
+        return (uint64_t)s->token.stats->last_failure_wall_s;
+    case ONE_FAILURES:
+        return s->token.stats->consecutive_failures;
+    case ONE_DROPPED:
+        return s->token.stats->dropped;
+    default:
+        return s->log_dropped;
+    }
+}
+
+static void write_single(struct writer *w, int which)
+{
+    const struct status *s = w->status;
+
+    if (which == ONE_CPU)
+        seconds_us(w, "", (uint64_t)s->cpu_us);
+    else if (which == ONE_EXPIRES)
+        seconds_ms(w, NULL, s->token.expires_in_ms);
+    else if (which == ONE_AGE)
+        seconds_ms(w, NULL, s->token.age_ms);
+    else
+        count(w, NULL, single_number(s, which));
+}
+
+/* name, type, labels, help, how its value is written and which one it is */
+/* clang-format off */
+static const struct metric metrics[] = {
+    { "build_info", "gauge", "version, libcurl, libmicrohttpd", "Versions of the program and of its libraries; the value is 1.", write_build, 0 },
+    { "start_timestamp_seconds", "gauge", "", "When the process started, in seconds since 1970.", write_single, ONE_STARTED },
+    { "ready", "gauge", "", "1 while /readyz answers 200: a usable token is held and the proxy is not draining.", write_single, ONE_READY },
+    { "draining", "gauge", "", "1 from SIGTERM on.", write_single, ONE_DRAINING },
+    { "workers", "gauge", "", "Worker threads.", write_single, ONE_WORKERS },
+    { "workers_stuck", "gauge", "", "Workers whose loop has not turned within the bound of /healthz.", write_single, ONE_STUCK },
+    { "worker_turn_age_seconds", "gauge", "worker", "Time since a worker's loop last turned; up to about 1 when idle.", write_turn_ages, 0 },
+    { "cpu_seconds_total", "counter", "", "CPU time of the process, user and system.", write_single, ONE_CPU },
+    { "memory_peak_bytes", "gauge", "", "Largest resident memory of the process so far.", write_single, ONE_MEMORY },
+    { "log_lines_dropped_total", "counter", "", "Log lines that a full stderr did not take.", write_single, ONE_LOG_DROPPED },
+
+    { "requests_total", "counter", "method, status, stage", "Finished requests. method: safe (GET, HEAD, OPTIONS) or unsafe. status: class of the answer, none when the caller got none. stage: whose fault an answer of the proxy's own was, none when the upstream answered.", write_requests, 0 },
+    { "request_duration_seconds", "histogram", "", "From the request line to the end of the answer.", write_histogram, METRICS_TOTAL },
+    { "token_wait_seconds", "histogram", "", "What requests waited for a token, 0 when one was held.", write_histogram, METRICS_TOKEN_WAIT },
+    { "upstream_first_byte_seconds", "histogram", "", "From sending a request upstream to the head of its answer, repeats and waiting for a new token included.", write_histogram, METRICS_UPSTREAM },
+    { "requests_in_flight", "gauge", "", "Requests under way.", write_single, ONE_IN_FLIGHT },
+    { "requests_in_flight_limit", "gauge", "", "upstream.max_in_flight.", write_single, ONE_IN_FLIGHT_MAX },
+    { "request_body_bytes_total", "counter", "", "Body bytes of finished requests, from callers.", write_counter, M_request_body_bytes },
+    { "response_body_bytes_total", "counter", "", "Body bytes of finished requests, to callers.", write_counter, M_response_body_bytes },
+    { "request_repeats_total", "counter", "", "Requests sent once more because the upstream refused the token.", write_counter, M_replays },
+
+    { "connections", "gauge", "", "Open connections of callers.", write_single, ONE_CONNECTIONS },
+    { "connections_limit", "gauge", "", "listen.max_connections.", write_single, ONE_CONNECTIONS_MAX },
+    { "connections_accepted_total", "counter", "", "Connections of callers.", write_counter, M_connections_opened },
+    { "connections_refused_total", "counter", "", "Those of them above listen.max_connections: they got a 503.", write_counter, M_connections_refused },
+    { "tls_handshakes_failed_total", "counter", "", "Callers whose TLS handshake came to nothing; they are no connections yet.", write_counter, M_tls_handshakes_failed },
+    { "upstream_connections", "gauge", "", "Open connections to the upstream, idle ones included.", write_single, ONE_UPSTREAM_CONNECTIONS },
+    { "upstream_connections_opened_total", "counter", "", "Connections to the upstream, failed attempts included.", write_counter, M_upstream_connections_opened },
+    { "upstream_connections_reused_total", "counter", "", "Requests that went out on a connection that was there.", write_counter, M_upstream_connections_reused },
+    { "upstream_requests_total", "counter", "", "Requests sent to the upstream, repeats included.", write_counter, M_upstream_requests },
+
+    { "token_held", "gauge", "", "1 while a usable token is held.", write_single, ONE_HELD },
+    { "token_expires_in_seconds", "gauge", "", "What is left of the token's life; 0 without a token.", write_single, ONE_EXPIRES },
+    { "token_age_seconds", "gauge", "", "Time since the token was asked for; 0 without a token.", write_single, ONE_AGE },
+    { "token_fetches_total", "counter", "result", "Finished token fetches. result: obtained, or the error as in the log and in the type of a problem.", write_fetches, 0 },
+    { "token_consecutive_failures", "gauge", "", "Token fetches that failed since the last one that did not.", write_single, ONE_FAILURES },
+    { "token_last_success_timestamp_seconds", "gauge", "", "When a token was last obtained, in seconds since 1970; 0: never.", write_single, ONE_SUCCESS },
+    { "token_last_failure_timestamp_seconds", "gauge", "", "When a token fetch last failed, in seconds since 1970; 0: never.", write_single, ONE_FAILURE },
+    { "tokens_dropped_total", "counter", "", "Tokens that were dropped because the upstream refused them.", write_single, ONE_DROPPED },
+
+    { "reloads_total", "counter", "result", "Settings read again while running. result: applied, or refused because they were wrong.", write_reloads, 0 },
+};
+/* clang-format on */
+
+int prometheus_render(const struct status *s, struct buf *out)
+{
+    struct writer w = { .out = out, .status = s };
+
+    for (size_t i = 0; i < ARRAY_LEN(metrics) && w.err == 0; i++) {
+        w.metric = &metrics[i];
+        w.err = buf_addf(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n",
+                         metrics[i].name, metrics[i].help, metrics[i].name, metrics[i].type);
+        metrics[i].write(&w, metrics[i].which);
+    }
+    return w.err;
+}
+
+int prometheus_print_markdown(struct buf *out)
+{
+    int err = buf_add_str(out, "| metric | type | labels | meaning |\n|---|---|---|---|\n");
+
+    for (size_t i = 0; i < ARRAY_LEN(metrics) && err == 0; i++)
+        err = buf_addf(out, "| `" PREFIX "%s` | %s | %s | %s |\n", metrics[i].name,
+                       metrics[i].type, metrics[i].labels, metrics[i].help);
+    return err;
+}

@@ -1,0 +1,14 @@
+#pragma once
+/* The snapshot as Prometheus' text format, version 0.0.4. Every metric stands in one table in
+ * prometheus.c: name, type, labels, help and where its value comes from. */
+#include "admin/status.h"
+#include "base/base.h"
+#include "base/buf.h"
+
+#define PROMETHEUS_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+/* Appends every metric. Returns 0 or what buf_add says. Thread: any. */
+int prometheus_render(const struct status *s, struct buf *out) MUST_CHECK;
+
+/* The README's table of metrics, as Markdown. */
+int prometheus_print_markdown(struct buf *out) MUST_CHECK;

@@ -1,0 +1,13 @@
+#pragma once
+#include "base/base.h"
+
+/* Milliseconds of a clock that never steps and goes on during suspend
+ * (CLOCK_BOOTTIME). Every `_ms` point in time in the program is of this clock.
+ * Thread: any. */
+int64_t clock_ms(void);
+
+/* The same clock in microseconds, for durations that are measured. Thread: any. */
+int64_t clock_us(void);
+
+/* Wall-clock seconds since 1970, for what people and HTTP dates need. Thread: any. */
+int64_t clock_wall_s(void);

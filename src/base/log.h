@@ -1,0 +1,69 @@
+#pragma once
+/* One line per event, `key=value` pairs or JSON, on stderr.
+ *
+ *     log_info("upstream_done", log_str("host", host), log_int("ms", ms));
+ *
+ * Lines gather in a buffer per thread and go out when the loop is about to
+ * sleep (log_flush) or at once from `warn` up. A reader of stderr that does not
+ * read never stops the program: lines are dropped then, and counted in a line of
+ * their own when it reads again. Values are escaped, so that no peer can forge a
+ * line; there is no constructor for a secret. */
+#include "base/base.h"
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_format { LOG_LOGFMT, LOG_JSON };
+
+struct log_field {
+    const char *key;
+    enum { LOG_F_END, LOG_F_STR, LOG_F_STRN, LOG_F_INT, LOG_F_MS } type;
+    size_t len;
+    union {
+        const char *str;
+        int64_t num;
+    };
+};
+
+/* A NULL string leaves the field out. */
+static inline struct log_field log_str(const char *key, const char *value)
+{
+    return (struct log_field){ .key = key, .type = LOG_F_STR, .str = value };
+}
+static inline struct log_field log_strn(const char *key, const char *value, size_t len)
+{
+    return (struct log_field){ .key = key, .type = LOG_F_STRN, .str = value, .len = len };
+}
+static inline struct log_field log_int(const char *key, int64_t value)
+{
+    return (struct log_field){ .key = key, .type = LOG_F_INT, .num = value };
+}
+/* Microseconds, written as milliseconds with three decimals. */
+static inline struct log_field log_ms(const char *key, int64_t us)
+{
+    return (struct log_field){ .key = key, .type = LOG_F_MS, .num = us };
+}
+
+/* Sets what is written and how. Thread: control, at start and on reload (both are
+ * atomic stores, so lines of other threads are never torn). */
+void log_setup(enum log_level level, enum log_format format);
+
+/* Whether a line of that level would be written: to skip preparing its fields. */
+bool log_wanted(enum log_level level);
+
+void log_emit(enum log_level level, const char *event, const struct log_field *fields);
+
+/* Writes out what this thread has gathered. Thread: any. */
+void log_flush(void);
+
+/* Lines that a full stderr swallowed so far. Thread: any. */
+uint64_t log_dropped(void);
+
+#define log_at(level, event, ...)                                                              \
+    do {                                                                                       \
+        if (log_wanted(level))                                                                 \
+            log_emit((level), (event),                                                         \
+                     (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ .key = NULL } }); \
+    } while (0)
+#define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...) log_at(LOG_WARN, __VA_ARGS__)
+#define log_info(...) log_at(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)

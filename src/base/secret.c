@@ -1,0 +1,116 @@
+/* Secrets in pages of their own.
+ *
+ * Length and bytes lie in one private mapping per secret: locked (never swapped), left out of
+ * core files, empty in a child after fork, overwritten before it is given back. Separate pages
+ * cost memory, but a program has a handful of secrets, and none of them ever shares a page
+ * with what a bug in other code may read out. */
+#include "base/secret.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#define LENGTH_MAX 65536
+
+struct secret {
+    size_t map_bytes;
+    size_t len;
+    char text[];
+};
+
+/* Pages for len bytes and a NUL; zeroed, as fresh mappings are. */
+static struct secret *pages_new(size_t len)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t bytes = (sizeof(struct secret) + len + 1 + page - 1) / page * page;
+    struct secret *s =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (s == MAP_FAILED)
+        return NULL;
+    /* each of these may be refused by a kernel or a limit; the secret is needed all the same */
+    (void)mlock(s, bytes);
+    (void)madvise(s, bytes, MADV_DONTDUMP);
+    (void)madvise(s, bytes, MADV_WIPEONFORK);
+    s->map_bytes = bytes;
+    s->len = len;
+    return s;
+}
+
+struct secret *secret_prefixed(const char *prefix, const char *bytes, size_t n)
+{
+    size_t prefix_len = strlen(prefix);
+
+    if (prefix_len > LENGTH_MAX || n > LENGTH_MAX - prefix_len)
+        return NULL;
+
+    struct secret *s = pages_new(prefix_len + n);
+    if (s == NULL)
+        return NULL;
+    memcpy(s->text, prefix, prefix_len);
+    if (n > 0)
+        memcpy(s->text + prefix_len, bytes, n);
+    return s;
+}
+
+struct secret *secret_new(const char *bytes, size_t n)
+{
+    return secret_prefixed("", bytes, n);
+}
+
+void secret_free(struct secret *s)
+{
+    if (s == NULL)
+        return;
+
+    size_t bytes = s->map_bytes;
+    explicit_bzero(s, bytes);
+    (void)munmap(s, bytes);
+}
+
+const char *secret_text(const struct secret *s)
+{
+    return s->text;
+}
+
+size_t secret_len(const struct secret *s)
+{
+    return s->len;
+}
+
+bool secret_equal(const struct secret *a, const struct secret *b)
+{
+    if (a == NULL || b == NULL)
+        return a == b;
+    if (a->len != b->len)
+        return false;
+
+    /* looks at every byte, so that the time taken does not say where the first difference is */
+    unsigned char difference = 0;
+    for (size_t i = 0; i < a->len; i++)
+        difference |= (unsigned char)(a->text[i] ^ b->text[i]);
+    return difference == 0;
+}
+
+void secret_wipe(void *bytes, size_t n)
+{
+    if (n > 0)
+        explicit_bzero(bytes, n);
+}
+
+void secret_protect_process(void)
+{
+    /* what libcurl and OpenSSL would obey: session keys written to a file, other trust anchors,
+     * other credentials, engines */
+    static const char *const weakening[] = {
+        "SSLKEYLOGFILE", "NETRC", "CURL_HOME", "OPENSSL_CONF", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    };
+    const struct rlimit none = { 0, 0 };
+
+    (void)setrlimit(RLIMIT_CORE, &none);
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    for (size_t i = 0; i < ARRAY_LEN(weakening); i++)
+        (void)unsetenv(weakening[i]); /* NOLINT(concurrency-mt-unsafe): no threads yet */
+}

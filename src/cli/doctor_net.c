@@ -1,0 +1,133 @@
+/* Name and connection, each with a deadline, without any library: so that it can be said which
+ * of the two fails, and for which address. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "cli/doctor_parts.h"
+
+/* Shared by the thread that looks up, which nothing can stop, and the one that waits for it:
+ * the last to leave frees. */
+struct lookup {
+    _Atomic int users;
+    int done_fd; /* written to when rc and found are there */
+    int rc;
+    struct addrinfo *found;
+    char host[256], port[12];
+};
+
+static void leave(struct lookup *l)
+{
+    if (atomic_fetch_sub(&l->users, 1) > 1)
+        return;
+    if (l->found != NULL)
+        freeaddrinfo(l->found);
+    (void)close(l->done_fd);
+    free(l);
+}
+
+static void *look_up(void *arg)
+{
+    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+    struct lookup *l = arg;
+
+    l->rc = getaddrinfo(l->host, l->port, &hints, &l->found);
+    if (l->rc != 0)
+        l->found = NULL;
+    (void)eventfd_write(l->done_fd, 1);
+    leave(l);
+    return NULL;
+}
+
+int doctor_resolve(const char *host, int port, int64_t deadline_ms, struct addrinfo **found)
+{
+    struct lookup *l = base_alloc(sizeof *l);
+    pthread_t thread;
+    eventfd_t one;
+    int rc = -ETIMEDOUT, n;
+
+    atomic_init(&l->users, 2);
+    (void)snprintf(l->host, sizeof l->host, "%s", host);
+    (void)snprintf(l->port, sizeof l->port, "%d", port);
+    l->done_fd = eventfd(0, EFD_CLOEXEC);
+    if (l->done_fd < 0 || pthread_create(&thread, NULL, look_up, l) != 0)
+        abort(); /* a program that has just begun has room for both */
+    (void)pthread_detach(thread);
+    struct pollfd p = { .fd = l->done_fd, .events = POLLIN };
+
+    do
+        n = poll(&p, 1, (int)base_max(0, deadline_ms - clock_ms()));
+    while (n < 0 && errno == EINTR);
+    if (n > 0 && eventfd_read(l->done_fd, &one) == 0) {
+        rc = l->rc;
+        *found = l->found;
+        l->found = NULL;
+    }
+    leave(l);
+    return rc;
+}
+
+void doctor_address(const struct addrinfo *a, char *out, size_t size)
+{
+    if (getnameinfo(a->ai_addr, a->ai_addrlen, out, (socklen_t)size, NULL, 0, NI_NUMERICHOST) !=
+        0)
+        (void)snprintf(out, size, "?");
+}
+
+/* 0 or -errno. */
+static int connect_one(const struct addrinfo *a, int64_t deadline_ms)
+{
+    auto_close int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int err = 0;
+    socklen_t len = sizeof err;
+
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, a->ai_addr, a->ai_addrlen) == 0)
+        return 0;
+    if (errno != EINPROGRESS)
+        return -errno;
+    struct pollfd p = { .fd = fd, .events = POLLOUT };
+    int n;
+
+    do
+        n = poll(&p, 1, (int)base_max(0, deadline_ms - clock_ms()));
+    while (n < 0 && errno == EINTR);
+    if (n == 0)
+        return -ETIMEDOUT;
+    if (n < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
+        return -errno;
+    return -err;
+}
+
+int doctor_connect(const struct addrinfo *found, int64_t deadline_ms, struct buf *said)
+{
+    int err = -EHOSTUNREACH;
+    size_t left = 0;
+
+    for (const struct addrinfo *a = found; a != NULL; a = a->ai_next)
+        left++;
+    for (const struct addrinfo *a = found; a != NULL && err != 0; a = a->ai_next, left--) {
+        char address[INET6_ADDRSTRLEN + 20];
+        int64_t begin_ms = clock_ms();
+        /* each gets its share, so that a dead one does not eat up all the time */
+        int64_t share_ms = base_max(0, deadline_ms - begin_ms) / (int64_t)left;
+
+        doctor_address(a, address, sizeof address);
+        err = connect_one(a, begin_ms + share_ms);
+        const char *separator = buf_unread(said) > 0 ? "; " : "";
+        if (err == 0)
+            (void)buf_addf(said, "%s%s answers (%lld ms)", separator, address,
+                           (long long)(clock_ms() - begin_ms));
+        else
+            (void)buf_addf(said, "%s%s: %s", separator, address, strerrordesc_np(-err));
+    }
+    return err;
+}

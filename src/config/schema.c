@@ -1,0 +1,275 @@
+/* The table of settings, and finding one by its name, or the one that was probably meant.
+ * README, man page, conf/oneshot-proxy.ini and every "allowed" of an error come from here. */
+#include "config/schema.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#define AT(section, name, field) #section, #name, offsetof(struct config, section.field)
+#define SAME(section, name) AT(section, name, name)
+#define HOUR 3600000
+#define DAY (24 * (int64_t)HOUR)
+#define KIB 1024
+#define MIB (1024 * (int64_t)KIB)
+#define GIB (1024 * MIB)
+#define TEXT_MAX 8192
+
+/* section and key (and field), type, default, min, max, when it applies, words, help */
+/* clang-format off */
+const struct config_key config_keys[] = {
+    { SAME(listen, address), TYPE_LIST, "127.0.0.1:8080", 1, 64, RESTART, NULL, "Where callers reach the proxy: host:port, [v6]:port or unix:/path; several, by commas; port 0 takes a free one." },
+    { SAME(listen, socket_mode), TYPE_MODE, "0600", 0, 0777, RESTART, NULL, "Permissions of a unix socket, in octal." },
+    { SAME(listen, allowed_hosts), TYPE_LIST, "localhost, 127.0.0.1, [::1]", 1, 256, RELOAD, NULL, "Host headers that are accepted, besides the hosts in address: name (with any port), name:port or [v6]; a guard against DNS rebinding; * allows all." },
+    { SAME(listen, allowed_origins), TYPE_LIST, NULL, 0, 256, RELOAD, NULL, "Origins of web pages that may use the proxy, such as https://app.example; a request with any other Origin is refused; * allows all." },
+    { AT(listen, require_header, require_header_name), TYPE_HEADER, NULL, 0, TEXT_MAX, RELOAD, NULL, "A header, as \"Name: value\", that every request must carry; it is not forwarded and its value is kept secret." },
+    { SAME(listen, max_connections), TYPE_COUNT, "4096", 1, 1000000, RESTART, NULL, "Open caller connections; those above it get a 503 and are closed." },
+    { AT(listen, header_timeout, header_timeout_ms), TYPE_DURATION, "10s", 1, HOUR, RELOAD, NULL, "Time for a whole request head, else 408." },
+    { AT(listen, idle_timeout, idle_timeout_ms), TYPE_DURATION, "120s", 1, DAY, RESTART, NULL, "How long a caller's connection may stay open between requests." },
+    { AT(listen, body_timeout, body_timeout_ms), TYPE_DURATION, "30s", 1, DAY, RELOAD, NULL, "Longest silence inside a request body, else 408." },
+    { AT(listen, max_header_size, max_header_size_bytes), TYPE_SIZE, "32k", KIB, MIB, RESTART, NULL, "Largest request head, else 431 (414 when the target is too long)." },
+    { SAME(listen, max_headers), TYPE_COUNT, "100", 1, 1000, RELOAD, NULL, "Most header fields in a request, else 431." },
+    { AT(listen, max_body_size, max_body_size_bytes), TYPE_SIZE, "0", 0, 1024 * GIB, RELOAD, NULL, "Largest request body, else 413; 0 is no limit." },
+    { SAME(listen, tls_certificate), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the certificate chain for TLS on the TCP addresses; needs tls_key." },
+    { SAME(listen, tls_key), TYPE_KEY_FILE, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the private key of tls_certificate." },
+    { SAME(listen, tls_client_ca), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the authorities whose client certificates callers must show (mutual TLS)." },
+
+    { SAME(upstream, base_url), TYPE_URL, "https://api.1shotapi.dev/v0", 1, 2048, RELOAD, NULL, "The API behind the proxy, with its base path; production is https://api.1shotapi.com/v0." },
+    { SAME(upstream, allow_plaintext), TYPE_BOOL, "no", 0, 1, RELOAD, NULL, "Allow http:// URLs that leave this machine; token and secret then travel unprotected." },
+    { SAME(upstream, http_version), TYPE_WORD, "1.1", 0, 2, RELOAD, "1.1 2 auto", "HTTP version to the upstream; auto is HTTP/2 where offered; 1.1 has the plainest semantics for calls that must not happen twice." },
+    { SAME(upstream, ca_file), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the authorities to trust instead of the system's." },
+    { SAME(upstream, client_certificate), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with a client certificate to show to the upstream." },
+    { SAME(upstream, client_key), TYPE_KEY_FILE, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the private key of client_certificate, when it is not in the same file." },
+    { SAME(upstream, proxy), TYPE_PROXY, "env", 1, TEXT_MAX, RELOAD, NULL, "Outbound proxy: env (HTTPS_PROXY, NO_PROXY), none, or a URL; credentials in the URL are kept secret." },
+    { AT(upstream, connect_timeout, connect_timeout_ms), TYPE_DURATION, "5s", 1, HOUR, RELOAD, NULL, "Time to connect, TLS included, else 504." },
+    { AT(upstream, response_timeout, response_timeout_ms), TYPE_DURATION, "180s", 1, DAY, RELOAD, NULL, "Time to the first byte of an answer, else 504." },
+    { AT(upstream, idle_timeout, idle_timeout_ms), TYPE_DURATION, "60s", 1, DAY, RELOAD, NULL, "Longest silence inside an answer." },
+    { SAME(upstream, max_connections), TYPE_COUNT, "256", 1, 65536, RESTART, NULL, "Connections to the upstream." },
+    { AT(upstream, keepalive, keepalive_ms), TYPE_DURATION, "30s", 1000, HOUR, RELOAD, NULL, "Longest idle age at which a connection is used again; keep it below the upstream's own idle timeout." },
+    { SAME(upstream, max_in_flight), TYPE_COUNT, "1024", 1, 1000000, RELOAD, NULL, "Requests under way; those above it get a 503 at once." },
+    { SAME(upstream, replay), TYPE_WORD, "all", 0, 2, RELOAD, "all safe none", "Methods that are repeated once with a new token after a 401; safe is GET, HEAD and OPTIONS." },
+    { AT(upstream, replay_limit, replay_limit_bytes), TYPE_SIZE, "256k", 0, 64 * MIB, RELOAD, NULL, "Largest request body that is kept for such a repeat." },
+    { SAME(upstream, token_refused_statuses), TYPE_STATUSES, "401", 400, 499, RELOAD, NULL, "Upstream statuses that mean \"this token is dead\"; not 407." },
+
+    { SAME(token, url), TYPE_URL, "{base_url}/token", 1, 2048, RELOAD, NULL, "The token endpoint; {base_url} stands for upstream.base_url." },
+    { SAME(token, client_id), TYPE_STRING, NULL, 1, TEXT_MAX, RELOAD, NULL, "The client id (the API key); required, here or in client_id_file." },
+    { SAME(token, client_id_file), TYPE_PATH, NULL, 1, TEXT_MAX, RELOAD, NULL, "A file that holds the client id; read again when it changes." },
+    { SAME(token, client_secret), TYPE_SECRET, NULL, 1, 65536, RELOAD, NULL, "The client secret; required, here or in client_secret_file; every character counts, quotes too." },
+    { SAME(token, client_secret_file), TYPE_KEY_FILE, NULL, 1, TEXT_MAX, RELOAD, NULL, "A file that holds the client secret; read again when it changes and when the token endpoint refuses." },
+    { SAME(token, scope), TYPE_STRING, NULL, 0, TEXT_MAX, RELOAD, NULL, "Scope to ask for; sent only when set." },
+    { SAME(token, audience), TYPE_STRING, NULL, 0, TEXT_MAX, RELOAD, NULL, "Audience to ask for; sent only when set." },
+    { SAME(token, resource), TYPE_STRING, NULL, 0, TEXT_MAX, RELOAD, NULL, "Resource to ask for (RFC 8707); sent only when set." },
+    { SAME(token, auth_style), TYPE_WORD, "body", 0, 1, RELOAD, "body basic", "How the credentials are sent: as form fields in the body, or by HTTP Basic." },
+    { SAME(token, refresh_before), TYPE_SHARE, "10%", 1, 90, RELOAD, NULL, "How long before its end a token is renewed: a share of its life, or a duration." },
+    { AT(token, default_lifetime, default_lifetime_ms), TYPE_DURATION, "5m", 1000, DAY, RELOAD, NULL, "Life of a token whose expires_in is absent or makes no sense." },
+    { AT(token, timeout, timeout_ms), TYPE_DURATION, "10s", 1, HOUR, RELOAD, NULL, "Time for one token fetch, as a whole." },
+    { AT(token, wait_timeout, wait_timeout_ms), TYPE_DURATION, "4s", 1, HOUR, RELOAD, NULL, "How long a request waits for a token, else 504." },
+    { AT(token, retry_min, retry_min_ms), TYPE_DURATION, "1s", 1, HOUR, RELOAD, NULL, "First pause after a failed fetch." },
+    { AT(token, retry_max, retry_max_ms), TYPE_DURATION, "60s", 1, DAY, RELOAD, NULL, "Longest pause between fetches; pauses double up to it." },
+    { SAME(token, refused_status), TYPE_WORD, "mirror", 0, 1, RELOAD, "mirror 502", "What callers get when the token endpoint says 401 or 403: the same, or 502." },
+    { SAME(token, local_endpoint), TYPE_BOOL, "yes", 0, 1, RELOAD, NULL, "Answer the callers' own POST /token with a placeholder, so that unchanged SDKs work." },
+    { SAME(token, ca_file), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "As upstream.ca_file, for the token endpoint; the default is upstream's." },
+    { SAME(token, proxy), TYPE_PROXY, NULL, 0, TEXT_MAX, RELOAD, NULL, "As upstream.proxy, for the token endpoint; the default is upstream's." },
+
+    { SAME(admin, address), TYPE_STRING, "127.0.0.1:9090", 1, TEXT_MAX, RESTART, NULL, "Where health, metrics and the status page are served: host:port, [v6]:port, unix:/path, or off." },
+
+    { SAME(log, level), TYPE_WORD, "info", 0, 3, RELOAD, "error warn info debug", "What is logged: this level and those more severe." },
+    { SAME(log, format), TYPE_WORD, "logfmt", 0, 1, RELOAD, "logfmt json", "How it is written." },
+    { SAME(log, access), TYPE_BOOL, "yes", 0, 1, RELOAD, NULL, "One line per request." },
+
+    { SAME(process, workers), TYPE_COUNT, "auto", 1, 256, RESTART, "auto", "Worker threads; auto is one per CPU that this process may use." },
+    { AT(process, drain_delay, drain_delay_ms), TYPE_DURATION, "0s", 0, HOUR, RELOAD, NULL, "After SIGTERM, how long to go on accepting while already not ready; a part of drain_timeout." },
+    { AT(process, drain_timeout, drain_timeout_ms), TYPE_DURATION, "30s", 0, HOUR, RELOAD, NULL, "After SIGTERM, the latest end." },
+    { SAME(process, sandbox), TYPE_WORD, "auto", 0, 1, RESTART, "auto off", "After start, give up everything but reading the program's own files and connecting out, where the kernel can do that." },
+};
+/* clang-format on */
+
+const size_t config_key_count = ARRAY_LEN(config_keys);
+_Static_assert(ARRAY_LEN(config_keys) <= CONFIG_KEYS_MAX, "CONFIG_KEYS_MAX is too small");
+
+const struct config_key *config_find(const char *section, const char *name)
+{
+    for (size_t i = 0; i < config_key_count; i++) {
+        if (strcmp(config_keys[i].section, section) == 0 &&
+            strcmp(config_keys[i].name, name) == 0)
+            return &config_keys[i];
+    }
+    return NULL;
+}
+
+bool config_section_known(const char *section)
+{
+    for (size_t i = 0; i < config_key_count; i++) {
+        if (strcmp(config_keys[i].section, section) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool first_of_section(size_t i)
+{
+    return i == 0 || strcmp(config_keys[i].section, config_keys[i - 1].section) != 0;
+}
+
+void config_variable(const struct config_key *key, char out[CONFIG_ENV_NAME_MAX])
+{
+    (void)snprintf(out, CONFIG_ENV_NAME_MAX, CONFIG_ENV_PREFIX "%s_%s", key->section,
+                   key->name);
+    for (char *p = out; *p != '\0'; p++)
+        *p = (char)toupper((unsigned char)*p);
+}
+
+const struct config_key *config_find_variable(const char *variable)
+{
+    for (size_t i = 0; i < config_key_count; i++) {
+        char name[CONFIG_ENV_NAME_MAX];
+
+        config_variable(&config_keys[i], name);
+        if (strcmp(name, variable) == 0)
+            return &config_keys[i];
+    }
+    return NULL;
+}
+
+void config_names(const char *section, char *out, size_t size)
+{
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < config_key_count && used < size; i++) {
+        const char *separator = used == 0 ? "" : ", ";
+        int n = 0;
+
+        if (section == NULL && first_of_section(i))
+            n = snprintf(out + used, size - used, "%s[%s]", separator, config_keys[i].section);
+        else if (section != NULL && strcmp(config_keys[i].section, section) == 0)
+            n = snprintf(out + used, size - used, "%s%s", separator, config_keys[i].name);
+        used += n > 0 ? (size_t)n : 0;
+    }
+}
+
+#define NAME_MAX_COMPARED 64
+
+/* How many letters must be inserted, dropped, changed or swapped with their neighbour to get
+ * from a to b; case does not matter. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[3][NAME_MAX_COMPARED + 1] = { { 0 } };
+    size_t a_len = strlen(a), b_len = strlen(b);
+
+    if (a_len > NAME_MAX_COMPARED || b_len > NAME_MAX_COMPARED)
+        return SIZE_MAX;
+    for (size_t j = 0; j <= b_len; j++)
+        row[0][j] = j;
+    for (size_t i = 1; i <= a_len; i++) {
+        size_t *now = row[i % 3], *last = row[(i + 2) % 3], *older = row[(i + 1) % 3];
+
+        now[0] = i;
+        for (size_t j = 1; j <= b_len; j++) {
+            int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
+            size_t best = last[j - 1] + (x != y);
+
+            if (last[j] + 1 < best)
+                best = last[j] + 1;
+            if (now[j - 1] + 1 < best)
+                best = now[j - 1] + 1;
+            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
+                tolower((unsigned char)a[i - 2]) == y && older[j - 2] + 1 < best)
+                best = older[j - 2] + 1;
+            now[j] = best;
+        }
+    }
+    return row[a_len % 3][b_len];
+}
+
+/* Few enough changes that `given` may be a slip of `known`. */
+static bool is_slip(const char *given, size_t changes)
+{
+    size_t len = strlen(given);
+
+    return changes < len && changes <= (len < 6 ? 2 : len / 3);
+}
+
+void config_suggest_section(const char *section, char *out, size_t size)
+{
+    const char *best = NULL;
+    size_t least = SIZE_MAX;
+
+    for (size_t i = 0; i < config_key_count; i++) {
+        size_t changes = distance(section, config_keys[i].section);
+
+        if (changes < least) {
+            least = changes;
+            best = config_keys[i].section;
+        }
+    }
+    if (best != NULL && is_slip(section, least)) {
+        (void)snprintf(out, size, "did you mean [%s]?", best);
+        return;
+    }
+    char names[256];
+    config_names(NULL, names, sizeof names);
+    (void)snprintf(out, size, "there are %s", names);
+}
+
+void config_suggest_key(const char *section, const char *name, char *out, size_t size)
+{
+    const struct config_key *best = NULL, *elsewhere = NULL;
+    size_t least = SIZE_MAX;
+
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        size_t changes = distance(name, key->name);
+
+        if (strcmp(key->section, section) == 0 && changes < least) {
+            least = changes;
+            best = key;
+        } else if (changes == 0 && elsewhere == NULL) {
+            elsewhere = key;
+        }
+    }
+    if (elsewhere != NULL && least > 1) {
+        (void)snprintf(out, size, "did you mean %s of [%s]?", elsewhere->name,
+                       elsewhere->section);
+    } else if (best != NULL && is_slip(name, least)) {
+        (void)snprintf(out, size, "did you mean %s?", best->name);
+    } else {
+        char names[768];
+        config_names(section, names, sizeof names);
+        (void)snprintf(out, size, "[%s] has %s", section, names);
+    }
+}
+
+void config_suggest_variable(const char *variable, char *out, size_t size)
+{
+    char best[CONFIG_ENV_NAME_MAX] = "";
+    size_t least = SIZE_MAX;
+    const char *given = variable + strlen(CONFIG_ENV_PREFIX);
+
+    for (size_t i = 0; i < config_key_count; i++) {
+        char name[CONFIG_ENV_NAME_MAX];
+
+        config_variable(&config_keys[i], name);
+        size_t changes = distance(given, name + strlen(CONFIG_ENV_PREFIX));
+        if (changes < least) {
+            least = changes;
+            (void)snprintf(best, sizeof best, "%s", name);
+        }
+    }
+    if (is_slip(given, least)) {
+        (void)snprintf(out, size, "did you mean %s?", best);
+        return;
+    }
+
+    char section[16];
+    (void)snprintf(section, sizeof section, "%.*s", (int)strcspn(given, "_"), given);
+    for (char *p = section; *p != '\0'; p++)
+        *p = (char)tolower((unsigned char)*p);
+    if (config_section_known(section)) {
+        char names[768];
+        config_names(section, names, sizeof names);
+        (void)snprintf(out, size, "[%s] has %s", section, names);
+        return;
+    }
+    (void)snprintf(out, size, "variables are named " CONFIG_ENV_PREFIX "<SECTION>_<KEY>");
+}

@@ -1,0 +1,388 @@
+/* Callers' connections. libmicrohttpd knows three things too few about them:
+ *
+ *  - its timeout counts inactivity, so a head that drips in never ends. The clock for a whole
+ *    head is here: TCP_INFO tells that bytes of a next head have come before MHD says so.
+ *  - at its connection limit it stops accepting, in silence. Connections are accepted here, and
+ *    those above listen.max_connections are told so.
+ *  - it does not look at a suspended connection, so a caller that left is noticed by a watch of
+ *    our own, which a request gets once it has waited a while.
+ *
+ * A caller by TLS is met by a tunnel first (tunnel.c), which gives libmicrohttpd a plain
+ * connection when the handshake is done.
+ *
+ * One timer per connection is checked lazily: a request only writes fields. */
+#include "downstream/conn.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "downstream/handler.h"
+#include "http/problem.h"
+#include "proxy/relay.h"
+#include "server/worker.h"
+
+struct caller *caller_of(struct MHD_Connection *c)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+    return info->socket_context;
+}
+
+/* Bytes received so far, by the kernel's count or the tunnel's; -1: there is none (unix
+ * sockets).
+ */
+static int64_t bytes_received(const struct caller *c)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+
+    if (c->tunnel != NULL)
+        return tunnel_received_bytes(c->tunnel);
+    memset(&info, 0, sizeof info);
+    if (!c->tcp || getsockopt(c->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return -1;
+    return (int64_t)info.tcpi_bytes_received;
+}
+
+/* Whether the caller has closed, or half-closed. libmicrohttpd may not have seen it: an end
+ * that came together with a request is no event of its own to it. */
+static bool has_left(const struct caller *c)
+{
+    char byte;
+
+    return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* A failure before there was a request. */
+static void note(struct caller *c, const struct failure *f)
+{
+    failures_note(
+        &c->worker->failures,
+        &(struct failures_request){ .failure = f, .status = failure_status(f), .method = "-" });
+}
+
+/* Where bytes are not counted, the next ones are waited for. */
+static void await_bytes(struct caller *c)
+{
+    if (!c->tcp && c->tunnel == NULL && c->watch.events == 0)
+        (void)loop_watch(&c->worker->loop, &c->watch, EPOLLIN | EPOLLET | EPOLLONESHOT);
+}
+
+static void head_too_slow(struct caller *c)
+{
+    struct failure f = failure_make(
+        FAIL_HEAD_TIMEOUT, "The request head was not complete within listen.header_timeout.");
+
+    if (c->relay != NULL) { /* it notes the failure at its end */
+        c->relay->status = failure_status(&f);
+        c->relay->failure = f;
+    } else {
+        note(c, &f);
+    }
+    caller_finish(c, &f);
+}
+
+/* A connection between requests: has a next head begun? */
+static int64_t check_idle(struct caller *c, int64_t now_ms)
+{
+    const struct config *config = c->worker->snapshot->config;
+    int64_t look_ms = config->listen.header_timeout_ms / 2 + 1;
+    int64_t idle_ms = c->since_ms + config->listen.idle_timeout_ms;
+
+    if (c->refused) {
+        struct failure f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
+
+        f.retry_after_s = 1;
+        note(c, &f);
+        caller_finish(c, &f);
+        return 0;
+    }
+    if (!c->partial) {
+        int64_t bytes = bytes_received(c);
+
+        if (c->received_bytes >= 0 && bytes > c->received_bytes) {
+            /* On a new connection the first bytes may be as old as the connection. */
+            c->partial = true;
+            if (c->received_bytes > 0)
+                c->since_ms = now_ms;
+        } else if (now_ms >= idle_ms || has_left(c)) {
+            caller_close_idle(c);
+            return 0;
+        } else {
+            c->received_bytes = bytes;
+            await_bytes(c);
+            return base_min(now_ms + look_ms, idle_ms);
+        }
+    }
+    if (now_ms >= c->since_ms + config->listen.header_timeout_ms) {
+        head_too_slow(c);
+        return 0;
+    }
+    return c->since_ms + config->listen.header_timeout_ms;
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    struct caller *c = CONTAINER_OF(t, struct caller, timer);
+    const struct config *config = c->worker->snapshot->config;
+    int64_t now_ms = loop_now(&c->worker->loop), next_ms = 0;
+
+    if (c->finished)
+        return;
+    switch (c->phase) {
+    case CALLER_IDLE:
+        next_ms = check_idle(c, now_ms);
+        break;
+    case CALLER_HEAD:
+        next_ms = c->since_ms + config->listen.header_timeout_ms;
+        if (now_ms >= next_ms) {
+            head_too_slow(c);
+            next_ms = 0;
+        }
+        break;
+    case CALLER_BUSY:
+        next_ms = now_ms + config->listen.header_timeout_ms;
+        break;
+    }
+    if (next_ms != 0)
+        loop_timer_set(&c->worker->loop, t, next_ms);
+}
+
+static void on_watch(struct loop_watch *w, uint32_t events)
+{
+    struct caller *c = CONTAINER_OF(w, struct caller, watch);
+    bool room = (events & ~(uint32_t)EPOLLOUT) == 0;
+
+    caller_unwatch(c);
+    if (c->relay != NULL && room) {
+        relay_wake(c->relay);
+    } else if (c->relay != NULL) {
+        relay_on_caller_gone(c->relay);
+    } else if (c->phase == CALLER_IDLE && !c->finished) { /* the first bytes of a head */
+        c->partial = true;
+        if (c->received_bytes != 0) /* not on a new connection, see check_idle */
+            c->since_ms = loop_now(&c->worker->loop);
+    }
+}
+
+/* It is asked of the connection, since libmicrohttpd 1.0 announces one only in a later MHD_run,
+ * when nobody knows who accepted it. */
+static bool is_tcp(int fd)
+{
+    int domain = AF_UNIX;
+    socklen_t len = sizeof domain;
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain != AF_UNIX;
+}
+
+static struct caller *caller_new(struct worker *w, struct MHD_Connection *connection)
+{
+    struct caller *c = base_alloc(sizeof *c);
+    const struct config *config = w->snapshot->config;
+    const union MHD_ConnectionInfo *fd =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    int64_t now_ms = loop_now(&w->loop);
+
+    c->worker = w;
+    c->connection = connection;
+    c->watch = (struct loop_watch){ .fd = fd->connect_fd, .on_event = on_watch };
+    c->timer.on_due = on_timer;
+    c->since_ms = now_ms;
+    c->tcp = is_tcp(fd->connect_fd);
+    tunnel_hold(&w->tunnels, fd->connect_fd, &c->tunnel);
+    if (c->tunnel != NULL) {
+        c->tls = true;
+        c->refused = c->tunnel->refused; /* the tunnel has the place, or has not */
+        c->received_bytes = tunnel_received_bytes(c->tunnel);
+        c->partial = w->closed; /* so late that a request must be at its heels */
+    } else {
+        c->refused = !quota_take(&w->connections);
+        await_bytes(c);
+    }
+    loop_timer_set(
+        &w->loop, &c->timer,
+        now_ms + (c->refused ? CALLER_REFUSED_GRACE_MS : config->listen.header_timeout_ms));
+    LIST_INSERT_HEAD(&w->callers, c, link);
+    metrics_add(&w->metrics, M_connections_opened, 1);
+    if (c->refused) {
+        metrics_add(&w->metrics, M_connections_refused, 1);
+        w->refused_count++;
+    }
+    return c;
+}
+
+/* A request line that libmicrohttpd cannot take apart makes it close without a word.
+ * While nothing has been sent on a connection, the 400 can still be said. */
+static void refuse_noise(struct caller *c)
+{
+    struct failure f =
+        failure_make(FAIL_BAD_REQUEST, "The request line is not METHOD TARGET VERSION.");
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    int unread = 0;
+
+    memset(&info, 0, sizeof info);
+    if (c->heard || c->finished || !c->tcp || c->worker->closed)
+        return;
+    if (getsockopt(c->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+        len < offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof info.tcpi_bytes_sent ||
+        info.tcpi_bytes_received == 0 || info.tcpi_bytes_sent != 0 || has_left(c))
+        return;
+    /* What nobody has read nobody has found malformed: libmicrohttpd met an error. The kernel
+     * counts a FIN as a byte. */
+    if (ioctl(c->watch.fd, FIONREAD, &unread) == 0 && unread > 0 &&
+        (uint64_t)unread + 1 >= info.tcpi_bytes_received)
+        return;
+    note(c, &f);
+    caller_finish(c, &f);
+}
+
+static void caller_free(struct caller *c)
+{
+    struct worker *w = c->worker;
+
+    if (c->relay != NULL)
+        downstream_on_lost(c->relay);
+    refuse_noise(c);
+    caller_unwatch(c);
+    resting_end(&w->resting, &c->rest);
+    loop_timer_clear(&w->loop, &c->timer);
+    LIST_REMOVE(c, link);
+    if (c->refused)
+        w->refused_count--;
+    else if (!c->tls)
+        quota_give(&w->connections);
+    tunnel_release(&c->tunnel,
+                   loop_now(&w->loop) + w->snapshot->config->listen.idle_timeout_ms);
+    metrics_add(&w->metrics, M_connections_closed, 1);
+    free(c);
+}
+
+void caller_on_connection(void *arg, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        *socket_context = caller_new(arg, connection);
+    else
+        caller_free(*socket_context);
+}
+
+void caller_head_begun(struct caller *c, struct relay *r)
+{
+    caller_unwatch(c);
+    resting_end(&c->worker->resting, &c->rest);
+    if (!c->partial)
+        c->since_ms = loop_now(&c->worker->loop);
+    c->phase = CALLER_HEAD;
+    c->relay = r;
+}
+
+void caller_head_done(struct caller *c)
+{
+    c->phase = CALLER_BUSY;
+    c->partial = false;
+    c->heard = true;
+}
+
+void caller_request_done(struct caller *c)
+{
+    caller_unwatch(c);
+    c->relay = NULL;
+    c->phase = CALLER_IDLE;
+    c->partial = false;
+    c->received_bytes = -1;
+    c->since_ms = loop_now(&c->worker->loop);
+    resting_begin(&c->worker->resting, &c->rest);
+}
+
+void caller_watch(struct caller *c)
+{
+    if (c->watch.events == 0 && !c->finished)
+        (void)loop_watch(&c->worker->loop, &c->watch, EPOLLRDHUP);
+    if (c->tunnel != NULL)
+        tunnel_watch(c->tunnel, true);
+}
+
+void caller_watch_room(struct caller *c)
+{
+    (void)loop_watch(&c->worker->loop, &c->watch, EPOLLOUT | EPOLLRDHUP);
+    if (c->tunnel != NULL)
+        tunnel_watch(c->tunnel, true);
+}
+
+void caller_unwatch(struct caller *c)
+{
+    if (c->tunnel != NULL)
+        tunnel_watch(c->tunnel, false);
+    loop_unwatch(&c->worker->loop, &c->watch);
+}
+
+void caller_finish(struct caller *c, const struct failure *f)
+{
+    struct buf message;
+
+    if (c->finished)
+        return;
+    c->finished = true;
+    caller_unwatch(c);
+    buf_init(&message, 8192);
+    if (answer_message(f, &message) == 0) {
+        char ignored[4096];
+
+        (void)send(c->watch.fd, buf_front(&message), buf_unread(&message),
+                   MSG_NOSIGNAL | MSG_DONTWAIT);
+        /* What was sent to us and not read would turn the close into a reset that can overtake
+         * the answer. */
+        for (int i = 0; i < 64 && recv(c->watch.fd, ignored, sizeof ignored, MSG_DONTWAIT) > 0;
+             i++)
+            ;
+    }
+    buf_done(&message);
+    (void)shutdown(c->watch.fd, SHUT_RDWR);
+}
+
+void caller_reset_on_close(struct caller *c)
+{
+    const struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+
+    if (c->tunnel != NULL)
+        tunnel_cut(c->tunnel);
+    else if (c->tcp)
+        (void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+}
+
+bool caller_has_sent(const struct caller *c)
+{
+    char byte;
+
+    return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0 ||
+           (c->tunnel != NULL && tunnel_has_received(c->tunnel));
+}
+
+void caller_close_idle(struct caller *c)
+{
+    c->finished = true;
+    caller_unwatch(c);
+    (void)shutdown(c->watch.fd, SHUT_RDWR);
+}
+
+void caller_tls_changed(struct worker *w, const struct tls *before)
+{
+    struct caller *c;
+
+    if (!tls_differs(before, w->tls, TLS_CLIENT_CA))
+        return;
+    tunnels_stop_shaking(&w->tunnels);
+    LIST_FOREACH(c, &w->callers, link)
+    if (c->tls && !c->last) {
+        c->last = true;
+        if (c->phase == CALLER_IDLE && !c->partial && !c->finished && !caller_has_sent(c))
+            caller_close_idle(c);
+    }
+}

@@ -1,0 +1,86 @@
+/* The pages of pools that rest.
+ *
+ *     request over --> list, oldest first --RESTED_MS later--> all bytes zero? --> given back
+ *
+ * Where a pool lies is seen from the request line: libmicrohttpd receives into its start, and
+ * takes the memory for a pool of this size from mmap. After a request it clears all of it, so a
+ * pool that rests holds zeros only, and private pages full of zeros that are given back read as
+ * zeros again: nothing changes for anybody but the memory in use. That they are zeros is looked
+ * at first; bytes of a next head, say, would be found. */
+#include "downstream/mhd_pool.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#define RESTED_MS 1000
+/* Pools that are looked at without a pause for requests. */
+#define BATCH 64
+
+static bool all_zero(const char *at, size_t n)
+{
+    /* each byte equals the next one */
+    return n == 0 || (at[0] == 0 && memcmp(at, at + 1, n - 1) == 0);
+}
+
+static void give_back(const struct resting *r, const struct resting_place *p)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), n = r->pool_bytes & ~(page - 1);
+
+    if (all_zero(p->pool, n))
+        (void)madvise((void *)(uintptr_t)p->pool, n, MADV_DONTNEED);
+}
+
+static void on_due(struct loop_timer *t)
+{
+    struct resting *r = CONTAINER_OF(t, struct resting, timer);
+    struct resting_place *p;
+    int64_t now_ms = loop_now(r->loop);
+
+    for (int i = 0; i < BATCH && (p = TAILQ_FIRST(&r->list)) != NULL; i++) {
+        if (p->since_ms + RESTED_MS > now_ms)
+            break;
+        resting_end(r, p);
+        give_back(r, p);
+    }
+    if ((p = TAILQ_FIRST(&r->list)) != NULL)
+        loop_timer_set(r->loop, t, base_max(p->since_ms + RESTED_MS, now_ms + 1));
+}
+
+void resting_init(struct resting *r, struct loop *l, size_t pool_bytes)
+{
+    *r = (struct resting){ .loop = l, .timer.on_due = on_due, .pool_bytes = pool_bytes };
+    TAILQ_INIT(&r->list);
+}
+
+void resting_done(struct resting *r)
+{
+    if (r->loop != NULL)
+        loop_timer_clear(r->loop, &r->timer);
+}
+
+void resting_seen(struct resting_place *p, const char *method)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    if (p->pool == NULL && ((uintptr_t)method & (page - 1)) == 0)
+        p->pool = method;
+}
+
+void resting_begin(struct resting *r, struct resting_place *p)
+{
+    if (p->pool == NULL || p->listed)
+        return;
+    p->listed = true;
+    p->since_ms = loop_now(r->loop);
+    TAILQ_INSERT_TAIL(&r->list, p, link);
+    if (r->timer.slot == 0)
+        loop_timer_set(r->loop, &r->timer, p->since_ms + RESTED_MS);
+}
+
+void resting_end(struct resting *r, struct resting_place *p)
+{
+    if (!p->listed)
+        return;
+    p->listed = false;
+    TAILQ_REMOVE(&r->list, p, link);
+}

@@ -1,0 +1,285 @@
+/* A file is found as the kernel finds it, component by component, symbolic links followed; each
+ * directory on the way is watched for the one name that leads on:
+ *
+ *     /etc/x/secret -> ..data/secret, ..data -> v7
+ *
+ *         /: "etc"   /etc: "x"   /etc/x: "secret", "..data", "v7"   /etc/x/v7: "secret"
+ *
+ * A directory is watched before the name in it is looked up, so that no change falls in
+ * between. After each change the way is walked again, for it may be another one now. The file
+ * itself is never watched: who renames a new one over it would take the watch away with the
+ * old. */
+#include "event/file_watch.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+
+/* Writers are given that long to finish, but no longer in all. */
+#define SETTLE_MS 100
+#define SETTLE_AT_MOST_MS 1000
+/* How often to look without being told. */
+#define POLL_MS 60000
+#define POLL_BLIND_MS 5000
+#define LINKS_MAX 40
+#define READS_MAX 16
+
+#define ON_THE_WAY                                                                         \
+    (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | \
+     IN_ONLYDIR | IN_MASK_ADD)
+#define AT_THE_END (ON_THE_WAY | IN_CLOSE_WRITE | IN_ATTRIB)
+
+/* A path being walked. */
+struct walk {
+    char dir[PATH_MAX];  /* where it is: absolute, without links; "" is the root */
+    char rest[PATH_MAX]; /* what is left to go */
+    int links;
+};
+
+static void note_step(struct watch *w, int wd, const char *name)
+{
+    for (size_t i = 0; i < w->steps; i++)
+        if (w->step[i].wd == wd && strcmp(w->step[i].name, name) == 0)
+            return;
+    if (w->steps == WATCH_STEPS_MAX) {
+        w->blind = true;
+        return;
+    }
+    w->step[w->steps].wd = wd;
+    (void)snprintf(w->step[w->steps].name, sizeof w->step[0].name, "%s", name);
+    w->steps++;
+}
+
+/* Watches the directory of a step. One that may be passed through but not read cannot be
+ * watched; that matters for the last only. */
+static void watch_dir(struct watch *w, const struct walk *k, const char *name)
+{
+    bool last = k->rest[0] == '\0';
+    int wd = w->events.fd < 0
+                 ? -1
+                 : inotify_add_watch(w->events.fd, k->dir[0] == '\0' ? "/" : k->dir,
+                                     last ? AT_THE_END : ON_THE_WAY);
+
+    if (wd >= 0)
+        note_step(w, wd, name);
+    else if (last || errno != EACCES)
+        w->blind = true;
+}
+
+/* The next component into `name`; false: there is none. */
+static bool next_name(struct walk *k, char name[NAME_MAX + 1])
+{
+    size_t skip = strspn(k->rest, "/"), len = strcspn(k->rest + skip, "/");
+
+    if (len == 0 || len > NAME_MAX)
+        return false;
+    memcpy(name, k->rest + skip, len);
+    name[len] = '\0';
+    skip += len;
+    skip += strspn(k->rest + skip, "/");
+    memmove(k->rest, k->rest + skip, strlen(k->rest + skip) + 1);
+    return true;
+}
+
+static bool set_path(char out[PATH_MAX], const char *a, const char *separator, const char *b)
+{
+    char text[PATH_MAX];
+    int n = snprintf(text, sizeof text, "%s%s%s", a, separator, b);
+
+    if (n < 0 || (size_t)n >= sizeof text)
+        return false;
+    memcpy(out, text, (size_t)n + 1);
+    return true;
+}
+
+/* Goes one component on. Returns whether there is more to go. */
+static bool walk_on(struct watch *w, struct walk *k)
+{
+    char name[NAME_MAX + 1], path[PATH_MAX], target[PATH_MAX];
+
+    if (!next_name(k, name))
+        return false;
+    if (strcmp(name, ".") == 0)
+        return true;
+    if (strcmp(name, "..") == 0) {
+        char *slash = strrchr(k->dir, '/');
+
+        if (slash != NULL)
+            *slash = '\0';
+        return true;
+    }
+    watch_dir(w, k, name);
+    if (!set_path(path, k->dir, "/", name))
+        return false;
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    if (n < 0) /* the file, a directory, or nothing yet */
+        return k->rest[0] != '\0' && errno == EINVAL && set_path(k->dir, path, "", "");
+    target[n] = '\0';
+    if (++k->links > LINKS_MAX)
+        return false;
+    if (target[0] == '/')
+        k->dir[0] = '\0';
+    return set_path(k->rest, target, "/", k->rest);
+}
+
+static void walk(struct watch *w, const char *file)
+{
+    struct walk k = { .links = 0 };
+    char here[PATH_MAX] = "";
+
+    if (file[0] != '/' && getcwd(here, sizeof here) == NULL)
+        return;
+    if (!set_path(k.rest, here, "/", file))
+        return;
+    while (walk_on(w, &k))
+        ;
+}
+
+static bool is_step(const struct watch *w, int wd)
+{
+    for (size_t i = 0; i < w->steps; i++)
+        if (w->step[i].wd == wd)
+            return true;
+    return false;
+}
+
+static void walk_all(struct watch *w)
+{
+    struct watch_step *old = w->step;
+    size_t old_steps = w->steps;
+
+    w->step = base_alloc(sizeof *w->step * WATCH_STEPS_MAX);
+    w->steps = 0;
+    w->blind = w->events.fd < 0;
+    for (size_t i = 0; i < w->files; i++)
+        walk(w, w->file[i]);
+    for (size_t i = 0; i < old_steps; i++)
+        if (!is_step(w, old[i].wd))
+            (void)inotify_rm_watch(w->events.fd, old[i].wd); /* fails where it is gone anyway */
+    free(old);
+    if (w->blind && w->files > 0 && !w->said) {
+        w->said = true;
+        log_warn("watch_unavailable",
+                 log_str("detail", "inotify cannot watch the directories of the credential "
+                                   "files; they are read every few seconds instead"));
+    }
+    if (w->files > 0)
+        loop_timer_set(w->loop, &w->poll,
+                       loop_now(w->loop) + (w->blind ? POLL_BLIND_MS : POLL_MS));
+    else
+        loop_timer_clear(w->loop, &w->poll);
+}
+
+static void on_due(struct watch *w)
+{
+    loop_timer_clear(w->loop, &w->settle);
+    walk_all(w);
+    w->on_change(w);
+}
+
+static void on_settled(struct loop_timer *t)
+{
+    on_due(CONTAINER_OF(t, struct watch, settle));
+}
+
+static void on_poll(struct loop_timer *t)
+{
+    on_due(CONTAINER_OF(t, struct watch, poll));
+}
+
+static bool matters(const struct watch *w, const struct inotify_event *e)
+{
+    if ((e->mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT)) != 0)
+        return true;
+    for (size_t i = 0; e->len > 0 && i < w->steps; i++)
+        if (w->step[i].wd == e->wd && strcmp(w->step[i].name, e->name) == 0)
+            return true;
+    return false;
+}
+
+static void on_events(struct loop_watch *watch, uint32_t events)
+{
+    struct watch *w = CONTAINER_OF(watch, struct watch, events);
+    union {
+        struct inotify_event event;
+        char bytes[8192];
+    } room;
+    bool changed = false;
+
+    (void)events;
+    /* A directory where much goes on must not keep the loop from the rest: what is left wakes
+     * it again. */
+    for (int i = 0; i < READS_MAX; i++) {
+        ssize_t n = read(watch->fd, room.bytes, sizeof room);
+        const char *at = room.bytes;
+
+        if (n <= 0)
+            break;
+
+        while (at < room.bytes + n) {
+            const struct inotify_event *e = (const struct inotify_event *)(const void *)at;
+
+            changed |= matters(w, e);
+            at += sizeof *e + e->len;
+        }
+    }
+    if (!changed)
+        return;
+    int64_t now_ms = loop_now(w->loop);
+
+    if (w->settle.slot == 0)
+        w->first_ms = now_ms;
+    loop_timer_set(w->loop, &w->settle,
+                   base_min(now_ms + SETTLE_MS, w->first_ms + SETTLE_AT_MOST_MS));
+}
+
+void watch_init(struct watch *w, struct loop *l, void (*on_change)(struct watch *w))
+{
+    *w = (struct watch){ .loop = l,
+                         .events.on_event = on_events,
+                         .settle.on_due = on_settled,
+                         .poll.on_due = on_poll,
+                         .on_change = on_change };
+    w->events.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (w->events.fd >= 0 && loop_watch(l, &w->events, EPOLLIN) != 0) {
+        (void)close(w->events.fd);
+        w->events.fd = -1;
+    }
+}
+
+static void forget_files(struct watch *w)
+{
+    while (w->files > 0)
+        free(w->file[--w->files]);
+}
+
+void watch_done(struct watch *w)
+{
+    if (w->loop == NULL)
+        return;
+    forget_files(w);
+    free(w->step);
+    loop_timer_clear(w->loop, &w->settle);
+    loop_timer_clear(w->loop, &w->poll);
+    loop_unwatch(w->loop, &w->events);
+    if (w->events.fd >= 0)
+        (void)close(w->events.fd);
+    *w = (struct watch){ .loop = NULL };
+}
+
+void watch_files(struct watch *w, const char *const *files, size_t count)
+{
+    forget_files(w);
+    for (size_t i = 0; i < count && w->files < WATCH_FILES_MAX; i++)
+        if (files[i] != NULL) {
+            w->file[w->files] = strdup(files[i]);
+            if (w->file[w->files++] == NULL)
+                abort();
+        }
+    walk_all(w);
+}

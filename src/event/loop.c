@@ -1,0 +1,194 @@
+/* Waiting and dispatching: epoll for descriptors, a binary heap for timers.
+ *
+ *   +--> sleep until an event or the first timer
+ *   |    call each descriptor's on_event
+ *   |    call each due timer
+ *   +--- on_turn: the owner does what the callbacks left it to do
+ *
+ * A callback may unwatch and free anything: unwatching strikes the events of the running
+ * batch. The time is read once per turn. */
+#include "event/loop.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+int loop_init(struct loop *l)
+{
+    *l = (struct loop){ .epoll_fd = epoll_create1(EPOLL_CLOEXEC) };
+    if (l->epoll_fd < 0)
+        return -errno;
+    l->now_ms = clock_ms();
+    atomic_init(&l->alive_ms, l->now_ms);
+    return 0;
+}
+
+void loop_done(struct loop *l)
+{
+    if (l->epoll_fd >= 0)
+        (void)close(l->epoll_fd);
+    free(l->heap);
+    *l = (struct loop){ .epoll_fd = -1 };
+}
+
+int loop_watch(struct loop *l, struct loop_watch *w, uint32_t events)
+{
+    struct epoll_event ev = { .events = events, .data.ptr = w };
+
+    if (events == w->events)
+        return 0;
+    int op = w->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+
+    /* A library may have closed the descriptor without a word, and got the same number again.
+     */
+    if (epoll_ctl(l->epoll_fd, op, w->fd, &ev) != 0 &&
+        !(errno == ENOENT && epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) == 0) &&
+        !(errno == EEXIST && epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) == 0))
+        return -errno;
+    w->events = events;
+    return 0;
+}
+
+void loop_unwatch(struct loop *l, struct loop_watch *w)
+{
+    if (w->events == 0)
+        return;
+    (void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+    w->events = 0;
+    for (int i = l->batch_pos; i < l->batch_len; i++)
+        if (l->batch[i].data.ptr == w)
+            l->batch[i].data.ptr = NULL;
+}
+
+static void place(struct loop *l, size_t slot, struct loop_timer *t)
+{
+    l->heap[slot] = t;
+    t->slot = slot;
+}
+
+static void sift_up(struct loop *l, size_t slot, struct loop_timer *t)
+{
+    for (; slot > 1 && l->heap[slot / 2]->due_ms > t->due_ms; slot /= 2)
+        place(l, slot, l->heap[slot / 2]);
+    place(l, slot, t);
+}
+
+static void sift_down(struct loop *l, size_t slot, struct loop_timer *t)
+{
+    for (size_t child; (child = slot * 2) <= l->timers; slot = child) {
+        if (child < l->timers && l->heap[child + 1]->due_ms < l->heap[child]->due_ms)
+            child++;
+        if (l->heap[child]->due_ms >= t->due_ms)
+            break;
+        place(l, slot, l->heap[child]);
+    }
+    place(l, slot, t);
+}
+
+static void heap_grow(struct loop *l)
+{
+    size_t cap = l->heap_cap == 0 ? 64 : l->heap_cap * 2;
+    struct loop_timer **heap = realloc(l->heap, (cap + 1) * sizeof(struct loop_timer *));
+
+    if (heap == NULL)
+        abort();
+    l->heap = heap;
+    l->heap_cap = cap;
+}
+
+void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t due_ms)
+{
+    if (t->slot == 0) {
+        if (l->timers == l->heap_cap)
+            heap_grow(l);
+        t->due_ms = due_ms;
+        sift_up(l, ++l->timers, t);
+        return;
+    }
+    int64_t before = t->due_ms;
+
+    t->due_ms = due_ms;
+    if (due_ms < before)
+        sift_up(l, t->slot, t);
+    else if (due_ms > before)
+        sift_down(l, t->slot, t);
+}
+
+void loop_timer_clear(struct loop *l, struct loop_timer *t)
+{
+    if (t->slot == 0)
+        return;
+    size_t slot = t->slot;
+    struct loop_timer *last = l->heap[l->timers--];
+
+    t->slot = 0;
+    if (last == t)
+        return;
+    if (slot > 1 && l->heap[slot / 2]->due_ms > last->due_ms)
+        sift_up(l, slot, last);
+    else
+        sift_down(l, slot, last);
+}
+
+static int sleep_ms(const struct loop *l, bool again)
+{
+    if (again)
+        return 0;
+    if (l->timers == 0)
+        return LOOP_IDLE_MS;
+    /* The clock's milliseconds are cut, so a sleep of n may end just short of n: one more. */
+    int64_t left = l->heap[1]->due_ms - clock_ms();
+    return left <= 0 ? 0 : (int)base_min(left + 1, LOOP_IDLE_MS);
+}
+
+static void run_timers(struct loop *l)
+{
+    /* Only what was due when the turn began, so that a timer that re-arms itself for
+     * now cannot keep the loop from its descriptors. */
+    while (l->timers > 0 && l->heap[1]->due_ms <= l->now_ms) {
+        struct loop_timer *t = l->heap[1];
+
+        loop_timer_clear(l, t);
+        t->on_due(t);
+        if (t->slot != 0 && t->due_ms <= l->now_ms)
+            break;
+    }
+}
+
+/* So many failed waits in a row mean a broken descriptor. A single one is like an empty one: a
+ * tracer that lets go of a thread can leave ENOSYS in the place of EINTR. */
+#define WAIT_FAILURES_MAX 100
+
+void loop_run(struct loop *l)
+{
+    bool again = false;
+    int failures = 0;
+
+    while (!l->stopping) {
+        log_flush();
+        int n = epoll_wait(l->epoll_fd, l->batch, LOOP_BATCH, sleep_ms(l, again));
+        failures = n < 0 && errno != EINTR ? failures + 1 : 0;
+        if (failures == WAIT_FAILURES_MAX)
+            abort();
+        l->now_ms = clock_ms();
+        atomic_store_explicit(&l->alive_ms, l->now_ms, memory_order_relaxed);
+        l->batch_len = n < 0 ? 0 : n;
+        for (l->batch_pos = 0; l->batch_pos < l->batch_len;) {
+            struct epoll_event *ev = &l->batch[l->batch_pos++];
+            struct loop_watch *w = ev->data.ptr;
+
+            if (w != NULL)
+                w->on_event(w, ev->events);
+        }
+        run_timers(l);
+        again = l->on_turn != NULL && l->on_turn(l->on_turn_arg);
+    }
+    log_flush();
+}
+
+void loop_stop(struct loop *l)
+{
+    l->stopping = true;
+}

@@ -1,0 +1,69 @@
+#pragma once
+/* One thread's event loop: descriptors, timers, and a hook that runs after every batch
+ * of events. Nothing in it is shared; every call is for the thread that runs it. */
+#include <sys/epoll.h>
+
+#include "base/base.h"
+
+struct loop_watch {
+    int fd;
+    uint32_t events; /* EPOLL*; 0: not registered */
+    void (*on_event)(struct loop_watch *w, uint32_t events);
+};
+
+struct loop_timer {
+    int64_t due_ms;
+    size_t slot; /* 1-based place in the heap; 0: not armed */
+    void (*on_due)(struct loop_timer *t);
+};
+
+#define LOOP_BATCH 256
+/* An idle loop turns so often, to show that it is alive. */
+#define LOOP_IDLE_MS 1000
+
+struct loop {
+    int epoll_fd;
+    bool stopping;
+    struct loop_timer **heap; /* 1-based binary heap on due_ms */
+    size_t timers, heap_cap;
+    struct epoll_event batch[LOOP_BATCH];
+    int batch_len, batch_pos;
+    int64_t now_ms;           /* as of this turn; see loop_now */
+    _Atomic int64_t alive_ms; /* when the last turn began: for the health check */
+    bool (*on_turn)(
+        void *arg); /* after each batch; returns true when it wants to run again at once */
+    void *on_turn_arg;
+};
+
+/* Returns 0 or -errno. */
+int loop_init(struct loop *l) MUST_CHECK;
+void loop_done(struct loop *l);
+
+/* Registers w->fd for `events`, or changes them. Level-triggered unless EPOLLET is given.
+ * Returns 0 or -errno. */
+int loop_watch(struct loop *l, struct loop_watch *w, uint32_t events);
+
+/* Before the descriptor is closed. Events of this batch for it are dropped. Takes one that
+ * is not registered. */
+void loop_unwatch(struct loop *l, struct loop_watch *w);
+
+/* Arms or re-arms; a due time in the past fires in the next turn. */
+void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t due_ms);
+/* Takes one that is not armed. */
+void loop_timer_clear(struct loop *l, struct loop_timer *t);
+
+/* Runs until loop_stop. */
+void loop_run(struct loop *l);
+void loop_stop(struct loop *l);
+
+/* Whether all events that were there when this turn began have been told. */
+static inline bool loop_all_told(const struct loop *l)
+{
+    return l->batch_pos >= l->batch_len && l->batch_len < LOOP_BATCH;
+}
+
+/* The time of this turn. */
+static inline int64_t loop_now(const struct loop *l)
+{
+    return l->now_ms;
+}

@@ -1,0 +1,319 @@
+/* Header fields on their way through the proxy.
+ *
+ *     what the caller sent ----> minus what was for us alone ----> plus what we vouch for
+ *                                (hop-by-hop, nominated by         (Via, X-Request-Id,
+ *                                 Connection, credentials)          Authorization)
+ *
+ * The order matters: were ours added first, `Connection: authorization` would take the token
+ * off again.
+ */
+#include "http/header.h"
+
+#include <string.h>
+
+#include "base/ascii.h"
+
+struct name {
+    const char *text;
+    size_t len;
+};
+#define NAME(literal)               \
+    {                               \
+        literal, sizeof literal - 1 \
+    }
+
+/* Meant for the next hop only (RFC 9110 section 7.6.1, and older names still seen). */
+static const struct name hop_by_hop[] = {
+    NAME("connection"), NAME("keep-alive"),     NAME("proxy-connection"),
+    NAME("te"),         NAME("trailer"),        NAME("transfer-encoding"),
+    NAME("upgrade"),    NAME("http2-settings"), NAME("proxy-authorization"),
+};
+
+/* Set by us or by libcurl, never taken over from the caller. */
+static const struct name own[] = { NAME("authorization"), NAME("host"), NAME("expect") };
+
+bool header_is(const struct header_field *f, const char *lower_name)
+{
+    return ascii_equal_str(f->name, f->name_len, lower_name);
+}
+
+/* Takes the next element of a comma-separated list off its front; false at the end. */
+static bool next_element(const char **list, size_t *len, const char **element, size_t *n)
+{
+    while (*len > 0) {
+        const char *comma = memchr(*list, ',', *len);
+        size_t taken = comma != NULL ? (size_t)(comma - *list) : *len;
+
+        *element = *list;
+        *n = taken;
+        taken += comma != NULL ? 1 : 0;
+        *list += taken;
+        *len -= taken;
+        ascii_trim(element, n);
+        if (*n > 0)
+            return true;
+    }
+    return false;
+}
+
+bool header_has_token(const char *list, size_t len, const char *lower_token)
+{
+    const char *element = NULL;
+    size_t n = 0;
+
+    while (next_element(&list, &len, &element, &n))
+        if (ascii_equal_str(element, n, lower_token))
+            return true;
+    return false;
+}
+
+/* Names are the same without regard to case; with `twins` also when they differ in `_` and
+ * `-`, since much software behind us reads them as one (CGI variables). */
+static bool same_name(const char *a, size_t a_len, const char *b, size_t b_len, bool twins)
+{
+    if (a_len != b_len)
+        return false;
+    for (size_t i = 0; i < a_len; i++) {
+        char x = ascii_lower(a[i]), y = ascii_lower(b[i]);
+
+        if (x != y && !(twins && (x == '_' || x == '-') && (y == '_' || y == '-')))
+            return false;
+    }
+    return true;
+}
+
+static bool is_among(const struct header_field *f, const struct name *names, size_t count,
+                     bool twins)
+{
+    for (size_t i = 0; i < count; i++)
+        if (names[i].len == f->name_len &&
+            same_name(f->name, f->name_len, names[i].text, names[i].len, twins))
+            return true;
+    return false;
+}
+
+/* Where the first Connection field is; `count`: there is none, as in most heads. */
+static size_t first_connection(const struct header_field *fields, size_t count)
+{
+    size_t i = 0;
+
+    while (i < count && !header_is(&fields[i], "connection"))
+        i++;
+    return i;
+}
+
+/* Whether some Connection field, from `first` on, names this one. */
+static bool is_nominated(const struct header_field *f, const struct header_field *all,
+                         size_t first, size_t count, bool twins)
+{
+    for (size_t i = first; i < count; i++) {
+        if (!header_is(&all[i], "connection"))
+            continue;
+        const char *list = all[i].value, *element = NULL;
+        size_t len = all[i].value_len, n = 0;
+        while (next_element(&list, &len, &element, &n))
+            if (same_name(f->name, f->name_len, element, n, twins))
+                return true;
+    }
+    return false;
+}
+
+/* --- to the upstream ----------------------------------------------------------------- */
+
+/* Where the fields go: a list for libcurl, or, with `text`, the head itself. */
+struct list {
+    struct buf *text;
+    struct arena *arena;
+    struct header_line *first, **end;
+};
+
+static bool write_line(struct buf *out, const char *name, size_t name_len, const char *value,
+                       size_t value_len)
+{
+    char *at = buf_reserve(out, name_len + value_len + 4);
+
+    if (at == NULL)
+        return false;
+    memcpy(at, name, name_len);
+    memcpy(at + name_len, ": ", 2);
+    if (value_len > 0)
+        memcpy(at + name_len + 2, value, value_len);
+    memcpy(at + name_len + 2 + value_len, "\r\n", 2);
+    buf_commit(out, name_len + value_len + 4);
+    return true;
+}
+
+static bool append(struct list *list, char *text)
+{
+    struct header_line *line = NULL;
+
+    if (text != NULL)
+        line = arena_alloc(list->arena, sizeof *line);
+    if (line == NULL)
+        return false;
+    *line = (struct header_line){ .text = text };
+    *list->end = line;
+    list->end = &line->next;
+    return true;
+}
+
+/* "Name: value", or "Name;", which is how libcurl is told to send an empty one ("Name:" would
+ * tell it to leave the field out). */
+static bool append_field(struct list *list, const char *name, size_t name_len,
+                         const char *value, size_t value_len)
+{
+    ascii_trim(&value, &value_len);
+    assert(ascii_is_token(name, name_len) && ascii_is_field_text(value, value_len));
+    if (list->text != NULL)
+        return write_line(list->text, name, name_len, value, value_len);
+
+    char *text = arena_alloc(list->arena, name_len + value_len + 3);
+    if (text == NULL)
+        return false;
+    memcpy(text, name, name_len);
+    if (value_len == 0) {
+        memcpy(text + name_len, ";", 2);
+    } else {
+        memcpy(text + name_len, ": ", 2);
+        memcpy(text + name_len + 2, value, value_len);
+        text[name_len + 2 + value_len] = '\0';
+    }
+    return append(list, text);
+}
+
+static bool append_own(struct list *list, const char *name, const char *value)
+{
+    return append_field(list, name, strlen(name), value, strlen(value));
+}
+
+/* Text that outlives the list; never written to: libcurl only reads its header list. */
+static char *lasting(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+static bool append_lasting(struct list *list, const char *text)
+{
+    if (list->text != NULL)
+        return buf_add_str(list->text, text) == 0 && buf_add(list->text, "\r\n", 2) == 0;
+    return append(list, lasting(text));
+}
+
+static bool is_zero(const struct header_field *f)
+{
+    const char *value = f->value;
+    size_t len = f->value_len;
+
+    ascii_trim(&value, &len);
+    return ascii_number(value, len) == 0;
+}
+
+/* Whether the name is one of those that end here, for the most careless reader: `_` read as
+ * `-`, and an underscore at the end overlooked. */
+static bool ends_here(const struct header_field *f)
+{
+    struct header_field bare = *f;
+
+    while (bare.name_len > 0 && bare.name[bare.name_len - 1] == '_')
+        bare.name_len--;
+    return is_among(&bare, hop_by_hop, ARRAY_LEN(hop_by_hop), true) ||
+           is_among(&bare, own, ARRAY_LEN(own), true);
+}
+
+static bool may_pass(const struct header_forward *in, const struct header_field *f,
+                     size_t connection)
+{
+    if (ends_here(f))
+        return false;
+    /* The body's measure is no option: not even a Connection field that names it takes it off.
+     */
+    if (header_is(f, "content-length"))
+        return in->body_bytes != 0 || is_zero(f);
+    if (in->require_name != NULL &&
+        same_name(f->name, f->name_len, in->require_name, strlen(in->require_name), true))
+        return false;
+    return !is_nominated(f, in->fields, connection, in->count, true);
+}
+
+/* What the caller sent and may pass; *accept: an Accept was among it. */
+static bool append_passing(struct list *list, const struct header_forward *in, bool *accept)
+{
+    size_t connection = first_connection(in->fields, in->count);
+
+    for (size_t i = 0; i < in->count; i++) {
+        const struct header_field *f = &in->fields[i];
+
+        if (!may_pass(in, f, connection))
+            continue;
+        if (list->text != NULL && in->body_bytes != 0 && header_is(f, "content-length"))
+            continue; /* ours is written */
+        if (!append_field(list, f->name, f->name_len, f->value, f->value_len))
+            return false;
+        *accept = *accept || header_is(f, "accept");
+    }
+    return true;
+}
+
+/* *accept: the caller sent an Accept. */
+static bool append_all(struct list *list, const struct header_forward *in, bool *accept)
+{
+    return append_own(list, "Host", in->host) && append_passing(list, in, accept) &&
+           append_lasting(list, "Via: 1.1 " HEADER_PSEUDONYM) &&
+           (in->request_id == NULL || append_own(list, "X-Request-Id", in->request_id)) &&
+           append_lasting(list, in->authorization);
+}
+
+/* How the body is measured, by what is going to be sent (RFC 9112 section 6). */
+static bool append_framing(struct list *list, int64_t body_bytes)
+{
+    if (body_bytes > 0)
+        return buf_addf(list->text, "Content-Length: %lld\r\n", (long long)body_bytes) == 0;
+    return body_bytes == 0 || append_lasting(list, "Transfer-Encoding: chunked");
+}
+
+bool header_write(struct buf *out, const struct header_forward *in)
+{
+    struct list list = { .text = out };
+    bool accept = false;
+
+    return append_all(&list, in, &accept) && append_framing(&list, in->body_bytes) &&
+           append_lasting(&list, "");
+}
+
+struct header_line *header_forward(struct arena *arena, const struct header_forward *in)
+{
+    struct header_line *no_accept = arena_alloc(arena, sizeof *no_accept);
+    struct list list = { .arena = arena };
+    bool accept = false;
+    list.end = &list.first;
+
+    if (no_accept == NULL || !append_lasting(&list, "Expect:") ||
+        !append_all(&list, in, &accept))
+        return NULL;
+    if (accept)
+        return list.first;
+    *no_accept = (struct header_line){ .text = lasting("Accept:"), .next = list.first };
+    return no_accept;
+}
+
+/* --- back to the caller -------------------------------------------------------------- */
+
+size_t header_filter_response(struct header_field *fields, size_t count)
+{
+    size_t left = 0;
+    size_t connection = first_connection(fields, count);
+
+    /* Two walks: the Connection fields must stay where they are until the last field has been
+     * held against them. */
+    for (size_t i = 0; i < count && connection < count; i++)
+        if (!header_is(&fields[i], "connection") &&
+            is_nominated(&fields[i], fields, connection, count, false))
+            fields[i].name_len = 0; /* no field's name is empty */
+    for (size_t i = 0; i < count; i++) {
+        if (fields[i].name_len == 0 || header_is(&fields[i], "content-length") ||
+            is_among(&fields[i], hop_by_hop, ARRAY_LEN(hop_by_hop), false))
+            continue;
+        fields[left++] = fields[i];
+    }
+    return left;
+}

@@ -1,0 +1,78 @@
+#pragma once
+/* Header fields on their way through: which are dropped, which are set.
+ * RFC 9110 sections 5 and 7.6, pure functions on strings. */
+#include "base/arena.h"
+#include "base/base.h"
+#include "base/buf.h"
+
+/* A field as a peer sent it; neither part need end in NUL. */
+struct header_field {
+    const char *name, *value;
+    size_t name_len, value_len;
+};
+
+/* A list of "Name: value" lines. The same two members in the same order as libcurl's
+ * curl_slist, so that upstream_curl.c hands it over without copying. */
+struct header_line {
+    char *text;
+    struct header_line *next;
+};
+
+struct header_forward {
+    const struct header_field *fields;
+    size_t count;
+    const char *host; /* the upstream's authority */
+    const char
+        *authorization; /* whole line, "Authorization: Bearer ..."; referenced, not copied */
+    const char *request_id;   /* NULL: the caller sent one, it passes as it is */
+    const char *require_name; /* listen.require_header: not forwarded; NULL: none */
+    int64_t body_bytes;       /* 0: none, of Content-Length only a zero passes; -1: in chunks */
+};
+
+/* Writes what goes upstream, in the caller's order, up to and with the empty line: Host first,
+ * then all fields that may pass, then Via, X-Request-Id, Authorization. Dropped: every field
+ * named in a Connection field, the hop-by-hop ones, Authorization and Proxy-Authorization
+ * whatever they say, Host, Expect, and names that become one of these when `_` is read as `-`.
+ * An existing Via is kept and ours is appended as a field of its own. A body's
+ * Content-Length or Transfer-Encoding is written anew, from body_bytes. No line holds CR, LF or
+ * NUL: such input is a programming error (the guard refused it). False: it does not fit. */
+bool header_write(struct buf *out, const struct header_forward *in) MUST_CHECK;
+
+/* The same as a list for libcurl, which chooses a Transfer-Encoding itself (a Content-Length
+ * passes in place): an empty value becomes "Name;"
+ * (its way to send an empty field), and "Expect:" and "Accept:" removers are put in so that it
+ * adds none of its own. `authorization` and literals are referenced, the rest is copied.
+ * Returns the list, in the arena, or NULL when the arena is full. */
+struct header_line *header_forward(struct arena *arena,
+                                   const struct header_forward *in) MUST_CHECK;
+
+/* The fields of an answer that may go back to the caller: same hop-by-hop rules, RFC 9110
+ * section 7.6.1. Compacts `fields` in place and returns how many are left. Transfer-Encoding
+ * and Content-Length are dropped too: the server side writes its own. */
+size_t header_filter_response(struct header_field *fields, size_t count);
+
+/* Case-insensitive comparison of a field name with a lower-case literal. */
+bool header_is(const struct header_field *f, const char *lower_name);
+
+/* True when a comma-separated list holds the token (case-insensitive), RFC 9110 section 5.6.1.
+ */
+bool header_has_token(const char *list, size_t len, const char *lower_token);
+
+/* A token that went through one of our kind before stands in Via: "1.1 oneshot-proxy". */
+#define HEADER_PSEUDONYM "oneshot-proxy"
+bool header_via_is_ours(const struct header_field *fields, size_t count);
+
+/* Retry-After (RFC 9110 section 10.2.3) in seconds from now: delay-seconds or HTTP-date against
+ * wall_s. -1: absent or not understood; negative or past values give 0; capped to a day. */
+int64_t header_retry_after(const char *value, size_t len, int64_t wall_s);
+
+/* A Location that points into the upstream's origin, as a path on this proxy: returns the path
+ * (points into value, or is "/"), or NULL when it points elsewhere and must pass as it is.
+ * origin is "https://host[:port]"; scheme and host are compared without case, default ports are
+ * equal to none. `//host/path` counts as absolute. Of several leading slashes only the last is
+ * returned, and a path with a tab or a `\` is not local: a browser would take what follows for
+ * the name of another host. `scheme://host?query`, without a path, is not local. */
+const char *header_local_location(const char *value, const char *origin);
+
+/* A caller's X-Request-Id that may be taken over: 1 to 128 visible ASCII bytes. */
+bool header_request_id_ok(const char *value, size_t len);

@@ -1,0 +1,90 @@
+/* Failures as a caller sees them. */
+#include "http/problem.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+
+#include "http/header.h"
+
+int answer_body(const struct failure *f, struct buf *out)
+{
+    const struct failure_info *info = failure_info(f->kind);
+    struct json_object *o = json_object_new_object();
+    char type[64];
+    int err = 0;
+
+    (void)snprintf(type, sizeof type, "urn:oneshot-proxy:%s", info->slug);
+    const struct {
+        const char *key;
+        struct json_object *value;
+    } members[] = {
+        { "type", json_object_new_string(type) },
+        { "title", json_object_new_string(info->title) },
+        { "status", json_object_new_int(failure_status(f)) },
+        { "detail", json_object_new_string(f->detail[0] != '\0' ? f->detail : info->title) },
+        { "stage", json_object_new_string(failure_stage_name(info->stage)) },
+        { "message", json_object_new_string(f->detail[0] != '\0' ? f->detail : info->title) },
+        { "retryable", json_object_new_boolean(info->retryable) },
+        { "data", NULL },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(members); i++)
+        err |= json_object_object_add(o, members[i].key, members[i].value);
+    if (err == 0)
+        err = buf_add_str(out, json_object_to_json_string_ext(
+                                   o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    json_object_put(o);
+    return err == 0 ? 0 : -ENOMEM;
+}
+
+int answer_proxy_status(const struct failure *f, int received_status, struct buf *out)
+{
+    if (f == NULL)
+        return buf_addf(out, HEADER_PSEUDONYM "; received-status=%d", received_status);
+    int err = buf_addf(out, HEADER_PSEUDONYM "; error=%s",
+                       f->error != NULL ? f->error : failure_info(f->kind)->error);
+
+    if (err == 0 && f->received_status != 0)
+        err = buf_addf(out, "; received-status=%d", f->received_status);
+    return err;
+}
+
+static const char *reason(int status)
+{
+    switch (status) {
+    case 408:
+        return "Request Timeout";
+    case 413:
+        return "Content Too Large";
+    case 503:
+        return "Service Unavailable";
+    default:
+        return "Error";
+    }
+}
+
+int answer_message(const struct failure *f, struct buf *out)
+{
+    struct buf body, proxy_status;
+
+    buf_init(&body, 4096);
+    buf_init(&proxy_status, 256);
+    int err = answer_body(f, &body);
+    if (err == 0)
+        err = answer_proxy_status(f, 0, &proxy_status);
+    if (err == 0)
+        err = buf_addf(out,
+                       "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n"
+                       "Content-Length: %zu\r\nProxy-Status: %s\r\n",
+                       failure_status(f), reason(failure_status(f)), buf_unread(&body),
+                       buf_text(&proxy_status));
+    if (err == 0 && f->retry_after_s > 0)
+        err = buf_addf(out, "Retry-After: %d\r\n", f->retry_after_s);
+    if (err == 0)
+        err = buf_addf(out, "Cache-Control: no-store\r\nConnection: close\r\n\r\n%s",
+                       buf_text(&body));
+    buf_done(&body);
+    buf_done(&proxy_status);
+    return err;
+}

@@ -1,0 +1,439 @@
+/* How curl's sockets and timer live on our loop.
+ *
+ * A descriptor stays registered after curl lost interest in it (its connection went back
+ * to the pool), because the next request on that connection wants the same events: that
+ * saves two epoll_ctl a request. An event nobody waits for takes it out. The registration
+ * ends when curl closes the socket, which it does through our close function, since
+ * descriptor numbers come back.
+ *
+ * A socket whose TLS has read ahead may hold what no event will tell of: it stands on the list
+ * `holding` then, and curl is made to read it again in the next multi_turn. On the list is each
+ * socket that holds something and that curl wants to read. */
+#include "net/curl_host.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "net/close_notify.h"
+#include "net/curl_alloc.h"
+#include "net/readahead.h"
+
+struct multi_socket {
+    struct loop_watch watch;
+    struct multi *multi;
+    uint32_t wanted; /* what curl waits for; 0: nothing at present */
+    struct readahead *ahead;
+    bool holding;
+    unsigned looks; /* at what it holds, since bytes came last */
+    TAILQ_ENTRY(multi_socket) holding_link;
+};
+
+static void collect_done(struct multi *m)
+{
+    int left;
+
+    for (CURLMsg *msg; (msg = curl_multi_info_read(m->curl, &left)) != NULL;) {
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        CURL *easy = msg->easy_handle;
+        CURLcode code = msg->data.result;
+        struct multi_transfer *t = NULL;
+
+        (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
+        t->socket = CURL_SOCKET_BAD;
+        if (t->ask_socket)
+            (void)curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &t->socket);
+        if (!t->connects || code != CURLE_OK) {
+            (void)curl_multi_remove_handle(m->curl, easy);
+            t->running = false;
+        }
+        t->on_done(t, code);
+    }
+}
+
+static void act(struct multi *m, curl_socket_t fd, int what)
+{
+    int running;
+
+    (void)curl_multi_socket_action(m->curl, fd, what, &running);
+    collect_done(m);
+}
+
+static void on_socket_event(struct loop_watch *w, uint32_t events)
+{
+    struct multi_socket *s = CONTAINER_OF(w, struct multi_socket, watch);
+    struct multi *m = s->multi;
+    int what = 0;
+
+    if (s->wanted == 0) {
+        loop_unwatch(m->loop, w);
+        return;
+    }
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+        what |= CURL_CSELECT_IN;
+    if ((events & EPOLLOUT) != 0)
+        what |= CURL_CSELECT_OUT;
+    if ((events & EPOLLERR) != 0)
+        what |= CURL_CSELECT_ERR;
+    act(m, w->fd, what);
+}
+
+/* More looks than there can be records in OpenSSL's buffer: curl does not want them. */
+#define LOOKS_MAX 1024
+
+static void put_on_list(struct multi_socket *s)
+{
+    if (s->holding)
+        return;
+    s->holding = true;
+    s->multi->holding_count++;
+    TAILQ_INSERT_TAIL(&s->multi->holding, s, holding_link);
+}
+
+static void strike_off(struct multi_socket *s)
+{
+    if (!s->holding)
+        return;
+    s->holding = false;
+    s->multi->holding_count--;
+    TAILQ_REMOVE(&s->multi->holding, s, holding_link);
+}
+
+/* Bytes have come: from within curl, so that all there is to do is to look later. */
+static void on_bytes_ahead(void *arg)
+{
+    struct multi_socket *s = arg;
+
+    s->looks = 0;
+    put_on_list(s);
+}
+
+/* Has curl read what those on the list hold, each once. Returns whether there was any. */
+static bool read_held(struct multi *m)
+{
+    bool any = false;
+
+    for (size_t left = m->holding_count; left > 0 && !TAILQ_EMPTY(&m->holding); left--) {
+        struct multi_socket *s = TAILQ_FIRST(&m->holding);
+
+        strike_off(s);
+        if ((s->wanted & EPOLLIN) == 0 || s->ahead == NULL || !readahead_holds(s->ahead) ||
+            ++s->looks > LOOKS_MAX)
+            continue;
+        put_on_list(s); /* there may be more than this look takes */
+        act(m, s->watch.fd, CURL_CSELECT_IN);
+        any = true;
+    }
+    return any;
+}
+
+static struct multi_socket *socket_of(struct multi *m, curl_socket_t fd)
+{
+    size_t i = (size_t)fd;
+
+    if (i >= m->sockets_cap) {
+        size_t cap = m->sockets_cap == 0 ? 64 : m->sockets_cap;
+
+        while (cap <= i)
+            cap *= 2;
+        struct multi_socket **grown = realloc(m->sockets, cap * sizeof(struct multi_socket *));
+        if (grown == NULL)
+            abort();
+        memset(grown + m->sockets_cap, 0,
+               (cap - m->sockets_cap) * sizeof(struct multi_socket *));
+        m->sockets = grown;
+        m->sockets_cap = cap;
+    }
+    if (m->sockets[i] == NULL) {
+        m->sockets[i] = base_alloc(sizeof **m->sockets);
+        m->sockets[i]->multi = m;
+        m->sockets[i]->watch = (struct loop_watch){ .fd = fd, .on_event = on_socket_event };
+    }
+    return m->sockets[i];
+}
+
+static void forget_socket(struct multi *m, curl_socket_t fd)
+{
+    if ((size_t)fd >= m->sockets_cap || m->sockets[fd] == NULL)
+        return;
+    loop_unwatch(m->loop, &m->sockets[fd]->watch);
+    strike_off(m->sockets[fd]);
+    readahead_forget(m->sockets[fd]->ahead);
+    free(m->sockets[fd]);
+    m->sockets[fd] = NULL;
+}
+
+void multi_let_go(struct multi *m, curl_socket_t fd)
+{
+    forget_socket(m, fd);
+}
+
+static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+    struct multi *m = arg;
+    struct multi_socket *s = socket_of(m, fd);
+    struct multi_transfer *t = NULL;
+    uint32_t events = 0;
+
+    (void)socket_arg;
+    (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
+    if (t != NULL)
+        t->connecting = fd;
+    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
+        events |= EPOLLIN;
+    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
+        events |= EPOLLOUT;
+    s->wanted = events;
+    if ((events & EPOLLIN) != 0 && s->ahead != NULL)
+        put_on_list(s);
+    /* Not wanted now, or paused: level-triggered events would spin, so keep listening only for
+     * what a pooled connection shows at its end, which on_socket_event takes out. */
+    if (what == CURL_POLL_REMOVE) {
+        if ((s->watch.events & EPOLLOUT) != 0)
+            (void)loop_watch(m->loop, &s->watch, EPOLLIN);
+        return 0;
+    }
+    if (events == 0) {
+        loop_unwatch(m->loop, &s->watch);
+        return 0;
+    }
+    /* Never -1: libcurl would give up all transfers of this worker, and take no new ones while
+     * any is left. One that nothing wakes comes to its own deadline. */
+    int rc = loop_watch(m->loop, &s->watch, events);
+
+    if (rc != 0)
+        log_warn("socket_not_watched", log_int("fd", fd),
+                 log_str("error", strerrordesc_np(-rc)));
+    return 0;
+}
+
+static int on_curl_timer(CURLM *curl, long timeout_ms, void *arg)
+{
+    struct multi *m = arg;
+
+    (void)curl;
+    if (timeout_ms < 0)
+        loop_timer_clear(m->loop, &m->timer);
+    else
+        loop_timer_set(m->loop, &m->timer, loop_now(m->loop) + timeout_ms);
+    return 0;
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    act(CONTAINER_OF(t, struct multi, timer), CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int on_close_socket(void *arg, curl_socket_t fd)
+{
+    struct multi *m = arg;
+
+    m->closed++;
+    forget_socket(m, fd);
+    return close(fd);
+}
+
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
+{
+    struct multi *m = arg;
+
+    (void)purpose;
+    int fd =
+        socket(addr->family, addr->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, addr->protocol);
+
+    m->starved =
+        fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+    if (fd >= 0)
+        m->opened++;
+    return fd;
+}
+
+bool multi_turn(struct multi *m)
+{
+    bool any = false;
+
+    if (m->timer.slot != 0 && m->timer.due_ms <= loop_now(m->loop)) {
+        loop_timer_clear(m->loop, &m->timer);
+        act(m, CURL_SOCKET_TIMEOUT, 0);
+        any = true;
+    }
+    return read_held(m) || any;
+}
+
+void multi_read_ahead(struct multi *m, struct multi_transfer *t)
+{
+    size_t fd = (size_t)t->connecting;
+
+    /* A connection that was there has it already. */
+    if (t->connecting == CURL_SOCKET_BAD || fd >= m->sockets_cap || m->sockets[fd] == NULL)
+        return;
+    struct multi_socket *s = m->sockets[fd];
+
+    if (s->ahead == NULL)
+        readahead_begin(t->easy, &s->ahead, on_bytes_ahead, s);
+}
+
+/* Of the library, asked once: its answer is put together anew each time. */
+static bool handles_last, late_chunks_framed, has_authorities;
+
+bool multi_handles_last(void)
+{
+    return handles_last;
+}
+
+bool multi_late_chunks_framed(void)
+{
+    return late_chunks_framed;
+}
+
+int multi_global_init(void)
+{
+    const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
+
+    handles_last = about->version_num >= 0x080100;
+    late_chunks_framed = about->version_num >= 0x080700;
+    has_authorities = about->cainfo != NULL;
+    int err = wiping_global_init();
+
+    if (err == 0)
+        err = farewell_global_init();
+    return err != 0 ? err : readahead_global_init();
+}
+
+int multi_init(struct multi *m, struct loop *l, long pool)
+{
+    *m = (struct multi){ .loop = l, .timer = { .on_due = on_timer } };
+    TAILQ_INIT(&m->holding);
+    m->curl = curl_multi_init();
+    if (m->curl == NULL)
+        return -ENOMEM;
+    (void)curl_multi_setopt(m->curl, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
+    (void)curl_multi_setopt(m->curl, CURLMOPT_SOCKETDATA, m);
+    (void)curl_multi_setopt(m->curl, CURLMOPT_TIMERFUNCTION, on_curl_timer);
+    (void)curl_multi_setopt(m->curl, CURLMOPT_TIMERDATA, m);
+    (void)curl_multi_setopt(m->curl, CURLMOPT_MAXCONNECTS, pool);
+    return 0;
+}
+
+void multi_done(struct multi *m)
+{
+    if (m->curl == NULL)
+        return;
+    (void)curl_multi_cleanup(m->curl);
+    loop_timer_clear(m->loop, &m->timer);
+    for (size_t i = 0; i < m->sockets_cap; i++)
+        forget_socket(m, (curl_socket_t)i);
+    free(m->sockets);
+    *m = (struct multi){ .curl = NULL };
+}
+
+static long curl_http_version(const struct multi_settings *s)
+{
+    bool plain = strcmp(s->config->upstream.scheme, "http") == 0;
+
+    if (s->http_version == HTTP_VERSION_1_1)
+        return CURL_HTTP_VERSION_1_1;
+    /* Never CURL_HTTP_VERSION_2_0: on plain text that asks for an upgrade. */
+    return plain ? (s->http_version == HTTP_VERSION_2 ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+                                                      : CURL_HTTP_VERSION_1_1)
+                 : CURL_HTTP_VERSION_2TLS;
+}
+
+int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
+{
+    const struct config *c = s->config;
+    int bad = 0;
+
+#define SET(option, value) \
+    (bad |= curl_easy_setopt(easy, CURLOPT_##option, (value)) != CURLE_OK)
+#define SET_PEM(option, pem)                                                                 \
+    do {                                                                                     \
+        struct curl_blob blob = { .data = (pem)->data,                                       \
+                                  .len = (pem)->len,                                         \
+                                  .flags = s->lasting ? CURL_BLOB_NOCOPY : CURL_BLOB_COPY }; \
+        if (blob.data != NULL)                                                               \
+            SET(option, &blob);                                                              \
+    } while (0)
+    SET(PROTOCOLS_STR, "http,https");
+    SET(FOLLOWLOCATION, 0L);
+    /* A libcurl that was built without it refuses the option, and reads no such file either. */
+    (void)curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    SET(PATH_AS_IS, 1L);
+    SET(HTTP09_ALLOWED, 0L);
+    SET(HTTP_CONTENT_DECODING, 0L);
+    SET(NOSIGNAL, 1L);
+    SET(NOPROGRESS, 1L);
+    SET(HTTP_VERSION, curl_http_version(s));
+    SET(PIPEWAIT, 1L);
+    SET(SSL_VERIFYPEER, 1L);
+    SET(SSL_VERIFYHOST, 2L);
+    SET(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(CONNECTTIMEOUT_MS, (long)c->upstream.connect_timeout_ms);
+    SET(MAXAGE_CONN, (long)base_max(1, c->upstream.keepalive_ms / 1000));
+    SET(TCP_NODELAY, 1L);
+    /* A TLS record's worth: curl allocates both for each request, and while it is paused.
+     * upstream_curl.c has more for what it sends. */
+    SET(BUFFERSIZE, 16384L);
+    SET(UPLOAD_BUFFERSIZE, 16384L);
+    SET(OPENSOCKETFUNCTION, on_open_socket);
+    SET(OPENSOCKETDATA, m);
+    SET(CLOSESOCKETFUNCTION, on_close_socket);
+    SET(CLOSESOCKETDATA, m);
+    /* From memory: curl keeps the trust store it made of a file for a day. */
+    SET_PEM(CAINFO_BLOB, s->ca);
+    /* Debian's default is a directory beside its file. What is in it would be trusted besides
+     * `ca`, and curl keeps no store that a directory has part in: without `ca` it would read
+     * all the system's authorities again for each connection. */
+    if (s->ca->data != NULL || has_authorities)
+        SET(CAPATH, NULL);
+    SET_PEM(SSLCERT_BLOB, &c->upstream.certificate);
+    SET_PEM(SSLKEY_BLOB, &c->upstream.key);
+    /* Else ending a transfer waits for a name server that does not answer. */
+    SET(QUICK_EXIT, 1L);
+    /* "env" is curl's own behaviour; always a tunnel, so that the target stays ours. */
+    SET(HTTPPROXYTUNNEL, 1L);
+    SET(SUPPRESS_CONNECT_HEADERS, 1L);
+    if (strcmp(s->proxy, "none") == 0)
+        SET(PROXY, "");
+    else if (strcmp(s->proxy, "env") != 0)
+        SET(PROXY, s->proxy);
+#undef SET_PEM
+#undef SET
+    return bad != 0 ? -EINVAL : 0;
+}
+
+int multi_add(struct multi *m, struct multi_transfer *t)
+{
+    (void)curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+    t->connecting = CURL_SOCKET_BAD;
+    if (curl_multi_add_handle(m->curl, t->easy) != CURLM_OK)
+        return -ENOMEM; /* the other reason would be a handle in use */
+    t->running = true;
+    return 0;
+}
+
+void multi_remove(struct multi *m, struct multi_transfer *t)
+{
+    if (!t->running)
+        return;
+    (void)curl_multi_remove_handle(m->curl, t->easy);
+    t->running = false;
+}
+
+void multi_trusted(const char **file, const char **directory)
+{
+    const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
+
+    *file = about->cainfo;
+    *directory = about->capath;
+}
+
+const char *multi_library_version(void)
+{
+    return curl_version_info(CURLVERSION_NOW)->version;
+}

@@ -1,0 +1,142 @@
+/* libmicrohttpd in external-epoll mode.
+ *
+ * Its epoll descriptor is level-triggered for us but edge-triggered inside: what it has
+ * read but not handled shows nowhere but in MHD_get_timeout, where 0 means "run me again".
+ * MHD_resume_connection only marks; the connection goes on in the next MHD_run, also when
+ * that very run is under way, hence `due`.
+ *
+ * A suspended connection costs three system calls (out of MHD's epoll set, back into it, a read
+ * in vain), so a short wait is better spent unsuspended, "lingering": the handler is then
+ * called in each MHD_run and returns without an answer, and MHD_get_timeout is 0 for as long as
+ * that goes on. The callbacks tell whether there was anything else: they call httpd_busy. What
+ * that could miss, a head that fills the receive buffer to its last byte, a timer looks after.
+ */
+#include "net/mhd_host.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+
+/* Longest time that MHD is not run while it asks for it because of lingering connections. */
+#define LINGER_LOOK_MS 5
+
+static void on_event(struct loop_watch *w, uint32_t events)
+{
+    (void)events;
+    CONTAINER_OF(w, struct httpd, watch)->due = true;
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    CONTAINER_OF(t, struct httpd, timer)->due = true;
+}
+
+int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o)
+{
+    /* MHD_ALLOW_SUSPEND_RESUME asks for a wake-up descriptor too, which serves other threads
+     * only: ours is the one thread, and without it a resume costs no system calls. */
+    unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO |
+                     ((unsigned)MHD_ALLOW_SUSPEND_RESUME & ~(unsigned)MHD_USE_ITC);
+    struct MHD_OptionItem items[8] = { 0 };
+    size_t n = 0;
+
+    *h = (struct httpd){ .loop = l,
+                         .timeout_s = (unsigned)((o->idle_timeout_ms + 999) / 1000),
+                         .watch = { .on_event = on_event },
+                         .timer = { .on_due = on_timer } };
+    items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_LIMIT,
+                                          (intptr_t)o->connection_limit, NULL };
+    items[n++] =
+        (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)h->timeout_s, NULL };
+#if MHD_VERSION >= 0x00097701
+    items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, NULL };
+#else
+    items[n++] = (struct MHD_OptionItem){ MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL };
+#endif
+    items[n] = (struct MHD_OptionItem){ MHD_OPTION_END, 0, NULL };
+
+    h->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, o->on_request, o->arg, MHD_OPTION_NOTIFY_COMPLETED,
+        o->on_completed, o->arg, MHD_OPTION_NOTIFY_CONNECTION, o->on_connection, o->arg,
+        MHD_OPTION_URI_LOG_CALLBACK, o->on_target, o->arg, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        o->pool_bytes, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
+    if (h->daemon == NULL)
+        return -ENOMEM;
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    h->watch.fd = info->epoll_fd;
+    return loop_watch(l, &h->watch, EPOLLIN);
+}
+
+void httpd_done(struct httpd *h)
+{
+    if (h->daemon == NULL)
+        return;
+    loop_unwatch(h->loop, &h->watch);
+    loop_timer_clear(h->loop, &h->timer);
+    MHD_stop_daemon(h->daemon);
+    *h = (struct httpd){ .daemon = NULL };
+}
+
+int httpd_take(struct httpd *h, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    h->due = true;
+    return MHD_add_connection(h->daemon, fd, addr, len) == MHD_YES ? 0 : -errno;
+}
+
+static void arm(struct httpd *h)
+{
+    MHD_UNSIGNED_LONG_LONG timeout_ms = LINGER_LOOK_MS;
+
+    if (h->lingering == 0 && MHD_get_timeout(h->daemon, &timeout_ms) != MHD_YES)
+        return;
+    /* Only ever moved forward by activity: re-arm when it is not armed or would fire late. */
+    int64_t due_ms = loop_now(h->loop) + (int64_t)timeout_ms;
+    if (h->timer.slot == 0 || h->timer.due_ms > due_ms)
+        loop_timer_set(h->loop, &h->timer, due_ms);
+}
+
+bool httpd_turn(struct httpd *h)
+{
+    /* A connection that MHD always finds ready must not keep the loop from the rest. */
+    enum { RUNS_MAX = 16 };
+    MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+    bool more = true;
+
+    if (!h->due)
+        return false;
+    for (int i = 0; i < RUNS_MAX && (more || h->due); i++) {
+        h->due = h->busy = false;
+        (void)MHD_run(h->daemon);
+        more = (h->lingering == 0 || h->busy) &&
+               MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES && timeout_ms == 0;
+    }
+    h->due = h->due || more;
+    if (!h->due)
+        arm(h);
+    return true;
+}
+
+void httpd_close_soon(struct httpd *h, struct MHD_Connection *c)
+{
+    /* Those with the common timeout are only looked at while the oldest of them has something
+     * to do; those with one of their own in every run. */
+    (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, h->timeout_s + 1);
+    h->due = true;
+}
+
+void httpd_close_stuck(struct httpd *h, struct MHD_Connection *c)
+{
+    (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
+    h->due = true;
+}
+
+void httpd_resume(struct httpd *h, struct MHD_Connection *c)
+{
+    MHD_resume_connection(c);
+    h->due = true;
+}
+
+const char *httpd_library_version(void)
+{
+    return MHD_get_version();
+}

@@ -1,0 +1,65 @@
+#pragma once
+/* A libmicrohttpd daemon hosted on a loop: it has no listening socket and no thread of its
+ * own; connections are given to it (httpd_take) and it runs when httpd_turn is called. */
+#include <microhttpd.h>
+#include <sys/socket.h>
+
+#include "base/base.h"
+#include "event/loop.h"
+
+struct httpd_options {
+    size_t pool_bytes; /* per connection: the head of a request and of its answer */
+    unsigned connection_limit;
+    int64_t idle_timeout_ms; /* inactivity of a connection that is not suspended */
+    MHD_AccessHandlerCallback on_request;
+    MHD_RequestCompletedCallback on_completed;
+    void *(*on_target)(void *arg, const char *target, struct MHD_Connection *c);
+    MHD_NotifyConnectionCallback on_connection;
+    void *arg; /* for all four */
+};
+
+struct httpd {
+    struct MHD_Daemon *daemon;
+    struct loop *loop;
+    struct loop_watch watch;
+    struct loop_timer timer;
+    unsigned timeout_s; /* the common one */
+    bool due;           /* something happened that MHD must be run for */
+    /* Connections that wait for an answer without being suspended. MHD asks to be run again at
+     * once because of them; it is, while a run was `busy` with something else. */
+    unsigned lingering;
+    bool busy;
+};
+
+/* Returns 0 or -errno. */
+int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o) MUST_CHECK;
+/* No connection may be suspended. */
+void httpd_done(struct httpd *h);
+
+/* Gives an accepted, non-blocking socket to the daemon, which owns it from here, also on
+ * failure. */
+int httpd_take(struct httpd *h, int fd, const struct sockaddr *addr, socklen_t len) MUST_CHECK;
+
+/* Runs the daemon when it is due, until it has nothing left at hand. Returns whether it ran. */
+bool httpd_turn(struct httpd *h);
+
+/* A connection is being closed by MHD inside a callback of ours: have it done in the next
+ * httpd_turn. MHD (0.9.75 and 1.0) may forget it otherwise, until the oldest idle connection
+ * times out. For a connection that goes on after all this costs a little. */
+void httpd_close_soon(struct httpd *h, struct MHD_Connection *c);
+
+/* MHD has stopped reading from the connection, which we have shut down, and sees nothing of
+ * that: it closes it once it was idle for a second. */
+void httpd_close_stuck(struct httpd *h, struct MHD_Connection *c);
+
+/* A handler did something: its connection may have more to do at once. */
+static inline void httpd_busy(struct httpd *h)
+{
+    h->busy = true;
+}
+
+/* A suspended connection goes on in the next httpd_turn. */
+void httpd_resume(struct httpd *h, struct MHD_Connection *c);
+
+/* "0.9.75", as loaded. */
+const char *httpd_library_version(void);

@@ -1,0 +1,389 @@
+/* Inbound TLS by OpenSSL.
+ *
+ * Why not by libmicrohttpd: until a handshake is done, its epoll loop (0.9.75 and 1.0) calls
+ * the connection ready all the time, so that a caller that connects and says nothing costs a
+ * whole CPU. It also asks for a client certificate without demanding one, and cannot exchange
+ * its own.
+ */
+#include "net/tls.h"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#define WHAT_MAX 256
+#define CERTIFICATES_MAX 1000
+
+struct tls {
+    SSL_CTX *context;
+    bool asks_clients;
+    unsigned char digest[TLS_PARTS][32]; /* of the texts; zeros: none */
+    _Atomic int refs;
+};
+
+struct tls_session {
+    SSL *ssl;
+    const char *why;
+    bool http;
+};
+
+/* --- certificate, key, authorities ----------------------------------------------------- */
+
+static void say(const struct tls_options *o, enum tls_part part, bool fatal, const char *what)
+{
+    o->say(o->arg, part, fatal, what);
+}
+
+/* "what: the library's reason" */
+static void say_reason(const struct tls_options *o, enum tls_part part, const char *what)
+{
+    char text[WHAT_MAX];
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+
+    (void)snprintf(text, sizeof text, "%s%s%s", what, reason != NULL ? ": " : "",
+                   reason != NULL ? reason : "");
+    say(o, part, true, text);
+}
+
+static void say_time(const struct tls_options *o, enum tls_part part, const char *what,
+                     const ASN1_TIME *when)
+{
+    char text[WHAT_MAX];
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *date = NULL;
+    long len = 0;
+
+    if (bio != NULL && ASN1_TIME_print(bio, when) == 1)
+        len = BIO_get_mem_data(bio, &date);
+    (void)snprintf(text, sizeof text, "%s %.*s", what, (int)len, date != NULL ? date : "");
+    say(o, part, false, text);
+    BIO_free(bio);
+}
+
+/* The certificates of a PEM text, in their order; NULL after a fatal `say`. */
+static STACK_OF(X509) * read_certificates(const struct tls_options *o, enum tls_part part)
+{
+    STACK_OF(X509) *all = sk_X509_new_null();
+    BIO *bio = BIO_new_mem_buf(o->part[part].text, (int)o->part[part].len);
+    X509 *one;
+
+    if (all == NULL || bio == NULL)
+        abort();
+    ERR_clear_error();
+    while (sk_X509_num(all) < CERTIFICATES_MAX &&
+           (one = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL)
+        (void)sk_X509_push(all, one);
+    BIO_free(bio);
+    /* Having found no further one is how it ends. */
+    bool damaged = ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE;
+    if (sk_X509_num(all) > 0 && !damaged) {
+        ERR_clear_error();
+        return all;
+    }
+    if (damaged)
+        say_reason(o, part, "holds a certificate that cannot be read");
+    else
+        say(o, part, true, "holds no certificate; allowed: PEM (-----BEGIN CERTIFICATE-----)");
+    sk_X509_pop_free(all, X509_free);
+    return NULL;
+}
+
+static void check_time(const struct tls_options *o, enum tls_part part, const X509 *certificate)
+{
+    if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
+        say_time(o, part, "holds a certificate that has expired, on",
+                 X509_get0_notAfter(certificate));
+    else if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0)
+        say_time(o, part, "holds a certificate that is not valid before",
+                 X509_get0_notBefore(certificate));
+}
+
+/* Nobody is there to type one. */
+static int no_passphrase(char *buf, int size, int writing, void *asked)
+{
+    (void)buf;
+    (void)size;
+    (void)writing;
+    *(bool *)asked = true;
+    return -1;
+}
+
+static EVP_PKEY *read_key(const struct tls_options *o)
+{
+    static const char label[] = "PRIVATE KEY-----";
+    BIO *bio = BIO_new_mem_buf(o->part[TLS_KEY].text, (int)o->part[TLS_KEY].len);
+    bool asked = false;
+
+    if (bio == NULL)
+        abort();
+    ERR_clear_error();
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, &asked);
+
+    BIO_free(bio);
+    if (key == NULL && asked)
+        say(o, TLS_KEY, true,
+            "is protected by a passphrase, which nobody can type here; allowed: without one");
+    else if (key == NULL && memmem(o->part[TLS_KEY].text, o->part[TLS_KEY].len, label,
+                                   sizeof label - 1) == NULL)
+        say(o, TLS_KEY, true,
+            "holds no private key; allowed: PEM (-----BEGIN PRIVATE KEY-----)");
+    else if (key == NULL)
+        say_reason(o, TLS_KEY, "holds a private key that cannot be read");
+    return key;
+}
+
+static bool use_chain(SSL_CTX *context, const struct tls_options *o, STACK_OF(X509) * chain)
+{
+    if (SSL_CTX_use_certificate(context, sk_X509_value(chain, 0)) != 1) {
+        say_reason(o, TLS_CERTIFICATE, "holds a certificate that cannot be used");
+        return false;
+    }
+    for (int i = 1; i < sk_X509_num(chain); i++) {
+        if (SSL_CTX_add1_chain_cert(context, sk_X509_value(chain, i)) != 1) {
+            say_reason(o, TLS_CERTIFICATE, "holds a chain that cannot be used");
+            return false;
+        }
+    }
+    check_time(o, TLS_CERTIFICATE, sk_X509_value(chain, 0));
+    return true;
+}
+
+static bool use_certificate(SSL_CTX *context, const struct tls_options *o)
+{
+    STACK_OF(X509) *chain = read_certificates(o, TLS_CERTIFICATE);
+    EVP_PKEY *key = read_key(o);
+    bool ok = chain != NULL && key != NULL && use_chain(context, o, chain);
+
+    if (ok && X509_check_private_key(sk_X509_value(chain, 0), key) != 1) {
+        say(o, TLS_KEY, true, "is not the key of the certificate in listen.tls_certificate");
+        ok = false;
+    }
+    if (ok && SSL_CTX_use_PrivateKey(context, key) != 1) {
+        say_reason(o, TLS_KEY, "holds a key that cannot be used");
+        ok = false;
+    }
+    sk_X509_pop_free(chain, X509_free);
+    EVP_PKEY_free(key);
+    return ok;
+}
+
+static bool use_authorities(struct tls *t, const struct tls_options *o)
+{
+    if (o->part[TLS_CLIENT_CA].text == NULL)
+        return true;
+    STACK_OF(X509) *all = read_certificates(o, TLS_CLIENT_CA);
+    X509_STORE *store = SSL_CTX_get_cert_store(t->context);
+
+    if (all == NULL)
+        return false;
+    for (int i = 0; i < sk_X509_num(all); i++) {
+        if (X509_STORE_add_cert(store, sk_X509_value(all, i)) != 1 ||
+            SSL_CTX_add_client_CA(t->context, sk_X509_value(all, i)) != 1)
+            abort();
+        check_time(o, TLS_CLIENT_CA, sk_X509_value(all, i));
+    }
+    sk_X509_pop_free(all, X509_free);
+    SSL_CTX_set_verify(t->context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    t->asks_clients = true;
+    return true;
+}
+
+/* --- a listener's context ---------------------------------------------------------------- */
+
+/* ALPN (RFC 7301): HTTP/1.1, else 1.0; a client that offers only others is told so. */
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                           const unsigned char *in, unsigned in_len, void *arg)
+{
+    static const unsigned char ours[] = "\x08http/1.1\x08http/1.0";
+    unsigned char *chosen = NULL;
+
+    (void)ssl;
+    (void)arg;
+    if (SSL_select_next_proto(&chosen, out_len, ours, sizeof ours - 1, in, in_len) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static SSL_CTX *context_new(void)
+{
+    SSL_CTX *c = SSL_CTX_new(TLS_server_method());
+
+    if (c == NULL || SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) != 1 ||
+        SSL_CTX_set_cipher_list(c, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1)
+        abort();
+    /* A caller that closes without close_notify has only left; see tls_read. */
+    (void)SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                     SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF |
+                                     SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                     SSL_OP_PRIORITIZE_CHACHA);
+    (void)SSL_CTX_set_num_tickets(c, 0);
+    (void)SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
+    (void)SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                  SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
+    SSL_CTX_set_security_level(c, 2); /* 112 bits: no RSA below 2048, no SHA-1 */
+    SSL_CTX_set_read_ahead(c, 1);
+    SSL_CTX_set_alpn_select_cb(c, choose_protocol, NULL);
+    return c;
+}
+
+struct tls *tls_new(const struct tls_options *options)
+{
+    struct tls *t = base_alloc(sizeof *t);
+
+    atomic_init(&t->refs, 1);
+    for (enum tls_part part = 0; part < TLS_PARTS; part++)
+        if (options->part[part].text != NULL &&
+            EVP_Digest(options->part[part].text, options->part[part].len, t->digest[part], NULL,
+                       EVP_sha256(), NULL) != 1)
+            abort();
+    t->context = context_new();
+    bool ok = use_certificate(t->context, options);
+    if (!use_authorities(t, options) || !ok) {
+        tls_unref(t);
+        t = NULL;
+    }
+    ERR_clear_error();
+    return t;
+}
+
+struct tls *tls_ref(struct tls *t)
+{
+    (void)atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+    return t;
+}
+
+void tls_unref(struct tls *t)
+{
+    if (t == NULL || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    SSL_CTX_free(t->context);
+    free(t);
+}
+
+bool tls_asks_clients(const struct tls *t)
+{
+    return t->asks_clients;
+}
+
+bool tls_differs(const struct tls *a, const struct tls *b, enum tls_part part)
+{
+    return a != NULL && b != NULL &&
+           memcmp(a->digest[part], b->digest[part], sizeof a->digest[part]) != 0;
+}
+
+/* --- a session --------------------------------------------------------------------------- */
+
+struct tls_session *tls_session_new(struct tls *t, int fd)
+{
+    struct tls_session *s = base_alloc(sizeof *s);
+
+    s->why = "";
+    s->ssl = SSL_new(t->context);
+    if (s->ssl == NULL || SSL_set_fd(s->ssl, fd) != 1) {
+        tls_session_free(s);
+        ERR_clear_error();
+        return NULL;
+    }
+    return s;
+}
+
+void tls_session_free(struct tls_session *s)
+{
+    if (s == NULL)
+        return;
+    SSL_free(s->ssl);
+    free(s);
+}
+
+/* What a call that returned rc came to. The queue of errors is the thread's, libcurl puts into
+ * it too: it is emptied before each call. */
+static int result(struct tls_session *s, int rc)
+{
+    switch (SSL_get_error(s->ssl, rc)) {
+    case SSL_ERROR_NONE:
+        return 1;
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return TLS_AGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        return TLS_END;
+    default:
+        break;
+    }
+    unsigned long error = ERR_peek_last_error();
+    long verified = SSL_get_verify_result(s->ssl);
+
+    s->http = ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) == SSL_R_HTTP_REQUEST;
+    if (s->http)
+        s->why = "plain HTTP was spoken";
+    else if (verified != X509_V_OK)
+        s->why = X509_verify_cert_error_string(verified);
+    else
+        s->why = ERR_reason_error_string(error);
+    if (s->why == NULL)
+        s->why = "the connection was closed";
+    return TLS_FAILED;
+}
+
+int tls_handshake(struct tls_session *s)
+{
+    ERR_clear_error();
+    int rc = result(s, SSL_accept(s->ssl));
+
+    if (rc != TLS_END)
+        return rc;
+    s->why = "the connection was closed";
+    return TLS_FAILED;
+}
+
+ssize_t tls_read(struct tls_session *s, void *out, size_t size)
+{
+    size_t n = 0;
+
+    ERR_clear_error();
+    int rc = result(s, SSL_read_ex(s->ssl, out, size, &n));
+    return rc == 1 ? (ssize_t)n : rc;
+}
+
+ssize_t tls_write(struct tls_session *s, const void *bytes, size_t n)
+{
+    size_t written = 0;
+
+    ERR_clear_error();
+    int rc = result(s, SSL_write_ex(s->ssl, bytes, n, &written));
+    if (rc == TLS_END)
+        return TLS_FAILED;
+    return rc == 1 ? (ssize_t)written : rc;
+}
+
+int tls_bye(struct tls_session *s)
+{
+    ERR_clear_error();
+    int rc = SSL_shutdown(s->ssl);
+
+    /* 0: said, and the other side's is not waited for */
+    return rc >= 0 ? 1 : result(s, rc) == TLS_AGAIN ? TLS_AGAIN : TLS_FAILED;
+}
+
+int64_t tls_received_bytes(const struct tls_session *s)
+{
+    return (int64_t)BIO_number_read(SSL_get_rbio(s->ssl));
+}
+
+const char *tls_why(const struct tls_session *s)
+{
+    return s->why;
+}
+
+bool tls_spoken_to_in_http(const struct tls_session *s)
+{
+    return s->http;
+}

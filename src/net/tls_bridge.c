@@ -1,0 +1,464 @@
+/* TLS in front of a plain connection.
+ *
+ *     caller == net, encrypted == tls_session == plain, our end -- pair -- given end,
+ * libmicrohttpd
+ *
+ *     SHAKING --handshake done--> OPEN --plain end closed, all sent--> LINGERING --> freed
+ *        |  \--failed----------------------------------------------------/
+ *        \--too slow, net broken--> freed
+ *
+ * Descriptors are watched edge-triggered, once: an event only marks the tunnel ready,
+ * tunnels_turn moves bytes until a side has none or takes none. A bounded amount each time, so
+ * that a fast upload leaves room for the others. */
+#include "net/tls_bridge.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define STEPS_MAX 16
+#define LINGER_MS 1000
+
+static void mark_ready(struct tunnel *t)
+{
+    if (t->ready)
+        return;
+    t->ready = true;
+    TAILQ_INSERT_TAIL(&t->host->ready, t, ready_link);
+}
+
+static void unmark_ready(struct tunnel *t)
+{
+    if (!t->ready)
+        return;
+    t->ready = false;
+    TAILQ_REMOVE(&t->host->ready, t, ready_link);
+}
+
+static void on_net(struct loop_watch *w, uint32_t events)
+{
+    struct tunnel *t = CONTAINER_OF(w, struct tunnel, net);
+
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        t->left = true;
+    mark_ready(t);
+}
+
+static void on_plain(struct loop_watch *w, uint32_t events)
+{
+    (void)events;
+    mark_ready(CONTAINER_OF(w, struct tunnel, plain));
+}
+
+static void all_sent(struct tunnel *t)
+{
+    if (t->released)
+        t->host->releasing--;
+    t->released = false;
+}
+
+/* What the caller still sends must be read: closing with it unread would turn into a reset that
+ * overtakes what was sent last. */
+static void linger(struct tunnel *t)
+{
+    (void)shutdown(t->net.fd, SHUT_WR);
+    t->state = TUNNEL_LINGERING;
+    all_sent(t);
+    loop_timer_set(t->host->loop, &t->deadline, loop_now(t->host->loop) + LINGER_MS);
+    mark_ready(t);
+}
+
+static void tunnel_free(struct tunnel *t)
+{
+    struct tunnels *host = t->host;
+
+    host->on_gone(host->arg, t);
+    all_sent(t);
+    unmark_ready(t);
+    loop_timer_clear(host->loop, &t->deadline);
+    if (t->given_fd >= 0)
+        LIST_REMOVE(t, given_link);
+    if (t->holder != NULL)
+        *t->holder = NULL;
+    loop_unwatch(host->loop, &t->net);
+    tls_session_free(t->session);
+    (void)close(t->net.fd);
+    if (t->plain.fd >= 0) {
+        loop_unwatch(host->loop, &t->plain);
+        (void)close(t->plain.fd);
+    }
+    buf_done(&t->up);
+    buf_done(&t->down);
+    LIST_REMOVE(t, link);
+    host->count--;
+    free(t);
+}
+
+static void reset(struct tunnel *t)
+{
+    const struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+
+    (void)setsockopt(t->net.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    tunnel_free(t);
+}
+
+static void on_deadline(struct loop_timer *timer)
+{
+    struct tunnel *t = CONTAINER_OF(timer, struct tunnel, deadline);
+
+    if (t->state == TUNNEL_SHAKING)
+        t->host->on_failed(t->host->arg, t, "the handshake took too long");
+    t->expired = true; /* a timer cannot be freed by its own callback */
+    mark_ready(t);
+}
+
+/* --- the handshake --------------------------------------------------------------------- */
+
+static int open_pair(struct tunnel *t, int *given)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+        return -errno;
+    t->plain.fd = pair[0];
+    *given = pair[1];
+    return loop_watch(t->host->loop, &t->plain, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+}
+
+/* Returns whether to go on. */
+static bool shake(struct tunnel *t)
+{
+    struct tunnels *host = t->host;
+    int rc = tls_handshake(t->session), given = -1;
+
+    if (rc == TLS_AGAIN)
+        return false;
+    if (rc == TLS_FAILED) {
+        host->on_failed(host->arg, t, tls_why(t->session));
+        linger(t);
+        return false;
+    }
+    rc = open_pair(t, &given);
+    if (rc == 0) {
+        loop_timer_clear(host->loop, &t->deadline);
+        t->state = TUNNEL_OPEN;
+        t->given_fd = given;
+        LIST_INSERT_HEAD(&host->given, t, given_link);
+        rc = host->on_open(host->arg, given);
+    } else if (given >= 0) {
+        (void)close(given);
+    }
+    if (rc != 0) {
+        host->on_failed(host->arg, t, strerrordesc_np(-rc));
+        tunnel_free(t);
+    }
+    return rc == 0;
+}
+
+/* --- bytes ----------------------------------------------------------------------------- */
+
+/* What a step came to. */
+enum step { STEP_MOVED, STEP_NOTHING, STEP_BROKEN };
+
+static void end_up(struct tunnel *t)
+{
+    t->up_ended = true;
+    buf_done(&t->up);
+    (void)shutdown(t->plain.fd, SHUT_WR);
+}
+
+/* Keeps what was not taken of n bytes. */
+static void keep(struct buf *b, const char *bytes, size_t n, ssize_t taken)
+{
+    size_t done = taken > 0 ? (size_t)taken : 0;
+
+    if (done < n && buf_add(b, bytes + done, n - done) != 0)
+        abort(); /* at most a record */
+}
+
+static void consume(struct buf *b, ssize_t n)
+{
+    buf_consume(b, (size_t)n);
+    if (buf_unread(b) == 0)
+        buf_done(b);
+}
+
+static enum step step_up(struct tunnel *t)
+{
+    char *scratch = t->host->scratch;
+    bool kept = buf_unread(&t->up) > 0;
+    ssize_t n = 0;
+
+    if (t->up_ended)
+        return STEP_NOTHING;
+    if (!kept) {
+        n = tls_read(t->session, scratch, sizeof t->host->scratch);
+        if (n == TLS_FAILED)
+            return STEP_BROKEN;
+        if (n == TLS_END)
+            end_up(t);
+        if (n <= 0)
+            return STEP_NOTHING;
+    }
+    ssize_t sent = send(t->plain.fd, kept ? buf_front(&t->up) : scratch,
+                        kept ? buf_unread(&t->up) : (size_t)n, MSG_NOSIGNAL);
+
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        end_up(t); /* nobody reads there any more */
+        return STEP_NOTHING;
+    }
+    if (!kept)
+        keep(&t->up, scratch, (size_t)n, sent);
+    else if (sent > 0)
+        consume(&t->up, sent);
+    return sent > 0 ? STEP_MOVED : STEP_NOTHING;
+}
+
+/* STEP_NOTHING with *ended: the plain end is closed and all of it has been sent. */
+static enum step step_down(struct tunnel *t, bool *ended)
+{
+    char *scratch = t->host->scratch;
+    bool kept = buf_unread(&t->down) > 0;
+    ssize_t n = 0;
+
+    if (!kept) {
+        n = recv(t->plain.fd, scratch, sizeof t->host->scratch, 0);
+        /* Closed with bytes unread there shows as a reset. */
+        *ended = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+        if (n <= 0)
+            return STEP_NOTHING;
+    }
+    ssize_t sent = tls_write(t->session, kept ? buf_front(&t->down) : scratch,
+                             kept ? buf_unread(&t->down) : (size_t)n);
+
+    if (sent == TLS_FAILED)
+        return STEP_BROKEN;
+    if (!kept)
+        keep(&t->down, scratch, (size_t)n, sent);
+    else if (sent > 0)
+        consume(&t->down, sent);
+    return sent > 0 ? STEP_MOVED : STEP_NOTHING;
+}
+
+/* All is sent: say so. */
+static void finish(struct tunnel *t)
+{
+    if (t->cut) {
+        reset(t);
+        return;
+    }
+    if (tls_bye(t->session) != TLS_AGAIN)
+        linger(t);
+}
+
+static void pump(struct tunnel *t)
+{
+    enum step up = STEP_MOVED, down = STEP_MOVED;
+    bool ended = false;
+
+    for (int i = 0; i < STEPS_MAX && (up == STEP_MOVED || down == STEP_MOVED); i++) {
+        up = step_up(t);
+        down = up == STEP_BROKEN ? STEP_BROKEN : step_down(t, &ended);
+        if (down == STEP_BROKEN) {
+            tunnel_free(t);
+            return;
+        }
+    }
+    if (ended) {
+        finish(t);
+        return;
+    }
+    if (t->watched && t->left && !t->up_ended && buf_unread(&t->up) > 0)
+        end_up(t);
+    if (up == STEP_MOVED || down == STEP_MOVED)
+        mark_ready(t);
+}
+
+static void throw_away(struct tunnel *t)
+{
+    ssize_t n = 1;
+
+    for (int i = 0; i < STEPS_MAX && n > 0; i++)
+        n = recv(t->net.fd, t->host->scratch, sizeof t->host->scratch, 0);
+    if (n > 0)
+        mark_ready(t);
+    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        tunnel_free(t);
+}
+
+static void run(struct tunnel *t)
+{
+    unmark_ready(t);
+    if (t->expired) {
+        tunnel_free(t);
+        return;
+    }
+    if (t->state == TUNNEL_SHAKING && !shake(t))
+        return;
+    if (t->state == TUNNEL_OPEN)
+        pump(t);
+    else
+        throw_away(t);
+}
+
+bool tunnels_turn(struct tunnels *host)
+{
+    /* Those that become ready meanwhile have their turn in the next one. */
+    struct tunnel *t, *last = TAILQ_LAST(&host->ready, tunnel_ready);
+    bool ran = last != NULL;
+
+    for (bool more = ran; more;) {
+        t = TAILQ_FIRST(&host->ready);
+        more = t != last && t != NULL;
+        if (t != NULL)
+            run(t);
+    }
+    return ran;
+}
+
+/* --- life ------------------------------------------------------------------------------ */
+
+void tunnels_init(struct tunnels *host, struct loop *l)
+{
+    host->loop = l;
+    LIST_INIT(&host->all);
+    LIST_INIT(&host->given);
+    TAILQ_INIT(&host->ready);
+}
+
+int tunnel_open(struct tunnels *host, struct tls *tls, int fd, int64_t deadline_ms,
+                bool refused)
+{
+    struct tunnel *t = base_alloc(sizeof *t);
+    const int on = 1;
+
+    /* Each record is whole: waiting for more to send gains nothing. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    *t = (struct tunnel){ .host = host,
+                          .session = tls_session_new(tls, fd),
+                          .net = { .fd = fd, .on_event = on_net },
+                          .plain = { .fd = -1, .on_event = on_plain },
+                          .deadline = { .on_due = on_deadline },
+                          .given_fd = -1,
+                          .refused = refused };
+    int err = t->session == NULL
+                  ? -ENOMEM
+                  : loop_watch(host->loop, &t->net, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    if (err != 0) {
+        tls_session_free(t->session);
+        (void)close(fd);
+        free(t);
+        return err;
+    }
+    buf_init(&t->up, sizeof host->scratch);
+    buf_init(&t->down, sizeof host->scratch);
+    LIST_INSERT_HEAD(&host->all, t, link);
+    host->count++;
+    loop_timer_set(host->loop, &t->deadline, deadline_ms);
+    return 0;
+}
+
+void tunnel_hold(struct tunnels *host, int fd, struct tunnel **holder)
+{
+    struct tunnel *t;
+
+    *holder = NULL;
+    LIST_FOREACH(t, &host->given, given_link)
+    if (t->given_fd == fd) {
+        LIST_REMOVE(t, given_link);
+        t->given_fd = -1;
+        t->holder = holder;
+        *holder = t;
+        return;
+    }
+}
+
+void tunnel_release(struct tunnel **holder, int64_t deadline_ms)
+{
+    struct tunnel *t = *holder;
+
+    if (t == NULL)
+        return;
+    *holder = NULL;
+    t->holder = NULL;
+    if (t->state != TUNNEL_OPEN)
+        return;
+    t->released = true;
+    t->host->releasing++;
+    loop_timer_set(t->host->loop, &t->deadline, deadline_ms);
+}
+
+void tunnel_watch(struct tunnel *t, bool on)
+{
+    t->watched = on;
+    if (on && t->left)
+        mark_ready(t);
+}
+
+void tunnel_cut(struct tunnel *t)
+{
+    t->cut = true;
+}
+
+int64_t tunnel_received_bytes(const struct tunnel *t)
+{
+    return tls_received_bytes(t->session);
+}
+
+bool tunnel_has_received(const struct tunnel *t)
+{
+    char byte;
+
+    return recv(t->net.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+bool tunnels_shaking(const struct tunnels *host)
+{
+    struct tunnel *t;
+
+    LIST_FOREACH(t, &host->all, link)
+    if (t->state == TUNNEL_SHAKING)
+        return true;
+    return false;
+}
+
+void tunnels_stop_silent(struct tunnels *host)
+{
+    struct tunnel *t, *next;
+
+    for (t = LIST_FIRST(&host->all); t != NULL; t = next) {
+        next = LIST_NEXT(t, link);
+        if (t->state == TUNNEL_SHAKING && tunnel_received_bytes(t) == 0 &&
+            !tunnel_has_received(t))
+            tunnel_free(t);
+    }
+}
+
+void tunnels_stop_shaking(struct tunnels *host)
+{
+    struct tunnel *t, *next;
+
+    for (t = LIST_FIRST(&host->all); t != NULL; t = next) {
+        next = LIST_NEXT(t, link);
+        if (t->state == TUNNEL_SHAKING || t->given_fd >= 0)
+            tunnel_free(t);
+    }
+}
+
+void tunnels_done(struct tunnels *host)
+{
+    struct tunnel *t, *next;
+
+    if (host->loop == NULL)
+        return;
+    tunnels_stop_shaking(host);
+    LIST_FOREACH(t, &host->all, link)
+    mark_ready(t);
+    (void)tunnels_turn(host);
+    for (t = LIST_FIRST(&host->all); t != NULL; t = next) {
+        next = LIST_NEXT(t, link);
+        tunnel_free(t);
+    }
+}

@@ -1,0 +1,116 @@
+/* The head of a request is whole: who it is for, whether it may go on, and the name it goes by
+ * in logs and errors. */
+#include <string.h>
+#include <sys/random.h>
+
+#include "downstream/conn.h"
+#include "http/access.h"
+#include "proxy/relay_inside.h"
+
+/* Random bytes are asked for in bulk: a system call serves many requests. */
+static bool random_bytes(struct worker *w, unsigned char *out, size_t n)
+{
+    if (w->random_left < n) {
+        if (getrandom(w->random, sizeof w->random, 0) != sizeof w->random)
+            return false;
+        w->random_left = sizeof w->random;
+    }
+    w->random_left -= n;
+    memcpy(out, w->random + w->random_left, n);
+    return true;
+}
+
+static void make_request_id(struct relay *r)
+{
+    static const char hex[] = "0123456789abcdef";
+    unsigned char random[16];
+    char *id = arena_alloc(&r->arena, 33);
+
+    if (id == NULL || !random_bytes(r->worker, random, sizeof random))
+        return;
+    for (size_t i = 0; i < sizeof random; i++) {
+        id[2 * i] = hex[random[i] >> 4];
+        id[2 * i + 1] = hex[random[i] & 15];
+    }
+    id[32] = '\0';
+    r->request_id = id;
+    r->request_id_ours = true;
+}
+
+static bool admit(struct relay *r)
+{
+    struct worker *w = r->worker;
+    struct failure f;
+
+    if (r->caller->refused)
+        f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
+    else if (w->giving_up)
+        f = failure_make(FAIL_DRAINING, "This proxy is being stopped; connect again.");
+    else if (r->route.verdict == ROUTE_FORWARD && !quota_take(&w->in_flight))
+        f = failure_make(FAIL_OVERLOAD, "upstream.max_in_flight requests are under way.");
+    else {
+        r->in_flight = r->route.verdict == ROUTE_FORWARD;
+        return true;
+    }
+    f.retry_after_s = 1;
+    relay_fail(r, &f);
+    return false;
+}
+
+static void take_request_id(struct relay *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (header_is(&r->fields[i], "x-request-id") &&
+            header_request_id_ok(r->fields[i].value, r->fields[i].value_len)) {
+            r->request_id = arena_copy(&r->arena, r->fields[i].value, r->fields[i].value_len);
+            return;
+        }
+    make_request_id(r);
+}
+
+void relay_on_head(struct relay *r, const struct guard_verdict *v)
+{
+    const struct config *c = r->snapshot->config;
+
+    r->is_head = strcmp(r->method, "HEAD") == 0;
+    r->safe = r->is_head || strcmp(r->method, "GET") == 0 || strcmp(r->method, "OPTIONS") == 0;
+    r->body_bytes = v->body_bytes;
+    r->up_kept = true;
+    r->up_ms = loop_now(&r->worker->loop);
+    buf_init(&r->up, (size_t)base_max(c->upstream.replay_limit_bytes, RELAY_WINDOW_BYTES) +
+                         RELAY_WINDOW_BYTES);
+    take_request_id(r);
+    if (v->kind != FAIL_NONE) {
+        relay_fail_for(r, v->kind, v->why);
+        return;
+    }
+    if (r->is_head && r->body_bytes != 0) {
+        relay_fail_for(r, FAIL_BAD_REQUEST, "A HEAD request has no body here");
+        return;
+    }
+    r->route = route_find(c, r->method, r->target);
+    if (r->route.verdict == ROUTE_REFUSED) {
+        relay_fail_for(r, r->route.kind, r->route.why);
+        return;
+    }
+    struct failure denied =
+        access_check(&(struct access_check){ .config = c,
+                                             .fields = r->fields,
+                                             .count = r->count,
+                                             .absolute_form = r->route.absolute });
+
+    if (denied.kind != FAIL_NONE) {
+        relay_fail(r, &denied);
+        return;
+    }
+    if (header_via_is_ours(r->fields, r->count)) {
+        relay_fail_for(r, FAIL_LOOP, "upstream.base_url leads back to this proxy");
+        return;
+    }
+    if (!admit(r))
+        return;
+    if (r->route.verdict == ROUTE_TOKEN_ENDPOINT)
+        relay_enter(r, RELAY_LOCAL);
+    else
+        relay_begin(r);
+}

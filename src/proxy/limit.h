@@ -1,0 +1,63 @@
+#pragma once
+/* A limit on something the whole process does, taken by threads without meeting on one cache
+ * line each time: a thread keeps a few permits in hand. */
+#include <stdatomic.h>
+
+#include "base/base.h"
+
+struct quota {
+    _Atomic int64_t left;
+    int64_t step; /* how many a thread takes at a time; 1: exact at any moment */
+};
+
+/* The part of it that one thread holds. */
+struct quota_share {
+    struct quota *quota;
+    int64_t in_hand;
+};
+
+/* With `threads` users; a limit that is small for them is kept exactly, a larger one may
+ * refuse while a fiftieth of it lies in other hands. */
+static inline void quota_init(struct quota *q, int64_t limit, unsigned threads)
+{
+    atomic_init(&q->left, limit);
+    q->step = base_max(1, base_min(32, limit / (128 * (int64_t)threads)));
+}
+
+static inline bool quota_take(struct quota_share *s)
+{
+    if (s->in_hand > 0) {
+        s->in_hand--;
+        return true;
+    }
+    int64_t left = atomic_load_explicit(&s->quota->left, memory_order_relaxed);
+
+    while (left > 0) {
+        int64_t n = base_min(left, s->quota->step);
+
+        if (atomic_compare_exchange_weak_explicit(&s->quota->left, &left, left - n,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+            s->in_hand = n - 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+static inline void quota_give(struct quota_share *s)
+{
+    int64_t keep = s->quota->step > 1 ? s->quota->step * 2 : 0;
+
+    if (++s->in_hand > keep) {
+        int64_t back = s->in_hand - keep / 2;
+
+        s->in_hand -= back;
+        (void)atomic_fetch_add_explicit(&s->quota->left, back, memory_order_relaxed);
+    }
+}
+
+/* A changed limit: the difference goes to, or is owed by, what is left. Thread: control. */
+static inline void quota_change(struct quota *q, int64_t difference)
+{
+    (void)atomic_fetch_add_explicit(&q->left, difference, memory_order_relaxed);
+}

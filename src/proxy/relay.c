@@ -1,0 +1,404 @@
+/* One request on its way.
+ *
+ *   caller -> httpd -> downstream -> RELAY -> upstream -> wire -> 1Shot API
+ *                                     |  \-> `up`, the body: window and replay buffer
+ *                             the worker's token, or parked until mail brings one
+ *
+ *                    +------------- no token -------------+
+ *                    |                                    v
+ *   NEW --> (head judged) --> SENDING <--- token ------ PARKED --- wait_timeout ---+
+ *    |            |            |   |                      ^                        |
+ *    |   local token call   answer |401                   | token refused:         |
+ *    |            |            |   v                      | repeat once            |
+ *    |            v            |  HELD -- new token ------+--> SENDING             |
+ *    |          LOCAL          v   |  none to come                                 |
+ *    |            |        ANSWERING <--                                           |
+ *    |            v            v                                                   v
+ *    +--------> ENDED <--------+<--------------------------------------------- FAILED
+ *
+ * The libraries' callbacks only move bytes and set facts, then call relay_wake; step() looks
+ * at the facts once the callbacks have returned and makes the one side go on when the other
+ * has made room. A relay ends in relay_end, which libmicrohttpd's completion callback calls
+ * for each request exactly once. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "downstream/conn.h"
+#include "downstream/handler.h"
+#include "proxy/relay_inside.h"
+
+/* What an answer that took longer counts for in the average. */
+#define TYPICAL_US_MAX 100000
+
+void relay_enter(struct relay *r, enum relay_phase phase)
+{
+    static const unsigned legal[] = {
+        [RELAY_NEW] = 1U << RELAY_PARKED | 1U << RELAY_SENDING | 1U << RELAY_LOCAL |
+                      1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_PARKED] = 1U << RELAY_SENDING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_SENDING] =
+            1U << RELAY_HELD | 1U << RELAY_ANSWERING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_HELD] = 1U << RELAY_SENDING | 1U << RELAY_ANSWERING | 1U << RELAY_FAILED |
+                       1U << RELAY_ENDED,
+        [RELAY_ANSWERING] = 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_LOCAL] = 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_FAILED] = 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_ENDED] = 0,
+    };
+
+    assert((legal[r->phase] & 1U << phase) != 0);
+    r->phase = phase;
+}
+
+void relay_wake(struct relay *r)
+{
+    if (r->is_ready)
+        return;
+    r->is_ready = true;
+    TAILQ_INSERT_TAIL(&r->worker->ready, r, ready_link);
+}
+
+void relay_unpark(struct relay *r)
+{
+    if (r->phase != RELAY_PARKED && r->phase != RELAY_HELD)
+        return;
+    TAILQ_REMOVE(&r->worker->parked, r, parked_link);
+    if (r->parked_us >= 0)
+        r->token_us = base_max(r->token_us, 0) + clock_us() - r->parked_us;
+    r->parked_us = -1;
+}
+
+static void park(struct relay *r, enum relay_phase phase)
+{
+    relay_enter(r, phase);
+    r->parked_ms = loop_now(&r->worker->loop);
+    r->parked_us = clock_us();
+    TAILQ_INSERT_TAIL(&r->worker->parked, r, parked_link);
+    relay_arm(r);
+}
+
+void relay_fail(struct relay *r, const struct failure *f)
+{
+    relay_unpark(r);
+    upstream_cancel(r);
+    relay_enter(r, RELAY_FAILED);
+    r->failure = *f;
+    if (failure_info(f->kind)->stage == STAGE_UPSTREAM)
+        log_warn("upstream_failed", log_str("request_id", r->request_id),
+                 log_str("error", failure_info(f->kind)->slug), log_str("detail", f->detail));
+    relay_wake(r);
+}
+
+void relay_fail_for(struct relay *r, enum failure_kind kind, const char *why)
+{
+    struct failure f = failure_make(kind, "%s.", why);
+
+    relay_fail(r, &f);
+}
+
+static void send_upstream(struct relay *r)
+{
+    relay_unpark(r);
+    if (r->grant != NULL)
+        worker_grant_unref(r->grant);
+    r->grant = worker_grant_ref(r->worker);
+    relay_enter(r, RELAY_SENDING);
+    if (r->upstream_start_us < 0)
+        r->upstream_start_us = clock_us();
+    r->down_done = r->down_cut = false;
+    buf_clear(&r->down);
+    r->upstream.fresh = r->upstream.retried = false;
+    upstream_start(r);
+    relay_arm(r);
+}
+
+/* Whether the upstream it is meant for is still the one that the worker's tokens are for. */
+static bool same_upstream(const struct relay *r)
+{
+    const struct snapshot *mine = r->snapshot, *now = r->worker->snapshot;
+
+    return mine == now ||
+           strcmp(mine->config->upstream.origin, now->config->upstream.origin) == 0;
+}
+
+static bool have_token(const struct relay *r)
+{
+    const struct grant *g = r->worker->grant;
+
+    return g != NULL && token_valid(g->token, loop_now(&r->worker->loop)) && same_upstream(r);
+}
+
+void relay_begin(struct relay *r)
+{
+    struct worker *w = r->worker;
+
+    if (have_token(r)) {
+        if (r->token_us < 0)
+            r->token_us = 0;
+        send_upstream(r);
+    } else if (w->failing) {
+        relay_fail(r, &w->failure);
+    } else {
+        park(r, RELAY_PARKED);
+        w->shared->on_want(w->shared->arg);
+    }
+}
+
+/* While everything is kept for a repeat: up to replay_limit. After that: a window. */
+size_t relay_room_up(const struct relay *r)
+{
+    size_t here = r->up.len - r->up.start - r->up_sent;
+
+    return here >= RELAY_WINDOW_BYTES ? 0 : RELAY_WINDOW_BYTES - here;
+}
+
+size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
+{
+    const struct config *c = r->snapshot->config;
+    int64_t limit = c->listen.max_body_size_bytes;
+
+    r->up_ms = loop_now(&r->worker->loop);
+    if (limit > 0 && r->up_bytes + (int64_t)n > limit) {
+        relay_fail_for(r, FAIL_BODY_TOO_LARGE, "The body is larger than listen.max_body_size");
+        return n;
+    }
+    if (r->up_kept && r->up_bytes + (int64_t)n > c->upstream.replay_limit_bytes) {
+        r->up_kept = false;
+        buf_consume(&r->up, r->up_sent);
+        r->up_sent = 0;
+        if (r->phase == RELAY_HELD) { /* can no longer be repeated: its 401 goes through */
+            relay_unpark(r);
+            relay_enter(r, RELAY_ANSWERING);
+            relay_wake(r);
+        }
+    }
+    size_t room = relay_room_up(r);
+
+    /* Not yet under way: what is kept may fill the replay buffer. */
+    if (r->up_kept)
+        room = n;
+    n = n < room ? n : room;
+    /* All the room it will take at once: growing copies, and wipes what it has outgrown. */
+    if (r->up_bytes == 0 && r->body_bytes > 0)
+        (void)buf_reserve(&r->up, (size_t)base_min(r->body_bytes, RELAY_WINDOW_BYTES));
+    if (n > 0 && buf_add(&r->up, bytes, n) != 0) {
+        relay_fail_for(r, FAIL_INTERNAL, "There is no memory left for the body");
+        return n;
+    }
+    r->up_bytes += (int64_t)n;
+    if (r->upstream.paused_up)
+        relay_wake(r);
+    return n;
+}
+
+void relay_on_body_end(struct relay *r)
+{
+    r->up_done = true;
+    relay_wake(r);
+}
+
+static bool refused_token(const struct relay *r)
+{
+    const struct config *c = r->snapshot->config;
+
+    for (size_t i = 0; i < c->upstream.token_refused_count; i++)
+        if (c->upstream.token_refused_statuses[i] == r->upstream.guard.status)
+            return true;
+    return false;
+}
+
+static bool may_repeat(const struct relay *r)
+{
+    int64_t replay = r->snapshot->config->upstream.replay;
+
+    return !r->repeated && r->up_kept &&
+           (replay == REPLAY_ALL || (replay == REPLAY_SAFE && r->safe));
+}
+
+/* The upstream says the token is dead. */
+static void on_refused(struct relay *r)
+{
+    struct worker *w = r->worker;
+    uint64_t generation = r->grant->token->generation;
+    bool newer = have_token(r) && w->grant->token->generation > generation;
+    bool kept = w->kept_generation == generation && loop_now(&w->loop) < w->kept_until_ms;
+
+    if (!newer && !kept)
+        w->shared->on_refused(w->shared->arg, w, generation);
+    if (!may_repeat(r) || kept) {
+        relay_enter(r, RELAY_ANSWERING);
+        return;
+    }
+    park(r, RELAY_HELD);
+}
+
+void relay_on_answer(struct relay *r)
+{
+    r->first_byte_us = clock_us();
+    r->upstream_us = r->first_byte_us - r->upstream_start_us;
+    r->worker->typical_us +=
+        (base_min(r->upstream_us, TYPICAL_US_MAX) - r->worker->typical_us) / 8;
+    if (refused_token(r))
+        on_refused(r);
+    else
+        relay_enter(r, RELAY_ANSWERING);
+    relay_wake(r);
+}
+
+void relay_on_upstream_done(struct relay *r, const struct failure *f)
+{
+    if (f == NULL) {
+        r->down_done = true;
+        relay_wake(r);
+        return;
+    }
+    if (r->phase ==
+        RELAY_HELD) { /* the refusal itself was cut: enough to know that it was one */
+        r->down_cut = true;
+        return;
+    }
+    if (!r->responded) {
+        relay_fail(r, f);
+        return;
+    }
+    /* The status line is out: all that is left is not to end it as if it were whole. */
+    r->failure = *f;
+    r->down_done = r->down_cut = true;
+    log_warn("upstream_failed", log_str("request_id", r->request_id),
+             log_str("error", failure_info(f->kind)->slug), log_str("detail", f->detail));
+    relay_wake(r);
+}
+
+/* A held 401 goes to the caller after all. */
+void relay_release(struct relay *r)
+{
+    relay_unpark(r);
+    relay_enter(r, RELAY_ANSWERING);
+    relay_wake(r);
+}
+
+static void repeat(struct relay *r)
+{
+    r->repeated = true;
+    upstream_cancel(r);
+    metrics_add(&r->worker->metrics, M_replays, 1);
+    send_upstream(r);
+}
+
+void relay_on_token(struct relay *r)
+{
+    struct worker *w = r->worker;
+
+    if (r->gone) /* nobody would hear the answer: do not begin what moves money */
+        return;
+    if (r->phase == RELAY_PARKED) {
+        if (have_token(r))
+            send_upstream(r);
+        else if (!same_upstream(r))
+            relay_fail_for(
+                r, FAIL_TOKEN_TIMEOUT,
+                "upstream.base_url was changed while this waited; nothing was sent, try again");
+        else if (w->failing)
+            relay_fail(r, &w->failure);
+        relay_wake(r);
+    } else if (r->phase == RELAY_HELD) {
+        uint64_t mine = r->grant->token->generation;
+
+        if (have_token(r) && w->grant->token->generation > mine)
+            repeat(r);
+        else if (w->failing || w->kept_generation == mine || !same_upstream(r))
+            relay_release(r);
+    }
+}
+
+void relay_on_caller_gone(struct relay *r)
+{
+    /* Not suspended: libmicrohttpd looks at the connection and will say so itself. */
+    if (!r->suspended || r->gone)
+        return;
+    r->gone = true;
+    upstream_cancel(r);
+    relay_wake(r);
+}
+
+bool relay_answer_ready(const struct relay *r)
+{
+    return r->phase == RELAY_FAILED || r->phase == RELAY_LOCAL || r->phase == RELAY_ANSWERING;
+}
+
+bool relay_can_go_on(const struct relay *r)
+{
+    if (r->bypass.on)
+        return r->bypass.over;
+    if (r->gone)
+        return true;
+    if (r->responded)
+        return buf_unread(&r->down) > 0 || r->down_done;
+    if (relay_answer_ready(r))
+        return true;
+    if (r->head_waits)
+        return r->phase != RELAY_PARKED;
+    return !r->up_done && relay_room_up(r) > RELAY_WINDOW_BYTES / 2;
+}
+
+static void step(struct relay *r)
+{
+    if (r->phase == RELAY_ENDED)
+        return;
+    if (r->phase == RELAY_HELD) /* a newer token may have come meanwhile */
+        relay_on_token(r);
+    if (!r->up_done && (r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED))
+        r->swallow = true;
+    if (r->bypass.on)
+        bypass_step(r);
+    upstream_unpause(r);
+    if ((r->suspended || r->lingers) && relay_can_go_on(r))
+        downstream_resume(r);
+}
+
+bool relay_turn(struct worker *w)
+{
+    struct relay *r = TAILQ_FIRST(&w->ready);
+
+    if (r == NULL)
+        return false;
+    for (; r != NULL; r = TAILQ_FIRST(&w->ready)) {
+        TAILQ_REMOVE(&w->ready, r, ready_link);
+        r->is_ready = false;
+        step(r);
+    }
+    return true;
+}
+
+/* While a body comes in libmicrohttpd cannot answer: the answer is written past it. */
+void relay_fail_past_httpd(struct relay *r, const struct failure *f)
+{
+    upstream_cancel(r);
+    relay_unpark(r);
+    if (r->phase != RELAY_FAILED)
+        relay_enter(r, RELAY_FAILED);
+    r->failure = *f;
+    r->status = failure_status(f);
+    caller_finish(r->caller, f);
+}
+
+void relay_give_up(struct relay *r)
+{
+    struct failure f =
+        failure_make(FAIL_DRAINING, "This proxy is being stopped and the request was not "
+                                    "carried out; send it again.");
+
+    if (!r->begun || r->responded || r->gone ||
+        (r->phase != RELAY_PARKED && r->phase != RELAY_HELD && r->phase != RELAY_SENDING))
+        return;
+    f.retry_after_s = 1;
+    if (r->phase == RELAY_SENDING && r->sends > 0)
+        f = failure_make(FAIL_UPSTREAM_LOST,
+                         "This proxy was stopped (process.drain_timeout) before the upstream "
+                         "answered: outcome unknown.");
+    if (r->up_done)
+        relay_fail(r, &f);
+    else
+        relay_fail_past_httpd(r, &f);
+}

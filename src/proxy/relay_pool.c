@@ -1,0 +1,100 @@
+/* Where relays come from and where they go: a request that has ended leaves its relay, with
+ * what is dear to make, to the next one. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "downstream/conn.h"
+#include "proxy/relay_inside.h"
+
+#define POOL_MAX 256
+/* A pooled relay keeps room for an answer of this size. */
+#define POOLED_DOWN_BYTES 16384
+#define ARENA_BYTES (512 * 1024)
+
+struct relay *relay_new(struct worker *w, struct caller *c, const char *target)
+{
+    struct relay *r = TAILQ_FIRST(&w->pool);
+
+    if (r != NULL) {
+        TAILQ_REMOVE(&w->pool, r, all_link);
+        w->pool_count--;
+    } else {
+        r = base_alloc(sizeof *r);
+        arena_init(&r->arena, ARENA_BYTES);
+        buf_init(&r->down, RELAY_WINDOW_BYTES);
+    }
+    r->worker = w;
+    r->caller = c;
+    r->snapshot = worker_snapshot_ref(w);
+    r->start_us = clock_us();
+    r->parked_us = r->token_us = r->upstream_start_us = r->upstream_us = r->first_byte_us = -1;
+    r->timer.on_due = relay_on_timer;
+    /* A missing target (HTTP/0.9) is refused by the guard. */
+    size_t len = target == NULL ? 0 : strlen(target);
+    r->target_in_place = target;
+    r->target = arena_copy(&r->arena, target == NULL ? "" : target, len);
+    if (r->target == NULL)
+        r->target = "";
+    TAILQ_INSERT_TAIL(&w->running, r, all_link);
+    w->running_count++;
+    metrics_add(&w->metrics, M_requests_started, 1);
+    return r;
+}
+
+static void relay_free(struct relay *r)
+{
+    upstream_free(&r->upstream);
+    arena_done(&r->arena);
+    buf_done(&r->down);
+    free(r);
+}
+
+/* Back into the pool, with what is dear to make: curl's handle and the memory. */
+static void recycle(struct worker *w, struct relay *r)
+{
+    if (w->pool_count == POOL_MAX || w->closed) {
+        relay_free(r);
+        return;
+    }
+    arena_clear(&r->arena);
+    if (r->down.cap > POOLED_DOWN_BYTES)
+        buf_done(&r->down);
+    buf_clear(&r->down);
+    memset((char *)r + offsetof(struct relay, worker), 0,
+           sizeof *r - offsetof(struct relay, worker));
+    TAILQ_INSERT_HEAD(&w->pool, r, all_link);
+    w->pool_count++;
+}
+
+void relay_end(struct relay *r)
+{
+    struct worker *w = r->worker;
+
+    relay_unpark(r);
+    upstream_cancel(r);
+    relay_enter(r, RELAY_ENDED);
+    relay_report(r);
+    caller_request_done(r->caller);
+    loop_timer_clear(&w->loop, &r->timer);
+    if (r->is_ready)
+        TAILQ_REMOVE(&w->ready, r, ready_link);
+    if (r->in_flight)
+        quota_give(&w->in_flight);
+    buf_done(&r->up);
+    bypass_done(&r->bypass);
+    if (r->grant != NULL)
+        worker_grant_unref(r->grant);
+    worker_snapshot_unref(r->snapshot);
+    TAILQ_REMOVE(&w->running, r, all_link);
+    w->running_count--;
+    recycle(w, r);
+}
+
+void relay_free_pool(struct worker *w)
+{
+    for (struct relay *r; (r = TAILQ_FIRST(&w->pool)) != NULL;) {
+        TAILQ_REMOVE(&w->pool, r, all_link);
+        relay_free(r);
+    }
+    w->pool_count = 0;
+}

@@ -1,9 +1,0 @@
-#pragma once
-/* Why a token endpoint refused, in its own words, as far as these can be passed on: its answer
- * may repeat what was sent, so nothing of it is ever shown. */
-#include "base.h"
-
-/* The sentence that fits the body of a 4xx (RFC 6749 section 5.2, the API's own errors, and the
- * plain words that most servers use), a literal that says what to look at; NULL: it tells
- * nothing that is known. Thread: any. */
-const char *refusal_reason(const char *body, size_t len);

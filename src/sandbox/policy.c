@@ -1,0 +1,85 @@
+/*     settings -> files, ports, sockets -> rules -> sandbox
+ *
+ * What may be read: the file of the settings and every file they name, certificates that
+ * libcurl trusts by itself. What may be connected to: the ports of base_url, token.url, their
+ * proxies, and DNS over TCP. What may be removed: the unix sockets, at the end. */
+#include "sandbox/policy.h"
+
+#include "base/log.h"
+#include "net/curl_host.h"
+#include "sandbox/landlock.h"
+
+#define DNS_PORT 53
+
+static void may_read(const char *path, void *arg)
+{
+    sandbox_may_read(arg, path);
+}
+
+static void may_connect(int port, void *arg)
+{
+    sandbox_may_connect(arg, port);
+}
+
+static void may_remove(struct sandbox_rules *rules, const char *address)
+{
+    struct config_address a;
+
+    if (config_address_split(address, &a) && a.unix_path != NULL)
+        sandbox_may_remove(rules, a.unix_path);
+}
+
+static void rules_of(const struct config *c, struct sandbox_rules *rules)
+{
+    const char *ca_file, *ca_directory;
+
+    config_each_file(c, may_read, rules);
+    config_each_port(c, may_connect, rules);
+    sandbox_may_connect(rules, DNS_PORT);
+    for (size_t i = 0; i < c->listen.address.count; i++)
+        may_remove(rules, c->listen.address.item[i]);
+    may_remove(rules, c->admin.address);
+    multi_trusted(&ca_file, &ca_directory);
+    sandbox_may_read(rules, ca_file);
+    if (ca_directory != NULL)
+        sandbox_may_read_beneath(rules, ca_directory);
+}
+
+void confine(const struct config *c, struct buf *name)
+{
+    struct sandbox_rules rules = { .paths = 0 };
+    struct buf missing;
+
+    if (c->process.sandbox == SANDBOX_OFF) {
+        (void)buf_addf(name, "off");
+        return;
+    }
+    log_flush(); /* what logging opens is open from here on */
+    buf_init(&missing, 1024);
+    rules_of(c, &rules);
+    if (!sandbox_enter(&rules, name, &missing))
+        log_warn("sandbox_partial", log_str("in_force", buf_text(name)),
+                 log_str("missing", buf_text(&missing)),
+                 log_str("detail", "this kernel, or the container around it, does not offer "
+                                   "the rest; process.sandbox = off says that this is known"));
+    buf_done(&missing);
+    sandbox_rules_done(&rules);
+}
+
+void confine_check_resolver(void)
+{
+    static const char *const files[] = { "/etc/resolv.conf", "/etc/hosts",
+                                         "/etc/nsswitch.conf" };
+    static bool said;
+
+    for (size_t i = 0; i < ARRAY_LEN(files) && !said; i++) {
+        if (!sandbox_hides(files[i]))
+            continue;
+        said = true;
+        log_error("restart_needed", log_str("file", files[i]),
+                  log_str("detail",
+                          "another file was put in its place since the start, and the "
+                          "sandbox does not let this process read it: names may not "
+                          "resolve until the program is started again"));
+    }
+}

@@ -1,0 +1,52 @@
+/* Asks the kernel, and asks it for more, once at start. */
+#include "server/resources.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+
+/* Descriptors besides those of callers and upstream connections; also for callers that are
+ * accepted only to be told that there are too many. */
+#define DESCRIPTORS_OF_OUR_OWN 1280
+
+unsigned capacity_cpus(void)
+{
+    cpu_set_t set;
+    unsigned cpus = 1;
+    long long quota, period;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        cpus = (unsigned)base_max(1, CPU_COUNT(&set));
+    if (f != NULL) {
+        /* NOLINTNEXTLINE(cert-err34-c): the kernel wrote these numbers */
+        if (fscanf(f, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0)
+            cpus =
+                (unsigned)base_max(1, base_min((int64_t)cpus, (quota + period - 1) / period));
+        (void)fclose(f);
+    }
+    return cpus;
+}
+
+void capacity_raise_descriptors(const struct config *c)
+{
+    struct rlimit limit;
+    /* By TLS: the connection, and the pair behind it (tunnel.c). */
+    int64_t callers = c->listen.max_connections * (c->listen.tls != NULL ? 3 : 1);
+    rlim_t wanted = (rlim_t)(callers + c->upstream.max_in_flight + DESCRIPTORS_OF_OUR_OWN);
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur < wanted)
+        log_warn("descriptor_limit", log_int("limit", (int64_t)limit.rlim_cur),
+                 log_int("wanted", (int64_t)wanted),
+                 log_str("detail", "listen.max_connections and upstream.max_in_flight may not "
+                                   "be reached; raise RLIMIT_NOFILE"));
+}

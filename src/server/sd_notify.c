@@ -1,0 +1,141 @@
+/* One datagram per message to the socket that the service manager named. That it is gone or
+ * full is no reason to fail: the messages are for its convenience, and a missed sign of life is
+ * followed by another. */
+#include "server/sd_notify.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+
+#define MESSAGE_MAX 512
+
+static void tell(struct notify *n, const char *message)
+{
+    if (n->fd >= 0 && sendto(n->fd, message, strlen(message), MSG_NOSIGNAL | MSG_DONTWAIT,
+                             (const struct sockaddr *)&n->addr, n->addr_len) < 0)
+        log_debug("notify_failed", log_str("detail", strerrordesc_np(errno)));
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    struct notify *n = CONTAINER_OF(t, struct notify, timer);
+
+    if (n->is_alive(n->arg))
+        tell(n, "WATCHDOG=1");
+    loop_timer_set(n->loop, t, loop_now(n->loop) + n->watchdog_ms);
+}
+
+/* The variable's text, which is then taken away: it is not meant for a child. */
+static char *take(const char *name, char *out, size_t size)
+{
+    const char *value = getenv(name); /* NOLINT(concurrency-mt-unsafe): no threads yet */
+
+    (void)snprintf(out, size, "%s", value != NULL ? value : "");
+    (void)unsetenv(name); /* NOLINT(concurrency-mt-unsafe) */
+    return out;
+}
+
+/* "/path", or "@name" for one without a file. */
+static bool take_socket(struct notify *n, const char *name)
+{
+    size_t len = strlen(name);
+
+    if ((name[0] != '/' && name[0] != '@') || len >= sizeof n->addr.sun_path)
+        return false;
+    n->addr.sun_family = AF_UNIX;
+    memcpy(n->addr.sun_path, name, len + 1);
+    if (name[0] == '@')
+        n->addr.sun_path[0] = '\0';
+    n->addr_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + (name[0] == '/'));
+    n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* The sandbox lets messages to a name without a file pass only where they went before. */
+    if (n->fd >= 0 && name[0] == '@')
+        (void)connect(n->fd, (const struct sockaddr *)&n->addr, n->addr_len);
+    return n->fd >= 0;
+}
+
+void notify_init(struct notify *n, struct loop *l, bool (*is_alive)(void *arg), void *arg)
+{
+    char name[256], usec[32], pid[32];
+
+    *n = (struct notify){
+        .loop = l, .fd = -1, .timer.on_due = on_timer, .is_alive = is_alive, .arg = arg
+    };
+    (void)take("NOTIFY_SOCKET", name, sizeof name);
+    (void)take("WATCHDOG_USEC", usec, sizeof usec);
+    (void)take("WATCHDOG_PID", pid, sizeof pid);
+    if (name[0] == '\0')
+        return;
+    if (!take_socket(n, name)) {
+        log_warn("notify_socket", log_str("detail", "NOTIFY_SOCKET cannot be used; the service "
+                                                    "manager will not hear from this process"));
+        return;
+    }
+    if (pid[0] == '\0' || strtoll(pid, NULL, 10) == getpid())
+        n->watchdog_ms = base_max(0, strtoll(usec, NULL, 10)) / 2000;
+}
+
+void notify_done(struct notify *n)
+{
+    if (n->loop == NULL)
+        return;
+    loop_timer_clear(n->loop, &n->timer);
+    if (n->fd >= 0)
+        (void)close(n->fd);
+    n->fd = -1;
+}
+
+void notify_ready(struct notify *n)
+{
+    tell(n, "READY=1");
+    if (n->fd >= 0 && n->watchdog_ms > 0 && n->timer.slot == 0)
+        loop_timer_set(n->loop, &n->timer, loop_now(n->loop));
+}
+
+void notify_reloading(struct notify *n)
+{
+    char message[MESSAGE_MAX];
+    struct timespec now = { 0 };
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* the manager's clock, not ours */
+    (void)snprintf(message, sizeof message, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
+                   (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    tell(n, message);
+}
+
+void notify_stopping(struct notify *n, int64_t at_most_ms)
+{
+    char message[MESSAGE_MAX];
+
+    /* Else its own patience (TimeoutStopSec) could be shorter than drain_timeout. */
+    (void)snprintf(message, sizeof message,
+                   "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64
+                   "\nSTATUS=Stopping: what runs is finished",
+                   at_most_ms * 1000);
+    tell(n, message);
+}
+
+void notify_status(struct notify *n, const char *fmt, ...)
+{
+    char message[MESSAGE_MAX], text[sizeof n->status];
+    va_list args;
+
+    if (n->fd < 0)
+        return;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    for (char *p = text; *p != '\0'; p++)
+        if ((unsigned char)*p < ' ') /* a new line would begin another field */
+            *p = ' ';
+    if (strcmp(text, n->status) == 0)
+        return;
+    memcpy(n->status, text, sizeof text);
+    (void)snprintf(message, sizeof message, "STATUS=%s", text);
+    tell(n, message);
+}

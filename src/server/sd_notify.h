@@ -1,0 +1,34 @@
+#pragma once
+/* What the service manager is told, by systemd's sd_notify protocol (NOTIFY_SOCKET): ready,
+ * reloading, stopping, a line of status, and that the program is alive (WATCHDOG_USEC). Without
+ * a service manager nothing is sent. Thread: control. */
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/base.h"
+#include "event/loop.h"
+
+struct notify {
+    struct loop *loop;
+    int fd; /* -1: nobody to tell */
+    struct sockaddr_un addr;
+    socklen_t addr_len;
+    struct loop_timer timer; /* the watchdog's */
+    int64_t watchdog_ms;     /* half of what the manager allows; 0: none wanted */
+    bool (*is_alive)(void *arg);
+    void *arg;
+    char status[200]; /* sent last */
+};
+
+/* Takes NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID out of the environment, before other
+ * threads start. is_alive is asked before each sign of life: none is given when it says no. */
+void notify_init(struct notify *n, struct loop *l, bool (*is_alive)(void *arg), void *arg);
+void notify_done(struct notify *n);
+
+/* Start-up, or a reload, is over. Signs of life begin. */
+void notify_ready(struct notify *n);
+void notify_reloading(struct notify *n);
+/* The end has begun and takes at most so long. */
+void notify_stopping(struct notify *n, int64_t at_most_ms);
+/* What `systemctl status` shows; sent when it differs from the last. */
+void notify_status(struct notify *n, const char *fmt, ...) PRINTF_LIKE(2, 3);

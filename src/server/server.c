@@ -1,0 +1,499 @@
+/* The control thread: owns everything, decides who is told what.
+ *
+ *   signals ----+                      +--> worker 0   (views of the token, settings,
+ *   tokens -----+--> control loop -----+--> worker 1    orders to drain and stop)
+ *   workers' ---+     (mailbox)        +--> ...
+ *   mail (want, refused, drained)
+ *
+ * SIGHUP: reload.c. SIGTERM and what follows: drain.c. */
+#include "server/server.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+#include "admin/admin.h"
+#include "admin/monitor.h"
+#include "admin/page/page.h"
+#include "admin/status.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "event/file_watch.h"
+#include "net/curl_host.h"
+#include "sandbox/policy.h"
+#include "server/drain.h"
+#include "server/reload.h"
+#include "server/resources.h"
+#include "server/sd_notify.h"
+#include "server/worker.h"
+
+/* What leaving may take after drain_timeout. */
+#define STOP_MARGIN_MS 5000
+
+/* Of freed memory, in each thread. */
+#define KEPT_BYTES (8 << 20)
+
+/* How long a thread may take to stop, and how often one looks. */
+#define JOIN_TIMEOUT_MS 3000
+#define JOIN_LOOK_MS 2
+
+struct server {
+    struct config *config;
+    struct config_env *env;
+    struct loop loop;
+    struct mailbox mailbox;
+    struct loop_watch signals;
+    struct tokens tokens;
+    struct worker_shared shared;
+    struct worker *workers;
+    unsigned worker_count;
+    struct drain drain;
+    struct watch watch; /* the credential files */
+    struct notify notify;
+    struct listener *listeners; /* worker_count rows of address.count */
+    size_t listener_count, per_worker;
+    struct metrics metrics; /* the control thread's shard */
+    struct admin admin;
+    struct monitor monitor;
+    int64_t started_ms, started_wall_s;
+    struct buf sandbox; /* what is in force, for the ready line */
+};
+
+/* What a person reads in `systemctl status`. */
+static void tell_status(struct server *s, const struct tokens_view *view)
+{
+    if (drain_begun(&s->drain))
+        return;
+    if (view->token != NULL)
+        notify_status(&s->notify, "Serving");
+    else if (view->failing)
+        notify_status(&s->notify, "No token: %s", view->failure.detail);
+    else
+        notify_status(&s->notify, "Fetching a token");
+}
+
+/* How everything is, for those who watch. */
+static void take_status(void *arg, struct status *out)
+{
+    const struct server *s = arg;
+
+    status_take(out, &(struct status_source){ .started_ms = s->started_ms,
+                                              .started_wall_s = s->started_wall_s,
+                                              .draining = drain_begun(&s->drain),
+                                              .config = s->config,
+                                              .tokens = &s->tokens,
+                                              .workers = s->workers,
+                                              .worker_count = s->worker_count,
+                                              .control = &s->metrics });
+}
+
+static void publish(void *arg, const struct tokens_view *view)
+{
+    struct server *s = arg;
+
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_send_view(&s->workers[i], view);
+    tell_status(s, view);
+    if (view->failing && view->failure.kind == FAIL_TOKEN_DNS)
+        confine_check_resolver();
+    monitor_look(&s->monitor);
+}
+
+/* Mail from the workers. */
+struct report {
+    struct mail mail;
+    struct server *server;
+    struct worker *worker;
+    uint64_t generation;
+};
+
+static void report(struct server *s, void (*run)(struct mail *), struct worker *w,
+                   uint64_t generation)
+{
+    struct report *r = base_alloc(sizeof *r);
+
+    *r = (struct report){ .mail.run = run, .server = s, .worker = w, .generation = generation };
+    mailbox_send(&s->mailbox, &r->mail);
+}
+
+static void want_arrived(struct mail *m)
+{
+    struct report *r = CONTAINER_OF(m, struct report, mail);
+
+    tokens_on_want(&r->server->tokens);
+    free(r);
+}
+
+static void refused_arrived(struct mail *m)
+{
+    struct report *r = CONTAINER_OF(m, struct report, mail);
+    int64_t until_ms = tokens_on_refused(&r->server->tokens, r->generation);
+
+    if (until_ms > 0)
+        worker_send_keep(r->worker, r->generation, until_ms);
+    free(r);
+}
+
+static void drained_arrived(struct mail *m)
+{
+    struct report *r = CONTAINER_OF(m, struct report, mail);
+
+    drain_on_finished(&r->server->drain);
+    free(r);
+}
+
+static void on_want(void *arg)
+{
+    report(arg, want_arrived, NULL, 0);
+}
+
+static void on_refused(void *arg, struct worker *w, uint64_t generation)
+{
+    report(arg, refused_arrived, w, generation);
+}
+
+static void on_drained(void *arg)
+{
+    report(arg, drained_arrived, NULL, 0);
+}
+
+static void watch_credentials(struct server *s)
+{
+    const char *const files[] = { s->config->token.client_id_file,
+                                  s->config->token.client_secret_file };
+
+    watch_files(&s->watch, files, ARRAY_LEN(files));
+}
+
+static void on_files_changed(struct watch *w)
+{
+    struct server *s = CONTAINER_OF(w, struct server, watch);
+
+    if (!drain_begun(&s->drain))
+        tokens_on_files(&s->tokens);
+}
+
+static void apply(struct server *s, struct config *c)
+{
+    log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
+    quota_change(&s->shared.in_flight,
+                 c->upstream.max_in_flight - s->config->upstream.max_in_flight);
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_send_config(&s->workers[i], c);
+    tokens_reconfigure(&s->tokens, c);
+    config_unref(s->config);
+    s->config = c;
+    watch_credentials(s);
+}
+
+static void reload(struct server *s)
+{
+    if (drain_begun(&s->drain)) {
+        log_info("reload_ignored", log_str("detail", "the program is stopping"));
+        return;
+    }
+    notify_reloading(&s->notify);
+    struct config *c = reload_read(s->config, s->env);
+    metrics_add(&s->metrics, c != NULL ? M_reloads_applied : M_reloads_refused, 1);
+    if (c != NULL)
+        apply(s, c);
+    notify_ready(&s->notify);
+}
+
+static void on_signal(struct loop_watch *w, uint32_t events)
+{
+    struct server *s = CONTAINER_OF(w, struct server, signals);
+    struct signalfd_siginfo info;
+
+    (void)events;
+    while (read(w->fd, &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo == SIGHUP) {
+            reload(s);
+        } else {
+            notify_stopping(&s->notify, s->config->process.drain_timeout_ms + STOP_MARGIN_MS);
+            drain_signal(&s->drain, s->config);
+            monitor_look(&s->monitor);
+        }
+    }
+}
+
+static int take_signals(struct server *s)
+{
+    const struct sigaction ignore = { .sa_handler = SIG_IGN };
+    sigset_t set;
+
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    int rc = pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (rc != 0)
+        return -rc;
+    s->signals = (struct loop_watch){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
+                                      .on_event = on_signal };
+    if (s->signals.fd < 0)
+        return -errno;
+    return loop_watch(&s->loop, &s->signals, EPOLLIN);
+}
+
+/* A row of sockets for each worker. The first row is bound without SO_REUSEPORT's company in
+ * mind: a second instance on the same port must fail, so that it is probed alone first. */
+static int open_listeners(struct server *s, struct buf *error)
+{
+    const struct config *c = s->config;
+
+    s->per_worker = c->listen.address.count;
+    s->listeners = base_alloc(sizeof *s->listeners * s->worker_count * s->per_worker);
+    for (size_t i = 0; i < s->worker_count * s->per_worker; i++)
+        s->listeners[i].fd = -1;
+    s->listener_count = s->worker_count * s->per_worker;
+    for (size_t a = 0; a < s->per_worker; a++) {
+        struct listener *first = &s->listeners[a];
+        struct listener_options o = { .address = c->listen.address.item[a],
+                                      .socket_mode = c->listen.socket_mode };
+        bool local = strncmp(o.address, "unix:", 5) == 0;
+
+        if (!local) { /* the probe */
+            struct listener probe;
+            int err = listener_open(&probe, &o, error);
+
+            if (err != 0)
+                return err;
+            o.port = probe.port;
+            listener_close(&probe);
+            o.shared = true;
+        }
+        int err = listener_open(first, &o, error);
+        for (unsigned k = 1; err == 0 && k < s->worker_count; k++) {
+            struct listener *l = &s->listeners[k * s->per_worker + a];
+
+            if (local)
+                *l = (struct listener){ .fd = dup(first->fd), .port = -1 };
+            else
+                err = listener_open(l, &o, error);
+        }
+        if (err != 0)
+            return err;
+    }
+    return 0;
+}
+
+static int start_workers(struct server *s)
+{
+    int err = 0;
+
+    for (unsigned i = 0; err == 0 && i < s->worker_count; i++)
+        err = worker_init(&s->workers[i], i, &s->shared, s->config,
+                          &s->listeners[i * s->per_worker], s->per_worker);
+    for (unsigned i = 0; err == 0 && i < s->worker_count; i++)
+        err = worker_start(&s->workers[i]);
+    if (err == 0) {
+        drain_workers(&s->drain, s->workers, s->worker_count);
+        watch_credentials(s);
+    }
+    return err;
+}
+
+/* The addresses that callers reach, by commas. */
+static void bound_names(const struct server *s, struct buf *names)
+{
+    buf_init(names, 8192);
+    for (size_t a = 0; a < s->per_worker; a++)
+        (void)buf_addf(names, "%s%s", a > 0 ? "," : "", s->listeners[a].name);
+}
+
+static void start_monitor(struct server *s)
+{
+    struct buf names;
+
+    if (s->admin.httpd.daemon == NULL)
+        return;
+    bound_names(s, &names);
+    monitor_init(&s->monitor, &s->loop, buf_text(&names), take_status, s);
+    admin_add(&s->admin, &(struct admin_path){ .path = "/",
+                                               .content_type = "text/html; charset=utf-8",
+                                               .policy = page_policy(),
+                                               .render = monitor_render,
+                                               .arg = &s->monitor });
+    buf_done(&names);
+}
+
+static void announce(struct server *s)
+{
+    struct buf names;
+
+    bound_names(s, &names);
+    log_info(
+        "ready", log_str("listen", buf_text(&names)), log_str("admin", admin_name(&s->admin)),
+        log_str("upstream", s->config->upstream.base_url), log_int("workers", s->worker_count),
+        log_str("sandbox", buf_text(&s->sandbox)), log_str("version", PROXY_VERSION));
+    log_flush();
+    buf_done(&names);
+}
+
+static bool on_turn(void *arg)
+{
+    return admin_turn(&((struct server *)arg)->admin);
+}
+
+static int open_admin(struct server *s, struct buf *error)
+{
+    const struct admin_options o = { .address = s->config->admin.address,
+                                     .socket_mode = s->config->listen.socket_mode,
+                                     .config = (const struct config *const *)&s->config,
+                                     .take = take_status,
+                                     .arg = s };
+
+    s->loop.on_turn = on_turn;
+    s->loop.on_turn_arg = s;
+    return admin_init(&s->admin, &s->loop, &o, error);
+}
+
+/* A worker that does not come back must not keep the program from leaving. By the clock that
+ * does not jump, which pthread_timedjoin_np does not know and the thread sanitizer not as
+ * pthread_clockjoin_np. */
+static void join(struct worker *w)
+{
+    const struct timespec look = { .tv_nsec = JOIN_LOOK_MS * 1000000L };
+    int64_t until_ms = clock_ms() + JOIN_TIMEOUT_MS;
+
+    while (pthread_tryjoin_np(w->thread, NULL) != 0) {
+        if (clock_ms() >= until_ms) {
+            log_error("worker_stuck", log_int("worker", w->index),
+                      log_str("detail", "its loop does not turn; leaving without it"));
+            log_flush();
+            _exit(EXIT_FAILURE);
+        }
+        (void)nanosleep(&look, NULL);
+    }
+}
+
+static void finish(struct server *s)
+{
+    admin_done(&s->admin);
+    monitor_done(&s->monitor);
+    for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++)
+        if (s->workers[i].started) {
+            worker_send_stop(&s->workers[i]);
+            join(&s->workers[i]);
+        }
+    for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++)
+        worker_done(&s->workers[i]);
+    tokens_done(&s->tokens);
+    mailbox_done(&s->mailbox);
+    if (s->signals.fd > 0)
+        (void)close(s->signals.fd);
+    notify_done(&s->notify);
+    watch_done(&s->watch);
+    drain_done(&s->drain);
+    for (size_t i = 0; i < s->listener_count; i++)
+        listener_close(&s->listeners[i]);
+    free(s->listeners);
+    free(s->workers);
+    buf_done(&s->sandbox);
+    loop_done(&s->loop);
+    config_unref(s->config);
+}
+
+static bool workers_turn(void *arg)
+{
+    const struct server *s = arg;
+    int stuck = status_stuck_worker(s->workers, s->worker_count);
+
+    if (stuck >= 0)
+        log_error("worker_stuck", log_int("worker", stuck),
+                  log_str("detail", "its loop does not turn; no sign of life is given"));
+    return stuck < 0;
+}
+
+/* Else the C library gives memory back with every 128 KiB that are freed, and a body's buffers
+ * are had anew, page by page, for each request. */
+static void keep_freed_memory(void)
+{
+#ifdef __GLIBC__
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): no other thread has begun */
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+#endif
+}
+
+/* Brings everything up; what was is taken down by finish, also after a failure. */
+static int start(struct server *s, struct buf *error)
+{
+    keep_freed_memory();
+    int err = multi_global_init();
+    if (err == 0)
+        err = loop_init(&s->loop);
+    if (err == 0) {
+        notify_init(&s->notify, &s->loop, workers_turn, s);
+        drain_init(&s->drain, &s->loop);
+        watch_init(&s->watch, &s->loop, on_files_changed);
+    }
+    if (err == 0)
+        err = mailbox_init(&s->mailbox, &s->loop);
+    failures_init(&s->monitor.failures, &s->mailbox);
+    if (err == 0)
+        err = take_signals(s);
+    if (err == 0)
+        err = tokens_init(&s->tokens, &s->loop, s->config, publish, s);
+    if (err == 0)
+        err = open_listeners(s, error);
+    if (err == 0)
+        err = open_admin(s, error);
+    if (err == 0) {
+        confine(s->config, &s->sandbox);
+        err = start_workers(s);
+    }
+    return err;
+}
+
+int server_run(struct config *c, struct config_env *env)
+{
+    struct server s = { .config = c,
+                        .env = env,
+                        .started_ms = clock_ms(),
+                        .started_wall_s = clock_wall_s(),
+                        .loop.epoll_fd = -1 };
+    struct buf error;
+
+    buf_init(&error, 4096);
+    buf_init(&s.sandbox, 256);
+    log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
+    capacity_raise_descriptors(c);
+    s.worker_count = (unsigned)base_min(
+        STATUS_WORKERS_MAX, c->process.workers > 0 ? c->process.workers : capacity_cpus());
+    s.workers = aligned_alloc(64, sizeof *s.workers * s.worker_count);
+    if (s.workers == NULL)
+        abort();
+    memset(s.workers, 0, sizeof *s.workers * s.worker_count);
+    s.shared = (struct worker_shared){ .failures = strcmp(c->admin.address, "off") == 0
+                                                       ? NULL
+                                                       : &s.monitor.failures,
+                                       .on_want = on_want,
+                                       .on_refused = on_refused,
+                                       .on_drained = on_drained,
+                                       .arg = &s };
+    quota_init(&s.shared.in_flight, c->upstream.max_in_flight, s.worker_count);
+    quota_init(&s.shared.connections, c->listen.max_connections, s.worker_count);
+    int err = start(&s, &error);
+
+    if (err == 0) {
+        start_monitor(&s);
+        announce(&s);
+        notify_ready(&s.notify);
+        tokens_start(&s.tokens);
+        loop_run(&s.loop);
+    } else {
+        log_error("start_failed",
+                  log_str("detail",
+                          buf_unread(&error) > 0 ? buf_text(&error) : strerrordesc_np(-err)));
+    }
+    buf_done(&error);
+    finish(&s);
+    if (err == 0)
+        log_info("stopped");
+    log_flush();
+    return err != 0 || s.drain.hurried ? 1 : 0;
+}

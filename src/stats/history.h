@@ -1,0 +1,62 @@
+#pragma once
+/* The last quarter of an hour in steps of ten seconds, made from totals that only grow. It has
+ * no clock: the times are the caller's, of clock_ms(). Thread: control. */
+#include "base/base.h"
+#include "base/failure.h"
+#include "stats/metrics.h"
+
+#define HISTORY_STEP_MS 10000
+#define HISTORY_STEPS 90
+
+/* Since the start of the process. */
+struct history_totals {
+    uint64_t requests;                /* finished */
+    uint64_t failed[STAGE_COUNT];     /* answered by the proxy itself, by whose fault it was */
+    uint64_t upstream_errors;         /* the upstream's own answers of 500 and above */
+    uint64_t bucket[METRICS_BUCKETS]; /* durations of whole requests */
+};
+
+/* What happened in a stretch of time. */
+struct history_step {
+    int64_t span_ms; /* how long it was; 0: nobody looked (the process or the machine slept) */
+    uint64_t requests, failed[STAGE_COUNT], upstream_errors, bucket[METRICS_BUCKETS];
+};
+
+struct history {
+    struct history_totals last;
+    int64_t last_ms;
+    struct history_step step[HISTORY_STEPS]; /* a ring */
+    size_t newest, count;
+};
+
+/* Out of what is counted. */
+struct history_totals history_totals_of(const struct metrics_sum *sum);
+
+/* The totals as they are at the beginning. */
+void history_init(struct history *h, const struct history_totals *totals, int64_t now_ms);
+
+/* To be called every HISTORY_STEP_MS or so. After a longer pause the steps in between are
+ * empty, and what happened meanwhile counts for the last one, with its true length. A call that
+ * comes early (less than half a step) changes nothing. */
+void history_sample(struct history *h, const struct history_totals *totals, int64_t now_ms);
+
+/* The step that began `age` whole steps before the last sample; NULL: before the beginning. */
+const struct history_step *history_step(const struct history *h, size_t age);
+
+/* What happened since the last sample. */
+struct history_step history_rest(const struct history *h, const struct history_totals *totals,
+                                 int64_t now_ms);
+
+/* The newest `steps` steps and the rest, added up. */
+struct history_step history_sum(const struct history *h, const struct history_totals *totals,
+                                int64_t now_ms, size_t steps);
+
+/* All failures that the proxy answered or the upstream answered with 500 and above. */
+uint64_t history_failed(const struct history_step *s);
+
+/* Requests a second; 0 for an empty step. */
+double history_rate(const struct history_step *s);
+
+/* An estimate of the duration in microseconds that the share `q` (0 to 1) of the requests did
+ * not exceed, linear inside a bucket; above the largest bound: that bound. -1: no requests. */
+double history_quantile_us(const struct history_step *s, double q);

@@ -1,0 +1,98 @@
+#pragma once
+/* What is counted. A shard per thread, written by its owner only with plain stores and read
+ * by the admin listener: no lock, no shared line in the request path. */
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "base/failure.h"
+
+#define METRICS_COUNTERS(X)                                                                 \
+    X(connections_opened, COUNTER, "Caller connections accepted")                           \
+    X(connections_closed, COUNTER, "Caller connections closed")                             \
+    X(tls_handshakes_failed, COUNTER, "TLS handshakes with callers that failed")            \
+    X(connections_refused, COUNTER, "Caller connections above listen.max_connections")      \
+    X(requests_started, COUNTER, "Requests whose head was read")                            \
+    X(requests_finished, COUNTER, "Requests answered or given up")                          \
+    X(request_body_bytes, COUNTER, "Body bytes taken from callers")                         \
+    X(response_body_bytes, COUNTER, "Body bytes given to callers")                          \
+    X(upstream_connections_opened, COUNTER, "Connections opened to the upstream")           \
+    X(upstream_connections_closed, COUNTER, "Connections to the upstream that were closed") \
+    X(upstream_requests, COUNTER, "Requests sent to the upstream, repeats included")        \
+    X(upstream_connections_reused, COUNTER, "Requests sent on a connection that was there") \
+    X(replays, COUNTER, "Requests repeated after the upstream refused the token")           \
+    X(reloads_applied, COUNTER, "Settings read again and put in force")                     \
+    X(reloads_refused, COUNTER, "Settings read again and found wrong")
+
+#define METRICS_COUNTER_ID(name, type, help) M_##name,
+enum metrics_counter { METRICS_COUNTERS(METRICS_COUNTER_ID) METRICS_COUNTER_COUNT };
+
+enum metrics_duration {
+    METRICS_TOTAL,
+    METRICS_TOKEN_WAIT,
+    METRICS_UPSTREAM,
+    METRICS_DURATION_COUNT
+};
+/* Upper bounds of the buckets in microseconds; one more bucket has no bound. */
+#define METRICS_BOUNDS_US                                                                     \
+    {                                                                                         \
+        500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, \
+            5000000, 10000000, 30000000                                                       \
+    }
+#define METRICS_BUCKETS 16
+
+enum metrics_method { METRICS_SAFE, METRICS_UNSAFE, METRICS_METHOD_COUNT };
+
+/* Outcome of a request: the status class 1..5 (0: no answer), and the stage of an answer the
+ * proxy made itself (STAGE_COUNT: the upstream's own answer). */
+struct metrics_request {
+    enum metrics_method method;
+    int status;
+    int stage;                               /* enum stage, or STAGE_COUNT */
+    int64_t total_us, token_us, upstream_us; /* negative: did not happen */
+};
+
+struct metrics {
+    _Alignas(64) _Atomic uint64_t counter[METRICS_COUNTER_COUNT];
+    _Atomic uint64_t requests[METRICS_METHOD_COUNT][6][STAGE_COUNT + 1];
+    _Atomic uint64_t bucket[METRICS_DURATION_COUNT][METRICS_BUCKETS];
+    _Atomic uint64_t sum_us[METRICS_DURATION_COUNT];
+};
+
+/* All shards added up: plain values. The total of a duration is the sum of its buckets. */
+struct metrics_sum {
+    uint64_t counter[METRICS_COUNTER_COUNT];
+    uint64_t requests[METRICS_METHOD_COUNT][6][STAGE_COUNT + 1];
+    uint64_t bucket[METRICS_DURATION_COUNT][METRICS_BUCKETS];
+    uint64_t sum_us[METRICS_DURATION_COUNT];
+};
+
+/* Adds a shard. Thread: any. */
+void metrics_add_shard(struct metrics_sum *sum, const struct metrics *shard);
+
+/* What is under way by now of what was begun: never negative, though the two counts are not
+ * read in one moment. */
+static inline int64_t metrics_open(uint64_t begun, uint64_t ended)
+{
+    return begun > ended ? (int64_t)(begun - ended) : 0;
+}
+
+/* Thread: the shard's owner. */
+static inline void metrics_bump(_Atomic uint64_t *value, uint64_t n)
+{
+    uint64_t now = atomic_load_explicit(value, memory_order_relaxed);
+
+    atomic_store_explicit(value, now + n, memory_order_relaxed);
+}
+static inline void metrics_add(struct metrics *m, enum metrics_counter which, uint64_t n)
+{
+    metrics_bump(&m->counter[which], n);
+}
+
+/* For what is counted elsewhere. */
+static inline void metrics_set(struct metrics *m, enum metrics_counter which, uint64_t value)
+{
+    atomic_store_explicit(&m->counter[which], value, memory_order_relaxed);
+}
+
+/* Counts a finished request. Thread: the shard's owner. */
+void metrics_request(struct metrics *m, const struct metrics_request *r);

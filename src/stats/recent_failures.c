@@ -1,0 +1,115 @@
+/* From the workers to control:
+ *
+ *   failures_note -> ring of a worker --- timer: 0 to 100 ms ---> one mail with what is in it
+ *                                                                          |
+ *                               the newest of all, by time <--- control ---+
+ *
+ * The ring is as long as the list, so that what it overwrites would not have stayed there. */
+#include "stats/recent_failures.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+
+struct parcel {
+    struct mail mail;
+    struct failures *to;
+    size_t count;
+    struct failures_entry entry[];
+};
+
+void failures_init(struct failures *f, struct mailbox *control)
+{
+    *f = (struct failures){ .mailbox = control };
+}
+
+/* In front of those of the same moment: what comes later from one worker is newer. */
+static void insert(struct failures *f, const struct failures_entry *e)
+{
+    size_t at = 0;
+
+    while (at < f->count && f->entry[at].at_ms > e->at_ms)
+        at++;
+    if (at == FAILURES_KEPT)
+        return;
+    if (f->count < FAILURES_KEPT)
+        f->count++;
+    memmove(&f->entry[at + 1], &f->entry[at], (f->count - at - 1) * sizeof *e);
+    f->entry[at] = *e;
+}
+
+static void arrived(struct mail *m)
+{
+    struct parcel *p = CONTAINER_OF(m, struct parcel, mail);
+
+    for (size_t i = 0; i < p->count; i++)
+        insert(p->to, &p->entry[i]);
+    free(p);
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    struct failures_outbox *o = CONTAINER_OF(t, struct failures_outbox, timer);
+    struct parcel *p = base_alloc(sizeof *p + o->count * sizeof *p->entry);
+
+    p->mail.run = arrived;
+    p->to = o->to;
+    p->count = o->count;
+    for (size_t i = 0; i < o->count; i++) /* the oldest first */
+        p->entry[i] = o->entry[(o->next + FAILURES_KEPT - o->count + i) % FAILURES_KEPT];
+    o->count = 0;
+    o->sent_ms = loop_now(o->loop);
+    mailbox_send(o->to->mailbox, &p->mail);
+}
+
+void failures_outbox_init(struct failures_outbox *o, struct loop *l, struct failures *to)
+{
+    *o = (struct failures_outbox){
+        .to = to, .loop = l, .timer.on_due = on_timer, .sent_ms = -FAILURES_INTERVAL_MS
+    };
+}
+
+void failures_outbox_done(struct failures_outbox *o)
+{
+    if (o->loop != NULL)
+        loop_timer_clear(o->loop, &o->timer);
+}
+
+static void copy(char *out, size_t size, const char *text, size_t len)
+{
+    static const char more[] = "...";
+    size_t fits = len < size ? len : size - sizeof more;
+
+    memcpy(out, text, fits);
+    memcpy(out + fits, more, len < size ? 0 : sizeof more - 1);
+    out[len < size ? len : size - 1] = '\0';
+}
+
+static void copy_str(char *out, size_t size, const char *text)
+{
+    copy(out, size, text == NULL ? "" : text, text == NULL ? 0 : strlen(text));
+}
+
+void failures_note(struct failures_outbox *o, const struct failures_request *r)
+{
+    struct failures_entry *e = &o->entry[o->next];
+
+    if (o->to == NULL) /* nobody will look */
+        return;
+    o->next = (o->next + 1) % FAILURES_KEPT;
+    if (o->count < FAILURES_KEPT)
+        o->count++;
+    e->at_ms = clock_ms();
+    e->wall_s = clock_wall_s();
+    e->kind = r->failure->kind;
+    e->stage = e->kind == FAIL_NONE ? STAGE_UPSTREAM : failure_info(e->kind)->stage;
+    e->status = r->status;
+    copy_str(e->method, sizeof e->method, r->method);
+    copy(e->path, sizeof e->path, r->path == NULL ? "-" : r->path,
+         r->path == NULL ? 1 : r->path_len);
+    copy_str(e->request_id, sizeof e->request_id, r->request_id);
+    copy_str(e->detail, sizeof e->detail, r->failure->detail);
+    if (o->timer.slot == 0)
+        loop_timer_set(o->loop, &o->timer,
+                       base_max(loop_now(o->loop), o->sent_ms + FAILURES_INTERVAL_MS));
+}

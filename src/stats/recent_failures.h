@@ -1,0 +1,65 @@
+#pragma once
+/* The last requests that failed, for the status page. They happen on the workers: each keeps
+ * its own last few and mails them to control, at most ten times a second, so that neither a
+ * request that succeeds nor a storm of failures costs anything worth naming. */
+#include "base/base.h"
+#include "base/failure.h"
+#include "event/loop.h"
+#include "event/mailbox.h"
+
+#define FAILURES_KEPT 20
+#define FAILURES_INTERVAL_MS 100
+
+struct failures_entry {
+    int64_t at_ms, wall_s;  /* when it was over */
+    enum failure_kind kind; /* FAIL_NONE: the upstream's own answer */
+    enum stage stage;
+    int status;           /* what the caller got; 0: nothing */
+    char method[16];      /* longer text is cut, and ends in "..." */
+    char path[200];       /* without query; "-": there was none to show */
+    char request_id[129]; /* empty: none */
+    char detail[256];     /* what happened and what to do */
+};
+
+/* The newest of all workers. Thread: control. */
+struct failures {
+    struct mailbox *mailbox;
+    size_t count;
+    struct failures_entry entry[FAILURES_KEPT]; /* newest first */
+};
+
+/* One worker's. Thread: that worker's. */
+struct failures_outbox {
+    struct failures *to;
+    struct loop *loop;
+    struct loop_timer timer;
+    int64_t sent_ms;
+    size_t next, count; /* a ring of what was not sent yet */
+    struct failures_entry entry[FAILURES_KEPT];
+};
+
+struct failures_request {
+    const struct failure *failure; /* of kind FAIL_NONE: `status` is the upstream's own */
+    int status;
+    const char *method; /* may be NULL, as the next two */
+    const char *path;
+    size_t path_len;
+    const char *request_id;
+};
+
+/* The mailbox is control's. Thread: control. */
+void failures_init(struct failures *f, struct mailbox *control);
+
+/* Thread: control, before the worker starts and after it has ended. */
+void failures_outbox_init(struct failures_outbox *o, struct loop *l, struct failures *to);
+void failures_outbox_done(struct failures_outbox *o);
+
+/* Whether an answer of the upstream's own belongs on the list: its faults, and refusals that
+ * have to do with the token or with the rate. */
+static inline bool failures_upstream_status(int status)
+{
+    return status >= 500 || status == 401 || status == 429;
+}
+
+/* Notes one; copies what it is given. Thread: worker. */
+void failures_note(struct failures_outbox *o, const struct failures_request *r);

@@ -1,0 +1,399 @@
+/* One request to the token endpoint, and what its answer means.
+ *
+ * The secret goes into the form or the Authorization field in locked memory and is wiped when
+ * the fetch is over; libcurl and OpenSSL hold copies of their own while it runs. */
+#include "token/token_client.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/header.h"
+#include "http/request_check.h"
+#include "token/token_error.h"
+
+#define BODY_BYTES_MAX 65536
+#define FORM_BYTES_MAX 65536
+
+static size_t on_write(char *bytes, size_t size, size_t n, void *arg)
+{
+    struct source *s = arg;
+
+    if (buf_add(&s->body, bytes, size * n) != 0) {
+        s->too_large = true;
+        return 0;
+    }
+    return size * n;
+}
+
+static size_t on_header(char *line, size_t size, size_t n, void *arg)
+{
+    struct source *s = arg;
+    struct header_field f;
+
+    n *= size;
+    if (memchr(line, ':', n) == NULL)
+        return n;
+    f = guard_split(line, n);
+    if (header_is(&f, "content-type"))
+        s->is_html = f.value_len >= 9 && strncasecmp(f.value, "text/html", 9) == 0;
+    if (header_is(&f, "retry-after")) {
+        int64_t seconds = header_retry_after(f.value, f.value_len, clock_wall_s());
+
+        if (seconds >= 0)
+            s->retry_after_ms = seconds * 1000;
+    }
+    return n;
+}
+
+/* name=value into the form, percent-encoded (RFC 6749 appendix B). */
+static int form_add(struct buf *form, const char *name, const char *value, size_t len)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    int err = buf_unread(form) > 0 ? buf_add(form, "&", 1) : 0;
+
+    if (err == 0)
+        err = buf_addf(form, "%s=", name);
+    for (size_t i = 0; err == 0 && i < len; i++) {
+        unsigned char ch = (unsigned char)value[i];
+        bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+                     (ch >= '0' && ch <= '9') || ch == '-' || ch == '.' || ch == '_' ||
+                     ch == '~';
+        const char encoded[3] = { '%', hex[ch >> 4], hex[ch & 15] };
+
+        err = plain ? buf_add(form, &value[i], 1) : buf_add(form, encoded, 3);
+    }
+    return err;
+}
+
+static int form_add_text(struct buf *form, const char *name, const char *value)
+{
+    return value == NULL ? 0 : form_add(form, name, value, strlen(value));
+}
+
+/* "Authorization: Basic ..." of the form-encoded id and secret (RFC 6749 section 2.3.1). */
+static struct secret *basic(const char *id, const struct secret *secret)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    struct buf plain, text;
+    struct secret *line = NULL;
+
+    buf_init(&plain, FORM_BYTES_MAX);
+    buf_init(&text, FORM_BYTES_MAX * 2);
+    int err = form_add(&plain, "", id, strlen(id));
+    /* form_add wrote "=" for the empty name, and writes "&=" before the next: both become what
+     * Basic wants. */
+    size_t colon = buf_unread(&plain);
+    if (err == 0)
+        err = form_add(&plain, "", secret_text(secret), secret_len(secret));
+    if (err == 0) {
+        char *p = plain.data;
+
+        memmove(p + colon, p + colon + 1, plain.len - colon - 1);
+        plain.len--;
+        p[colon] = ':';
+        buf_consume(&plain, 1);
+    }
+    const unsigned char *in = (const unsigned char *)buf_front(&plain);
+    size_t n = err == 0 ? buf_unread(&plain) : 0;
+
+    for (size_t i = 0; err == 0 && i < n; i += 3) {
+        unsigned v = (unsigned)in[i] << 16 | (i + 1 < n ? (unsigned)in[i + 1] << 8 : 0) |
+                     (i + 2 < n ? in[i + 2] : 0);
+        const char out[4] = { alphabet[v >> 18 & 63], alphabet[v >> 12 & 63],
+                              i + 1 < n ? alphabet[v >> 6 & 63] : '=',
+                              i + 2 < n ? alphabet[v & 63] : '=' };
+
+        err = buf_add(&text, out, 4);
+    }
+    if (err == 0)
+        line = secret_prefixed("Authorization: Basic ", buf_front(&text), buf_unread(&text));
+    buf_wipe(&plain);
+    buf_wipe(&text);
+    return line;
+}
+
+static int build_request(struct source *s, const struct config *c)
+{
+    bool in_body = c->token.auth_style == AUTH_STYLE_BODY;
+    struct buf form;
+
+    buf_init(&form, FORM_BYTES_MAX);
+    int err = form_add_text(&form, "grant_type", "client_credentials");
+    if (err == 0 && in_body)
+        err = form_add_text(&form, "client_id", s->credentials.id);
+    if (err == 0 && in_body)
+        err = form_add(&form, "client_secret", secret_text(s->credentials.secret),
+                       secret_len(s->credentials.secret));
+    if (err == 0)
+        err = form_add_text(&form, "scope", c->token.scope);
+    if (err == 0)
+        err = form_add_text(&form, "audience", c->token.audience);
+    if (err == 0)
+        err = form_add_text(&form, "resource", c->token.resource);
+    if (err == 0) {
+        s->form = secret_new(buf_front(&form), buf_unread(&form));
+        if (s->form == NULL)
+            err = -ENOMEM;
+    }
+    if (err == 0 && !in_body) {
+        s->authorization = basic(s->credentials.id, s->credentials.secret);
+        if (s->authorization == NULL)
+            err = -ENOMEM;
+    }
+    buf_wipe(&form);
+    return err;
+}
+
+static void clear(struct source *s)
+{
+    if (s->transfer.easy != NULL) {
+        multi_remove(&s->multi, &s->transfer);
+        curl_easy_cleanup(s->transfer.easy);
+        s->transfer.easy = NULL;
+    }
+    curl_slist_free_all(s->headers);
+    s->headers = NULL;
+    secret_free(s->form);
+    secret_free(s->authorization);
+    s->form = s->authorization = NULL;
+    buf_wipe(&s->body);
+    loop_timer_clear(s->loop, &s->deadline);
+}
+
+static void finish(struct source *s, struct source_result *result)
+{
+    result->retry_after_ms = s->retry_after_ms;
+    clear(s);
+    s->on_done(s, result);
+}
+
+/* What the transport says, for a person. */
+static struct failure transport_failure(CURLcode code)
+{
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return failure_make(FAIL_TOKEN_DNS,
+                            "The host in token.url does not resolve; check token.url and DNS.");
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+        return failure_make(
+            FAIL_TOKEN_TLS,
+            "The certificate of the token endpoint does not verify; check token.ca_file, "
+            "the clock, and proxies in between (%s).",
+            curl_easy_strerror(code));
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM: {
+        struct failure f = failure_make(
+            FAIL_TOKEN_TLS, "The TLS handshake with the token endpoint failed (%s).",
+            curl_easy_strerror(code));
+        f.error = "tls_protocol_error";
+        return f;
+    }
+    case CURLE_COULDNT_CONNECT:
+        return failure_make(
+            FAIL_TOKEN_CONNECT,
+            "The token endpoint refused the connection or cannot be reached; check token.url.");
+    case CURLE_OPERATION_TIMEDOUT:
+        return failure_make(FAIL_TOKEN_TIMEOUT,
+                            "The token endpoint did not answer within token.timeout.");
+    default: {
+        struct failure f = failure_make(FAIL_TOKEN_INVALID,
+                                        "The exchange with the token endpoint failed (%s).",
+                                        curl_easy_strerror(code));
+        return f;
+    }
+    }
+}
+
+/* What a status other than 200 means. */
+static struct failure status_failure(const struct source *s, int status, bool *refused)
+{
+    const char *reason = refusal_reason(buf_front(&s->body), buf_unread(&s->body));
+    struct failure f;
+
+    *refused = status >= 400 && status < 500 && status != 408 && status != 429;
+    if (*refused && reason != NULL)
+        f = failure_make(status == 401   ? FAIL_TOKEN_REFUSED
+                         : status == 403 ? FAIL_TOKEN_FORBIDDEN
+                                         : FAIL_TOKEN_CONFIG,
+                         "The token endpoint answered %d. %s", status, reason);
+    else if (status == 401)
+        f = failure_make(
+            FAIL_TOKEN_REFUSED,
+            "The token endpoint answered 401: check token.client_id and token.client_secret.");
+    else if (status == 403)
+        f = failure_make(FAIL_TOKEN_FORBIDDEN,
+                         "The token endpoint answered 403: the credentials are known but may "
+                         "not be used for this.");
+    else if (*refused)
+        f = failure_make(FAIL_TOKEN_CONFIG,
+                         "The token endpoint answered %d: check token.url, token.auth_style "
+                         "and token.scope.",
+                         status);
+    else if (status == 429 || status == 408 || status >= 500)
+        f = failure_make(FAIL_TOKEN_UNAVAILABLE,
+                         "The token endpoint answered %d; the proxy keeps trying.", status);
+    else
+        f = failure_make(FAIL_TOKEN_INVALID,
+                         "The token endpoint answered %d where 200 was expected; redirects are "
+                         "not followed.",
+                         status);
+    f.received_status = status;
+    if (*refused && s->refused_mode == REFUSED_502)
+        f.status = 502;
+    return f;
+}
+
+static void on_done(struct multi_transfer *t, CURLcode code)
+{
+    struct source *s = CONTAINER_OF(t, struct source, transfer);
+    struct source_result result = { .token = NULL };
+    long status = 0;
+
+    (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (s->too_large) {
+        result.failure = failure_make(FAIL_TOKEN_INVALID,
+                                      "The token endpoint's answer is larger than 64 KiB.");
+        result.failure.received_status = (int)status;
+    } else if (code != CURLE_OK) {
+        result.failure = transport_failure(code);
+    } else if (status != 200) {
+        result.failure = status_failure(s, (int)status, &result.refused);
+    } else {
+        const char *why = "";
+
+        result.token =
+            token_parse(buf_front(&s->body), buf_unread(&s->body),
+                        &(struct token_rules){ .default_lifetime_ms = s->default_lifetime_ms,
+                                               .now_ms = s->started_ms,
+                                               .generation = s->generation },
+                        &why);
+        if (result.token == NULL) {
+            result.failure = failure_make(
+                FAIL_TOKEN_INVALID,
+                "The token endpoint answered 200 without a usable token: %s.",
+                s->is_html ? "it is a web page; check token.url, and whether a login page or a "
+                             "proxy is in the way"
+                           : why);
+            result.failure.received_status = 200;
+        }
+    }
+    finish(s, &result);
+}
+
+static void on_deadline(struct loop_timer *timer)
+{
+    struct source *s = CONTAINER_OF(timer, struct source, deadline);
+    struct source_result result = { .failure = transport_failure(CURLE_OPERATION_TIMEDOUT) };
+
+    if (s->transfer.easy == NULL)
+        result.failure =
+            failure_make(FAIL_TOKEN_CONFIG, "The credentials do not fit a token request.");
+    finish(s, &result);
+}
+
+int source_init(struct source *s, struct loop *l)
+{
+    *s = (struct source){ .loop = l, .deadline.on_due = on_deadline };
+    buf_init(&s->body, BODY_BYTES_MAX);
+    return multi_init(&s->multi, l, 1);
+}
+
+void source_done(struct source *s)
+{
+    if (s->loop == NULL)
+        return;
+    clear(s);
+    multi_done(&s->multi);
+    credentials_done(&s->credentials);
+    *s = (struct source){ .loop = NULL };
+}
+
+void source_cancel(struct source *s)
+{
+    clear(s);
+}
+
+bool source_credentials_changed(struct source *s, const struct config *c)
+{
+    return credentials_reread(&s->credentials, c);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+bool source_configure(struct source *s, const struct config *was, const struct config *now)
+{
+    bool other = credentials_load(&s->credentials, now);
+
+    return other || was == NULL || was->token.auth_style != now->token.auth_style ||
+           !same_text(was->token.url, now->token.url) ||
+           !same_text(was->token.scope, now->token.scope) ||
+           !same_text(was->token.audience, now->token.audience) ||
+           !same_text(was->token.resource, now->token.resource);
+}
+
+static bool setup(struct source *s, const struct config *c)
+{
+    CURL *e = s->transfer.easy;
+    const struct multi_settings settings = {
+        .config = c,
+        .ca = &c->token.ca,
+        .proxy = c->token.proxy != NULL ? c->token.proxy : c->upstream.proxy,
+        .http_version = c->upstream.http_version,
+    };
+
+    if (e == NULL || multi_setup(&s->multi, e, &settings) != 0)
+        return false;
+    s->headers = curl_slist_append(NULL, "Accept: application/json");
+    if (s->headers != NULL && s->authorization != NULL) {
+        struct curl_slist *more = curl_slist_append(s->headers, secret_text(s->authorization));
+
+        if (more == NULL)
+            return false;
+        s->headers = more;
+    }
+    (void)curl_easy_setopt(e, CURLOPT_URL, c->token.url);
+    (void)curl_easy_setopt(e, CURLOPT_POSTFIELDS, secret_text(s->form)); /* not copied */
+    (void)curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)secret_len(s->form));
+    (void)curl_easy_setopt(e, CURLOPT_HTTPHEADER, s->headers);
+    (void)curl_easy_setopt(e, CURLOPT_USERAGENT, "oneshot-proxy");
+    (void)curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_write);
+    (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, s);
+    (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, s);
+    return s->headers != NULL;
+}
+
+void source_fetch(struct source *s, const struct config *c, uint64_t generation)
+{
+    assert(s->transfer.easy == NULL);
+    s->generation = generation;
+    s->started_ms = clock_ms();
+    s->retry_after_ms = -1;
+    s->too_large = s->is_html = false;
+    s->default_lifetime_ms = c->token.default_lifetime_ms;
+    s->refused_mode = c->token.refused_status;
+    s->transfer.on_done = on_done;
+    (void)credentials_reread(&s->credentials, c);
+    bool ok = build_request(s, c) == 0;
+
+    if (ok) {
+        s->transfer.easy = curl_easy_init();
+        ok = setup(s, c) && multi_add(&s->multi, &s->transfer) == 0;
+    }
+    if (!ok) { /* on_done must not come from within: the deadline brings it in the next turn */
+        clear(s);
+        loop_timer_set(s->loop, &s->deadline, s->started_ms);
+        return;
+    }
+    loop_timer_set(s->loop, &s->deadline, s->started_ms + c->token.timeout_ms);
+}

@@ -1,0 +1,52 @@
+#pragma once
+/* One fetch from the token endpoint: RFC 6749 section 4.4. Thread: control. */
+#include "base/base.h"
+#include "base/buf.h"
+#include "base/failure.h"
+#include "config/config.h"
+#include "event/loop.h"
+#include "net/curl_host.h"
+#include "token/credentials.h"
+#include "token/token.h"
+
+struct source_result {
+    struct token *token;    /* with one reference, or NULL */
+    struct failure failure; /* when NULL */
+    bool refused; /* the endpoint refused the credentials or the request: 4xx but 408 and 429 */
+    int64_t retry_after_ms; /* -1: not said */
+};
+
+struct source {
+    struct multi multi;
+    struct multi_transfer transfer;
+    struct loop_timer deadline;
+    struct loop *loop;
+    struct buf body; /* wiped after each fetch */
+    struct curl_slist *headers;
+    struct secret *form; /* the body or nothing */
+    struct secret *authorization;
+    struct credentials credentials;
+    int64_t started_ms, retry_after_ms;
+    uint64_t generation;
+    int64_t default_lifetime_ms, timeout_ms;
+    int64_t refused_mode; /* enum config_refused */
+    bool too_large, is_html;
+    void (*on_done)(struct source *s, const struct source_result *r);
+};
+
+int source_init(struct source *s, struct loop *l) MUST_CHECK;
+void source_done(struct source *s);
+
+/* Starts a fetch with the credentials as they are now; on_done comes later, exactly once.
+ * Nothing may be running. */
+void source_fetch(struct source *s, const struct config *c, uint64_t generation);
+
+/* Ends a running one without on_done. */
+void source_cancel(struct source *s);
+
+/* Looks at the credential files; whether they hold others than were known. */
+bool source_credentials_changed(struct source *s, const struct config *c);
+
+/* New settings, credentials included (was: the old ones, NULL at start). Returns whether a
+ * fetch would now ask for something else. */
+bool source_configure(struct source *s, const struct config *was, const struct config *now);

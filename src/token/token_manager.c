@@ -1,0 +1,311 @@
+/* The token's life.
+ *
+ *             start, want, renewal due, refused, new secret
+ *     IDLE -------------------------------------------------> FETCHING
+ *      ^  ^                                                    |    |
+ *      |  +------------------- token ------------------------- +    | failure
+ *      |                                                            v
+ *      +--- retry due: FETCHING again <------------------------- WAITING
+ *
+ * A token that is held serves in every state until it expires: a failed renewal shows to nobody
+ * before that. Workers are told through `publish` whenever what they may do changes: use this
+ * token; wait, one is being fetched; or give up with this failure.
+ *
+ * A token that the upstream refuses is dropped and one fetch starts. When fresh ones are
+ * refused too, the fault is not the token's age: such fetches are spaced, from retry_min up,
+ * and in between the upstream's 401 is the answer. */
+#include "token/token_manager.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+/* Refused credentials will hardly be right a second later. */
+#define REFUSED_FACTOR 8
+#define RETRY_AFTER_FLOOR_MS 60000
+
+static void fetch(struct tokens *t);
+
+/* Uniform in [low, high]. */
+static int64_t random_between(int64_t low, int64_t high)
+{
+    uint64_t random = 0;
+
+    if (high <= low || getrandom(&random, sizeof random, 0) != sizeof random)
+        return low;
+    return low + (int64_t)(random % (uint64_t)(high - low + 1));
+}
+
+/* Exponential with full jitter above the floor of retry_min. */
+static int64_t back_off_ms(const struct config *c, unsigned step, int64_t factor)
+{
+    int64_t ceiling = c->token.retry_min_ms * factor;
+
+    for (unsigned i = 0; i < step && ceiling < c->token.retry_max_ms; i++)
+        ceiling *= 2;
+    ceiling = base_min(ceiling, c->token.retry_max_ms);
+    return random_between(
+        base_min(c->token.retry_min_ms * factor / (factor > 1 ? 2 : 1), ceiling), ceiling);
+}
+
+struct tokens_view tokens_view(const struct tokens *t)
+{
+    struct tokens_view v = { .token = NULL };
+
+    if (token_valid(t->current, clock_ms())) {
+        v.token = t->current;
+        return v;
+    }
+    v.failing = t->state == TOKENS_WAITING;
+    v.failure = t->failure;
+    if (v.failing) {
+        int64_t left_ms = t->timer.due_ms - clock_ms();
+
+        v.failure.retry_after_s = (int)base_max(1, (left_ms + 999) / 1000);
+    }
+    return v;
+}
+
+static void publish(struct tokens *t)
+{
+    struct tokens_view v = tokens_view(t);
+
+    t->publish(t->arg, &v);
+}
+
+static void set_current(struct tokens *t, struct token *token)
+{
+    token_unref(t->current);
+    t->current = token;
+    loop_timer_clear(t->loop, &t->expiry_timer);
+    if (token != NULL)
+        loop_timer_set(t->loop, &t->expiry_timer, token->expires_ms);
+}
+
+/* When to renew: refresh_before ahead of the end, give or take a tenth. A token that lives no
+ * longer than that is renewed halfway; never sooner than retry_min after it came. */
+static int64_t renewal_ms(const struct tokens *t)
+{
+    const struct config_share *share = &t->config->token.refresh_before;
+    int64_t life = t->current->expires_ms - t->current->obtained_ms;
+    int64_t before = share->percent > 0 ? life * share->percent / 100 : share->ms;
+    int64_t soonest = base_min(t->config->token.retry_min_ms, life / 2);
+
+    if (before >= life)
+        before = life / 2;
+    before = random_between(before * 9 / 10, before * 11 / 10);
+    return t->current->obtained_ms + base_max(life - before, soonest);
+}
+
+static void note(struct tokens *t, struct tokens_event e)
+{
+    e.at_ms = clock_ms();
+    e.wall_s = clock_wall_s();
+    t->stats.event[t->stats.events++ % TOKENS_EVENTS] = e;
+}
+
+static void on_obtained(struct tokens *t, struct token *token)
+{
+    t->generation = token->generation;
+    t->failures = 0;
+    t->reread = false;
+    t->state = TOKENS_IDLE;
+    t->stats.obtained++;
+    t->stats.consecutive_failures = 0;
+    t->stats.last_success_wall_s = clock_wall_s();
+    t->failure = (struct failure){ .kind = FAIL_NONE };
+    set_current(t, token);
+    loop_timer_set(t->loop, &t->timer, renewal_ms(t));
+    note(t, (struct tokens_event){ .what = TOKENS_OBTAINED,
+                                   .generation = token->generation,
+                                   .took_ms = clock_ms() - t->sent_ms,
+                                   .lifetime_ms = token->expires_ms - token->obtained_ms });
+    log_info("token_obtained", log_int("generation", (int64_t)token->generation),
+             log_int("lifetime_s", (token->expires_ms - token->obtained_ms) / 1000),
+             log_int("took_ms", clock_ms() - t->sent_ms));
+}
+
+static void on_failed(struct tokens *t, const struct source_result *result)
+{
+    int64_t delay_ms =
+        back_off_ms(t->config, t->failures + 1, result->refused ? REFUSED_FACTOR : 1);
+
+    t->failures++;
+    t->stats.failed++;
+    t->stats.failed_of[result->failure.kind]++;
+    t->stats.consecutive_failures++;
+    t->stats.last_failure_wall_s = clock_wall_s();
+    t->stats.last_failure = result->failure;
+    if (result->refused && !t->reread && source_credentials_changed(&t->source, t->config)) {
+        t->reread = true;
+        log_info("credentials_reread");
+        delay_ms = 0;
+    }
+    if (result->retry_after_ms > 0)
+        delay_ms = base_max(
+            delay_ms, base_min(result->retry_after_ms,
+                               base_max(t->config->token.retry_max_ms, RETRY_AFTER_FLOOR_MS)));
+    t->state = TOKENS_WAITING;
+    t->failure = result->failure;
+    loop_timer_set(t->loop, &t->timer, clock_ms() + delay_ms);
+    note(t, (struct tokens_event){ .what = TOKENS_FAILED,
+                                   .generation = t->generation + 1,
+                                   .took_ms = clock_ms() - t->sent_ms,
+                                   .retry_ms = delay_ms,
+                                   .failure = result->failure });
+    log_warn("token_fetch_failed", log_str("error", failure_info(result->failure.kind)->slug),
+             log_int("status", result->failure.received_status),
+             log_int("retry_in_ms", delay_ms),
+             log_str("serving", token_valid(t->current, clock_ms()) ? "the token that is held"
+                                                                    : "failures"),
+             log_str("detail", result->failure.detail));
+}
+
+static void on_done(struct source *s, const struct source_result *result)
+{
+    struct tokens *t = CONTAINER_OF(s, struct tokens, source);
+
+    if (result->token != NULL)
+        on_obtained(t, result->token);
+    else
+        on_failed(t, result);
+    publish(t);
+}
+
+static void fetch(struct tokens *t)
+{
+    bool served = token_valid(t->current, clock_ms());
+
+    loop_timer_clear(t->loop, &t->timer);
+    t->state = TOKENS_FETCHING;
+    t->sent_ms = clock_ms();
+    t->stats.fetches++;
+    log_info("token_fetch_started", log_int("generation", (int64_t)t->generation + 1));
+    if (!served)
+        publish(t);
+    source_fetch(&t->source, t->config, t->generation + 1);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+    fetch(CONTAINER_OF(timer, struct tokens, timer));
+}
+
+static void on_expiry(struct loop_timer *timer)
+{
+    struct tokens *t = CONTAINER_OF(timer, struct tokens, expiry_timer);
+
+    set_current(t, NULL);
+    note(t, (struct tokens_event){ .what = TOKENS_EXPIRED, .generation = t->generation });
+    log_warn("token_expired", log_int("generation", (int64_t)t->generation));
+    publish(t);
+    if (t->state == TOKENS_IDLE)
+        fetch(t);
+}
+
+int tokens_init(struct tokens *t, struct loop *l, struct config *c,
+                void (*publish_fn)(void *arg, const struct tokens_view *view), void *arg)
+{
+    *t = (struct tokens){
+        .loop = l,
+        .config = config_ref(c),
+        .timer.on_due = on_timer,
+        .expiry_timer.on_due = on_expiry,
+        .publish = publish_fn,
+        .arg = arg,
+    };
+    int err = source_init(&t->source, l);
+    t->source.on_done = on_done;
+    (void)source_configure(&t->source, NULL, c);
+    return err;
+}
+
+void tokens_done(struct tokens *t)
+{
+    if (t->loop == NULL)
+        return;
+    source_done(&t->source);
+    set_current(t, NULL);
+    loop_timer_clear(t->loop, &t->timer);
+    config_unref(t->config);
+    *t = (struct tokens){ .loop = NULL };
+}
+
+void tokens_start(struct tokens *t)
+{
+    fetch(t);
+}
+
+void tokens_on_want(struct tokens *t)
+{
+    if (t->state == TOKENS_IDLE && !token_valid(t->current, clock_ms()))
+        fetch(t);
+    else if (t->state != TOKENS_FETCHING)
+        publish(t); /* the asker has not seen the present view yet */
+}
+
+int64_t tokens_on_refused(struct tokens *t, uint64_t generation)
+{
+    int64_t now_ms = clock_ms();
+
+    if (t->current == NULL || t->current->generation != generation)
+        return 0; /* a late answer to an older token; a view with what is there has been sent */
+    if (now_ms < t->refusal_next_ms)
+        return t->refusal_next_ms;
+    /* Refusals long apart are just tokens that were revoked. */
+    if (now_ms - t->refusal_last_ms > 2 * t->config->token.retry_max_ms)
+        t->refusals = 0;
+    t->refusal_last_ms = now_ms;
+    t->refusal_next_ms = now_ms + back_off_ms(t->config, t->refusals, 1);
+    t->refusals++;
+    t->stats.dropped++;
+    note(t, (struct tokens_event){ .what = TOKENS_DROPPED, .generation = generation });
+    log_warn("token_dropped", log_int("generation", (int64_t)generation),
+             log_str("detail", "the upstream refused the token"));
+    set_current(t, NULL);
+    /* Backing off, a dead token is no reason to ask the endpoint sooner than it wants. */
+    if (t->state == TOKENS_IDLE)
+        fetch(t);
+    else
+        publish(t);
+    return 0;
+}
+
+static void refetch(struct tokens *t)
+{
+    source_cancel(&t->source);
+    t->failures = 0;
+    t->refusal_next_ms = 0;
+    fetch(t);
+}
+
+void tokens_reconfigure(struct tokens *t, struct config *c)
+{
+    struct config *was = t->config;
+    bool other = source_configure(&t->source, was, c);
+
+    /* The token belongs to the upstream it was obtained for. */
+    if (strcmp(was->upstream.origin, c->upstream.origin) != 0) {
+        set_current(t, NULL);
+        other = true;
+    }
+    t->config = config_ref(c);
+    config_unref(was);
+    /* Who has them read after a failure has mended something, perhaps elsewhere. */
+    if (other || t->state == TOKENS_WAITING)
+        refetch(t);
+    else if (t->state == TOKENS_IDLE && t->current != NULL)
+        loop_timer_set(t->loop, &t->timer, renewal_ms(t));
+}
+
+void tokens_on_files(struct tokens *t)
+{
+    if (!source_credentials_changed(&t->source, t->config)) {
+        log_debug("credentials_unchanged");
+        return;
+    }
+    log_info("credentials_changed");
+    refetch(t);
+}

@@ -1,0 +1,90 @@
+#pragma once
+/* The life of the token: when it is fetched, renewed, dropped, and how long to wait after a
+ * failure. The states are at the head of tokens.c. Thread: control. */
+#include "base/base.h"
+#include "base/failure.h"
+#include "config/config.h"
+#include "event/loop.h"
+#include "token/token.h"
+#include "token/token_client.h"
+
+/* What the workers are told. Either a token; or none and one is being fetched; or none and why.
+ */
+struct tokens_view {
+    struct token *token; /* borrowed for the call */
+    bool failing;
+    struct failure failure;
+};
+
+enum tokens_state { TOKENS_IDLE, TOKENS_FETCHING, TOKENS_WAITING };
+
+/* What the status page tells of the last fetches, and of tokens that went. */
+struct tokens_event {
+    enum { TOKENS_OBTAINED, TOKENS_FAILED, TOKENS_DROPPED, TOKENS_EXPIRED } what;
+    int64_t at_ms, wall_s;
+    uint64_t generation;
+    int64_t took_ms;        /* of a fetch */
+    int64_t lifetime_ms;    /* of a token obtained */
+    int64_t retry_ms;       /* after a failure: how long until the next fetch */
+    struct failure failure; /* of one that failed */
+};
+#define TOKENS_EVENTS 10
+
+/* Counted for the metrics and the status page. */
+struct tokens_stats {
+    uint64_t fetches, obtained, failed, dropped;
+    uint64_t failed_of[FAILURE_COUNT]; /* `failed`, by kind */
+    unsigned consecutive_failures;
+    int64_t last_success_wall_s, last_failure_wall_s;
+    struct failure last_failure;
+    struct tokens_event event[TOKENS_EVENTS]; /* a ring */
+    size_t events;                            /* how many there were in all */
+};
+
+struct tokens {
+    struct loop *loop;
+    struct config *config;
+    struct source source;
+    enum tokens_state state;
+    struct token *current;
+    uint64_t generation;            /* of the last one obtained */
+    int64_t sent_ms;                /* when the running fetch began */
+    struct loop_timer timer;        /* renewal, or the end of a back-off */
+    struct loop_timer expiry_timer; /* tells the workers that the token is dead */
+    struct failure failure;         /* the last one, while there is no token */
+    unsigned failures;              /* in a row */
+    unsigned refusals;              /* fetches caused by refused tokens, in a row */
+    int64_t refusal_next_ms;        /* no such fetch before */
+    int64_t refusal_last_ms;
+    bool reread; /* the credentials were read again after a refusal and had changed */
+    struct tokens_stats stats;
+    void (*publish)(void *arg, const struct tokens_view *view);
+    void *arg;
+};
+
+/* Takes a reference to c. publish is called whenever the view changes. Returns 0 or -errno. */
+int tokens_init(struct tokens *t, struct loop *l, struct config *c,
+                void (*publish)(void *arg, const struct tokens_view *view),
+                void *arg) MUST_CHECK;
+void tokens_done(struct tokens *t);
+
+/* The first fetch. */
+void tokens_start(struct tokens *t);
+
+/* A request waits: fetch, unless that is under way or backing off. */
+void tokens_on_want(struct tokens *t);
+
+/* The upstream refused the token. Returns 0 when a newer one is there or on its way (a view
+ * follows or has been sent); else the point in time until which refusals are to be passed on.
+ */
+int64_t tokens_on_refused(struct tokens *t, uint64_t generation);
+
+/* New settings. One fetch when it would ask for something else than before, or when the last
+ * one failed; the old token serves until the new one is here. */
+void tokens_reconfigure(struct tokens *t, struct config *c);
+
+/* The credential files may have changed: likewise one fetch when they have. */
+void tokens_on_files(struct tokens *t);
+
+/* The present view, for a worker that asks or is new. */
+struct tokens_view tokens_view(const struct tokens *t);

@@ -1,0 +1,141 @@
+/* What became of a request that libcurl could not bring to its end: what the caller is told,
+ * and whether it may be sent once more. Never a second time, unless nothing of the first has
+ * been written or the method is safe. */
+#include <string.h>
+
+#include "proxy/relay.h"
+#include "server/worker.h"
+#include "upstream/upstream_inside.h"
+
+/* CURLcode to what the caller is told; what depends on more than the code is in
+ * upstream_failure. */
+static const struct {
+    CURLcode code;
+    enum failure_kind kind;
+    const char *error, *what;
+} code_table[] = {
+    { CURLE_COULDNT_RESOLVE_HOST, FAIL_UPSTREAM_DNS, NULL,
+      "The name in upstream.base_url does not resolve" },
+    { CURLE_COULDNT_RESOLVE_PROXY, FAIL_UPSTREAM_DNS, NULL,
+      "The name of upstream.proxy does not resolve" },
+    { CURLE_COULDNT_CONNECT, FAIL_UPSTREAM_CONNECT, NULL,
+      "The upstream refused the connection or cannot be reached" },
+    { CURLE_OPERATION_TIMEDOUT, FAIL_UPSTREAM_CONNECT_TIMEOUT, NULL,
+      "Connecting took longer than upstream.connect_timeout" },
+    { CURLE_PEER_FAILED_VERIFICATION, FAIL_UPSTREAM_CERT, NULL,
+      "The certificate does not verify; see upstream.ca_file" },
+    { CURLE_SSL_CONNECT_ERROR, FAIL_UPSTREAM_TLS, NULL, "The TLS handshake failed" },
+    { CURLE_SSL_CERTPROBLEM, FAIL_UPSTREAM_TLS, "tls_alert_received",
+      "The client certificate was not accepted; see upstream.client_certificate" },
+    { CURLE_SSL_CACERT_BADFILE, FAIL_UPSTREAM_CERT, NULL, "upstream.ca_file cannot be read" },
+    { CURLE_WEIRD_SERVER_REPLY, FAIL_UPSTREAM_PROTOCOL, NULL,
+      "What the upstream sent is not HTTP" },
+    { CURLE_UNSUPPORTED_PROTOCOL, FAIL_UPSTREAM_PROTOCOL, NULL,
+      "What the upstream sent is not HTTP/1.1 or HTTP/2" },
+    { CURLE_BAD_CONTENT_ENCODING, FAIL_UPSTREAM_PROTOCOL, NULL,
+      "The upstream's transfer coding is broken" },
+    { CURLE_OUT_OF_MEMORY, FAIL_INTERNAL, NULL, "There is no memory left" },
+};
+
+bool upstream_lost(CURLcode code)
+{
+    return code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
+           code == CURLE_SEND_FAIL_REWIND || code == CURLE_ABORTED_BY_CALLBACK ||
+           code == CURLE_PARTIAL_FILE || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM;
+}
+
+/* An alert on a new connection about our certificate comes before the request is looked at; any
+ * other may come after it was carried out. */
+static struct failure alert(const struct upstream *u, const char *words)
+{
+    bool ours = !u->wrote || (!u->reused && (strstr(words, "certificate") != NULL ||
+                                             strstr(words, "unknown ca") != NULL));
+    struct failure f =
+        ours ? failure_make(FAIL_UPSTREAM_TLS,
+                            "The upstream ended the TLS connection with an alert (%s); see "
+                            "upstream.client_certificate.",
+                            words)
+             : failure_make(FAIL_UPSTREAM_LOST,
+                            "The upstream ended the TLS connection with an alert (%s) after "
+                            "the request was sent and before an answer: outcome unknown. "
+                            "Check whether it was carried out before sending it again.",
+                            words);
+
+    f.error = "tls_alert_received";
+    return f;
+}
+
+struct failure upstream_failure(const struct relay *r, CURLcode code)
+{
+    const struct upstream *u = &r->upstream;
+
+    if (u->guard.kind != FAIL_NONE)
+        return failure_make(
+            u->guard.kind, "The upstream's answer was refused: %s. The request %s.",
+            u->guard.why, u->wrote ? "may have been carried out" : "was not sent");
+    if (code == CURLE_COULDNT_CONNECT && r->worker->multi.starved) {
+        struct failure f = failure_make(
+            FAIL_OVERLOAD, "No descriptor is left for a connection to the upstream; raise "
+                           "RLIMIT_NOFILE or lower listen.max_connections.");
+        f.retry_after_s = 1;
+        return f;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(code_table); i++)
+        /* Without memory after the request was sent: see below. */
+        if (code_table[i].code == code &&
+            !(code == CURLE_OUT_OF_MEMORY && (u->wrote || u->began))) {
+            struct failure f = failure_make(code_table[i].kind, "%s (%s).", code_table[i].what,
+                                            curl_easy_strerror(code));
+            f.error = code_table[i].error;
+            return f;
+        }
+    if (u->unconfirmed)
+        return failure_make(FAIL_UPSTREAM_INCOMPLETE,
+                            "The upstream's answer has no length and its TLS connection ended "
+                            "%s: it may be cut short; outcome unknown.",
+                            u->guard.http_major == 1 ? "without close_notify"
+                                                     : "behind its head");
+    if (!u->began && strstr(u->words, " alert ") != NULL)
+        return alert(u, strstr(u->words, " alert ") + 1);
+    if (u->began)
+        return failure_make(FAIL_UPSTREAM_INCOMPLETE,
+                            "The upstream's answer ended inside its %s; outcome unknown (%s).",
+                            u->guard.complete ? "body" : "head", curl_easy_strerror(code));
+    if (!u->wrote)
+        return failure_make(FAIL_UPSTREAM_CONNECT,
+                            "The connection failed before the request was sent (%s).",
+                            curl_easy_strerror(code));
+    if (upstream_lost(code) || code == CURLE_OK)
+        return failure_make(FAIL_UPSTREAM_LOST,
+                            "The connection was lost after the request was sent and before an "
+                            "answer: outcome unknown. "
+                            "Check whether it was carried out before sending it again (%s).",
+                            u->resend_refused ? "not sent a second time"
+                                              : curl_easy_strerror(code));
+    return failure_make(FAIL_UPSTREAM_PROTOCOL,
+                        "The exchange with the upstream failed: outcome unknown (%s).",
+                        curl_easy_strerror(code));
+}
+
+/* A connection that failed before a byte of the request was written is worth one more try; a
+ * name that does not resolve, a certificate or a timeout would only fail again. */
+static bool worth_another(const struct upstream *u, CURLcode code)
+{
+    return !u->wrote && !u->resend_refused &&
+           (code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR ||
+            code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
+}
+
+/* A safe request that went out on a pooled connection which turned out to be dead. */
+static bool safe_again(const struct relay *r, CURLcode code)
+{
+    return r->safe && upstream_lost(code) && r->upstream.reused && r->upstream.sendings == 1;
+}
+
+bool upstream_again(const struct relay *r, CURLcode code)
+{
+    const struct upstream *u = &r->upstream;
+
+    return !u->retried && !u->began && (r->up_kept || r->body_bytes == 0) &&
+           (worth_another(u, code) || safe_again(r, code));
+}

@@ -1,0 +1,763 @@
+/* What goes beyond one value: addresses, URLs, files, pairs; printing; reloading. */
+#include <errno.h>
+
+#include "config/url.h"
+#include "config/config_case.h"
+
+/* --- addresses and hosts --- */
+
+static void an_address_is_taken_apart(void **state)
+{
+    struct config_address a;
+
+    (void)state;
+    assert_true(config_address_split("127.0.0.1:8080", &a));
+    assert_string_equal(a.host, "127.0.0.1");
+    assert_int_equal(a.port, 8080);
+    assert_false(a.v6);
+    assert_null(a.unix_path);
+    assert_true(config_address_split("[::1]:0", &a));
+    assert_string_equal(a.host, "::1");
+    assert_int_equal(a.port, 0);
+    assert_true(a.v6);
+    assert_true(config_address_split("LocalHost:65535", &a));
+    assert_string_equal(a.host, "localhost");
+    assert_true(config_address_split("unix:/run/a:b,c", &a));
+    assert_string_equal(a.unix_path, "/run/a:b,c");
+    assert_int_equal(a.port, -1);
+    assert_string_equal(a.host, "");
+}
+
+static void what_is_no_address_is_refused(void **state)
+{
+    static const char *const wrong[] = {
+        "8080",           ":8080",           "127.0.0.1",      "127.0.0.1:",
+        "127.0.0.1:x",    "127.0.0.1:65536", "127.0.0.1:-1",   "127.0.0.1:080808",
+        "::1:80",         "[::1]",           "[::1]80",        "[zz]:80",
+        "[127.0.0.1]:80", "[::1:80",         "127.1:80",       "1.2.3.4.5:80",
+        "*:80",           "a b:80",          "http://a:80",    "a..b:80",
+        "unix:",          "unix:relative",   "unix:@abstract", "256.0.0.1:1",
+        "-a:80",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        auto_result struct result listen = load_one("listen", "address", wrong[i]);
+        auto_result struct result admin = load_one("admin", "address", wrong[i]);
+
+        if (listen.config != NULL || admin.config != NULL)
+            fail_msg("%s is accepted", wrong[i]);
+        assert_says(listen.errors, "t.ini:5: listen.address: ");
+        assert_says(admin.errors, "t.ini:5: admin.address: ");
+        assert_says(admin.errors, "; allowed: host:port, [v6]:port, or unix:/path");
+    }
+}
+
+static void a_unix_path_may_have_107_bytes(void **state)
+{
+    char value[256] = "unix:/";
+
+    (void)state;
+    memset(value + 6, 'p', 106);
+    auto_result struct result fits = load_one("listen", "address", value);
+    value[6 + 106] = 'p';
+    auto_result struct result too_long = load_one("listen", "address", value);
+
+    assert_loads(fits);
+    assert_refuses(too_long, "at most 107 bytes");
+}
+
+static void the_same_address_twice_is_refused(void **state)
+{
+    (void)state;
+    auto_result struct result same =
+        load_one("listen", "address", "localhost:80, LOCALHOST:80");
+    auto_result struct result unix_same = load_one("listen", "address", "unix:/a, unix:/a");
+    auto_result struct result free_ports =
+        load_one("listen", "address", "127.0.0.1:0,127.0.0.1:0");
+    auto_result struct result admin = load_one("admin", "address", "127.0.0.1:8080");
+
+    assert_refuses(same, "\"LOCALHOST:80\" is there twice");
+    assert_refuses(unix_same, "is there twice");
+    assert_loads(free_ports);
+    assert_refuses(admin, "is in listen.address as well");
+}
+
+static void an_open_address_is_allowed_with_one_warning(void **state)
+{
+    static const char *const quiet[] = { "127.8.9.1:80", "[::1]:80", "localhost:80",
+                                         "unix:/a" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(quiet); i++) {
+        auto_result struct result r = load_one("listen", "address", quiet[i]);
+        assert_loads(r);
+        assert_int_equal(count_lines(&r.warnings), 0);
+    }
+    auto_result struct result open = load_one("listen", "address", "0.0.0.0:80, [::]:81, h:1");
+    auto_result struct result admin = load_one("admin", "address", "10.0.0.1:9090");
+
+    assert_loads(open);
+    assert_int_equal(count_lines(&open.warnings), 1);
+    assert_says(open.warnings, "t.ini:5: listen.address: \"0.0.0.0:80\" is not a loopback");
+    assert_loads(admin);
+    assert_says(admin.warnings, "admin.address: \"10.0.0.1:9090\" is not a loopback");
+}
+
+static void admin_can_be_off(void **state)
+{
+    (void)state;
+    auto_result struct result r = load_one("admin", "address", "off");
+
+    assert_loads(r);
+    assert_string_equal(r.config->admin.address, "off");
+}
+
+static bool has_host(const struct config *c, const char *host)
+{
+    for (size_t i = 0; i < c->listen.allowed_hosts.count; i++) {
+        if (strcmp(c->listen.allowed_hosts.item[i], host) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void hosts_of_addresses_are_allowed_hosts(void **state)
+{
+    (void)state;
+    auto_result struct result r =
+        load(CREDENTIALS
+             "[listen]\naddress = Proxy.Internal:80, [fe80::1]:80, 127.0.0.1:1, "
+             "0.0.0.0:2, [::]:3, unix:/x\nallowed_hosts = API.Example, b:*, c:81, [::2]:1\n");
+
+    assert_loads(r);
+    assert_int_equal(r.config->listen.allowed_hosts.count, 7);
+    assert_true(has_host(r.config, "api.example"));
+    assert_true(has_host(r.config, "b:*"));
+    assert_true(has_host(r.config, "c:81"));
+    assert_true(has_host(r.config, "[::2]:1"));
+    assert_true(has_host(r.config, "proxy.internal"));
+    assert_true(has_host(r.config, "[fe80::1]"));
+    assert_true(has_host(r.config, "127.0.0.1"));
+}
+
+static void hosts_and_origins_have_a_form(void **state)
+{
+    static const char *const hosts[] = { "http://a", "a/b", "a b", "::1", "a:x", "*.a", "u@a" };
+    static const char *const origins[] = { "a",        "https://a/",  "https://a/b", "://a",
+                                           "https://", "https://u@a", "https://a?b" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        auto_result struct result r = load_one("listen", "allowed_hosts", hosts[i]);
+        assert_refuses(r, "listen.allowed_hosts: ");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(origins); i++) {
+        auto_result struct result r = load_one("listen", "allowed_origins", origins[i]);
+        assert_refuses(r, "listen.allowed_origins: ");
+    }
+    auto_result struct result all = load_one("listen", "allowed_hosts", "*");
+    auto_result struct result fine = load_one(
+        "listen", "allowed_origins", "https://A.b:8443, null, chrome-extension://x, *");
+
+    assert_loads(all);
+    assert_loads(fine);
+    assert_string_equal(fine.config->listen.allowed_origins.item[0], "https://a.b:8443");
+}
+
+static void a_required_header_is_split(void **state)
+{
+    static const char *const wrong[] = { "X-Key",    ": v",     "X Key: v",         "X-Key:",
+                                         "X-Key:  ", "Host: a", "content-length: 1" };
+
+    (void)state;
+    auto_result struct result r = load_one("listen", "require_header", "X-Key:  a: b=c;d");
+    assert_loads(r);
+    assert_string_equal(r.config->listen.require_header_name, "X-Key");
+    assert_string_equal(r.config->listen.require_header_value, "a: b=c;d");
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        auto_result struct result bad = load_one("listen", "require_header", wrong[i]);
+        assert_refuses(bad, "listen.require_header: ");
+    }
+}
+
+/* --- URLs --- */
+
+static void the_base_url_is_taken_apart(void **state)
+{
+    static const struct {
+        const char *url, *base_url, *scheme, *authority, *origin, *path;
+    } cases[] = {
+        { "https://api.1shotapi.com/v0/", "https://api.1shotapi.com/v0", "https",
+          "api.1shotapi.com", "https://api.1shotapi.com", "/v0" },
+        { "HTTPS://API.Example:443", "https://api.example", "https", "api.example",
+          "https://api.example", "" },
+        { "https://h:8443/a/b~c%20d///", "https://h:8443/a/b~c%20d", "https", "h:8443",
+          "https://h:8443", "/a/b~c%20d" },
+        { "http://[::1]:80/", "http://[::1]", "http", "[::1]", "http://[::1]", "" },
+        { "http://127.0.0.9:443/v0", "http://127.0.0.9:443/v0", "http", "127.0.0.9:443",
+          "http://127.0.0.9:443", "/v0" },
+        { "https://[2001:DB8::1]:1", "https://[2001:db8::1]:1", "https", "[2001:db8::1]:1",
+          "https://[2001:db8::1]:1", "" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        auto_result struct result r = load_one("upstream", "base_url", cases[i].url);
+        char token[256];
+
+        assert_loads(r);
+        assert_string_equal(r.config->upstream.base_url, cases[i].base_url);
+        assert_string_equal(r.config->upstream.scheme, cases[i].scheme);
+        assert_string_equal(r.config->upstream.authority, cases[i].authority);
+        assert_string_equal(r.config->upstream.origin, cases[i].origin);
+        assert_string_equal(r.config->upstream.base_path, cases[i].path);
+        (void)snprintf(token, sizeof token, "%s/token", cases[i].base_url);
+        assert_string_equal(r.config->token.url, token);
+    }
+}
+
+static void urls_that_could_be_read_in_two_ways_are_refused(void **state)
+{
+    static const char *const wrong[] = {
+        "api.example",     "//api.example",      "https:api",          "https://",
+        "https:///path",   "https://a:b",        "https://a:",         "https://a:0",
+        "https://a:65536", "https://a b/",       "https://u@a",        "https://u:p@a/",
+        "https://a/?q",    "https://a/#f",       "https://a?q",        "https://a#f",
+        "https://a/../b",  "https://a/./b",      "https://a/b/..",     "https://a//b",
+        "https://a/%zz",   "https://a/%",        "https://a\\b/",      "https://a/b\\c",
+        "https://[::1/",   "https://[g]/",       "https://[::1]x/",    "https://1.2.3/",
+        "ftp://a/",        "file:///etc/passwd", "https://a/\xC3\xA9", "https://\xC3\xA9/",
+        "https://a/\"",    "https://a/{x}",      "ht tp://a",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        auto_result struct result base = load_one("upstream", "base_url", wrong[i]);
+        auto_result struct result token = load_one("token", "url", wrong[i]);
+
+        if (base.config != NULL || token.config != NULL)
+            fail_msg("%s is accepted", wrong[i]);
+        assert_says(base.errors, "t.ini:5: upstream.base_url: ");
+        assert_says(token.errors, "t.ini:4: token.url: ");
+    }
+}
+
+static void plain_http_leaves_this_machine_only_when_allowed(void **state)
+{
+    static const char *const local[] = { "http://localhost/v0", "http://127.0.0.1:1/v0",
+                                         "http://127.255.0.1/", "http://[::1]:8/v0" };
+    static const char *const far[] = { "http://api.example/v0",  "http://10.0.0.1/",
+                                       "http://[::2]/",          "http://localhost.evil/",
+                                       "http://127.0.0.1.evil/", "http://128.0.0.1/" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(local); i++) {
+        auto_result struct result r = load_one("upstream", "base_url", local[i]);
+        assert_loads(r);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(far); i++) {
+        char text[256];
+        auto_result struct result r = load_one("upstream", "base_url", far[i]);
+        auto_result struct result token = load_one("token", "url", far[i]);
+
+        assert_refuses(r, "upstream.base_url: http:// would send");
+        assert_refuses(r, "upstream.allow_plaintext = yes");
+        assert_refuses(token, "token.url: http:// would send");
+        (void)snprintf(text, sizeof text,
+                       CREDENTIALS "[upstream]\nbase_url = %s\nallow_plaintext = yes\n",
+                       far[i]);
+        auto_result struct result allowed = load(text);
+        assert_loads(allowed);
+    }
+}
+
+static void the_token_url_can_be_elsewhere(void **state)
+{
+    (void)state;
+    auto_result struct result elsewhere =
+        load_one("token", "url", "https://login.example/oauth2/token/");
+    auto_result struct result derived = load_one("token", "url", "{base_url}/auth");
+    auto_result struct result wrong = load_one("token", "url", "https://a/{base_url}");
+
+    assert_loads(elsewhere);
+    assert_string_equal(elsewhere.config->token.url, "https://login.example/oauth2/token/");
+    assert_loads(derived);
+    assert_string_equal(derived.config->token.url, "https://api.1shotapi.dev/v0/auth");
+    assert_refuses(wrong, "must be escaped");
+}
+
+static void a_proxy_is_env_none_or_a_url(void **state)
+{
+    static const char *const right[] = { "env",
+                                         "none",
+                                         "http://h:3128",
+                                         "https://h/",
+                                         "socks5h://u:p@h:1080",
+                                         "http://user:p%40:@[::1]:1" };
+    static const char *const wrong[] = { "h:3128",        "ftp://h",     "http://",
+                                         "http://h/path", "http://u:p@", "http://h?x",
+                                         "ENV",           "://h" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(right); i++) {
+        auto_result struct result r = load_one("upstream", "proxy", right[i]);
+        assert_loads(r);
+        assert_string_equal(r.config->upstream.proxy, right[i]);
+        assert_string_equal(r.config->token.proxy, right[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        auto_result struct result r = load_one("token", "proxy", wrong[i]);
+        if (r.config != NULL)
+            fail_msg("%s is accepted", wrong[i]);
+        assert_refuses(r, "token.proxy: ");
+    }
+    auto_result struct result own =
+        load(CREDENTIALS "proxy = none\n[upstream]\nproxy = http://h:1\n");
+    assert_loads(own);
+    assert_string_equal(own.config->token.proxy, "none");
+}
+
+/* --- files and pairs --- */
+
+static void files_must_be_readable(void **state)
+{
+    static const char *const keys[][2] = { { "upstream", "ca_file" },
+                                           { "upstream", "client_certificate" },
+                                           { "token", "ca_file" } };
+    char value[256];
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    static const char pem[] = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
+    const char *path = scratch_write(&s, pem, sizeof pem - 1, 0644);
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        auto_result struct result fine = load_one(keys[i][0], keys[i][1], path);
+        auto_result struct result directory = load_one(keys[i][0], keys[i][1], s.dir);
+        (void)snprintf(value, sizeof value, "%s/none", s.dir);
+        auto_result struct result missing = load_one(keys[i][0], keys[i][1], value);
+
+        assert_loads(fine);
+        assert_refuses(missing, "cannot be read: No such file");
+        assert_refuses(directory, "cannot be read: Is a directory");
+    }
+    auto_result struct result shared = load_one("upstream", "ca_file", path);
+    assert_loads(shared);
+    assert_string_equal(shared.config->token.ca_file, path);
+}
+
+static void certificate_files_hold_what_they_should(void **state)
+{
+    static const char certificate[] = "-----BEGIN CERTIFICATE-----\n";
+    static const char key[] = "-----BEGIN PRIVATE KEY-----\n";
+    static const char encrypted[] = "-----BEGIN CERTIFICATE-----\n"
+                                    "-----BEGIN ENCRYPTED PRIVATE KEY-----\n";
+    char text[512];
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    const char *certificate_file = scratch_write(&s, certificate, sizeof certificate - 1, 0600);
+    const char *key_file = scratch_write(&s, key, sizeof key - 1, 0600);
+    const char *encrypted_file = scratch_write(&s, encrypted, sizeof encrypted - 1, 0600);
+    auto_result struct result no_ca = load_one("upstream", "ca_file", key_file);
+    auto_result struct result no_token_ca = load_one("token", "ca_file", key_file);
+    auto_result struct result alone =
+        load_one("upstream", "client_certificate", certificate_file);
+    auto_result struct result locked =
+        load_one("upstream", "client_certificate", encrypted_file);
+    static const char format[] =
+        CREDENTIALS "[upstream]\nclient_certificate = %s\nclient_key = %s\n";
+
+    assert_refuses(no_ca, "upstream.ca_file: ");
+    assert_refuses(no_ca, "holds no certificate");
+    assert_refuses(no_token_ca, "token.ca_file: ");
+    assert_refuses(alone, "holds no private key");
+    assert_refuses(locked, "encrypted key");
+    (void)snprintf(text, sizeof text, format, certificate_file, key_file);
+    auto_result struct result both = load(text);
+    assert_loads(both);
+    assert_string_equal(both.config->upstream.certificate.data, certificate);
+    assert_string_equal(both.config->upstream.key.data, key);
+    (void)snprintf(text, sizeof text, format, certificate_file, certificate_file);
+    auto_result struct result wrong = load(text);
+    assert_refuses(wrong, "upstream.client_key: ");
+}
+
+static void the_drain_delay_fits_into_the_drain_timeout(void **state)
+{
+    (void)state;
+    auto_result struct result same =
+        load(CREDENTIALS "[process]\ndrain_delay = 5s\ndrain_timeout = 5s\n");
+    auto_result struct result longer =
+        load(CREDENTIALS "[process]\ndrain_delay = 6s\ndrain_timeout = 5s\n");
+    auto_result struct result default_timeout =
+        load(CREDENTIALS "[process]\ndrain_delay = 31s\n");
+
+    assert_loads(same);
+    assert_refuses(longer, "process.drain_delay: ");
+    assert_refuses(default_timeout, "process.drain_timeout");
+}
+
+/* A file of its own for config_reload, which reads the running one's again. */
+static struct config *load_from(const char *path)
+{
+    struct buf errors, warnings;
+
+    buf_init(&errors, 10000);
+    buf_init(&warnings, 10000);
+    struct config *c = config_load(path, NULL, &errors, &warnings);
+    if (c == NULL)
+        fail_msg("%s", buf_text(&errors));
+    buf_done(&errors);
+    buf_done(&warnings);
+    return c;
+}
+
+static void rewrite(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "we");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void a_reload_keeps_what_needs_a_restart_and_names_it(void **state)
+{
+    static const char before[] = CREDENTIALS "[listen]\naddress = 127.0.0.1:1\n";
+    static const char after[] = CREDENTIALS
+        "scope = x\n[listen]\naddress = 10.0.0.9:2, unix:/run/x\nmax_header_size = 64k\n"
+        "max_body_size = 9\nrequire_header = X-Key: other\n[process]\nworkers = 3\n"
+        "[upstream]\nproxy = http://user:word@h:1\n";
+    struct config_reload_report report;
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    const char *path = scratch_write(&s, before, sizeof before - 1, 0600);
+    struct config *running = load_from(path);
+
+    rewrite(path, after);
+    config_reload_report_init(&report);
+    struct config *c = config_reload(running, NULL, &report);
+    assert_non_null(c);
+    assert_string_equal(buf_text(&report.restart),
+                        "listen.address, listen.max_header_size, process.workers");
+    assert_string_equal(buf_text(&report.changed),
+                        "listen.require_header, listen.max_body_size, upstream.proxy, "
+                        "token.scope, token.proxy");
+    assert_int_equal(c->listen.address.count, 1);
+    assert_string_equal(c->listen.address.item[0], "127.0.0.1:1");
+    for (size_t i = 0; i < c->listen.allowed_hosts.count; i++)
+        assert_string_not_equal(c->listen.allowed_hosts.item[i], "10.0.0.9");
+    assert_int_equal(c->listen.max_header_size_bytes, 32768);
+    assert_int_equal(c->listen.max_body_size_bytes, 9);
+    assert_int_equal(c->process.workers, 0);
+    config_reload_report_done(&report);
+    config_unref(c);
+    config_unref(running);
+}
+
+static void a_reload_with_a_bad_restart_key_is_refused(void **state)
+{
+    static const char before[] = CREDENTIALS;
+    struct config_reload_report report;
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    const char *path = scratch_write(&s, before, sizeof before - 1, 0600);
+    struct config *running = load_from(path);
+
+    rewrite(path, CREDENTIALS "[listen]\naddress = nonsense\n[log]\nlevel = loud\n");
+    config_reload_report_init(&report);
+    assert_null(config_reload(running, NULL, &report));
+    assert_non_null(strstr(buf_text(&report.errors), "listen.address: "));
+    assert_non_null(strstr(buf_text(&report.errors), "log.level: "));
+    config_reload_report_done(&report);
+    config_unref(running);
+}
+
+static void only_changed_secrets_are_named_as_changed(void **state)
+{
+    struct buf out;
+
+    (void)state;
+    auto_result struct result a = load("[token]\nclient_id = i\nclient_secret = one\n");
+    auto_result struct result b = load("[token]\nclient_id = i\nclient_secret = one\n");
+    auto_result struct result c = load("[token]\nclient_id = i\nclient_secret = two\n");
+
+    buf_init(&out, 1000);
+    assert_int_equal(config_changes(a.config, b.config, &out), 0);
+    assert_string_equal(buf_text(&out), "");
+    assert_int_equal(config_changes(a.config, c.config, &out), 0);
+    assert_string_equal(buf_text(&out), "token.client_secret");
+    buf_done(&out);
+}
+
+static void a_secret_everyone_may_read_gets_a_warning(void **state)
+{
+    char text[512];
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    const char *open = scratch_write(&s, "x", 1, 0644);
+    const char *group = scratch_write(&s, "x", 1, 0640);
+
+    (void)snprintf(text, sizeof text, "[token]\nclient_id_file = %s\nclient_secret_file = %s\n",
+                   open, open);
+    auto_result struct result warned = load(text);
+    (void)snprintf(text, sizeof text, "[token]\nclient_id = a\nclient_secret_file = %s\n",
+                   group);
+    auto_result struct result quiet = load(text);
+
+    assert_loads(warned);
+    assert_int_equal(count_lines(&warned.warnings), 1);
+    assert_says(warned.warnings, "t.ini:3: token.client_secret_file: ");
+    assert_says(warned.warnings, "can be read by every user of this machine (mode 0644)");
+    assert_loads(quiet);
+    assert_int_equal(count_lines(&quiet.warnings), 0);
+}
+
+static void a_secret_file_is_read_to_the_byte(void **state)
+{
+    static char large[65536 + 2];
+    static const struct {
+        const char *bytes;
+        size_t len;
+        const char *expected; /* NULL: refused */
+        const char *why;
+    } cases[] = {
+        { "secret", 6, "secret", NULL },
+        { "secret\n", 7, "secret", NULL },
+        { "secret\r\n", 8, "secret", NULL },
+        { "secret\n\n", 8, "secret\n", NULL },
+        { "  se cret ", 10, "  se cret ", NULL },
+        { "\r", 1, "\r", NULL },
+        { "", 0, NULL, "is empty" },
+        { "\n", 1, NULL, "is empty" },
+        { "\r\n", 2, NULL, "is empty" },
+        { "a\0b", 3, NULL, "NUL" },
+        { large, 65536, large, NULL },
+        { large, 65537, NULL, "too large" },
+        { large, 65538, NULL, "too large" },
+    };
+
+    (void)state;
+    memset(large, 'L', sizeof large);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        auto_scratch struct scratch s = scratch_new();
+        struct buf errors;
+
+        buf_init(&errors, 1000);
+        struct secret *secret = config_read_secret_file(
+            scratch_write(&s, cases[i].bytes, cases[i].len, 0600), &errors);
+        if (cases[i].expected == NULL) {
+            assert_null(secret);
+            assert_says(errors, cases[i].why);
+        } else {
+            assert_non_null(secret);
+            if (cases[i].expected != large)
+                assert_string_equal(secret_text(secret), cases[i].expected);
+            else
+                assert_int_equal(secret_len(secret), 65536);
+            assert_int_equal(buf_unread(&errors), 0);
+        }
+        secret_free(secret);
+        buf_done(&errors);
+    }
+}
+
+static void a_secret_file_that_cannot_be_read_refuses_the_load(void **state)
+{
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    char text[512];
+    const char *empty = scratch_write(&s, "\n", 1, 0600);
+
+    (void)snprintf(text, sizeof text,
+                   "[token]\nclient_id_file = %s\nclient_secret_file = /nowhere\n", empty);
+    auto_result struct result r = load(text);
+    assert_refuses(r, "t.ini:2: token.client_id_file: ");
+    assert_refuses(r, ": is empty");
+    assert_refuses(r, "t.ini:3: token.client_secret_file: /nowhere: cannot be read: No such");
+    assert_int_equal(count_lines(&r.errors), 2);
+}
+
+static void only_one_of_key_and_file_is_allowed(void **state)
+{
+    char text[512], variable[256];
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    const char *path = scratch_write(&s, "from-file", 9, 0600);
+    auto_result struct result both = load_one("token", "client_secret_file", path);
+    auto_result struct result both_ids = load_one("token", "client_id_file", path);
+
+    assert_refuses(both, "t.ini:3: token.client_secret: is given as well as "
+                         "token.client_secret_file; only one");
+    assert_refuses(both_ids, "t.ini:2: token.client_id: is given as well as");
+
+    /* the environment wins over the file, here too */
+    int n =
+        snprintf(text, sizeof text, "[token]\nclient_id = a\nclient_secret_file = %s\n", path);
+    const char *ini = scratch_write(&s, text, (size_t)n, 0600);
+    auto_result struct result direct =
+        load_env(ini, (const char *[]){ "ONESHOT_PROXY_TOKEN_CLIENT_SECRET=from-env", NULL });
+    assert_loads(direct);
+    assert_string_equal(secret_text(direct.config->token.client_secret), "from-env");
+    assert_null(direct.config->token.client_secret_file);
+
+    const char *plain = scratch_write(&s, CREDENTIALS, strlen(CREDENTIALS), 0600);
+    (void)snprintf(variable, sizeof variable, "ONESHOT_PROXY_TOKEN_CLIENT_SECRET_FILE=%s",
+                   path);
+    auto_result struct result by_file = load_env(plain, (const char *[]){ variable, NULL });
+    assert_loads(by_file);
+    assert_string_equal(secret_text(by_file.config->token.client_secret), "from-file");
+    assert_string_equal(by_file.config->token.client_secret_file, path);
+}
+
+static void credentials_are_read_again_from_their_files(void **state)
+{
+    char text[512], *id = NULL;
+    struct secret *secret = NULL;
+    struct buf errors;
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    const char *id_path = scratch_write(&s, "id-1\n", 5, 0600);
+    const char *secret_path = scratch_write(&s, "secret-1\n", 9, 0600);
+
+    (void)snprintf(text, sizeof text, "[token]\nclient_id_file = %s\nclient_secret_file = %s\n",
+                   id_path, secret_path);
+    auto_result struct result r = load(text);
+    assert_loads(r);
+    assert_string_equal(r.config->token.client_id, "id-1");
+    buf_init(&errors, 1000);
+
+    s.count = 0; /* write the same two once more */
+    (void)scratch_write(&s, "id-2\n", 5, 0600);
+    (void)scratch_write(&s, "secret-2\n", 9, 0600);
+    assert_int_equal(config_credentials(r.config, &id, &secret, &errors), 0);
+    assert_string_equal(id, "id-2");
+    assert_string_equal(secret_text(secret), "secret-2");
+    free(id);
+    secret_free(secret);
+
+    /* half a rotation: neither is taken */
+    assert_int_equal(unlink(secret_path), 0);
+    assert_true(config_credentials(r.config, &id, &secret, &errors) < 0);
+    assert_says(errors, secret_path);
+    assert_says(errors, "cannot be read");
+    assert_string_equal(id, "id-1");
+    assert_string_equal(secret_text(secret), "secret-1");
+    free(id);
+    secret_free(secret);
+    buf_done(&errors);
+}
+
+static void credentials_without_files_stay_as_loaded(void **state)
+{
+    char *id = NULL;
+    struct secret *secret = NULL;
+    struct buf errors;
+
+    (void)state;
+    auto_result struct result r = load(CREDENTIALS);
+    assert_loads(r);
+    buf_init(&errors, 1000);
+    assert_int_equal(config_credentials(r.config, &id, &secret, &errors), 0);
+    assert_string_equal(id, "id");
+    assert_string_equal(secret_text(secret), "s3cret");
+    free(id);
+    secret_free(secret);
+    buf_done(&errors);
+}
+
+static void the_first_pause_is_no_longer_than_the_longest(void **state)
+{
+    (void)state;
+    auto_result struct result equal = load(CREDENTIALS "retry_min = 5s\nretry_max = 5s\n");
+    auto_result struct result wrong = load(CREDENTIALS "retry_min = 6s\nretry_max = 5s\n");
+    auto_result struct result alone = load(CREDENTIALS "retry_max = 500ms\n");
+    auto_result struct result broken = load(CREDENTIALS "retry_min = 2m\nretry_max = 5\n");
+
+    assert_loads(equal);
+    assert_refuses(wrong, "t.ini:4: token.retry_min: token.retry_min is longer");
+    assert_refuses(alone, "t.ini:4: token.retry_max: ");
+    assert_int_equal(count_lines(&broken.errors), 1);
+}
+
+/* --- reloading --- */
+
+static void keys_that_need_a_restart_are_named(void **state)
+{
+    struct buf out;
+
+    (void)state;
+    auto_result struct result a = load(CREDENTIALS);
+    auto_result struct result b =
+        load(CREDENTIALS "timeout = 3s\nscope = other\n[log]\nlevel = debug\n"
+                         "[upstream]\nbase_url = https://other.example\n");
+    auto_result struct result c =
+        load(CREDENTIALS "[listen]\naddress = 127.0.0.1:1\n[process]\nworkers = 2\n");
+
+    buf_init(&out, 1000);
+    assert_int_equal(config_needs_restart(a.config, a.config, &out), 0);
+    assert_int_equal(config_needs_restart(a.config, b.config, &out), 0);
+    assert_string_equal(buf_text(&out), "");
+    assert_int_equal(config_needs_restart(a.config, c.config, &out), 0);
+    assert_string_equal(buf_text(&out), "listen.address, process.workers");
+    buf_done(&out);
+    buf_init(&out, 3);
+    assert_int_equal(config_needs_restart(a.config, c.config, &out), -EMSGSIZE);
+    buf_done(&out);
+}
+
+static void hosts_are_told_from_their_loopback_lookalikes(void **state)
+{
+    (void)state;
+    assert_true(config_is_loopback("LOCALHOST"));
+    assert_true(config_is_loopback("127.1.2.3"));
+    assert_true(config_is_loopback("::1"));
+    assert_true(config_is_loopback("0:0:0:0:0:0:0:1"));
+    assert_false(config_is_loopback("::ffff:127.0.0.1"));
+    assert_false(config_is_loopback("0.0.0.0"));
+    assert_false(config_is_loopback("127.0.0.1.nip.io"));
+    assert_false(config_is_loopback(""));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_address_is_taken_apart),
+        cmocka_unit_test(what_is_no_address_is_refused),
+        cmocka_unit_test(a_unix_path_may_have_107_bytes),
+        cmocka_unit_test(the_same_address_twice_is_refused),
+        cmocka_unit_test(an_open_address_is_allowed_with_one_warning),
+        cmocka_unit_test(admin_can_be_off),
+        cmocka_unit_test(hosts_of_addresses_are_allowed_hosts),
+        cmocka_unit_test(hosts_and_origins_have_a_form),
+        cmocka_unit_test(a_required_header_is_split),
+        cmocka_unit_test(the_base_url_is_taken_apart),
+        cmocka_unit_test(urls_that_could_be_read_in_two_ways_are_refused),
+        cmocka_unit_test(plain_http_leaves_this_machine_only_when_allowed),
+        cmocka_unit_test(the_token_url_can_be_elsewhere),
+        cmocka_unit_test(a_proxy_is_env_none_or_a_url),
+        cmocka_unit_test(files_must_be_readable),
+        cmocka_unit_test(certificate_files_hold_what_they_should),
+        cmocka_unit_test(the_drain_delay_fits_into_the_drain_timeout),
+        cmocka_unit_test(a_reload_keeps_what_needs_a_restart_and_names_it),
+        cmocka_unit_test(a_reload_with_a_bad_restart_key_is_refused),
+        cmocka_unit_test(only_changed_secrets_are_named_as_changed),
+        cmocka_unit_test(a_secret_everyone_may_read_gets_a_warning),
+        cmocka_unit_test(a_secret_file_is_read_to_the_byte),
+        cmocka_unit_test(a_secret_file_that_cannot_be_read_refuses_the_load),
+        cmocka_unit_test(only_one_of_key_and_file_is_allowed),
+        cmocka_unit_test(credentials_are_read_again_from_their_files),
+        cmocka_unit_test(credentials_without_files_stay_as_loaded),
+        cmocka_unit_test(the_first_pause_is_no_longer_than_the_longest),
+        cmocka_unit_test(keys_that_need_a_restart_are_named),
+        cmocka_unit_test(hosts_are_told_from_their_loopback_lookalikes),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

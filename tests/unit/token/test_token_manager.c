@@ -1,0 +1,560 @@
+/* The token's life by the test's own clock: the clock, the timers and the token endpoint are
+ * defined here in place of clock.c, loop.c and source.c. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "token/token_manager.h"
+#include "unit.h"
+
+static int64_t now_ms;
+#define TIMERS_MAX 8
+static struct loop_timer *armed[TIMERS_MAX];
+static struct source *fetching; /* the fetch under way */
+static uint64_t fetching_generation;
+static unsigned fetches;
+static bool credentials_changed, request_changed;
+static struct tokens_view seen; /* the last one published */
+static unsigned views;
+
+int64_t clock_ms(void)
+{
+    return now_ms;
+}
+int64_t clock_us(void)
+{
+    return now_ms * 1000;
+}
+int64_t clock_wall_s(void)
+{
+    return now_ms / 1000;
+}
+
+void loop_timer_clear(struct loop *l, struct loop_timer *t)
+{
+    (void)l;
+    for (size_t i = 0; i < TIMERS_MAX; i++)
+        if (armed[i] == t)
+            armed[i] = NULL;
+    t->slot = 0;
+}
+void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t due_ms)
+{
+    loop_timer_clear(l, t);
+    t->due_ms = due_ms;
+    t->slot = 1;
+    for (size_t i = 0; i < TIMERS_MAX; i++)
+        if (armed[i] == NULL) {
+            armed[i] = t;
+            return;
+        }
+    fail_msg("too many timers");
+}
+
+int source_init(struct source *s, struct loop *l)
+{
+    *s = (struct source){ .loop = l };
+    return 0;
+}
+void source_done(struct source *s)
+{
+    source_cancel(s);
+}
+void source_cancel(struct source *s)
+{
+    if (fetching == s)
+        fetching = NULL;
+}
+void source_fetch(struct source *s, const struct config *c, uint64_t generation)
+{
+    (void)c;
+    assert_null(fetching); /* one at a time */
+    fetching = s;
+    fetching_generation = generation;
+    fetches++;
+}
+bool source_credentials_changed(struct source *s, const struct config *c)
+{
+    (void)s;
+    (void)c;
+    return credentials_changed;
+}
+
+bool source_configure(struct source *s, const struct config *was, const struct config *now)
+{
+    (void)s;
+    (void)now;
+    return was != NULL && request_changed;
+}
+
+/* Lets time pass, firing each timer at its time. */
+static void pass(int64_t ms)
+{
+    int64_t end = now_ms + ms;
+
+    for (;;) {
+        struct loop_timer *first = NULL;
+
+        for (size_t i = 0; i < TIMERS_MAX; i++)
+            if (armed[i] != NULL && (first == NULL || armed[i]->due_ms < first->due_ms))
+                first = armed[i];
+        if (first == NULL || first->due_ms > end)
+            break;
+        now_ms = base_max(now_ms, first->due_ms);
+        loop_timer_clear(NULL, first);
+        first->on_due(first);
+    }
+    now_ms = end;
+}
+
+static void answer_token(int64_t lifetime_s)
+{
+    struct source *s = fetching;
+    char json[128];
+    const char *why = "";
+
+    assert_non_null(s);
+    (void)snprintf(json, sizeof json,
+                   "{\"access_token\":\"abc\",\"token_type\":\"Bearer\",\"expires_in\":%lld}",
+                   (long long)lifetime_s);
+    struct source_result r = { .retry_after_ms = -1 };
+    r.token = token_parse(json, strlen(json),
+                          &(struct token_rules){ .default_lifetime_ms = 1000,
+                                                 .now_ms = now_ms,
+                                                 .generation = fetching_generation },
+                          &why);
+    assert_non_null(r.token);
+    fetching = NULL;
+    s->on_done(s, &r);
+}
+
+static void answer_failure(enum failure_kind kind, bool refused, int64_t retry_after_ms)
+{
+    struct source *s = fetching;
+    struct source_result r = { .refused = refused, .retry_after_ms = retry_after_ms };
+
+    assert_non_null(s);
+    r.failure = failure_make(kind, "scripted");
+    fetching = NULL;
+    s->on_done(s, &r);
+}
+
+static void on_publish(void *arg, const struct tokens_view *view)
+{
+    (void)arg;
+    seen = *view;
+    views++;
+}
+
+static struct loop loop;
+
+/* Settings with the defaults that matter here; never freed by its references. */
+/* The ones before stay as they are, to be compared with. */
+static struct config *settings_for(const char *origin)
+{
+    static struct config pair[2];
+    static unsigned next;
+    struct config *c = &pair[next++ % 2];
+
+    memset(c, 0, sizeof *c);
+    c->refs = 1000;
+    c->upstream.origin = (char *)(uintptr_t)origin;
+    c->token.refresh_before.percent = 10;
+    c->token.retry_min_ms = 1000;
+    c->token.retry_max_ms = 60000;
+    c->token.timeout_ms = 10000;
+    return c;
+}
+
+static struct config *settings(void)
+{
+    return settings_for("https://api.example");
+}
+
+static void begin(struct tokens *t)
+{
+    now_ms = 1000000;
+    for (size_t i = 0; i < TIMERS_MAX; i++)
+        armed[i] = NULL;
+    fetching = NULL;
+    fetches = views = 0;
+    credentials_changed = request_changed = false;
+    seen = (struct tokens_view){ .token = NULL };
+    assert_int_equal(tokens_init(t, &loop, settings(), on_publish, NULL), 0);
+    tokens_start(t);
+    assert_int_equal(fetches, 1);
+}
+
+static void a_token_is_renewed_a_tenth_before_its_end_and_serves_meanwhile(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_token(1000);
+    assert_int_equal(seen.token->generation, 1);
+    pass(889 * 1000); /* a tenth of 1000 s, give or take a tenth: 890 to 910 s */
+    assert_int_equal(fetches, 1);
+    pass(22 * 1000);
+    assert_int_equal(fetches, 2);
+    assert_non_null(tokens_view(&t).token);
+    assert_int_equal(tokens_view(&t).token->generation, 1);
+    answer_token(1000);
+    assert_int_equal(seen.token->generation, 2);
+    tokens_done(&t);
+}
+
+/* row 64 */
+static void a_failed_renewal_shows_to_nobody_until_the_token_dies(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_token(1000);
+    for (int64_t end = now_ms + 999 * 1000; now_ms < end;) {
+        pass(1000);
+        if (fetching != NULL)
+            answer_failure(FAIL_TOKEN_UNAVAILABLE, false, -1);
+        assert_non_null(tokens_view(&t).token);
+    }
+    assert_true(fetches > 2);
+    pass(1000);
+    assert_null(seen.token); /* an expired token is never given out */
+    tokens_done(&t);
+}
+
+static void failures_are_spaced_further_and_further_up_to_the_limit(void **state)
+{
+    struct tokens t;
+    int64_t longest = 0;
+
+    (void)state;
+    begin(&t);
+    for (int i = 0; i < 12; i++) {
+        answer_failure(FAIL_TOKEN_CONNECT, false, -1);
+        assert_true(seen.failing);
+        assert_int_equal(seen.failure.kind, FAIL_TOKEN_CONNECT);
+        assert_true(seen.failure.retry_after_s >= 1);
+        int64_t from = now_ms;
+        while (fetching == NULL)
+            pass(100);
+        assert_true(now_ms - from >= 1000); /* never sooner than retry_min */
+        assert_true(now_ms - from <= 60100);
+        assert_false(seen.failing); /* under way again: requests wait for it */
+        longest = base_max(longest, now_ms - from);
+    }
+    assert_true(longest > 4000);
+    tokens_done(&t);
+}
+
+static void refused_credentials_back_off_longer_than_a_network_failure(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_failure(FAIL_TOKEN_REFUSED, true, -1);
+    pass(3900);
+    assert_int_equal(fetches, 1);
+    pass(60000);
+    assert_int_equal(fetches, 2);
+    tokens_done(&t);
+}
+
+static void changed_credentials_are_tried_at_once_but_only_once(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    credentials_changed = true;
+    answer_failure(FAIL_TOKEN_REFUSED, true, -1);
+    pass(1);
+    assert_int_equal(fetches, 2);
+    answer_failure(FAIL_TOKEN_REFUSED, true, -1);
+    pass(3000);
+    assert_int_equal(fetches, 2);
+    tokens_done(&t);
+}
+
+/* row 62 */
+static void retry_after_is_honoured_and_capped(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_failure(FAIL_TOKEN_UNAVAILABLE, false, 30000);
+    pass(29900);
+    assert_int_equal(fetches, 1);
+    pass(200);
+    assert_int_equal(fetches, 2);
+    answer_failure(FAIL_TOKEN_UNAVAILABLE, false, 1000000000LL * 1000);
+    pass(60100);
+    assert_int_equal(fetches, 3);
+    tokens_done(&t);
+}
+
+static void however_many_ask_one_fetch_runs(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    for (int i = 0; i < 1000; i++)
+        tokens_on_want(&t);
+    assert_int_equal(fetches, 1);
+    answer_failure(FAIL_TOKEN_CONNECT, false, -1);
+    for (int i = 0; i < 1000; i++)
+        tokens_on_want(&t);
+    assert_int_equal(fetches, 1); /* backing off: the last failure at once */
+    assert_true(seen.failing);
+    tokens_done(&t);
+}
+
+static void a_refused_token_is_dropped_and_fetched_once(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_token(1000);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(tokens_on_refused(&t, 1), 0);
+    assert_int_equal(fetches, 2);
+    assert_null(seen.token);
+    assert_false(seen.failing);
+    answer_token(1000);
+    assert_int_equal(tokens_on_refused(&t, 1), 0); /* late, for the older one */
+    assert_int_equal(tokens_view(&t).token->generation, 2);
+    assert_int_equal(fetches, 2);
+    tokens_done(&t);
+}
+
+static void fresh_tokens_that_are_refused_too_are_fetched_ever_more_rarely(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_token(100000);
+    for (int i = 0; i < 6000; i++) { /* a refusal each 100 ms for ten minutes */
+        pass(100);
+        int64_t until = tokens_on_refused(&t, t.generation);
+        if (fetching != NULL) {
+            answer_token(100000);
+        } else {
+            assert_true(until > now_ms);
+            assert_non_null(tokens_view(&t).token); /* it goes on serving */
+        }
+    }
+    assert_in_range(fetches, 8, 60);
+    tokens_done(&t);
+}
+
+static void a_token_refused_while_the_endpoint_backs_off_does_not_hurry_it(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_token(1000);
+    while (fetching == NULL)
+        pass(1000);
+    answer_failure(FAIL_TOKEN_UNAVAILABLE, false, 30000);
+    assert_int_equal(fetches, 2);
+    assert_int_equal(tokens_on_refused(&t, 1), 0);
+    assert_int_equal(fetches, 2);
+    assert_true(seen.failing);
+    tokens_done(&t);
+}
+
+static void a_new_secret_is_fetched_with_at_once_while_the_old_token_serves(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_token(1000);
+    request_changed = true;
+    tokens_reconfigure(&t, settings());
+    assert_int_equal(fetches, 2);
+    assert_int_equal(tokens_view(&t).token->generation, 1);
+    answer_token(1000);
+    assert_int_equal(seen.token->generation, 2);
+    tokens_done(&t);
+}
+
+static void settings_that_ask_for_the_same_cost_no_fetch(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    for (int i = 0; i < 100; i++)
+        tokens_reconfigure(&t, settings()); /* during the first fetch */
+    assert_int_equal(fetches, 1);
+    answer_token(1000);
+    for (int i = 0; i < 100; i++)
+        tokens_reconfigure(&t, settings());
+    assert_int_equal(fetches, 1);
+    pass(950 * 1000); /* the renewal is still planned, once */
+    assert_int_equal(fetches, 2);
+    tokens_done(&t);
+}
+
+static void after_a_failure_new_settings_are_tried_at_once(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_failure(FAIL_TOKEN_CONNECT, false, -1);
+    tokens_reconfigure(&t, settings());
+    assert_int_equal(fetches, 2);
+    tokens_reconfigure(&t, settings()); /* that one is under way */
+    assert_int_equal(fetches, 2);
+    answer_token(1000);
+    tokens_done(&t);
+}
+
+static void a_token_does_not_go_to_another_upstream(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_token(1000);
+    tokens_reconfigure(&t, settings_for("https://other.example"));
+    assert_null(tokens_view(&t).token);
+    assert_null(seen.token);
+    assert_int_equal(fetches, 2);
+    answer_token(1000);
+    assert_int_equal(seen.token->generation, 2);
+    tokens_done(&t);
+}
+
+static void files_that_changed_cost_one_fetch_and_others_none(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_token(1000);
+    tokens_on_files(&t);
+    assert_int_equal(fetches, 1);
+    credentials_changed = true;
+    tokens_on_files(&t);
+    assert_int_equal(fetches, 2);
+    assert_int_equal(tokens_view(&t).token->generation, 1); /* serves meanwhile */
+    credentials_changed = false;
+    tokens_on_files(&t);
+    assert_int_equal(fetches, 2);
+    answer_token(1000);
+    tokens_done(&t);
+}
+
+static void changed_files_end_a_back_off(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    answer_failure(FAIL_TOKEN_REFUSED, true, -1);
+    credentials_changed = true;
+    tokens_on_files(&t);
+    assert_int_equal(fetches, 2);
+    answer_token(1000);
+    tokens_done(&t);
+}
+
+static void a_token_that_lives_no_longer_than_refresh_before_is_renewed_halfway(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    t.config->token.refresh_before = (struct config_share){ .ms = 300000 };
+    answer_token(300);
+    pass(130 * 1000);
+    assert_int_equal(fetches, 1);
+    pass(40 * 1000);
+    assert_int_equal(fetches, 2);
+    tokens_done(&t);
+}
+
+static void what_happened_to_tokens_is_kept_for_the_status_page(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    now_ms += 40;
+    answer_token(1000);
+    pass(900 * 1000);
+    while (fetching == NULL)
+        pass(1000);
+    now_ms += 7;
+    answer_failure(FAIL_TOKEN_UNAVAILABLE, false, 30000);
+    assert_int_equal(tokens_on_refused(&t, 1), 0);
+    assert_int_equal(t.stats.events, 3);
+    assert_int_equal(t.stats.event[0].what, TOKENS_OBTAINED);
+    assert_int_equal(t.stats.event[0].took_ms, 40);
+    assert_int_equal(t.stats.event[0].lifetime_ms, 1000000);
+    assert_int_equal(t.stats.event[0].generation, 1);
+    assert_int_equal(t.stats.event[1].what, TOKENS_FAILED);
+    assert_int_equal(t.stats.event[1].took_ms, now_ms - t.sent_ms);
+    assert_int_equal(t.stats.event[1].retry_ms, 30000);
+    assert_int_equal(t.stats.event[1].failure.kind, FAIL_TOKEN_UNAVAILABLE);
+    assert_int_equal(t.stats.event[1].at_ms, now_ms);
+    assert_int_equal(t.stats.event[2].what, TOKENS_DROPPED);
+    assert_int_equal(t.stats.event[2].generation, 1);
+    tokens_done(&t);
+}
+
+static void of_many_token_events_the_last_ten_are_kept(void **state)
+{
+    struct tokens t;
+
+    (void)state;
+    begin(&t);
+    for (unsigned i = 0; i < 25; i++) {
+        while (fetching == NULL)
+            pass(1000);
+        answer_failure(FAIL_TOKEN_UNAVAILABLE, false, 1000);
+    }
+    assert_int_equal(t.stats.events, 25);
+    assert_int_equal(t.stats.consecutive_failures, 25);
+    for (size_t i = 1; i < TOKENS_EVENTS; i++)
+        assert_true(t.stats.event[(25 + i) % TOKENS_EVENTS].at_ms >
+                    t.stats.event[(25 + i - 1) % TOKENS_EVENTS].at_ms);
+    tokens_done(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_token_is_renewed_a_tenth_before_its_end_and_serves_meanwhile),
+        cmocka_unit_test(a_failed_renewal_shows_to_nobody_until_the_token_dies),
+        cmocka_unit_test(failures_are_spaced_further_and_further_up_to_the_limit),
+        cmocka_unit_test(refused_credentials_back_off_longer_than_a_network_failure),
+        cmocka_unit_test(changed_credentials_are_tried_at_once_but_only_once),
+        cmocka_unit_test(retry_after_is_honoured_and_capped),
+        cmocka_unit_test(however_many_ask_one_fetch_runs),
+        cmocka_unit_test(a_refused_token_is_dropped_and_fetched_once),
+        cmocka_unit_test(fresh_tokens_that_are_refused_too_are_fetched_ever_more_rarely),
+        cmocka_unit_test(a_token_refused_while_the_endpoint_backs_off_does_not_hurry_it),
+        cmocka_unit_test(a_new_secret_is_fetched_with_at_once_while_the_old_token_serves),
+        cmocka_unit_test(settings_that_ask_for_the_same_cost_no_fetch),
+        cmocka_unit_test(after_a_failure_new_settings_are_tried_at_once),
+        cmocka_unit_test(a_token_does_not_go_to_another_upstream),
+        cmocka_unit_test(files_that_changed_cost_one_fetch_and_others_none),
+        cmocka_unit_test(changed_files_end_a_back_off),
+        cmocka_unit_test(a_token_that_lives_no_longer_than_refresh_before_is_renewed_halfway),
+        cmocka_unit_test(what_happened_to_tokens_is_kept_for_the_status_page),
+        cmocka_unit_test(of_many_token_events_the_last_ten_are_kept),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
