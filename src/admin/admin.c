@@ -103,7 +103,7 @@ static enum MHD_Result send_problem(struct MHD_Connection *c, const struct failu
     struct buf body;
 
     buf_init(&body, 4096);
-    if (answer_body(f, &body) != 0) {
+    if (problem_body(f, &body) != 0) {
         buf_done(&body);
         return MHD_NO;
     }
@@ -156,13 +156,13 @@ static enum MHD_Result collect_host(void *arg, enum MHD_ValueKind kind, const ch
  * address of the pod. The port does not matter: it may have been forwarded. */
 static bool host_allowed(const struct admin *a, const char *text, size_t len)
 {
-    struct guard_host h;
+    struct request_check_host h;
     char name[256];
     struct in_addr v4;
 
-    if (!guard_host(text, len, &h) || h.name_len >= sizeof name)
+    if (!request_check_host(text, len, &h) || h.name_len >= sizeof name)
         return false;
-    if (h.name[0] == '[') /* guard_host has seen to it that an address is in it */
+    if (h.name[0] == '[') /* request_check_host has seen to it that an address is in it */
         return true;
     memcpy(name, h.name, h.name_len);
     name[h.name_len] = '\0';
@@ -245,7 +245,7 @@ static void end(struct admin_connection *c)
 {
     c->ended = true;
     (void)shutdown(c->fd, SHUT_RDWR);
-    c->admin->httpd.due = true;
+    c->admin->mhd_host.due = true;
 }
 
 /* The oldest that has not been ended yet. */
@@ -306,7 +306,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
     free(c);
 }
 
-static void on_acceptable(struct loop_watch *w, uint32_t events)
+static void on_acceptable(struct loop_io *w, uint32_t events)
 {
     struct admin *a = CONTAINER_OF(w, struct admin, watch);
 
@@ -318,12 +318,12 @@ static void on_acceptable(struct loop_watch *w, uint32_t events)
 
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                loop_unwatch(a->loop, w);
+                loop_io_stop(a->loop, w);
                 loop_timer_set(a->loop, &a->pause, loop_now(a->loop) + ACCEPT_PAUSE_MS);
             }
             return;
         }
-        if (httpd_take(&a->httpd, fd, (struct sockaddr *)&addr, len) != 0)
+        if (mhd_host_take(&a->mhd_host, fd, (struct sockaddr *)&addr, len) != 0)
             log_debug("connection_not_taken");
     }
 }
@@ -332,7 +332,7 @@ static void on_pause(struct loop_timer *t)
 {
     struct admin *a = CONTAINER_OF(t, struct admin, pause);
 
-    (void)loop_watch(a->loop, &a->watch, EPOLLIN);
+    (void)loop_io_start(a->loop, &a->watch, EPOLLIN);
 }
 
 /* --- life --- */
@@ -368,7 +368,7 @@ int admin_init(struct admin *a, struct loop *l, const struct admin_options *o,
         { .path = "/readyz", .content_type = "application/json", .render = render_ready },
         { .path = "/healthz", .content_type = "application/json", .render = render_health },
     };
-    const struct httpd_options httpd = {
+    const struct mhd_host_options httpd = {
         .pool_bytes = POOL_BYTES,
         .connection_limit = ADMIN_CONNECTIONS_MAX + 4 * ACCEPT_BATCH,
         .idle_timeout_ms = ADMIN_DEADLINE_MS,
@@ -394,10 +394,10 @@ int admin_init(struct admin *a, struct loop *l, const struct admin_options *o,
     int err = listen_on(a, error);
 
     if (err == 0)
-        err = httpd_init(&a->httpd, l, &httpd);
+        err = mhd_host_init(&a->mhd_host, l, &httpd);
     a->watch.fd = a->listener.fd;
     if (err == 0)
-        err = loop_watch(l, &a->watch, EPOLLIN);
+        err = loop_io_start(l, &a->watch, EPOLLIN);
     return err;
 }
 
@@ -405,8 +405,8 @@ void admin_done(struct admin *a)
 {
     if (a->loop == NULL)
         return;
-    loop_unwatch(a->loop, &a->watch);
-    httpd_done(&a->httpd);
+    loop_io_stop(a->loop, &a->watch);
+    mhd_host_done(&a->mhd_host);
     loop_timer_clear(a->loop, &a->deadline);
     loop_timer_clear(a->loop, &a->pause);
     listener_close(&a->listener);
@@ -415,10 +415,10 @@ void admin_done(struct admin *a)
 
 bool admin_turn(struct admin *a)
 {
-    if (a->httpd.daemon == NULL)
+    if (a->mhd_host.daemon == NULL)
         return false;
-    (void)httpd_turn(&a->httpd);
-    return a->httpd.due;
+    (void)mhd_host_turn(&a->mhd_host);
+    return a->mhd_host.due;
 }
 
 const char *admin_name(const struct admin *a)

@@ -42,8 +42,8 @@ struct admin {
     struct admin_options options;
     struct loop *loop;
     struct listener listener;
-    struct loop_watch watch;
-    struct httpd httpd;
+    struct loop_io watch;
+    struct mhd_host mhd_host;
     struct loop_timer deadline;           /* of the oldest connection */
     struct loop_timer pause;              /* of accepting, after descriptors ran out */
     struct admin_connections connections; /* oldest first */

@@ -24,24 +24,24 @@ static const char proxy_fault[] = "this proxy", upstream_fault[] = "the upstream
                   credentials_fault[] = "the configuration (client credentials)";
 
 static const struct {
-    enum verdict_level level;
+    enum health_level level;
     const char *headline;
-} table[VERDICT_COUNT] = {
-    [VERDICT_STUCK] = { VERDICT_BAD, "A worker is stuck" },
-    [VERDICT_STOPPING] = { VERDICT_WARN, "Stopping" },
-    [VERDICT_STARTING] = { VERDICT_WARN, "Waiting for the first token" },
-    [VERDICT_NO_TOKEN] = { VERDICT_BAD, "No token: requests fail" },
-    [VERDICT_RENEWING] = { VERDICT_WARN, "Fetching a new token: requests wait" },
-    [VERDICT_TOKENS_REFUSED] = { VERDICT_BAD, "The upstream refuses the tokens" },
-    [VERDICT_UPSTREAM_DOWN] = { VERDICT_BAD, "The upstream is failing" },
-    [VERDICT_LIMIT] = { VERDICT_WARN, "Requests are turned away" },
-    [VERDICT_UPSTREAM_FAILS] = { VERDICT_WARN, "Some requests fail at the upstream" },
-    [VERDICT_RENEWAL_FAILS] = { VERDICT_WARN, "Serving, but the token cannot be renewed" },
-    [VERDICT_RECOVERED] = { VERDICT_WARN, "A token is here again" },
-    [VERDICT_WELL] = { VERDICT_GOOD, "All is well" },
+} table[HEALTH_COUNT] = {
+    [HEALTH_STUCK] = { HEALTH_BAD, "A worker is stuck" },
+    [HEALTH_STOPPING] = { HEALTH_WARN, "Stopping" },
+    [HEALTH_STARTING] = { HEALTH_WARN, "Waiting for the first token" },
+    [HEALTH_NO_TOKEN] = { HEALTH_BAD, "No token: requests fail" },
+    [HEALTH_RENEWING] = { HEALTH_WARN, "Fetching a new token: requests wait" },
+    [HEALTH_TOKENS_REFUSED] = { HEALTH_BAD, "The upstream refuses the tokens" },
+    [HEALTH_UPSTREAM_DOWN] = { HEALTH_BAD, "The upstream is failing" },
+    [HEALTH_LIMIT] = { HEALTH_WARN, "Requests are turned away" },
+    [HEALTH_UPSTREAM_FAILS] = { HEALTH_WARN, "Some requests fail at the upstream" },
+    [HEALTH_RENEWAL_FAILS] = { HEALTH_WARN, "Serving, but the token cannot be renewed" },
+    [HEALTH_RECOVERED] = { HEALTH_WARN, "A token is here again" },
+    [HEALTH_WELL] = { HEALTH_GOOD, "All is well" },
 };
 
-const char *verdict_level_name(enum verdict_level level)
+const char *health_level_name(enum health_level level)
 {
     static const char *const names[] = { "good", "warn", "bad" };
 
@@ -50,12 +50,12 @@ const char *verdict_level_name(enum verdict_level level)
 }
 
 PRINTF_LIKE(3, 4)
-static struct verdict make(enum verdict_kind kind, const char *fault, const char *fmt, ...)
+static struct health make(enum health_kind kind, const char *fault, const char *fmt, ...)
 {
-    struct verdict v = { .kind = kind,
-                         .level = table[kind].level,
-                         .headline = table[kind].headline,
-                         .fault = fault };
+    struct health v = { .kind = kind,
+                        .level = table[kind].level,
+                        .headline = table[kind].headline,
+                        .fault = fault };
     va_list args;
 
     va_start(args, fmt);
@@ -78,23 +78,23 @@ static const char *plural(uint64_t n)
 }
 
 /* What /readyz says too. */
-static struct verdict without_token(const struct status *s)
+static struct health without_token(const struct status *s)
 {
-    enum verdict_kind kind = VERDICT_RENEWING;
+    enum health_kind kind = HEALTH_RENEWING;
     const char *fault = NULL;
 
     if (s->token.stats->consecutive_failures > 0) {
-        kind = VERDICT_NO_TOKEN;
+        kind = HEALTH_NO_TOKEN;
         fault = whose(&s->token.stats->last_failure);
     } else if (s->token.generation == 0) {
-        kind = VERDICT_STARTING;
+        kind = HEALTH_STARTING;
     }
-    struct verdict v = make(kind, fault,
-                            "No usable token is held; one is being fetched once more. The last "
-                            "time: %s",
-                            s->token.stats->last_failure.detail);
+    struct health v = make(kind, fault,
+                           "No usable token is held; one is being fetched once more. The last "
+                           "time: %s",
+                           s->token.stats->last_failure.detail);
 
-    if (kind != VERDICT_NO_TOKEN || s->reason == STATUS_TOKEN_FAILING)
+    if (kind != HEALTH_NO_TOKEN || s->reason == STATUS_TOKEN_FAILING)
         status_reason_text(s, v.detail, sizeof v.detail);
     return v;
 }
@@ -103,37 +103,37 @@ static struct verdict without_token(const struct status *s)
  * fresh token in between, is something else. */
 static bool tokens_refused(const struct status *s)
 {
-    const struct tokens_stats *t = s->token.stats;
-    size_t kept = (size_t)base_min((int64_t)t->events, TOKENS_EVENTS), refused = 0;
+    const struct token_manager_stats *t = s->token.stats;
+    size_t kept = (size_t)base_min((int64_t)t->events, TOKEN_MANAGER_EVENTS), refused = 0;
     int64_t since_ms = s->now_ms - 2 * s->config->token.retry_max_ms;
 
     for (size_t i = 0; i < kept; i++)
-        refused += t->event[i].what == TOKENS_DROPPED && t->event[i].at_ms >= since_ms;
+        refused += t->event[i].what == TOKEN_MANAGER_DROPPED && t->event[i].at_ms >= since_ms;
     return refused >= 2;
 }
 
-static struct verdict well(const struct history_step *recent)
+static struct health well(const struct history_step *recent)
 {
     uint64_t refused = recent->failed[STAGE_REQUEST];
 
     if (refused > 0)
         return make(
-            VERDICT_WELL, NULL,
+            HEALTH_WELL, NULL,
             "A token is held and the upstream answers. Callers got %llu request%s wrong "
             "in the last minute.",
             (unsigned long long)refused, plural(refused));
     if (recent->requests == 0)
-        return make(VERDICT_WELL, NULL, "A token is held. Nobody asked in the last minute.");
-    return make(VERDICT_WELL, NULL, "A token is held and the upstream answers.");
+        return make(HEALTH_WELL, NULL, "A token is held. Nobody asked in the last minute.");
+    return make(HEALTH_WELL, NULL, "A token is held and the upstream answers.");
 }
 
-static struct verdict stuck(const struct status *s)
+static struct health stuck(const struct status *s)
 {
     unsigned i = 0;
 
     while (i + 1 < s->worker_count && !s->worker[i].stuck)
         i++;
-    return make(VERDICT_STUCK, proxy_fault,
+    return make(HEALTH_STUCK, proxy_fault,
                 "The loop of worker %u has not turned for %lld seconds; its callers wait. "
                 "Restart the process, and keep its log and a stack trace for a report.",
                 i, (long long)(s->worker[i].turn_age_ms / 1000));
@@ -145,64 +145,64 @@ static bool too_many(uint64_t failed, uint64_t requests)
     return failed > 0 && failed * 100 >= requests;
 }
 
-/* What the last minute's requests say; VERDICT_COUNT: nothing worth telling. */
-static struct verdict of_requests(const struct history_step *recent)
+/* What the last minute's requests say; HEALTH_COUNT: nothing worth telling. */
+static struct health of_requests(const struct history_step *recent)
 {
     uint64_t all = recent->requests, ours = recent->failed[STAGE_PROXY];
     uint64_t upstream = recent->failed[STAGE_UPSTREAM] + recent->upstream_errors;
     bool is_down = upstream >= 3 && upstream * 2 >= all;
 
     if (!is_down && too_many(ours, all))
-        return make(VERDICT_LIMIT, proxy_fault,
+        return make(HEALTH_LIMIT, proxy_fault,
                     "%llu of %llu requests in the last minute: see the list of failures, and "
                     "upstream.max_in_flight and listen.max_connections.",
                     (unsigned long long)ours, (unsigned long long)all);
     if (is_down || too_many(upstream, all))
-        return make(is_down ? VERDICT_UPSTREAM_DOWN : VERDICT_UPSTREAM_FAILS, upstream_fault,
+        return make(is_down ? HEALTH_UPSTREAM_DOWN : HEALTH_UPSTREAM_FAILS, upstream_fault,
                     "%llu of %llu requests failed there in the last minute; the list of "
                     "failures says how.",
                     (unsigned long long)upstream, (unsigned long long)all);
-    return (struct verdict){ .kind = VERDICT_COUNT };
+    return (struct health){ .kind = HEALTH_COUNT };
 }
 
-struct verdict verdict_of(const struct status *s, const struct history_step *recent)
+struct health health_of(const struct status *s, const struct history_step *recent)
 {
-    const struct tokens_stats *tokens = s->token.stats;
+    const struct token_manager_stats *tokens = s->token.stats;
 
     if (s->stuck_count > 0)
         return stuck(s);
     if (s->draining)
-        return make(VERDICT_STOPPING, NULL,
+        return make(HEALTH_STOPPING, NULL,
                     "It was asked to stop and finishes what runs: %lld request%s.",
                     (long long)s->in_flight, plural((uint64_t)s->in_flight));
     if (tokens_refused(s) && tokens->consecutive_failures == 0)
         return make(
-            VERDICT_TOKENS_REFUSED, credentials_fault,
+            HEALTH_TOKENS_REFUSED, credentials_fault,
             "It answers 401 to fresh tokens too, and callers get that answer. Are these "
             "the credentials for this API: token.client_id, token.url, token.audience, "
             "upstream.base_url?");
     if (!s->token.held)
         return without_token(s);
 
-    struct verdict v = of_requests(recent);
-    if (v.kind != VERDICT_COUNT)
+    struct health v = of_requests(recent);
+    if (v.kind != HEALTH_COUNT)
         return v;
     if (tokens->consecutive_failures > 0)
-        return make(VERDICT_RENEWAL_FAILS, whose(&tokens->last_failure),
+        return make(HEALTH_RENEWAL_FAILS, whose(&tokens->last_failure),
                     "The token that is held serves for %lld more minutes. %s",
                     (long long)(s->token.expires_in_ms / 60000), tokens->last_failure.detail);
     if (too_many(recent->failed[STAGE_TOKEN], recent->requests))
-        return make(VERDICT_RECOVERED, token_fault,
+        return make(HEALTH_RECOVERED, token_fault,
                     "%llu of %llu requests failed in the last minute for want of a token.",
                     (unsigned long long)recent->failed[STAGE_TOKEN],
                     (unsigned long long)recent->requests);
     return well(recent);
 }
 
-void verdict_track(struct verdict_since *s, const struct verdict *v, int64_t now_ms,
-                   int64_t wall_s)
+void health_track(struct health_since *s, const struct health *v, int64_t now_ms,
+                  int64_t wall_s)
 {
     if (s->wall_s != 0 && s->kind == v->kind)
         return;
-    *s = (struct verdict_since){ .kind = v->kind, .ms = now_ms, .wall_s = wall_s };
+    *s = (struct health_since){ .kind = v->kind, .ms = now_ms, .wall_s = wall_s };
 }

@@ -11,13 +11,13 @@
 #include "admin/page/page.h"
 
 /* Judges, and notes since when. */
-static struct verdict judge(struct monitor *m, const struct status *s,
-                            const struct history_totals *totals)
+static struct health judge(struct monitor *m, const struct status *s,
+                           const struct history_totals *totals)
 {
-    struct history_step recent = history_sum(&m->history, totals, s->now_ms, VERDICT_STEPS);
-    struct verdict v = verdict_of(s, &recent);
+    struct history_step recent = history_sum(&m->history, totals, s->now_ms, HEALTH_STEPS);
+    struct health v = health_of(s, &recent);
 
-    verdict_track(&m->since, &v, s->now_ms, s->now_wall_s);
+    health_track(&m->since, &v, s->now_ms, s->now_wall_s);
     return v;
 }
 
@@ -85,7 +85,7 @@ int monitor_render(void *arg, const struct status *s, struct buf *out)
 {
     struct monitor *m = arg;
     struct history_totals totals = history_totals_of(&s->sum);
-    struct verdict verdict = judge(m, s, &totals);
+    struct health verdict = judge(m, s, &totals);
     int err = page_render(&(struct page){ .status = s,
                                           .verdict = &verdict,
                                           .since = &m->since,

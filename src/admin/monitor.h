@@ -13,8 +13,8 @@ struct monitor {
     struct loop *loop; /* NULL: not in use */
     struct loop_timer timer;
     struct history history;
-    struct verdict_since since;
-    struct failures failures;
+    struct health_since since;
+    struct recent_failures failures;
     char *listen; /* the addresses that callers reach */
     void (*take)(void *arg, struct status *out);
     void *arg;

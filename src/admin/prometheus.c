@@ -132,7 +132,7 @@ static void write_turn_ages(struct writer *w, int which)
 
 static void write_fetches(struct writer *w, int which)
 {
-    const struct tokens_stats *t = w->status->token.stats;
+    const struct token_manager_stats *t = w->status->token.stats;
 
     (void)which;
     count(w, (const char *const[]){ "result", "obtained", NULL, NULL }, t->obtained);

@@ -58,15 +58,15 @@ static void take_workers(struct status *out, const struct status_source *from)
         metrics_open(n[M_upstream_connections_opened], n[M_upstream_connections_closed]);
 }
 
-static void take_token(struct status *out, const struct tokens *t)
+static void take_token(struct status *out, const struct token_manager *t)
 {
     struct status_token *s = &out->token;
 
     s->stats = &t->stats;
     s->generation = t->generation;
-    s->fetching = t->state == TOKENS_FETCHING;
+    s->fetching = t->state == TOKEN_MANAGER_FETCHING;
     s->fetching_for_ms = s->fetching ? out->now_ms - t->sent_ms : 0;
-    s->backing_off = t->state == TOKENS_WAITING;
+    s->backing_off = t->state == TOKEN_MANAGER_WAITING;
     s->next_fetch_ms = t->timer.slot != 0 ? base_max(0, t->timer.due_ms - out->now_ms) : -1;
     s->held = token_valid(t->current, out->now_ms);
     if (s->held) {
@@ -91,8 +91,8 @@ void status_take(struct status *out, const struct status_source *from)
 
     assert(from->worker_count <= STATUS_WORKERS_MAX);
     *out = (struct status){ .version = PROXY_VERSION,
-                            .libcurl = multi_library_version(),
-                            .libmicrohttpd = httpd_library_version(),
+                            .libcurl = curl_host_library_version(),
+                            .libmicrohttpd = mhd_host_library_version(),
                             .now_ms = clock_ms(),
                             .now_wall_s = clock_wall_s(),
                             .started_wall_s = from->started_wall_s,
@@ -223,7 +223,7 @@ static struct json_object *token_json(const struct status_token *t)
     return o;
 }
 
-static struct json_object *failure_json(const struct tokens_stats *stats)
+static struct json_object *failure_json(const struct token_manager_stats *stats)
 {
     const struct failure *f = &stats->last_failure;
 

@@ -37,7 +37,8 @@ struct status_token {
     int64_t fetching_for_ms;
     bool backing_off;      /* the last fetch failed, and the next one waits */
     int64_t next_fetch_ms; /* renewal, or the end of the back-off; -1: none is planned */
-    const struct tokens_stats *stats; /* counts, last success and failure, events; borrowed */
+    const struct token_manager_stats
+        *stats; /* counts, last success and failure, events; borrowed */
 };
 
 struct status {
@@ -61,7 +62,7 @@ struct status_source {
     int64_t started_ms, started_wall_s;
     bool draining;
     const struct config *config;
-    const struct tokens *tokens;
+    const struct token_manager *tokens;
     const struct worker *workers;
     unsigned worker_count;
     const struct metrics *control; /* the control thread's shard */

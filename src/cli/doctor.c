@@ -36,7 +36,7 @@ void doctor_note_date(struct doctor *d, int64_t date_s)
 
 static void try_token(struct doctor *d)
 {
-    struct source_result result;
+    struct token_client_result result;
     int64_t begin_ms = clock_ms();
 
     doctor_fetch(d->config, doctor_until(d, ANSWER_MS), &result);
@@ -219,7 +219,7 @@ bool doctor_run(const char *file, const struct config_env *env)
     } else {
         doctor_say(&d, "configuration", DOCTOR_OK, "%s",
                    file != NULL ? file : "from the environment");
-        if (multi_global_init() != 0)
+        if (curl_host_global_init() != 0)
             abort();
         examine(&d);
     }

@@ -13,8 +13,8 @@
 
 struct run {
     struct loop loop;
-    struct multi multi;
-    struct multi_transfer transfer;
+    struct curl_host multi;
+    struct curl_host_transfer transfer;
     struct loop_timer deadline;
     struct doctor_call *call;
     bool done;
@@ -174,7 +174,7 @@ static int stop_here(void *resolver, void *reserved, void *arg)
     return 1;
 }
 
-static void on_done(struct multi_transfer *t, CURLcode code)
+static void on_done(struct curl_host_transfer *t, CURLcode code)
 {
     struct run *r = CONTAINER_OF(t, struct run, transfer);
 
@@ -192,12 +192,13 @@ static bool setup(struct run *r, struct curl_slist **headers)
 {
     struct doctor_call *c = r->call;
     CURL *e = r->transfer.easy;
-    const struct multi_settings settings = { .config = c->config,
-                                             .ca = c->target->ca,
-                                             .proxy = c->target->proxy,
-                                             .http_version = c->config->upstream.http_version };
+    const struct curl_host_settings settings = { .config = c->config,
+                                                 .ca = c->target->ca,
+                                                 .proxy = c->target->proxy,
+                                                 .http_version =
+                                                     c->config->upstream.http_version };
 
-    if (multi_setup(&r->multi, e, &settings) != 0)
+    if (curl_host_setup(&r->multi, e, &settings) != 0)
         return false;
     if (c->token != NULL) {
         *headers = curl_slist_append(NULL, secret_text(c->token->header));
@@ -261,13 +262,13 @@ static void run_call(struct run *r)
     long status = 0, connect_status = 0;
     int64_t begin_ms = clock_ms();
 
-    r->transfer = (struct multi_transfer){ .easy = curl_easy_init(), .on_done = on_done };
+    r->transfer = (struct curl_host_transfer){ .easy = curl_easy_init(), .on_done = on_done };
     if (r->transfer.easy == NULL || !setup(r, &headers)) {
         (void)snprintf(c->why, sizeof c->why, "libcurl does not take these settings");
         c->end = DOCTOR_BROKEN;
     } else {
         loop_timer_set(&r->loop, &r->deadline, c->deadline_ms);
-        if (multi_add(&r->multi, &r->transfer) != 0)
+        if (curl_host_add(&r->multi, &r->transfer) != 0)
             abort();
         loop_run(&r->loop);
         (void)curl_easy_getinfo(r->transfer.easy, CURLINFO_RESPONSE_CODE, &status);
@@ -278,7 +279,7 @@ static void run_call(struct run *r)
         c->proxied =
             r->done && (r->code == CURLE_COULDNT_RESOLVE_PROXY || used_proxy(r->transfer.easy));
         loop_timer_clear(&r->loop, &r->deadline);
-        multi_remove(&r->multi, &r->transfer);
+        curl_host_remove(&r->multi, &r->transfer);
     }
     curl_easy_cleanup(r->transfer.easy);
     curl_slist_free_all(headers);
@@ -291,10 +292,10 @@ void doctor_call(struct doctor_call *c)
 {
     struct run r = { .call = c, .deadline.on_due = on_deadline, .loop.epoll_fd = -1 };
 
-    if (loop_init(&r.loop) != 0 || multi_init(&r.multi, &r.loop, 1) != 0)
+    if (loop_init(&r.loop) != 0 || curl_host_init(&r.multi, &r.loop, 1) != 0)
         abort(); /* a program that has just begun has descriptors and memory for it */
     run_call(&r);
-    multi_done(&r.multi);
+    curl_host_done(&r.multi);
     loop_done(&r.loop);
 }
 
@@ -302,12 +303,12 @@ void doctor_call(struct doctor_call *c)
 
 struct fetch {
     struct loop loop;
-    struct source source;
+    struct token_client source;
     struct loop_timer deadline;
-    struct source_result *result;
+    struct token_client_result *result;
 };
 
-static void on_fetched(struct source *s, const struct source_result *r)
+static void on_fetched(struct token_client *s, const struct token_client_result *r)
 {
     struct fetch *f = CONTAINER_OF(s, struct fetch, source);
 
@@ -319,28 +320,28 @@ static void on_fetch_late(struct loop_timer *t)
 {
     struct fetch *f = CONTAINER_OF(t, struct fetch, deadline);
 
-    source_cancel(&f->source);
+    token_client_cancel(&f->source);
     f->result->failure =
         failure_make(FAIL_TOKEN_TIMEOUT, "The token endpoint did not answer in time.");
     loop_stop(&f->loop);
 }
 
 void doctor_fetch(const struct config *config, int64_t deadline_ms,
-                  struct source_result *result)
+                  struct token_client_result *result)
 {
     struct fetch f = { .result = result,
                        .deadline.on_due = on_fetch_late,
                        .loop.epoll_fd = -1 };
 
-    *result = (struct source_result){ .token = NULL };
-    if (loop_init(&f.loop) != 0 || source_init(&f.source, &f.loop) != 0)
+    *result = (struct token_client_result){ .token = NULL };
+    if (loop_init(&f.loop) != 0 || token_client_init(&f.source, &f.loop) != 0)
         abort();
     f.source.on_done = on_fetched;
-    (void)source_configure(&f.source, NULL, config);
+    (void)token_client_configure(&f.source, NULL, config);
     loop_timer_set(&f.loop, &f.deadline, deadline_ms);
-    source_fetch(&f.source, config, 1);
+    token_client_fetch(&f.source, config, 1);
     loop_run(&f.loop);
     loop_timer_clear(&f.loop, &f.deadline);
-    source_done(&f.source);
+    token_client_done(&f.source);
     loop_done(&f.loop);
 }

@@ -110,4 +110,4 @@ void doctor_call(struct doctor_call *c);
 
 /* One token fetch as the gateway does it. The result's token is the caller's. */
 void doctor_fetch(const struct config *config, int64_t deadline_ms,
-                  struct source_result *result);
+                  struct token_client_result *result);

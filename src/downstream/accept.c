@@ -1,7 +1,7 @@
 /* Where callers' connections come from.
  *
- *     unix socket, or TCP without TLS ------------------> httpd_take (libmicrohttpd)
- *     TCP with TLS --> tunnel_open --handshake done--> on_open --^
+ *     unix socket, or TCP without TLS ------------------> mhd_host_take (libmicrohttpd)
+ *     TCP with TLS --> tls_bridge_open --handshake done--> on_open --^
  *
  * libmicrohttpd's own accepting stops in silence at its limit, hence this. */
 #include "downstream/accept.h"
@@ -25,26 +25,26 @@ static void pause_accepting(struct worker *w)
 {
     log_warn("descriptors_exhausted", log_str("detail", strerrordesc_np(errno)));
     for (size_t k = 0; k < w->listeners; k++)
-        loop_unwatch(&w->loop, &w->listener[k].watch);
+        loop_io_stop(&w->loop, &w->listener[k].watch);
     loop_timer_set(&w->loop, &w->accept_pause, loop_now(&w->loop) + ACCEPT_PAUSE_MS);
 }
 
 static void accept_tls(struct worker *w, int fd)
 {
     const struct config *config = w->snapshot->config;
-    bool refused = !quota_take(&w->connections);
+    bool refused = !limit_take(&w->connections);
 
     if (refused && w->tunnels_refused == ACCEPT_REFUSED_MAX) {
         (void)close(fd);
         return;
     }
-    if (tunnel_open(&w->tunnels, w->tls, fd,
-                    loop_now(&w->loop) +
-                        (refused ? CALLER_REFUSED_GRACE_MS : config->listen.header_timeout_ms),
-                    refused) != 0) {
+    if (tls_bridge_open(&w->tls_bridges, w->tls, fd,
+                        loop_now(&w->loop) + (refused ? CONN_REFUSED_GRACE_MS
+                                                      : config->listen.header_timeout_ms),
+                        refused) != 0) {
         log_debug("connection_not_taken");
         if (!refused)
-            quota_give(&w->connections);
+            limit_give(&w->connections);
         return;
     }
     w->tunnels_refused += refused;
@@ -58,14 +58,14 @@ static void turn_away(struct worker *w, int fd)
 
     f.retry_after_s = 1;
     buf_init(&message, 8192);
-    if (answer_message(&f, &message) == 0)
+    if (problem_message(&f, &message) == 0)
         (void)send(fd, buf_front(&message), buf_unread(&message), MSG_NOSIGNAL | MSG_DONTWAIT);
     buf_done(&message);
     (void)close(fd);
     metrics_add(&w->metrics, M_connections_refused, 1);
 }
 
-void accept_on_acceptable(struct loop_watch *watch, uint32_t events)
+void accept_on_acceptable(struct loop_io *watch, uint32_t events)
 {
     struct worker_listener *l = CONTAINER_OF(watch, struct worker_listener, watch);
     struct worker *w = l->worker;
@@ -86,7 +86,7 @@ void accept_on_acceptable(struct loop_watch *watch, uint32_t events)
             accept_tls(w, fd);
         else if (w->refused_count >= ACCEPT_REFUSED_MAX)
             turn_away(w, fd);
-        else if (httpd_take(&w->httpd, fd, (struct sockaddr *)&addr, len) != 0)
+        else if (mhd_host_take(&w->mhd_host, fd, (struct sockaddr *)&addr, len) != 0)
             log_debug("connection_not_taken");
     }
 }
@@ -98,15 +98,15 @@ static int on_tunnel_open(void *arg, int fd)
     struct worker *w = arg;
     struct sockaddr_un nameless = { .sun_family = AF_UNIX };
 
-    return httpd_take(&w->httpd, fd, (struct sockaddr *)&nameless, sizeof(sa_family_t));
+    return mhd_host_take(&w->mhd_host, fd, (struct sockaddr *)&nameless, sizeof(sa_family_t));
 }
 
-static void on_tunnel_failed(void *arg, struct tunnel *t, const char *why)
+static void on_tunnel_failed(void *arg, struct tls_bridge *t, const char *why)
 {
     struct worker *w = arg;
     struct buf message;
 
-    if (tunnel_received_bytes(t) == 0) { /* somebody looked whether the port is open */
+    if (tls_bridge_received_bytes(t) == 0) { /* somebody looked whether the port is open */
         log_debug("tls_handshake_failed", log_str("detail", why));
         return;
     }
@@ -117,26 +117,26 @@ static void on_tunnel_failed(void *arg, struct tunnel *t, const char *why)
         return;
     struct failure f = failure_make(FAIL_BAD_REQUEST, "This port speaks TLS: use https://.");
     buf_init(&message, 8192);
-    if (answer_message(&f, &message) == 0)
+    if (problem_message(&f, &message) == 0)
         (void)send(t->net.fd, buf_front(&message), buf_unread(&message), MSG_NOSIGNAL);
     buf_done(&message);
 }
 
-static void on_tunnel_gone(void *arg, struct tunnel *t)
+static void on_tunnel_gone(void *arg, struct tls_bridge *t)
 {
     struct worker *w = arg;
 
     if (t->refused)
         w->tunnels_refused--;
     else
-        quota_give(&w->connections);
+        limit_give(&w->connections);
 }
 
 void accept_init(struct worker *w)
 {
-    tunnels_init(&w->tunnels, &w->loop);
-    w->tunnels.on_open = on_tunnel_open;
-    w->tunnels.on_failed = on_tunnel_failed;
-    w->tunnels.on_gone = on_tunnel_gone;
-    w->tunnels.arg = w;
+    tls_bridges_init(&w->tls_bridges, &w->loop);
+    w->tls_bridges.on_open = on_tunnel_open;
+    w->tls_bridges.on_failed = on_tunnel_failed;
+    w->tls_bridges.on_gone = on_tunnel_gone;
+    w->tls_bridges.arg = w;
 }

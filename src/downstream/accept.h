@@ -11,8 +11,8 @@ struct worker;
 /* Accepted in one turn at most. */
 #define ACCEPT_BATCH 64
 
-/* Of a worker's listener (loop_watch callback). */
-void accept_on_acceptable(struct loop_watch *w, uint32_t events);
+/* Of a worker's listener (loop_io_start callback). */
+void accept_on_acceptable(struct loop_io *w, uint32_t events);
 
 /* Takes the worker's tunnels into use. */
 void accept_init(struct worker *w);

@@ -26,7 +26,7 @@
 #include "proxy/relay.h"
 #include "server/worker.h"
 
-struct caller *caller_of(struct MHD_Connection *c)
+struct conn *conn_of(struct MHD_Connection *c)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -37,13 +37,13 @@ struct caller *caller_of(struct MHD_Connection *c)
 /* Bytes received so far, by the kernel's count or the tunnel's; -1: there is none (unix
  * sockets).
  */
-static int64_t bytes_received(const struct caller *c)
+static int64_t bytes_received(const struct conn *c)
 {
     struct tcp_info info;
     socklen_t len = sizeof info;
 
-    if (c->tunnel != NULL)
-        return tunnel_received_bytes(c->tunnel);
+    if (c->tls_bridge != NULL)
+        return tls_bridge_received_bytes(c->tls_bridge);
     memset(&info, 0, sizeof info);
     if (!c->tcp || getsockopt(c->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
         return -1;
@@ -52,7 +52,7 @@ static int64_t bytes_received(const struct caller *c)
 
 /* Whether the caller has closed, or half-closed. libmicrohttpd may not have seen it: an end
  * that came together with a request is no event of its own to it. */
-static bool has_left(const struct caller *c)
+static bool has_left(const struct conn *c)
 {
     char byte;
 
@@ -60,21 +60,21 @@ static bool has_left(const struct caller *c)
 }
 
 /* A failure before there was a request. */
-static void note(struct caller *c, const struct failure *f)
+static void note(struct conn *c, const struct failure *f)
 {
-    failures_note(
-        &c->worker->failures,
-        &(struct failures_request){ .failure = f, .status = failure_status(f), .method = "-" });
+    recent_failures_note(&c->worker->failures,
+                         &(struct recent_failures_request){
+                             .failure = f, .status = failure_status(f), .method = "-" });
 }
 
 /* Where bytes are not counted, the next ones are waited for. */
-static void await_bytes(struct caller *c)
+static void await_bytes(struct conn *c)
 {
-    if (!c->tcp && c->tunnel == NULL && c->watch.events == 0)
-        (void)loop_watch(&c->worker->loop, &c->watch, EPOLLIN | EPOLLET | EPOLLONESHOT);
+    if (!c->tcp && c->tls_bridge == NULL && c->watch.events == 0)
+        (void)loop_io_start(&c->worker->loop, &c->watch, EPOLLIN | EPOLLET | EPOLLONESHOT);
 }
 
-static void head_too_slow(struct caller *c)
+static void head_too_slow(struct conn *c)
 {
     struct failure f = failure_make(
         FAIL_HEAD_TIMEOUT, "The request head was not complete within listen.header_timeout.");
@@ -85,11 +85,11 @@ static void head_too_slow(struct caller *c)
     } else {
         note(c, &f);
     }
-    caller_finish(c, &f);
+    conn_finish(c, &f);
 }
 
 /* A connection between requests: has a next head begun? */
-static int64_t check_idle(struct caller *c, int64_t now_ms)
+static int64_t check_idle(struct conn *c, int64_t now_ms)
 {
     const struct config *config = c->worker->snapshot->config;
     int64_t look_ms = config->listen.header_timeout_ms / 2 + 1;
@@ -100,7 +100,7 @@ static int64_t check_idle(struct caller *c, int64_t now_ms)
 
         f.retry_after_s = 1;
         note(c, &f);
-        caller_finish(c, &f);
+        conn_finish(c, &f);
         return 0;
     }
     if (!c->partial) {
@@ -112,7 +112,7 @@ static int64_t check_idle(struct caller *c, int64_t now_ms)
             if (c->received_bytes > 0)
                 c->since_ms = now_ms;
         } else if (now_ms >= idle_ms || has_left(c)) {
-            caller_close_idle(c);
+            conn_close_idle(c);
             return 0;
         } else {
             c->received_bytes = bytes;
@@ -129,24 +129,24 @@ static int64_t check_idle(struct caller *c, int64_t now_ms)
 
 static void on_timer(struct loop_timer *t)
 {
-    struct caller *c = CONTAINER_OF(t, struct caller, timer);
+    struct conn *c = CONTAINER_OF(t, struct conn, timer);
     const struct config *config = c->worker->snapshot->config;
     int64_t now_ms = loop_now(&c->worker->loop), next_ms = 0;
 
     if (c->finished)
         return;
     switch (c->phase) {
-    case CALLER_IDLE:
+    case CONN_IDLE:
         next_ms = check_idle(c, now_ms);
         break;
-    case CALLER_HEAD:
+    case CONN_HEAD:
         next_ms = c->since_ms + config->listen.header_timeout_ms;
         if (now_ms >= next_ms) {
             head_too_slow(c);
             next_ms = 0;
         }
         break;
-    case CALLER_BUSY:
+    case CONN_BUSY:
         next_ms = now_ms + config->listen.header_timeout_ms;
         break;
     }
@@ -154,17 +154,17 @@ static void on_timer(struct loop_timer *t)
         loop_timer_set(&c->worker->loop, t, next_ms);
 }
 
-static void on_watch(struct loop_watch *w, uint32_t events)
+static void on_watch(struct loop_io *w, uint32_t events)
 {
-    struct caller *c = CONTAINER_OF(w, struct caller, watch);
+    struct conn *c = CONTAINER_OF(w, struct conn, watch);
     bool room = (events & ~(uint32_t)EPOLLOUT) == 0;
 
-    caller_unwatch(c);
+    conn_unwatch(c);
     if (c->relay != NULL && room) {
         relay_wake(c->relay);
     } else if (c->relay != NULL) {
         relay_on_caller_gone(c->relay);
-    } else if (c->phase == CALLER_IDLE && !c->finished) { /* the first bytes of a head */
+    } else if (c->phase == CONN_IDLE && !c->finished) { /* the first bytes of a head */
         c->partial = true;
         if (c->received_bytes != 0) /* not on a new connection, see check_idle */
             c->since_ms = loop_now(&c->worker->loop);
@@ -181,9 +181,9 @@ static bool is_tcp(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain != AF_UNIX;
 }
 
-static struct caller *caller_new(struct worker *w, struct MHD_Connection *connection)
+static struct conn *conn_new(struct worker *w, struct MHD_Connection *connection)
 {
-    struct caller *c = base_alloc(sizeof *c);
+    struct conn *c = base_alloc(sizeof *c);
     const struct config *config = w->snapshot->config;
     const union MHD_ConnectionInfo *fd =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -191,24 +191,24 @@ static struct caller *caller_new(struct worker *w, struct MHD_Connection *connec
 
     c->worker = w;
     c->connection = connection;
-    c->watch = (struct loop_watch){ .fd = fd->connect_fd, .on_event = on_watch };
+    c->watch = (struct loop_io){ .fd = fd->connect_fd, .on_event = on_watch };
     c->timer.on_due = on_timer;
     c->since_ms = now_ms;
     c->tcp = is_tcp(fd->connect_fd);
-    tunnel_hold(&w->tunnels, fd->connect_fd, &c->tunnel);
-    if (c->tunnel != NULL) {
+    tls_bridge_hold(&w->tls_bridges, fd->connect_fd, &c->tls_bridge);
+    if (c->tls_bridge != NULL) {
         c->tls = true;
-        c->refused = c->tunnel->refused; /* the tunnel has the place, or has not */
-        c->received_bytes = tunnel_received_bytes(c->tunnel);
+        c->refused = c->tls_bridge->refused; /* the tunnel has the place, or has not */
+        c->received_bytes = tls_bridge_received_bytes(c->tls_bridge);
         c->partial = w->closed; /* so late that a request must be at its heels */
     } else {
-        c->refused = !quota_take(&w->connections);
+        c->refused = !limit_take(&w->connections);
         await_bytes(c);
     }
-    loop_timer_set(
-        &w->loop, &c->timer,
-        now_ms + (c->refused ? CALLER_REFUSED_GRACE_MS : config->listen.header_timeout_ms));
-    LIST_INSERT_HEAD(&w->callers, c, link);
+    loop_timer_set(&w->loop, &c->timer,
+                   now_ms +
+                       (c->refused ? CONN_REFUSED_GRACE_MS : config->listen.header_timeout_ms));
+    LIST_INSERT_HEAD(&w->conns, c, link);
     metrics_add(&w->metrics, M_connections_opened, 1);
     if (c->refused) {
         metrics_add(&w->metrics, M_connections_refused, 1);
@@ -219,7 +219,7 @@ static struct caller *caller_new(struct worker *w, struct MHD_Connection *connec
 
 /* A request line that libmicrohttpd cannot take apart makes it close without a word.
  * While nothing has been sent on a connection, the 400 can still be said. */
-static void refuse_noise(struct caller *c)
+static void refuse_noise(struct conn *c)
 {
     struct failure f =
         failure_make(FAIL_BAD_REQUEST, "The request line is not METHOD TARGET VERSION.");
@@ -240,99 +240,99 @@ static void refuse_noise(struct caller *c)
         (uint64_t)unread + 1 >= info.tcpi_bytes_received)
         return;
     note(c, &f);
-    caller_finish(c, &f);
+    conn_finish(c, &f);
 }
 
-static void caller_free(struct caller *c)
+static void conn_free(struct conn *c)
 {
     struct worker *w = c->worker;
 
     if (c->relay != NULL)
-        downstream_on_lost(c->relay);
+        handler_on_lost(c->relay);
     refuse_noise(c);
-    caller_unwatch(c);
-    resting_end(&w->resting, &c->rest);
+    conn_unwatch(c);
+    mhd_pool_end(&w->mhd_pool, &c->rest);
     loop_timer_clear(&w->loop, &c->timer);
     LIST_REMOVE(c, link);
     if (c->refused)
         w->refused_count--;
     else if (!c->tls)
-        quota_give(&w->connections);
-    tunnel_release(&c->tunnel,
-                   loop_now(&w->loop) + w->snapshot->config->listen.idle_timeout_ms);
+        limit_give(&w->connections);
+    tls_bridge_release(&c->tls_bridge,
+                       loop_now(&w->loop) + w->snapshot->config->listen.idle_timeout_ms);
     metrics_add(&w->metrics, M_connections_closed, 1);
     free(c);
 }
 
-void caller_on_connection(void *arg, struct MHD_Connection *connection, void **socket_context,
-                          enum MHD_ConnectionNotificationCode code)
+void conn_on_connection(void *arg, struct MHD_Connection *connection, void **socket_context,
+                        enum MHD_ConnectionNotificationCode code)
 {
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        *socket_context = caller_new(arg, connection);
+        *socket_context = conn_new(arg, connection);
     else
-        caller_free(*socket_context);
+        conn_free(*socket_context);
 }
 
-void caller_head_begun(struct caller *c, struct relay *r)
+void conn_head_begun(struct conn *c, struct relay *r)
 {
-    caller_unwatch(c);
-    resting_end(&c->worker->resting, &c->rest);
+    conn_unwatch(c);
+    mhd_pool_end(&c->worker->mhd_pool, &c->rest);
     if (!c->partial)
         c->since_ms = loop_now(&c->worker->loop);
-    c->phase = CALLER_HEAD;
+    c->phase = CONN_HEAD;
     c->relay = r;
 }
 
-void caller_head_done(struct caller *c)
+void conn_head_done(struct conn *c)
 {
-    c->phase = CALLER_BUSY;
+    c->phase = CONN_BUSY;
     c->partial = false;
     c->heard = true;
 }
 
-void caller_request_done(struct caller *c)
+void conn_request_done(struct conn *c)
 {
-    caller_unwatch(c);
+    conn_unwatch(c);
     c->relay = NULL;
-    c->phase = CALLER_IDLE;
+    c->phase = CONN_IDLE;
     c->partial = false;
     c->received_bytes = -1;
     c->since_ms = loop_now(&c->worker->loop);
-    resting_begin(&c->worker->resting, &c->rest);
+    mhd_pool_begin(&c->worker->mhd_pool, &c->rest);
 }
 
-void caller_watch(struct caller *c)
+void conn_watch(struct conn *c)
 {
     if (c->watch.events == 0 && !c->finished)
-        (void)loop_watch(&c->worker->loop, &c->watch, EPOLLRDHUP);
-    if (c->tunnel != NULL)
-        tunnel_watch(c->tunnel, true);
+        (void)loop_io_start(&c->worker->loop, &c->watch, EPOLLRDHUP);
+    if (c->tls_bridge != NULL)
+        tls_bridge_watch(c->tls_bridge, true);
 }
 
-void caller_watch_room(struct caller *c)
+void conn_watch_room(struct conn *c)
 {
-    (void)loop_watch(&c->worker->loop, &c->watch, EPOLLOUT | EPOLLRDHUP);
-    if (c->tunnel != NULL)
-        tunnel_watch(c->tunnel, true);
+    (void)loop_io_start(&c->worker->loop, &c->watch, EPOLLOUT | EPOLLRDHUP);
+    if (c->tls_bridge != NULL)
+        tls_bridge_watch(c->tls_bridge, true);
 }
 
-void caller_unwatch(struct caller *c)
+void conn_unwatch(struct conn *c)
 {
-    if (c->tunnel != NULL)
-        tunnel_watch(c->tunnel, false);
-    loop_unwatch(&c->worker->loop, &c->watch);
+    if (c->tls_bridge != NULL)
+        tls_bridge_watch(c->tls_bridge, false);
+    loop_io_stop(&c->worker->loop, &c->watch);
 }
 
-void caller_finish(struct caller *c, const struct failure *f)
+void conn_finish(struct conn *c, const struct failure *f)
 {
     struct buf message;
 
     if (c->finished)
         return;
     c->finished = true;
-    caller_unwatch(c);
+    conn_unwatch(c);
     buf_init(&message, 8192);
-    if (answer_message(f, &message) == 0) {
+    if (problem_message(f, &message) == 0) {
         char ignored[4096];
 
         (void)send(c->watch.fd, buf_front(&message), buf_unread(&message),
@@ -347,42 +347,42 @@ void caller_finish(struct caller *c, const struct failure *f)
     (void)shutdown(c->watch.fd, SHUT_RDWR);
 }
 
-void caller_reset_on_close(struct caller *c)
+void conn_reset_on_close(struct conn *c)
 {
     const struct linger hard = { .l_onoff = 1, .l_linger = 0 };
 
-    if (c->tunnel != NULL)
-        tunnel_cut(c->tunnel);
+    if (c->tls_bridge != NULL)
+        tls_bridge_cut(c->tls_bridge);
     else if (c->tcp)
         (void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
 }
 
-bool caller_has_sent(const struct caller *c)
+bool conn_has_sent(const struct conn *c)
 {
     char byte;
 
     return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0 ||
-           (c->tunnel != NULL && tunnel_has_received(c->tunnel));
+           (c->tls_bridge != NULL && tls_bridge_has_received(c->tls_bridge));
 }
 
-void caller_close_idle(struct caller *c)
+void conn_close_idle(struct conn *c)
 {
     c->finished = true;
-    caller_unwatch(c);
+    conn_unwatch(c);
     (void)shutdown(c->watch.fd, SHUT_RDWR);
 }
 
-void caller_tls_changed(struct worker *w, const struct tls *before)
+void conn_tls_changed(struct worker *w, const struct tls *before)
 {
-    struct caller *c;
+    struct conn *c;
 
     if (!tls_differs(before, w->tls, TLS_CLIENT_CA))
         return;
-    tunnels_stop_shaking(&w->tunnels);
-    LIST_FOREACH(c, &w->callers, link)
+    tls_bridges_stop_handshakes(&w->tls_bridges);
+    LIST_FOREACH(c, &w->conns, link)
     if (c->tls && !c->last) {
         c->last = true;
-        if (c->phase == CALLER_IDLE && !c->partial && !c->finished && !caller_has_sent(c))
-            caller_close_idle(c);
+        if (c->phase == CONN_IDLE && !c->partial && !c->finished && !conn_has_sent(c))
+            conn_close_idle(c);
     }
 }

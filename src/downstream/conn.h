@@ -15,22 +15,22 @@ struct relay;
 
 /* How long a connection above the limit may take to send a head before it gets its 503 anyway.
  */
-#define CALLER_REFUSED_GRACE_MS 1000
+#define CONN_REFUSED_GRACE_MS 1000
 
-enum caller_phase {
-    CALLER_IDLE, /* between requests; part of the next head may be here */
-    CALLER_HEAD, /* the request line is here, the head is not whole */
-    CALLER_BUSY  /* a request is under way */
+enum conn_phase {
+    CONN_IDLE, /* between requests; part of the next head may be here */
+    CONN_HEAD, /* the request line is here, the head is not whole */
+    CONN_BUSY  /* a request is under way */
 };
 
-struct caller {
+struct conn {
     struct worker *worker;
     struct MHD_Connection *connection;
     /* Our own view of MHD's descriptor, for EPOLLRDHUP; between requests, on a unix socket, for
      * the first bytes of the next one. */
-    struct loop_watch watch;
+    struct loop_io watch;
     struct loop_timer timer;
-    enum caller_phase phase;
+    enum conn_phase phase;
     int64_t since_ms;       /* the phase, or the first byte of a head */
     int64_t received_bytes; /* when last looked; -1: not looked since the last request */
     bool partial;           /* IDLE, and bytes of a head have come */
@@ -40,44 +40,45 @@ struct caller {
     bool tcp;               /* and not a unix socket */
     bool last;              /* the connection ends with the answer that comes next */
     bool tls;
-    struct tunnel *tunnel; /* the TLS in front; NULL: plain, or the TLS has ended already */
-    struct relay *relay;   /* the request under way */
-    struct resting_place rest;
-    LIST_ENTRY(caller) link;
+    struct tls_bridge
+        *tls_bridge;     /* the TLS in front; NULL: plain, or the TLS has ended already */
+    struct relay *relay; /* the request under way */
+    struct mhd_pool_rest rest;
+    LIST_ENTRY(conn) link;
 };
 
 /* MHD_NotifyConnectionCallback; arg is the worker. */
-void caller_on_connection(void *arg, struct MHD_Connection *c, void **socket_context,
-                          enum MHD_ConnectionNotificationCode code);
+void conn_on_connection(void *arg, struct MHD_Connection *c, void **socket_context,
+                        enum MHD_ConnectionNotificationCode code);
 
 /* The caller of a connection. */
-struct caller *caller_of(struct MHD_Connection *c);
+struct conn *conn_of(struct MHD_Connection *c);
 
 /* The request line has come. */
-void caller_head_begun(struct caller *c, struct relay *r);
+void conn_head_begun(struct conn *c, struct relay *r);
 /* The head is whole. */
-void caller_head_done(struct caller *c);
+void conn_head_done(struct conn *c);
 /* The answer is out (or given up). */
-void caller_request_done(struct caller *c);
+void conn_request_done(struct conn *c);
 
 /* Watches for the caller leaving; relay_on_caller_gone is called then, once. */
-void caller_watch(struct caller *c);
-void caller_unwatch(struct caller *c);
+void conn_watch(struct conn *c);
+void conn_unwatch(struct conn *c);
 /* Has the relay looked at once the caller takes more, see bypass.h; it may leave as well. */
-void caller_watch_room(struct caller *c);
+void conn_watch_room(struct conn *c);
 
 /* Writes an answer past libmicrohttpd, where it cannot answer any more (it is still reading),
  * and shuts the connection down. */
-void caller_finish(struct caller *c, const struct failure *f);
+void conn_finish(struct conn *c, const struct failure *f);
 
 /* Makes the peer see a reset, not an orderly end, when the connection is closed. */
-void caller_reset_on_close(struct caller *c);
+void conn_reset_on_close(struct conn *c);
 
 /* Whether bytes wait that nobody has looked at. */
-bool caller_has_sent(const struct caller *c);
+bool conn_has_sent(const struct conn *c);
 /* Shuts down a connection that is between requests. */
-void caller_close_idle(struct caller *c);
+void conn_close_idle(struct conn *c);
 
 /* The worker's TLS settings have been exchanged: who was let in by other client authorities has
  * to come anew. */
-void caller_tls_changed(struct worker *w, const struct tls *before);
+void conn_tls_changed(struct worker *w, const struct tls *before);

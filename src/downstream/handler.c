@@ -4,10 +4,10 @@
  *  - An answer queued in the handler's first call makes it close the connection: used for
  *    refusals only. Everything else is answered in a later call, when the body is whole.
  *  - It cannot answer while a body comes in: the rest is swallowed up to a bound, then the
- *    answer is written past it (caller_finish).
+ *    answer is written past it (conn_finish).
  *  - Suspend only in the handler and in the reader. `suspended` changes in suspend() and
- *    downstream_resume() and nowhere else.
- *  - It unescapes the target in place: the raw one is copied in downstream_on_target. */
+ *    handler_resume() and nowhere else.
+ *  - It unescapes the target in place: the raw one is copied in handler_on_target. */
 #include "downstream/handler.h"
 
 #include <stdio.h>
@@ -19,13 +19,13 @@
 #include "proxy/relay.h"
 #include "server/worker.h"
 
-void *downstream_on_target(void *arg, const char *target, struct MHD_Connection *connection)
+void *handler_on_target(void *arg, const char *target, struct MHD_Connection *connection)
 {
-    struct caller *caller = caller_of(connection);
+    struct conn *caller = conn_of(connection);
     struct relay *r = relay_new(arg, caller, target);
 
     r->connection = connection;
-    caller_head_begun(caller, r);
+    conn_head_begun(caller, r);
     return r;
 }
 
@@ -46,12 +46,12 @@ static void wait_for_answer(struct relay *r)
 {
     struct worker *w = r->worker;
 
-    if (w->httpd.lingering == LINGER_MAX || w->typical_us > LINGER_US) {
+    if (w->mhd_host.lingering == LINGER_MAX || w->typical_us > LINGER_US) {
         suspend(r);
         return;
     }
     r->lingers = true;
-    w->httpd.lingering++;
+    w->mhd_host.lingering++;
 }
 
 static void stop_lingering(struct relay *r)
@@ -59,23 +59,23 @@ static void stop_lingering(struct relay *r)
     if (!r->lingers)
         return;
     r->lingers = false;
-    r->worker->httpd.lingering--;
+    r->worker->mhd_host.lingering--;
 }
 
-void downstream_resume(struct relay *r)
+void handler_resume(struct relay *r)
 {
     if (r->lingers)
-        r->worker->httpd.due = true;
+        r->worker->mhd_host.due = true;
     if (!r->suspended)
         return;
     r->suspended = false;
-    httpd_resume(&r->worker->httpd, r->connection);
+    mhd_host_resume(&r->worker->mhd_host, r->connection);
 }
 
-void downstream_linger_no_more(struct relay *r)
+void handler_linger_no_more(struct relay *r)
 {
     r->lingered = true;
-    r->worker->httpd.due = true;
+    r->worker->mhd_host.due = true;
 }
 
 struct collected {
@@ -99,7 +99,8 @@ static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *k
 }
 
 /* The head as libmicrohttpd has it, judged. */
-static struct guard_verdict judge(struct relay *r, const char *method, const char *version)
+static struct request_check_result judge(struct relay *r, const char *method,
+                                         const char *version)
 {
     const struct config *config = r->snapshot->config;
     int fields = MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, NULL, NULL);
@@ -112,12 +113,13 @@ static struct guard_verdict judge(struct relay *r, const char *method, const cha
     if (r->method == NULL)
         r->method = "-";
     if (c.fields == NULL)
-        return (struct guard_verdict){ .kind = FAIL_HEAD_TOO_LARGE, .why = "too many fields" };
+        return (struct request_check_result){ .kind = FAIL_HEAD_TOO_LARGE,
+                                              .why = "too many fields" };
     (void)MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, collect, &c);
     r->old_caller = strcmp(version, "HTTP/1.0") == 0;
     r->fields = c.fields;
     r->count = c.count;
-    const struct guard_head head = {
+    const struct request_check_head head = {
         .method = method,
         .target = r->target,
         .target_in_place = r->target_in_place,
@@ -134,7 +136,7 @@ static struct guard_verdict judge(struct relay *r, const char *method, const cha
         .max_fields = (size_t)config->listen.max_headers,
         .max_body_bytes = config->listen.max_body_size_bytes,
     };
-    return guard_request(&head);
+    return request_check(&head);
 }
 
 /* Both parts end in NUL. */
@@ -149,7 +151,7 @@ static void add_common(struct relay *r, struct MHD_Response *response)
 {
     if (r->request_id != NULL)
         (void)MHD_add_response_header(response, "X-Request-Id", r->request_id);
-    if (r->worker->draining || r->caller->refused || r->caller->last)
+    if (r->worker->draining || r->conn->refused || r->conn->last)
         (void)MHD_add_response_header(response, "Connection", "close");
 }
 
@@ -159,7 +161,7 @@ static enum MHD_Result queue(struct relay *r, int status, struct MHD_Response *r
     enum MHD_Result ok = MHD_queue_response(r->connection, (unsigned)status, response);
 
     MHD_destroy_response(response);
-    httpd_busy(&r->worker->httpd);
+    mhd_host_busy(&r->worker->mhd_host);
     r->responded = true;
     r->status = status;
     return ok;
@@ -172,7 +174,7 @@ static enum MHD_Result answer_failure(struct relay *r)
 
     buf_clear(&r->down);
     buf_init(&proxy_status, 256);
-    if (answer_body(f, &r->down) != 0 || answer_proxy_status(f, 0, &proxy_status) != 0) {
+    if (problem_body(f, &r->down) != 0 || problem_proxy_status(f, 0, &proxy_status) != 0) {
         buf_done(&proxy_status);
         return MHD_NO;
     }
@@ -206,14 +208,14 @@ static enum MHD_Result answer_failure(struct relay *r)
 static enum MHD_Result answer_placeholder(struct relay *r)
 {
     struct MHD_Response *response = MHD_create_response_from_buffer(
-        sizeof ANSWER_PLACEHOLDER - 1, (void *)(uintptr_t)ANSWER_PLACEHOLDER,
+        sizeof TOKEN_PLACEHOLDER - 1, (void *)(uintptr_t)TOKEN_PLACEHOLDER,
         MHD_RESPMEM_PERSISTENT);
 
     if (response == NULL)
         return MHD_NO;
     (void)MHD_add_response_header(response, "Content-Type", "application/json");
     (void)MHD_add_response_header(response, "Cache-Control", "no-store");
-    r->down_bytes = sizeof ANSWER_PLACEHOLDER - 1;
+    r->down_bytes = sizeof TOKEN_PLACEHOLDER - 1;
     return queue(r, 200, response);
 }
 
@@ -224,10 +226,10 @@ static ssize_t pull(void *arg, uint64_t pos, char *out, size_t max)
     size_t n = buf_unread(&r->down);
 
     (void)pos;
-    httpd_busy(&r->worker->httpd);
+    mhd_host_busy(&r->worker->mhd_host);
     if (n == 0) {
         if (r->gone || r->down_cut) {
-            caller_reset_on_close(r->caller);
+            conn_reset_on_close(r->conn);
             return MHD_CONTENT_READER_END_WITH_ERROR;
         }
         if (r->down_done)
@@ -246,7 +248,7 @@ static ssize_t pull(void *arg, uint64_t pos, char *out, size_t max)
 
 static struct MHD_Response *upstream_body(struct relay *r)
 {
-    const struct guard_answer *g = &r->upstream.guard;
+    const struct response_check *g = &r->upstream.guard;
     size_t here = buf_unread(&r->down);
     bool bodiless = r->is_head || g->status == 204 || g->status == 304;
 
@@ -288,7 +290,7 @@ static bool head_fits(const struct relay *r)
 
     return r->upstream.guard.bytes + head->header_size + (size_t)records * RECORD_BYTES +
                (cookie == NULL ? 0 : strlen(cookie)) + OWN_BYTES <=
-           r->worker->resting.pool_bytes / 2;
+           r->worker->mhd_pool.pool_bytes / 2;
 }
 
 /* Both ways to give the upstream's head: libmicrohttpd's response, or (NULL) past it. */
@@ -296,7 +298,7 @@ static bool put_field(struct relay *r, struct MHD_Response *response,
                       const struct header_field *f)
 {
     if (response == NULL)
-        return bypass_field(r, f);
+        return raw_response_field(r, f);
     if (!add_field(response, f))
         log_debug("field_not_passed", log_strn("name", f->name, f->name_len));
     return true;
@@ -337,7 +339,7 @@ static bool put_fields(struct relay *r, struct MHD_Response *response)
     struct buf value;
 
     buf_init(&value, 128);
-    bool done = answer_proxy_status(NULL, status, &value) == 0 &&
+    bool done = problem_proxy_status(NULL, status, &value) == 0 &&
                 put_own_field(r, response, "Proxy-Status", buf_text(&value));
     buf_done(&value);
     return done;
@@ -356,13 +358,13 @@ static enum MHD_Result answer_upstream(struct relay *r)
 /* The head is too large for libmicrohttpd. */
 static enum MHD_Result answer_past(struct relay *r)
 {
-    const struct guard_answer *g = &r->upstream.guard;
+    const struct response_check *g = &r->upstream.guard;
 
-    if (!bypass_status(r, g->status) || !put_fields(r, NULL) ||
+    if (!raw_response_status(r, g->status) || !put_fields(r, NULL) ||
         (r->request_id != NULL && !put_own_field(r, NULL, "X-Request-Id", r->request_id)) ||
-        !bypass_begin(r, g->status == 204 ? -1 : g->content_length))
+        !raw_response_begin(r, g->status == 204 ? -1 : g->content_length))
         return MHD_NO;
-    httpd_busy(&r->worker->httpd);
+    mhd_host_busy(&r->worker->mhd_host);
     r->responded = true;
     r->status = g->status;
     suspend(r);
@@ -387,7 +389,7 @@ static enum MHD_Result on_head(struct relay *r)
     if (r->phase == RELAY_FAILED)
         return answer_failure(r);
     if (r->body_bytes != 0) /* it may have to be told to send it */
-        httpd_busy(&r->worker->httpd);
+        mhd_host_busy(&r->worker->mhd_host);
     /* A caller that asks before it sends its body is answered before: wait for the token, then
      * let MHD send the 100. */
     if (r->phase == RELAY_PARKED && r->body_bytes != 0) {
@@ -404,12 +406,12 @@ static enum MHD_Result on_head(struct relay *r)
 
 static enum MHD_Result on_data(struct relay *r, const char *data, size_t *size)
 {
-    httpd_busy(&r->worker->httpd);
-    if (r->swallow || r->phase == RELAY_FAILED || r->phase == RELAY_LOCAL) {
-        r->swallowed_bytes += (int64_t)*size;
+    mhd_host_busy(&r->worker->mhd_host);
+    if (r->discard || r->phase == RELAY_FAILED || r->phase == RELAY_LOCAL) {
+        r->discarded_bytes += (int64_t)*size;
         *size = 0;
         r->up_ms = loop_now(&r->worker->loop);
-        if (r->swallowed_bytes <= RELAY_SWALLOW_BYTES)
+        if (r->discarded_bytes <= RELAY_DISCARD_BYTES)
             return MHD_YES;
         struct failure f =
             r->phase == RELAY_FAILED
@@ -417,20 +419,20 @@ static enum MHD_Result on_data(struct relay *r, const char *data, size_t *size)
                 : failure_make(FAIL_BODY_TOO_LARGE,
                                "The answer came before the end of a large body.");
         r->status = failure_status(&f);
-        caller_finish(r->caller, &f);
+        conn_finish(r->conn, &f);
         return MHD_NO;
     }
     size_t taken = relay_on_body(r, data, *size);
 
     *size -= taken;
-    if (*size > 0 && !r->swallow && r->phase != RELAY_FAILED)
+    if (*size > 0 && !r->discard && r->phase != RELAY_FAILED)
         suspend(r);
     return MHD_YES;
 }
 
-enum MHD_Result downstream_on_request(void *arg, struct MHD_Connection *c, const char *url,
-                                      const char *method, const char *version, const char *data,
-                                      size_t *data_size, void **req)
+enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *c, const char *url,
+                                   const char *method, const char *version, const char *data,
+                                   size_t *data_size, void **req)
 {
     struct relay *r = *req;
 
@@ -450,16 +452,17 @@ enum MHD_Result downstream_on_request(void *arg, struct MHD_Connection *c, const
     }
     if (!r->begun) {
         r->begun = true;
-        caller_head_done(r->caller);
-        resting_seen(&r->caller->rest, method);
-        struct guard_verdict v = judge(r, method, version);
+        conn_head_done(r->conn);
+        mhd_pool_seen(&r->conn->rest, method);
+        struct request_check_result v = judge(r, method, version);
 
         relay_on_head(r, &v);
         return on_head(r);
     }
-    if (r->bypass.on && !r->bypass.over) /* left in the middle: no end to be believed */
-        caller_reset_on_close(r->caller);
-    if (r->gone || r->bypass.over)
+    if (r->raw_response.on &&
+        !r->raw_response.over) /* left in the middle: no end to be believed */
+        conn_reset_on_close(r->conn);
+    if (r->gone || r->raw_response.over)
         return MHD_NO;
     if (r->head_waits) {
         r->head_waits = false;
@@ -475,7 +478,7 @@ enum MHD_Result downstream_on_request(void *arg, struct MHD_Connection *c, const
     return MHD_YES;
 }
 
-void downstream_on_lost(struct relay *r)
+void handler_on_lost(struct relay *r)
 {
     if (r->begun && !r->up_done && r->status == 0) {
         r->failure = failure_make(FAIL_BAD_REQUEST, "The body is not made of chunks.");
@@ -487,8 +490,8 @@ void downstream_on_lost(struct relay *r)
     relay_end(r);
 }
 
-void downstream_on_completed(void *arg, struct MHD_Connection *c, void **req,
-                             enum MHD_RequestTerminationCode code)
+void handler_on_completed(void *arg, struct MHD_Connection *c, void **req,
+                          enum MHD_RequestTerminationCode code)
 {
     struct relay *r = *req;
 
@@ -501,10 +504,10 @@ void downstream_on_completed(void *arg, struct MHD_Connection *c, void **req,
 
         r->status = status == NULL ? 0 : (int)status->http_status;
     }
-    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !r->down_cut && !r->bypass.over)
+    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !r->down_cut && !r->raw_response.over)
         r->gone = true;
     if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK || r->old_caller)
-        httpd_close_soon(&r->worker->httpd, c);
+        mhd_host_close_soon(&r->worker->mhd_host, c);
     *req = NULL;
     stop_lingering(r);
     relay_end(r);

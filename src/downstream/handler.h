@@ -4,18 +4,18 @@
 
 struct relay;
 
-enum MHD_Result downstream_on_request(void *arg, struct MHD_Connection *c, const char *url,
-                                      const char *method, const char *version, const char *data,
-                                      size_t *data_size, void **req);
-void *downstream_on_target(void *arg, const char *target, struct MHD_Connection *c);
-void downstream_on_completed(void *arg, struct MHD_Connection *c, void **req,
-                             enum MHD_RequestTerminationCode code);
+enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *c, const char *url,
+                                   const char *method, const char *version, const char *data,
+                                   size_t *data_size, void **req);
+void *handler_on_target(void *arg, const char *target, struct MHD_Connection *c);
+void handler_on_completed(void *arg, struct MHD_Connection *c, void **req,
+                          enum MHD_RequestTerminationCode code);
 
 /* The connection ends and its request was never said to be over: libmicrohttpd 1.0 forgets that
  * where it answers a broken body itself. */
-void downstream_on_lost(struct relay *r);
+void handler_on_lost(struct relay *r);
 
 /* Lets a connection that waits go on; its handler or reader is called in the next turn. */
-void downstream_resume(struct relay *r);
+void handler_resume(struct relay *r);
 /* It has waited so long that it may as well be suspended; it is, in the next turn. */
-void downstream_linger_no_more(struct relay *r);
+void handler_linger_no_more(struct relay *r);

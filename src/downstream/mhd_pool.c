@@ -22,7 +22,7 @@ static bool all_zero(const char *at, size_t n)
     return n == 0 || (at[0] == 0 && memcmp(at, at + 1, n - 1) == 0);
 }
 
-static void give_back(const struct resting *r, const struct resting_place *p)
+static void give_back(const struct mhd_pool *r, const struct mhd_pool_rest *p)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), n = r->pool_bytes & ~(page - 1);
 
@@ -32,33 +32,33 @@ static void give_back(const struct resting *r, const struct resting_place *p)
 
 static void on_due(struct loop_timer *t)
 {
-    struct resting *r = CONTAINER_OF(t, struct resting, timer);
-    struct resting_place *p;
+    struct mhd_pool *r = CONTAINER_OF(t, struct mhd_pool, timer);
+    struct mhd_pool_rest *p;
     int64_t now_ms = loop_now(r->loop);
 
     for (int i = 0; i < BATCH && (p = TAILQ_FIRST(&r->list)) != NULL; i++) {
         if (p->since_ms + RESTED_MS > now_ms)
             break;
-        resting_end(r, p);
+        mhd_pool_end(r, p);
         give_back(r, p);
     }
     if ((p = TAILQ_FIRST(&r->list)) != NULL)
         loop_timer_set(r->loop, t, base_max(p->since_ms + RESTED_MS, now_ms + 1));
 }
 
-void resting_init(struct resting *r, struct loop *l, size_t pool_bytes)
+void mhd_pool_init(struct mhd_pool *r, struct loop *l, size_t pool_bytes)
 {
-    *r = (struct resting){ .loop = l, .timer.on_due = on_due, .pool_bytes = pool_bytes };
+    *r = (struct mhd_pool){ .loop = l, .timer.on_due = on_due, .pool_bytes = pool_bytes };
     TAILQ_INIT(&r->list);
 }
 
-void resting_done(struct resting *r)
+void mhd_pool_done(struct mhd_pool *r)
 {
     if (r->loop != NULL)
         loop_timer_clear(r->loop, &r->timer);
 }
 
-void resting_seen(struct resting_place *p, const char *method)
+void mhd_pool_seen(struct mhd_pool_rest *p, const char *method)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
@@ -66,7 +66,7 @@ void resting_seen(struct resting_place *p, const char *method)
         p->pool = method;
 }
 
-void resting_begin(struct resting *r, struct resting_place *p)
+void mhd_pool_begin(struct mhd_pool *r, struct mhd_pool_rest *p)
 {
     if (p->pool == NULL || p->listed)
         return;
@@ -77,7 +77,7 @@ void resting_begin(struct resting *r, struct resting_place *p)
         loop_timer_set(r->loop, &r->timer, p->since_ms + RESTED_MS);
 }
 
-void resting_end(struct resting *r, struct resting_place *p)
+void mhd_pool_end(struct mhd_pool *r, struct mhd_pool_rest *p)
 {
     if (!p->listed)
         return;

@@ -7,27 +7,27 @@
 #include "base/base.h"
 #include "event/loop.h"
 
-struct resting_place {
+struct mhd_pool_rest {
     const char *pool; /* where libmicrohttpd's pool begins; NULL: not known, or not on pages */
     int64_t since_ms;
     bool listed;
-    TAILQ_ENTRY(resting_place) link;
+    TAILQ_ENTRY(mhd_pool_rest) link;
 };
 
-struct resting {
+struct mhd_pool {
     struct loop *loop;
     struct loop_timer timer;
     size_t pool_bytes;
-    TAILQ_HEAD(resting_list, resting_place) list; /* the longest rest first */
+    TAILQ_HEAD(mhd_pool_list, mhd_pool_rest) list; /* the longest rest first */
 };
 
-void resting_init(struct resting *r, struct loop *l, size_t pool_bytes);
-void resting_done(struct resting *r);
+void mhd_pool_init(struct mhd_pool *r, struct loop *l, size_t pool_bytes);
+void mhd_pool_done(struct mhd_pool *r);
 
 /* A request line has come; `method` is where it lies: at the very start of the pool, unless
  * something came in front of it. */
-void resting_seen(struct resting_place *p, const char *method);
+void mhd_pool_seen(struct mhd_pool_rest *p, const char *method);
 /* The request is over. Its memory is given back if no other comes soon. */
-void resting_begin(struct resting *r, struct resting_place *p);
+void mhd_pool_begin(struct mhd_pool *r, struct mhd_pool_rest *p);
 /* Something came, or the connection ends. */
-void resting_end(struct resting *r, struct resting_place *p);
+void mhd_pool_end(struct mhd_pool *r, struct mhd_pool_rest *p);

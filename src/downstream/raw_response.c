@@ -1,6 +1,6 @@
 /* The way past libmicrohttpd.
  *
- *     head, r->down --send--> the caller     takes nothing: wait for EPOLLOUT, bypass_step
+ *     head, r->down --send--> the caller     takes nothing: wait for EPOLLOUT, raw_response_step
  * again
  *
  * The connection stays suspended meanwhile; then the handler is called a last time and has
@@ -16,26 +16,26 @@
 #include "server/worker.h"
 
 /* An answer's largest head with what is added to it. */
-#define HEAD_BYTES_MAX (GUARD_ANSWER_BYTES_MAX + 4096)
+#define HEAD_BYTES_MAX (RESPONSE_CHECK_BYTES_MAX + 4096)
 
-bool bypass_status(struct relay *r, int status)
+bool raw_response_status(struct relay *r, int status)
 {
-    buf_init(&r->bypass.head, HEAD_BYTES_MAX);
-    return buf_addf(&r->bypass.head, "HTTP/1.1 %d %s\r\n", status,
+    buf_init(&r->raw_response.head, HEAD_BYTES_MAX);
+    return buf_addf(&r->raw_response.head, "HTTP/1.1 %d %s\r\n", status,
                     MHD_get_reason_phrase_for((unsigned)status)) == 0;
 }
 
-bool bypass_field(struct relay *r, const struct header_field *f)
+bool raw_response_field(struct relay *r, const struct header_field *f)
 {
-    struct buf *head = &r->bypass.head;
+    struct buf *head = &r->raw_response.head;
 
     return buf_add(head, f->name, f->name_len) == 0 && buf_add(head, ": ", 2) == 0 &&
            buf_add(head, f->value, f->value_len) == 0 && buf_add(head, "\r\n", 2) == 0;
 }
 
-bool bypass_begin(struct relay *r, int64_t body_bytes)
+bool raw_response_begin(struct relay *r, int64_t body_bytes)
 {
-    struct bypass *b = &r->bypass;
+    struct raw_response *b = &r->raw_response;
 
     if (body_bytes >= 0 &&
         buf_addf(&b->head, "Content-Length: %lld\r\n", (long long)body_bytes) != 0)
@@ -51,11 +51,11 @@ bool bypass_begin(struct relay *r, int64_t body_bytes)
 static void end(struct relay *r)
 {
     char ignored[4096];
-    int fd = r->caller->watch.fd;
+    int fd = r->conn->watch.fd;
 
-    r->bypass.over = true;
+    r->raw_response.over = true;
     if (r->gone || r->down_cut) {
-        caller_reset_on_close(r->caller);
+        conn_reset_on_close(r->conn);
         return;
     }
     (void)shutdown(fd, SHUT_WR);
@@ -68,7 +68,8 @@ static void end(struct relay *r)
 /* What is to be written next; false: nothing at present. */
 static bool next_bytes(const struct relay *r, const char **bytes, size_t *n)
 {
-    const struct buf *from = buf_unread(&r->bypass.head) > 0 ? &r->bypass.head : &r->down;
+    const struct buf *from =
+        buf_unread(&r->raw_response.head) > 0 ? &r->raw_response.head : &r->down;
 
     *bytes = buf_front(from);
     *n = buf_unread(from);
@@ -77,9 +78,9 @@ static bool next_bytes(const struct relay *r, const char **bytes, size_t *n)
 
 static void written(struct relay *r, size_t n)
 {
-    r->bypass.moved_ms = loop_now(&r->worker->loop);
-    if (buf_unread(&r->bypass.head) > 0) {
-        buf_consume(&r->bypass.head, n);
+    r->raw_response.moved_ms = loop_now(&r->worker->loop);
+    if (buf_unread(&r->raw_response.head) > 0) {
+        buf_consume(&r->raw_response.head, n);
         return;
     }
     buf_consume(&r->down, n);
@@ -88,21 +89,21 @@ static void written(struct relay *r, size_t n)
         relay_wake(r);
 }
 
-void bypass_step(struct relay *r)
+void raw_response_step(struct relay *r)
 {
-    struct bypass *b = &r->bypass;
+    struct raw_response *b = &r->raw_response;
     const char *bytes = NULL;
     size_t n = 0;
 
     b->blocked = false;
     while (!b->over && !r->gone && next_bytes(r, &bytes, &n)) {
-        ssize_t sent = send(r->caller->watch.fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = send(r->conn->watch.fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0 && errno == EAGAIN && !r->down_cut) {
             b->blocked = true;
-            caller_watch_room(r->caller);
+            conn_watch_room(r->conn);
             return;
         }
         if (sent < 0) {
@@ -115,7 +116,7 @@ void bypass_step(struct relay *r)
         end(r);
 }
 
-void bypass_done(struct bypass *b)
+void raw_response_done(struct raw_response *b)
 {
     buf_done(&b->head);
 }

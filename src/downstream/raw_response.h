@@ -8,7 +8,7 @@
 
 struct relay;
 
-struct bypass {
+struct raw_response {
     bool on;
     bool over;        /* nothing is left to do but to close the connection */
     bool blocked;     /* the caller takes nothing at present */
@@ -17,13 +17,13 @@ struct bypass {
 };
 
 /* Adds a field to the head; false: no memory. */
-bool bypass_field(struct relay *r, const struct header_field *f) MUST_CHECK;
+bool raw_response_field(struct relay *r, const struct header_field *f) MUST_CHECK;
 /* The status line, in front of all fields; false: no memory. */
-bool bypass_status(struct relay *r, int status) MUST_CHECK;
+bool raw_response_status(struct relay *r, int status) MUST_CHECK;
 /* All fields are there. body_bytes: what Content-Length says; -1: the end says it. The
  * connection must be suspended. False: no memory. */
-bool bypass_begin(struct relay *r, int64_t body_bytes) MUST_CHECK;
+bool raw_response_begin(struct relay *r, int64_t body_bytes) MUST_CHECK;
 /* Writes what there is and the caller takes; when it is over the connection goes on. */
-void bypass_step(struct relay *r);
+void raw_response_step(struct relay *r);
 /* Frees the head. */
-void bypass_done(struct bypass *b);
+void raw_response_done(struct raw_response *b);

@@ -41,12 +41,12 @@ struct walk {
     int links;
 };
 
-static void note_step(struct watch *w, int wd, const char *name)
+static void note_step(struct file_watch *w, int wd, const char *name)
 {
     for (size_t i = 0; i < w->steps; i++)
         if (w->step[i].wd == wd && strcmp(w->step[i].name, name) == 0)
             return;
-    if (w->steps == WATCH_STEPS_MAX) {
+    if (w->steps == FILE_WATCH_STEPS_MAX) {
         w->blind = true;
         return;
     }
@@ -57,7 +57,7 @@ static void note_step(struct watch *w, int wd, const char *name)
 
 /* Watches the directory of a step. One that may be passed through but not read cannot be
  * watched; that matters for the last only. */
-static void watch_dir(struct watch *w, const struct walk *k, const char *name)
+static void file_watch_dir(struct file_watch *w, const struct walk *k, const char *name)
 {
     bool last = k->rest[0] == '\0';
     int wd = w->events.fd < 0
@@ -98,7 +98,7 @@ static bool set_path(char out[PATH_MAX], const char *a, const char *separator, c
 }
 
 /* Goes one component on. Returns whether there is more to go. */
-static bool walk_on(struct watch *w, struct walk *k)
+static bool walk_on(struct file_watch *w, struct walk *k)
 {
     char name[NAME_MAX + 1], path[PATH_MAX], target[PATH_MAX];
 
@@ -113,7 +113,7 @@ static bool walk_on(struct watch *w, struct walk *k)
             *slash = '\0';
         return true;
     }
-    watch_dir(w, k, name);
+    file_watch_dir(w, k, name);
     if (!set_path(path, k->dir, "/", name))
         return false;
     ssize_t n = readlink(path, target, sizeof target - 1);
@@ -127,7 +127,7 @@ static bool walk_on(struct watch *w, struct walk *k)
     return set_path(k->rest, target, "/", k->rest);
 }
 
-static void walk(struct watch *w, const char *file)
+static void walk(struct file_watch *w, const char *file)
 {
     struct walk k = { .links = 0 };
     char here[PATH_MAX] = "";
@@ -140,7 +140,7 @@ static void walk(struct watch *w, const char *file)
         ;
 }
 
-static bool is_step(const struct watch *w, int wd)
+static bool is_step(const struct file_watch *w, int wd)
 {
     for (size_t i = 0; i < w->steps; i++)
         if (w->step[i].wd == wd)
@@ -148,12 +148,12 @@ static bool is_step(const struct watch *w, int wd)
     return false;
 }
 
-static void walk_all(struct watch *w)
+static void walk_all(struct file_watch *w)
 {
-    struct watch_step *old = w->step;
+    struct file_watch_step *old = w->step;
     size_t old_steps = w->steps;
 
-    w->step = base_alloc(sizeof *w->step * WATCH_STEPS_MAX);
+    w->step = base_alloc(sizeof *w->step * FILE_WATCH_STEPS_MAX);
     w->steps = 0;
     w->blind = w->events.fd < 0;
     for (size_t i = 0; i < w->files; i++)
@@ -175,7 +175,7 @@ static void walk_all(struct watch *w)
         loop_timer_clear(w->loop, &w->poll);
 }
 
-static void on_due(struct watch *w)
+static void on_due(struct file_watch *w)
 {
     loop_timer_clear(w->loop, &w->settle);
     walk_all(w);
@@ -184,15 +184,15 @@ static void on_due(struct watch *w)
 
 static void on_settled(struct loop_timer *t)
 {
-    on_due(CONTAINER_OF(t, struct watch, settle));
+    on_due(CONTAINER_OF(t, struct file_watch, settle));
 }
 
 static void on_poll(struct loop_timer *t)
 {
-    on_due(CONTAINER_OF(t, struct watch, poll));
+    on_due(CONTAINER_OF(t, struct file_watch, poll));
 }
 
-static bool matters(const struct watch *w, const struct inotify_event *e)
+static bool matters(const struct file_watch *w, const struct inotify_event *e)
 {
     if ((e->mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT)) != 0)
         return true;
@@ -202,9 +202,9 @@ static bool matters(const struct watch *w, const struct inotify_event *e)
     return false;
 }
 
-static void on_events(struct loop_watch *watch, uint32_t events)
+static void on_events(struct loop_io *watch, uint32_t events)
 {
-    struct watch *w = CONTAINER_OF(watch, struct watch, events);
+    struct file_watch *w = CONTAINER_OF(watch, struct file_watch, events);
     union {
         struct inotify_event event;
         char bytes[8192];
@@ -238,27 +238,28 @@ static void on_events(struct loop_watch *watch, uint32_t events)
                    base_min(now_ms + SETTLE_MS, w->first_ms + SETTLE_AT_MOST_MS));
 }
 
-void watch_init(struct watch *w, struct loop *l, void (*on_change)(struct watch *w))
+void file_watch_init(struct file_watch *w, struct loop *l,
+                     void (*on_change)(struct file_watch *w))
 {
-    *w = (struct watch){ .loop = l,
-                         .events.on_event = on_events,
-                         .settle.on_due = on_settled,
-                         .poll.on_due = on_poll,
-                         .on_change = on_change };
+    *w = (struct file_watch){ .loop = l,
+                              .events.on_event = on_events,
+                              .settle.on_due = on_settled,
+                              .poll.on_due = on_poll,
+                              .on_change = on_change };
     w->events.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (w->events.fd >= 0 && loop_watch(l, &w->events, EPOLLIN) != 0) {
+    if (w->events.fd >= 0 && loop_io_start(l, &w->events, EPOLLIN) != 0) {
         (void)close(w->events.fd);
         w->events.fd = -1;
     }
 }
 
-static void forget_files(struct watch *w)
+static void forget_files(struct file_watch *w)
 {
     while (w->files > 0)
         free(w->file[--w->files]);
 }
 
-void watch_done(struct watch *w)
+void file_watch_done(struct file_watch *w)
 {
     if (w->loop == NULL)
         return;
@@ -266,16 +267,16 @@ void watch_done(struct watch *w)
     free(w->step);
     loop_timer_clear(w->loop, &w->settle);
     loop_timer_clear(w->loop, &w->poll);
-    loop_unwatch(w->loop, &w->events);
+    loop_io_stop(w->loop, &w->events);
     if (w->events.fd >= 0)
         (void)close(w->events.fd);
-    *w = (struct watch){ .loop = NULL };
+    *w = (struct file_watch){ .loop = NULL };
 }
 
-void watch_files(struct watch *w, const char *const *files, size_t count)
+void file_watch_files(struct file_watch *w, const char *const *files, size_t count)
 {
     forget_files(w);
-    for (size_t i = 0; i < count && w->files < WATCH_FILES_MAX; i++)
+    for (size_t i = 0; i < count && w->files < FILE_WATCH_FILES_MAX; i++)
         if (files[i] != NULL) {
             w->file[w->files] = strdup(files[i]);
             if (w->file[w->files++] == NULL)

@@ -5,36 +5,37 @@
 #include "base/base.h"
 #include "event/loop.h"
 
-#define WATCH_FILES_MAX 4
+#define FILE_WATCH_FILES_MAX 4
 /* Directories and names that are looked at on the way to the files. */
-#define WATCH_STEPS_MAX 128
+#define FILE_WATCH_STEPS_MAX 128
 
 /* A name in a directory that leads to a file. */
-struct watch_step {
+struct file_watch_step {
     int wd; /* inotify's number of the directory */
     char name[256];
 };
 
-struct watch {
+struct file_watch {
     struct loop *loop;
-    struct loop_watch events; /* inotify; fd -1: not to be had */
+    struct loop_io events;    /* inotify; fd -1: not to be had */
     struct loop_timer settle; /* armed while changes come in */
     struct loop_timer poll;
     int64_t first_ms; /* the first of these changes */
-    char *file[WATCH_FILES_MAX];
+    char *file[FILE_WATCH_FILES_MAX];
     size_t files;
-    struct watch_step *step; /* WATCH_STEPS_MAX */
+    struct file_watch_step *step; /* FILE_WATCH_STEPS_MAX */
     size_t steps;
     bool blind, said; /* a directory of a file cannot be watched; it has been said */
-    void (*on_change)(struct watch *w);
+    void (*on_change)(struct file_watch *w);
 };
 
 /* on_change comes once the files have been left alone for a moment, and now and then without a
  * cause, since network file systems tell nothing: it has to look whether anything is different.
  * Without inotify it comes every few seconds, and a line of the log says so. */
-void watch_init(struct watch *w, struct loop *l, void (*on_change)(struct watch *w));
-void watch_done(struct watch *w);
+void file_watch_init(struct file_watch *w, struct loop *l,
+                     void (*on_change)(struct file_watch *w));
+void file_watch_done(struct file_watch *w);
 
-/* The files to watch from now on, at most WATCH_FILES_MAX; NULLs are passed over. They need not
+/* The files to watch from now on, at most FILE_WATCH_FILES_MAX; NULLs are passed over. They need not
  * exist. */
-void watch_files(struct watch *w, const char *const *files, size_t count);
+void file_watch_files(struct file_watch *w, const char *const *files, size_t count);

@@ -33,7 +33,7 @@ void loop_done(struct loop *l)
     *l = (struct loop){ .epoll_fd = -1 };
 }
 
-int loop_watch(struct loop *l, struct loop_watch *w, uint32_t events)
+int loop_io_start(struct loop *l, struct loop_io *w, uint32_t events)
 {
     struct epoll_event ev = { .events = events, .data.ptr = w };
 
@@ -51,7 +51,7 @@ int loop_watch(struct loop *l, struct loop_watch *w, uint32_t events)
     return 0;
 }
 
-void loop_unwatch(struct loop *l, struct loop_watch *w)
+void loop_io_stop(struct loop *l, struct loop_io *w)
 {
     if (w->events == 0)
         return;
@@ -177,7 +177,7 @@ void loop_run(struct loop *l)
         l->batch_len = n < 0 ? 0 : n;
         for (l->batch_pos = 0; l->batch_pos < l->batch_len;) {
             struct epoll_event *ev = &l->batch[l->batch_pos++];
-            struct loop_watch *w = ev->data.ptr;
+            struct loop_io *w = ev->data.ptr;
 
             if (w != NULL)
                 w->on_event(w, ev->events);

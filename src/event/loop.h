@@ -5,10 +5,10 @@
 
 #include "base/base.h"
 
-struct loop_watch {
+struct loop_io {
     int fd;
     uint32_t events; /* EPOLL*; 0: not registered */
-    void (*on_event)(struct loop_watch *w, uint32_t events);
+    void (*on_event)(struct loop_io *w, uint32_t events);
 };
 
 struct loop_timer {
@@ -41,11 +41,11 @@ void loop_done(struct loop *l);
 
 /* Registers w->fd for `events`, or changes them. Level-triggered unless EPOLLET is given.
  * Returns 0 or -errno. */
-int loop_watch(struct loop *l, struct loop_watch *w, uint32_t events);
+int loop_io_start(struct loop *l, struct loop_io *w, uint32_t events);
 
 /* Before the descriptor is closed. Events of this batch for it are dropped. Takes one that
  * is not registered. */
-void loop_unwatch(struct loop *l, struct loop_watch *w);
+void loop_io_stop(struct loop *l, struct loop_io *w);
 
 /* Arms or re-arms; a due time in the past fires in the next turn. */
 void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t due_ms);

@@ -25,7 +25,7 @@ static void deliver(struct mailbox *m)
     }
 }
 
-static void on_event(struct loop_watch *w, uint32_t events)
+static void on_event(struct loop_io *w, uint32_t events)
 {
     uint64_t count;
 
@@ -43,7 +43,7 @@ int mailbox_init(struct mailbox *m, struct loop *l)
     m->watch.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (m->watch.fd < 0)
         return -errno;
-    return loop_watch(l, &m->watch, EPOLLIN);
+    return loop_io_start(l, &m->watch, EPOLLIN);
 }
 
 void mailbox_done(struct mailbox *m)
@@ -51,7 +51,7 @@ void mailbox_done(struct mailbox *m)
     if (m->loop == NULL)
         return;
     deliver(m);
-    loop_unwatch(m->loop, &m->watch);
+    loop_io_stop(m->loop, &m->watch);
     (void)close(m->watch.fd);
     *m = (struct mailbox){ .loop = NULL };
 }

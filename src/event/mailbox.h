@@ -13,7 +13,7 @@ struct mail {
 
 struct mailbox {
     struct loop *loop;
-    struct loop_watch watch; /* an eventfd */
+    struct loop_io watch; /* an eventfd */
     _Atomic(struct mail *) newest;
 };
 

@@ -26,9 +26,9 @@ static bool port_allowed(const char *port, int asked)
 
 bool access_host_allowed(const struct config *c, const char *host, size_t len)
 {
-    struct guard_host asked;
+    struct request_check_host asked;
 
-    if (!guard_host(host, len, &asked))
+    if (!request_check_host(host, len, &asked))
         return false;
     for (size_t i = 0; i < c->listen.allowed_hosts.count; i++) {
         const char *entry = c->listen.allowed_hosts.item[i];

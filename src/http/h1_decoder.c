@@ -1,6 +1,6 @@
 /* The framing of an HTTP/1.1 answer.
  *
- *     HEAD --http1_body--> COUNTED -----------------------------------------> ENDED
+ *     HEAD --h1_decoder_body--> COUNTED -----------------------------------------> ENDED
  *      (lines)         |-> UNTIL_CLOSE                                          ^
  *                      `-> SIZE --> CHUNK --> CHUNK_END --> SIZE ... --> TRAILERS
  *
@@ -13,33 +13,33 @@
 
 #include "base/ascii.h"
 
-void http1_init(struct http1 *h)
+void h1_decoder_init(struct h1_decoder *h)
 {
-    h->state = HTTP1_HEAD;
+    h->state = H1_HEAD;
     h->left = 0;
     h->line_given = false;
-    h->line.limit = HTTP1_LINE_MAX;
+    h->line.limit = H1_LINE_MAX;
     buf_clear(&h->line);
 }
 
-void http1_done(struct http1 *h)
+void h1_decoder_done(struct h1_decoder *h)
 {
     buf_done(&h->line);
 }
 
-void http1_body(struct http1 *h, bool chunked, int64_t bytes)
+void h1_decoder_body(struct h1_decoder *h, bool chunked, int64_t bytes)
 {
-    assert(h->state == HTTP1_HEAD);
+    assert(h->state == H1_HEAD);
     h->left = bytes;
-    h->state = chunked      ? HTTP1_SIZE
-               : bytes > 0  ? HTTP1_COUNTED
-               : bytes == 0 ? HTTP1_ENDED
-                            : HTTP1_UNTIL_CLOSE;
+    h->state = chunked      ? H1_SIZE
+               : bytes > 0  ? H1_COUNTED
+               : bytes == 0 ? H1_ENDED
+                            : H1_UNTIL_CLOSE;
 }
 
-/* HTTP1_LINE with a whole line, HTTP1_MORE, or HTTP1_TOO_LONG. */
-static enum http1_event take_line(struct http1 *h, const char **in, size_t *n,
-                                  const char **piece, size_t *len)
+/* H1_LINE with a whole line, H1_MORE, or H1_TOO_LONG. */
+static enum h1_event take_line(struct h1_decoder *h, const char **in, size_t *n,
+                               const char **piece, size_t *len)
 {
     const char *end = *n == 0 ? NULL : memchr(*in, '\n', *n);
     size_t used = end == NULL ? *n : (size_t)(end - *in) + 1;
@@ -47,13 +47,13 @@ static enum http1_event take_line(struct http1 *h, const char **in, size_t *n,
 
     if (used > buf_room(&h->line) ||
         ((end == NULL || begun) && buf_add(&h->line, *in, used) != 0))
-        return HTTP1_TOO_LONG;
+        return H1_TOO_LONG;
     *piece = begun ? buf_front(&h->line) : *in;
     *len = begun ? buf_unread(&h->line) : used;
     *in += used;
     *n -= used;
     h->line_given = end != NULL && begun;
-    return end == NULL ? HTTP1_MORE : HTTP1_LINE;
+    return end == NULL ? H1_MORE : H1_LINE;
 }
 
 /* "1a2b" or "1a2b;name=value", without its line end; -1: it is neither. */
@@ -74,89 +74,89 @@ static int64_t chunk_size(const char *s, size_t n)
     return digits == n || s[digits] == ';' ? (int64_t)size : -1;
 }
 
-static enum http1_event on_size_line(struct http1 *h, const char *line, size_t len)
+static enum h1_event on_size_line(struct h1_decoder *h, const char *line, size_t len)
 {
     if (len < 3 || line[len - 2] != '\r')
-        return HTTP1_BROKEN;
+        return H1_BROKEN;
     h->left = chunk_size(line, len - 2);
     if (h->left < 0)
-        return HTTP1_BROKEN;
-    h->state = h->left == 0 ? HTTP1_TRAILERS : HTTP1_CHUNK;
-    return HTTP1_MORE;
+        return H1_BROKEN;
+    h->state = h->left == 0 ? H1_TRAILERS : H1_CHUNK;
+    return H1_MORE;
 }
 
-static enum http1_event take_body(struct http1 *h, const char **in, size_t *n,
-                                  const char **piece, size_t *len)
+static enum h1_event take_body(struct h1_decoder *h, const char **in, size_t *n,
+                               const char **piece, size_t *len)
 {
     size_t used = *n;
 
     if (used == 0)
-        return HTTP1_MORE;
-    if (h->state != HTTP1_UNTIL_CLOSE) {
+        return H1_MORE;
+    if (h->state != H1_UNTIL_CLOSE) {
         used = (int64_t)used < h->left ? used : (size_t)h->left;
         h->left -= (int64_t)used;
         if (h->left == 0) {
-            h->left = h->state == HTTP1_CHUNK ? 2 : 0;
-            h->state = h->state == HTTP1_CHUNK ? HTTP1_CHUNK_END : HTTP1_ENDED;
+            h->left = h->state == H1_CHUNK ? 2 : 0;
+            h->state = h->state == H1_CHUNK ? H1_CHUNK_END : H1_ENDED;
         }
     }
     *piece = *in;
     *len = used;
     *in += used;
     *n -= used;
-    return HTTP1_BODY;
+    return H1_BODY;
 }
 
-static enum http1_event take_chunk_end(struct http1 *h, const char **in, size_t *n)
+static enum h1_event take_chunk_end(struct h1_decoder *h, const char **in, size_t *n)
 {
     for (; *n > 0 && h->left > 0; h->left--) {
         if (**in != (h->left == 2 ? '\r' : '\n'))
-            return HTTP1_BROKEN;
+            return H1_BROKEN;
         ++*in;
         --*n;
     }
     if (h->left == 0)
-        h->state = HTTP1_SIZE;
-    return HTTP1_MORE;
+        h->state = H1_SIZE;
+    return H1_MORE;
 }
 
-static enum http1_event step(struct http1 *h, const char **in, size_t *n, const char **piece,
-                             size_t *len)
+static enum h1_event step(struct h1_decoder *h, const char **in, size_t *n, const char **piece,
+                          size_t *len)
 {
-    enum http1_event event;
+    enum h1_event event;
 
     switch (h->state) {
-    case HTTP1_HEAD:
+    case H1_HEAD:
         return take_line(h, in, n, piece, len);
-    case HTTP1_TRAILERS:
+    case H1_TRAILERS:
         event = take_line(h, in, n, piece, len);
-        if (event == HTTP1_LINE && (*len == 1 || (*len == 2 && **piece == '\r')))
-            h->state = HTTP1_ENDED;
+        if (event == H1_LINE && (*len == 1 || (*len == 2 && **piece == '\r')))
+            h->state = H1_ENDED;
         return event;
-    case HTTP1_SIZE:
+    case H1_SIZE:
         event = take_line(h, in, n, piece, len);
-        if (event == HTTP1_TOO_LONG || *len > HTTP1_SIZE_LINE_MAX)
-            return HTTP1_BROKEN;
-        return event == HTTP1_LINE ? on_size_line(h, *piece, *len) : event;
-    case HTTP1_CHUNK_END:
+        if (event == H1_TOO_LONG || *len > H1_SIZE_LINE_MAX)
+            return H1_BROKEN;
+        return event == H1_LINE ? on_size_line(h, *piece, *len) : event;
+    case H1_CHUNK_END:
         return take_chunk_end(h, in, n);
-    case HTTP1_ENDED:
-        return HTTP1_END;
+    case H1_ENDED:
+        return H1_END;
     default:
         return take_body(h, in, n, piece, len);
     }
 }
 
-enum http1_event http1_next(struct http1 *h, const char **in, size_t *n, const char **piece,
-                            size_t *len)
+enum h1_event h1_decoder_next(struct h1_decoder *h, const char **in, size_t *n,
+                              const char **piece, size_t *len)
 {
-    enum http1_event event = HTTP1_MORE;
+    enum h1_event event = H1_MORE;
 
     do {
         if (h->line_given)
             buf_clear(&h->line);
         h->line_given = false;
         event = step(h, in, n, piece, len);
-    } while (event == HTTP1_MORE && *n > 0);
+    } while (event == H1_MORE && *n > 0);
     return event;
 }

@@ -80,7 +80,7 @@ static size_t scheme_len(const char *s)
     return s[n] == ':' ? n : 0;
 }
 
-static int port_or_default(const struct guard_host *h, const char *scheme, size_t len)
+static int port_or_default(const struct request_check_host *h, const char *scheme, size_t len)
 {
     if (h->port >= 0)
         return h->port;
@@ -102,9 +102,10 @@ const char *header_local_location(const char *value, const char *origin)
         return NULL;
     theirs += 2;
 
-    struct guard_host here, there;
+    struct request_check_host here, there;
     size_t len = strcspn(theirs, "/?#");
-    if (!guard_host(authority, strlen(authority), &here) || !guard_host(theirs, len, &there) ||
+    if (!request_check_host(authority, strlen(authority), &here) ||
+        !request_check_host(theirs, len, &there) ||
         !ascii_equal(here.name, here.name_len, there.name, there.name_len) ||
         port_or_default(&here, origin, scheme) != port_or_default(&there, origin, scheme))
         return NULL;

@@ -7,7 +7,7 @@
 
 #include "http/header.h"
 
-int answer_body(const struct failure *f, struct buf *out)
+int problem_body(const struct failure *f, struct buf *out)
 {
     const struct failure_info *info = failure_info(f->kind);
     struct json_object *o = json_object_new_object();
@@ -38,7 +38,7 @@ int answer_body(const struct failure *f, struct buf *out)
     return err == 0 ? 0 : -ENOMEM;
 }
 
-int answer_proxy_status(const struct failure *f, int received_status, struct buf *out)
+int problem_proxy_status(const struct failure *f, int received_status, struct buf *out)
 {
     if (f == NULL)
         return buf_addf(out, HEADER_PSEUDONYM "; received-status=%d", received_status);
@@ -64,15 +64,15 @@ static const char *reason(int status)
     }
 }
 
-int answer_message(const struct failure *f, struct buf *out)
+int problem_message(const struct failure *f, struct buf *out)
 {
     struct buf body, proxy_status;
 
     buf_init(&body, 4096);
     buf_init(&proxy_status, 256);
-    int err = answer_body(f, &body);
+    int err = problem_body(f, &body);
     if (err == 0)
-        err = answer_proxy_status(f, 0, &proxy_status);
+        err = problem_proxy_status(f, 0, &proxy_status);
     if (err == 0)
         err = buf_addf(out,
                        "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n"

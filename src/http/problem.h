@@ -6,17 +6,17 @@
 #include "base/failure.h"
 
 /* The JSON body, appended. */
-int answer_body(const struct failure *f, struct buf *out) MUST_CHECK;
+int problem_body(const struct failure *f, struct buf *out) MUST_CHECK;
 
 /* The value of Proxy-Status for a failure, or (f NULL) for an upstream's own 401 or 403. */
-int answer_proxy_status(const struct failure *f, int received_status,
-                        struct buf *out) MUST_CHECK;
+int problem_proxy_status(const struct failure *f, int received_status,
+                         struct buf *out) MUST_CHECK;
 
 /* The whole HTTP/1.1 message with `Connection: close`, for where libmicrohttpd cannot answer
  * any more. */
-int answer_message(const struct failure *f, struct buf *out) MUST_CHECK;
+int problem_message(const struct failure *f, struct buf *out) MUST_CHECK;
 
 /* The body of the local token endpoint: contract, "The caller's own token call". */
-#define ANSWER_PLACEHOLDER                                                       \
+#define TOKEN_PLACEHOLDER                                                        \
     "{\"access_token\":\"oneshot-proxy-placeholder\",\"token_type\":\"Bearer\"," \
     "\"expires_in\":3600,\"scope\":\"read:api write:api\"}"

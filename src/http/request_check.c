@@ -14,12 +14,12 @@
 
 #include "base/ascii.h"
 
-static struct guard_verdict refuse(enum failure_kind kind, const char *why)
+static struct request_check_result refuse(enum failure_kind kind, const char *why)
 {
-    return (struct guard_verdict){ .kind = kind, .why = why };
+    return (struct request_check_result){ .kind = kind, .why = why };
 }
 
-static const struct guard_verdict fine = { .kind = FAIL_NONE };
+static const struct request_check_result fine = { .kind = FAIL_NONE };
 
 /* Addresses as numbers: a folded field lies in another object, where subtracting pointers
  * would not be defined. */
@@ -28,7 +28,7 @@ static uintptr_t address(const char *p)
     return (uintptr_t)p;
 }
 
-static bool accounted(const struct guard_head *head, size_t target_len)
+static bool accounted(const struct request_check_head *head, size_t target_len)
 {
     const char *target = head->target_in_place != NULL ? head->target_in_place : head->target;
     uintptr_t end = address(head->method) + head->head_bytes;
@@ -51,9 +51,10 @@ static bool accounted(const struct guard_head *head, size_t target_len)
     return at + 2 == end;
 }
 
-static struct guard_verdict check_limits(const struct guard_head *head, size_t target_len)
+static struct request_check_result check_limits(const struct request_check_head *head,
+                                                size_t target_len)
 {
-    if (target_len > GUARD_TARGET_MAX)
+    if (target_len > REQUEST_TARGET_MAX)
         return refuse(FAIL_TARGET_TOO_LONG, "the request target is longer than 16 KiB");
     if (head->head_bytes > head->max_head_bytes && target_len > head->max_head_bytes / 2)
         return refuse(FAIL_TARGET_TOO_LONG, "the target does not fit listen.max_header_size");
@@ -64,7 +65,7 @@ static struct guard_verdict check_limits(const struct guard_head *head, size_t t
     return fine;
 }
 
-static struct guard_verdict check_version(const char *v)
+static struct request_check_result check_version(const char *v)
 {
     if (strcmp(v, "HTTP/1.1") == 0 || strcmp(v, "HTTP/1.0") == 0)
         return fine;
@@ -74,11 +75,12 @@ static struct guard_verdict check_version(const char *v)
     return refuse(FAIL_BAD_REQUEST, "the request line has no HTTP version");
 }
 
-static struct guard_verdict check_request_line(const struct guard_head *head, size_t target_len)
+static struct request_check_result check_request_line(const struct request_check_head *head,
+                                                      size_t target_len)
 {
     size_t method_len = strlen(head->method);
 
-    if (method_len > GUARD_METHOD_MAX || !ascii_is_token(head->method, method_len))
+    if (method_len > REQUEST_METHOD_MAX || !ascii_is_token(head->method, method_len))
         return refuse(FAIL_BAD_REQUEST, "the method is not a token of at most 32 bytes");
     if (target_len == 0)
         return refuse(FAIL_BAD_REQUEST, "the request target is empty");
@@ -117,7 +119,7 @@ static void note_field(struct framing *seen, const struct header_field *f)
     }
 }
 
-static struct guard_verdict check_host(const struct framing *seen)
+static struct request_check_result check_host(const struct framing *seen)
 {
     if (seen->hosts == 0)
         return refuse(FAIL_BAD_REQUEST, "there is no Host field");
@@ -127,12 +129,12 @@ static struct guard_verdict check_host(const struct framing *seen)
     const char *host = seen->host->value;
     size_t len = seen->host->value_len;
     ascii_trim(&host, &len);
-    if (!guard_host(host, len, NULL))
+    if (!request_check_host(host, len, NULL))
         return refuse(FAIL_BAD_REQUEST, "the Host field is not a host and a port");
     return fine;
 }
 
-static struct guard_verdict check_coding(const struct framing *seen, const char *version)
+static struct request_check_result check_coding(const struct framing *seen, const char *version)
 {
     const struct header_field *coding = seen->coding;
 
@@ -147,11 +149,11 @@ static struct guard_verdict check_coding(const struct framing *seen, const char 
         return refuse(FAIL_BAD_REQUEST, "there is a blank behind the Transfer-Encoding");
     if (!ascii_equal_str(coding->value, coding->value_len, "chunked"))
         return refuse(FAIL_CODING_UNKNOWN, "the only Transfer-Encoding known is chunked");
-    return (struct guard_verdict){ .kind = FAIL_NONE, .body_bytes = -1 };
+    return (struct request_check_result){ .kind = FAIL_NONE, .body_bytes = -1 };
 }
 
-static struct guard_verdict check_body(const struct framing *seen,
-                                       const struct guard_head *head)
+static struct request_check_result check_body(const struct framing *seen,
+                                              const struct request_check_head *head)
 {
     if (seen->codings > 0)
         return check_coding(seen, head->version);
@@ -165,10 +167,10 @@ static struct guard_verdict check_body(const struct framing *seen,
         return refuse(FAIL_BAD_REQUEST, "the Content-Length is not a number");
     if (head->max_body_bytes > 0 && bytes > head->max_body_bytes)
         return refuse(FAIL_BODY_TOO_LARGE, "the body is larger than listen.max_body_size");
-    return (struct guard_verdict){ .kind = FAIL_NONE, .body_bytes = bytes };
+    return (struct request_check_result){ .kind = FAIL_NONE, .body_bytes = bytes };
 }
 
-static struct guard_verdict check_fields(const struct guard_head *head)
+static struct request_check_result check_fields(const struct request_check_head *head)
 {
     struct framing seen = { 0 };
 
@@ -182,10 +184,10 @@ static struct guard_verdict check_fields(const struct guard_head *head)
         note_field(&seen, f);
     }
 
-    struct guard_verdict host = check_host(&seen);
+    struct request_check_result host = check_host(&seen);
     if (host.kind != FAIL_NONE)
         return host;
-    struct guard_verdict body = check_body(&seen, head);
+    struct request_check_result body = check_body(&seen, head);
     if (body.kind != FAIL_NONE)
         return body;
     if (seen.expectation_unknown)
@@ -193,18 +195,18 @@ static struct guard_verdict check_fields(const struct guard_head *head)
     return body;
 }
 
-struct guard_verdict guard_request(const struct guard_head *head)
+struct request_check_result request_check(const struct request_check_head *head)
 {
     size_t target_len = strlen(head->target);
 
-    struct guard_verdict limits = check_limits(head, target_len);
+    struct request_check_result limits = check_limits(head, target_len);
     if (limits.kind != FAIL_NONE)
         return limits;
     if (head->account && !accounted(head, target_len))
         return refuse(FAIL_BAD_REQUEST,
                       "the head has a bare line end, a folded field, a NUL or "
                       "a blank too many");
-    struct guard_verdict line = check_request_line(head, target_len);
+    struct request_check_result line = check_request_line(head, target_len);
     if (line.kind != FAIL_NONE)
         return line;
     return check_fields(head);
@@ -247,7 +249,7 @@ static size_t reg_name(const char *s, size_t n)
     return i;
 }
 
-bool guard_host(const char *text, size_t len, struct guard_host *out)
+bool request_check_host(const char *text, size_t len, struct request_check_host *out)
 {
     size_t name_len = len > 0 && text[0] == '[' ? address_v6(text, len) : reg_name(text, len);
     int64_t port = -1;
@@ -262,6 +264,8 @@ bool guard_host(const char *text, size_t len, struct guard_host *out)
             return false;
     }
     if (out != NULL)
-        *out = (struct guard_host){ .name = text, .name_len = name_len, .port = (int)port };
+        *out = (struct request_check_host){ .name = text,
+                                            .name_len = name_len,
+                                            .port = (int)port };
     return true;
 }

@@ -4,31 +4,32 @@
  *     init -> status line -> fields -> empty line -> (1xx) status line -> ...
  *                                                 -> (final) trailers
  */
+#include "http/response_check.h"
+
 #include <string.h>
 
 #include "base/ascii.h"
-#include "http/request_check.h"
 
-void guard_answer_init(struct guard_answer *g)
+void response_check_init(struct response_check *g)
 {
-    *g = (struct guard_answer){ .content_length = -1 };
+    *g = (struct response_check){ .content_length = -1 };
 }
 
-static bool refuse(struct guard_answer *g, enum failure_kind kind, const char *why)
+static bool refuse(struct response_check *g, enum failure_kind kind, const char *why)
 {
     g->kind = kind;
     g->why = why;
     return false;
 }
 
-static bool malformed(struct guard_answer *g, const char *why)
+static bool malformed(struct response_check *g, const char *why)
 {
     return refuse(g, FAIL_UPSTREAM_PROTOCOL, why);
 }
 
 /* "HTTP/1.1 200 reason", without its line end; the blank before an absent reason may be
  * absent too. */
-static bool status_line(struct guard_answer *g, const char *s, size_t n)
+static bool status_line(struct response_check *g, const char *s, size_t n)
 {
     static const struct {
         const char *text;
@@ -38,7 +39,7 @@ static bool status_line(struct guard_answer *g, const char *s, size_t n)
     size_t at = 0;
     size_t interim = g->interim;
 
-    guard_answer_init(g);
+    response_check_init(g);
     g->interim = interim;
     for (size_t i = 0; i < ARRAY_LEN(versions) && at == 0; i++) {
         if (n > versions[i].len && memcmp(s, versions[i].text, versions[i].len) == 0) {
@@ -60,13 +61,13 @@ static bool status_line(struct guard_answer *g, const char *s, size_t n)
         return malformed(g, "the upstream changed the protocol (101), which nobody asked for");
     if (status == 407)
         return malformed(g, "the upstream asked for proxy credentials (407)");
-    if (status < 200 && ++g->interim > GUARD_ANSWER_INTERIM_MAX)
+    if (status < 200 && ++g->interim > RESPONSE_CHECK_INTERIM_MAX)
         return malformed(g, "there are too many interim (1xx) answers");
     g->status = (int)status;
     return true;
 }
 
-static bool length_field(struct guard_answer *g, const struct header_field *f)
+static bool length_field(struct response_check *g, const struct header_field *f)
 {
     int64_t bytes = ascii_number(f->value, f->value_len);
 
@@ -78,7 +79,7 @@ static bool length_field(struct guard_answer *g, const struct header_field *f)
     return true;
 }
 
-static bool coding_field(struct guard_answer *g, const struct header_field *f)
+static bool coding_field(struct response_check *g, const struct header_field *f)
 {
     if (g->chunked)
         return malformed(g, "there is more than one Transfer-Encoding");
@@ -91,7 +92,7 @@ static bool coding_field(struct guard_answer *g, const struct header_field *f)
 }
 
 /* Bytes only, the same for a field and a trailer. */
-static bool sound_field(struct guard_answer *g, const char *s, size_t n)
+static bool sound_field(struct response_check *g, const char *s, size_t n)
 {
     const char *colon = memchr(s, ':', n);
 
@@ -106,14 +107,14 @@ static bool sound_field(struct guard_answer *g, const char *s, size_t n)
     return true;
 }
 
-static bool field_line(struct guard_answer *g, const char *s, size_t n)
+static bool field_line(struct response_check *g, const char *s, size_t n)
 {
     if (!sound_field(g, s, n))
         return false;
-    if (++g->fields > GUARD_ANSWER_FIELDS_MAX)
+    if (++g->fields > RESPONSE_CHECK_FIELDS_MAX)
         return refuse(g, FAIL_UPSTREAM_HEAD_SIZE, "the head has more than 200 fields");
 
-    struct header_field f = guard_split(s, n);
+    struct header_field f = response_check_split(s, n);
     if (header_is(&f, "content-length") && !length_field(g, &f))
         return false;
     if (header_is(&f, "transfer-encoding") && !coding_field(g, &f))
@@ -123,7 +124,7 @@ static bool field_line(struct guard_answer *g, const char *s, size_t n)
     return true;
 }
 
-static bool trailer_line(struct guard_answer *g, const char *s, size_t n)
+static bool trailer_line(struct response_check *g, const char *s, size_t n)
 {
     g->trailer = true;
     g->trailer_bytes += n;
@@ -131,13 +132,13 @@ static bool trailer_line(struct guard_answer *g, const char *s, size_t n)
         return true;
     if (!sound_field(g, s, n))
         return false;
-    if (++g->trailer_fields > GUARD_ANSWER_FIELDS_MAX ||
-        g->trailer_bytes > GUARD_ANSWER_BYTES_MAX)
+    if (++g->trailer_fields > RESPONSE_CHECK_FIELDS_MAX ||
+        g->trailer_bytes > RESPONSE_CHECK_BYTES_MAX)
         return refuse(g, FAIL_UPSTREAM_HEAD_SIZE, "the trailers are too large");
     return true;
 }
 
-bool guard_answer_line(struct guard_answer *g, const char *line, size_t len)
+bool response_check_line(struct response_check *g, const char *line, size_t len)
 {
     size_t n = len;
 
@@ -155,7 +156,7 @@ bool guard_answer_line(struct guard_answer *g, const char *line, size_t len)
         return false;
     bool first = g->bytes == 0;
     g->bytes += len;
-    if (g->bytes > GUARD_ANSWER_BYTES_MAX)
+    if (g->bytes > RESPONSE_CHECK_BYTES_MAX)
         return refuse(g, FAIL_UPSTREAM_HEAD_SIZE, "the head is larger than 64 KiB");
     if (first)
         return true;
@@ -166,7 +167,7 @@ bool guard_answer_line(struct guard_answer *g, const char *line, size_t len)
     return field_line(g, line, n);
 }
 
-struct header_field guard_split(const char *line, size_t len)
+struct header_field response_check_split(const char *line, size_t len)
 {
     while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
         len--;

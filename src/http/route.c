@@ -19,7 +19,7 @@
 
 static struct route refuse(enum failure_kind kind, const char *why)
 {
-    return (struct route){ .verdict = ROUTE_REFUSED, .kind = kind, .why = why };
+    return (struct route){ .kind = ROUTE_REFUSED, .failure = kind, .why = why };
 }
 
 /* --- the bytes ----------------------------------------------------------------------- */
@@ -93,12 +93,12 @@ static const char *query_bytes(const char *query)
 
 /* --- the forms ----------------------------------------------------------------------- */
 
-static bool is_upstream(const struct config *c, const struct guard_host *h)
+static bool is_upstream(const struct config *c, const struct request_check_host *h)
 {
     int standard = strcmp(c->upstream.scheme, "https") == 0 ? 443 : 80;
-    struct guard_host up;
+    struct request_check_host up;
 
-    if (!guard_host(c->upstream.authority, strlen(c->upstream.authority), &up))
+    if (!request_check_host(c->upstream.authority, strlen(c->upstream.authority), &up))
         return false;
     return ascii_equal(h->name, h->name_len, up.name, up.name_len) &&
            (h->port < 0 ? standard : h->port) == (up.port < 0 ? standard : up.port);
@@ -118,9 +118,9 @@ static const char *authority_of(const char *target)
 static struct route absolute_form(const struct config *c, const char *authority)
 {
     size_t len = strcspn(authority, "/?#");
-    struct guard_host host;
+    struct request_check_host host;
 
-    if (!guard_host(authority, len, &host))
+    if (!request_check_host(authority, len, &host))
         return refuse(FAIL_BAD_TARGET, "the authority of the request target is not a host "
                                        "and a port");
     if (!access_host_allowed(c, authority, len) && !is_upstream(c, &host))
@@ -176,11 +176,11 @@ struct route route_find(const struct config *c, const char *method, const char *
     /* Some servers do not tell methods apart by case, so neither does this. */
     if (strcasecmp(method, "CONNECT") == 0 || strcasecmp(method, "TRACE") == 0)
         return refuse(FAIL_METHOD_DENIED, "CONNECT and TRACE are not passed on");
-    if (strnlen(target, GUARD_TARGET_MAX + 1) > GUARD_TARGET_MAX)
+    if (strnlen(target, REQUEST_TARGET_MAX + 1) > REQUEST_TARGET_MAX)
         return refuse(FAIL_TARGET_TOO_LONG, "the request target is longer than 16 KiB");
 
     struct route r = path_of(c, target);
-    if (r.verdict == ROUTE_REFUSED)
+    if (r.kind == ROUTE_REFUSED)
         return r;
     while (r.path[1] == '/')
         r.path++;
@@ -196,7 +196,7 @@ struct route route_find(const struct config *c, const char *method, const char *
 
     const char *rest = below(r.path, r.path_len, c->upstream.base_path);
     r.prefix = rest != NULL ? "" : c->upstream.base_path;
-    r.verdict = is_token_endpoint(c, method, r.path, r.path_len, rest) ? ROUTE_TOKEN_ENDPOINT
-                                                                       : ROUTE_FORWARD;
+    r.kind = is_token_endpoint(c, method, r.path, r.path_len, rest) ? ROUTE_TOKEN_ENDPOINT
+                                                                    : ROUTE_FORWARD;
     return r;
 }

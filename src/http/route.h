@@ -5,10 +5,10 @@
 #include "config/config.h"
 
 struct route {
-    enum { ROUTE_FORWARD, ROUTE_TOKEN_ENDPOINT, ROUTE_REFUSED } verdict;
-    enum failure_kind kind; /* when refused */
-    const char *why;        /* when refused: a literal for the detail */
-    const char *prefix;     /* put in front of `path` ("" or the base path) */
+    enum { ROUTE_FORWARD, ROUTE_TOKEN_ENDPOINT, ROUTE_REFUSED } kind;
+    enum failure_kind failure; /* when refused */
+    const char *why;           /* when refused: a literal for the detail */
+    const char *prefix;        /* put in front of `path` ("" or the base path) */
     const char *path; /* points into the target: origin-form, begins with '/', query included */
     size_t path_len;  /* without the query: for the log */
     bool absolute;    /* the target was in absolute-form: for access_check */

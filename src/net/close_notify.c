@@ -13,14 +13,14 @@
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 
-struct farewell {
+struct close_notify {
     unsigned owners;
     bool said;
 };
 
 static int slot = -1; /* where an SSL keeps its farewell; set once, before any thread */
 
-static void release(struct farewell *f)
+static void release(struct close_notify *f)
 {
     if (f != NULL && --f->owners == 0)
         free(f);
@@ -39,19 +39,19 @@ static void on_ssl_freed(void *ssl, void *mine, CRYPTO_EX_DATA *data, int index,
 
 static void on_info(const SSL *ssl, int where, int alert)
 {
-    struct farewell *f = SSL_get_ex_data(ssl, slot);
+    struct close_notify *f = SSL_get_ex_data(ssl, slot);
 
     if (where == SSL_CB_READ_ALERT && (alert & 0xff) == SSL_AD_CLOSE_NOTIFY && f != NULL)
         f->said = true;
 }
 
-int farewell_global_init(void)
+int close_notify_global_init(void)
 {
     slot = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_freed);
     return slot < 0 ? -ENOMEM : 0;
 }
 
-struct farewell *farewell_watch(CURL *easy)
+struct close_notify *close_notify_watch(CURL *easy)
 {
     const struct curl_tlssessioninfo *tls = NULL;
 
@@ -59,7 +59,7 @@ struct farewell *farewell_watch(CURL *easy)
         tls->backend != CURLSSLBACKEND_OPENSSL || tls->internals == NULL)
         return NULL;
     SSL *ssl = tls->internals;
-    struct farewell *f = SSL_get_ex_data(ssl, slot);
+    struct close_notify *f = SSL_get_ex_data(ssl, slot);
 
     if (f == NULL) {
         f = base_alloc(sizeof *f);
@@ -72,12 +72,12 @@ struct farewell *farewell_watch(CURL *easy)
     return f;
 }
 
-bool farewell_said(const struct farewell *f)
+bool close_notify_said(const struct close_notify *f)
 {
     return f->said;
 }
 
-bool farewell_over(const struct farewell *f, curl_socket_t fd)
+bool close_notify_over(const struct close_notify *f, curl_socket_t fd)
 {
     char byte;
 
@@ -88,7 +88,7 @@ bool farewell_over(const struct farewell *f, curl_socket_t fd)
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-void farewell_free(struct farewell *f)
+void close_notify_free(struct close_notify *f)
 {
     release(f);
 }

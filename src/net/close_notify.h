@@ -6,19 +6,19 @@
 
 #include "base/base.h"
 
-struct farewell;
+struct close_notify;
 
 /* Once, before any thread. Returns 0 or -ENOMEM. */
-int farewell_global_init(void) MUST_CHECK;
+int close_notify_global_init(void) MUST_CHECK;
 
 /* Begins to listen on the connection that a running transfer uses; may be called inside its
- * callbacks. NULL: there is no TLS, so its end says all there is. Owns: farewell_free.
+ * callbacks. NULL: there is no TLS, so its end says all there is. Owns: close_notify_free.
  * Thread: the transfer's. */
-struct farewell *farewell_watch(CURL *easy);
+struct close_notify *close_notify_watch(CURL *easy);
 /* Whether close_notify has come; may be asked when the connection is gone already. */
-bool farewell_said(const struct farewell *f);
+bool close_notify_said(const struct close_notify *f);
 /* Whether the connection, whose socket is `fd` (CURL_SOCKET_BAD: closed), has come to its end,
  * in whatever way. */
-bool farewell_over(const struct farewell *f, curl_socket_t fd);
+bool close_notify_over(const struct close_notify *f, curl_socket_t fd);
 /* Takes NULL. */
-void farewell_free(struct farewell *f);
+void close_notify_free(struct close_notify *f);

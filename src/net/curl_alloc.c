@@ -8,17 +8,17 @@
 
 static _Thread_local bool wipes;
 
-static void wiping_free(void *p)
+static void curl_alloc_free(void *p)
 {
     if (wipes && p != NULL)
         explicit_bzero(p, malloc_usable_size(p));
     free(p);
 }
 
-static void *wiping_realloc(void *p, size_t n)
+static void *curl_alloc_realloc(void *p, size_t n)
 {
     if (n == 0) {
-        wiping_free(p);
+        curl_alloc_free(p);
         return NULL;
     }
     if (!wipes || p == NULL)
@@ -30,15 +30,15 @@ static void *wiping_realloc(void *p, size_t n)
     if (moved == NULL)
         return NULL;
     memcpy(moved, p, had < n ? had : n);
-    wiping_free(p);
+    curl_alloc_free(p);
     return moved;
 }
 
-int wiping_global_init(void)
+int curl_alloc_global_init(void)
 {
     wipes = true;
-    return curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wiping_free, wiping_realloc,
-                                strdup, calloc) == CURLE_OK
+    return curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, curl_alloc_free,
+                                curl_alloc_realloc, strdup, calloc) == CURLE_OK
                ? 0
                : -EIO;
 }

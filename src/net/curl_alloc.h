@@ -6,4 +6,4 @@
 /* In place of curl_global_init(CURL_GLOBAL_DEFAULT). From then on what libcurl frees in the
  * calling thread is overwritten first; in all others it is only freed. Returns 0 or -EIO.
  * Thread: main, before any other. */
-int wiping_global_init(void) MUST_CHECK;
+int curl_alloc_global_init(void) MUST_CHECK;

@@ -7,7 +7,7 @@
  * descriptor numbers come back.
  *
  * A socket whose TLS has read ahead may hold what no event will tell of: it stands on the list
- * `holding` then, and curl is made to read it again in the next multi_turn. On the list is each
+ * `holding` then, and curl is made to read it again in the next curl_host_turn. On the list is each
  * socket that holds something and that curl wants to read. */
 #include "net/curl_host.h"
 
@@ -23,17 +23,17 @@
 #include "net/curl_alloc.h"
 #include "net/readahead.h"
 
-struct multi_socket {
-    struct loop_watch watch;
-    struct multi *multi;
+struct curl_host_socket {
+    struct loop_io watch;
+    struct curl_host *multi;
     uint32_t wanted; /* what curl waits for; 0: nothing at present */
     struct readahead *ahead;
     bool holding;
     unsigned looks; /* at what it holds, since bytes came last */
-    TAILQ_ENTRY(multi_socket) holding_link;
+    TAILQ_ENTRY(curl_host_socket) holding_link;
 };
 
-static void collect_done(struct multi *m)
+static void collect_done(struct curl_host *m)
 {
     int left;
 
@@ -42,7 +42,7 @@ static void collect_done(struct multi *m)
             continue;
         CURL *easy = msg->easy_handle;
         CURLcode code = msg->data.result;
-        struct multi_transfer *t = NULL;
+        struct curl_host_transfer *t = NULL;
 
         (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
         t->socket = CURL_SOCKET_BAD;
@@ -56,7 +56,7 @@ static void collect_done(struct multi *m)
     }
 }
 
-static void act(struct multi *m, curl_socket_t fd, int what)
+static void act(struct curl_host *m, curl_socket_t fd, int what)
 {
     int running;
 
@@ -64,14 +64,14 @@ static void act(struct multi *m, curl_socket_t fd, int what)
     collect_done(m);
 }
 
-static void on_socket_event(struct loop_watch *w, uint32_t events)
+static void on_socket_event(struct loop_io *w, uint32_t events)
 {
-    struct multi_socket *s = CONTAINER_OF(w, struct multi_socket, watch);
-    struct multi *m = s->multi;
+    struct curl_host_socket *s = CONTAINER_OF(w, struct curl_host_socket, watch);
+    struct curl_host *m = s->multi;
     int what = 0;
 
     if (s->wanted == 0) {
-        loop_unwatch(m->loop, w);
+        loop_io_stop(m->loop, w);
         return;
     }
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
@@ -86,7 +86,7 @@ static void on_socket_event(struct loop_watch *w, uint32_t events)
 /* More looks than there can be records in OpenSSL's buffer: curl does not want them. */
 #define LOOKS_MAX 1024
 
-static void put_on_list(struct multi_socket *s)
+static void put_on_list(struct curl_host_socket *s)
 {
     if (s->holding)
         return;
@@ -95,7 +95,7 @@ static void put_on_list(struct multi_socket *s)
     TAILQ_INSERT_TAIL(&s->multi->holding, s, holding_link);
 }
 
-static void strike_off(struct multi_socket *s)
+static void strike_off(struct curl_host_socket *s)
 {
     if (!s->holding)
         return;
@@ -107,19 +107,19 @@ static void strike_off(struct multi_socket *s)
 /* Bytes have come: from within curl, so that all there is to do is to look later. */
 static void on_bytes_ahead(void *arg)
 {
-    struct multi_socket *s = arg;
+    struct curl_host_socket *s = arg;
 
     s->looks = 0;
     put_on_list(s);
 }
 
 /* Has curl read what those on the list hold, each once. Returns whether there was any. */
-static bool read_held(struct multi *m)
+static bool read_held(struct curl_host *m)
 {
     bool any = false;
 
     for (size_t left = m->holding_count; left > 0 && !TAILQ_EMPTY(&m->holding); left--) {
-        struct multi_socket *s = TAILQ_FIRST(&m->holding);
+        struct curl_host_socket *s = TAILQ_FIRST(&m->holding);
 
         strike_off(s);
         if ((s->wanted & EPOLLIN) == 0 || s->ahead == NULL || !readahead_holds(s->ahead) ||
@@ -132,7 +132,7 @@ static bool read_held(struct multi *m)
     return any;
 }
 
-static struct multi_socket *socket_of(struct multi *m, curl_socket_t fd)
+static struct curl_host_socket *socket_of(struct curl_host *m, curl_socket_t fd)
 {
     size_t i = (size_t)fd;
 
@@ -141,43 +141,44 @@ static struct multi_socket *socket_of(struct multi *m, curl_socket_t fd)
 
         while (cap <= i)
             cap *= 2;
-        struct multi_socket **grown = realloc(m->sockets, cap * sizeof(struct multi_socket *));
+        struct curl_host_socket **grown =
+            realloc(m->sockets, cap * sizeof(struct curl_host_socket *));
         if (grown == NULL)
             abort();
         memset(grown + m->sockets_cap, 0,
-               (cap - m->sockets_cap) * sizeof(struct multi_socket *));
+               (cap - m->sockets_cap) * sizeof(struct curl_host_socket *));
         m->sockets = grown;
         m->sockets_cap = cap;
     }
     if (m->sockets[i] == NULL) {
         m->sockets[i] = base_alloc(sizeof **m->sockets);
         m->sockets[i]->multi = m;
-        m->sockets[i]->watch = (struct loop_watch){ .fd = fd, .on_event = on_socket_event };
+        m->sockets[i]->watch = (struct loop_io){ .fd = fd, .on_event = on_socket_event };
     }
     return m->sockets[i];
 }
 
-static void forget_socket(struct multi *m, curl_socket_t fd)
+static void forget_socket(struct curl_host *m, curl_socket_t fd)
 {
     if ((size_t)fd >= m->sockets_cap || m->sockets[fd] == NULL)
         return;
-    loop_unwatch(m->loop, &m->sockets[fd]->watch);
+    loop_io_stop(m->loop, &m->sockets[fd]->watch);
     strike_off(m->sockets[fd]);
     readahead_forget(m->sockets[fd]->ahead);
     free(m->sockets[fd]);
     m->sockets[fd] = NULL;
 }
 
-void multi_let_go(struct multi *m, curl_socket_t fd)
+void curl_host_let_go(struct curl_host *m, curl_socket_t fd)
 {
     forget_socket(m, fd);
 }
 
 static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
-    struct multi *m = arg;
-    struct multi_socket *s = socket_of(m, fd);
-    struct multi_transfer *t = NULL;
+    struct curl_host *m = arg;
+    struct curl_host_socket *s = socket_of(m, fd);
+    struct curl_host_transfer *t = NULL;
     uint32_t events = 0;
 
     (void)socket_arg;
@@ -195,16 +196,16 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
      * what a pooled connection shows at its end, which on_socket_event takes out. */
     if (what == CURL_POLL_REMOVE) {
         if ((s->watch.events & EPOLLOUT) != 0)
-            (void)loop_watch(m->loop, &s->watch, EPOLLIN);
+            (void)loop_io_start(m->loop, &s->watch, EPOLLIN);
         return 0;
     }
     if (events == 0) {
-        loop_unwatch(m->loop, &s->watch);
+        loop_io_stop(m->loop, &s->watch);
         return 0;
     }
     /* Never -1: libcurl would give up all transfers of this worker, and take no new ones while
      * any is left. One that nothing wakes comes to its own deadline. */
-    int rc = loop_watch(m->loop, &s->watch, events);
+    int rc = loop_io_start(m->loop, &s->watch, events);
 
     if (rc != 0)
         log_warn("socket_not_watched", log_int("fd", fd),
@@ -214,7 +215,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
 
 static int on_curl_timer(CURLM *curl, long timeout_ms, void *arg)
 {
-    struct multi *m = arg;
+    struct curl_host *m = arg;
 
     (void)curl;
     if (timeout_ms < 0)
@@ -226,12 +227,12 @@ static int on_curl_timer(CURLM *curl, long timeout_ms, void *arg)
 
 static void on_timer(struct loop_timer *t)
 {
-    act(CONTAINER_OF(t, struct multi, timer), CURL_SOCKET_TIMEOUT, 0);
+    act(CONTAINER_OF(t, struct curl_host, timer), CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int on_close_socket(void *arg, curl_socket_t fd)
 {
-    struct multi *m = arg;
+    struct curl_host *m = arg;
 
     m->closed++;
     forget_socket(m, fd);
@@ -240,7 +241,7 @@ static int on_close_socket(void *arg, curl_socket_t fd)
 
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
 {
-    struct multi *m = arg;
+    struct curl_host *m = arg;
 
     (void)purpose;
     int fd =
@@ -253,7 +254,7 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     return fd;
 }
 
-bool multi_turn(struct multi *m)
+bool curl_host_turn(struct curl_host *m)
 {
     bool any = false;
 
@@ -265,14 +266,14 @@ bool multi_turn(struct multi *m)
     return read_held(m) || any;
 }
 
-void multi_read_ahead(struct multi *m, struct multi_transfer *t)
+void curl_host_read_ahead(struct curl_host *m, struct curl_host_transfer *t)
 {
     size_t fd = (size_t)t->connecting;
 
     /* A connection that was there has it already. */
     if (t->connecting == CURL_SOCKET_BAD || fd >= m->sockets_cap || m->sockets[fd] == NULL)
         return;
-    struct multi_socket *s = m->sockets[fd];
+    struct curl_host_socket *s = m->sockets[fd];
 
     if (s->ahead == NULL)
         readahead_begin(t->easy, &s->ahead, on_bytes_ahead, s);
@@ -281,33 +282,33 @@ void multi_read_ahead(struct multi *m, struct multi_transfer *t)
 /* Of the library, asked once: its answer is put together anew each time. */
 static bool handles_last, late_chunks_framed, has_authorities;
 
-bool multi_handles_last(void)
+bool curl_host_handles_last(void)
 {
     return handles_last;
 }
 
-bool multi_late_chunks_framed(void)
+bool curl_host_late_chunks_framed(void)
 {
     return late_chunks_framed;
 }
 
-int multi_global_init(void)
+int curl_host_global_init(void)
 {
     const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
 
     handles_last = about->version_num >= 0x080100;
     late_chunks_framed = about->version_num >= 0x080700;
     has_authorities = about->cainfo != NULL;
-    int err = wiping_global_init();
+    int err = curl_alloc_global_init();
 
     if (err == 0)
-        err = farewell_global_init();
+        err = close_notify_global_init();
     return err != 0 ? err : readahead_global_init();
 }
 
-int multi_init(struct multi *m, struct loop *l, long pool)
+int curl_host_init(struct curl_host *m, struct loop *l, long pool)
 {
-    *m = (struct multi){ .loop = l, .timer = { .on_due = on_timer } };
+    *m = (struct curl_host){ .loop = l, .timer = { .on_due = on_timer } };
     TAILQ_INIT(&m->holding);
     m->curl = curl_multi_init();
     if (m->curl == NULL)
@@ -320,7 +321,7 @@ int multi_init(struct multi *m, struct loop *l, long pool)
     return 0;
 }
 
-void multi_done(struct multi *m)
+void curl_host_done(struct curl_host *m)
 {
     if (m->curl == NULL)
         return;
@@ -329,10 +330,10 @@ void multi_done(struct multi *m)
     for (size_t i = 0; i < m->sockets_cap; i++)
         forget_socket(m, (curl_socket_t)i);
     free(m->sockets);
-    *m = (struct multi){ .curl = NULL };
+    *m = (struct curl_host){ .curl = NULL };
 }
 
-static long curl_http_version(const struct multi_settings *s)
+static long curl_http_version(const struct curl_host_settings *s)
 {
     bool plain = strcmp(s->config->upstream.scheme, "http") == 0;
 
@@ -344,7 +345,7 @@ static long curl_http_version(const struct multi_settings *s)
                  : CURL_HTTP_VERSION_2TLS;
 }
 
-int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
+int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_settings *s)
 {
     const struct config *c = s->config;
     int bad = 0;
@@ -407,7 +408,7 @@ int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s)
     return bad != 0 ? -EINVAL : 0;
 }
 
-int multi_add(struct multi *m, struct multi_transfer *t)
+int curl_host_add(struct curl_host *m, struct curl_host_transfer *t)
 {
     (void)curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
     t->connecting = CURL_SOCKET_BAD;
@@ -417,7 +418,7 @@ int multi_add(struct multi *m, struct multi_transfer *t)
     return 0;
 }
 
-void multi_remove(struct multi *m, struct multi_transfer *t)
+void curl_host_remove(struct curl_host *m, struct curl_host_transfer *t)
 {
     if (!t->running)
         return;
@@ -425,7 +426,7 @@ void multi_remove(struct multi *m, struct multi_transfer *t)
     t->running = false;
 }
 
-void multi_trusted(const char **file, const char **directory)
+void curl_host_trusted(const char **file, const char **directory)
 {
     const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
 
@@ -433,7 +434,7 @@ void multi_trusted(const char **file, const char **directory)
     *directory = about->capath;
 }
 
-const char *multi_library_version(void)
+const char *curl_host_library_version(void)
 {
     return curl_version_info(CURLVERSION_NOW)->version;
 }

@@ -8,85 +8,86 @@
 #include "config/config.h"
 #include "event/loop.h"
 
-struct multi_socket;
+struct curl_host_socket;
 
-TAILQ_HEAD(multi_socket_list, multi_socket);
+TAILQ_HEAD(curl_host_socket_list, curl_host_socket);
 
-struct multi {
+struct curl_host {
     CURLM *curl;
     struct loop *loop;
     struct loop_timer timer;
-    struct multi_socket **sockets; /* by descriptor */
+    struct curl_host_socket **sockets; /* by descriptor */
     size_t sockets_cap;
-    struct multi_socket_list holding; /* their TLS may hold bytes that nothing tells of */
+    struct curl_host_socket_list holding; /* their TLS may hold bytes that nothing tells of */
     size_t holding_count;
     bool starved;            /* there was no descriptor for the last connection */
     uint64_t opened, closed; /* connections so far, for the metrics */
 };
 
 /* One running transfer; embedded in its owner, who sets `easy` and `on_done`. */
-struct multi_transfer {
+struct curl_host_transfer {
     CURL *easy;
     bool running;
     bool connects; /* CURLOPT_CONNECT_ONLY: it goes on holding its connection after on_done */
     curl_socket_t connecting; /* the last one that curl asked us to watch for it */
     bool ask_socket;          /* on_done wants to know the next one */
     curl_socket_t socket; /* of its connection, which lives on; CURL_SOCKET_BAD: it does not */
-    void (*on_done)(struct multi_transfer *t, CURLcode code);
+    void (*on_done)(struct curl_host_transfer *t, CURLcode code);
 };
 
 /* pool: how many idle connections are kept. Returns 0 or -errno. */
-int multi_init(struct multi *m, struct loop *l, long pool) MUST_CHECK;
+int curl_host_init(struct curl_host *m, struct loop *l, long pool) MUST_CHECK;
 /* No transfer may be running. */
-void multi_done(struct multi *m);
+void curl_host_done(struct curl_host *m);
 
 /* Sets what never changes on a handle, from the `upstream` section (`ca` and `proxy` are
  * given since the token endpoint may have its own): protocols, TLS, proxy, time to connect, no
  * redirects, no netrc, nothing of its own in the request. */
-struct multi_settings {
+struct curl_host_settings {
     const struct config *config;
     const struct config_pem *ca; /* without data: the system's */
     const char *proxy;
     bool lasting;         /* config outlives the handle, so that nothing of it need be copied */
     int64_t http_version; /* enum config_http_version */
 };
-int multi_setup(struct multi *m, CURL *easy, const struct multi_settings *s) MUST_CHECK;
+int curl_host_setup(struct curl_host *m, CURL *easy,
+                    const struct curl_host_settings *s) MUST_CHECK;
 
 /* Starts; on_done comes later, never from within. Returns 0, or -ENOMEM: nothing was started.
  */
-int multi_add(struct multi *m, struct multi_transfer *t) MUST_CHECK;
+int curl_host_add(struct curl_host *m, struct curl_host_transfer *t) MUST_CHECK;
 /* Ends a running transfer without on_done. Takes one that is not running. Never from a curl
  * callback. */
-void multi_remove(struct multi *m, struct multi_transfer *t);
+void curl_host_remove(struct curl_host *m, struct curl_host_transfer *t);
 
 /* The socket of a connection that was made (`connects`) is its owner's to watch from here. */
-void multi_let_go(struct multi *m, curl_socket_t fd);
+void curl_host_let_go(struct curl_host *m, curl_socket_t fd);
 
 /* Does at once what the timer would do in the next turn, when it is due: a transfer that was
  * just added starts without another round of the loop. Returns whether there was anything. */
-bool multi_turn(struct multi *m);
+bool curl_host_turn(struct curl_host *m);
 
 /* From now on the transfer's connection, if it is a new one by TLS, is read with fewer system
  * calls. For a prereq callback, when the handshake is over: before, the bytes ahead could be
  * the handshake's. */
-void multi_read_ahead(struct multi *m, struct multi_transfer *t);
+void curl_host_read_ahead(struct curl_host *m, struct curl_host_transfer *t);
 
 /* Whether a handle that has had an answer may be used for another transfer. libcurl before 8.1
  * keeps a pointer to the last field of that answer, frees what it points to, and writes there
  * when the next answer begins with a folded line: an upstream could corrupt our memory. */
-bool multi_handles_last(void);
+bool curl_host_handles_last(void);
 
 /* Whether a chunked body keeps its framing when its head took more than one write. libcurl
  * before 8.7 then sends the bare bytes (a full socket; by TLS any head of more than 16 KiB),
  * and the upstream reads the caller's bytes as framing, and as requests what is behind them. */
-bool multi_late_chunks_framed(void);
+bool curl_host_late_chunks_framed(void);
 
 /* Once, in main, before any thread. Returns 0, -EIO or -ENOMEM. */
-int multi_global_init(void) MUST_CHECK;
+int curl_host_global_init(void) MUST_CHECK;
 
 /* Where libcurl looks for the authorities to trust when no ca_file is set: a file and a
  * directory, either may be NULL. */
-void multi_trusted(const char **file, const char **directory);
+void curl_host_trusted(const char **file, const char **directory);
 
 /* "7.88.1", as loaded. */
-const char *multi_library_version(void);
+const char *curl_host_library_version(void);

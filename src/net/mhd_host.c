@@ -8,7 +8,7 @@
  * A suspended connection costs three system calls (out of MHD's epoll set, back into it, a read
  * in vain), so a short wait is better spent unsuspended, "lingering": the handler is then
  * called in each MHD_run and returns without an answer, and MHD_get_timeout is 0 for as long as
- * that goes on. The callbacks tell whether there was anything else: they call httpd_busy. What
+ * that goes on. The callbacks tell whether there was anything else: they call mhd_host_busy. What
  * that could miss, a head that fills the receive buffer to its last byte, a timer looks after.
  */
 #include "net/mhd_host.h"
@@ -20,18 +20,18 @@
 /* Longest time that MHD is not run while it asks for it because of lingering connections. */
 #define LINGER_LOOK_MS 5
 
-static void on_event(struct loop_watch *w, uint32_t events)
+static void on_event(struct loop_io *w, uint32_t events)
 {
     (void)events;
-    CONTAINER_OF(w, struct httpd, watch)->due = true;
+    CONTAINER_OF(w, struct mhd_host, watch)->due = true;
 }
 
 static void on_timer(struct loop_timer *t)
 {
-    CONTAINER_OF(t, struct httpd, timer)->due = true;
+    CONTAINER_OF(t, struct mhd_host, timer)->due = true;
 }
 
-int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o)
+int mhd_host_init(struct mhd_host *h, struct loop *l, const struct mhd_host_options *o)
 {
     /* MHD_ALLOW_SUSPEND_RESUME asks for a wake-up descriptor too, which serves other threads
      * only: ours is the one thread, and without it a resume costs no system calls. */
@@ -40,10 +40,10 @@ int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o)
     struct MHD_OptionItem items[8] = { 0 };
     size_t n = 0;
 
-    *h = (struct httpd){ .loop = l,
-                         .timeout_s = (unsigned)((o->idle_timeout_ms + 999) / 1000),
-                         .watch = { .on_event = on_event },
-                         .timer = { .on_due = on_timer } };
+    *h = (struct mhd_host){ .loop = l,
+                            .timeout_s = (unsigned)((o->idle_timeout_ms + 999) / 1000),
+                            .watch = { .on_event = on_event },
+                            .timer = { .on_due = on_timer } };
     items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_LIMIT,
                                           (intptr_t)o->connection_limit, NULL };
     items[n++] =
@@ -64,26 +64,26 @@ int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o)
         return -ENOMEM;
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     h->watch.fd = info->epoll_fd;
-    return loop_watch(l, &h->watch, EPOLLIN);
+    return loop_io_start(l, &h->watch, EPOLLIN);
 }
 
-void httpd_done(struct httpd *h)
+void mhd_host_done(struct mhd_host *h)
 {
     if (h->daemon == NULL)
         return;
-    loop_unwatch(h->loop, &h->watch);
+    loop_io_stop(h->loop, &h->watch);
     loop_timer_clear(h->loop, &h->timer);
     MHD_stop_daemon(h->daemon);
-    *h = (struct httpd){ .daemon = NULL };
+    *h = (struct mhd_host){ .daemon = NULL };
 }
 
-int httpd_take(struct httpd *h, int fd, const struct sockaddr *addr, socklen_t len)
+int mhd_host_take(struct mhd_host *h, int fd, const struct sockaddr *addr, socklen_t len)
 {
     h->due = true;
     return MHD_add_connection(h->daemon, fd, addr, len) == MHD_YES ? 0 : -errno;
 }
 
-static void arm(struct httpd *h)
+static void arm(struct mhd_host *h)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms = LINGER_LOOK_MS;
 
@@ -95,7 +95,7 @@ static void arm(struct httpd *h)
         loop_timer_set(h->loop, &h->timer, due_ms);
 }
 
-bool httpd_turn(struct httpd *h)
+bool mhd_host_turn(struct mhd_host *h)
 {
     /* A connection that MHD always finds ready must not keep the loop from the rest. */
     enum { RUNS_MAX = 16 };
@@ -116,7 +116,7 @@ bool httpd_turn(struct httpd *h)
     return true;
 }
 
-void httpd_close_soon(struct httpd *h, struct MHD_Connection *c)
+void mhd_host_close_soon(struct mhd_host *h, struct MHD_Connection *c)
 {
     /* Those with the common timeout are only looked at while the oldest of them has something
      * to do; those with one of their own in every run. */
@@ -124,19 +124,19 @@ void httpd_close_soon(struct httpd *h, struct MHD_Connection *c)
     h->due = true;
 }
 
-void httpd_close_stuck(struct httpd *h, struct MHD_Connection *c)
+void mhd_host_close_stuck(struct mhd_host *h, struct MHD_Connection *c)
 {
     (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
     h->due = true;
 }
 
-void httpd_resume(struct httpd *h, struct MHD_Connection *c)
+void mhd_host_resume(struct mhd_host *h, struct MHD_Connection *c)
 {
     MHD_resume_connection(c);
     h->due = true;
 }
 
-const char *httpd_library_version(void)
+const char *mhd_host_library_version(void)
 {
     return MHD_get_version();
 }

@@ -1,13 +1,13 @@
 #pragma once
 /* A libmicrohttpd daemon hosted on a loop: it has no listening socket and no thread of its
- * own; connections are given to it (httpd_take) and it runs when httpd_turn is called. */
+ * own; connections are given to it (mhd_host_take) and it runs when mhd_host_turn is called. */
 #include <microhttpd.h>
 #include <sys/socket.h>
 
 #include "base/base.h"
 #include "event/loop.h"
 
-struct httpd_options {
+struct mhd_host_options {
     size_t pool_bytes; /* per connection: the head of a request and of its answer */
     unsigned connection_limit;
     int64_t idle_timeout_ms; /* inactivity of a connection that is not suspended */
@@ -18,10 +18,10 @@ struct httpd_options {
     void *arg; /* for all four */
 };
 
-struct httpd {
+struct mhd_host {
     struct MHD_Daemon *daemon;
     struct loop *loop;
-    struct loop_watch watch;
+    struct loop_io watch;
     struct loop_timer timer;
     unsigned timeout_s; /* the common one */
     bool due;           /* something happened that MHD must be run for */
@@ -32,34 +32,36 @@ struct httpd {
 };
 
 /* Returns 0 or -errno. */
-int httpd_init(struct httpd *h, struct loop *l, const struct httpd_options *o) MUST_CHECK;
+int mhd_host_init(struct mhd_host *h, struct loop *l,
+                  const struct mhd_host_options *o) MUST_CHECK;
 /* No connection may be suspended. */
-void httpd_done(struct httpd *h);
+void mhd_host_done(struct mhd_host *h);
 
 /* Gives an accepted, non-blocking socket to the daemon, which owns it from here, also on
  * failure. */
-int httpd_take(struct httpd *h, int fd, const struct sockaddr *addr, socklen_t len) MUST_CHECK;
+int mhd_host_take(struct mhd_host *h, int fd, const struct sockaddr *addr,
+                  socklen_t len) MUST_CHECK;
 
 /* Runs the daemon when it is due, until it has nothing left at hand. Returns whether it ran. */
-bool httpd_turn(struct httpd *h);
+bool mhd_host_turn(struct mhd_host *h);
 
 /* A connection is being closed by MHD inside a callback of ours: have it done in the next
- * httpd_turn. MHD (0.9.75 and 1.0) may forget it otherwise, until the oldest idle connection
+ * mhd_host_turn. MHD (0.9.75 and 1.0) may forget it otherwise, until the oldest idle connection
  * times out. For a connection that goes on after all this costs a little. */
-void httpd_close_soon(struct httpd *h, struct MHD_Connection *c);
+void mhd_host_close_soon(struct mhd_host *h, struct MHD_Connection *c);
 
 /* MHD has stopped reading from the connection, which we have shut down, and sees nothing of
  * that: it closes it once it was idle for a second. */
-void httpd_close_stuck(struct httpd *h, struct MHD_Connection *c);
+void mhd_host_close_stuck(struct mhd_host *h, struct MHD_Connection *c);
 
 /* A handler did something: its connection may have more to do at once. */
-static inline void httpd_busy(struct httpd *h)
+static inline void mhd_host_busy(struct mhd_host *h)
 {
     h->busy = true;
 }
 
-/* A suspended connection goes on in the next httpd_turn. */
-void httpd_resume(struct httpd *h, struct MHD_Connection *c);
+/* A suspended connection goes on in the next mhd_host_turn. */
+void mhd_host_resume(struct mhd_host *h, struct MHD_Connection *c);
 
 /* "0.9.75", as loaded. */
-const char *httpd_library_version(void);
+const char *mhd_host_library_version(void);

@@ -3,12 +3,12 @@
  *     caller == net, encrypted == tls_session == plain, our end -- pair -- given end,
  * libmicrohttpd
  *
- *     SHAKING --handshake done--> OPEN --plain end closed, all sent--> LINGERING --> freed
+ *     HANDSHAKE --handshake done--> OPEN --plain end closed, all sent--> LINGERING --> freed
  *        |  \--failed----------------------------------------------------/
  *        \--too slow, net broken--> freed
  *
  * Descriptors are watched edge-triggered, once: an event only marks the tunnel ready,
- * tunnels_turn moves bytes until a side has none or takes none. A bounded amount each time, so
+ * tls_bridges_turn moves bytes until a side has none or takes none. A bounded amount each time, so
  * that a fast upload leaves room for the others. */
 #include "net/tls_bridge.h"
 
@@ -21,7 +21,7 @@
 #define STEPS_MAX 16
 #define LINGER_MS 1000
 
-static void mark_ready(struct tunnel *t)
+static void mark_ready(struct tls_bridge *t)
 {
     if (t->ready)
         return;
@@ -29,7 +29,7 @@ static void mark_ready(struct tunnel *t)
     TAILQ_INSERT_TAIL(&t->host->ready, t, ready_link);
 }
 
-static void unmark_ready(struct tunnel *t)
+static void unmark_ready(struct tls_bridge *t)
 {
     if (!t->ready)
         return;
@@ -37,22 +37,22 @@ static void unmark_ready(struct tunnel *t)
     TAILQ_REMOVE(&t->host->ready, t, ready_link);
 }
 
-static void on_net(struct loop_watch *w, uint32_t events)
+static void on_net(struct loop_io *w, uint32_t events)
 {
-    struct tunnel *t = CONTAINER_OF(w, struct tunnel, net);
+    struct tls_bridge *t = CONTAINER_OF(w, struct tls_bridge, net);
 
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         t->left = true;
     mark_ready(t);
 }
 
-static void on_plain(struct loop_watch *w, uint32_t events)
+static void on_plain(struct loop_io *w, uint32_t events)
 {
     (void)events;
-    mark_ready(CONTAINER_OF(w, struct tunnel, plain));
+    mark_ready(CONTAINER_OF(w, struct tls_bridge, plain));
 }
 
-static void all_sent(struct tunnel *t)
+static void all_sent(struct tls_bridge *t)
 {
     if (t->released)
         t->host->releasing--;
@@ -61,18 +61,18 @@ static void all_sent(struct tunnel *t)
 
 /* What the caller still sends must be read: closing with it unread would turn into a reset that
  * overtakes what was sent last. */
-static void linger(struct tunnel *t)
+static void linger(struct tls_bridge *t)
 {
     (void)shutdown(t->net.fd, SHUT_WR);
-    t->state = TUNNEL_LINGERING;
+    t->state = TLS_BRIDGE_LINGERING;
     all_sent(t);
     loop_timer_set(t->host->loop, &t->deadline, loop_now(t->host->loop) + LINGER_MS);
     mark_ready(t);
 }
 
-static void tunnel_free(struct tunnel *t)
+static void tls_bridge_free(struct tls_bridge *t)
 {
-    struct tunnels *host = t->host;
+    struct tls_bridges *host = t->host;
 
     host->on_gone(host->arg, t);
     all_sent(t);
@@ -82,11 +82,11 @@ static void tunnel_free(struct tunnel *t)
         LIST_REMOVE(t, given_link);
     if (t->holder != NULL)
         *t->holder = NULL;
-    loop_unwatch(host->loop, &t->net);
+    loop_io_stop(host->loop, &t->net);
     tls_session_free(t->session);
     (void)close(t->net.fd);
     if (t->plain.fd >= 0) {
-        loop_unwatch(host->loop, &t->plain);
+        loop_io_stop(host->loop, &t->plain);
         (void)close(t->plain.fd);
     }
     buf_done(&t->up);
@@ -96,19 +96,19 @@ static void tunnel_free(struct tunnel *t)
     free(t);
 }
 
-static void reset(struct tunnel *t)
+static void reset(struct tls_bridge *t)
 {
     const struct linger hard = { .l_onoff = 1, .l_linger = 0 };
 
     (void)setsockopt(t->net.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    tunnel_free(t);
+    tls_bridge_free(t);
 }
 
 static void on_deadline(struct loop_timer *timer)
 {
-    struct tunnel *t = CONTAINER_OF(timer, struct tunnel, deadline);
+    struct tls_bridge *t = CONTAINER_OF(timer, struct tls_bridge, deadline);
 
-    if (t->state == TUNNEL_SHAKING)
+    if (t->state == TLS_BRIDGE_HANDSHAKE)
         t->host->on_failed(t->host->arg, t, "the handshake took too long");
     t->expired = true; /* a timer cannot be freed by its own callback */
     mark_ready(t);
@@ -116,7 +116,7 @@ static void on_deadline(struct loop_timer *timer)
 
 /* --- the handshake --------------------------------------------------------------------- */
 
-static int open_pair(struct tunnel *t, int *given)
+static int open_pair(struct tls_bridge *t, int *given)
 {
     int pair[2];
 
@@ -124,13 +124,13 @@ static int open_pair(struct tunnel *t, int *given)
         return -errno;
     t->plain.fd = pair[0];
     *given = pair[1];
-    return loop_watch(t->host->loop, &t->plain, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    return loop_io_start(t->host->loop, &t->plain, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
 
 /* Returns whether to go on. */
-static bool shake(struct tunnel *t)
+static bool shake(struct tls_bridge *t)
 {
-    struct tunnels *host = t->host;
+    struct tls_bridges *host = t->host;
     int rc = tls_handshake(t->session), given = -1;
 
     if (rc == TLS_AGAIN)
@@ -143,7 +143,7 @@ static bool shake(struct tunnel *t)
     rc = open_pair(t, &given);
     if (rc == 0) {
         loop_timer_clear(host->loop, &t->deadline);
-        t->state = TUNNEL_OPEN;
+        t->state = TLS_BRIDGE_OPEN;
         t->given_fd = given;
         LIST_INSERT_HEAD(&host->given, t, given_link);
         rc = host->on_open(host->arg, given);
@@ -152,7 +152,7 @@ static bool shake(struct tunnel *t)
     }
     if (rc != 0) {
         host->on_failed(host->arg, t, strerrordesc_np(-rc));
-        tunnel_free(t);
+        tls_bridge_free(t);
     }
     return rc == 0;
 }
@@ -162,7 +162,7 @@ static bool shake(struct tunnel *t)
 /* What a step came to. */
 enum step { STEP_MOVED, STEP_NOTHING, STEP_BROKEN };
 
-static void end_up(struct tunnel *t)
+static void end_up(struct tls_bridge *t)
 {
     t->up_ended = true;
     buf_done(&t->up);
@@ -185,7 +185,7 @@ static void consume(struct buf *b, ssize_t n)
         buf_done(b);
 }
 
-static enum step step_up(struct tunnel *t)
+static enum step step_up(struct tls_bridge *t)
 {
     char *scratch = t->host->scratch;
     bool kept = buf_unread(&t->up) > 0;
@@ -217,7 +217,7 @@ static enum step step_up(struct tunnel *t)
 }
 
 /* STEP_NOTHING with *ended: the plain end is closed and all of it has been sent. */
-static enum step step_down(struct tunnel *t, bool *ended)
+static enum step step_down(struct tls_bridge *t, bool *ended)
 {
     char *scratch = t->host->scratch;
     bool kept = buf_unread(&t->down) > 0;
@@ -243,7 +243,7 @@ static enum step step_down(struct tunnel *t, bool *ended)
 }
 
 /* All is sent: say so. */
-static void finish(struct tunnel *t)
+static void finish(struct tls_bridge *t)
 {
     if (t->cut) {
         reset(t);
@@ -253,7 +253,7 @@ static void finish(struct tunnel *t)
         linger(t);
 }
 
-static void pump(struct tunnel *t)
+static void pump(struct tls_bridge *t)
 {
     enum step up = STEP_MOVED, down = STEP_MOVED;
     bool ended = false;
@@ -262,7 +262,7 @@ static void pump(struct tunnel *t)
         up = step_up(t);
         down = up == STEP_BROKEN ? STEP_BROKEN : step_down(t, &ended);
         if (down == STEP_BROKEN) {
-            tunnel_free(t);
+            tls_bridge_free(t);
             return;
         }
     }
@@ -276,7 +276,7 @@ static void pump(struct tunnel *t)
         mark_ready(t);
 }
 
-static void throw_away(struct tunnel *t)
+static void throw_away(struct tls_bridge *t)
 {
     ssize_t n = 1;
 
@@ -285,28 +285,28 @@ static void throw_away(struct tunnel *t)
     if (n > 0)
         mark_ready(t);
     else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-        tunnel_free(t);
+        tls_bridge_free(t);
 }
 
-static void run(struct tunnel *t)
+static void run(struct tls_bridge *t)
 {
     unmark_ready(t);
     if (t->expired) {
-        tunnel_free(t);
+        tls_bridge_free(t);
         return;
     }
-    if (t->state == TUNNEL_SHAKING && !shake(t))
+    if (t->state == TLS_BRIDGE_HANDSHAKE && !shake(t))
         return;
-    if (t->state == TUNNEL_OPEN)
+    if (t->state == TLS_BRIDGE_OPEN)
         pump(t);
     else
         throw_away(t);
 }
 
-bool tunnels_turn(struct tunnels *host)
+bool tls_bridges_turn(struct tls_bridges *host)
 {
     /* Those that become ready meanwhile have their turn in the next one. */
-    struct tunnel *t, *last = TAILQ_LAST(&host->ready, tunnel_ready);
+    struct tls_bridge *t, *last = TAILQ_LAST(&host->ready, tls_bridge_ready);
     bool ran = last != NULL;
 
     for (bool more = ran; more;) {
@@ -320,7 +320,7 @@ bool tunnels_turn(struct tunnels *host)
 
 /* --- life ------------------------------------------------------------------------------ */
 
-void tunnels_init(struct tunnels *host, struct loop *l)
+void tls_bridges_init(struct tls_bridges *host, struct loop *l)
 {
     host->loop = l;
     LIST_INIT(&host->all);
@@ -328,24 +328,24 @@ void tunnels_init(struct tunnels *host, struct loop *l)
     TAILQ_INIT(&host->ready);
 }
 
-int tunnel_open(struct tunnels *host, struct tls *tls, int fd, int64_t deadline_ms,
-                bool refused)
+int tls_bridge_open(struct tls_bridges *host, struct tls *tls, int fd, int64_t deadline_ms,
+                    bool refused)
 {
-    struct tunnel *t = base_alloc(sizeof *t);
+    struct tls_bridge *t = base_alloc(sizeof *t);
     const int on = 1;
 
     /* Each record is whole: waiting for more to send gains nothing. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    *t = (struct tunnel){ .host = host,
-                          .session = tls_session_new(tls, fd),
-                          .net = { .fd = fd, .on_event = on_net },
-                          .plain = { .fd = -1, .on_event = on_plain },
-                          .deadline = { .on_due = on_deadline },
-                          .given_fd = -1,
-                          .refused = refused };
-    int err = t->session == NULL
-                  ? -ENOMEM
-                  : loop_watch(host->loop, &t->net, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    *t = (struct tls_bridge){ .host = host,
+                              .session = tls_session_new(tls, fd),
+                              .net = { .fd = fd, .on_event = on_net },
+                              .plain = { .fd = -1, .on_event = on_plain },
+                              .deadline = { .on_due = on_deadline },
+                              .given_fd = -1,
+                              .refused = refused };
+    int err = t->session == NULL ? -ENOMEM
+                                 : loop_io_start(host->loop, &t->net,
+                                                 EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
     if (err != 0) {
         tls_session_free(t->session);
         (void)close(fd);
@@ -360,9 +360,9 @@ int tunnel_open(struct tunnels *host, struct tls *tls, int fd, int64_t deadline_
     return 0;
 }
 
-void tunnel_hold(struct tunnels *host, int fd, struct tunnel **holder)
+void tls_bridge_hold(struct tls_bridges *host, int fd, struct tls_bridge **holder)
 {
-    struct tunnel *t;
+    struct tls_bridge *t;
 
     *holder = NULL;
     LIST_FOREACH(t, &host->given, given_link)
@@ -375,90 +375,90 @@ void tunnel_hold(struct tunnels *host, int fd, struct tunnel **holder)
     }
 }
 
-void tunnel_release(struct tunnel **holder, int64_t deadline_ms)
+void tls_bridge_release(struct tls_bridge **holder, int64_t deadline_ms)
 {
-    struct tunnel *t = *holder;
+    struct tls_bridge *t = *holder;
 
     if (t == NULL)
         return;
     *holder = NULL;
     t->holder = NULL;
-    if (t->state != TUNNEL_OPEN)
+    if (t->state != TLS_BRIDGE_OPEN)
         return;
     t->released = true;
     t->host->releasing++;
     loop_timer_set(t->host->loop, &t->deadline, deadline_ms);
 }
 
-void tunnel_watch(struct tunnel *t, bool on)
+void tls_bridge_watch(struct tls_bridge *t, bool on)
 {
     t->watched = on;
     if (on && t->left)
         mark_ready(t);
 }
 
-void tunnel_cut(struct tunnel *t)
+void tls_bridge_cut(struct tls_bridge *t)
 {
     t->cut = true;
 }
 
-int64_t tunnel_received_bytes(const struct tunnel *t)
+int64_t tls_bridge_received_bytes(const struct tls_bridge *t)
 {
     return tls_received_bytes(t->session);
 }
 
-bool tunnel_has_received(const struct tunnel *t)
+bool tls_bridge_has_received(const struct tls_bridge *t)
 {
     char byte;
 
     return recv(t->net.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-bool tunnels_shaking(const struct tunnels *host)
+bool tls_bridges_in_handshake(const struct tls_bridges *host)
 {
-    struct tunnel *t;
+    struct tls_bridge *t;
 
     LIST_FOREACH(t, &host->all, link)
-    if (t->state == TUNNEL_SHAKING)
+    if (t->state == TLS_BRIDGE_HANDSHAKE)
         return true;
     return false;
 }
 
-void tunnels_stop_silent(struct tunnels *host)
+void tls_bridges_stop_silent(struct tls_bridges *host)
 {
-    struct tunnel *t, *next;
+    struct tls_bridge *t, *next;
 
     for (t = LIST_FIRST(&host->all); t != NULL; t = next) {
         next = LIST_NEXT(t, link);
-        if (t->state == TUNNEL_SHAKING && tunnel_received_bytes(t) == 0 &&
-            !tunnel_has_received(t))
-            tunnel_free(t);
+        if (t->state == TLS_BRIDGE_HANDSHAKE && tls_bridge_received_bytes(t) == 0 &&
+            !tls_bridge_has_received(t))
+            tls_bridge_free(t);
     }
 }
 
-void tunnels_stop_shaking(struct tunnels *host)
+void tls_bridges_stop_handshakes(struct tls_bridges *host)
 {
-    struct tunnel *t, *next;
+    struct tls_bridge *t, *next;
 
     for (t = LIST_FIRST(&host->all); t != NULL; t = next) {
         next = LIST_NEXT(t, link);
-        if (t->state == TUNNEL_SHAKING || t->given_fd >= 0)
-            tunnel_free(t);
+        if (t->state == TLS_BRIDGE_HANDSHAKE || t->given_fd >= 0)
+            tls_bridge_free(t);
     }
 }
 
-void tunnels_done(struct tunnels *host)
+void tls_bridges_done(struct tls_bridges *host)
 {
-    struct tunnel *t, *next;
+    struct tls_bridge *t, *next;
 
     if (host->loop == NULL)
         return;
-    tunnels_stop_shaking(host);
+    tls_bridges_stop_handshakes(host);
     LIST_FOREACH(t, &host->all, link)
     mark_ready(t);
-    (void)tunnels_turn(host);
+    (void)tls_bridges_turn(host);
     for (t = LIST_FIRST(&host->all); t != NULL; t = next) {
         next = LIST_NEXT(t, link);
-        tunnel_free(t);
+        tls_bridge_free(t);
     }
 }

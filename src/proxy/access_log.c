@@ -39,16 +39,16 @@ void relay_report(struct relay *r)
     metrics_add(&r->worker->metrics, M_response_body_bytes, (uint64_t)r->down_bytes);
     if (r->status == 0 && r->gone) /* for the log; among the metrics it is nobody's 4xx */
         r->status = GONE_STATUS;
-    if (failed || failures_upstream_status(r->status)) {
+    if (failed || recent_failures_upstream_status(r->status)) {
         const char *path = path_of(r, &path_len);
 
-        failures_note(&r->worker->failures,
-                      &(struct failures_request){ .failure = &r->failure,
-                                                  .status = r->status,
-                                                  .method = r->method,
-                                                  .path = path,
-                                                  .path_len = path_len,
-                                                  .request_id = r->request_id });
+        recent_failures_note(&r->worker->failures,
+                             &(struct recent_failures_request){ .failure = &r->failure,
+                                                                .status = r->status,
+                                                                .method = r->method,
+                                                                .path = path,
+                                                                .path_len = path_len,
+                                                                .request_id = r->request_id });
     }
     if (!r->snapshot->config->log.access)
         return;

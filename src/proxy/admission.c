@@ -42,14 +42,14 @@ static bool admit(struct relay *r)
     struct worker *w = r->worker;
     struct failure f;
 
-    if (r->caller->refused)
+    if (r->conn->refused)
         f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
     else if (w->giving_up)
         f = failure_make(FAIL_DRAINING, "This proxy is being stopped; connect again.");
-    else if (r->route.verdict == ROUTE_FORWARD && !quota_take(&w->in_flight))
+    else if (r->route.kind == ROUTE_FORWARD && !limit_take(&w->in_flight))
         f = failure_make(FAIL_OVERLOAD, "upstream.max_in_flight requests are under way.");
     else {
-        r->in_flight = r->route.verdict == ROUTE_FORWARD;
+        r->in_flight = r->route.kind == ROUTE_FORWARD;
         return true;
     }
     f.retry_after_s = 1;
@@ -68,7 +68,7 @@ static void take_request_id(struct relay *r)
     make_request_id(r);
 }
 
-void relay_on_head(struct relay *r, const struct guard_verdict *v)
+void relay_on_head(struct relay *r, const struct request_check_result *v)
 {
     const struct config *c = r->snapshot->config;
 
@@ -89,8 +89,8 @@ void relay_on_head(struct relay *r, const struct guard_verdict *v)
         return;
     }
     r->route = route_find(c, r->method, r->target);
-    if (r->route.verdict == ROUTE_REFUSED) {
-        relay_fail_for(r, r->route.kind, r->route.why);
+    if (r->route.kind == ROUTE_REFUSED) {
+        relay_fail_for(r, r->route.failure, r->route.why);
         return;
     }
     struct failure denied =
@@ -109,7 +109,7 @@ void relay_on_head(struct relay *r, const struct guard_verdict *v)
     }
     if (!admit(r))
         return;
-    if (r->route.verdict == ROUTE_TOKEN_ENDPOINT)
+    if (r->route.kind == ROUTE_TOKEN_ENDPOINT)
         relay_enter(r, RELAY_LOCAL);
     else
         relay_begin(r);

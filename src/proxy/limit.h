@@ -5,26 +5,26 @@
 
 #include "base/base.h"
 
-struct quota {
+struct limit {
     _Atomic int64_t left;
     int64_t step; /* how many a thread takes at a time; 1: exact at any moment */
 };
 
 /* The part of it that one thread holds. */
-struct quota_share {
-    struct quota *quota;
+struct limit_share {
+    struct limit *quota;
     int64_t in_hand;
 };
 
 /* With `threads` users; a limit that is small for them is kept exactly, a larger one may
  * refuse while a fiftieth of it lies in other hands. */
-static inline void quota_init(struct quota *q, int64_t limit, unsigned threads)
+static inline void limit_init(struct limit *q, int64_t limit, unsigned threads)
 {
     atomic_init(&q->left, limit);
     q->step = base_max(1, base_min(32, limit / (128 * (int64_t)threads)));
 }
 
-static inline bool quota_take(struct quota_share *s)
+static inline bool limit_take(struct limit_share *s)
 {
     if (s->in_hand > 0) {
         s->in_hand--;
@@ -44,7 +44,7 @@ static inline bool quota_take(struct quota_share *s)
     return false;
 }
 
-static inline void quota_give(struct quota_share *s)
+static inline void limit_give(struct limit_share *s)
 {
     int64_t keep = s->quota->step > 1 ? s->quota->step * 2 : 0;
 
@@ -57,7 +57,7 @@ static inline void quota_give(struct quota_share *s)
 }
 
 /* A changed limit: the difference goes to, or is owed by, what is left. Thread: control. */
-static inline void quota_change(struct quota *q, int64_t difference)
+static inline void limit_change(struct limit *q, int64_t difference)
 {
     (void)atomic_fetch_add_explicit(&q->left, difference, memory_order_relaxed);
 }

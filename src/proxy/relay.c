@@ -101,8 +101,8 @@ static void send_upstream(struct relay *r)
 {
     relay_unpark(r);
     if (r->grant != NULL)
-        worker_grant_unref(r->grant);
-    r->grant = worker_grant_ref(r->worker);
+        worker_token_unref(r->grant);
+    r->grant = worker_token_ref(r->worker);
     relay_enter(r, RELAY_SENDING);
     if (r->upstream_start_us < 0)
         r->upstream_start_us = clock_us();
@@ -116,7 +116,7 @@ static void send_upstream(struct relay *r)
 /* Whether the upstream it is meant for is still the one that the worker's tokens are for. */
 static bool same_upstream(const struct relay *r)
 {
-    const struct snapshot *mine = r->snapshot, *now = r->worker->snapshot;
+    const struct worker_config *mine = r->snapshot, *now = r->worker->snapshot;
 
     return mine == now ||
            strcmp(mine->config->upstream.origin, now->config->upstream.origin) == 0;
@@ -124,7 +124,7 @@ static bool same_upstream(const struct relay *r)
 
 static bool have_token(const struct relay *r)
 {
-    const struct grant *g = r->worker->grant;
+    const struct worker_token *g = r->worker->grant;
 
     return g != NULL && token_valid(g->token, loop_now(&r->worker->loop)) && same_upstream(r);
 }
@@ -222,7 +222,8 @@ static void on_refused(struct relay *r)
     struct worker *w = r->worker;
     uint64_t generation = r->grant->token->generation;
     bool newer = have_token(r) && w->grant->token->generation > generation;
-    bool kept = w->kept_generation == generation && loop_now(&w->loop) < w->kept_until_ms;
+    bool kept =
+        w->passthrough_generation == generation && loop_now(&w->loop) < w->passthrough_until_ms;
 
     if (!newer && !kept)
         w->shared->on_refused(w->shared->arg, w, generation);
@@ -307,7 +308,7 @@ void relay_on_token(struct relay *r)
 
         if (have_token(r) && w->grant->token->generation > mine)
             repeat(r);
-        else if (w->failing || w->kept_generation == mine || !same_upstream(r))
+        else if (w->failing || w->passthrough_generation == mine || !same_upstream(r))
             relay_release(r);
     }
 }
@@ -329,8 +330,8 @@ bool relay_answer_ready(const struct relay *r)
 
 bool relay_can_go_on(const struct relay *r)
 {
-    if (r->bypass.on)
-        return r->bypass.over;
+    if (r->raw_response.on)
+        return r->raw_response.over;
     if (r->gone)
         return true;
     if (r->responded)
@@ -349,12 +350,12 @@ static void step(struct relay *r)
     if (r->phase == RELAY_HELD) /* a newer token may have come meanwhile */
         relay_on_token(r);
     if (!r->up_done && (r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED))
-        r->swallow = true;
-    if (r->bypass.on)
-        bypass_step(r);
+        r->discard = true;
+    if (r->raw_response.on)
+        raw_response_step(r);
     upstream_unpause(r);
     if ((r->suspended || r->lingers) && relay_can_go_on(r))
-        downstream_resume(r);
+        handler_resume(r);
 }
 
 bool relay_turn(struct worker *w)
@@ -380,7 +381,7 @@ void relay_fail_past_httpd(struct relay *r, const struct failure *f)
         relay_enter(r, RELAY_FAILED);
     r->failure = *f;
     r->status = failure_status(f);
-    caller_finish(r->caller, f);
+    conn_finish(r->conn, f);
 }
 
 void relay_give_up(struct relay *r)

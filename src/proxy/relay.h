@@ -31,7 +31,7 @@ enum relay_phase {
 /* Most bytes in each direction between the two sides, apart from what is kept for a repeat. */
 #define RELAY_WINDOW_BYTES 65536
 /* Most bytes of a body that are read and thrown away so that an early answer can be given. */
-#define RELAY_SWALLOW_BYTES (16 * 1024 * 1024)
+#define RELAY_DISCARD_BYTES (16 * 1024 * 1024)
 
 struct relay {
     /* kept from one request to the next */
@@ -40,10 +40,10 @@ struct relay {
     struct upstream upstream;
 
     struct worker *worker; /* from here on: one request's, zero at its start */
-    struct caller *caller;
+    struct conn *conn;
     struct MHD_Connection *connection;
-    struct snapshot *snapshot;
-    struct grant *grant; /* the token it was sent with */
+    struct worker_config *snapshot;
+    struct worker_token *grant; /* the token it was sent with */
     enum relay_phase phase;
 
     /* the request */
@@ -63,9 +63,9 @@ struct relay {
     struct buf up;
     size_t up_sent; /* of `up`, while all of it is kept */
     bool up_kept;   /* `up` holds the body from its first byte */
-    bool up_done, swallow;
+    bool up_done, discard;
     int64_t up_bytes; /* taken from the caller so far */
-    int64_t swallowed_bytes;
+    int64_t discarded_bytes;
     int64_t up_ms;    /* when the caller last sent some */
     int64_t stuck_ms; /* what that was when more had come and was not read; 0: was read */
 
@@ -83,7 +83,7 @@ struct relay {
     int status; /* given to the caller; 0: none */
     int64_t down_bytes;
     bool down_done, down_cut;
-    struct bypass bypass;
+    struct raw_response raw_response;
     struct failure failure;
 
     struct loop_timer timer;
@@ -94,10 +94,10 @@ struct relay {
 };
 
 /* A request line has come. The relay comes from the worker's pool. */
-struct relay *relay_new(struct worker *w, struct caller *c, const char *target);
+struct relay *relay_new(struct worker *w, struct conn *c, const char *target);
 
 /* The head is whole: decides where it goes and starts or parks it, or makes it fail. */
-void relay_on_head(struct relay *r, const struct guard_verdict *v);
+void relay_on_head(struct relay *r, const struct request_check_result *v);
 
 /* Bytes of the body, as many as there is room for; returns how many were taken. */
 size_t relay_on_body(struct relay *r, const char *bytes, size_t n);

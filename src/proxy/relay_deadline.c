@@ -40,8 +40,8 @@ static struct deadline deadline_of(const struct relay *r)
             "Nothing more of the answer came within upstream.idle_timeout: outcome unknown"
         };
     /* The caller is expected to read; libmicrohttpd does not look after it then. */
-    if (r->bypass.blocked && r->bypass.moved_ms + c->listen.idle_timeout_ms < d.ms)
-        d = (struct deadline){ r->bypass.moved_ms + c->listen.idle_timeout_ms, FAIL_NONE,
+    if (r->raw_response.blocked && r->raw_response.moved_ms + c->listen.idle_timeout_ms < d.ms)
+        d = (struct deadline){ r->raw_response.moved_ms + c->listen.idle_timeout_ms, FAIL_NONE,
                                NULL };
     /* The caller is expected to send, unless we hold it back. */
     if (!r->up_done && !r->suspended && r->up_ms + c->listen.body_timeout_ms < d.ms)
@@ -70,7 +70,7 @@ static void expire(struct relay *r, const struct deadline *d)
     if (d->kind == FAIL_BODY_TIMEOUT || d->kind == FAIL_BAD_REQUEST) {
         relay_fail_past_httpd(r, &f);
         if (d->kind == FAIL_BAD_REQUEST)
-            httpd_close_stuck(&r->worker->httpd, r->connection);
+            mhd_host_close_stuck(&r->worker->mhd_host, r->connection);
     } else if (r->phase == RELAY_HELD) {
         relay_release(r);
     } else if (r->responded) {
@@ -88,7 +88,7 @@ static void expire(struct relay *r, const struct deadline *d)
  */
 static bool is_stuck(struct relay *r)
 {
-    bool unread = r->begun && !r->up_done && !r->suspended && caller_has_sent(r->caller);
+    bool unread = r->begun && !r->up_done && !r->suspended && conn_has_sent(r->conn);
     bool again = unread && r->stuck_ms == r->up_ms;
 
     r->stuck_ms = unread ? r->up_ms : 0;
@@ -112,9 +112,9 @@ void relay_on_timer(struct loop_timer *t)
     if (r->phase == RELAY_ENDED)
         return;
     if (r->suspended)
-        caller_watch(r->caller);
+        conn_watch(r->conn);
     if (r->lingers) { /* to be suspended first */
-        downstream_linger_no_more(r);
+        handler_linger_no_more(r);
         d.ms = now_ms;
     }
     loop_timer_set(&w->loop, t, base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));

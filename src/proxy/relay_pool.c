@@ -11,7 +11,7 @@
 #define POOLED_DOWN_BYTES 16384
 #define ARENA_BYTES (512 * 1024)
 
-struct relay *relay_new(struct worker *w, struct caller *c, const char *target)
+struct relay *relay_new(struct worker *w, struct conn *c, const char *target)
 {
     struct relay *r = TAILQ_FIRST(&w->pool);
 
@@ -24,8 +24,8 @@ struct relay *relay_new(struct worker *w, struct caller *c, const char *target)
         buf_init(&r->down, RELAY_WINDOW_BYTES);
     }
     r->worker = w;
-    r->caller = c;
-    r->snapshot = worker_snapshot_ref(w);
+    r->conn = c;
+    r->snapshot = worker_config_ref(w);
     r->start_us = clock_us();
     r->parked_us = r->token_us = r->upstream_start_us = r->upstream_us = r->first_byte_us = -1;
     r->timer.on_due = relay_on_timer;
@@ -74,17 +74,17 @@ void relay_end(struct relay *r)
     upstream_cancel(r);
     relay_enter(r, RELAY_ENDED);
     relay_report(r);
-    caller_request_done(r->caller);
+    conn_request_done(r->conn);
     loop_timer_clear(&w->loop, &r->timer);
     if (r->is_ready)
         TAILQ_REMOVE(&w->ready, r, ready_link);
     if (r->in_flight)
-        quota_give(&w->in_flight);
+        limit_give(&w->in_flight);
     buf_done(&r->up);
-    bypass_done(&r->bypass);
+    raw_response_done(&r->raw_response);
     if (r->grant != NULL)
-        worker_grant_unref(r->grant);
-    worker_snapshot_unref(r->snapshot);
+        worker_token_unref(r->grant);
+    worker_config_unref(r->snapshot);
     TAILQ_REMOVE(&w->running, r, all_link);
     w->running_count--;
     recycle(w, r);

@@ -39,13 +39,13 @@ static void rules_of(const struct config *c, struct sandbox_rules *rules)
     for (size_t i = 0; i < c->listen.address.count; i++)
         may_remove(rules, c->listen.address.item[i]);
     may_remove(rules, c->admin.address);
-    multi_trusted(&ca_file, &ca_directory);
+    curl_host_trusted(&ca_file, &ca_directory);
     sandbox_may_read(rules, ca_file);
     if (ca_directory != NULL)
         sandbox_may_read_beneath(rules, ca_directory);
 }
 
-void confine(const struct config *c, struct buf *name)
+void policy_enforce(const struct config *c, struct buf *name)
 {
     struct sandbox_rules rules = { .paths = 0 };
     struct buf missing;
@@ -66,7 +66,7 @@ void confine(const struct config *c, struct buf *name)
     sandbox_rules_done(&rules);
 }
 
-void confine_check_resolver(void)
+void policy_check_resolver(void)
 {
     static const char *const files[] = { "/etc/resolv.conf", "/etc/hosts",
                                          "/etc/nsswitch.conf" };

@@ -7,8 +7,8 @@
  * started, when process.sandbox says so. Appends what the ready line says ("landlock(abi
  * 7)+seccomp", "off") to `name`. What the kernel does not offer is one line of the log, no
  * failure. Thread: control. */
-void confine(const struct config *c, struct buf *name);
+void policy_enforce(const struct config *c, struct buf *name);
 
 /* Name resolution reads files anew when they change, and one that was put in the place of
  * another cannot be read any more. Logs that once, if that is how it is. Thread: control. */
-void confine_check_resolver(void);
+void policy_check_resolver(void);

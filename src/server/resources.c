@@ -11,7 +11,7 @@
  * accepted only to be told that there are too many. */
 #define DESCRIPTORS_OF_OUR_OWN 1280
 
-unsigned capacity_cpus(void)
+unsigned resources_cpus(void)
 {
     cpu_set_t set;
     unsigned cpus = 1;
@@ -31,7 +31,7 @@ unsigned capacity_cpus(void)
     return cpus;
 }
 
-void capacity_raise_descriptors(const struct config *c)
+void resources_raise_descriptors(const struct config *c)
 {
     struct rlimit limit;
     /* By TLS: the connection, and the pair behind it (tunnel.c). */

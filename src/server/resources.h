@@ -5,8 +5,8 @@
 
 /* The CPUs that affinity and the quota of the control group leave to it, at least 1. Thread:
  * any. */
-unsigned capacity_cpus(void);
+unsigned resources_cpus(void);
 
 /* Raises the limit on descriptors to what the settings can need; says so when it cannot.
  * Thread: control, before the others start. */
-void capacity_raise_descriptors(const struct config *c);
+void resources_raise_descriptors(const struct config *c);

@@ -14,7 +14,7 @@
 
 #define MESSAGE_MAX 512
 
-static void tell(struct notify *n, const char *message)
+static void tell(struct sd_notify *n, const char *message)
 {
     if (n->fd >= 0 && sendto(n->fd, message, strlen(message), MSG_NOSIGNAL | MSG_DONTWAIT,
                              (const struct sockaddr *)&n->addr, n->addr_len) < 0)
@@ -23,7 +23,7 @@ static void tell(struct notify *n, const char *message)
 
 static void on_timer(struct loop_timer *t)
 {
-    struct notify *n = CONTAINER_OF(t, struct notify, timer);
+    struct sd_notify *n = CONTAINER_OF(t, struct sd_notify, timer);
 
     if (n->is_alive(n->arg))
         tell(n, "WATCHDOG=1");
@@ -41,7 +41,7 @@ static char *take(const char *name, char *out, size_t size)
 }
 
 /* "/path", or "@name" for one without a file. */
-static bool take_socket(struct notify *n, const char *name)
+static bool take_socket(struct sd_notify *n, const char *name)
 {
     size_t len = strlen(name);
 
@@ -59,11 +59,11 @@ static bool take_socket(struct notify *n, const char *name)
     return n->fd >= 0;
 }
 
-void notify_init(struct notify *n, struct loop *l, bool (*is_alive)(void *arg), void *arg)
+void sd_notify_init(struct sd_notify *n, struct loop *l, bool (*is_alive)(void *arg), void *arg)
 {
     char name[256], usec[32], pid[32];
 
-    *n = (struct notify){
+    *n = (struct sd_notify){
         .loop = l, .fd = -1, .timer.on_due = on_timer, .is_alive = is_alive, .arg = arg
     };
     (void)take("NOTIFY_SOCKET", name, sizeof name);
@@ -80,7 +80,7 @@ void notify_init(struct notify *n, struct loop *l, bool (*is_alive)(void *arg), 
         n->watchdog_ms = base_max(0, strtoll(usec, NULL, 10)) / 2000;
 }
 
-void notify_done(struct notify *n)
+void sd_notify_done(struct sd_notify *n)
 {
     if (n->loop == NULL)
         return;
@@ -90,14 +90,14 @@ void notify_done(struct notify *n)
     n->fd = -1;
 }
 
-void notify_ready(struct notify *n)
+void sd_notify_ready(struct sd_notify *n)
 {
     tell(n, "READY=1");
     if (n->fd >= 0 && n->watchdog_ms > 0 && n->timer.slot == 0)
         loop_timer_set(n->loop, &n->timer, loop_now(n->loop));
 }
 
-void notify_reloading(struct notify *n)
+void sd_notify_reloading(struct sd_notify *n)
 {
     char message[MESSAGE_MAX];
     struct timespec now = { 0 };
@@ -108,7 +108,7 @@ void notify_reloading(struct notify *n)
     tell(n, message);
 }
 
-void notify_stopping(struct notify *n, int64_t at_most_ms)
+void sd_notify_stopping(struct sd_notify *n, int64_t at_most_ms)
 {
     char message[MESSAGE_MAX];
 
@@ -120,7 +120,7 @@ void notify_stopping(struct notify *n, int64_t at_most_ms)
     tell(n, message);
 }
 
-void notify_status(struct notify *n, const char *fmt, ...)
+void sd_notify_status(struct sd_notify *n, const char *fmt, ...)
 {
     char message[MESSAGE_MAX], text[sizeof n->status];
     va_list args;

@@ -8,7 +8,7 @@
 #include "base/base.h"
 #include "event/loop.h"
 
-struct notify {
+struct sd_notify {
     struct loop *loop;
     int fd; /* -1: nobody to tell */
     struct sockaddr_un addr;
@@ -22,13 +22,14 @@ struct notify {
 
 /* Takes NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID out of the environment, before other
  * threads start. is_alive is asked before each sign of life: none is given when it says no. */
-void notify_init(struct notify *n, struct loop *l, bool (*is_alive)(void *arg), void *arg);
-void notify_done(struct notify *n);
+void sd_notify_init(struct sd_notify *n, struct loop *l, bool (*is_alive)(void *arg),
+                    void *arg);
+void sd_notify_done(struct sd_notify *n);
 
 /* Start-up, or a reload, is over. Signs of life begin. */
-void notify_ready(struct notify *n);
-void notify_reloading(struct notify *n);
+void sd_notify_ready(struct sd_notify *n);
+void sd_notify_reloading(struct sd_notify *n);
 /* The end has begun and takes at most so long. */
-void notify_stopping(struct notify *n, int64_t at_most_ms);
+void sd_notify_stopping(struct sd_notify *n, int64_t at_most_ms);
 /* What `systemctl status` shows; sent when it differs from the last. */
-void notify_status(struct notify *n, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void sd_notify_status(struct sd_notify *n, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -44,14 +44,14 @@ struct server {
     struct config_env *env;
     struct loop loop;
     struct mailbox mailbox;
-    struct loop_watch signals;
-    struct tokens tokens;
+    struct loop_io signals;
+    struct token_manager tokens;
     struct worker_shared shared;
     struct worker *workers;
     unsigned worker_count;
     struct drain drain;
-    struct watch watch; /* the credential files */
-    struct notify notify;
+    struct file_watch watch; /* the credential files */
+    struct sd_notify notify;
     struct listener *listeners; /* worker_count rows of address.count */
     size_t listener_count, per_worker;
     struct metrics metrics; /* the control thread's shard */
@@ -62,16 +62,16 @@ struct server {
 };
 
 /* What a person reads in `systemctl status`. */
-static void tell_status(struct server *s, const struct tokens_view *view)
+static void tell_status(struct server *s, const struct token_view *view)
 {
     if (drain_begun(&s->drain))
         return;
     if (view->token != NULL)
-        notify_status(&s->notify, "Serving");
+        sd_notify_status(&s->notify, "Serving");
     else if (view->failing)
-        notify_status(&s->notify, "No token: %s", view->failure.detail);
+        sd_notify_status(&s->notify, "No token: %s", view->failure.detail);
     else
-        notify_status(&s->notify, "Fetching a token");
+        sd_notify_status(&s->notify, "Fetching a token");
 }
 
 /* How everything is, for those who watch. */
@@ -89,7 +89,7 @@ static void take_status(void *arg, struct status *out)
                                               .control = &s->metrics });
 }
 
-static void publish(void *arg, const struct tokens_view *view)
+static void publish(void *arg, const struct token_view *view)
 {
     struct server *s = arg;
 
@@ -97,7 +97,7 @@ static void publish(void *arg, const struct tokens_view *view)
         worker_send_view(&s->workers[i], view);
     tell_status(s, view);
     if (view->failing && view->failure.kind == FAIL_TOKEN_DNS)
-        confine_check_resolver();
+        policy_check_resolver();
     monitor_look(&s->monitor);
 }
 
@@ -122,14 +122,14 @@ static void want_arrived(struct mail *m)
 {
     struct report *r = CONTAINER_OF(m, struct report, mail);
 
-    tokens_on_want(&r->server->tokens);
+    token_manager_on_want(&r->server->tokens);
     free(r);
 }
 
 static void refused_arrived(struct mail *m)
 {
     struct report *r = CONTAINER_OF(m, struct report, mail);
-    int64_t until_ms = tokens_on_refused(&r->server->tokens, r->generation);
+    int64_t until_ms = token_manager_on_refused(&r->server->tokens, r->generation);
 
     if (until_ms > 0)
         worker_send_keep(r->worker, r->generation, until_ms);
@@ -164,25 +164,25 @@ static void watch_credentials(struct server *s)
     const char *const files[] = { s->config->token.client_id_file,
                                   s->config->token.client_secret_file };
 
-    watch_files(&s->watch, files, ARRAY_LEN(files));
+    file_watch_files(&s->watch, files, ARRAY_LEN(files));
 }
 
-static void on_files_changed(struct watch *w)
+static void on_files_changed(struct file_watch *w)
 {
     struct server *s = CONTAINER_OF(w, struct server, watch);
 
     if (!drain_begun(&s->drain))
-        tokens_on_files(&s->tokens);
+        token_manager_on_files(&s->tokens);
 }
 
 static void apply(struct server *s, struct config *c)
 {
     log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
-    quota_change(&s->shared.in_flight,
+    limit_change(&s->shared.in_flight,
                  c->upstream.max_in_flight - s->config->upstream.max_in_flight);
     for (unsigned i = 0; i < s->worker_count; i++)
         worker_send_config(&s->workers[i], c);
-    tokens_reconfigure(&s->tokens, c);
+    token_manager_reconfigure(&s->tokens, c);
     config_unref(s->config);
     s->config = c;
     watch_credentials(s);
@@ -194,15 +194,15 @@ static void reload(struct server *s)
         log_info("reload_ignored", log_str("detail", "the program is stopping"));
         return;
     }
-    notify_reloading(&s->notify);
+    sd_notify_reloading(&s->notify);
     struct config *c = reload_read(s->config, s->env);
     metrics_add(&s->metrics, c != NULL ? M_reloads_applied : M_reloads_refused, 1);
     if (c != NULL)
         apply(s, c);
-    notify_ready(&s->notify);
+    sd_notify_ready(&s->notify);
 }
 
-static void on_signal(struct loop_watch *w, uint32_t events)
+static void on_signal(struct loop_io *w, uint32_t events)
 {
     struct server *s = CONTAINER_OF(w, struct server, signals);
     struct signalfd_siginfo info;
@@ -212,7 +212,8 @@ static void on_signal(struct loop_watch *w, uint32_t events)
         if (info.ssi_signo == SIGHUP) {
             reload(s);
         } else {
-            notify_stopping(&s->notify, s->config->process.drain_timeout_ms + STOP_MARGIN_MS);
+            sd_notify_stopping(&s->notify,
+                               s->config->process.drain_timeout_ms + STOP_MARGIN_MS);
             drain_signal(&s->drain, s->config);
             monitor_look(&s->monitor);
         }
@@ -232,11 +233,11 @@ static int take_signals(struct server *s)
     int rc = pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (rc != 0)
         return -rc;
-    s->signals = (struct loop_watch){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
-                                      .on_event = on_signal };
+    s->signals = (struct loop_io){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
+                                   .on_event = on_signal };
     if (s->signals.fd < 0)
         return -errno;
-    return loop_watch(&s->loop, &s->signals, EPOLLIN);
+    return loop_io_start(&s->loop, &s->signals, EPOLLIN);
 }
 
 /* A row of sockets for each worker. The first row is bound without SO_REUSEPORT's company in
@@ -309,7 +310,7 @@ static void start_monitor(struct server *s)
 {
     struct buf names;
 
-    if (s->admin.httpd.daemon == NULL)
+    if (s->admin.mhd_host.daemon == NULL)
         return;
     bound_names(s, &names);
     monitor_init(&s->monitor, &s->loop, buf_text(&names), take_status, s);
@@ -382,12 +383,12 @@ static void finish(struct server *s)
         }
     for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++)
         worker_done(&s->workers[i]);
-    tokens_done(&s->tokens);
+    token_manager_done(&s->tokens);
     mailbox_done(&s->mailbox);
     if (s->signals.fd > 0)
         (void)close(s->signals.fd);
-    notify_done(&s->notify);
-    watch_done(&s->watch);
+    sd_notify_done(&s->notify);
+    file_watch_done(&s->watch);
     drain_done(&s->drain);
     for (size_t i = 0; i < s->listener_count; i++)
         listener_close(&s->listeners[i]);
@@ -423,27 +424,27 @@ static void keep_freed_memory(void)
 static int start(struct server *s, struct buf *error)
 {
     keep_freed_memory();
-    int err = multi_global_init();
+    int err = curl_host_global_init();
     if (err == 0)
         err = loop_init(&s->loop);
     if (err == 0) {
-        notify_init(&s->notify, &s->loop, workers_turn, s);
+        sd_notify_init(&s->notify, &s->loop, workers_turn, s);
         drain_init(&s->drain, &s->loop);
-        watch_init(&s->watch, &s->loop, on_files_changed);
+        file_watch_init(&s->watch, &s->loop, on_files_changed);
     }
     if (err == 0)
         err = mailbox_init(&s->mailbox, &s->loop);
-    failures_init(&s->monitor.failures, &s->mailbox);
+    recent_failures_init(&s->monitor.failures, &s->mailbox);
     if (err == 0)
         err = take_signals(s);
     if (err == 0)
-        err = tokens_init(&s->tokens, &s->loop, s->config, publish, s);
+        err = token_manager_init(&s->tokens, &s->loop, s->config, publish, s);
     if (err == 0)
         err = open_listeners(s, error);
     if (err == 0)
         err = open_admin(s, error);
     if (err == 0) {
-        confine(s->config, &s->sandbox);
+        policy_enforce(s->config, &s->sandbox);
         err = start_workers(s);
     }
     return err;
@@ -461,9 +462,9 @@ int server_run(struct config *c, struct config_env *env)
     buf_init(&error, 4096);
     buf_init(&s.sandbox, 256);
     log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
-    capacity_raise_descriptors(c);
+    resources_raise_descriptors(c);
     s.worker_count = (unsigned)base_min(
-        STATUS_WORKERS_MAX, c->process.workers > 0 ? c->process.workers : capacity_cpus());
+        STATUS_WORKERS_MAX, c->process.workers > 0 ? c->process.workers : resources_cpus());
     s.workers = aligned_alloc(64, sizeof *s.workers * s.worker_count);
     if (s.workers == NULL)
         abort();
@@ -475,15 +476,15 @@ int server_run(struct config *c, struct config_env *env)
                                        .on_refused = on_refused,
                                        .on_drained = on_drained,
                                        .arg = &s };
-    quota_init(&s.shared.in_flight, c->upstream.max_in_flight, s.worker_count);
-    quota_init(&s.shared.connections, c->listen.max_connections, s.worker_count);
+    limit_init(&s.shared.in_flight, c->upstream.max_in_flight, s.worker_count);
+    limit_init(&s.shared.connections, c->listen.max_connections, s.worker_count);
     int err = start(&s, &error);
 
     if (err == 0) {
         start_monitor(&s);
         announce(&s);
-        notify_ready(&s.notify);
-        tokens_start(&s.tokens);
+        sd_notify_ready(&s.notify);
+        token_manager_start(&s.tokens);
         loop_run(&s.loop);
     } else {
         log_error("start_failed",

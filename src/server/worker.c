@@ -24,13 +24,13 @@
  * of a pool is overwritten for each request, half of it twice, so that its size costs time. */
 #define POOL_SPARE_BYTES (16 * 1024)
 
-struct snapshot *worker_snapshot_ref(struct worker *w)
+struct worker_config *worker_config_ref(struct worker *w)
 {
     w->snapshot->refs++;
     return w->snapshot;
 }
 
-void worker_snapshot_unref(struct snapshot *s)
+void worker_config_unref(struct worker_config *s)
 {
     if (s == NULL || --s->refs > 0)
         return;
@@ -38,13 +38,13 @@ void worker_snapshot_unref(struct snapshot *s)
     free(s);
 }
 
-struct grant *worker_grant_ref(struct worker *w)
+struct worker_token *worker_token_ref(struct worker *w)
 {
     w->grant->refs++;
     return w->grant;
 }
 
-void worker_grant_unref(struct grant *g)
+void worker_token_unref(struct worker_token *g)
 {
     if (g == NULL || --g->refs > 0)
         return;
@@ -52,9 +52,9 @@ void worker_grant_unref(struct grant *g)
     free(g);
 }
 
-static struct snapshot *snapshot_new(struct config *c)
+static struct worker_config *worker_config_new(struct config *c)
 {
-    struct snapshot *s = base_alloc(sizeof *s);
+    struct worker_config *s = base_alloc(sizeof *s);
 
     s->refs = 1;
     s->config = c;
@@ -64,10 +64,10 @@ static struct snapshot *snapshot_new(struct config *c)
 /* A head that has begun counts as running. */
 static bool head_under_way(const struct worker *w)
 {
-    struct caller *c;
+    struct conn *c;
 
-    LIST_FOREACH(c, &w->callers, link)
-    if (!c->finished && (c->partial || c->phase == CALLER_HEAD))
+    LIST_FOREACH(c, &w->conns, link)
+    if (!c->finished && (c->partial || c->phase == CONN_HEAD))
         return true;
     return false;
 }
@@ -75,8 +75,8 @@ static bool head_under_way(const struct worker *w)
 /* After a worker that drains has nothing left, once. */
 static void check_drained(struct worker *w)
 {
-    if (!w->closed || w->drained || w->running_count > 0 || w->tunnels.releasing > 0 ||
-        (!w->giving_up && (head_under_way(w) || tunnels_shaking(&w->tunnels))))
+    if (!w->closed || w->drained || w->running_count > 0 || w->tls_bridges.releasing > 0 ||
+        (!w->giving_up && (head_under_way(w) || tls_bridges_in_handshake(&w->tls_bridges))))
         return;
     w->drained = true;
     w->shared->on_drained(w->shared->arg);
@@ -89,23 +89,23 @@ static bool on_turn(void *arg)
     bool more = true;
 
     for (int i = 0; more && i < ROUNDS_MAX; i++) {
-        more = tunnels_turn(&w->tunnels);
-        more |= httpd_turn(&w->httpd);
+        more = tls_bridges_turn(&w->tls_bridges);
+        more |= mhd_host_turn(&w->mhd_host);
         more |= relay_turn(w);
-        more |= multi_turn(&w->multi);
-        more |= wires_turn(&w->wires);
+        more |= curl_host_turn(&w->multi);
+        more |= conn_pool_turn(&w->conn_pool);
     }
     metrics_set(&w->metrics, M_upstream_connections_opened, w->multi.opened);
     metrics_set(&w->metrics, M_upstream_connections_closed, w->multi.closed);
     check_drained(w);
-    return more || w->httpd.due;
+    return more || w->mhd_host.due;
 }
 
 /* A unix socket is shared by all workers: one of them is enough to accept. */
 static int watch_listener(struct worker *w, struct worker_listener *l)
 {
-    return loop_watch(&w->loop, &l->watch,
-                      EPOLLIN | (l->port < 0 ? (uint32_t)EPOLLEXCLUSIVE : 0));
+    return loop_io_start(&w->loop, &l->watch,
+                         EPOLLIN | (l->port < 0 ? (uint32_t)EPOLLEXCLUSIVE : 0));
 }
 
 static void on_accept_pause(struct loop_timer *t)
@@ -118,21 +118,21 @@ static void on_accept_pause(struct loop_timer *t)
 
 static int start_httpd(struct worker *w, const struct config *c)
 {
-    resting_init(&w->resting, &w->loop,
-                 (size_t)c->listen.max_header_size_bytes + POOL_SPARE_BYTES);
-    struct httpd_options o = {
-        .pool_bytes = w->resting.pool_bytes,
+    mhd_pool_init(&w->mhd_pool, &w->loop,
+                  (size_t)c->listen.max_header_size_bytes + POOL_SPARE_BYTES);
+    struct mhd_host_options o = {
+        .pool_bytes = w->mhd_pool.pool_bytes,
         .connection_limit =
             (unsigned)c->listen.max_connections + ACCEPT_REFUSED_MAX + ACCEPT_BATCH,
         .idle_timeout_ms = c->listen.idle_timeout_ms,
-        .on_request = downstream_on_request,
-        .on_completed = downstream_on_completed,
-        .on_target = downstream_on_target,
-        .on_connection = caller_on_connection,
+        .on_request = handler_on_request,
+        .on_completed = handler_on_completed,
+        .on_target = handler_on_target,
+        .on_connection = conn_on_connection,
         .arg = w,
     };
 
-    return httpd_init(&w->httpd, &w->loop, &o);
+    return mhd_host_init(&w->mhd_host, &w->loop, &o);
 }
 
 int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
@@ -143,10 +143,10 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     w->shared = shared;
     w->in_flight.quota = &shared->in_flight;
     w->connections.quota = &shared->connections;
-    w->snapshot = snapshot_new(config_ref(c));
+    w->snapshot = worker_config_new(config_ref(c));
     w->tls = c->listen.tls == NULL ? NULL : tls_ref(c->listen.tls);
     w->accept_pause.on_due = on_accept_pause;
-    LIST_INIT(&w->callers);
+    LIST_INIT(&w->conns);
     TAILQ_INIT(&w->parked);
     TAILQ_INIT(&w->ready);
     TAILQ_INIT(&w->running);
@@ -157,10 +157,10 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     if (err == 0)
         accept_init(w);
     if (err == 0)
-        err = multi_init(&w->multi, &w->loop, (long)c->upstream.max_connections);
+        err = curl_host_init(&w->multi, &w->loop, (long)c->upstream.max_connections);
     if (err == 0)
-        wires_init(&w->wires, &w->multi, (size_t)c->upstream.max_connections,
-                   &upstream_http1_user);
+        conn_pool_init(&w->conn_pool, &w->multi, (size_t)c->upstream.max_connections,
+                       &h1_client_user);
     if (err == 0)
         err = start_httpd(w, c);
     for (size_t i = 0; err == 0 && i < count; i++) {
@@ -173,7 +173,7 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
                                        .tls = w->tls != NULL && listeners[i].port >= 0 };
         err = watch_listener(w, l);
     }
-    failures_outbox_init(&w->failures, &w->loop, shared->failures);
+    recent_failures_outbox_init(&w->failures, &w->loop, shared->failures);
     w->loop.on_turn = on_turn;
     w->loop.on_turn_arg = w;
     return err;
@@ -214,11 +214,11 @@ static void abandon(struct worker *w)
     TAILQ_FOREACH (r, &w->running, all_link) {
         r->gone = true;
         upstream_cancel(r);
-        downstream_resume(r);
+        handler_resume(r);
     }
     for (int i = 0; i < 100 && !TAILQ_EMPTY(&w->running); i++) {
-        w->httpd.due = true;
-        (void)httpd_turn(&w->httpd);
+        w->mhd_host.due = true;
+        (void)mhd_host_turn(&w->mhd_host);
     }
 }
 
@@ -228,18 +228,18 @@ void worker_done(struct worker *w)
         return;
     w->closed = true;
     mailbox_done(&w->mailbox);
-    if (w->httpd.daemon != NULL)
+    if (w->mhd_host.daemon != NULL)
         abandon(w);
-    httpd_done(&w->httpd);
-    resting_done(&w->resting);
-    tunnels_done(&w->tunnels);
+    mhd_host_done(&w->mhd_host);
+    mhd_pool_done(&w->mhd_pool);
+    tls_bridges_done(&w->tls_bridges);
     relay_free_pool(w);
-    wires_done(&w->wires);
-    multi_done(&w->multi);
+    conn_pool_done(&w->conn_pool);
+    curl_host_done(&w->multi);
     loop_timer_clear(&w->loop, &w->accept_pause);
-    failures_outbox_done(&w->failures);
-    worker_grant_unref(w->grant);
-    worker_snapshot_unref(w->snapshot);
+    recent_failures_outbox_done(&w->failures);
+    worker_token_unref(w->grant);
+    worker_config_unref(w->snapshot);
     tls_unref(w->tls);
     loop_done(&w->loop);
     w->snapshot = NULL;
@@ -250,7 +250,7 @@ void worker_done(struct worker *w)
 struct view_mail {
     struct mail mail;
     struct worker *worker;
-    struct tokens_view view;
+    struct token_view view;
 };
 
 /* Each parked relay is asked once; it may leave the list, or go to its end. */
@@ -269,7 +269,7 @@ static void on_view(struct mail *mail)
     struct view_mail *m = CONTAINER_OF(mail, struct view_mail, mail);
     struct worker *w = m->worker;
 
-    worker_grant_unref(w->grant);
+    worker_token_unref(w->grant);
     w->grant = NULL;
     if (m->view.token != NULL) {
         w->grant = base_alloc(sizeof *w->grant);
@@ -282,7 +282,7 @@ static void on_view(struct mail *mail)
     tell_parked(w);
 }
 
-void worker_send_view(struct worker *w, const struct tokens_view *view)
+void worker_send_view(struct worker *w, const struct token_view *view)
 {
     struct view_mail *m = base_alloc(sizeof *m);
 
@@ -306,8 +306,8 @@ static void on_keep(struct mail *mail)
     struct keep_mail *m = CONTAINER_OF(mail, struct keep_mail, mail);
     struct worker *w = m->worker;
 
-    w->kept_generation = m->generation;
-    w->kept_until_ms = m->until_ms;
+    w->passthrough_generation = m->generation;
+    w->passthrough_until_ms = m->until_ms;
     free(m);
     tell_parked(w);
 }
@@ -332,26 +332,26 @@ static void on_config(struct mail *mail)
 {
     struct config_mail *m = CONTAINER_OF(mail, struct config_mail, mail);
     struct worker *w = m->worker;
-    struct snapshot *was = w->snapshot;
+    struct worker_config *was = w->snapshot;
     bool moved = strcmp(was->config->upstream.origin, m->config->upstream.origin) != 0;
 
-    w->snapshot = snapshot_new(m->config);
-    worker_snapshot_unref(was);
+    w->snapshot = worker_config_new(m->config);
+    worker_config_unref(was);
     /* A listener is born with TLS or without; see config_needs_restart. */
     if (w->tls != NULL && m->config->listen.tls != NULL) {
         struct tls *before = w->tls;
 
         w->tls = tls_ref(m->config->listen.tls);
-        caller_tls_changed(w, before);
+        conn_tls_changed(w, before);
         tls_unref(before);
     }
     /* Pooled handles and connections carry the old settings. */
     relay_free_pool(w);
-    wires_forget(&w->wires);
+    conn_pool_forget(&w->conn_pool);
     free(m);
     /* No token goes to another upstream than the one it was obtained for. */
     if (moved) {
-        worker_grant_unref(w->grant);
+        worker_token_unref(w->grant);
         w->grant = NULL;
         w->failing = false;
         tell_parked(w);
@@ -400,14 +400,14 @@ static void on_drain(struct mail *mail)
 static void on_close(struct mail *mail)
 {
     struct worker *w = ordered(mail);
-    struct caller *c;
+    struct conn *c;
 
     w->closed = true;
     loop_timer_clear(&w->loop, &w->accept_pause);
     for (size_t i = 0; i < w->listeners; i++) {
         /* Whom the kernel has connected already would be reset. */
         accept_on_acceptable(&w->listener[i].watch, EPOLLIN);
-        loop_unwatch(&w->loop, &w->listener[i].watch);
+        loop_io_stop(&w->loop, &w->listener[i].watch);
         /* From now on the kernel refuses; the server closes the descriptor at the end. */
         (void)shutdown(w->listener[i].watch.fd, SHUT_RDWR);
         /* Who waits for a place in the queue of a unix socket is not told, only woken by one.
@@ -416,15 +416,15 @@ static void on_close(struct mail *mail)
             accept_on_acceptable(&w->listener[i].watch, EPOLLIN);
     }
     loop_timer_clear(&w->loop, &w->accept_pause);
-    w->httpd.due = true;
-    (void)httpd_turn(&w->httpd);
-    tunnels_stop_silent(&w->tunnels);
-    LIST_FOREACH(c, &w->callers, link)
+    w->mhd_host.due = true;
+    (void)mhd_host_turn(&w->mhd_host);
+    tls_bridges_stop_silent(&w->tls_bridges);
+    LIST_FOREACH(c, &w->conns, link)
     {
-        if (c->phase != CALLER_IDLE || c->partial)
+        if (c->phase != CONN_IDLE || c->partial)
             continue;
-        if (!caller_has_sent(c)) {
-            caller_close_idle(c);
+        if (!conn_has_sent(c)) {
+            conn_close_idle(c);
             continue;
         }
         c->partial = true;

@@ -21,24 +21,24 @@
 
 struct relay;
 struct worker;
-struct caller;
+struct conn;
 
 /* The settings and the token as this worker holds them: counted here without atomics, so that
  * requests of several threads do not meet on the shared counters. */
-struct snapshot {
+struct worker_config {
     unsigned refs;
     struct config *config;
 };
-struct grant {
+struct worker_token {
     unsigned refs;
     struct token *token;
 };
 
 /* What the workers share with whoever runs them. Both calls are made on the worker's thread. */
 struct worker_shared {
-    struct quota in_flight, connections;
-    struct failures *failures;  /* NULL: nobody looks at them */
-    void (*on_want)(void *arg); /* a request waits for a token */
+    struct limit in_flight, connections;
+    struct recent_failures *failures; /* NULL: nobody looks at them */
+    void (*on_want)(void *arg);       /* a request waits for a token */
     void (*on_refused)(void *arg, struct worker *w,
                        uint64_t generation); /* the upstream refused it */
     void (*on_drained)(void *arg);           /* a draining worker has nothing left */
@@ -48,14 +48,14 @@ struct worker_shared {
 #define WORKER_LISTENERS_MAX 16
 
 struct worker_listener {
-    struct loop_watch watch;
+    struct loop_io watch;
     struct worker *worker;
     int port; /* -1: unix socket */
     bool tls;
 };
 
 TAILQ_HEAD(relay_list, relay);
-LIST_HEAD(caller_list, caller);
+LIST_HEAD(conn_list, conn);
 
 struct worker {
     unsigned index;
@@ -64,26 +64,27 @@ struct worker {
     struct worker_shared *shared;
     struct loop loop;
     struct mailbox mailbox;
-    struct httpd httpd;
-    struct multi multi;
-    struct wires wires;
+    struct mhd_host mhd_host;
+    struct curl_host multi;
+    struct conn_pool conn_pool;
     struct tls *tls; /* what new connections by TCP are met with; NULL: plain */
-    struct tunnels tunnels;
+    struct tls_bridges tls_bridges;
     size_t tunnels_refused;
 
-    struct snapshot *snapshot;
-    struct grant *grant;      /* NULL: no token */
-    bool failing;             /* no token, and none is being fetched */
-    struct failure failure;   /* why */
-    uint64_t kept_generation; /* a 401 on this one is passed on until kept_until_ms */
-    int64_t kept_until_ms;
+    struct worker_config *snapshot;
+    struct worker_token *grant; /* NULL: no token */
+    bool failing;               /* no token, and none is being fetched */
+    struct failure failure;     /* why */
+    uint64_t
+        passthrough_generation; /* a 401 on this one is passed on until passthrough_until_ms */
+    int64_t passthrough_until_ms;
 
     struct worker_listener listener[WORKER_LISTENERS_MAX];
     size_t listeners;
     struct loop_timer accept_pause; /* after descriptors ran out */
 
-    struct caller_list callers;
-    struct resting resting;
+    struct conn_list conns;
+    struct mhd_pool mhd_pool;
     size_t refused_count;      /* of them: above listen.max_connections */
     struct relay_list parked;  /* wait for a token, oldest first */
     struct relay_list ready;   /* to be looked at once the callbacks have returned */
@@ -93,10 +94,10 @@ struct worker {
     int64_t typical_us;        /* running average of the upstream's time to a first byte */
     unsigned char random[512]; /* for request ids */
     size_t random_left;
-    struct quota_share in_flight, connections;
+    struct limit_share in_flight, connections;
     bool draining, closed, giving_up, drained;
     struct metrics metrics;
-    struct failures_outbox failures;
+    struct recent_failures_outbox failures;
 };
 
 /* Prepares everything but the thread; takes a reference to c. The listening sockets stay the
@@ -110,7 +111,7 @@ int worker_start(struct worker *w) MUST_CHECK;
 void worker_done(struct worker *w);
 
 /* Mail to the worker. Thread: control. */
-void worker_send_view(struct worker *w, const struct tokens_view *view);
+void worker_send_view(struct worker *w, const struct token_view *view);
 void worker_send_keep(struct worker *w, uint64_t generation, int64_t until_ms);
 void worker_send_config(struct worker *w, struct config *c);
 /* Answers get `Connection: close` from now on. */
@@ -124,7 +125,7 @@ void worker_send_give_up(struct worker *w);
 void worker_send_stop(struct worker *w);
 
 /* For relays. Thread: worker. */
-struct snapshot *worker_snapshot_ref(struct worker *w);
-void worker_snapshot_unref(struct snapshot *s);
-struct grant *worker_grant_ref(struct worker *w);
-void worker_grant_unref(struct grant *g);
+struct worker_config *worker_config_ref(struct worker *w);
+void worker_config_unref(struct worker_config *s);
+struct worker_token *worker_token_ref(struct worker *w);
+void worker_token_unref(struct worker_token *g);

@@ -1,6 +1,6 @@
 /* From the workers to control:
  *
- *   failures_note -> ring of a worker --- timer: 0 to 100 ms ---> one mail with what is in it
+ *   recent_failures_note -> ring of a worker --- timer: 0 to 100 ms ---> one mail with what is in it
  *                                                                          |
  *                               the newest of all, by time <--- control ---+
  *
@@ -13,26 +13,26 @@
 
 struct parcel {
     struct mail mail;
-    struct failures *to;
+    struct recent_failures *to;
     size_t count;
-    struct failures_entry entry[];
+    struct recent_failures_entry entry[];
 };
 
-void failures_init(struct failures *f, struct mailbox *control)
+void recent_failures_init(struct recent_failures *f, struct mailbox *control)
 {
-    *f = (struct failures){ .mailbox = control };
+    *f = (struct recent_failures){ .mailbox = control };
 }
 
 /* In front of those of the same moment: what comes later from one worker is newer. */
-static void insert(struct failures *f, const struct failures_entry *e)
+static void insert(struct recent_failures *f, const struct recent_failures_entry *e)
 {
     size_t at = 0;
 
     while (at < f->count && f->entry[at].at_ms > e->at_ms)
         at++;
-    if (at == FAILURES_KEPT)
+    if (at == RECENT_FAILURES_KEPT)
         return;
-    if (f->count < FAILURES_KEPT)
+    if (f->count < RECENT_FAILURES_KEPT)
         f->count++;
     memmove(&f->entry[at + 1], &f->entry[at], (f->count - at - 1) * sizeof *e);
     f->entry[at] = *e;
@@ -49,27 +49,29 @@ static void arrived(struct mail *m)
 
 static void on_timer(struct loop_timer *t)
 {
-    struct failures_outbox *o = CONTAINER_OF(t, struct failures_outbox, timer);
+    struct recent_failures_outbox *o = CONTAINER_OF(t, struct recent_failures_outbox, timer);
     struct parcel *p = base_alloc(sizeof *p + o->count * sizeof *p->entry);
 
     p->mail.run = arrived;
     p->to = o->to;
     p->count = o->count;
     for (size_t i = 0; i < o->count; i++) /* the oldest first */
-        p->entry[i] = o->entry[(o->next + FAILURES_KEPT - o->count + i) % FAILURES_KEPT];
+        p->entry[i] =
+            o->entry[(o->next + RECENT_FAILURES_KEPT - o->count + i) % RECENT_FAILURES_KEPT];
     o->count = 0;
     o->sent_ms = loop_now(o->loop);
     mailbox_send(o->to->mailbox, &p->mail);
 }
 
-void failures_outbox_init(struct failures_outbox *o, struct loop *l, struct failures *to)
+void recent_failures_outbox_init(struct recent_failures_outbox *o, struct loop *l,
+                                 struct recent_failures *to)
 {
-    *o = (struct failures_outbox){
-        .to = to, .loop = l, .timer.on_due = on_timer, .sent_ms = -FAILURES_INTERVAL_MS
+    *o = (struct recent_failures_outbox){
+        .to = to, .loop = l, .timer.on_due = on_timer, .sent_ms = -RECENT_FAILURES_INTERVAL_MS
     };
 }
 
-void failures_outbox_done(struct failures_outbox *o)
+void recent_failures_outbox_done(struct recent_failures_outbox *o)
 {
     if (o->loop != NULL)
         loop_timer_clear(o->loop, &o->timer);
@@ -90,14 +92,15 @@ static void copy_str(char *out, size_t size, const char *text)
     copy(out, size, text == NULL ? "" : text, text == NULL ? 0 : strlen(text));
 }
 
-void failures_note(struct failures_outbox *o, const struct failures_request *r)
+void recent_failures_note(struct recent_failures_outbox *o,
+                          const struct recent_failures_request *r)
 {
-    struct failures_entry *e = &o->entry[o->next];
+    struct recent_failures_entry *e = &o->entry[o->next];
 
     if (o->to == NULL) /* nobody will look */
         return;
-    o->next = (o->next + 1) % FAILURES_KEPT;
-    if (o->count < FAILURES_KEPT)
+    o->next = (o->next + 1) % RECENT_FAILURES_KEPT;
+    if (o->count < RECENT_FAILURES_KEPT)
         o->count++;
     e->at_ms = clock_ms();
     e->wall_s = clock_wall_s();
@@ -111,5 +114,5 @@ void failures_note(struct failures_outbox *o, const struct failures_request *r)
     copy_str(e->detail, sizeof e->detail, r->failure->detail);
     if (o->timer.slot == 0)
         loop_timer_set(o->loop, &o->timer,
-                       base_max(loop_now(o->loop), o->sent_ms + FAILURES_INTERVAL_MS));
+                       base_max(loop_now(o->loop), o->sent_ms + RECENT_FAILURES_INTERVAL_MS));
 }

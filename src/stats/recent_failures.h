@@ -7,10 +7,10 @@
 #include "event/loop.h"
 #include "event/mailbox.h"
 
-#define FAILURES_KEPT 20
-#define FAILURES_INTERVAL_MS 100
+#define RECENT_FAILURES_KEPT 20
+#define RECENT_FAILURES_INTERVAL_MS 100
 
-struct failures_entry {
+struct recent_failures_entry {
     int64_t at_ms, wall_s;  /* when it was over */
     enum failure_kind kind; /* FAIL_NONE: the upstream's own answer */
     enum stage stage;
@@ -22,23 +22,23 @@ struct failures_entry {
 };
 
 /* The newest of all workers. Thread: control. */
-struct failures {
+struct recent_failures {
     struct mailbox *mailbox;
     size_t count;
-    struct failures_entry entry[FAILURES_KEPT]; /* newest first */
+    struct recent_failures_entry entry[RECENT_FAILURES_KEPT]; /* newest first */
 };
 
 /* One worker's. Thread: that worker's. */
-struct failures_outbox {
-    struct failures *to;
+struct recent_failures_outbox {
+    struct recent_failures *to;
     struct loop *loop;
     struct loop_timer timer;
     int64_t sent_ms;
     size_t next, count; /* a ring of what was not sent yet */
-    struct failures_entry entry[FAILURES_KEPT];
+    struct recent_failures_entry entry[RECENT_FAILURES_KEPT];
 };
 
-struct failures_request {
+struct recent_failures_request {
     const struct failure *failure; /* of kind FAIL_NONE: `status` is the upstream's own */
     int status;
     const char *method; /* may be NULL, as the next two */
@@ -48,18 +48,20 @@ struct failures_request {
 };
 
 /* The mailbox is control's. Thread: control. */
-void failures_init(struct failures *f, struct mailbox *control);
+void recent_failures_init(struct recent_failures *f, struct mailbox *control);
 
 /* Thread: control, before the worker starts and after it has ended. */
-void failures_outbox_init(struct failures_outbox *o, struct loop *l, struct failures *to);
-void failures_outbox_done(struct failures_outbox *o);
+void recent_failures_outbox_init(struct recent_failures_outbox *o, struct loop *l,
+                                 struct recent_failures *to);
+void recent_failures_outbox_done(struct recent_failures_outbox *o);
 
 /* Whether an answer of the upstream's own belongs on the list: its faults, and refusals that
  * have to do with the token or with the rate. */
-static inline bool failures_upstream_status(int status)
+static inline bool recent_failures_upstream_status(int status)
 {
     return status >= 500 || status == 401 || status == 429;
 }
 
 /* Notes one; copies what it is given. Thread: worker. */
-void failures_note(struct failures_outbox *o, const struct failures_request *r);
+void recent_failures_note(struct recent_failures_outbox *o,
+                          const struct recent_failures_request *r);

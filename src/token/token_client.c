@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/header.h"
-#include "http/request_check.h"
+#include "http/response_check.h"
 #include "token/token_error.h"
 
 #define BODY_BYTES_MAX 65536
@@ -19,7 +19,7 @@
 
 static size_t on_write(char *bytes, size_t size, size_t n, void *arg)
 {
-    struct source *s = arg;
+    struct token_client *s = arg;
 
     if (buf_add(&s->body, bytes, size * n) != 0) {
         s->too_large = true;
@@ -30,13 +30,13 @@ static size_t on_write(char *bytes, size_t size, size_t n, void *arg)
 
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
 {
-    struct source *s = arg;
+    struct token_client *s = arg;
     struct header_field f;
 
     n *= size;
     if (memchr(line, ':', n) == NULL)
         return n;
-    f = guard_split(line, n);
+    f = response_check_split(line, n);
     if (header_is(&f, "content-type"))
         s->is_html = f.value_len >= 9 && strncasecmp(f.value, "text/html", 9) == 0;
     if (header_is(&f, "retry-after")) {
@@ -116,7 +116,7 @@ static struct secret *basic(const char *id, const struct secret *secret)
     return line;
 }
 
-static int build_request(struct source *s, const struct config *c)
+static int build_request(struct token_client *s, const struct config *c)
 {
     bool in_body = c->token.auth_style == AUTH_STYLE_BODY;
     struct buf form;
@@ -148,10 +148,10 @@ static int build_request(struct source *s, const struct config *c)
     return err;
 }
 
-static void clear(struct source *s)
+static void clear(struct token_client *s)
 {
     if (s->transfer.easy != NULL) {
-        multi_remove(&s->multi, &s->transfer);
+        curl_host_remove(&s->multi, &s->transfer);
         curl_easy_cleanup(s->transfer.easy);
         s->transfer.easy = NULL;
     }
@@ -164,7 +164,7 @@ static void clear(struct source *s)
     loop_timer_clear(s->loop, &s->deadline);
 }
 
-static void finish(struct source *s, struct source_result *result)
+static void finish(struct token_client *s, struct token_client_result *result)
 {
     result->retry_after_ms = s->retry_after_ms;
     clear(s);
@@ -211,9 +211,9 @@ static struct failure transport_failure(CURLcode code)
 }
 
 /* What a status other than 200 means. */
-static struct failure status_failure(const struct source *s, int status, bool *refused)
+static struct failure status_failure(const struct token_client *s, int status, bool *refused)
 {
-    const char *reason = refusal_reason(buf_front(&s->body), buf_unread(&s->body));
+    const char *reason = token_error_reason(buf_front(&s->body), buf_unread(&s->body));
     struct failure f;
 
     *refused = status >= 400 && status < 500 && status != 408 && status != 429;
@@ -249,10 +249,10 @@ static struct failure status_failure(const struct source *s, int status, bool *r
     return f;
 }
 
-static void on_done(struct multi_transfer *t, CURLcode code)
+static void on_done(struct curl_host_transfer *t, CURLcode code)
 {
-    struct source *s = CONTAINER_OF(t, struct source, transfer);
-    struct source_result result = { .token = NULL };
+    struct token_client *s = CONTAINER_OF(t, struct token_client, transfer);
+    struct token_client_result result = { .token = NULL };
     long status = 0;
 
     (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -288,8 +288,9 @@ static void on_done(struct multi_transfer *t, CURLcode code)
 
 static void on_deadline(struct loop_timer *timer)
 {
-    struct source *s = CONTAINER_OF(timer, struct source, deadline);
-    struct source_result result = { .failure = transport_failure(CURLE_OPERATION_TIMEDOUT) };
+    struct token_client *s = CONTAINER_OF(timer, struct token_client, deadline);
+    struct token_client_result result = { .failure =
+                                              transport_failure(CURLE_OPERATION_TIMEDOUT) };
 
     if (s->transfer.easy == NULL)
         result.failure =
@@ -297,29 +298,29 @@ static void on_deadline(struct loop_timer *timer)
     finish(s, &result);
 }
 
-int source_init(struct source *s, struct loop *l)
+int token_client_init(struct token_client *s, struct loop *l)
 {
-    *s = (struct source){ .loop = l, .deadline.on_due = on_deadline };
+    *s = (struct token_client){ .loop = l, .deadline.on_due = on_deadline };
     buf_init(&s->body, BODY_BYTES_MAX);
-    return multi_init(&s->multi, l, 1);
+    return curl_host_init(&s->multi, l, 1);
 }
 
-void source_done(struct source *s)
+void token_client_done(struct token_client *s)
 {
     if (s->loop == NULL)
         return;
     clear(s);
-    multi_done(&s->multi);
+    curl_host_done(&s->multi);
     credentials_done(&s->credentials);
-    *s = (struct source){ .loop = NULL };
+    *s = (struct token_client){ .loop = NULL };
 }
 
-void source_cancel(struct source *s)
+void token_client_cancel(struct token_client *s)
 {
     clear(s);
 }
 
-bool source_credentials_changed(struct source *s, const struct config *c)
+bool token_client_credentials_changed(struct token_client *s, const struct config *c)
 {
     return credentials_reread(&s->credentials, c);
 }
@@ -329,7 +330,8 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-bool source_configure(struct source *s, const struct config *was, const struct config *now)
+bool token_client_configure(struct token_client *s, const struct config *was,
+                            const struct config *now)
 {
     bool other = credentials_load(&s->credentials, now);
 
@@ -340,17 +342,17 @@ bool source_configure(struct source *s, const struct config *was, const struct c
            !same_text(was->token.resource, now->token.resource);
 }
 
-static bool setup(struct source *s, const struct config *c)
+static bool setup(struct token_client *s, const struct config *c)
 {
     CURL *e = s->transfer.easy;
-    const struct multi_settings settings = {
+    const struct curl_host_settings settings = {
         .config = c,
         .ca = &c->token.ca,
         .proxy = c->token.proxy != NULL ? c->token.proxy : c->upstream.proxy,
         .http_version = c->upstream.http_version,
     };
 
-    if (e == NULL || multi_setup(&s->multi, e, &settings) != 0)
+    if (e == NULL || curl_host_setup(&s->multi, e, &settings) != 0)
         return false;
     s->headers = curl_slist_append(NULL, "Accept: application/json");
     if (s->headers != NULL && s->authorization != NULL) {
@@ -373,7 +375,7 @@ static bool setup(struct source *s, const struct config *c)
     return s->headers != NULL;
 }
 
-void source_fetch(struct source *s, const struct config *c, uint64_t generation)
+void token_client_fetch(struct token_client *s, const struct config *c, uint64_t generation)
 {
     assert(s->transfer.easy == NULL);
     s->generation = generation;
@@ -388,7 +390,7 @@ void source_fetch(struct source *s, const struct config *c, uint64_t generation)
 
     if (ok) {
         s->transfer.easy = curl_easy_init();
-        ok = setup(s, c) && multi_add(&s->multi, &s->transfer) == 0;
+        ok = setup(s, c) && curl_host_add(&s->multi, &s->transfer) == 0;
     }
     if (!ok) { /* on_done must not come from within: the deadline brings it in the next turn */
         clear(s);

@@ -9,16 +9,16 @@
 #include "token/credentials.h"
 #include "token/token.h"
 
-struct source_result {
+struct token_client_result {
     struct token *token;    /* with one reference, or NULL */
     struct failure failure; /* when NULL */
     bool refused; /* the endpoint refused the credentials or the request: 4xx but 408 and 429 */
     int64_t retry_after_ms; /* -1: not said */
 };
 
-struct source {
-    struct multi multi;
-    struct multi_transfer transfer;
+struct token_client {
+    struct curl_host multi;
+    struct curl_host_transfer transfer;
     struct loop_timer deadline;
     struct loop *loop;
     struct buf body; /* wiped after each fetch */
@@ -31,22 +31,23 @@ struct source {
     int64_t default_lifetime_ms, timeout_ms;
     int64_t refused_mode; /* enum config_refused */
     bool too_large, is_html;
-    void (*on_done)(struct source *s, const struct source_result *r);
+    void (*on_done)(struct token_client *s, const struct token_client_result *r);
 };
 
-int source_init(struct source *s, struct loop *l) MUST_CHECK;
-void source_done(struct source *s);
+int token_client_init(struct token_client *s, struct loop *l) MUST_CHECK;
+void token_client_done(struct token_client *s);
 
 /* Starts a fetch with the credentials as they are now; on_done comes later, exactly once.
  * Nothing may be running. */
-void source_fetch(struct source *s, const struct config *c, uint64_t generation);
+void token_client_fetch(struct token_client *s, const struct config *c, uint64_t generation);
 
 /* Ends a running one without on_done. */
-void source_cancel(struct source *s);
+void token_client_cancel(struct token_client *s);
 
 /* Looks at the credential files; whether they hold others than were known. */
-bool source_credentials_changed(struct source *s, const struct config *c);
+bool token_client_credentials_changed(struct token_client *s, const struct config *c);
 
 /* New settings, credentials included (was: the old ones, NULL at start). Returns whether a
  * fetch would now ask for something else. */
-bool source_configure(struct source *s, const struct config *was, const struct config *now);
+bool token_client_configure(struct token_client *s, const struct config *was,
+                            const struct config *now);

@@ -46,7 +46,7 @@ static bool holds_all(const char *text, const char *const *words)
     return true;
 }
 
-const char *refusal_reason(const char *body, size_t len)
+const char *token_error_reason(const char *body, size_t len)
 {
     char text[LOOK_AT_BYTES];
     size_t n = len < sizeof text ? len : sizeof text - 1;

@@ -26,7 +26,7 @@
 #define REFUSED_FACTOR 8
 #define RETRY_AFTER_FLOOR_MS 60000
 
-static void fetch(struct tokens *t);
+static void fetch(struct token_manager *t);
 
 /* Uniform in [low, high]. */
 static int64_t random_between(int64_t low, int64_t high)
@@ -50,15 +50,15 @@ static int64_t back_off_ms(const struct config *c, unsigned step, int64_t factor
         base_min(c->token.retry_min_ms * factor / (factor > 1 ? 2 : 1), ceiling), ceiling);
 }
 
-struct tokens_view tokens_view(const struct tokens *t)
+struct token_view token_manager_view(const struct token_manager *t)
 {
-    struct tokens_view v = { .token = NULL };
+    struct token_view v = { .token = NULL };
 
     if (token_valid(t->current, clock_ms())) {
         v.token = t->current;
         return v;
     }
-    v.failing = t->state == TOKENS_WAITING;
+    v.failing = t->state == TOKEN_MANAGER_WAITING;
     v.failure = t->failure;
     if (v.failing) {
         int64_t left_ms = t->timer.due_ms - clock_ms();
@@ -68,14 +68,14 @@ struct tokens_view tokens_view(const struct tokens *t)
     return v;
 }
 
-static void publish(struct tokens *t)
+static void publish(struct token_manager *t)
 {
-    struct tokens_view v = tokens_view(t);
+    struct token_view v = token_manager_view(t);
 
     t->publish(t->arg, &v);
 }
 
-static void set_current(struct tokens *t, struct token *token)
+static void set_current(struct token_manager *t, struct token *token)
 {
     token_unref(t->current);
     t->current = token;
@@ -86,7 +86,7 @@ static void set_current(struct tokens *t, struct token *token)
 
 /* When to renew: refresh_before ahead of the end, give or take a tenth. A token that lives no
  * longer than that is renewed halfway; never sooner than retry_min after it came. */
-static int64_t renewal_ms(const struct tokens *t)
+static int64_t renewal_ms(const struct token_manager *t)
 {
     const struct config_share *share = &t->config->token.refresh_before;
     int64_t life = t->current->expires_ms - t->current->obtained_ms;
@@ -99,35 +99,36 @@ static int64_t renewal_ms(const struct tokens *t)
     return t->current->obtained_ms + base_max(life - before, soonest);
 }
 
-static void note(struct tokens *t, struct tokens_event e)
+static void note(struct token_manager *t, struct token_manager_event e)
 {
     e.at_ms = clock_ms();
     e.wall_s = clock_wall_s();
-    t->stats.event[t->stats.events++ % TOKENS_EVENTS] = e;
+    t->stats.event[t->stats.events++ % TOKEN_MANAGER_EVENTS] = e;
 }
 
-static void on_obtained(struct tokens *t, struct token *token)
+static void on_obtained(struct token_manager *t, struct token *token)
 {
     t->generation = token->generation;
     t->failures = 0;
     t->reread = false;
-    t->state = TOKENS_IDLE;
+    t->state = TOKEN_MANAGER_IDLE;
     t->stats.obtained++;
     t->stats.consecutive_failures = 0;
     t->stats.last_success_wall_s = clock_wall_s();
     t->failure = (struct failure){ .kind = FAIL_NONE };
     set_current(t, token);
     loop_timer_set(t->loop, &t->timer, renewal_ms(t));
-    note(t, (struct tokens_event){ .what = TOKENS_OBTAINED,
-                                   .generation = token->generation,
-                                   .took_ms = clock_ms() - t->sent_ms,
-                                   .lifetime_ms = token->expires_ms - token->obtained_ms });
+    note(t,
+         (struct token_manager_event){ .what = TOKEN_MANAGER_OBTAINED,
+                                       .generation = token->generation,
+                                       .took_ms = clock_ms() - t->sent_ms,
+                                       .lifetime_ms = token->expires_ms - token->obtained_ms });
     log_info("token_obtained", log_int("generation", (int64_t)token->generation),
              log_int("lifetime_s", (token->expires_ms - token->obtained_ms) / 1000),
              log_int("took_ms", clock_ms() - t->sent_ms));
 }
 
-static void on_failed(struct tokens *t, const struct source_result *result)
+static void on_failed(struct token_manager *t, const struct token_client_result *result)
 {
     int64_t delay_ms =
         back_off_ms(t->config, t->failures + 1, result->refused ? REFUSED_FACTOR : 1);
@@ -138,7 +139,8 @@ static void on_failed(struct tokens *t, const struct source_result *result)
     t->stats.consecutive_failures++;
     t->stats.last_failure_wall_s = clock_wall_s();
     t->stats.last_failure = result->failure;
-    if (result->refused && !t->reread && source_credentials_changed(&t->source, t->config)) {
+    if (result->refused && !t->reread &&
+        token_client_credentials_changed(&t->source, t->config)) {
         t->reread = true;
         log_info("credentials_reread");
         delay_ms = 0;
@@ -147,14 +149,14 @@ static void on_failed(struct tokens *t, const struct source_result *result)
         delay_ms = base_max(
             delay_ms, base_min(result->retry_after_ms,
                                base_max(t->config->token.retry_max_ms, RETRY_AFTER_FLOOR_MS)));
-    t->state = TOKENS_WAITING;
+    t->state = TOKEN_MANAGER_WAITING;
     t->failure = result->failure;
     loop_timer_set(t->loop, &t->timer, clock_ms() + delay_ms);
-    note(t, (struct tokens_event){ .what = TOKENS_FAILED,
-                                   .generation = t->generation + 1,
-                                   .took_ms = clock_ms() - t->sent_ms,
-                                   .retry_ms = delay_ms,
-                                   .failure = result->failure });
+    note(t, (struct token_manager_event){ .what = TOKEN_MANAGER_FAILED,
+                                          .generation = t->generation + 1,
+                                          .took_ms = clock_ms() - t->sent_ms,
+                                          .retry_ms = delay_ms,
+                                          .failure = result->failure });
     log_warn("token_fetch_failed", log_str("error", failure_info(result->failure.kind)->slug),
              log_int("status", result->failure.received_status),
              log_int("retry_in_ms", delay_ms),
@@ -163,9 +165,9 @@ static void on_failed(struct tokens *t, const struct source_result *result)
              log_str("detail", result->failure.detail));
 }
 
-static void on_done(struct source *s, const struct source_result *result)
+static void on_done(struct token_client *s, const struct token_client_result *result)
 {
-    struct tokens *t = CONTAINER_OF(s, struct tokens, source);
+    struct token_manager *t = CONTAINER_OF(s, struct token_manager, source);
 
     if (result->token != NULL)
         on_obtained(t, result->token);
@@ -174,41 +176,42 @@ static void on_done(struct source *s, const struct source_result *result)
     publish(t);
 }
 
-static void fetch(struct tokens *t)
+static void fetch(struct token_manager *t)
 {
     bool served = token_valid(t->current, clock_ms());
 
     loop_timer_clear(t->loop, &t->timer);
-    t->state = TOKENS_FETCHING;
+    t->state = TOKEN_MANAGER_FETCHING;
     t->sent_ms = clock_ms();
     t->stats.fetches++;
     log_info("token_fetch_started", log_int("generation", (int64_t)t->generation + 1));
     if (!served)
         publish(t);
-    source_fetch(&t->source, t->config, t->generation + 1);
+    token_client_fetch(&t->source, t->config, t->generation + 1);
 }
 
 static void on_timer(struct loop_timer *timer)
 {
-    fetch(CONTAINER_OF(timer, struct tokens, timer));
+    fetch(CONTAINER_OF(timer, struct token_manager, timer));
 }
 
 static void on_expiry(struct loop_timer *timer)
 {
-    struct tokens *t = CONTAINER_OF(timer, struct tokens, expiry_timer);
+    struct token_manager *t = CONTAINER_OF(timer, struct token_manager, expiry_timer);
 
     set_current(t, NULL);
-    note(t, (struct tokens_event){ .what = TOKENS_EXPIRED, .generation = t->generation });
+    note(t, (struct token_manager_event){ .what = TOKEN_MANAGER_EXPIRED,
+                                          .generation = t->generation });
     log_warn("token_expired", log_int("generation", (int64_t)t->generation));
     publish(t);
-    if (t->state == TOKENS_IDLE)
+    if (t->state == TOKEN_MANAGER_IDLE)
         fetch(t);
 }
 
-int tokens_init(struct tokens *t, struct loop *l, struct config *c,
-                void (*publish_fn)(void *arg, const struct tokens_view *view), void *arg)
+int token_manager_init(struct token_manager *t, struct loop *l, struct config *c,
+                       void (*publish_fn)(void *arg, const struct token_view *view), void *arg)
 {
-    *t = (struct tokens){
+    *t = (struct token_manager){
         .loop = l,
         .config = config_ref(c),
         .timer.on_due = on_timer,
@@ -216,37 +219,37 @@ int tokens_init(struct tokens *t, struct loop *l, struct config *c,
         .publish = publish_fn,
         .arg = arg,
     };
-    int err = source_init(&t->source, l);
+    int err = token_client_init(&t->source, l);
     t->source.on_done = on_done;
-    (void)source_configure(&t->source, NULL, c);
+    (void)token_client_configure(&t->source, NULL, c);
     return err;
 }
 
-void tokens_done(struct tokens *t)
+void token_manager_done(struct token_manager *t)
 {
     if (t->loop == NULL)
         return;
-    source_done(&t->source);
+    token_client_done(&t->source);
     set_current(t, NULL);
     loop_timer_clear(t->loop, &t->timer);
     config_unref(t->config);
-    *t = (struct tokens){ .loop = NULL };
+    *t = (struct token_manager){ .loop = NULL };
 }
 
-void tokens_start(struct tokens *t)
+void token_manager_start(struct token_manager *t)
 {
     fetch(t);
 }
 
-void tokens_on_want(struct tokens *t)
+void token_manager_on_want(struct token_manager *t)
 {
-    if (t->state == TOKENS_IDLE && !token_valid(t->current, clock_ms()))
+    if (t->state == TOKEN_MANAGER_IDLE && !token_valid(t->current, clock_ms()))
         fetch(t);
-    else if (t->state != TOKENS_FETCHING)
+    else if (t->state != TOKEN_MANAGER_FETCHING)
         publish(t); /* the asker has not seen the present view yet */
 }
 
-int64_t tokens_on_refused(struct tokens *t, uint64_t generation)
+int64_t token_manager_on_refused(struct token_manager *t, uint64_t generation)
 {
     int64_t now_ms = clock_ms();
 
@@ -261,30 +264,31 @@ int64_t tokens_on_refused(struct tokens *t, uint64_t generation)
     t->refusal_next_ms = now_ms + back_off_ms(t->config, t->refusals, 1);
     t->refusals++;
     t->stats.dropped++;
-    note(t, (struct tokens_event){ .what = TOKENS_DROPPED, .generation = generation });
+    note(t, (struct token_manager_event){ .what = TOKEN_MANAGER_DROPPED,
+                                          .generation = generation });
     log_warn("token_dropped", log_int("generation", (int64_t)generation),
              log_str("detail", "the upstream refused the token"));
     set_current(t, NULL);
     /* Backing off, a dead token is no reason to ask the endpoint sooner than it wants. */
-    if (t->state == TOKENS_IDLE)
+    if (t->state == TOKEN_MANAGER_IDLE)
         fetch(t);
     else
         publish(t);
     return 0;
 }
 
-static void refetch(struct tokens *t)
+static void refetch(struct token_manager *t)
 {
-    source_cancel(&t->source);
+    token_client_cancel(&t->source);
     t->failures = 0;
     t->refusal_next_ms = 0;
     fetch(t);
 }
 
-void tokens_reconfigure(struct tokens *t, struct config *c)
+void token_manager_reconfigure(struct token_manager *t, struct config *c)
 {
     struct config *was = t->config;
-    bool other = source_configure(&t->source, was, c);
+    bool other = token_client_configure(&t->source, was, c);
 
     /* The token belongs to the upstream it was obtained for. */
     if (strcmp(was->upstream.origin, c->upstream.origin) != 0) {
@@ -294,15 +298,15 @@ void tokens_reconfigure(struct tokens *t, struct config *c)
     t->config = config_ref(c);
     config_unref(was);
     /* Who has them read after a failure has mended something, perhaps elsewhere. */
-    if (other || t->state == TOKENS_WAITING)
+    if (other || t->state == TOKEN_MANAGER_WAITING)
         refetch(t);
-    else if (t->state == TOKENS_IDLE && t->current != NULL)
+    else if (t->state == TOKEN_MANAGER_IDLE && t->current != NULL)
         loop_timer_set(t->loop, &t->timer, renewal_ms(t));
 }
 
-void tokens_on_files(struct tokens *t)
+void token_manager_on_files(struct token_manager *t)
 {
-    if (!source_credentials_changed(&t->source, t->config)) {
+    if (!token_client_credentials_changed(&t->source, t->config)) {
         log_debug("credentials_unchanged");
         return;
     }

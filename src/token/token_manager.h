@@ -10,17 +10,22 @@
 
 /* What the workers are told. Either a token; or none and one is being fetched; or none and why.
  */
-struct tokens_view {
+struct token_view {
     struct token *token; /* borrowed for the call */
     bool failing;
     struct failure failure;
 };
 
-enum tokens_state { TOKENS_IDLE, TOKENS_FETCHING, TOKENS_WAITING };
+enum token_manager_state { TOKEN_MANAGER_IDLE, TOKEN_MANAGER_FETCHING, TOKEN_MANAGER_WAITING };
 
 /* What the status page tells of the last fetches, and of tokens that went. */
-struct tokens_event {
-    enum { TOKENS_OBTAINED, TOKENS_FAILED, TOKENS_DROPPED, TOKENS_EXPIRED } what;
+struct token_manager_event {
+    enum {
+        TOKEN_MANAGER_OBTAINED,
+        TOKEN_MANAGER_FAILED,
+        TOKEN_MANAGER_DROPPED,
+        TOKEN_MANAGER_EXPIRED
+    } what;
     int64_t at_ms, wall_s;
     uint64_t generation;
     int64_t took_ms;        /* of a fetch */
@@ -28,24 +33,24 @@ struct tokens_event {
     int64_t retry_ms;       /* after a failure: how long until the next fetch */
     struct failure failure; /* of one that failed */
 };
-#define TOKENS_EVENTS 10
+#define TOKEN_MANAGER_EVENTS 10
 
 /* Counted for the metrics and the status page. */
-struct tokens_stats {
+struct token_manager_stats {
     uint64_t fetches, obtained, failed, dropped;
     uint64_t failed_of[FAILURE_COUNT]; /* `failed`, by kind */
     unsigned consecutive_failures;
     int64_t last_success_wall_s, last_failure_wall_s;
     struct failure last_failure;
-    struct tokens_event event[TOKENS_EVENTS]; /* a ring */
-    size_t events;                            /* how many there were in all */
+    struct token_manager_event event[TOKEN_MANAGER_EVENTS]; /* a ring */
+    size_t events;                                          /* how many there were in all */
 };
 
-struct tokens {
+struct token_manager {
     struct loop *loop;
     struct config *config;
-    struct source source;
-    enum tokens_state state;
+    struct token_client source;
+    enum token_manager_state state;
     struct token *current;
     uint64_t generation;            /* of the last one obtained */
     int64_t sent_ms;                /* when the running fetch began */
@@ -57,34 +62,34 @@ struct tokens {
     int64_t refusal_next_ms;        /* no such fetch before */
     int64_t refusal_last_ms;
     bool reread; /* the credentials were read again after a refusal and had changed */
-    struct tokens_stats stats;
-    void (*publish)(void *arg, const struct tokens_view *view);
+    struct token_manager_stats stats;
+    void (*publish)(void *arg, const struct token_view *view);
     void *arg;
 };
 
 /* Takes a reference to c. publish is called whenever the view changes. Returns 0 or -errno. */
-int tokens_init(struct tokens *t, struct loop *l, struct config *c,
-                void (*publish)(void *arg, const struct tokens_view *view),
-                void *arg) MUST_CHECK;
-void tokens_done(struct tokens *t);
+int token_manager_init(struct token_manager *t, struct loop *l, struct config *c,
+                       void (*publish)(void *arg, const struct token_view *view),
+                       void *arg) MUST_CHECK;
+void token_manager_done(struct token_manager *t);
 
 /* The first fetch. */
-void tokens_start(struct tokens *t);
+void token_manager_start(struct token_manager *t);
 
 /* A request waits: fetch, unless that is under way or backing off. */
-void tokens_on_want(struct tokens *t);
+void token_manager_on_want(struct token_manager *t);
 
 /* The upstream refused the token. Returns 0 when a newer one is there or on its way (a view
  * follows or has been sent); else the point in time until which refusals are to be passed on.
  */
-int64_t tokens_on_refused(struct tokens *t, uint64_t generation);
+int64_t token_manager_on_refused(struct token_manager *t, uint64_t generation);
 
 /* New settings. One fetch when it would ask for something else than before, or when the last
  * one failed; the old token serves until the new one is here. */
-void tokens_reconfigure(struct tokens *t, struct config *c);
+void token_manager_reconfigure(struct token_manager *t, struct config *c);
 
 /* The credential files may have changed: likewise one fetch when they have. */
-void tokens_on_files(struct tokens *t);
+void token_manager_on_files(struct token_manager *t);
 
 /* The present view, for a worker that asks or is new. */
-struct tokens_view tokens_view(const struct tokens *t);
+struct token_view token_manager_view(const struct token_manager *t);

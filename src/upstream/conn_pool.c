@@ -1,15 +1,15 @@
 /* Connections by libcurl (CURLOPT_CONNECT_ONLY).
  *
- *     wire_take --> idle one, looked at  ---------------------------.
- *               `-> libcurl: name, proxy, TCP, TLS --> on_open ------+--> in use --> wire_give
- *                                                                              `--> wire_close
+ *     conn_pool_take --> idle one, looked at  ---------------------------.
+ *               `-> libcurl: name, proxy, TCP, TLS --> on_open ------+--> in use --> conn_pool_give
+ *                                                                              `--> upstream_conn_close
  *
  * The handle stays in the multi for as long as the connection lives: taken out, libcurl closes
  * it. libcurl looks the connection up for each read and write, in a cache of its own: it is
  * given one for each wire, where there is but one to be found. curl_easy_recv binds the
  * connection to its handle; before that it would count as idle. Hence the first read, at once.
  *
- * The watch is edge-triggered and set once: reading and writing go on until WIRE_AGAIN, or to
+ * The watch is edge-triggered and set once: reading and writing go on until IO_AGAIN, or to
  * the end of an answer. What comes on an idle connection, or lies there unread, ends it. */
 #include "upstream/conn_pool.h"
 
@@ -20,43 +20,43 @@
 
 #include "server/worker.h"
 
-void wire_wake(struct wire *w)
+void upstream_conn_wake(struct upstream_conn *w)
 {
     if (w->is_woken)
         return;
     w->is_woken = true;
-    TAILQ_INSERT_TAIL(&w->wires->woken, w, woken_link);
+    TAILQ_INSERT_TAIL(&w->conn_pool->woken, w, woken_link);
 }
 
-static void doze(struct wire *w)
+static void cancel_wake(struct upstream_conn *w)
 {
     if (w->is_woken)
-        TAILQ_REMOVE(&w->wires->woken, w, woken_link);
+        TAILQ_REMOVE(&w->conn_pool->woken, w, woken_link);
     w->is_woken = false;
 }
 
-bool wires_turn(struct wires *ws)
+bool conn_pool_turn(struct conn_pool *ws)
 {
-    struct wire *w, *last = TAILQ_LAST(&ws->woken, wire_list);
+    struct upstream_conn *w, *last = TAILQ_LAST(&ws->woken, upstream_conn_list);
 
     for (bool more = last != NULL; more;) {
         w = TAILQ_FIRST(&ws->woken);
         more = w != last && w != NULL;
         if (w == NULL)
             break;
-        doze(w);
+        cancel_wake(w);
         ws->user->on_ready(w);
     }
     return last != NULL;
 }
 
-static void on_event(struct loop_watch *watch, uint32_t events)
+static void on_event(struct loop_io *watch, uint32_t events)
 {
-    struct wire *w = CONTAINER_OF(watch, struct wire, watch);
+    struct upstream_conn *w = CONTAINER_OF(watch, struct upstream_conn, watch);
 
     if (w->owner == NULL) {
         if ((events & ~(uint32_t)EPOLLOUT) != 0)
-            wire_close(w);
+            upstream_conn_close(w);
         return;
     }
     if ((events & ~(uint32_t)EPOLLOUT) != 0)
@@ -66,14 +66,14 @@ static void on_event(struct loop_watch *watch, uint32_t events)
         w->ending = true;
     if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0)
         w->writable = true;
-    wire_wake(w);
+    upstream_conn_wake(w);
 }
 
 /* Called by OpenSSL: whether the socket was read until it had nothing more. */
 static long on_bio(BIO *bio, int oper, const char *bytes, size_t len, int argi, long argl,
                    int ret, size_t *processed)
 {
-    struct wire *w = (struct wire *)(void *)BIO_get_callback_arg(bio);
+    struct upstream_conn *w = (struct upstream_conn *)(void *)BIO_get_callback_arg(bio);
 
     (void)bytes;
     (void)argi;
@@ -84,7 +84,7 @@ static long on_bio(BIO *bio, int oper, const char *bytes, size_t len, int argi, 
 }
 
 /* From now on the connection is the handle's. */
-static void bind_to_handle(struct wire *w)
+static void bind_to_handle(struct upstream_conn *w)
 {
     const struct curl_tlssessioninfo *tls = NULL;
     long connect_code = 0;
@@ -112,9 +112,9 @@ static void bind_to_handle(struct wire *w)
     SSL_set_mode(w->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
 
-static void on_made(struct multi_transfer *t, CURLcode code)
+static void on_made(struct curl_host_transfer *t, CURLcode code)
 {
-    struct wire *w = CONTAINER_OF(t, struct wire, transfer);
+    struct upstream_conn *w = CONTAINER_OF(t, struct upstream_conn, transfer);
     curl_socket_t fd = CURL_SOCKET_BAD;
 
     if (code == CURLE_OK)
@@ -122,63 +122,64 @@ static void on_made(struct multi_transfer *t, CURLcode code)
     if (code == CURLE_OK && fd == CURL_SOCKET_BAD)
         code = CURLE_COULDNT_CONNECT;
     if (code == CURLE_OK) {
-        multi_let_go(w->wires->multi, fd);
-        w->watch = (struct loop_watch){ .fd = fd, .on_event = on_event };
-        if (loop_watch(w->wires->multi->loop, &w->watch,
-                       EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0)
+        curl_host_let_go(w->conn_pool->multi, fd);
+        w->watch = (struct loop_io){ .fd = fd, .on_event = on_event };
+        if (loop_io_start(w->conn_pool->multi->loop, &w->watch,
+                          EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0)
             code = CURLE_OUT_OF_MEMORY;
     }
     if (code == CURLE_OK) {
         w->open = w->writable = true;
         bind_to_handle(w);
     }
-    w->wires->user->on_open(w, code);
+    w->conn_pool->user->on_open(w, code);
 }
 
-static CURL *handle_for(struct wires *ws, const struct config *c, CURLSH *cache)
+static CURL *handle_for(struct conn_pool *ws, const struct config *c, CURLSH *cache)
 {
-    const struct multi_settings settings = { .config = c,
-                                             .ca = &c->upstream.ca,
-                                             .lasting = true,
-                                             .proxy = c->upstream.proxy,
-                                             .http_version = HTTP_VERSION_1_1 };
+    const struct curl_host_settings settings = { .config = c,
+                                                 .ca = &c->upstream.ca,
+                                                 .lasting = true,
+                                                 .proxy = c->upstream.proxy,
+                                                 .http_version = HTTP_VERSION_1_1 };
     CURL *easy = curl_easy_init();
 
-    if (easy != NULL && multi_setup(ws->multi, easy, &settings) == 0 &&
+    if (easy != NULL && curl_host_setup(ws->multi, easy, &settings) == 0 &&
         curl_easy_setopt(easy, CURLOPT_URL, c->upstream.base_url) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_SHARE, cache) == CURLE_OK &&
         /* What one read of a plain connection takes at most. */
-        curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)WIRE_SCRATCH_BYTES) == CURLE_OK)
+        curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)CONN_POOL_SCRATCH_BYTES) == CURLE_OK)
         return easy;
     curl_easy_cleanup(easy);
     return NULL;
 }
 
-static struct wire *make(struct wires *ws, struct snapshot *s)
+static struct upstream_conn *make(struct conn_pool *ws, struct worker_config *s)
 {
-    struct wire *w = base_alloc(sizeof *w);
+    struct upstream_conn *w = base_alloc(sizeof *w);
     CURLSH *cache = curl_share_init();
     CURL *easy = NULL;
 
     if (cache != NULL &&
         curl_share_setopt(cache, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) == CURLSHE_OK)
         easy = handle_for(ws, s->config, cache);
-    *w = (struct wire){ .wires = ws,
-                        .first = -1,
-                        .cache = cache,
-                        .transfer = { .easy = easy, .connects = true, .on_done = on_made } };
+    *w = (struct upstream_conn){ .conn_pool = ws,
+                                 .first = -1,
+                                 .cache = cache,
+                                 .transfer = {
+                                     .easy = easy, .connects = true, .on_done = on_made } };
     if (easy == NULL) {
         (void)curl_share_cleanup(cache);
         free(w);
         return NULL;
     }
-    (void)curl_easy_setopt(w->transfer.easy, CURLOPT_ERRORBUFFER, w->words);
+    (void)curl_easy_setopt(w->transfer.easy, CURLOPT_ERRORBUFFER, w->error_text);
     ws->count++;
     s->refs++;
     w->snapshot = s;
-    if (multi_add(ws->multi, &w->transfer) != 0) {
-        wire_close(w);
+    if (curl_host_add(ws->multi, &w->transfer) != 0) {
+        upstream_conn_close(w);
         return NULL;
     }
     return w;
@@ -188,29 +189,29 @@ static struct wire *make(struct wires *ws, struct snapshot *s)
 #define TRUSTED_MS 10
 
 /* Nothing has come since the last answer, on the socket or in what TLS has read ahead. */
-static bool is_quiet(const struct wire *w, int64_t now_ms)
+static bool is_quiet(const struct upstream_conn *w, int64_t now_ms)
 {
     char byte;
 
     if (w->tls != NULL && SSL_has_pending(w->tls) == 1)
         return false;
-    if (w->drained && !w->proxied && loop_all_told(w->wires->multi->loop) &&
+    if (w->drained && !w->proxied && loop_all_told(w->conn_pool->multi->loop) &&
         now_ms - w->idle_since_ms <= TRUSTED_MS)
         return true;
     return recv(w->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
            (errno == EAGAIN || errno == EINTR);
 }
 
-struct wire *wire_take(struct wires *ws, struct snapshot *s, bool fresh)
+struct upstream_conn *conn_pool_take(struct conn_pool *ws, struct worker_config *s, bool fresh)
 {
     int64_t now_ms = loop_now(ws->multi->loop);
-    struct wire *w, *next;
+    struct upstream_conn *w, *next;
 
     for (w = fresh ? NULL : TAILQ_FIRST(&ws->idle); w != NULL; w = next) {
         next = TAILQ_NEXT(w, idle_link);
         if (w->snapshot != s || now_ms - w->idle_since_ms > s->config->upstream.keepalive_ms ||
             !is_quiet(w, now_ms)) {
-            wire_close(w);
+            upstream_conn_close(w);
             continue;
         }
         TAILQ_REMOVE(&ws->idle, w, idle_link);
@@ -224,9 +225,9 @@ struct wire *wire_take(struct wires *ws, struct snapshot *s, bool fresh)
     return w;
 }
 
-static void arm_aging(struct wires *ws)
+static void arm_aging(struct conn_pool *ws)
 {
-    struct wire *oldest = TAILQ_LAST(&ws->idle, wire_list);
+    struct upstream_conn *oldest = TAILQ_LAST(&ws->idle, upstream_conn_list);
 
     if (oldest != NULL && ws->aging.slot == 0)
         loop_timer_set(ws->multi->loop, &ws->aging,
@@ -236,72 +237,72 @@ static void arm_aging(struct wires *ws)
 
 static void on_aging(struct loop_timer *t)
 {
-    struct wires *ws = CONTAINER_OF(t, struct wires, aging);
+    struct conn_pool *ws = CONTAINER_OF(t, struct conn_pool, aging);
     int64_t now_ms = loop_now(ws->multi->loop);
 
-    for (struct wire *w; (w = TAILQ_LAST(&ws->idle, wire_list)) != NULL;) {
+    for (struct upstream_conn *w; (w = TAILQ_LAST(&ws->idle, upstream_conn_list)) != NULL;) {
         if (now_ms - w->idle_since_ms <= w->snapshot->config->upstream.keepalive_ms)
             break;
-        wire_close(w);
+        upstream_conn_close(w);
     }
     arm_aging(ws);
 }
 
-void wire_give(struct wire *w)
+void conn_pool_give(struct upstream_conn *w)
 {
-    struct wires *ws = w->wires;
+    struct conn_pool *ws = w->conn_pool;
 
     if (w->ending) {
-        wire_close(w);
+        upstream_conn_close(w);
         return;
     }
-    doze(w);
+    cancel_wake(w);
     w->used = true;
     w->owner = NULL;
     w->idle_since_ms = loop_now(ws->multi->loop);
     TAILQ_INSERT_HEAD(&ws->idle, w, idle_link);
     if (ws->count > ws->max)
-        wire_close(TAILQ_LAST(&ws->idle, wire_list));
+        upstream_conn_close(TAILQ_LAST(&ws->idle, upstream_conn_list));
     arm_aging(ws);
 }
 
-void wire_close(struct wire *w)
+void upstream_conn_close(struct upstream_conn *w)
 {
-    struct wires *ws = w->wires;
+    struct conn_pool *ws = w->conn_pool;
 
-    doze(w);
+    cancel_wake(w);
     if (w->owner == NULL && w->open)
         TAILQ_REMOVE(&ws->idle, w, idle_link);
-    loop_unwatch(ws->multi->loop, &w->watch);
-    multi_remove(ws->multi, &w->transfer);
+    loop_io_stop(ws->multi->loop, &w->watch);
+    curl_host_remove(ws->multi, &w->transfer);
     curl_easy_cleanup(w->transfer.easy);
     (void)curl_share_cleanup(w->cache);
-    worker_snapshot_unref(w->snapshot);
+    worker_config_unref(w->snapshot);
     ws->count--;
     free(w);
 }
 
-bool wire_is_open(const struct wire *w)
+bool upstream_conn_is_open(const struct upstream_conn *w)
 {
     return w->open;
 }
 
-bool wire_has_spoken(const struct wire *w)
+bool upstream_conn_has_spoken(const struct upstream_conn *w)
 {
     return w->first >= 0;
 }
 
-static ssize_t read_first(struct wire *w, char *out)
+static ssize_t read_first(struct upstream_conn *w, char *out)
 {
     if (w->first >= 0) {
         *out = (char)w->first;
         w->first = -1;
         return 1;
     }
-    return w->broken == CURLE_GOT_NOTHING ? WIRE_END : WIRE_FAILED;
+    return w->broken == CURLE_GOT_NOTHING ? IO_END : IO_FAILED;
 }
 
-ssize_t wire_read(struct wire *w, void *out, size_t size)
+ssize_t upstream_conn_read(struct upstream_conn *w, void *out, size_t size)
 {
     size_t n = 0;
 
@@ -311,65 +312,66 @@ ssize_t wire_read(struct wire *w, void *out, size_t size)
 
     if (code == CURLE_AGAIN) {
         w->readable = false;
-        return WIRE_AGAIN;
+        return IO_AGAIN;
     }
     if (code != CURLE_OK)
-        return WIRE_FAILED;
+        return IO_FAILED;
     if (w->tls == NULL)
         w->drained = n < size;
     if (n > 0)
         return (ssize_t)n;
-    return w->tls == NULL || (SSL_get_shutdown(w->tls) & SSL_RECEIVED_SHUTDOWN) != 0 ? WIRE_END
-                                                                                     : WIRE_CUT;
+    return w->tls == NULL || (SSL_get_shutdown(w->tls) & SSL_RECEIVED_SHUTDOWN) != 0 ? IO_END
+                                                                                     : IO_CUT;
 }
 
-ssize_t wire_write(struct wire *w, const void *bytes, size_t n)
+ssize_t upstream_conn_write(struct upstream_conn *w, const void *bytes, size_t n)
 {
     size_t written = 0;
 
     if (w->broken != CURLE_OK)
-        return WIRE_FAILED;
+        return IO_FAILED;
     CURLcode code = curl_easy_send(w->transfer.easy, bytes, n, &written);
 
     if (code == CURLE_AGAIN || (code == CURLE_OK && written == 0)) {
         w->writable = false;
-        return WIRE_AGAIN;
+        return IO_AGAIN;
     }
     if (code != CURLE_OK)
-        return WIRE_FAILED;
+        return IO_FAILED;
     w->plain_bytes += written;
     return (ssize_t)written;
 }
 
-uint64_t wire_sent_bytes(const struct wire *w)
+uint64_t upstream_conn_sent_bytes(const struct upstream_conn *w)
 {
     return w->tls == NULL ? w->plain_bytes : BIO_number_written(SSL_get_wbio(w->tls));
 }
 
-void wires_init(struct wires *ws, struct multi *m, size_t max, const struct wires_user *user)
+void conn_pool_init(struct conn_pool *ws, struct curl_host *m, size_t max,
+                    const struct conn_pool_user *user)
 {
     ws->multi = m;
     ws->user = user;
     ws->max = max;
     ws->aging.on_due = on_aging;
-    ws->scratch = malloc(WIRE_SCRATCH_BYTES); /* not cleared: unused, it takes no memory */
+    ws->scratch = malloc(CONN_POOL_SCRATCH_BYTES); /* not cleared: unused, it takes no memory */
     if (ws->scratch == NULL)
         abort();
     TAILQ_INIT(&ws->idle);
     TAILQ_INIT(&ws->woken);
 }
 
-void wires_forget(struct wires *ws)
+void conn_pool_forget(struct conn_pool *ws)
 {
-    for (struct wire *w; (w = TAILQ_FIRST(&ws->idle)) != NULL;)
-        wire_close(w);
+    for (struct upstream_conn *w; (w = TAILQ_FIRST(&ws->idle)) != NULL;)
+        upstream_conn_close(w);
 }
 
-void wires_done(struct wires *ws)
+void conn_pool_done(struct conn_pool *ws)
 {
     if (ws->multi == NULL)
         return;
-    wires_forget(ws);
+    conn_pool_forget(ws);
     loop_timer_clear(ws->multi->loop, &ws->aging);
     free(ws->scratch);
     ws->multi = NULL;

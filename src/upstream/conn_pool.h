@@ -9,44 +9,44 @@
 #include "event/loop.h"
 #include "net/curl_host.h"
 
-struct snapshot;
-struct wire;
+struct worker_config;
+struct upstream_conn;
 
-TAILQ_HEAD(wire_list, wire);
+TAILQ_HEAD(upstream_conn_list, upstream_conn);
 
 /* Who speaks on them, once for all. Called in the loop's turns only, never while the user is in
  * a function of this file. */
-struct wires_user {
+struct conn_pool_user {
     /* The connection is there; or not, for this reason, and the wire is to be closed. */
-    void (*on_open)(struct wire *w, CURLcode code);
+    void (*on_open)(struct upstream_conn *w, CURLcode code);
     /* It can be read or written again. */
-    void (*on_ready)(struct wire *w);
+    void (*on_ready)(struct upstream_conn *w);
 };
 
-#define WIRE_SCRATCH_BYTES 32768
+#define CONN_POOL_SCRATCH_BYTES 32768
 
-struct wires {
-    struct multi *multi;
-    const struct wires_user *user;
-    size_t max, count;      /* kept at most; open */
-    struct wire_list idle;  /* the one that was used last in front */
-    struct wire_list woken; /* to be told on_ready in the next turn */
+struct conn_pool {
+    struct curl_host *multi;
+    const struct conn_pool_user *user;
+    size_t max, count;               /* kept at most; open */
+    struct upstream_conn_list idle;  /* the one that was used last in front */
+    struct upstream_conn_list woken; /* to be told on_ready in the next turn */
     struct loop_timer aging;
-    char *scratch; /* the user's, for what is read: WIRE_SCRATCH_BYTES */
+    char *scratch; /* the user's, for what is read: CONN_POOL_SCRATCH_BYTES */
 };
 
-struct wire {
-    struct wires *wires;
-    void *owner;                 /* the user's; NULL: idle */
-    bool readable, writable;     /* as far as is known: until WIRE_AGAIN */
-    bool used;                   /* it has carried a request before */
-    char words[CURL_ERROR_SIZE]; /* libcurl's own about a failure */
+struct upstream_conn {
+    struct conn_pool *conn_pool;
+    void *owner;                      /* the user's; NULL: idle */
+    bool readable, writable;          /* as far as is known: until IO_AGAIN */
+    bool used;                        /* it has carried a request before */
+    char error_text[CURL_ERROR_SIZE]; /* libcurl's own about a failure */
 
-    struct multi_transfer transfer; /* from here on: wire.c's */
-    CURLSH *cache;                  /* where libcurl looks for the connection */
-    struct loop_watch watch;
-    struct snapshot *snapshot; /* the settings it was made with */
-    void *tls;                 /* OpenSSL's; NULL: plain */
+    struct curl_host_transfer transfer; /* from here on: wire.c's */
+    CURLSH *cache;                      /* where libcurl looks for the connection */
+    struct loop_io watch;
+    struct worker_config *snapshot; /* the settings it was made with */
+    void *tls;                      /* OpenSSL's; NULL: plain */
     bool open, is_woken;
     bool ending;          /* the other side sends nothing more, or is gone */
     bool proxied;         /* behind TLS to a proxy `drained` would say nothing of the socket */
@@ -55,43 +55,45 @@ struct wire {
     CURLcode broken;      /* found before anything was asked */
     uint64_t plain_bytes; /* written */
     int64_t idle_since_ms;
-    TAILQ_ENTRY(wire) idle_link, woken_link;
+    TAILQ_ENTRY(upstream_conn) idle_link, woken_link;
 };
 
 /* max: how many are kept. */
-void wires_init(struct wires *ws, struct multi *m, size_t max, const struct wires_user *user);
-/* Closes those that are idle; none may be in use. Before multi_done. Takes a zeroed one. */
-void wires_done(struct wires *ws);
+void conn_pool_init(struct conn_pool *ws, struct curl_host *m, size_t max,
+                    const struct conn_pool_user *user);
+/* Closes those that are idle; none may be in use. Before curl_host_done. Takes a zeroed one. */
+void conn_pool_done(struct conn_pool *ws);
 /* The settings have changed: those that are idle were made with others. */
-void wires_forget(struct wires *ws);
+void conn_pool_forget(struct conn_pool *ws);
 /* Tells those that were woken. Returns whether there were any. */
-bool wires_turn(struct wires *ws);
+bool conn_pool_turn(struct conn_pool *ws);
 
 /* An idle connection made with these settings, of which is certain that nothing has come on it
  * since its last answer, neither bytes nor its end; or a new one, of which on_open tells.
- * fresh: only a new one will do. NULL: no memory. Owns: wire_give or wire_close. */
-struct wire *wire_take(struct wires *ws, struct snapshot *s, bool fresh) MUST_CHECK;
+ * fresh: only a new one will do. NULL: no memory. Owns: conn_pool_give or upstream_conn_close. */
+struct upstream_conn *conn_pool_take(struct conn_pool *ws, struct worker_config *s,
+                                     bool fresh) MUST_CHECK;
 /* Back to the others, after a whole answer to a whole request. */
-void wire_give(struct wire *w);
+void conn_pool_give(struct upstream_conn *w);
 /* Ends it, also while it is being made. */
-void wire_close(struct wire *w);
-/* on_ready in the next turn of wires_turn. */
-void wire_wake(struct wire *w);
+void upstream_conn_close(struct upstream_conn *w);
+/* on_ready in the next turn of conn_pool_turn. */
+void upstream_conn_wake(struct upstream_conn *w);
 /* Whether the connection is there. */
-bool wire_is_open(const struct wire *w);
+bool upstream_conn_is_open(const struct upstream_conn *w);
 /* Whether bytes came on a new one before anything was asked. */
-bool wire_has_spoken(const struct wire *w);
+bool upstream_conn_has_spoken(const struct upstream_conn *w);
 
-#define WIRE_END 0      /* the other side has said that nothing more comes */
-#define WIRE_AGAIN (-1) /* not before on_ready */
-#define WIRE_CUT (-2)   /* it ended without saying so: TLS without close_notify */
-#define WIRE_FAILED (-3)
+#define IO_END 0      /* the other side has said that nothing more comes */
+#define IO_AGAIN (-1) /* not before on_ready */
+#define IO_CUT (-2)   /* it ended without saying so: TLS without close_notify */
+#define IO_FAILED (-3)
 
 /* Bytes read, or one of the above. */
-ssize_t wire_read(struct wire *w, void *out, size_t size) MUST_CHECK;
-/* Bytes written, WIRE_AGAIN or WIRE_FAILED. After WIRE_AGAIN the same bytes must come again, at
+ssize_t upstream_conn_read(struct upstream_conn *w, void *out, size_t size) MUST_CHECK;
+/* Bytes written, IO_AGAIN or IO_FAILED. After IO_AGAIN the same bytes must come again, at
  * whatever address. */
-ssize_t wire_write(struct wire *w, const void *bytes, size_t n) MUST_CHECK;
+ssize_t upstream_conn_write(struct upstream_conn *w, const void *bytes, size_t n) MUST_CHECK;
 /* Bytes that the kernel took so far, a TLS record's own among them: as long as it stays the
  * same, not a byte of what was written can have left. */
-uint64_t wire_sent_bytes(const struct wire *w);
+uint64_t upstream_conn_sent_bytes(const struct upstream_conn *w);

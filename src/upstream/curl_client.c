@@ -22,7 +22,7 @@ static_assert(offsetof(struct header_line, text) == offsetof(struct curl_slist, 
  * ends, over HTTP/2 until its stream does. */
 static bool unmeasured(const struct relay *r)
 {
-    const struct guard_answer *g = &r->upstream.guard;
+    const struct response_check *g = &r->upstream.guard;
 
     return g->content_length < 0 && !g->chunked && !upstream_is_bodiless(r);
 }
@@ -38,8 +38,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
         return 0;
     if (!had_head && upstream_has_head(u)) {
         if (unmeasured(r))
-            u->curl.farewell = farewell_watch(u->curl.transfer.easy);
-        u->curl.transfer.ask_socket = u->curl.farewell != NULL && u->guard.http_major > 1;
+            u->curl.close_notify = close_notify_watch(u->curl.transfer.easy);
+        u->curl.transfer.ask_socket = u->curl.close_notify != NULL && u->guard.http_major > 1;
     }
     return n;
 }
@@ -61,10 +61,10 @@ static size_t on_write(char *bytes, size_t size, size_t n, void *arg)
     return n;
 }
 
-/* How the head goes out, see multi_late_chunks_framed: libcurl tells a debugger only. */
+/* How the head goes out, see curl_host_late_chunks_framed: libcurl tells a debugger only. */
 static int on_debug(CURL *e, curl_infotype type, char *data, size_t n, void *arg)
 {
-    struct upstream_curl *u = &((struct relay *)arg)->upstream.curl;
+    struct curl_client *u = &((struct relay *)arg)->upstream.curl;
 
     (void)e;
     if (type != CURLINFO_HEADER_OUT)
@@ -90,7 +90,7 @@ static size_t frame_chunk(char *out, const char *bytes, size_t n)
     return (size_t)head + n + 2;
 }
 
-static size_t end_chunks(struct upstream_curl *u, char *out)
+static size_t end_chunks(struct curl_client *u, char *out)
 {
     if (u->chunks_ended)
         return 0;
@@ -102,14 +102,14 @@ static size_t end_chunks(struct upstream_curl *u, char *out)
 static size_t on_read(char *out, size_t size, size_t n, void *arg)
 {
     struct relay *r = arg;
-    struct upstream_curl *u = &r->upstream.curl;
+    struct curl_client *u = &r->upstream.curl;
     size_t here = upstream_body_here(r);
     bool framed = u->tells && !u->head_whole; /* by us */
 
     n *= size;
     /* The answer is here and the rest of the body is thrown away: never end it as if it were
      * whole. */
-    if (r->swallow)
+    if (r->discard)
         return CURL_READFUNC_ABORT;
     if (here == 0) {
         if (r->up_done)
@@ -176,7 +176,7 @@ static int on_prereq(void *arg, char *ip, char *local_ip, int port, int local_po
         u->resend_refused = true;
         return CURL_PREREQFUNC_ABORT;
     }
-    multi_read_ahead(&r->worker->multi, &u->curl.transfer);
+    curl_host_read_ahead(&r->worker->multi, &u->curl.transfer);
     u->curl.head_pieces = 0;
     u->curl.head_h2 = u->curl.head_whole = u->curl.chunks_ended = false;
     u->reused = is_reused(u->curl.transfer.easy);
@@ -192,22 +192,22 @@ static bool maybe_reset(const struct relay *r)
     const struct upstream *u = &r->upstream;
 
     return LIBCURL_VERSION_NUM < 0x080100 && u->guard.http_major > 1 && u->body_bytes == 0 &&
-           farewell_over(u->curl.farewell, u->curl.transfer.socket);
+           close_notify_over(u->curl.close_notify, u->curl.transfer.socket);
 }
 
 /* All of the answer that its framing promises; until the close where it promises nothing. */
 static bool body_whole(const struct relay *r, bool closed)
 {
     const struct upstream *u = &r->upstream;
-    const struct guard_answer *g = &u->guard;
+    const struct response_check *g = &u->guard;
 
     if (!upstream_has_head(u))
         return false;
     if (upstream_is_bodiless(r))
         return true;
-    if (u->curl.farewell != NULL && g->http_major == 1)
-        return closed && farewell_said(u->curl.farewell);
-    if (u->curl.farewell != NULL && maybe_reset(r))
+    if (u->curl.close_notify != NULL && g->http_major == 1)
+        return closed && close_notify_said(u->curl.close_notify);
+    if (u->curl.close_notify != NULL && maybe_reset(r))
         return false;
     return g->content_length < 0 ? closed : g->content_length == u->body_bytes;
 }
@@ -226,7 +226,7 @@ static bool endless_line(const struct upstream *u, CURLcode code)
     return code == CURLE_OUT_OF_MEMORY && !u->guard.complete && first_byte_us > 0;
 }
 
-static void on_done(struct multi_transfer *t, CURLcode code)
+static void on_done(struct curl_host_transfer *t, CURLcode code)
 {
     struct upstream *u = CONTAINER_OF(t, struct upstream, curl.transfer);
     struct relay *r = CONTAINER_OF(u, struct relay, upstream);
@@ -236,7 +236,7 @@ static void on_done(struct multi_transfer *t, CURLcode code)
 
     u->wrote = !wrote_nothing(t->easy);
     u->reused = is_reused(t->easy);
-    u->unconfirmed = code == CURLE_OK && u->curl.farewell != NULL;
+    u->unconfirmed = code == CURLE_OK && u->curl.close_notify != NULL;
     if (u->guard.kind == FAIL_NONE && endless_line(u, code)) {
         u->guard.kind = FAIL_UPSTREAM_HEAD_SIZE;
         u->guard.why = "its head has a line without end";
@@ -244,7 +244,7 @@ static void on_done(struct multi_transfer *t, CURLcode code)
     upstream_ended(r, code, whole);
 }
 
-static void drop_handle(struct upstream_curl *u)
+static void drop_handle(struct curl_client *u)
 {
     curl_easy_cleanup(u->transfer.easy);
     u->transfer.easy = NULL;
@@ -255,7 +255,7 @@ static void drop_handle(struct upstream_curl *u)
 /* The base URL, taken apart once; a text would be parsed and written anew for each request. */
 static bool take_url(struct relay *r)
 {
-    struct upstream_curl *u = &r->upstream.curl;
+    struct curl_client *u = &r->upstream.curl;
 
     u->url = curl_url();
     if (u->url == NULL ||
@@ -274,9 +274,9 @@ static bool take_url(struct relay *r)
  * there is no memory for it. */
 static bool setup(struct relay *r)
 {
-    struct upstream_curl *u = &r->upstream.curl;
+    struct curl_client *u = &r->upstream.curl;
     const struct config *c = r->snapshot->config;
-    const struct multi_settings settings = {
+    const struct curl_host_settings settings = {
         .config = c,
         .ca = &c->upstream.ca,
         .lasting = true, /* by its reference to the snapshot */
@@ -285,25 +285,25 @@ static bool setup(struct relay *r)
     };
     bool same = u->setup_for == r->snapshot;
 
-    if (same && u->transfer.easy != NULL && (!u->used || multi_handles_last()))
+    if (same && u->transfer.easy != NULL && (!u->used || curl_host_handles_last()))
         return true;
     if (same) {
         drop_handle(u);
     } else {
-        upstream_curl_free(&r->upstream);
+        curl_client_free(&r->upstream);
         if (!take_url(r))
             return false;
     }
     u->transfer.easy = curl_easy_init();
     if (u->transfer.easy == NULL ||
-        multi_setup(&r->worker->multi, u->transfer.easy, &settings) != 0) {
+        curl_host_setup(&r->worker->multi, u->transfer.easy, &settings) != 0) {
         drop_handle(u);
         return false;
     }
     CURL *e = u->transfer.easy;
 
     (void)curl_easy_setopt(e, CURLOPT_CURLU, u->url);
-    (void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->upstream.words);
+    (void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->upstream.error_text);
     (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, r);
     (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_write);
@@ -340,7 +340,7 @@ static char *whole_target(struct relay *r)
 /* Of what changes from request to request, most stays as the last one on this handle had it. */
 static void set_shape(struct relay *r)
 {
-    struct upstream_curl *u = &r->upstream.curl;
+    struct curl_client *u = &r->upstream.curl;
     struct upstream_shape *is = &u->shape;
     CURL *e = u->transfer.easy;
     bool has_body = r->body_bytes != 0;
@@ -364,7 +364,7 @@ static void set_shape(struct relay *r)
     }
     if (has_body)
         (void)curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->body_bytes);
-    u->tells = r->body_bytes < 0 && !multi_late_chunks_framed();
+    u->tells = r->body_bytes < 0 && !curl_host_late_chunks_framed();
     if (is->tells != u->tells)
         (void)curl_easy_setopt(e, CURLOPT_VERBOSE, u->tells ? 1L : 0L);
     is->tells = u->tells;
@@ -373,13 +373,13 @@ static void set_shape(struct relay *r)
     is->fresh = r->upstream.fresh;
 }
 
-enum failure_kind upstream_curl_start(struct relay *r)
+enum failure_kind curl_client_start(struct relay *r)
 {
-    struct upstream_curl *u = &r->upstream.curl;
+    struct curl_client *u = &r->upstream.curl;
     const struct header_forward head = upstream_head(r);
 
-    farewell_free(u->farewell);
-    u->farewell = NULL;
+    close_notify_free(u->close_notify);
+    u->close_notify = NULL;
     u->transfer.ask_socket = false;
     if (!setup(r))
         return FAIL_INTERNAL;
@@ -393,25 +393,25 @@ enum failure_kind upstream_curl_start(struct relay *r)
     (void)curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, target);
     set_shape(r);
     u->used = true;
-    return multi_add(&r->worker->multi, &u->transfer) == 0 ? FAIL_NONE : FAIL_INTERNAL;
+    return curl_host_add(&r->worker->multi, &u->transfer) == 0 ? FAIL_NONE : FAIL_INTERNAL;
 }
 
-void upstream_curl_cancel(struct relay *r)
+void curl_client_cancel(struct relay *r)
 {
-    struct upstream_curl *u = &r->upstream.curl;
+    struct curl_client *u = &r->upstream.curl;
 
-    farewell_free(u->farewell);
-    u->farewell = NULL;
-    multi_remove(&r->worker->multi, &u->transfer);
+    close_notify_free(u->close_notify);
+    u->close_notify = NULL;
+    curl_host_remove(&r->worker->multi, &u->transfer);
 }
 
-void upstream_curl_unpause(struct relay *r)
+void curl_client_unpause(struct relay *r)
 {
     struct upstream *u = &r->upstream;
     /* After an early answer curl stops sending by itself from 300 on, but not while it is
      * paused; otherwise it is made to give up once the answer is whole. */
-    bool give_up = r->swallow && (u->guard.status >= 300 || body_whole(r, false));
-    bool more = !r->swallow && (r->up_done || upstream_body_here(r) > 0);
+    bool give_up = r->discard && (u->guard.status >= 300 || body_whole(r, false));
+    bool more = !r->discard && (r->up_done || upstream_body_here(r) > 0);
     bool up = u->paused_up && (give_up || more);
     bool down = u->paused_down && buf_unread(&r->down) <= RELAY_WINDOW_BYTES / 4;
 
@@ -423,15 +423,15 @@ void upstream_curl_unpause(struct relay *r)
                                                      (u->paused_down ? CURLPAUSE_RECV : 0));
 }
 
-void upstream_curl_free(struct upstream *u)
+void curl_client_free(struct upstream *u)
 {
-    struct upstream_curl *c = &u->curl;
+    struct curl_client *c = &u->curl;
 
     drop_handle(c);
     if (c->setup_for == NULL)
         return;
     curl_url_cleanup(c->url);
-    worker_snapshot_unref(c->setup_for);
+    worker_config_unref(c->setup_for);
     c->url = NULL;
     c->setup_for = NULL;
 }

@@ -95,8 +95,8 @@ struct failure upstream_failure(const struct relay *r, CURLcode code)
                             "%s: it may be cut short; outcome unknown.",
                             u->guard.http_major == 1 ? "without close_notify"
                                                      : "behind its head");
-    if (!u->began && strstr(u->words, " alert ") != NULL)
-        return alert(u, strstr(u->words, " alert ") + 1);
+    if (!u->began && strstr(u->error_text, " alert ") != NULL)
+        return alert(u, strstr(u->error_text, " alert ") + 1);
     if (u->began)
         return failure_make(FAIL_UPSTREAM_INCOMPLETE,
                             "The upstream's answer ended inside its %s; outcome unknown (%s).",

@@ -22,7 +22,7 @@
 #define OUT_KEPT_BYTES (2 * PIECE_BYTES)
 
 /* Nothing of it is to be written any more. */
-static void clear_out(struct upstream_http1 *h)
+static void clear_out(struct h1_client *h)
 {
     if (h->out.cap > OUT_KEPT_BYTES)
         buf_wipe(&h->out);
@@ -38,18 +38,18 @@ static void clear_out(struct upstream_http1 *h)
 static void let_go(struct relay *r, bool again)
 {
     struct upstream *u = &r->upstream;
-    struct wire *w = u->http1.wire;
+    struct upstream_conn *w = u->h1.conn;
 
-    u->http1.wire = NULL;
-    u->wrote = u->http1.begun && wire_sent_bytes(w) != u->http1.sent_before;
-    if (w->words[0] != '\0')
-        memcpy(u->words, w->words, sizeof u->words);
-    clear_out(&u->http1);
-    http1_done(&u->http1.reader);
+    u->h1.conn = NULL;
+    u->wrote = u->h1.begun && upstream_conn_sent_bytes(w) != u->h1.sent_before;
+    if (w->error_text[0] != '\0')
+        memcpy(u->error_text, w->error_text, sizeof u->error_text);
+    clear_out(&u->h1);
+    h1_decoder_done(&u->h1.reader);
     if (again)
-        wire_give(w);
+        conn_pool_give(w);
     else
-        wire_close(w);
+        upstream_conn_close(w);
 }
 
 static void fail(struct relay *r, CURLcode code)
@@ -62,10 +62,10 @@ static void fail(struct relay *r, CURLcode code)
 
 static bool write_head(struct relay *r)
 {
-    struct buf *out = &r->upstream.http1.out;
+    struct buf *out = &r->upstream.h1.out;
     const struct header_forward head = upstream_head(r);
 
-    r->upstream.http1.had_token = true;
+    r->upstream.h1.had_token = true;
     return buf_add_str(out, r->method) == 0 && buf_add(out, " ", 1) == 0 &&
            buf_add_str(out, r->route.prefix) == 0 && buf_add_str(out, r->route.path) == 0 &&
            buf_add_str(out, " HTTP/1.1\r\n") == 0 && header_write(out, &head);
@@ -74,16 +74,16 @@ static bool write_head(struct relay *r)
 /* A piece of the body, copied. */
 static bool add_piece(struct relay *r, size_t n)
 {
-    if (buf_add(&r->upstream.http1.out, upstream_body_front(r), n) != 0)
+    if (buf_add(&r->upstream.h1.out, upstream_body_front(r), n) != 0)
         return false;
-    r->upstream.http1.body_taken += (int64_t)n;
+    r->upstream.h1.body_taken += (int64_t)n;
     upstream_body_gone(r, n);
     return true;
 }
 
 static bool add_chunk(struct relay *r, size_t n)
 {
-    struct buf *out = &r->upstream.http1.out;
+    struct buf *out = &r->upstream.h1.out;
 
     return buf_addf(out, "%zx\r\n", n) == 0 && add_piece(r, n) && buf_add(out, "\r\n", 2) == 0;
 }
@@ -91,7 +91,7 @@ static bool add_chunk(struct relay *r, size_t n)
 /* Fills `out` with what can go together with it. False: no memory. */
 static bool fill(struct relay *r)
 {
-    struct upstream_http1 *h = &r->upstream.http1;
+    struct h1_client *h = &r->upstream.h1;
     size_t here = upstream_body_here(r);
     size_t n = here < PIECE_BYTES ? here : PIECE_BYTES;
 
@@ -109,7 +109,7 @@ static bool fill(struct relay *r)
 
 static bool is_all_written(const struct relay *r)
 {
-    const struct upstream_http1 *h = &r->upstream.http1;
+    const struct h1_client *h = &r->upstream.h1;
 
     return h->begun && buf_unread(&h->out) == 0 &&
            (r->body_bytes < 0 ? h->chunks_ended : h->body_taken == r->body_bytes);
@@ -119,11 +119,11 @@ static bool is_all_written(const struct relay *r)
 static void send_more(struct relay *r)
 {
     struct upstream *u = &r->upstream;
-    struct upstream_http1 *h = &u->http1;
+    struct h1_client *h = &u->h1;
 
     /* Once the answer is here the rest of the body is thrown away: never end it as if it were
      * whole. */
-    while (h->wire->writable && !h->deaf && !r->swallow && !is_all_written(r)) {
+    while (h->conn->writable && !h->send_closed && !r->discard && !is_all_written(r)) {
         if (!fill(r)) {
             fail(r, CURLE_OUT_OF_MEMORY);
             return;
@@ -134,12 +134,12 @@ static void send_more(struct relay *r)
         u->paused_up = n == 0;
         if (n == 0)
             return;
-        ssize_t written =
-            wire_write(h->wire, copied ? buf_front(&h->out) : upstream_body_front(r), n);
-        if (written == WIRE_AGAIN)
+        ssize_t written = upstream_conn_write(
+            h->conn, copied ? buf_front(&h->out) : upstream_body_front(r), n);
+        if (written == IO_AGAIN)
             return;
         if (written < 0) { /* an answer may have come before */
-            h->deaf = h->wire->readable = true;
+            h->send_closed = h->conn->readable = true;
             return;
         }
         if (copied) {
@@ -158,7 +158,7 @@ static void send_more(struct relay *r)
 
 static void refuse(struct relay *r, enum failure_kind kind, const char *why)
 {
-    struct guard_answer *g = &r->upstream.guard;
+    struct response_check *g = &r->upstream.guard;
 
     if (g->kind == FAIL_NONE) {
         g->kind = kind;
@@ -188,21 +188,21 @@ static bool says_close(const struct upstream *u)
 static void on_line(struct relay *r, const char *line, size_t n)
 {
     struct upstream *u = &r->upstream;
-    struct upstream_http1 *h = &u->http1;
+    struct h1_client *h = &u->h1;
 
     if (!upstream_line(r, line, n)) {
         fail(r, CURLE_WEIRD_SERVER_REPLY);
         return;
     }
-    if (h->reader.state != HTTP1_HEAD || !upstream_has_head(u))
+    if (h->reader.state != H1_HEAD || !upstream_has_head(u))
         return;
     bool bodiless = upstream_is_bodiless(r);
 
     /* What follows a 204 that says it has a body may be that body. */
     h->last = says_close(u) ||
               (u->guard.status == 204 && (u->guard.chunked || u->guard.content_length > 0));
-    http1_body(&h->reader, u->guard.chunked && !bodiless,
-               bodiless ? 0 : u->guard.content_length);
+    h1_decoder_body(&h->reader, u->guard.chunked && !bodiless,
+                    bodiless ? 0 : u->guard.content_length);
 }
 
 /* in_place: the bytes lie where they belong. There is room: no more was read. */
@@ -222,7 +222,7 @@ static void on_body(struct relay *r, const char *bytes, size_t n, bool in_place)
 /* All of the answer is here; surplus: and more. */
 static void finish(struct relay *r, bool surplus)
 {
-    struct upstream_http1 *h = &r->upstream.http1;
+    struct h1_client *h = &r->upstream.h1;
 
     let_go(r, !surplus && !h->last && is_all_written(r));
     upstream_ended(r, CURLE_OK, true);
@@ -231,28 +231,28 @@ static void finish(struct relay *r, bool surplus)
 /* What was read; it may be the end of it, after which there is no wire. */
 static void take(struct relay *r, const char *in, size_t n, bool in_place)
 {
-    struct upstream_http1 *h = &r->upstream.http1;
+    struct h1_client *h = &r->upstream.h1;
     const char *piece = NULL;
     size_t len = 0;
 
-    while (h->wire != NULL) {
-        switch (http1_next(&h->reader, &in, &n, &piece, &len)) {
-        case HTTP1_LINE:
+    while (h->conn != NULL) {
+        switch (h1_decoder_next(&h->reader, &in, &n, &piece, &len)) {
+        case H1_LINE:
             on_line(r, piece, len);
             break;
-        case HTTP1_BODY:
+        case H1_BODY:
             on_body(r, piece, len, in_place);
             break;
-        case HTTP1_END:
+        case H1_END:
             finish(r, n > 0);
             break;
-        case HTTP1_TOO_LONG:
+        case H1_TOO_LONG:
             refuse(r, FAIL_UPSTREAM_HEAD_SIZE, "its head has a line without end");
             break;
-        case HTTP1_BROKEN:
+        case H1_BROKEN:
             refuse(r, FAIL_UPSTREAM_PROTOCOL, "its body is not made of chunks, as it says");
             break;
-        case HTTP1_MORE:
+        case H1_MORE:
             return;
         }
     }
@@ -262,41 +262,41 @@ static void take(struct relay *r, const char *in, size_t n, bool in_place)
 static void on_end(struct relay *r, ssize_t how)
 {
     struct upstream *u = &r->upstream;
-    const struct upstream_http1 *h = &u->http1;
-    bool until_close = h->reader.state == HTTP1_UNTIL_CLOSE;
+    const struct h1_client *h = &u->h1;
+    bool until_close = h->reader.state == H1_UNTIL_CLOSE;
 
     /* The kernel tells of a reset once; when it told the writing, reading ends in order. */
-    if (until_close && how == WIRE_END && !h->deaf) {
+    if (until_close && how == IO_END && !h->send_closed) {
         let_go(r, false);
         upstream_ended(r, CURLE_OK, true);
         return;
     }
-    u->unconfirmed = until_close && how == WIRE_CUT;
-    fail(r, u->unconfirmed       ? CURLE_OK
-            : how == WIRE_FAILED ? (h->deaf ? CURLE_SEND_ERROR : CURLE_RECV_ERROR)
-            : u->began           ? CURLE_PARTIAL_FILE
-                                 : CURLE_GOT_NOTHING);
+    u->unconfirmed = until_close && how == IO_CUT;
+    fail(r, u->unconfirmed     ? CURLE_OK
+            : how == IO_FAILED ? (h->send_closed ? CURLE_SEND_ERROR : CURLE_RECV_ERROR)
+            : u->began         ? CURLE_PARTIAL_FILE
+                               : CURLE_GOT_NOTHING);
 }
 
 /* Whether what comes next goes where it belongs without being looked at; and how much of it. */
-static bool is_plain_body(const struct http1 *reader, size_t *most)
+static bool is_plain_body(const struct h1_decoder *reader, size_t *most)
 {
-    if (reader->state == HTTP1_COUNTED && (int64_t)*most > reader->left)
+    if (reader->state == H1_COUNTED && (int64_t)*most > reader->left)
         *most = (size_t)reader->left;
-    return reader->state == HTTP1_COUNTED || reader->state == HTTP1_UNTIL_CLOSE;
+    return reader->state == H1_COUNTED || reader->state == H1_UNTIL_CLOSE;
 }
 
 static void receive(struct relay *r)
 {
     struct upstream *u = &r->upstream;
-    struct upstream_http1 *h = &u->http1;
+    struct h1_client *h = &u->h1;
 
-    while (h->wire != NULL && h->wire->readable) {
+    while (h->conn != NULL && h->conn->readable) {
         size_t room = buf_room(&r->down);
-        size_t most = room < WIRE_SCRATCH_BYTES ? room : WIRE_SCRATCH_BYTES;
+        size_t most = room < CONN_POOL_SCRATCH_BYTES ? room : CONN_POOL_SCRATCH_BYTES;
         bool in_place = is_plain_body(&h->reader, &most);
         char *to =
-            in_place && most > 0 ? buf_reserve(&r->down, most) : r->worker->wires.scratch;
+            in_place && most > 0 ? buf_reserve(&r->down, most) : r->worker->conn_pool.scratch;
 
         u->paused_down = most == 0;
         if (most == 0)
@@ -305,10 +305,10 @@ static void receive(struct relay *r)
             fail(r, CURLE_OUT_OF_MEMORY);
             return;
         }
-        ssize_t n = wire_read(h->wire, to, most);
-        if (n == WIRE_AGAIN && h->deaf)
-            n = WIRE_FAILED; /* what came before that has been read */
-        if (n == WIRE_AGAIN)
+        ssize_t n = upstream_conn_read(h->conn, to, most);
+        if (n == IO_AGAIN && h->send_closed)
+            n = IO_FAILED; /* what came before that has been read */
+        if (n == IO_AGAIN)
             return;
         if (n <= 0) {
             on_end(r, n);
@@ -325,80 +325,80 @@ static void receive(struct relay *r)
 
 static void pump(struct relay *r)
 {
-    struct upstream_http1 *h = &r->upstream.http1;
+    struct h1_client *h = &r->upstream.h1;
 
-    if (!h->begun && wire_has_spoken(h->wire)) {
+    if (!h->begun && upstream_conn_has_spoken(h->conn)) {
         refuse(r, FAIL_UPSTREAM_PROTOCOL, "it came before anything was asked");
         return;
     }
     if (!h->begun) {
         h->begun = true;
-        r->upstream.reused = h->wire->used;
-        h->sent_before = wire_sent_bytes(h->wire);
+        r->upstream.reused = h->conn->used;
+        h->sent_before = upstream_conn_sent_bytes(h->conn);
         upstream_sending(r);
     } else {
         receive(r);
     }
-    if (h->wire != NULL)
+    if (h->conn != NULL)
         send_more(r);
     receive(r);
 }
 
-static void on_ready(struct wire *w)
+static void on_ready(struct upstream_conn *w)
 {
     pump(w->owner);
 }
 
-static void on_open(struct wire *w, CURLcode code)
+static void on_open(struct upstream_conn *w, CURLcode code)
 {
     struct relay *r = w->owner;
 
     if (code == CURLE_OK)
-        wire_wake(w);
+        upstream_conn_wake(w);
     else
         fail(r, code);
 }
 
-const struct wires_user upstream_http1_user = { .on_open = on_open, .on_ready = on_ready };
+const struct conn_pool_user h1_client_user = { .on_open = on_open, .on_ready = on_ready };
 
-enum failure_kind upstream_http1_start(struct relay *r)
+enum failure_kind h1_client_start(struct relay *r)
 {
-    struct upstream_http1 *h = &r->upstream.http1;
+    struct h1_client *h = &r->upstream.h1;
 
     h->out.limit = OUT_BYTES_MAX;
-    h->begun = h->deaf = h->chunks_ended = h->last = false;
+    h->begun = h->send_closed = h->chunks_ended = h->last = false;
     h->body_taken = 0;
-    http1_init(&h->reader);
+    h1_decoder_init(&h->reader);
     clear_out(h);
     if (!write_head(r)) {
         clear_out(h);
         return FAIL_HEAD_TOO_LARGE;
     }
-    h->wire = wire_take(&r->worker->wires, r->snapshot, r->upstream.fresh);
-    if (h->wire == NULL) {
+    h->conn = conn_pool_take(&r->worker->conn_pool, r->snapshot, r->upstream.fresh);
+    if (h->conn == NULL) {
         clear_out(h);
         return FAIL_INTERNAL;
     }
-    h->wire->owner = r;
-    if (wire_is_open(h->wire))
-        wire_wake(h->wire);
+    h->conn->owner = r;
+    if (upstream_conn_is_open(h->conn))
+        upstream_conn_wake(h->conn);
     return FAIL_NONE;
 }
 
-void upstream_http1_cancel(struct relay *r)
+void h1_client_cancel(struct relay *r)
 {
-    if (r->upstream.http1.wire != NULL)
+    if (r->upstream.h1.conn != NULL)
         let_go(r, false);
 }
 
-void upstream_http1_unpause(struct relay *r)
+void h1_client_unpause(struct relay *r)
 {
     struct upstream *u = &r->upstream;
-    struct upstream_http1 *h = &u->http1;
+    struct h1_client *h = &u->h1;
 
-    if (h->wire == NULL || !h->begun)
+    if (h->conn == NULL || !h->begun)
         return;
-    bool up = u->paused_up && !r->swallow && (upstream_body_here(r) > 0 || r->up_done);
+    bool up = u->paused_up && !r->discard && (upstream_body_here(r) > 0 || r->up_done);
     bool down = u->paused_down && buf_unread(&r->down) <= RELAY_WINDOW_BYTES / 4;
 
     u->paused_up = u->paused_up && !up;
@@ -407,8 +407,8 @@ void upstream_http1_unpause(struct relay *r)
         pump(r);
 }
 
-void upstream_http1_free(struct upstream *u)
+void h1_client_free(struct upstream *u)
 {
-    buf_wipe(&u->http1.out);
-    http1_done(&u->http1.reader);
+    buf_wipe(&u->h1.out);
+    h1_decoder_done(&u->h1.reader);
 }

@@ -27,18 +27,18 @@ void upstream_start(struct relay *r)
 {
     struct upstream *u = &r->upstream;
 
-    guard_answer_init(&u->guard);
+    response_check_init(&u->guard);
     u->fields = NULL;
     u->count = u->cap = 0;
     u->sendings = 0;
     u->reused = u->wrote = u->began = u->unconfirmed = false;
     u->resend_refused = u->paused_up = u->paused_down = false;
     u->body_bytes = 0;
-    u->words[0] = '\0';
+    u->error_text[0] = '\0';
     u->by_curl = may_be_http2(r->snapshot->config);
     r->up_sent = 0;
     r->progress_ms = loop_now(&r->worker->loop);
-    enum failure_kind kind = u->by_curl ? upstream_curl_start(r) : upstream_http1_start(r);
+    enum failure_kind kind = u->by_curl ? curl_client_start(r) : h1_client_start(r);
 
     if (kind == FAIL_NONE)
         return;
@@ -50,22 +50,22 @@ void upstream_start(struct relay *r)
 
 void upstream_cancel(struct relay *r)
 {
-    upstream_curl_cancel(r);
-    upstream_http1_cancel(r);
+    curl_client_cancel(r);
+    h1_client_cancel(r);
 }
 
 void upstream_unpause(struct relay *r)
 {
     if (r->upstream.by_curl)
-        upstream_curl_unpause(r);
+        curl_client_unpause(r);
     else
-        upstream_http1_unpause(r);
+        h1_client_unpause(r);
 }
 
 void upstream_free(struct upstream *u)
 {
-    upstream_curl_free(u);
-    upstream_http1_free(u);
+    curl_client_free(u);
+    h1_client_free(u);
 }
 
 struct header_forward upstream_head(const struct relay *r)
@@ -158,7 +158,7 @@ bool upstream_line(struct relay *r, const char *line, size_t n)
     if (!u->began)
         r->progress_ms = loop_now(&r->worker->loop);
     u->began = true;
-    if (!guard_answer_line(&u->guard, line, n))
+    if (!response_check_line(&u->guard, line, n))
         return false;
     if (u->guard.http_major == 2 && !u->by_curl) {
         u->guard.kind = FAIL_UPSTREAM_PROTOCOL;
@@ -184,7 +184,7 @@ bool upstream_line(struct relay *r, const char *line, size_t n)
         u->guard.why = "its head does not fit beside that of the request";
         return false;
     }
-    struct header_field f = guard_split(copy, n);
+    struct header_field f = response_check_split(copy, n);
 
     /* The colon and what is behind the value make room for the ends. */
     copy[f.name_len] = '\0';

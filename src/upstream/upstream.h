@@ -6,37 +6,39 @@
 #include "http/h1_decoder.h"
 #include "http/header.h"
 #include "http/request_check.h"
+#include "http/response_check.h"
 #include "net/curl_host.h"
 
-struct farewell;
+struct close_notify;
 struct relay;
-struct wire;
+struct upstream_conn;
 
 /* How libcurl's handle is set for the request it had last. */
 struct upstream_shape {
-    char method[GUARD_METHOD_MAX + 1]; /* empty: none yet */
+    char method[REQUEST_METHOD_MAX + 1]; /* empty: none yet */
     bool has_body, large, fresh, tells;
 };
 
-struct upstream_curl {
-    struct multi_transfer transfer;
+struct curl_client {
+    struct curl_host_transfer transfer;
     CURLU *url;
     struct upstream_shape shape;
-    struct snapshot *setup_for; /* the settings the handle was made with */
-    bool used;                  /* it has had a transfer, see multi_handles_last */
-    /* How the head of a body of unknown length went out, see multi_late_chunks_framed. */
+    struct worker_config *setup_for; /* the settings the handle was made with */
+    bool used;                       /* it has had a transfer, see curl_host_handles_last */
+    /* How the head of a body of unknown length went out, see curl_host_late_chunks_framed. */
     bool tells, head_whole, head_h2, chunks_ended;
     unsigned head_pieces;
-    struct farewell *farewell; /* of an answer that ends with its TLS connection; else NULL */
+    struct close_notify
+        *close_notify; /* of an answer that ends with its TLS connection; else NULL */
 };
 
-struct upstream_http1 {
-    struct wire *wire; /* NULL: nothing is under way */
-    struct http1 reader;
+struct h1_client {
+    struct upstream_conn *conn; /* NULL: nothing is under way */
+    struct h1_decoder reader;
     struct buf out;       /* of the request: what is to be written before more of the body */
     bool had_token;       /* `out` has, since it was cleared last */
     bool begun;           /* sending has */
-    bool deaf;            /* the other side takes nothing more; its answer may still come */
+    bool send_closed;     /* the other side takes nothing more; its answer may still come */
     bool chunks_ended;    /* the last one is in `out`, or written */
     bool last;            /* the connection ends with this answer */
     int64_t body_taken;   /* bytes of the body, written or in `out` */
@@ -44,8 +46,8 @@ struct upstream_http1 {
 };
 
 struct upstream {
-    struct upstream_curl curl; /* with `http1`, kept from one request to the next */
-    struct upstream_http1 http1;
+    struct curl_client curl; /* with `http1`, kept from one request to the next */
+    struct h1_client h1;
     bool by_curl; /* which of the two has the present request */
 
     /* the request, as sent last */
@@ -58,14 +60,14 @@ struct upstream {
     bool paused_up, paused_down; /* waits for bytes of the body, for room for the answer's */
 
     /* the answer */
-    struct guard_answer guard;
+    struct response_check guard;
     struct header_field *fields; /* in the relay's arena; all end in NUL */
     size_t count, cap;
     bool began;         /* something of it has come */
     bool unconfirmed;   /* it ended with its connection, which does not say that this was all */
     int64_t body_bytes; /* received so far */
 
-    char words[CURL_ERROR_SIZE]; /* curl's own about a failure */
+    char error_text[CURL_ERROR_SIZE]; /* curl's own about a failure */
 };
 
 /* Sends the relay's request with its grant. A failure comes through relay_on_upstream_done,

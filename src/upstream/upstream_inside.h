@@ -7,16 +7,16 @@
 
 /* The two ways. What fails after start comes through upstream_ended. start returns FAIL_NONE,
  * FAIL_INTERNAL (no memory), or FAIL_HEAD_TOO_LARGE. */
-enum failure_kind upstream_http1_start(struct relay *r) MUST_CHECK;
-void upstream_http1_cancel(struct relay *r);
-void upstream_http1_unpause(struct relay *r);
-void upstream_http1_free(struct upstream *u);
-extern const struct wires_user upstream_http1_user;
+enum failure_kind h1_client_start(struct relay *r) MUST_CHECK;
+void h1_client_cancel(struct relay *r);
+void h1_client_unpause(struct relay *r);
+void h1_client_free(struct upstream *u);
+extern const struct conn_pool_user h1_client_user;
 
-enum failure_kind upstream_curl_start(struct relay *r) MUST_CHECK;
-void upstream_curl_cancel(struct relay *r);
-void upstream_curl_unpause(struct relay *r);
-void upstream_curl_free(struct upstream *u);
+enum failure_kind curl_client_start(struct relay *r) MUST_CHECK;
+void curl_client_cancel(struct relay *r);
+void curl_client_unpause(struct relay *r);
+void curl_client_free(struct upstream *u);
 
 /* What goes upstream of the request's head. */
 struct header_forward upstream_head(const struct relay *r);

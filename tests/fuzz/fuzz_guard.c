@@ -1,4 +1,4 @@
-/* guard_request on any bytes, as libmicrohttpd would hand them out: what it accepts must be a
+/* request_check on any bytes, as libmicrohttpd would hand them out: what it accepts must be a
  * head by the strict reading of the bytes that were received. */
 #include <stdint.h>
 #include <stdlib.h>
@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     inplace_parse(&p, data, size);
     p.head.account = true;
     if (p.parsed) {
-        struct guard_verdict v = guard_request(&p.head);
+        struct request_check_result v = request_check(&p.head);
         require((v.kind == FAIL_NONE) == (v.why == NULL));
         if (v.kind == FAIL_NONE) {
             char *raw = malloc(size);

@@ -1,4 +1,4 @@
-/* http1_next on any answer, whole and in pieces: it ends, says the same both times, and where
+/* h1_decoder_next on any answer, whole and in pieces: it ends, says the same both times, and where
  * it finds the end of a body a plain reading of the same bytes finds it too.
  *
  *     measure | four sizes of pieces, used in turn | head, body and what is behind it
@@ -22,11 +22,11 @@ static void require(bool holds)
 }
 
 struct reading {
-    struct http1 reader;
+    struct h1_decoder reader;
     bool chunked;
     int64_t bytes;
     struct buf lines, body;
-    enum http1_event last;
+    enum h1_event last;
     size_t used, body_at; /* body_at: what was used when the head was over */
     bool has_head;
 };
@@ -37,23 +37,23 @@ static void begin(struct reading *r, uint8_t measure)
                            .bytes = measure % 4 == 0 ? measure / 4 : -1 };
     buf_init(&r->lines, SIZE_MAX);
     buf_init(&r->body, SIZE_MAX);
-    http1_init(&r->reader);
+    h1_decoder_init(&r->reader);
 }
 
 static void done(struct reading *r)
 {
-    http1_done(&r->reader);
+    h1_decoder_done(&r->reader);
     buf_done(&r->lines);
     buf_done(&r->body);
 }
 
 static void on_line(struct reading *r, const char *line, size_t n)
 {
-    require(n <= HTTP1_LINE_MAX && memchr(line, '\n', n) == line + n - 1);
+    require(n <= H1_LINE_MAX && memchr(line, '\n', n) == line + n - 1);
     require(buf_add(&r->lines, line, n) == 0);
-    if (r->reader.state != HTTP1_HEAD || n > 2 || (n == 2 && *line != '\r'))
+    if (r->reader.state != H1_HEAD || n > 2 || (n == 2 && *line != '\r'))
         return;
-    http1_body(&r->reader, r->chunked, r->bytes);
+    h1_decoder_body(&r->reader, r->chunked, r->bytes);
     r->has_head = true;
 }
 
@@ -69,12 +69,12 @@ static bool feed(struct reading *r, const char *bytes, size_t size)
     memcpy(start, bytes, size);
     for (;;) {
         const char *before = in;
-        r->last = http1_next(&r->reader, &in, &n, &piece, &len);
+        r->last = h1_decoder_next(&r->reader, &in, &n, &piece, &len);
         require(in + n == start + size && in >= before);
-        if (r->last != HTTP1_LINE && r->last != HTTP1_BODY)
+        if (r->last != H1_LINE && r->last != H1_BODY)
             break;
         require(in > before && len > 0); /* so that it ends */
-        if (r->last == HTTP1_BODY) {
+        if (r->last == H1_BODY) {
             require(piece >= before && piece + len <= in && r->has_head);
             require(buf_add(&r->body, piece, len) == 0);
         } else {
@@ -83,10 +83,10 @@ static bool feed(struct reading *r, const char *bytes, size_t size)
         if (r->has_head && r->body_at == 0)
             r->body_at = r->used + (size_t)(in - start);
     }
-    require(r->last != HTTP1_MORE || n == 0);
+    require(r->last != H1_MORE || n == 0);
     r->used += size - n;
     free(block);
-    return r->last == HTTP1_MORE;
+    return r->last == H1_MORE;
 }
 
 /* The chunks as strtoull reads them, from the end of the head to the end of the answer. */
@@ -118,15 +118,15 @@ static void require_measured(const struct reading *r, const char *text)
     size_t body = buf_unread(&r->body);
 
     if (!r->has_head)
-        require(body == 0 && (r->last == HTTP1_MORE || r->last == HTTP1_TOO_LONG));
-    else if (r->chunked && r->last == HTTP1_END)
+        require(body == 0 && (r->last == H1_MORE || r->last == H1_TOO_LONG));
+    else if (r->chunked && r->last == H1_END)
         require_chunks(r, text + r->body_at, text + r->used);
     else if (!r->chunked && r->bytes < 0)
-        require(r->last == HTTP1_MORE && body == r->used - r->body_at);
+        require(r->last == H1_MORE && body == r->used - r->body_at);
     else if (!r->chunked)
         require(body == r->used - r->body_at &&
-                (r->last == HTTP1_END ? body == (size_t)r->bytes
-                                      : r->last == HTTP1_MORE && body < (size_t)r->bytes));
+                (r->last == H1_END ? body == (size_t)r->bytes
+                                   : r->last == H1_MORE && body < (size_t)r->bytes));
 }
 
 static bool same(const struct buf *a, const struct buf *b)
@@ -160,7 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     require(whole.last == pieces.last && same(&whole.lines, &pieces.lines) &&
             same(&whole.body, &pieces.body));
-    require(whole.used == pieces.used || (whole.last != HTTP1_END && whole.last != HTTP1_MORE));
+    require(whole.used == pieces.used || (whole.last != H1_END && whole.last != H1_MORE));
     done(&whole);
     done(&pieces);
     free(text);

@@ -61,8 +61,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (target != NULL) {
         *target++ = '\0';
         struct route r = route_find(&c, text, target);
-        if (r.verdict == ROUTE_REFUSED) {
-            require(r.kind != FAIL_NONE && r.why != NULL);
+        if (r.kind == ROUTE_REFUSED) {
+            require(r.failure != FAIL_NONE && r.why != NULL);
         } else {
             require(r.path[0] == '/' && r.path[1] != '/');
             require(strcmp(r.prefix, "") == 0 || strcmp(r.prefix, "/v0") == 0);
@@ -73,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             for (const char *s = r.path; *s != '\0'; s++)
                 require(ascii_is_visible(*s) && *s != '#');
         }
-        require(r.verdict != ROUTE_TOKEN_ENDPOINT || strcmp(text, "POST") == 0);
+        require(r.kind != ROUTE_TOKEN_ENDPOINT || strcmp(text, "POST") == 0);
     }
     free(text);
     return 0;

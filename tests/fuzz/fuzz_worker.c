@@ -165,8 +165,8 @@ static void caller_open(void)
     int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
     require(rc == 0);
     peer_open(&h.caller[h.callers++], pair[0]);
-    rc = httpd_take(&h.worker.httpd, pair[1], (const struct sockaddr *)&nameless,
-                    sizeof(sa_family_t));
+    rc = mhd_host_take(&h.worker.mhd_host, pair[1], (const struct sockaddr *)&nameless,
+                       sizeof(sa_family_t));
     require(rc == 0);
 }
 
@@ -241,7 +241,7 @@ static void give_token(void)
                      "{\"access_token\":\"fuzz-%llu\",\"token_type\":\"Bearer\","
                      "\"expires_in\":3600}",
                      (unsigned long long)++h.generation);
-    struct tokens_view view = {
+    struct token_view view = {
         .token = token_parse(
             json, (size_t)n,
             &(struct token_rules){ .now_ms = clock_ms(), .generation = h.generation }, &why)
@@ -254,8 +254,8 @@ static void give_token(void)
 
 static void give_none(bool failing)
 {
-    struct tokens_view view = { .failing = failing,
-                                .failure = failure_make(FAIL_TOKEN_TIMEOUT, "No token.") };
+    struct token_view view = { .failing = failing,
+                               .failure = failure_make(FAIL_TOKEN_TIMEOUT, "No token.") };
 
     worker_send_view(&h.worker, &view);
 }
@@ -413,9 +413,9 @@ static void start(void)
     }
     h.shared.on_want = h.shared.on_drained = ignore_want;
     h.shared.on_refused = ignore_refused;
-    quota_init(&h.shared.in_flight, h.config[0]->upstream.max_in_flight, 1);
-    quota_init(&h.shared.connections, h.config[0]->listen.max_connections, 1);
-    int err = multi_global_init();
+    limit_init(&h.shared.in_flight, h.config[0]->upstream.max_in_flight, 1);
+    limit_init(&h.shared.connections, h.config[0]->listen.max_connections, 1);
+    int err = curl_host_global_init();
     if (err == 0)
         err = worker_init(&h.worker, 0, &h.shared, h.config[0], NULL, 0);
     require(err == 0);
@@ -437,7 +437,7 @@ static void leave(void)
         peer_close(&h.caller[i], false);
     for (size_t i = 0; i < h.upstreams; i++)
         peer_close(&h.upstream[i], true);
-    for (int i = 0; w->running_count > 0 || !LIST_EMPTY(&w->callers); i++) {
+    for (int i = 0; w->running_count > 0 || !LIST_EMPTY(&w->conns); i++) {
         require(i < 100);
         settle();
         (void)pass_time(INT64_MAX / 2);
@@ -481,8 +481,8 @@ static void restore(void)
     struct worker *w = &h.worker;
 
     relay_free_pool(w);
-    multi_done(&w->multi);
-    int err = multi_init(&w->multi, &w->loop, (long)h.config[0]->upstream.max_connections);
+    curl_host_done(&w->multi);
+    int err = curl_host_init(&w->multi, &w->loop, (long)h.config[0]->upstream.max_connections);
     require(err == 0);
     h.callers = h.upstreams = 0;
     h.early_end = false;
@@ -491,7 +491,7 @@ static void restore(void)
     if (h.config_now != 0)
         command('Z');
     w->draining = w->giving_up = false;
-    w->kept_generation = 0;
+    w->passthrough_generation = 0;
     give_token();
     settle();
 }

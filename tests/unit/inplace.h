@@ -1,7 +1,7 @@
 #pragma once
 /* A head as libmicrohttpd 0.9.75 leaves it in its receive buffer, with all that it lets pass:
  * bare line feeds, folded fields (glued to the name, in another block), bytes behind a NUL,
- * doubled blanks, an unescaped URL. For the tests of guard_request, which sees nothing else. */
+ * doubled blanks, an unescaped URL. For the tests of request_check, which sees nothing else. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +16,7 @@ struct inplace {
     char *glued[INPLACE_FIELDS_MAX]; /* names that were moved because of a fold */
     size_t glued_count;
     struct header_field fields[INPLACE_FIELDS_MAX];
-    struct guard_head head;
+    struct request_check_head head;
     bool parsed; /* false: libmicrohttpd refuses it itself, or waits for more */
 };
 

@@ -50,7 +50,8 @@ static const char *stage_class(enum stage stage)
     return stage == STAGE_REQUEST ? "request" : "bad";
 }
 
-static void entry(struct page_out *o, const struct status *s, const struct failures_entry *e)
+static void entry(struct page_out *o, const struct status *s,
+                  const struct recent_failures_entry *e)
 {
     page_put(o, "<tr role=\"row\">");
     page_part_when(o, s, e->at_ms, e->wall_s);

@@ -43,9 +43,9 @@ const char *page_policy(void)
 }
 
 /* A dot in the tab, in the colour of the verdict. */
-static const char *icon_colour(enum verdict_level level)
+static const char *icon_colour(enum health_level level)
 {
-    return level == VERDICT_GOOD ? "1a9f5b" : level == VERDICT_WARN ? "d39a1e" : "d8392f";
+    return level == HEALTH_GOOD ? "1a9f5b" : level == HEALTH_WARN ? "d39a1e" : "d8392f";
 }
 
 static void head(struct page_out *o, const struct page *p)

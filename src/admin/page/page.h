@@ -16,11 +16,11 @@
 /* What it shows; all of it borrowed. */
 struct page {
     const struct status *status;
-    const struct verdict *verdict;
-    const struct verdict_since *since;
+    const struct health *verdict;
+    const struct health_since *since;
     const struct history *history;
     const struct history_totals *totals;
-    const struct failures *failures;
+    const struct recent_failures *failures;
     const char *listen; /* the addresses that are bound */
 };
 

@@ -16,13 +16,13 @@ void page_part_when(struct page_out *o, const struct status *s, int64_t at_ms, i
 
 void page_part_verdict(struct page_out *o, const struct page *p)
 {
-    const struct verdict *v = p->verdict;
+    const struct health *v = p->verdict;
     const struct status *s = p->status;
 
     page_putf(o,
               "<section id=\"verdict\" class=\"%s\" aria-labelledby=\"verdict-h\">"
               "<h2 id=\"verdict-h\">",
-              verdict_level_name(v->level));
+              health_level_name(v->level));
     page_text(o, v->headline);
     page_put(o, "</h2><p>");
     page_text(o, v->detail);
@@ -49,7 +49,7 @@ static void open_fact(struct page_out *o, const char *name)
 void page_part_facts(struct page_out *o, const struct page *p)
 {
     const struct status *s = p->status;
-    struct history_step last = history_sum(p->history, p->totals, s->now_ms, VERDICT_STEPS);
+    struct history_step last = history_sum(p->history, p->totals, s->now_ms, HEALTH_STEPS);
     uint64_t refused = last.failed[STAGE_REQUEST], failed = history_failed(&last) - refused;
 
     page_put(o, "<section id=\"facts\" aria-labelledby=\"facts-h\"><h2 id=\"facts-h\">"
@@ -129,37 +129,38 @@ static void fetching(struct page_out *o, const struct status_token *t)
     }
 }
 
-static void what_happened(struct page_out *o, const struct tokens_event *e)
+static void what_happened(struct page_out *o, const struct token_manager_event *e)
 {
     switch (e->what) {
-    case TOKENS_OBTAINED:
+    case TOKEN_MANAGER_OBTAINED:
         page_putf(o, "number %llu, lives for ", (unsigned long long)e->generation);
         page_span(o, e->lifetime_ms);
         break;
-    case TOKENS_FAILED:
+    case TOKEN_MANAGER_FAILED:
         page_text(o, e->failure.detail);
         page_put(o, " <span class=\"soft\">Next try after ");
         page_span(o, e->retry_ms);
         page_put(o, ".</span>");
         break;
-    case TOKENS_DROPPED:
+    case TOKEN_MANAGER_DROPPED:
         page_putf(o, "number %llu: the upstream refused it", (unsigned long long)e->generation);
         break;
-    case TOKENS_EXPIRED:
+    case TOKEN_MANAGER_EXPIRED:
         page_putf(o, "number %llu: no new one had come by then",
                   (unsigned long long)e->generation);
         break;
     }
 }
 
-static void event_row(struct page_out *o, const struct status *s, const struct tokens_event *e)
+static void event_row(struct page_out *o, const struct status *s,
+                      const struct token_manager_event *e)
 {
     static const struct {
         const char *class, *text;
-    } names[] = { [TOKENS_OBTAINED] = { "good", "obtained" },
-                  [TOKENS_FAILED] = { "bad", "failed" },
-                  [TOKENS_DROPPED] = { "warn", "dropped" },
-                  [TOKENS_EXPIRED] = { "warn", "expired" } };
+    } names[] = { [TOKEN_MANAGER_OBTAINED] = { "good", "obtained" },
+                  [TOKEN_MANAGER_FAILED] = { "bad", "failed" },
+                  [TOKEN_MANAGER_DROPPED] = { "warn", "dropped" },
+                  [TOKEN_MANAGER_EXPIRED] = { "warn", "expired" } };
 
     page_put(o, "<tr role=\"row\">");
     page_part_when(o, s, e->at_ms, e->wall_s);
@@ -167,7 +168,7 @@ static void event_row(struct page_out *o, const struct status *s, const struct t
               "<td role=\"cell\"><span class=\"stage %s\">%s</span></td>"
               "<td role=\"cell\" class=\"number\" data-label=\"took\">",
               names[e->what].class, names[e->what].text);
-    if (e->what == TOKENS_OBTAINED || e->what == TOKENS_FAILED)
+    if (e->what == TOKEN_MANAGER_OBTAINED || e->what == TOKEN_MANAGER_FAILED)
         page_span(o, e->took_ms);
     page_put(o, "</td><td role=\"cell\" class=\"what\">");
     what_happened(o, e);
@@ -177,7 +178,7 @@ static void event_row(struct page_out *o, const struct status *s, const struct t
 /* The from-th newest up to the to-th. */
 static void event_rows(struct page_out *o, const struct status *s, size_t from, size_t to)
 {
-    const struct tokens_stats *t = s->token.stats;
+    const struct token_manager_stats *t = s->token.stats;
 
     page_put(o, "<table class=\"rows\" role=\"table\" aria-labelledby=\"fetches-h\">"
                 "<thead role=\"rowgroup\"><tr role=\"row\">"
@@ -187,14 +188,14 @@ static void event_rows(struct page_out *o, const struct status *s, size_t from, 
                 "<th role=\"columnheader\" scope=\"col\" class=\"wide\">token</th>"
                 "</tr></thead><tbody role=\"rowgroup\">\n");
     for (size_t i = from; i < to; i++)
-        event_row(o, s, &t->event[(t->events - 1 - i) % TOKENS_EVENTS]);
+        event_row(o, s, &t->event[(t->events - 1 - i) % TOKEN_MANAGER_EVENTS]);
     page_put(o, "</tbody></table>");
 }
 
 static void events(struct page_out *o, const struct status *s)
 {
     enum { OPEN = 4 }; /* the older ones can be unfolded */
-    size_t shown = (size_t)base_min((int64_t)s->token.stats->events, TOKENS_EVENTS);
+    size_t shown = (size_t)base_min((int64_t)s->token.stats->events, TOKEN_MANAGER_EVENTS);
 
     if (shown == 0)
         return;

@@ -7,7 +7,7 @@
 
 static struct loop loop;
 static struct status present;
-static struct tokens_stats tokens;
+static struct token_manager_stats tokens;
 static struct config *config;
 static struct monitor m;
 static unsigned looks;
@@ -135,7 +135,7 @@ static void it_knows_since_when(void **state)
 {
     (void)state;
     assert_int_equal(m.since.ms, 500000);
-    assert_int_equal(m.since.kind, VERDICT_WELL);
+    assert_int_equal(m.since.kind, HEALTH_WELL);
     pass(25000, 0);
     assert_int_equal(m.since.ms, 500000);
     present.token.held = false;
@@ -148,7 +148,7 @@ static void it_knows_since_when(void **state)
     assert_int_equal(m.since.wall_s, 1795521625);
     pass(60000, 0);
     assert_int_equal(m.since.ms, 525000);
-    assert_int_equal(m.since.kind, VERDICT_NO_TOKEN);
+    assert_int_equal(m.since.kind, HEALTH_NO_TOKEN);
 }
 
 static void the_page_shows_what_has_happened_since_the_last_look(void **state)

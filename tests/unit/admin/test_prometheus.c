@@ -6,7 +6,7 @@
 #include "unit.h"
 
 static struct status s;
-static struct tokens_stats stats;
+static struct token_manager_stats stats;
 static struct config config;
 static struct buf out;
 

@@ -23,7 +23,7 @@ int64_t clock_wall_s(void)
 }
 
 static struct worker *workers;
-static struct tokens tokens;
+static struct token_manager tokens;
 static struct metrics control;
 static struct config config;
 static struct token token;
@@ -82,7 +82,7 @@ static void hold_token(int64_t age_ms, int64_t life_ms)
 
 static void fail_fetch(void)
 {
-    tokens.state = TOKENS_WAITING;
+    tokens.state = TOKEN_MANAGER_WAITING;
     tokens.timer.slot = 1;
     tokens.timer.due_ms = now_ms + 7400;
     tokens.stats.consecutive_failures = 2;
@@ -149,7 +149,7 @@ static void a_token_is_not_held_from_its_last_moment_on(void **state)
 static void before_the_first_token_it_is_pending(void **state)
 {
     (void)state;
-    tokens.state = TOKENS_FETCHING;
+    tokens.state = TOKEN_MANAGER_FETCHING;
     tokens.sent_ms = now_ms - 300;
     take();
     assert_int_equal(status.reason, STATUS_TOKEN_PENDING);

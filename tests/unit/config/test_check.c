@@ -1,8 +1,8 @@
 /* What goes beyond one value: addresses, URLs, files, pairs; printing; reloading. */
 #include <errno.h>
 
-#include "config/url.h"
 #include "config/config_case.h"
+#include "config/url.h"
 
 /* --- addresses and hosts --- */
 

@@ -217,18 +217,18 @@ static void a_hundred_timers_set_and_cleared_at_random_keep_their_order(void **s
 }
 
 struct pipe_end {
-    struct loop_watch watch;
+    struct loop_io watch;
     struct loop *loop;
     struct pipe_end *other;
 };
 
-static void on_readable(struct loop_watch *w, uint32_t events)
+static void on_readable(struct loop_io *w, uint32_t events)
 {
     struct pipe_end *p = CONTAINER_OF(w, struct pipe_end, watch);
 
     assert_true(events & EPOLLIN);
     note('r');
-    loop_unwatch(p->loop, &p->other->watch);
+    loop_io_stop(p->loop, &p->other->watch);
     loop_stop(p->loop);
 }
 
@@ -242,21 +242,21 @@ static void an_event_of_a_descriptor_that_was_just_unwatched_is_dropped(void **s
     struct pipe_end two = { .watch = { .fd = b[0], .on_event = on_readable }, .loop = l };
     one.other = &two;
     two.other = &one;
-    assert_int_equal(loop_watch(l, &one.watch, EPOLLIN), 0);
-    assert_int_equal(loop_watch(l, &two.watch, EPOLLIN), 0);
+    assert_int_equal(loop_io_start(l, &one.watch, EPOLLIN), 0);
+    assert_int_equal(loop_io_start(l, &two.watch, EPOLLIN), 0);
     assert_int_equal(write(a[1], "x", 1) + write(b[1], "x", 1), 2);
     loop_run(l); /* both are ready in one batch; whichever comes first ends the other's watch */
     assert_string_equal(order, "r");
-    loop_unwatch(l, &one.watch); /* takes what is not registered */
-    loop_unwatch(l, &two.watch);
+    loop_io_stop(l, &one.watch); /* takes what is not registered */
+    loop_io_stop(l, &two.watch);
     for (int i = 0; i < 2; i++)
         assert_int_equal(close(a[i]) | close(b[i]), 0);
 }
 
 static void a_watch_on_a_closed_descriptor_is_an_error(void **state)
 {
-    struct loop_watch w = { .fd = -1, .on_event = on_readable };
-    assert_int_equal(loop_watch(*state, &w, EPOLLIN), -EBADF);
+    struct loop_io w = { .fd = -1, .on_event = on_readable };
+    assert_int_equal(loop_io_start(*state, &w, EPOLLIN), -EBADF);
 }
 
 static void a_descriptor_that_was_closed_behind_the_loops_back_is_watched_again(void **state)
@@ -267,11 +267,11 @@ static void a_descriptor_that_was_closed_behind_the_loops_back_is_watched_again(
     assert_int_equal(pipe(a), 0);
     struct pipe_end one = { .watch = { .fd = a[0], .on_event = on_readable }, .loop = l };
     one.other = &one;
-    assert_int_equal(loop_watch(l, &one.watch, EPOLLIN), 0);
+    assert_int_equal(loop_io_start(l, &one.watch, EPOLLIN), 0);
     assert_int_equal(close(a[0]) | close(a[1]), 0);
     assert_int_equal(pipe(a), 0);
     assert_int_equal(a[0], one.watch.fd); /* the same number, another pipe */
-    assert_int_equal(loop_watch(l, &one.watch, EPOLLIN | EPOLLRDHUP), 0);
+    assert_int_equal(loop_io_start(l, &one.watch, EPOLLIN | EPOLLRDHUP), 0);
     assert_int_equal(write(a[1], "x", 1), 1);
     loop_run(l);
     assert_string_equal(order, "r");

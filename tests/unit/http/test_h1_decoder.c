@@ -10,11 +10,11 @@
 #define UNTIL_CLOSE (-1)
 
 /* What a reader said: each line in <>, the body in [], then `.` for the end, with what is left
- * of the input behind it, `!` for HTTP1_BROKEN and `#` for HTTP1_TOO_LONG. */
+ * of the input behind it, `!` for H1_BROKEN and `#` for H1_TOO_LONG. */
 struct told {
-    struct http1 reader;
+    struct h1_decoder reader;
     int64_t measure; /* of the body: bytes, or one of the above */
-    char text[HTTP1_LINE_MAX + 64];
+    char text[H1_LINE_MAX + 64];
     size_t n;
     bool in_body, over;
 };
@@ -26,20 +26,20 @@ static void tell(struct told *t, const char *s, size_t n)
     t->n += n;
 }
 
-static void tell_piece(struct told *t, enum http1_event event, const char *s, size_t n)
+static void tell_piece(struct told *t, enum h1_event event, const char *s, size_t n)
 {
     assert_true(n > 0);
-    if (t->in_body && event == HTTP1_BODY) {
+    if (t->in_body && event == H1_BODY) {
         t->n--; /* one body, whatever its pieces */
         tell(t, s, n);
     } else {
-        tell(t, event == HTTP1_BODY ? "[" : "<", 1);
+        tell(t, event == H1_BODY ? "[" : "<", 1);
         tell(t, s, n);
     }
-    tell(t, event == HTTP1_BODY ? "]" : ">", 1);
-    t->in_body = event == HTTP1_BODY;
-    if (t->reader.state == HTTP1_HEAD && (n == 1 || (n == 2 && *s == '\r')))
-        http1_body(&t->reader, t->measure == CHUNKED, t->measure);
+    tell(t, event == H1_BODY ? "]" : ">", 1);
+    t->in_body = event == H1_BODY;
+    if (t->reader.state == H1_HEAD && (n == 1 || (n == 2 && *s == '\r')))
+        h1_decoder_body(&t->reader, t->measure == CHUNKED, t->measure);
 }
 
 /* One input, in a block of its own: a byte too far is seen by valgrind. */
@@ -48,7 +48,7 @@ static void feed(struct told *t, const char *bytes, size_t size)
     char *block = malloc(size);
     const char *in = block, *piece = NULL;
     size_t n = size, len = 0;
-    enum http1_event event = HTTP1_MORE;
+    enum h1_event event = H1_MORE;
 
     assert_non_null(block);
     memcpy(block, bytes, size);
@@ -57,18 +57,18 @@ static void feed(struct told *t, const char *bytes, size_t size)
         free(block);
         return;
     }
-    while ((event = http1_next(&t->reader, &in, &n, &piece, &len)) == HTTP1_LINE ||
-           event == HTTP1_BODY)
+    while ((event = h1_decoder_next(&t->reader, &in, &n, &piece, &len)) == H1_LINE ||
+           event == H1_BODY)
         tell_piece(t, event, piece, len);
     assert_ptr_equal(in + n, block + size);
-    if (event == HTTP1_END) {
+    if (event == H1_END) {
         tell(t, ".", 1);
         tell(t, in, n);
         t->over = true;
-    } else if (event == HTTP1_MORE) {
+    } else if (event == H1_MORE) {
         assert_int_equal(n, 0);
     } else {
-        tell(t, event == HTTP1_BROKEN ? "!" : "#", 1);
+        tell(t, event == H1_BROKEN ? "!" : "#", 1);
     }
     free(block);
 }
@@ -84,7 +84,7 @@ static void check(int64_t measure, const char *s, size_t size, size_t first, siz
 {
     struct told t = { .measure = measure };
 
-    http1_init(&t.reader);
+    h1_decoder_init(&t.reader);
     feed(&t, s, first);
     for (size_t at = first, n = 0; at < size && !is_refused(&t); at += n) {
         n = size - at < each ? size - at : each;
@@ -96,7 +96,7 @@ static void check(int64_t measure, const char *s, size_t size, size_t first, siz
                     (int)(t.n < 400 ? t.n : 400), t.text);
     assert_int_equal(t.n, expected_len);
     assert_memory_equal(t.text, expected, expected_len);
-    http1_done(&t.reader);
+    h1_decoder_done(&t.reader);
 }
 
 /* Whole, in two parts at every place, and byte by byte. */
@@ -150,16 +150,16 @@ static void an_interim_head_is_followed_by_more_lines(void **state)
     static const char text[] = "HTTP/1.1 103 X\r\n\r\nHTTP/1.1 200 OK\r\n";
     const char *in = text, *piece = NULL;
     size_t n = sizeof text - 1, len = 0;
-    struct http1 h = { 0 };
+    struct h1_decoder h = { 0 };
 
     (void)state;
-    http1_init(&h);
+    h1_decoder_init(&h);
     for (int lines = 0; lines < 3; lines++)
-        assert_int_equal(http1_next(&h, &in, &n, &piece, &len), HTTP1_LINE);
+        assert_int_equal(h1_decoder_next(&h, &in, &n, &piece, &len), H1_LINE);
     assert_int_equal(len, 17);
     assert_memory_equal(piece, "HTTP/1.1 200 OK\r\n", 17);
-    assert_int_equal(http1_next(&h, &in, &n, &piece, &len), HTTP1_MORE);
-    http1_done(&h);
+    assert_int_equal(h1_decoder_next(&h, &in, &n, &piece, &len), H1_MORE);
+    h1_decoder_done(&h);
 }
 
 static void a_counted_body_ends_after_its_bytes_and_no_later(void **state)
@@ -293,7 +293,7 @@ static void the_line_of_a_size_has_1_kib_at_most(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        size_t size = strlen(HEAD) + HTTP1_SIZE_LINE_MAX + rows[i].more;
+        size_t size = strlen(HEAD) + H1_SIZE_LINE_MAX + rows[i].more;
         char *s = stretched(rows[i].before, rows[i].after, size);
         check_some(CHUNKED, s, size, rows[i].expected);
         free(s);
@@ -309,7 +309,7 @@ static void a_line_has_64_kib_at_most_however_it_comes(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         size_t before = strlen(rows[i].before) - strlen("A: ");
-        size_t size = before + HTTP1_LINE_MAX + 1;
+        size_t size = before + H1_LINE_MAX + 1;
         char *s = stretched(rows[i].before, rows[i].after, size);
         check_some(CHUNKED, s, size, before > 0 ? HEAD_TOLD "#" : "#");
         free(s);
@@ -318,12 +318,12 @@ static void a_line_has_64_kib_at_most_however_it_comes(void **state)
 
 static void a_line_of_64_kib_passes_however_it_comes(void **state)
 {
-    static char expected[HTTP1_LINE_MAX + 3];
-    char *s = stretched("A: ", "\r\n", HTTP1_LINE_MAX);
+    static char expected[H1_LINE_MAX + 3];
+    char *s = stretched("A: ", "\r\n", H1_LINE_MAX);
 
     (void)state;
-    (void)snprintf(expected, sizeof expected, "<%.*s>", HTTP1_LINE_MAX, s);
-    check_some(0, s, HTTP1_LINE_MAX, expected);
+    (void)snprintf(expected, sizeof expected, "<%.*s>", H1_LINE_MAX, s);
+    check_some(0, s, H1_LINE_MAX, expected);
     free(s);
 }
 
@@ -352,15 +352,15 @@ static void init_begins_anew_wherever_the_last_message_was_left(void **state)
             struct told t = { .measure = left[i].measure };
             size_t size = strlen(left[i].text);
 
-            http1_init(&t.reader);
+            h1_decoder_init(&t.reader);
             for (size_t at = 0; at < size; at += each)
                 feed(&t, left[i].text + at, size - at < each ? size - at : each);
-            http1_init(&t.reader);
+            h1_decoder_init(&t.reader);
             struct told next = { .reader = t.reader, .measure = CHUNKED };
             feed(&next, HEAD "1\r\na\r\n0\r\n\r\nx", 31);
             assert_int_equal(next.n, strlen(HEAD_TOLD "[a]<\r\n>.x"));
             assert_memory_equal(next.text, HEAD_TOLD "[a]<\r\n>.x", next.n);
-            http1_done(&next.reader);
+            h1_decoder_done(&next.reader);
         }
     }
 }
@@ -372,29 +372,29 @@ static void the_end_is_told_again_when_asked_again(void **state)
     size_t n = 1, len = 0;
 
     (void)state;
-    http1_init(&t.reader);
+    h1_decoder_init(&t.reader);
     feed(&t, HEAD "a", strlen(HEAD "a"));
     assert_true(t.over);
-    assert_int_equal(http1_next(&t.reader, &in, &n, &piece, &len), HTTP1_END);
+    assert_int_equal(h1_decoder_next(&t.reader, &in, &n, &piece, &len), H1_END);
     assert_int_equal(n, 1);
     n = 0;
-    assert_int_equal(http1_next(&t.reader, &in, &n, &piece, &len), HTTP1_END);
-    http1_done(&t.reader);
+    assert_int_equal(h1_decoder_next(&t.reader, &in, &n, &piece, &len), H1_END);
+    h1_decoder_done(&t.reader);
 }
 
 static void done_frees_half_a_line_and_takes_a_zeroed_one(void **state)
 {
     struct told t = { .measure = 0 };
-    struct http1 zeroed = { 0 };
+    struct h1_decoder zeroed = { 0 };
 
     (void)state;
-    http1_done(&zeroed);
-    http1_init(&t.reader);
+    h1_decoder_done(&zeroed);
+    h1_decoder_init(&t.reader);
     feed(&t, "HTTP/1.1 2", 10);
     assert_non_null(t.reader.line.data);
-    http1_done(&t.reader);
+    h1_decoder_done(&t.reader);
     assert_null(t.reader.line.data);
-    http1_done(&t.reader);
+    h1_decoder_done(&t.reader);
 }
 
 int main(void)

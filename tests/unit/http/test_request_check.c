@@ -14,9 +14,9 @@ static int judge(const char *input, size_t size, int64_t *body_bytes)
     struct inplace p;
 
     inplace_parse(&p, input, size);
-    struct guard_verdict v = { .kind = FAIL_NONE };
+    struct request_check_result v = { .kind = FAIL_NONE };
     if (p.parsed)
-        v = guard_request(&p.head);
+        v = request_check(&p.head);
     int kind = p.parsed ? (int)v.kind : HEAD_UNPARSED;
     if (p.parsed)
         assert_true((v.kind == FAIL_NONE) == (v.why == NULL));
@@ -164,7 +164,7 @@ static void a_head_without_fields_is_accounted_for_too(void **state)
         struct inplace p;
         inplace_parse(&p, heads[i], strlen(heads[i]));
         assert_true(p.parsed);
-        struct guard_verdict v = guard_request(&p.head);
+        struct request_check_result v = request_check(&p.head);
         assert_int_equal(v.kind, FAIL_BAD_REQUEST);
         assert_non_null(strstr(v.why, whys[i]));
         inplace_done(&p);
@@ -179,7 +179,7 @@ static void without_a_size_the_bytes_are_not_accounted_for(void **state)
     (void)state;
     inplace_parse(&p, head, sizeof head - 1);
     p.head.account = false;
-    assert_int_equal(guard_request(&p.head).kind, FAIL_NONE);
+    assert_int_equal(request_check(&p.head).kind, FAIL_NONE);
     inplace_done(&p);
 }
 
@@ -191,10 +191,10 @@ static void a_value_must_lie_behind_its_name_and_colon(void **state)
     (void)state;
     inplace_parse(&p, head, sizeof head - 1);
     p.head.account = true;
-    assert_int_equal(guard_request(&p.head).kind, FAIL_NONE);
+    assert_int_equal(request_check(&p.head).kind, FAIL_NONE);
     p.fields[1].value--; /* where the colon was: the end stays the same */
     p.fields[1].value_len++;
-    struct guard_verdict v = guard_request(&p.head);
+    struct request_check_result v = request_check(&p.head);
     assert_int_equal(v.kind, FAIL_BAD_REQUEST);
     assert_non_null(strstr(v.why, "bare line end"));
     inplace_done(&p);
@@ -208,11 +208,11 @@ static void a_field_that_vanished_is_noticed(void **state)
     for (size_t gone = 1; gone < 4; gone++) {
         struct inplace p;
         inplace_parse(&p, head, sizeof head - 1);
-        assert_int_equal(guard_request(&p.head).kind, FAIL_NONE);
+        assert_int_equal(request_check(&p.head).kind, FAIL_NONE);
         memmove(&p.fields[gone], &p.fields[gone + 1],
                 (p.head.count - gone - 1) * sizeof p.fields[0]);
         p.head.count--;
-        assert_int_equal(guard_request(&p.head).kind, FAIL_BAD_REQUEST);
+        assert_int_equal(request_check(&p.head).kind, FAIL_BAD_REQUEST);
         inplace_done(&p);
     }
 }
@@ -248,17 +248,17 @@ static void a_version_other_than_1_0_and_1_1_gets_505(void **state)
     (void)state;
     expect_kind(FAIL_VERSION_UNKNOWN, "GET / HTTP/1.2\r\nHost: a\r\n\r\n");
     expect_kind(FAIL_VERSION_UNKNOWN, "GET / HTTP/1.9\r\nHost: a\r\n\r\n");
-    struct guard_head head = { .method = "GET", .target = "/" };
+    struct request_check_head head = { .method = "GET", .target = "/" };
     static const char *const other[] = { "HTTP/2.0", "HTTP/9.9", "HTTP/0.9" };
     static const char *const wrong[] = { "",         "http/1.1",  "HTTP/1",   "HTTP/11",
                                          "HTTP/1,1", "HTTP/1.10", "HTTP/a.1", "HTCPCP/1.0" };
     for (size_t i = 0; i < ARRAY_LEN(other); i++) {
         head.version = other[i];
-        assert_int_equal(guard_request(&head).kind, FAIL_VERSION_UNKNOWN);
+        assert_int_equal(request_check(&head).kind, FAIL_VERSION_UNKNOWN);
     }
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         head.version = wrong[i];
-        assert_int_equal(guard_request(&head).kind, FAIL_BAD_REQUEST);
+        assert_int_equal(request_check(&head).kind, FAIL_BAD_REQUEST);
     }
 }
 
@@ -335,18 +335,18 @@ static void a_host_is_a_name_or_address_and_perhaps_a_port(void **state)
 
 static void a_host_is_taken_apart(void **state)
 {
-    struct guard_host h = { 0 };
+    struct request_check_host h = { 0 };
 
     (void)state;
-    assert_true(guard_host("[::1]:8080", 10, &h));
+    assert_true(request_check_host("[::1]:8080", 10, &h));
     assert_int_equal(h.name_len, 5);
     assert_int_equal(h.port, 8080);
-    assert_true(guard_host("name", 4, &h));
+    assert_true(request_check_host("name", 4, &h));
     assert_int_equal(h.name_len, 4);
     assert_int_equal(h.port, -1);
-    assert_true(guard_host("name:0", 6, &h));
+    assert_true(request_check_host("name:0", 6, &h));
     assert_int_equal(h.port, 0);
-    assert_false(guard_host("", 0, &h));
+    assert_false(request_check_host("", 0, &h));
 }
 
 static void a_field_name_is_a_token(void **state)
@@ -413,9 +413,9 @@ static void a_body_above_the_limit_gets_413(void **state)
     (void)state;
     inplace_parse(&p, head, sizeof head - 1);
     p.head.max_body_bytes = 11;
-    assert_int_equal(guard_request(&p.head).kind, FAIL_NONE);
+    assert_int_equal(request_check(&p.head).kind, FAIL_NONE);
     p.head.max_body_bytes = 10;
-    assert_int_equal(guard_request(&p.head).kind, FAIL_BODY_TOO_LARGE);
+    assert_int_equal(request_check(&p.head).kind, FAIL_BODY_TOO_LARGE);
     inplace_done(&p);
 }
 
@@ -479,17 +479,17 @@ static void too_many_fields_get_431(void **state)
 
 static void past_the_field_limit_the_fields_are_not_looked_at(void **state)
 {
-    struct guard_head head = { .method = "GET",
-                               .target = "/",
-                               .version = "HTTP/1.1",
-                               .max_fields = 100,
-                               .count = 101,
-                               .fields = NULL,
-                               .head_bytes = 1000,
-                               .max_head_bytes = 1000 };
+    struct request_check_head head = { .method = "GET",
+                                       .target = "/",
+                                       .version = "HTTP/1.1",
+                                       .max_fields = 100,
+                                       .count = 101,
+                                       .fields = NULL,
+                                       .head_bytes = 1000,
+                                       .max_head_bytes = 1000 };
 
     (void)state;
-    assert_int_equal(guard_request(&head).kind, FAIL_HEAD_TOO_LARGE);
+    assert_int_equal(request_check(&head).kind, FAIL_HEAD_TOO_LARGE);
 }
 
 static void a_head_above_its_limit_gets_431(void **state)
@@ -500,20 +500,20 @@ static void a_head_above_its_limit_gets_431(void **state)
     (void)state;
     inplace_parse(&p, head, sizeof head - 1);
     p.head.max_head_bytes = sizeof head - 1;
-    assert_int_equal(guard_request(&p.head).kind, FAIL_NONE);
+    assert_int_equal(request_check(&p.head).kind, FAIL_NONE);
     p.head.max_head_bytes--;
-    assert_int_equal(guard_request(&p.head).kind, FAIL_HEAD_TOO_LARGE);
+    assert_int_equal(request_check(&p.head).kind, FAIL_HEAD_TOO_LARGE);
     inplace_done(&p);
 }
 
 static void a_target_above_16_kib_gets_414(void **state)
 {
-    static char head[GUARD_TARGET_MAX + 64];
+    static char head[REQUEST_TARGET_MAX + 64];
 
     (void)state;
     for (size_t extra = 0; extra < 2; extra++) {
         size_t n = (size_t)snprintf(head, sizeof head, "GET /%0*d HTTP/1.1\r\nHost: a\r\n\r\n",
-                                    GUARD_TARGET_MAX - 1 + (int)extra, 0);
+                                    REQUEST_TARGET_MAX - 1 + (int)extra, 0);
         assert_int_equal(judge(head, n, NULL), extra == 0 ? FAIL_NONE : FAIL_TARGET_TOO_LONG);
     }
 }

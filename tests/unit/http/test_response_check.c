@@ -1,17 +1,17 @@
 /* guard_answer.c: answer heads line by line, and those that libcurl should not have passed. */
 #include <string.h>
 
-#include "http/request_check.h"
+#include "http/response_check.h"
 #include "unit.h"
 
 /* Feeds the lines of a whole text; false as soon as a line is refused. */
-static bool feed(struct guard_answer *g, const char *text, size_t size)
+static bool feed(struct response_check *g, const char *text, size_t size)
 {
     while (size > 0) {
         const char *lf = memchr(text, '\n', size);
         size_t n = lf != NULL ? (size_t)(lf - text) + 1 : size;
 
-        if (!guard_answer_line(g, text, n))
+        if (!response_check_line(g, text, n))
             return false;
         text += n;
         size -= n;
@@ -21,17 +21,17 @@ static bool feed(struct guard_answer *g, const char *text, size_t size)
 
 #define judge(literal) judge_of((literal), sizeof(literal) - 1)
 
-static struct guard_answer judge_of(const char *text, size_t size)
+static struct response_check judge_of(const char *text, size_t size)
 {
-    struct guard_answer g;
+    struct response_check g;
 
-    guard_answer_init(&g);
+    response_check_init(&g);
     bool sound = feed(&g, text, size);
     assert_true(sound == (g.kind == FAIL_NONE));
     assert_true(sound == (g.why == NULL));
     if (!sound) { /* and it stays refused */
-        assert_false(guard_answer_line(&g, "X: y\r\n", 6));
-        assert_false(guard_answer_line(&g, "HTTP/1.1 200 OK\r\n", 17));
+        assert_false(response_check_line(&g, "X: y\r\n", 6));
+        assert_false(response_check_line(&g, "HTTP/1.1 200 OK\r\n", 17));
     }
     return g;
 }
@@ -44,7 +44,8 @@ static struct guard_answer judge_of(const char *text, size_t size)
 static void an_ordinary_head_is_read(void **state)
 {
     (void)state;
-    struct guard_answer g = judge("HTTP/1.1 404 Not Found\r\nContent-Length: 12\r\nX:\r\n\r\n");
+    struct response_check g =
+        judge("HTTP/1.1 404 Not Found\r\nContent-Length: 12\r\nX:\r\n\r\n");
     assert_int_equal(g.kind, FAIL_NONE);
     assert_int_equal(g.status, 404);
     assert_int_equal(g.http_major, 1);
@@ -59,7 +60,7 @@ static void an_ordinary_head_is_read(void **state)
 static void an_http_2_head_as_libcurl_writes_it_is_read(void **state)
 {
     (void)state;
-    struct guard_answer g = judge("HTTP/2 204 \r\ncontent-type: a/b\r\n\r\n");
+    struct response_check g = judge("HTTP/2 204 \r\ncontent-type: a/b\r\n\r\n");
     assert_int_equal(g.status, 204);
     assert_int_equal(g.http_major, 2);
     assert_int_equal(g.content_length, -1);
@@ -69,7 +70,7 @@ static void an_http_2_head_as_libcurl_writes_it_is_read(void **state)
 static void a_head_cut_short_is_not_complete(void **state)
 {
     (void)state;
-    struct guard_answer g = judge("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n");
+    struct response_check g = judge("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n");
     assert_int_equal(g.kind, FAIL_NONE);
     assert_false(g.complete);
     refused("HTTP/1.1 200 OK\r\nContent-Le");
@@ -132,9 +133,9 @@ static void unasked_101_and_any_407_are_refused(void **state)
 static void interim_heads_leave_nothing_behind(void **state)
 {
     (void)state;
-    struct guard_answer g = judge("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-                                  "HTTP/1.1 100 Continue\r\n\r\n"
-                                  "HTTP/1.1 200 OK\r\nX: y\r\n\r\n");
+    struct response_check g = judge("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+                                    "HTTP/1.1 100 Continue\r\n\r\n"
+                                    "HTTP/1.1 200 OK\r\nX: y\r\n\r\n");
     assert_int_equal(g.kind, FAIL_NONE);
     assert_int_equal(g.status, 200);
     assert_int_equal(g.interim, 2);
@@ -154,13 +155,13 @@ static void an_interim_head_must_end_before_the_next_begins(void **state)
 static void endless_interim_heads_are_refused(void **state)
 {
     static const char interim[] = "HTTP/1.1 103 Early Hints\r\n\r\n";
-    struct guard_answer g;
+    struct response_check g;
 
     (void)state;
-    guard_answer_init(&g);
-    for (int i = 0; i < GUARD_ANSWER_INTERIM_MAX; i++)
+    response_check_init(&g);
+    for (int i = 0; i < RESPONSE_CHECK_INTERIM_MAX; i++)
         assert_true(feed(&g, interim, sizeof interim - 1));
-    struct guard_answer last = g;
+    struct response_check last = g;
     assert_true(feed(&last, "HTTP/1.1 200 OK\r\n", 17));
     assert_false(feed(&g, interim, sizeof interim - 1));
     assert_int_equal(g.kind, FAIL_UPSTREAM_PROTOCOL);
@@ -210,7 +211,7 @@ static void a_content_length_is_one_number(void **state)
 static void the_only_transfer_encoding_is_chunked(void **state)
 {
     (void)state;
-    struct guard_answer g = judge("HTTP/1.1 200 OK\r\nTransfer-Encoding: CHUNKED\r\n\r\n");
+    struct response_check g = judge("HTTP/1.1 200 OK\r\nTransfer-Encoding: CHUNKED\r\n\r\n");
     assert_true(g.chunked);
     assert_int_equal(g.content_length, -1);
     field_refused("Transfer-Encoding: gzip");
@@ -228,47 +229,47 @@ static void the_only_transfer_encoding_is_chunked(void **state)
 
 static void too_many_fields_are_refused(void **state)
 {
-    struct guard_answer g;
+    struct response_check g;
 
     (void)state;
-    guard_answer_init(&g);
-    assert_true(guard_answer_line(&g, "HTTP/1.1 200 OK\r\n", 17));
-    for (int i = 0; i < GUARD_ANSWER_FIELDS_MAX; i++)
-        assert_true(guard_answer_line(&g, "X: y\r\n", 6));
-    assert_false(guard_answer_line(&g, "X: y\r\n", 6));
+    response_check_init(&g);
+    assert_true(response_check_line(&g, "HTTP/1.1 200 OK\r\n", 17));
+    for (int i = 0; i < RESPONSE_CHECK_FIELDS_MAX; i++)
+        assert_true(response_check_line(&g, "X: y\r\n", 6));
+    assert_false(response_check_line(&g, "X: y\r\n", 6));
     assert_int_equal(g.kind, FAIL_UPSTREAM_HEAD_SIZE);
 }
 
 static void a_head_above_64_kib_is_refused(void **state)
 {
-    static char line[GUARD_ANSWER_BYTES_MAX];
-    struct guard_answer g;
+    static char line[RESPONSE_CHECK_BYTES_MAX];
+    struct response_check g;
 
     (void)state;
     memset(line, 'a', sizeof line);
     memcpy(line + 17, "X: ", 3); /* with the status line it fills the 64 KiB exactly */
     line[sizeof line - 1] = '\n';
-    guard_answer_init(&g);
-    assert_true(guard_answer_line(&g, "HTTP/1.1 200 OK\r\n", 17));
-    assert_true(guard_answer_line(&g, line + 17, sizeof line - 17));
-    assert_int_equal(g.bytes, GUARD_ANSWER_BYTES_MAX);
-    assert_false(guard_answer_line(&g, "\r\n", 2));
+    response_check_init(&g);
+    assert_true(response_check_line(&g, "HTTP/1.1 200 OK\r\n", 17));
+    assert_true(response_check_line(&g, line + 17, sizeof line - 17));
+    assert_int_equal(g.bytes, RESPONSE_CHECK_BYTES_MAX);
+    assert_false(response_check_line(&g, "\r\n", 2));
     assert_int_equal(g.kind, FAIL_UPSTREAM_HEAD_SIZE);
 }
 
 static void trailers_are_checked_and_change_nothing(void **state)
 {
     static const char head[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    struct guard_answer g;
+    struct response_check g;
 
     (void)state;
-    guard_answer_init(&g);
+    response_check_init(&g);
     assert_true(feed(&g, head, sizeof head - 1));
     size_t bytes = g.bytes;
-    assert_true(guard_answer_line(&g, "Content-Length: 7\r\n", 19));
+    assert_true(response_check_line(&g, "Content-Length: 7\r\n", 19));
     assert_true(g.trailer);
-    assert_true(guard_answer_line(&g, "Authorization: x\r\n", 18));
-    assert_true(guard_answer_line(&g, "\r\n", 2));
+    assert_true(response_check_line(&g, "Authorization: x\r\n", 18));
+    assert_true(response_check_line(&g, "\r\n", 2));
     assert_int_equal(g.content_length, -1);
     assert_int_equal(g.bytes, bytes);
     assert_int_equal(g.fields, 1);
@@ -276,26 +277,26 @@ static void trailers_are_checked_and_change_nothing(void **state)
     assert_true(g.complete);
     assert_int_equal(g.status, 200);
 
-    struct guard_answer bad = g;
-    assert_false(guard_answer_line(&bad, "X: a\rb\r\n", 8));
+    struct response_check bad = g;
+    assert_false(response_check_line(&bad, "X: a\rb\r\n", 8));
     bad = g;
-    assert_false(guard_answer_line(&bad, "HTTP/1.1 200 OK\r\n", 17));
+    assert_false(response_check_line(&bad, "HTTP/1.1 200 OK\r\n", 17));
     bad = g;
-    for (int i = 2; i < GUARD_ANSWER_FIELDS_MAX; i++)
-        assert_true(guard_answer_line(&bad, "X: y\r\n", 6));
-    assert_false(guard_answer_line(&bad, "X: y\r\n", 6));
+    for (int i = 2; i < RESPONSE_CHECK_FIELDS_MAX; i++)
+        assert_true(response_check_line(&bad, "X: y\r\n", 6));
+    assert_false(response_check_line(&bad, "X: y\r\n", 6));
     assert_int_equal(bad.kind, FAIL_UPSTREAM_HEAD_SIZE);
 }
 
 static void a_line_is_split_into_name_and_trimmed_value(void **state)
 {
     (void)state;
-    struct header_field f = guard_split("X-A: \t some: value \t\r\n", 22);
+    struct header_field f = response_check_split("X-A: \t some: value \t\r\n", 22);
     assert_int_equal(f.name_len, 3);
     assert_memory_equal(f.name, "X-A", 3);
     assert_int_equal(f.value_len, 11);
     assert_memory_equal(f.value, "some: value", 11);
-    f = guard_split("X:\n", 3);
+    f = response_check_split("X:\n", 3);
     assert_int_equal(f.name_len, 1);
     assert_int_equal(f.value_len, 0);
 }

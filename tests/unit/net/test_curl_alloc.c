@@ -45,7 +45,7 @@ int main(void)
         cmocka_unit_test(what_has_grown_leaves_nothing_where_it_was),
     };
     fill_secret();
-    if (wiping_global_init() != 0)
+    if (curl_alloc_global_init() != 0)
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     curl_global_cleanup();

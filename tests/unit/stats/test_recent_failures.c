@@ -11,9 +11,9 @@ static int64_t now_ms;
 static struct mail *posted[16];
 static size_t mails;
 static struct mailbox control;
-static struct failures list;
+static struct recent_failures list;
 static struct loop loops[2];
-static struct failures_outbox box[2];
+static struct recent_failures_outbox box[2];
 
 int64_t clock_ms(void)
 {
@@ -71,10 +71,10 @@ static int setup(void **state)
     (void)state;
     now_ms = 0;
     mails = 0;
-    failures_init(&list, &control);
+    recent_failures_init(&list, &control);
     for (size_t i = 0; i < 2; i++) {
         loops[i].now_ms = 0;
-        failures_outbox_init(&box[i], &loops[i], &list);
+        recent_failures_outbox_init(&box[i], &loops[i], &list);
     }
     return 0;
 }
@@ -83,14 +83,15 @@ static int teardown(void **state)
     (void)state;
     deliver();
     for (size_t i = 0; i < 2; i++)
-        failures_outbox_done(&box[i]);
+        recent_failures_outbox_done(&box[i]);
     return 0;
 }
 
 static void note(size_t worker, const char *path)
 {
     struct failure f = failure_make(FAIL_UPSTREAM_DNS, "No such name; check it.");
-    failures_note(&box[worker], &(struct failures_request){ .failure = &f,
+    recent_failures_note(&box[worker],
+                         &(struct recent_failures_request){ .failure = &f,
                                                             .status = 502,
                                                             .method = "GET",
                                                             .path = path,
@@ -107,7 +108,7 @@ static void a_lone_failure_arrives_at_once_and_whole(void **state)
     pass(0);
     assert_int_equal(deliver(), 1);
     assert_int_equal(list.count, 1);
-    const struct failures_entry *e = &list.entry[0];
+    const struct recent_failures_entry *e = &list.entry[0];
     assert_int_equal(e->at_ms, 70000);
     assert_int_equal(e->wall_s, 1700000070);
     assert_int_equal(e->kind, FAIL_UPSTREAM_DNS);
@@ -131,11 +132,11 @@ static void a_storm_is_ten_mails_a_second_and_keeps_the_newest(void **state)
             pass(1);
         sent += deliver();
     }
-    pass(FAILURES_INTERVAL_MS);
+    pass(RECENT_FAILURES_INTERVAL_MS);
     sent += deliver();
     assert_in_range(sent, 10, 12);
-    assert_int_equal(list.count, FAILURES_KEPT);
-    for (int i = 0; i < FAILURES_KEPT; i++) {
+    assert_int_equal(list.count, RECENT_FAILURES_KEPT);
+    for (int i = 0; i < RECENT_FAILURES_KEPT; i++) {
         (void)snprintf(path, sizeof path, "/%d", 9999 - i);
         assert_string_equal(list.entry[i].path, path);
     }
@@ -150,10 +151,10 @@ static void those_of_two_workers_are_merged_by_time(void **state)
         note(i % 3 == 0, path);
         now_ms++;
     }
-    pass(FAILURES_INTERVAL_MS);
+    pass(RECENT_FAILURES_INTERVAL_MS);
     deliver();
-    assert_int_equal(list.count, FAILURES_KEPT);
-    for (int i = 0; i < FAILURES_KEPT; i++) {
+    assert_int_equal(list.count, RECENT_FAILURES_KEPT);
+    for (int i = 0; i < RECENT_FAILURES_KEPT; i++) {
         (void)snprintf(path, sizeof path, "/%d", 29 - i);
         assert_string_equal(list.entry[i].path, path);
     }
@@ -163,17 +164,17 @@ static void one_that_is_older_than_the_whole_list_is_passed_over(void **state)
 {
     (void)state;
     note(0, "/old");
-    for (int i = 0; i < FAILURES_KEPT; i++) {
+    for (int i = 0; i < RECENT_FAILURES_KEPT; i++) {
         now_ms++;
         note(1, "/new");
     }
     box[0].timer.due_ms += 1000;
-    pass(FAILURES_INTERVAL_MS);
+    pass(RECENT_FAILURES_INTERVAL_MS);
     deliver();
     pass(1000);
     deliver();
-    assert_int_equal(list.count, FAILURES_KEPT);
-    for (int i = 0; i < FAILURES_KEPT; i++)
+    assert_int_equal(list.count, RECENT_FAILURES_KEPT);
+    for (int i = 0; i < RECENT_FAILURES_KEPT; i++)
         assert_string_equal(list.entry[i].path, "/new");
 }
 
@@ -185,15 +186,16 @@ static void what_is_too_long_is_cut_and_says_so(void **state)
     memset(long_id, 'b', sizeof long_id);
     long_path[sizeof long_path - 1] = long_id[sizeof long_id - 1] = '\0';
     struct failure f = failure_make(FAIL_BAD_REQUEST, "No.");
-    failures_note(&box[0], &(struct failures_request){ .failure = &f,
-                                                       .status = 400,
-                                                       .method = "ABCDEFGHIJKLMNOPQRST",
-                                                       .path = long_path,
-                                                       .path_len = strlen(long_path),
-                                                       .request_id = long_id });
+    recent_failures_note(&box[0],
+                         &(struct recent_failures_request){ .failure = &f,
+                                                            .status = 400,
+                                                            .method = "ABCDEFGHIJKLMNOPQRST",
+                                                            .path = long_path,
+                                                            .path_len = strlen(long_path),
+                                                            .request_id = long_id });
     pass(0);
     deliver();
-    const struct failures_entry *e = &list.entry[0];
+    const struct recent_failures_entry *e = &list.entry[0];
     assert_string_equal(e->method, "ABCDEFGHIJKL...");
     assert_int_equal(strlen(e->path), sizeof e->path - 1);
     assert_string_equal(e->path + strlen(e->path) - 5, "aa...");
@@ -216,7 +218,8 @@ static void a_failure_before_there_was_a_request_has_no_path(void **state)
 {
     (void)state;
     struct failure f = failure_make(FAIL_HEAD_TIMEOUT, "Too slow.");
-    failures_note(&box[0], &(struct failures_request){ .failure = &f, .status = 408 });
+    recent_failures_note(&box[0],
+                         &(struct recent_failures_request){ .failure = &f, .status = 408 });
     pass(0);
     deliver();
     assert_string_equal(list.entry[0].path, "-");
@@ -229,25 +232,25 @@ static void the_upstreams_own_answers_are_its_stage(void **state)
 {
     (void)state;
     const struct failure none = { .kind = FAIL_NONE };
-    failures_note(
+    recent_failures_note(
         &box[0],
-        &(struct failures_request){
+        &(struct recent_failures_request){
             .failure = &none, .status = 503, .method = "GET", .path = "/x", .path_len = 2 });
     pass(0);
     deliver();
     assert_int_equal(list.entry[0].stage, STAGE_UPSTREAM);
     assert_int_equal(list.entry[0].status, 503);
-    assert_true(failures_upstream_status(500));
-    assert_true(failures_upstream_status(401));
-    assert_true(failures_upstream_status(429));
-    assert_false(failures_upstream_status(404));
-    assert_false(failures_upstream_status(200));
+    assert_true(recent_failures_upstream_status(500));
+    assert_true(recent_failures_upstream_status(401));
+    assert_true(recent_failures_upstream_status(429));
+    assert_false(recent_failures_upstream_status(404));
+    assert_false(recent_failures_upstream_status(200));
 }
 
 static void where_nobody_looks_nothing_is_kept(void **state)
 {
     (void)state;
-    failures_outbox_init(&box[0], &loops[0], NULL);
+    recent_failures_outbox_init(&box[0], &loops[0], NULL);
     note(0, "/x");
     assert_int_equal(box[0].count, 0);
     assert_int_equal(box[0].timer.slot, 0);

@@ -5,7 +5,7 @@
 
 static const char *reason(const char *body)
 {
-    return refusal_reason(body, strlen(body));
+    return token_error_reason(body, strlen(body));
 }
 
 static void assert_says(const char *body, const char *words)
@@ -44,9 +44,9 @@ static void what_is_not_known_or_empty_tells_nothing(void **state)
     char large[9000];
     assert_null(reason(""));
     assert_null(reason("<html>Bad gateway</html>"));
-    assert_null(refusal_reason("\0\0\0", 3));
+    assert_null(token_error_reason("\0\0\0", 3));
     memset(large, 'x', sizeof large);
-    assert_null(refusal_reason(large, sizeof large));
+    assert_null(token_error_reason(large, sizeof large));
 }
 
 int main(void)

@@ -10,11 +10,11 @@
 static int64_t now_ms;
 #define TIMERS_MAX 8
 static struct loop_timer *armed[TIMERS_MAX];
-static struct source *fetching; /* the fetch under way */
+static struct token_client *fetching; /* the fetch under way */
 static uint64_t fetching_generation;
 static unsigned fetches;
 static bool credentials_changed, request_changed;
-static struct tokens_view seen; /* the last one published */
+static struct token_view seen; /* the last one published */
 static unsigned views;
 
 int64_t clock_ms(void)
@@ -51,21 +51,21 @@ void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t due_ms)
     fail_msg("too many timers");
 }
 
-int source_init(struct source *s, struct loop *l)
+int token_client_init(struct token_client *s, struct loop *l)
 {
-    *s = (struct source){ .loop = l };
+    *s = (struct token_client){ .loop = l };
     return 0;
 }
-void source_done(struct source *s)
+void token_client_done(struct token_client *s)
 {
-    source_cancel(s);
+    token_client_cancel(s);
 }
-void source_cancel(struct source *s)
+void token_client_cancel(struct token_client *s)
 {
     if (fetching == s)
         fetching = NULL;
 }
-void source_fetch(struct source *s, const struct config *c, uint64_t generation)
+void token_client_fetch(struct token_client *s, const struct config *c, uint64_t generation)
 {
     (void)c;
     assert_null(fetching); /* one at a time */
@@ -73,14 +73,15 @@ void source_fetch(struct source *s, const struct config *c, uint64_t generation)
     fetching_generation = generation;
     fetches++;
 }
-bool source_credentials_changed(struct source *s, const struct config *c)
+bool token_client_credentials_changed(struct token_client *s, const struct config *c)
 {
     (void)s;
     (void)c;
     return credentials_changed;
 }
 
-bool source_configure(struct source *s, const struct config *was, const struct config *now)
+bool token_client_configure(struct token_client *s, const struct config *was,
+                            const struct config *now)
 {
     (void)s;
     (void)now;
@@ -109,7 +110,7 @@ static void pass(int64_t ms)
 
 static void answer_token(int64_t lifetime_s)
 {
-    struct source *s = fetching;
+    struct token_client *s = fetching;
     char json[128];
     const char *why = "";
 
@@ -117,7 +118,7 @@ static void answer_token(int64_t lifetime_s)
     (void)snprintf(json, sizeof json,
                    "{\"access_token\":\"abc\",\"token_type\":\"Bearer\",\"expires_in\":%lld}",
                    (long long)lifetime_s);
-    struct source_result r = { .retry_after_ms = -1 };
+    struct token_client_result r = { .retry_after_ms = -1 };
     r.token = token_parse(json, strlen(json),
                           &(struct token_rules){ .default_lifetime_ms = 1000,
                                                  .now_ms = now_ms,
@@ -130,8 +131,8 @@ static void answer_token(int64_t lifetime_s)
 
 static void answer_failure(enum failure_kind kind, bool refused, int64_t retry_after_ms)
 {
-    struct source *s = fetching;
-    struct source_result r = { .refused = refused, .retry_after_ms = retry_after_ms };
+    struct token_client *s = fetching;
+    struct token_client_result r = { .refused = refused, .retry_after_ms = retry_after_ms };
 
     assert_non_null(s);
     r.failure = failure_make(kind, "scripted");
@@ -139,7 +140,7 @@ static void answer_failure(enum failure_kind kind, bool refused, int64_t retry_a
     s->on_done(s, &r);
 }
 
-static void on_publish(void *arg, const struct tokens_view *view)
+static void on_publish(void *arg, const struct token_view *view)
 {
     (void)arg;
     seen = *view;
@@ -171,7 +172,7 @@ static struct config *settings(void)
     return settings_for("https://api.example");
 }
 
-static void begin(struct tokens *t)
+static void begin(struct token_manager *t)
 {
     now_ms = 1000000;
     for (size_t i = 0; i < TIMERS_MAX; i++)
@@ -179,15 +180,15 @@ static void begin(struct tokens *t)
     fetching = NULL;
     fetches = views = 0;
     credentials_changed = request_changed = false;
-    seen = (struct tokens_view){ .token = NULL };
-    assert_int_equal(tokens_init(t, &loop, settings(), on_publish, NULL), 0);
-    tokens_start(t);
+    seen = (struct token_view){ .token = NULL };
+    assert_int_equal(token_manager_init(t, &loop, settings(), on_publish, NULL), 0);
+    token_manager_start(t);
     assert_int_equal(fetches, 1);
 }
 
 static void a_token_is_renewed_a_tenth_before_its_end_and_serves_meanwhile(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
@@ -197,17 +198,17 @@ static void a_token_is_renewed_a_tenth_before_its_end_and_serves_meanwhile(void 
     assert_int_equal(fetches, 1);
     pass(22 * 1000);
     assert_int_equal(fetches, 2);
-    assert_non_null(tokens_view(&t).token);
-    assert_int_equal(tokens_view(&t).token->generation, 1);
+    assert_non_null(token_manager_view(&t).token);
+    assert_int_equal(token_manager_view(&t).token->generation, 1);
     answer_token(1000);
     assert_int_equal(seen.token->generation, 2);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 /* row 64 */
 static void a_failed_renewal_shows_to_nobody_until_the_token_dies(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
@@ -216,17 +217,17 @@ static void a_failed_renewal_shows_to_nobody_until_the_token_dies(void **state)
         pass(1000);
         if (fetching != NULL)
             answer_failure(FAIL_TOKEN_UNAVAILABLE, false, -1);
-        assert_non_null(tokens_view(&t).token);
+        assert_non_null(token_manager_view(&t).token);
     }
     assert_true(fetches > 2);
     pass(1000);
     assert_null(seen.token); /* an expired token is never given out */
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void failures_are_spaced_further_and_further_up_to_the_limit(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
     int64_t longest = 0;
 
     (void)state;
@@ -245,12 +246,12 @@ static void failures_are_spaced_further_and_further_up_to_the_limit(void **state
         longest = base_max(longest, now_ms - from);
     }
     assert_true(longest > 4000);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void refused_credentials_back_off_longer_than_a_network_failure(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
@@ -259,12 +260,12 @@ static void refused_credentials_back_off_longer_than_a_network_failure(void **st
     assert_int_equal(fetches, 1);
     pass(60000);
     assert_int_equal(fetches, 2);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void changed_credentials_are_tried_at_once_but_only_once(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
@@ -275,13 +276,13 @@ static void changed_credentials_are_tried_at_once_but_only_once(void **state)
     answer_failure(FAIL_TOKEN_REFUSED, true, -1);
     pass(3000);
     assert_int_equal(fetches, 2);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 /* row 62 */
 static void retry_after_is_honoured_and_capped(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
@@ -293,69 +294,69 @@ static void retry_after_is_honoured_and_capped(void **state)
     answer_failure(FAIL_TOKEN_UNAVAILABLE, false, 1000000000LL * 1000);
     pass(60100);
     assert_int_equal(fetches, 3);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void however_many_ask_one_fetch_runs(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
     for (int i = 0; i < 1000; i++)
-        tokens_on_want(&t);
+        token_manager_on_want(&t);
     assert_int_equal(fetches, 1);
     answer_failure(FAIL_TOKEN_CONNECT, false, -1);
     for (int i = 0; i < 1000; i++)
-        tokens_on_want(&t);
+        token_manager_on_want(&t);
     assert_int_equal(fetches, 1); /* backing off: the last failure at once */
     assert_true(seen.failing);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void a_refused_token_is_dropped_and_fetched_once(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
     answer_token(1000);
     for (int i = 0; i < 50; i++)
-        assert_int_equal(tokens_on_refused(&t, 1), 0);
+        assert_int_equal(token_manager_on_refused(&t, 1), 0);
     assert_int_equal(fetches, 2);
     assert_null(seen.token);
     assert_false(seen.failing);
     answer_token(1000);
-    assert_int_equal(tokens_on_refused(&t, 1), 0); /* late, for the older one */
-    assert_int_equal(tokens_view(&t).token->generation, 2);
+    assert_int_equal(token_manager_on_refused(&t, 1), 0); /* late, for the older one */
+    assert_int_equal(token_manager_view(&t).token->generation, 2);
     assert_int_equal(fetches, 2);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void fresh_tokens_that_are_refused_too_are_fetched_ever_more_rarely(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
     answer_token(100000);
     for (int i = 0; i < 6000; i++) { /* a refusal each 100 ms for ten minutes */
         pass(100);
-        int64_t until = tokens_on_refused(&t, t.generation);
+        int64_t until = token_manager_on_refused(&t, t.generation);
         if (fetching != NULL) {
             answer_token(100000);
         } else {
             assert_true(until > now_ms);
-            assert_non_null(tokens_view(&t).token); /* it goes on serving */
+            assert_non_null(token_manager_view(&t).token); /* it goes on serving */
         }
     }
     assert_in_range(fetches, 8, 60);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void a_token_refused_while_the_endpoint_backs_off_does_not_hurry_it(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
@@ -364,114 +365,114 @@ static void a_token_refused_while_the_endpoint_backs_off_does_not_hurry_it(void 
         pass(1000);
     answer_failure(FAIL_TOKEN_UNAVAILABLE, false, 30000);
     assert_int_equal(fetches, 2);
-    assert_int_equal(tokens_on_refused(&t, 1), 0);
+    assert_int_equal(token_manager_on_refused(&t, 1), 0);
     assert_int_equal(fetches, 2);
     assert_true(seen.failing);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void a_new_secret_is_fetched_with_at_once_while_the_old_token_serves(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
     answer_token(1000);
     request_changed = true;
-    tokens_reconfigure(&t, settings());
+    token_manager_reconfigure(&t, settings());
     assert_int_equal(fetches, 2);
-    assert_int_equal(tokens_view(&t).token->generation, 1);
+    assert_int_equal(token_manager_view(&t).token->generation, 1);
     answer_token(1000);
     assert_int_equal(seen.token->generation, 2);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void settings_that_ask_for_the_same_cost_no_fetch(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
     for (int i = 0; i < 100; i++)
-        tokens_reconfigure(&t, settings()); /* during the first fetch */
+        token_manager_reconfigure(&t, settings()); /* during the first fetch */
     assert_int_equal(fetches, 1);
     answer_token(1000);
     for (int i = 0; i < 100; i++)
-        tokens_reconfigure(&t, settings());
+        token_manager_reconfigure(&t, settings());
     assert_int_equal(fetches, 1);
     pass(950 * 1000); /* the renewal is still planned, once */
     assert_int_equal(fetches, 2);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void after_a_failure_new_settings_are_tried_at_once(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
     answer_failure(FAIL_TOKEN_CONNECT, false, -1);
-    tokens_reconfigure(&t, settings());
+    token_manager_reconfigure(&t, settings());
     assert_int_equal(fetches, 2);
-    tokens_reconfigure(&t, settings()); /* that one is under way */
+    token_manager_reconfigure(&t, settings()); /* that one is under way */
     assert_int_equal(fetches, 2);
     answer_token(1000);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void a_token_does_not_go_to_another_upstream(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
     answer_token(1000);
-    tokens_reconfigure(&t, settings_for("https://other.example"));
-    assert_null(tokens_view(&t).token);
+    token_manager_reconfigure(&t, settings_for("https://other.example"));
+    assert_null(token_manager_view(&t).token);
     assert_null(seen.token);
     assert_int_equal(fetches, 2);
     answer_token(1000);
     assert_int_equal(seen.token->generation, 2);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void files_that_changed_cost_one_fetch_and_others_none(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
     answer_token(1000);
-    tokens_on_files(&t);
+    token_manager_on_files(&t);
     assert_int_equal(fetches, 1);
     credentials_changed = true;
-    tokens_on_files(&t);
+    token_manager_on_files(&t);
     assert_int_equal(fetches, 2);
-    assert_int_equal(tokens_view(&t).token->generation, 1); /* serves meanwhile */
+    assert_int_equal(token_manager_view(&t).token->generation, 1); /* serves meanwhile */
     credentials_changed = false;
-    tokens_on_files(&t);
+    token_manager_on_files(&t);
     assert_int_equal(fetches, 2);
     answer_token(1000);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void changed_files_end_a_back_off(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
     answer_failure(FAIL_TOKEN_REFUSED, true, -1);
     credentials_changed = true;
-    tokens_on_files(&t);
+    token_manager_on_files(&t);
     assert_int_equal(fetches, 2);
     answer_token(1000);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void a_token_that_lives_no_longer_than_refresh_before_is_renewed_halfway(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
@@ -481,12 +482,12 @@ static void a_token_that_lives_no_longer_than_refresh_before_is_renewed_halfway(
     assert_int_equal(fetches, 1);
     pass(40 * 1000);
     assert_int_equal(fetches, 2);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void what_happened_to_tokens_is_kept_for_the_status_page(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
@@ -497,25 +498,25 @@ static void what_happened_to_tokens_is_kept_for_the_status_page(void **state)
         pass(1000);
     now_ms += 7;
     answer_failure(FAIL_TOKEN_UNAVAILABLE, false, 30000);
-    assert_int_equal(tokens_on_refused(&t, 1), 0);
+    assert_int_equal(token_manager_on_refused(&t, 1), 0);
     assert_int_equal(t.stats.events, 3);
-    assert_int_equal(t.stats.event[0].what, TOKENS_OBTAINED);
+    assert_int_equal(t.stats.event[0].what, TOKEN_MANAGER_OBTAINED);
     assert_int_equal(t.stats.event[0].took_ms, 40);
     assert_int_equal(t.stats.event[0].lifetime_ms, 1000000);
     assert_int_equal(t.stats.event[0].generation, 1);
-    assert_int_equal(t.stats.event[1].what, TOKENS_FAILED);
+    assert_int_equal(t.stats.event[1].what, TOKEN_MANAGER_FAILED);
     assert_int_equal(t.stats.event[1].took_ms, now_ms - t.sent_ms);
     assert_int_equal(t.stats.event[1].retry_ms, 30000);
     assert_int_equal(t.stats.event[1].failure.kind, FAIL_TOKEN_UNAVAILABLE);
     assert_int_equal(t.stats.event[1].at_ms, now_ms);
-    assert_int_equal(t.stats.event[2].what, TOKENS_DROPPED);
+    assert_int_equal(t.stats.event[2].what, TOKEN_MANAGER_DROPPED);
     assert_int_equal(t.stats.event[2].generation, 1);
-    tokens_done(&t);
+    token_manager_done(&t);
 }
 
 static void of_many_token_events_the_last_ten_are_kept(void **state)
 {
-    struct tokens t;
+    struct token_manager t;
 
     (void)state;
     begin(&t);
@@ -526,10 +527,10 @@ static void of_many_token_events_the_last_ten_are_kept(void **state)
     }
     assert_int_equal(t.stats.events, 25);
     assert_int_equal(t.stats.consecutive_failures, 25);
-    for (size_t i = 1; i < TOKENS_EVENTS; i++)
-        assert_true(t.stats.event[(25 + i) % TOKENS_EVENTS].at_ms >
-                    t.stats.event[(25 + i - 1) % TOKENS_EVENTS].at_ms);
-    tokens_done(&t);
+    for (size_t i = 1; i < TOKEN_MANAGER_EVENTS; i++)
+        assert_true(t.stats.event[(25 + i) % TOKEN_MANAGER_EVENTS].at_ms >
+                    t.stats.event[(25 + i - 1) % TOKEN_MANAGER_EVENTS].at_ms);
+    token_manager_done(&t);
 }
 
 int main(void)

@@ -14,11 +14,11 @@ static struct relay failed(bool wrote, bool reused, const char *words)
 {
     struct relay r = { .worker = &worker };
 
-    guard_answer_init(&r.upstream.guard);
+    response_check_init(&r.upstream.guard);
     r.upstream.wrote = wrote;
     r.upstream.reused = reused;
     r.upstream.sendings = 1;
-    (void)strncpy(r.upstream.words, words, sizeof r.upstream.words - 1);
+    (void)strncpy(r.upstream.error_text, words, sizeof r.upstream.error_text - 1);
     return r;
 }
 

@@ -13,12 +13,12 @@
 /* What a page is made of; every state starts from `well`. */
 static struct {
     struct status status;
-    struct tokens_stats tokens;
+    struct token_manager_stats tokens;
     struct history history;
     struct history_totals totals;
-    struct failures failures;
-    struct verdict verdict;
-    struct verdict_since since;
+    struct recent_failures failures;
+    struct health verdict;
+    struct health_since since;
     const char *listen;
 } world;
 
@@ -41,24 +41,24 @@ static struct config *settings(const char *ini)
     return c;
 }
 
-static void event(struct tokens_event e, int64_t age_ms)
+static void event(struct token_manager_event e, int64_t age_ms)
 {
     e.at_ms = NOW_MS - age_ms;
     e.wall_s = NOW_S - age_ms / 1000;
-    world.tokens.event[world.tokens.events++ % TOKENS_EVENTS] = e;
+    world.tokens.event[world.tokens.events++ % TOKEN_MANAGER_EVENTS] = e;
 }
 
 static void failure(enum failure_kind kind, int status, int64_t age_ms, const char *method,
                     const char *path, const char *id, const char *detail)
 {
-    struct failures_entry *e = &world.failures.entry[world.failures.count++];
+    struct recent_failures_entry *e = &world.failures.entry[world.failures.count++];
 
-    *e = (struct failures_entry){ .kind = kind,
-                                  .stage = kind == FAIL_NONE ? STAGE_UPSTREAM
-                                                             : failure_info(kind)->stage,
-                                  .status = status,
-                                  .at_ms = NOW_MS - age_ms,
-                                  .wall_s = NOW_S - age_ms / 1000 };
+    *e = (struct recent_failures_entry){ .kind = kind,
+                                         .stage = kind == FAIL_NONE ? STAGE_UPSTREAM
+                                                                    : failure_info(kind)->stage,
+                                         .status = status,
+                                         .at_ms = NOW_MS - age_ms,
+                                         .wall_s = NOW_S - age_ms / 1000 };
     (void)snprintf(e->method, sizeof e->method, "%s", method);
     (void)snprintf(e->path, sizeof e->path, "%s", path);
     (void)snprintf(e->request_id, sizeof e->request_id, "%s", id);
@@ -148,26 +148,30 @@ static void well(void)
     world.tokens.fetches = 28;
     world.tokens.failed = 1;
     world.tokens.last_success_wall_s = NOW_S - 1310;
-    event(
-        (struct tokens_event){
-            .what = TOKENS_OBTAINED, .generation = 25, .took_ms = 181, .lifetime_ms = 3600000 },
-        7710000);
-    event((struct tokens_event){ .what = TOKENS_FAILED,
-                                 .generation = 26,
-                                 .took_ms = 10003,
-                                 .retry_ms = 1400,
-                                 .failure = failure_make(FAIL_TOKEN_TIMEOUT,
+    event((struct token_manager_event){ .what = TOKEN_MANAGER_OBTAINED,
+                                        .generation = 25,
+                                        .took_ms = 181,
+                                        .lifetime_ms = 3600000 },
+          7710000);
+    event((struct token_manager_event){ .what = TOKEN_MANAGER_FAILED,
+                                        .generation = 26,
+                                        .took_ms = 10003,
+                                        .retry_ms = 1400,
+                                        .failure =
+                                            failure_make(FAIL_TOKEN_TIMEOUT,
                                                          "The token endpoint did not answer "
                                                          "within token.timeout.") },
           4470000);
-    event(
-        (struct tokens_event){
-            .what = TOKENS_OBTAINED, .generation = 26, .took_ms = 212, .lifetime_ms = 3600000 },
-        4468000);
-    event(
-        (struct tokens_event){
-            .what = TOKENS_OBTAINED, .generation = 27, .took_ms = 198, .lifetime_ms = 3600000 },
-        1310000);
+    event((struct token_manager_event){ .what = TOKEN_MANAGER_OBTAINED,
+                                        .generation = 26,
+                                        .took_ms = 212,
+                                        .lifetime_ms = 3600000 },
+          4468000);
+    event((struct token_manager_event){ .what = TOKEN_MANAGER_OBTAINED,
+                                        .generation = 27,
+                                        .took_ms = 198,
+                                        .lifetime_ms = 3600000 },
+          1310000);
     failure(FAIL_HOST_DENIED, 421, 214000, "GET", "/v0/chains",
             "9f2c41d07be84a13a6d0c2f1b7e95d38",
             "The Host of this request is not on listen.allowed_hosts; add it there if callers "
@@ -203,11 +207,11 @@ static void fail_token(const struct failure *f, unsigned times)
     world.tokens.consecutive_failures = times;
     world.tokens.last_failure = *f;
     for (unsigned i = 0; i < times; i++)
-        event((struct tokens_event){ .what = TOKENS_FAILED,
-                                     .generation = 28,
-                                     .took_ms = 87 + i,
-                                     .retry_ms = 8000 << i,
-                                     .failure = *f },
+        event((struct token_manager_event){ .what = TOKEN_MANAGER_FAILED,
+                                            .generation = 28,
+                                            .took_ms = 87 + i,
+                                            .retry_ms = 8000 << i,
+                                            .failure = *f },
               400000 >> i);
 }
 
@@ -241,7 +245,8 @@ static void renewal_fails(void)
 static void expired(void)
 {
     renewal_fails();
-    event((struct tokens_event){ .what = TOKENS_EXPIRED, .generation = 27 }, 2000);
+    event((struct token_manager_event){ .what = TOKEN_MANAGER_EXPIRED, .generation = 27 },
+          2000);
     world.status.reason = STATUS_TOKEN_FAILING;
     world.status.token.held = false;
     world.status.token.age_ms = world.status.token.expires_in_ms =
@@ -313,10 +318,10 @@ static const struct {
 static int render(void)
 {
     struct history_step recent =
-        history_sum(&world.history, &world.totals, NOW_MS, VERDICT_STEPS);
+        history_sum(&world.history, &world.totals, NOW_MS, HEALTH_STEPS);
 
-    world.verdict = verdict_of(&world.status, &recent);
-    world.since = (struct verdict_since){ .kind = world.verdict.kind };
+    world.verdict = health_of(&world.status, &recent);
+    world.since = (struct health_since){ .kind = world.verdict.kind };
     world.since.ms = NOW_MS - base_min(world.status.uptime_ms, 754000);
     world.since.wall_s = NOW_S - (NOW_MS - world.since.ms) / 1000;
     buf_done(&html);
@@ -457,11 +462,11 @@ static void the_longest_texts_there_can_be_fit(void **state)
     char text[1000];
     memset(text, '"', sizeof text - 1); /* six bytes each */
     text[sizeof text - 1] = '\0';
-    for (int i = 0; i < FAILURES_KEPT; i++)
+    for (int i = 0; i < RECENT_FAILURES_KEPT; i++)
         failure(FAIL_BODY_TOO_LARGE, 413, 86400000, text, text, text, text);
     struct failure f = { .kind = FAIL_TOKEN_TLS };
     memset(f.detail, '"', sizeof f.detail - 1);
-    fail_token(&f, TOKENS_EVENTS);
+    fail_token(&f, TOKEN_MANAGER_EVENTS);
     for (int i = 0; i < 200; i++) {
         traffic(UINT64_C(4000000000000), 11);
         world.totals.failed[STAGE_REQUEST] += UINT64_C(1000000000000);
