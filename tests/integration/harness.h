@@ -55,6 +55,9 @@ struct world_options {
 void world_start(struct world *w, const struct world_options *options);
 void world_proxy(struct world *w, const struct world_options *options);
 void world_end(struct world *w);
+
+/* A world that ends with the block it is declared in. world_end may still be called before. */
+#define WORLD(name) struct world name __attribute__((cleanup(world_end))) = { 0 }
 /* Writes the ini of these options over the proxy's own, sends SIGHUP, and waits for that event
  * ("reloaded", "reload_refused"). */
 void world_reload(struct world *w, const struct world_options *options, const char *event);

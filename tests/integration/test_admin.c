@@ -36,7 +36,7 @@ static void await_status(int port, const char *path, int status, struct answer *
 static void it_says_where_it_listens_and_that_all_is_well(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char value[64];
     start(&w, ADMIN "process.workers = 2\n");
@@ -55,14 +55,13 @@ static void it_says_where_it_listens_and_that_all_is_well(void **state)
     assert_true(strtol(value, NULL, 10) > 3500 && strtol(value, NULL, 10) <= 3600);
     assert_lacks(bytes_text(&a.body), CANARY);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 79 */
 static void it_is_not_ready_before_the_first_token(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = ADMIN, .hold_tokens = true });
     int admin = proxy_admin_port(w.proxy);
@@ -75,13 +74,12 @@ static void it_is_not_ready_before_the_first_token(void **state)
     tokens_release(w.tokens);
     await_status(admin, "/readyz", 200, &a);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_refused_secret_is_told_with_its_stage(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char value[64];
     world_start(&w, &(struct world_options){ .settings = ADMIN, .no_proxy = true });
@@ -102,13 +100,12 @@ static void a_refused_secret_is_told_with_its_stage(void **state)
     assert_contains(bytes_text(&a.body), "check token.client_id");
     assert_lacks(bytes_text(&a.body), CANARY);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_token_that_ran_out_makes_it_not_ready_and_the_next_one_ready(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = ADMIN, .no_proxy = true });
     tokens_lifetime(w.tokens, 1);
@@ -121,7 +118,6 @@ static void a_token_that_ran_out_makes_it_not_ready_and_the_next_one_ready(void 
     assert_true(proxy_log_wait(w.proxy, "event=token_expired", 1, SOON_MS));
     assert_contains(bytes_text(&a.body), "\"error\":\"token-unavailable\"");
     answer_free(&a);
-    world_end(&w);
 }
 
 static void answer_held(struct peer_conn *c, const struct peer_request *r, void *arg)
@@ -133,7 +129,7 @@ static void answer_held(struct peer_conn *c, const struct peer_request *r, void 
 static void draining_it_is_alive_and_not_ready(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client c;
     struct answer a = { 0 };
@@ -157,7 +153,6 @@ static void draining_it_is_alive_and_not_ready(void **state)
     client_close(&c);
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
     answer_free(&a);
-    world_end(&w);
 }
 
 static double age_of(const struct answer *metrics, int worker)
@@ -174,7 +169,7 @@ static double age_of(const struct answer *metrics, int worker)
 static void a_stuck_worker_is_named_while_control_answers(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c, silent, slow;
     struct answer a = { 0 };
     char expected[128];
@@ -233,7 +228,7 @@ static void a_stuck_worker_is_named_while_control_answers(void **state)
 static void it_is_asked_by_get_and_head_only(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, ADMIN);
     int admin = proxy_admin_port(w.proxy);
@@ -259,13 +254,12 @@ static void it_is_asked_by_get_and_head_only(void **state)
     assert_int_equal(c.in.len, 0);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void an_unknown_path_is_404_and_repeats_nothing(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, ADMIN);
     int admin = proxy_admin_port(w.proxy);
@@ -287,7 +281,6 @@ static void an_unknown_path_is_404_and_repeats_nothing(void **state)
     assert_contains(bytes_text(&a.body), "/healthz /readyz /metrics");
     assert_false(proxy_log_contains(w.proxy, CANARY));
     answer_free(&a);
-    world_end(&w);
 }
 
 static int status_with_host(int port, const char *host)
@@ -320,7 +313,7 @@ static void write_ini(struct world *w, const char *settings)
 static void a_rebound_name_gets_nothing(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     start(&w,
           "admin.address = localhost:0\nlisten.allowed_hosts = gateway.example, other:81\n");
     int admin = proxy_admin_port(w.proxy);
@@ -348,13 +341,12 @@ static void a_rebound_name_gets_nothing(void **state)
     http_raw(admin, "GET /healthz HTTP/1.0\r\n\r\n", &a);
     assert_int_equal(a.status, 200);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_reload_changes_its_hosts_and_not_its_address(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char keys[128];
     start(&w, ADMIN);
     int admin = proxy_admin_port(w.proxy);
@@ -365,7 +357,6 @@ static void a_reload_changes_its_hosts_and_not_its_address(void **state)
     assert_true(proxy_log_field(w.proxy, "event=restart_needed", 0, "keys", keys, sizeof keys));
     assert_string_equal(keys, "admin.address");
     assert_int_equal(status_with_host(admin, "gateway.example"), 200);
-    world_end(&w);
 }
 
 /* row 68 */
@@ -373,7 +364,7 @@ static void connections_held_open_keep_no_probe_out(void **state)
 {
     (void)state;
     enum { HELD = 300 };
-    struct world w;
+    WORLD(w);
     static struct client c[HELD];
     size_t closed = 0;
     start(&w, ADMIN);
@@ -393,13 +384,12 @@ static void connections_held_open_keep_no_probe_out(void **state)
     for (size_t i = 0; i < HELD; i++)
         client_close(&c[i]);
     assert_int_equal(status_of(admin, "/healthz"), 200);
-    world_end(&w);
 }
 
 static void what_is_too_large_or_nonsense_ends_the_connection_only(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     start(&w, ADMIN);
     int admin = proxy_admin_port(w.proxy);
@@ -440,13 +430,12 @@ static void what_is_too_large_or_nonsense_ends_the_connection_only(void **state)
     client_close(&c);
     answer_free(&a);
     bytes_free(&head);
-    world_end(&w);
 }
 
 static void callers_go_on_while_it_is_hammered(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, ADMIN);
     struct crowd *crowd =
@@ -461,24 +450,22 @@ static void callers_go_on_while_it_is_hammered(void **state)
     assert_int_equal(crowd_containing(crowd, "oneshot_proxy_reloads_total"), 60);
     crowd_free(crowd);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void off_is_off(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char admin[32];
     start(&w, NULL);
     assert_true(proxy_log_field(w.proxy, "event=ready", 0, "admin", admin, sizeof admin));
     assert_string_equal(admin, "off");
-    world_end(&w);
 }
 
 static void an_address_that_is_taken_ends_the_start_with_its_key(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char settings[64], detail[256];
     world_start(&w, &(struct world_options){ .no_proxy = true });
     (void)snprintf(settings, sizeof settings, "admin.address = 127.0.0.1:%d\n",
@@ -491,13 +478,12 @@ static void an_address_that_is_taken_ends_the_start_with_its_key(void **state)
     assert_contains(detail, "Address already in use");
     bytes_free(&ini);
     proxy_free(p);
-    world_end(&w);
 }
 
 static void an_open_address_is_warned_of_once(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char detail[256];
     start(&w, "admin.address = 0.0.0.0:0\n");
     assert_int_equal(proxy_log_count(w.proxy, "event=config_warning"), 1);
@@ -505,7 +491,6 @@ static void an_open_address_is_warned_of_once(void **state)
         proxy_log_field(w.proxy, "event=config_warning", 0, "detail", detail, sizeof detail));
     assert_contains(detail, "admin.address");
     assert_int_equal(status_with_host(proxy_admin_port(w.proxy), "10.0.0.7:9090"), 200);
-    world_end(&w);
 }
 
 int main(int argc, char **argv)

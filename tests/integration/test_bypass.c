@@ -126,7 +126,7 @@ static void an_answer_with_a_large_head_comes_whole_and_ends_the_connection(void
         { "GET /304", "", 304, -1 },
     };
     for (int tls = 0; tls < 2; tls++) {
-        struct world w;
+        WORLD(w);
         start(&w, tls, "");
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
             struct client c;
@@ -155,14 +155,13 @@ static void an_answer_with_a_large_head_comes_whole_and_ends_the_connection(void
         }
         assert_int_equal(peer_connections(w.api), 1);
         assert_int_equal(proxy_log_count(w.proxy, "event=access aborted=caller"), 0);
-        world_end(&w);
     }
 }
 
 static void a_refusal_with_a_large_head_is_marked_as_the_upstreams(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, false, "");
     http_get(w.port, "/401", &a);
@@ -171,7 +170,6 @@ static void a_refusal_with_a_large_head_is_marked_as_the_upstreams(void **state)
                         "oneshot-proxy; received-status=401");
     assert_int_equal(peer_count(w.api, ""), 2); /* once more with another token */
     answer_free(&a);
-    world_end(&w);
 }
 
 static void an_answer_cut_behind_a_large_head_is_cut_here_too(void **state)
@@ -180,7 +178,7 @@ static void an_answer_cut_behind_a_large_head_is_cut_here_too(void **state)
     static const char *const lines[] = { "GET /cut", "GET /cut/chunked" };
     gate_init(&cut);
     for (int tls = 0; tls < 2; tls++) {
-        struct world w;
+        WORLD(w);
         start(&w, tls, "");
         for (size_t i = 0; i < 2; i++) {
             struct client c;
@@ -200,7 +198,6 @@ static void an_answer_cut_behind_a_large_head_is_cut_here_too(void **state)
             client_close(&c);
             answer_free(&a);
         }
-        world_end(&w);
     }
 }
 
@@ -209,7 +206,7 @@ static void an_answer_that_a_stop_cuts_behind_a_large_head_has_no_end(void **sta
     (void)state;
     gate_init(&cut);
     for (int tls = 0; tls < 2; tls++) {
-        struct world w;
+        WORLD(w);
         struct client c;
         struct answer a = { 0 };
         gate_shut(&cut);
@@ -224,7 +221,6 @@ static void an_answer_that_a_stop_cuts_behind_a_large_head_has_no_end(void **sta
         gate_open(&cut);
         client_close(&c);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -244,7 +240,7 @@ static void a_long_body_behind_a_large_head_waits_for_a_slow_reader(void **state
 {
     (void)state;
     for (int tls = 0; tls < 2; tls++) {
-        struct world w;
+        WORLD(w);
         struct client c;
         struct answer a = { 0 };
         start(&w, tls, "");
@@ -267,7 +263,6 @@ static void a_long_body_behind_a_large_head_waits_for_a_slow_reader(void **state
         assert_false(c.reset);
         client_close(&c);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -276,7 +271,7 @@ static void a_caller_that_leaves_behind_a_large_head_is_noticed(void **state)
     (void)state;
     for (int tls = 0; tls < 2; tls++) {
         for (int orderly = 0; orderly < 2; orderly++) {
-            struct world w;
+            WORLD(w);
             struct client c;
             struct answer a = { 0 };
             start(&w, tls, "");
@@ -292,7 +287,6 @@ static void a_caller_that_leaves_behind_a_large_head_is_noticed(void **state)
             assert_true(
                 proxy_log_wait(w.proxy, "event=access status=200 aborted=caller", 1, SOON_MS));
             answer_free(&a);
-            world_end(&w);
         }
     }
 }
@@ -302,7 +296,7 @@ static void a_caller_that_takes_nothing_behind_a_large_head_is_ended(void **stat
 {
     (void)state;
     for (int tls = 0; tls < 2; tls++) {
-        struct world w;
+        WORLD(w);
         struct client c;
         struct answer a = { 0 };
         start(&w, tls, "listen.idle_timeout = 1s\n");
@@ -316,7 +310,6 @@ static void a_caller_that_takes_nothing_behind_a_large_head_is_ended(void **stat
         assert_true(c.reset);
         client_close(&c);
         answer_free(&a);
-        world_end(&w);
     }
 }
 

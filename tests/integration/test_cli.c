@@ -236,7 +236,7 @@ static void an_unknown_variable_and_a_wrong_one_are_errors(void **state)
 static void a_port_that_is_taken_is_a_clear_failure(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct ini f;
     char text[256];
     world_start(&w, &(struct world_options){ 0 });
@@ -262,7 +262,6 @@ static void a_port_that_is_taken_is_a_clear_failure(void **state)
     run_free(&r);
     (void)unlink(f.path);
     (void)unlink(g.path);
-    world_end(&w);
 }
 
 static void tls_that_is_asked_for_is_never_served_as_plain_text(void **state)

@@ -19,7 +19,7 @@ struct visit {
 /* The peers, one run of doctor, and the end of the peers; nothing secret may be in it. */
 static struct run visit(const struct visit *v)
 {
-    struct world w;
+    WORLD(w);
     struct world_options options = v->options;
     struct bytes settings = { 0 };
     char base[160], token[160], dir[] = "/tmp/oneshot-doctor-XXXXXX", path[96];
@@ -267,7 +267,7 @@ static void serve_nonsense(struct peer_conn *c, void *arg)
 static void what_speaks_no_tls_is_told(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char url[64];
     world_start(&w, &(struct world_options){ .serve = serve_nonsense, .no_proxy = true });
     struct peer *plain = w.api;
@@ -285,14 +285,13 @@ static void what_speaks_no_tls_is_told(void **state)
     run_free(&r);
     bytes_free(&ini);
     (void)unlink(path);
-    world_end(&w);
 }
 
 /* --- the token --------------------------------------------------------------------------- */
 
 static struct run with_token_answer(struct token_answer answer)
 {
-    struct world w;
+    WORLD(w);
     struct bytes ini;
     char base[96], token[96], path[] = "/tmp/oneshot-doctor-XXXXXX";
     world_start(&w, &(struct world_options){ .no_proxy = true });

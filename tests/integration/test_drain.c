@@ -32,7 +32,7 @@ static bool nobody_listens(int port)
 static void running_requests_are_finished_and_it_leaves_with_0(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client c[N], idle;
     struct answer a = { 0 };
@@ -66,13 +66,12 @@ static void running_requests_are_finished_and_it_leaves_with_0(void **state)
     assert_int_equal(proxy_log_count(w.proxy, "event=stopped"), 1);
     assert_int_equal(proxy_log_count(w.proxy, "event=access status=200"), N + 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void without_requests_it_leaves_at_once(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client idle;
     struct answer a = { 0 };
@@ -86,13 +85,12 @@ static void without_requests_it_leaves_at_once(void **state)
     assert_true(now_ms() - began_ms < 10000);
     client_close(&idle);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_download_under_way_is_finished(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client c;
     struct answer a = { 0 };
@@ -121,14 +119,13 @@ static void a_download_under_way_is_finished(void **state)
     client_close(&c);
     bytes_free(&body);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 74 */
 static void drain_timeout_ends_what_does_not_finish(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client c;
     struct answer a = { 0 };
@@ -147,14 +144,13 @@ static void drain_timeout_ends_what_does_not_finish(void **state)
     assert_true(now_ms() - began_ms < 10000); /* not the 180 s of response_timeout */
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 74 */
 static void a_second_sigterm_ends_it_at_once(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client c;
     gate_init(&gate);
@@ -169,13 +165,12 @@ static void a_second_sigterm_ends_it_at_once(void **state)
     client_close(&c);
     proxy_free(w.proxy);
     w.proxy = NULL;
-    world_end(&w);
 }
 
 static void sigint_drains_too(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client c;
     struct answer a = { 0 };
@@ -192,7 +187,6 @@ static void sigint_drains_too(void **state)
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void await_status(int port, const char *target, int status, struct answer *a)
@@ -209,7 +203,7 @@ static void await_status(int port, const char *target, int status, struct answer
 static void readiness_goes_first_then_the_listeners_then_what_runs(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client held, idle;
     struct answer a = { 0 };
@@ -247,7 +241,6 @@ static void readiness_goes_first_then_the_listeners_then_what_runs(void **state)
     client_close(&held);
     client_close(&idle);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* What is in the kernel's hands when it stops listening: a request on an idle connection, and
@@ -255,7 +248,7 @@ static void readiness_goes_first_then_the_listeners_then_what_runs(void **state)
 static void a_request_that_has_arrived_is_served_before_it_leaves(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client kept, fresh;
     struct answer a = { 0 };

@@ -28,7 +28,7 @@ static void terminate(struct world *w)
 static void a_request_that_waits_for_a_token_gets_it_and_is_finished(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .hold_tokens = true, .settings = PATIENT });
@@ -43,14 +43,13 @@ static void a_request_that_waits_for_a_token_gets_it_and_is_finished(void **stat
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 75 */
 static void when_no_token_comes_it_is_told_that_nothing_was_sent(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w,
@@ -66,24 +65,22 @@ static void when_no_token_comes_it_is_told_that_nothing_was_sent(void **state)
     assert_int_equal(peer_count(w.api, ""), 0);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_hanging_token_endpoint_does_not_hold_it_up(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ .hold_tokens = true, .settings = PATIENT });
     assert_true(tokens_wait(w.tokens, 1, SOON_MS));
     terminate(&w);
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
-    world_end(&w);
 }
 
 static void a_second_signal_ends_it_while_requests_wait_for_a_token(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     world_start(&w, &(struct world_options){ .hold_tokens = true, .settings = PATIENT });
     park(&w, &c);
@@ -95,7 +92,6 @@ static void a_second_signal_ends_it_while_requests_wait_for_a_token(void **state
     client_close(&c);
     proxy_free(w.proxy);
     w.proxy = NULL;
-    world_end(&w);
 }
 
 /* The head and half of the body, then nothing. */
@@ -111,7 +107,7 @@ static void serve_half(struct peer_conn *c, void *arg)
 static void an_answer_that_stalls_is_cut_and_never_ended_cleanly(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .serve = serve_half,
@@ -126,7 +122,6 @@ static void an_answer_that_stalls_is_cut_and_never_ended_cleanly(void **state)
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Takes the request, never answers. */
@@ -140,7 +135,7 @@ static void serve_nothing(struct peer_conn *c, void *arg)
 static void a_body_that_stalls_is_told_about_all_the_same(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .serve = serve_nothing,
@@ -155,7 +150,6 @@ static void a_body_that_stalls_is_told_about_all_the_same(void **state)
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* A connection without a request, one with half a head, many idle ones: nobody is waited for
@@ -163,7 +157,7 @@ static void a_body_that_stalls_is_told_about_all_the_same(void **state)
 static void connections_without_a_request_do_not_hold_it_up(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client silent, half, idle[20];
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "process.drain_timeout = 2s\n"
@@ -189,7 +183,6 @@ static void connections_without_a_request_do_not_hold_it_up(void **state)
     for (size_t i = 0; i < 20; i++)
         client_close(&idle[i]);
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

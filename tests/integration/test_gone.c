@@ -67,7 +67,7 @@ static void a_caller_that_leaves_while_waiting_ends_the_upstream_transfer(void *
     (void)state;
     for (int reset = 0; reset < 2; reset++) {
         for (int body = 0; body < 2; body++) {
-            struct world w;
+            WORLD(w);
             struct client c;
             static struct watch x;
             watch_init(&x);
@@ -85,7 +85,6 @@ static void a_caller_that_leaves_while_waiting_ends_the_upstream_transfer(void *
             if (!ended_within(&x, WITHIN_MS))
                 fail_msg("still open (reset %d, body %d)", reset, body);
             assert_true(proxy_log_wait(w.proxy, "event=access", 1, SOON_MS));
-            world_end(&w);
         }
     }
 }
@@ -94,7 +93,7 @@ static void a_caller_that_leaves_while_streaming_ends_the_upstream_transfer(void
 {
     (void)state;
     for (int reset = 0; reset < 2; reset++) {
-        struct world w;
+        WORLD(w);
         struct client c;
         struct answer a = { 0 };
         static struct watch x;
@@ -112,14 +111,13 @@ static void a_caller_that_leaves_while_streaming_ends_the_upstream_transfer(void
             client_close(&c);
         assert_true(ended_within(&x, WITHIN_MS));
         answer_free(&a);
-        world_end(&w);
     }
 }
 
 static void a_caller_that_leaves_while_its_download_stands_still_is_noticed(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     static struct watch x;
@@ -133,7 +131,6 @@ static void a_caller_that_leaves_while_its_download_stands_still_is_noticed(void
     client_reset(&c);
     assert_true(ended_within(&x, WITHIN_MS));
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 38 */
@@ -147,7 +144,7 @@ static void an_upload_that_breaks_off_is_never_complete_upstream(void **state)
     };
     for (size_t i = 0; i < 2; i++) {
         for (int reset = 0; reset < 2; reset++) {
-            struct world w;
+            WORLD(w);
             struct client c;
             struct answer a = { 0 };
             static struct watch x;
@@ -164,7 +161,6 @@ static void an_upload_that_breaks_off_is_never_complete_upstream(void **state)
             assert_false(x.whole);
             assert_int_equal(peer_count(w.api, ""), 1);
             answer_free(&a);
-            world_end(&w);
         }
     }
 }
@@ -172,7 +168,7 @@ static void an_upload_that_breaks_off_is_never_complete_upstream(void **state)
 static void a_caller_that_leaves_while_parked_costs_nothing(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .hold_tokens = true,
@@ -189,7 +185,6 @@ static void a_caller_that_leaves_while_parked_costs_nothing(void **state)
     assert_int_equal(a.status, 200);
     assert_int_equal(peer_count(w.api, "POST /v0/gone"), 0);
     answer_free(&a);
-    world_end(&w);
 }
 
 enum early { EARLY_READS_ON, EARLY_CLOSES, EARLY_HALF_CLOSES };
@@ -225,7 +220,7 @@ static void an_early_answer_reaches_a_caller_that_is_still_sending(void **state)
     static const size_t sizes[] = { 1000, 300000, 8 << 20 };
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-            struct world w;
+            WORLD(w);
             struct client c;
             struct answer a = { 0 };
             struct bytes body = { 0 };
@@ -251,7 +246,6 @@ static void an_early_answer_reaches_a_caller_that_is_still_sending(void **state)
             assert_int_equal(peer_count(w.api, ""), 1 + tries);
             bytes_free(&body);
             answer_free(&a);
-            world_end(&w);
         }
     }
 }
@@ -289,7 +283,7 @@ static void an_early_success_reaches_a_caller_that_is_still_sending_chunks(void 
     static const size_t sizes[] = { 1000, 300000, 8 << 20 };
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-            struct world w;
+            WORLD(w);
             struct client c;
             struct answer a = { 0 };
             struct bytes request = { 0 };
@@ -311,7 +305,6 @@ static void an_early_success_reaches_a_caller_that_is_still_sending_chunks(void 
             assert_int_equal(peer_count(w.api, ""), 1 + tries);
             bytes_free(&request);
             answer_free(&a);
-            world_end(&w);
         }
     }
 }
@@ -320,7 +313,7 @@ static void an_early_success_reaches_a_caller_that_is_still_sending_chunks(void 
 static void an_early_answer_comes_before_the_body_where_100_is_expected(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.max_body_size = 1k\n" });
@@ -333,7 +326,6 @@ static void an_early_answer_comes_before_the_body_where_100_is_expected(void **s
     assert_int_equal(peer_count(w.api, ""), 0);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 #define CROWD 8
@@ -365,7 +357,7 @@ static void many(struct world *w, size_t n)
 static void requests_and_broken_off_ones_leave_nothing_behind(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     size_t n = sanitized() ? 500 : 3000;
     world_start(&w, &(struct world_options){ .settings = "log.access = no\n" });
     many(&w, n);
@@ -380,7 +372,6 @@ static void requests_and_broken_off_ones_leave_nothing_behind(void **state)
     while (proxy_descriptors(w.proxy) > before + CROWD)
         if (now_ms() > deadline_ms)
             fail_msg("%d descriptors, %d before", proxy_descriptors(w.proxy), before);
-    world_end(&w);
 }
 
 int main(void)

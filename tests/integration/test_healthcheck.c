@@ -35,7 +35,7 @@ static void assert_said(struct run *r, int code, const char *words)
 static void it_is_0_when_ready_and_1_when_not(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ .settings = "admin.address = 127.0.0.1:0\n",
                                              .hold_tokens = true });
     int admin = proxy_admin_port(w.proxy);
@@ -45,13 +45,12 @@ static void it_is_0_when_ready_and_1_when_not(void **state)
     assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
     r = run_check_port("127.0.0.1", admin);
     assert_said(&r, 0, ": 200 {\"status\":\"ready\"");
-    world_end(&w);
 }
 
 static void it_asks_over_a_unix_socket(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char dir[] = "/tmp/oneshot-check-XXXXXX", settings[96];
     assert_non_null(mkdtemp(dir));
     (void)snprintf(settings, sizeof settings, "admin.address = unix:%s/admin.sock\n", dir);
@@ -70,12 +69,11 @@ static void it_asks_over_a_unix_socket(void **state)
 static void every_address_means_loopback(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ .settings = "admin.address = 0.0.0.0:0\n" });
     assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
     struct run r = run_check_port("0.0.0.0", proxy_admin_port(w.proxy));
     assert_said(&r, 0, ": 200 ");
-    world_end(&w);
 }
 
 static void what_cannot_be_asked_is_said(void **state)
@@ -98,7 +96,7 @@ static void what_cannot_be_asked_is_said(void **state)
 static void it_needs_nothing_of_the_settings_but_the_address(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char variable[64];
     world_start(&w, &(struct world_options){ .settings = "admin.address = 127.0.0.1:0\n" });
     assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
@@ -109,7 +107,6 @@ static void it_needs_nothing_of_the_settings_but_the_address(void **state)
                           "ONESHOT_PROXY_LISTEN_ADDRESS=nonsense", NULL };
     struct run r = run_proxy(argv, env);
     assert_said(&r, 0, ": 200 ");
-    world_end(&w);
 }
 
 static void answer_nonsense(struct peer_conn *c, void *arg)

@@ -29,7 +29,7 @@ static void assert_refused(struct world *w, const struct bytes *request)
 static void every_control_character_in_a_value_or_a_target_is_refused(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ 0 });
     for (int byte = 0; byte < 128; byte++) {
         struct bytes value = { 0 }, target = { 0 }, name = { 0 };
@@ -52,7 +52,6 @@ static void every_control_character_in_a_value_or_a_target_is_refused(void **sta
         bytes_free(&target);
         bytes_free(&name);
     }
-    world_end(&w);
 }
 
 /* row 8 */
@@ -72,7 +71,7 @@ static void line_ends_that_are_none_are_refused(void **state)
         "GET /x HTTP/1.1\r\n Host: localhost\r\n\r\n",
         "GET /x HTTP/1.1\r\n" H " \r\n\r\n",
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
@@ -85,7 +84,6 @@ static void line_ends_that_are_none_are_refused(void **state)
     http_raw(w.port, "\r\nGET /x HTTP/1.1\r\n" H "Connection: close\r\n\r\n", &a);
     assert_int_equal(a.status, 200);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 9 */
@@ -112,7 +110,7 @@ static void chunks_with_a_wrong_measure_never_end_upstream(void **state)
         "5g\r\nhello\r\n0\r\n\r\n",
         "5\r\nhello\r\n0\r\nX-A : 1\r\n folded\rX\r\n",
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.body_timeout = 2s\n" });
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
@@ -141,14 +139,13 @@ static void chunks_with_a_wrong_measure_never_end_upstream(void **state)
     assert_true(
         proxy_log_wait(w.proxy, "event=access", 2 * (sizeof bodies / sizeof *bodies), SOON_MS));
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 10 */
 static void chunk_extensions_and_tiny_chunks_are_no_attack(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     struct bytes request = { 0 };
@@ -177,7 +174,6 @@ static void chunk_extensions_and_tiny_chunks_are_no_attack(void **state)
     client_close(&c);
     bytes_free(&request);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* libmicrohttpd stops reading where the line of a size does not fit, and does not say so.
@@ -185,7 +181,7 @@ static void chunk_extensions_and_tiny_chunks_are_no_attack(void **state)
 static void a_size_of_a_chunk_that_fits_nowhere_is_refused_soon(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     struct bytes request = { 0 };
@@ -209,7 +205,6 @@ static void a_size_of_a_chunk_that_fits_nowhere_is_refused_soon(void **state)
     assert_int_equal(a.status, 200);
     bytes_free(&request);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* ... and who is merely slow is not taken for that: twice as long as it takes to be sure. */
@@ -217,7 +212,7 @@ static void a_slow_chunked_body_is_waited_for(void **state)
 {
     (void)state;
     static const char body[] = "6\r\nabcdef\r\n";
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
@@ -233,14 +228,13 @@ static void a_slow_chunked_body_is_waited_for(void **state)
     assert_string_equal(bytes_text(&a.body), "abcdef");
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 11 */
 static void trailers_change_nothing(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     char value[64];
@@ -262,14 +256,13 @@ static void trailers_change_nothing(void **state)
     assert_int_equal(a.status, 200);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 13; the seed is fixed, so that what fails can be seen again */
 static void noise_and_old_versions_never_reach_the_upstream(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     uint32_t seed = 20240613;
     world_start(&w, &(struct world_options){ .settings = "listen.header_timeout = 300ms\n" });
     static const char *const old[] = { "GET /x\r\n\r\n",
@@ -300,7 +293,6 @@ static void noise_and_old_versions_never_reach_the_upstream(void **state)
         client_close(&c);
     }
     assert_int_equal(peer_count(w.api, ""), 0);
-    world_end(&w);
 }
 
 /* row 14 */
@@ -309,7 +301,7 @@ static void the_rest_of_a_request_is_waited_for_wherever_it_was_cut(void **state
     (void)state;
     static const char request[] = "POST /p HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n"
                                   "3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n";
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
     for (size_t cut = 1; cut < sizeof request - 1; cut++) {
@@ -329,7 +321,6 @@ static void the_rest_of_a_request_is_waited_for_wherever_it_was_cut(void **state
     }
     assert_int_equal(peer_count(w.api, " /v0/p"), sizeof request - 2);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 15 */
@@ -338,7 +329,7 @@ static void a_body_where_none_is_usual_is_no_second_request(void **state)
     (void)state;
     static const char *const methods[] = { "GET", "HEAD", "OPTIONS", "DELETE" };
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
-        struct world w;
+        WORLD(w);
         struct client c;
         struct answer a = { 0 };
         char request[256];
@@ -364,7 +355,6 @@ static void a_body_where_none_is_usual_is_no_second_request(void **state)
         }
         client_close(&c);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -376,7 +366,7 @@ static void a_measure_that_is_called_hop_by_hop_still_measures(void **state)
     static const char *const names[] = { "content-length", "Content_Length",
                                          "X-A,content-length, Content_Length" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         char fields[128];
         (void)snprintf(fields, sizeof fields, "Connection: %s\r\n", names[i]);
@@ -394,7 +384,6 @@ static void a_measure_that_is_called_hop_by_hop_still_measures(void **state)
         assert_int_equal(r->content_length, sizeof LURE - 1);
         assert_int_equal(head_count(bytes_text(&r->head), "Content-Length"), 1);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -408,7 +397,7 @@ static void answer_held(struct peer_conn *c, const struct peer_request *r, void 
 static void pipelined_requests_wait_for_a_slow_one_among_them(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client c;
     struct answer a = { 0 };
@@ -434,7 +423,6 @@ static void pipelined_requests_wait_for_a_slow_one_among_them(void **state)
     client_close(&c);
     bytes_free(&all);
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

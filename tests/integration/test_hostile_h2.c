@@ -128,7 +128,7 @@ static void a_broken_exchange_is_told_or_cut_and_the_next_one_is_fine(void **sta
 {
     (void)state;
     for (enum fault fault = 0; fault < FAULT_COUNT; fault++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         start(&w, serve_fault, &fault);
         for (int i = 0; i < 2; i++) {
@@ -143,7 +143,6 @@ static void a_broken_exchange_is_told_or_cut_and_the_next_one_is_fine(void **sta
         }
         assert_int_equal(atomic_exchange(&posts, 0), 2); /* each once */
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -179,7 +178,7 @@ static void fields_that_cannot_be_in_http2_do_not_come_out_in_http1(void **state
 {
     (void)state;
     for (size_t i = 0; i < sizeof odd_fields / sizeof *odd_fields; i++) {
-        struct world w;
+        WORLD(w);
         struct client c;
         struct answer a = { 0 };
         start(&w, serve_odd_field, &i);
@@ -197,7 +196,6 @@ static void fields_that_cannot_be_in_http2_do_not_come_out_in_http1(void **state
         assert_int_equal(c.in.len, 0);
         client_close(&c);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -224,7 +222,7 @@ static void serve_pair(struct peer_conn *c, void *arg)
 static void a_reset_stream_leaves_its_neighbours_alone(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client kept, lost;
     struct answer a = { 0 };
     start(&w, serve_pair, NULL);
@@ -246,7 +244,6 @@ static void a_reset_stream_leaves_its_neighbours_alone(void **state)
     }
     assert_int_equal(peer_connections(w.api), 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Resets an upload as soon as its head is there. */
@@ -270,7 +267,7 @@ static void serve_reset_upload(struct peer_conn *c, void *arg)
 static void an_upload_that_is_reset_while_it_streams_ends_well(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     static atomic_uint error;
     char piece[4096];
@@ -303,7 +300,6 @@ static void an_upload_that_is_reset_while_it_streams_ends_well(void **state)
             fail_msg("round %d: %d for the neighbour", i, a.status);
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

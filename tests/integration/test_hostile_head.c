@@ -30,7 +30,7 @@ static void an_expectation_ends_in_one_final_answer(void **state)
 {
     (void)state;
     static const int statuses[] = { 401, 417, 200 };
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     char request[256];
@@ -54,7 +54,6 @@ static void an_expectation_ends_in_one_final_answer(void **state)
         client_close(&c);
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 21: libmicrohttpd gives a 100 to whoever asks for it, without a body too */
@@ -68,7 +67,7 @@ static void an_expectation_without_a_body_or_of_old_callers_is_served(void **sta
         /* the body is there already: RFC 9110 section 10.1.1 lets the 100 be left out */
         "POST /x HTTP/1.1\r\n" H CLOSE "Expect: 100-Continue\r\nContent-Length: 2\r\n\r\nok",
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
@@ -80,7 +79,6 @@ static void an_expectation_without_a_body_or_of_old_callers_is_served(void **sta
         assert_int_equal(head_count(head_of(&w, i), "Expect"), 0);
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 23 */
@@ -94,7 +92,7 @@ static void a_wish_to_change_the_protocol_is_not_passed_on(void **state)
         "Upgrade: websocket\r\n",
         "Connection: upgrade\r\nUpgrade: TLS/1.0, HTTP/1.1\r\n",
     };
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
@@ -108,14 +106,13 @@ static void a_wish_to_change_the_protocol_is_not_passed_on(void **state)
     }
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 24: the contract passes what others say about the way; it decides nothing here */
 static void what_a_caller_says_about_its_way_changes_nothing(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char value[64];
     world_start(&w, &(struct world_options){ 0 });
@@ -135,7 +132,6 @@ static void what_a_caller_says_about_its_way_changes_nothing(void **state)
     assert_string_equal(value, "evil.example");
     assert_int_equal(head_count(head_of(&w, 0), "Via"), 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Sends it whatever the other side does meanwhile. */
@@ -175,7 +171,7 @@ static void heads_of_every_size_get_the_answer_for_their_size(void **state)
         { 1, 100 << 10, 1, 431 }, { 1, 1, 8 << 10, 200 },   { 1, 1, 9 << 10, 200 },
         { 1, 1, 17 << 10, 414 },  { 1, 1, 100 << 10, 414 }, { 1, 2 << 20, 1, 431 },
     };
-    struct world w;
+    WORLD(w);
     struct bytes request = { 0 };
     world_start(&w, &(struct world_options){ 0 });
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -196,7 +192,6 @@ static void heads_of_every_size_get_the_answer_for_their_size(void **state)
     }
     assert_int_equal(peer_count(w.api, ""), 4);
     bytes_free(&request);
-    world_end(&w);
 }
 
 /* row 30 */
@@ -222,7 +217,7 @@ static void a_target_that_names_another_host_goes_nowhere(void **state)
         "http://localhost/../x",
         "HTTP://LOCALHOST\\evil/x",
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
@@ -237,7 +232,6 @@ static void a_target_that_names_another_host_goes_nowhere(void **state)
     }
     assert_int_equal(peer_count(w.api, ""), 0);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 31 */
@@ -260,7 +254,7 @@ static void methods_are_refused_by_name_and_otherwise_passed_as_written(void **s
         { "Post /x", 200 },
         { "M-SEARCH /x", 200 },
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     size_t passed = 0;
     world_start(&w, &(struct world_options){ 0 });
@@ -281,7 +275,6 @@ static void methods_are_refused_by_name_and_otherwise_passed_as_written(void **s
     }
     assert_int_equal(peer_count(w.api, ""), passed);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void answer_fields(struct peer_conn *c, const struct peer_request *r, void *arg)
@@ -305,7 +298,7 @@ static void hop_by_hop_fields_of_an_answer_stay_here(void **state)
     static const char *const gone[] = { "TE",      "Proxy-Connection",   "X-One",
                                         "X-Two",   "Keep-Alive",         "Upgrade",
                                         "Trailer", "Proxy-Authorization" };
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_fields });
@@ -322,14 +315,13 @@ static void hop_by_hop_fields_of_an_answer_stay_here(void **state)
     assert_string_equal(bytes_text(&a.body), "next");
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 27: RFC 9110 section 15.3.6 forbids it; whoever sends it all the same frames it, too */
 static void a_205_with_a_body_keeps_the_framing(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_fields });
@@ -342,7 +334,6 @@ static void a_205_with_a_body_keeps_the_framing(void **state)
     assert_string_equal(bytes_text(&a.body), "next");
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

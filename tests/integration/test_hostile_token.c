@@ -59,7 +59,7 @@ static void an_answer_that_only_looks_like_a_token_is_refused(void **state)
         { NULL, "[{\"access_token\":\"" CANARY "\",\"token_type\":\"Bearer\"}]" },
         { NULL, "{\"Access_Token\":\"" CANARY "\",\"token_type\":\"Bearer\"}" },
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start_with(&w, (struct token_answer){ .status = 500 }, QUICK);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -106,7 +106,7 @@ static void odd_lifetimes_neither_last_for_ever_nor_stampede(void **state)
         { "99999999999999999999999999", "86400" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         char body[200], value[32] = "";
         struct world_options options = { .no_proxy = true,
@@ -127,7 +127,6 @@ static void odd_lifetimes_neither_last_for_ever_nor_stampede(void **state)
         assert_int_equal(a.status, 200);
         assert_int_equal(tokens_fetches(w.tokens), 1);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -150,7 +149,7 @@ static void a_retry_after_is_honoured_where_it_makes_sense(void **state)
         { "Retry-After: 3x\r\n", 0, 330 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         char value[32];
         start_with(
@@ -167,7 +166,6 @@ static void a_retry_after_is_honoured_where_it_makes_sense(void **state)
         assert_problem(&a, 503, "token", "destination_unavailable");
         assert_true(strtol(answer_header(&a, "Retry-After"), NULL, 10) >= 0);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -194,7 +192,7 @@ static void serve_dripping(struct peer_conn *c, void *arg)
 static void a_token_that_drips_in_ends_at_the_timeout_as_a_whole(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char settings[256];
     struct peer *endpoint = peer_start(&(struct peer_options){ .serve = serve_dripping });

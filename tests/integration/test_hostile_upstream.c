@@ -34,7 +34,7 @@ static void an_event_is_passed_on_before_the_next_one_is_sent(void **state)
     static const char *const targets[] = { "/sse", "/measured" };
     static struct gate gates[30];
     for (size_t t = 0; t < 2; t++) {
-        struct world w;
+        WORLD(w);
         struct client c;
         struct answer a = { 0 };
         char request[128], wanted[32];
@@ -55,7 +55,6 @@ static void an_event_is_passed_on_before_the_next_one_is_sent(void **state)
         }
         client_close(&c);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -127,7 +126,7 @@ static void an_answer_that_breaks_anywhere_is_no_whole_one(void **state)
         { "HTTP/1.1 103 Early Hints\r\nno colon\r\n\r\n" OK "Content-Length: 0\r\n\r\n",
           false },
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_and_end,
                                              .arg = (void *)(uintptr_t)replies });
@@ -139,7 +138,6 @@ static void an_answer_that_breaks_anywhere_is_no_whole_one(void **state)
         assert_int_equal(peer_count(w.api, ""), i + 1); /* nothing was sent again */
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 /* The API behind a proxy on the way, on one connection. The first speaks before it is asked,
@@ -162,7 +160,7 @@ static void serve_unasked(struct peer_conn *c, void *arg)
 static void an_answer_before_the_question_is_nobodys(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char settings[96];
     if (by_libcurl("the proxy on the way speaks in plain text"))
@@ -181,7 +179,6 @@ static void an_answer_before_the_question_is_nobodys(void **state)
     assert_string_equal(bytes_text(&a.body), "/v0/second");
     assert_int_equal(peer_request(w.api, "GET", 0)->connection, 2);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* All that goes at once, without waiting; false: nothing more went for so long. */
@@ -233,7 +230,7 @@ static void an_answer_until_close_that_is_reset_under_an_upload_is_cut(void **st
 {
     (void)state;
     static struct gate gates[2];
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 }, other = { 0 };
     struct bytes request = { 0 };
@@ -264,7 +261,6 @@ static void an_answer_until_close_that_is_reset_under_an_upload_is_cut(void **st
     bytes_free(&request);
     answer_free(&other);
     answer_free(&a);
-    world_end(&w);
 }
 
 enum flood { FLOOD_FIELD, FLOOD_FIELDS, FLOOD_LINE, FLOOD_INTERIM, FLOOD_TRAILERS };
@@ -299,7 +295,7 @@ static void a_head_without_end_costs_little(void **state)
 {
     (void)state;
     for (enum flood how = FLOOD_FIELD; how <= FLOOD_TRAILERS; how++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         world_start(&w, &(struct world_options){ .serve = serve_flood, .arg = &how });
         http_get(w.port, "/warm", &a);
@@ -312,7 +308,6 @@ static void a_head_without_end_costs_little(void **state)
         if (grown > (sanitized() ? 65536 : 4096))
             fail_msg("%ld KiB more for flood %d", grown, (int)how);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -343,7 +338,7 @@ static void a_head_that_drips_ends_at_the_deadline(void **state)
     (void)state;
     static const char *const targets[] = { "/head", "/interim" };
     for (size_t i = 0; i < 2; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         world_start(&w, &(struct world_options){ .serve = serve_dripping,
                                                  .settings =
@@ -357,7 +352,6 @@ static void a_head_that_drips_ends_at_the_deadline(void **state)
         assert_int_equal(peer_count(w.api, ""), 1);
         assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -378,7 +372,7 @@ static void answer_folded(struct peer_conn *c, const struct peer_request *r, voi
 static void a_first_field_that_is_folded_finds_nothing_of_an_older_answer(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_folded });
     for (int i = 0; i < 100; i++) {
@@ -389,7 +383,6 @@ static void a_first_field_that_is_folded_finds_nothing_of_an_older_answer(void *
         assert_failed(&a, "a folded first field");
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 67: the secret goes to the token endpoint alone, the token to the upstream alone */
@@ -399,7 +392,7 @@ static void secret_and_token_keep_to_their_places(void **state)
     static const char *const styles[] = { "token.auth_style = body\n",
                                           "token.auth_style = basic\n" };
     for (size_t i = 0; i < 2; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         static const struct reply replies[] = {
             { "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\n"
@@ -422,7 +415,6 @@ static void secret_and_token_keep_to_their_places(void **state)
             assert_lacks(bytes_text(&peer_request(tokens_peer(w.tokens), "", k)->head),
                          "Bearer");
         answer_free(&a);
-        world_end(&w);
     }
 }
 

@@ -15,7 +15,7 @@ static void assert_busy(const struct answer *a)
 static void connections_above_the_limit_get_503_and_are_closed(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client in[N], out;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.max_connections = 8\n" });
@@ -43,7 +43,6 @@ static void connections_above_the_limit_get_503_and_are_closed(void **state)
     for (size_t i = 1; i < N; i++)
         client_close(&in[i]);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void answer_held(struct peer_conn *c, const struct peer_request *r, void *arg)
@@ -56,7 +55,7 @@ static void answer_held(struct peer_conn *c, const struct peer_request *r, void 
 static void requests_above_max_in_flight_get_503_at_once(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client in[2];
     struct answer a = { 0 };
@@ -86,13 +85,12 @@ static void requests_above_max_in_flight_get_503_at_once(void **state)
     assert_int_equal(a.status, 200);
     assert_int_equal(peer_count(w.api, ""), 3);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void the_callers_token_call_counts_as_no_request_under_way(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client in;
     struct answer a = { 0 };
@@ -107,13 +105,12 @@ static void the_callers_token_call_counts_as_no_request_under_way(void **state)
     assert_int_equal(a.status, 200);
     client_close(&in);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void only_so_many_upstream_connections_are_kept(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     gate_init(&gate);
     world_start(&w, &(struct world_options){ .answer = answer_held,
@@ -127,7 +124,6 @@ static void only_so_many_upstream_connections_are_kept(void **state)
     assert_int_equal(crowd_count(crowd, 200), 10);
     assert_true(peer_wait_closed_to(w.api, 2, SOON_MS));
     crowd_free(crowd);
-    world_end(&w);
 }
 
 /* Sends a byte whenever nothing has come for 50 ms, until there is an answer or an end. */
@@ -146,7 +142,7 @@ static void drip(struct client *c, char byte, struct answer *a)
 static void a_head_that_takes_too_long_gets_408_however_it_drips(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.header_timeout = 400ms\n" });
@@ -168,7 +164,6 @@ static void a_head_that_takes_too_long_gets_408_however_it_drips(void **state)
     client_close(&c);
     assert_int_equal(peer_count(w.api, ""), 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 37 */
@@ -181,7 +176,7 @@ static void a_body_that_stands_still_gets_408(void **state)
          "chunked\r\n\r\n4\r\npart\r\n"),
         "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n",
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.body_timeout = 300ms\n" });
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
@@ -196,13 +191,12 @@ static void a_body_that_stands_still_gets_408(void **state)
     assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
     assert_false(peer_wait_complete(w.api, "", 1, 0));
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_body_that_goes_on_slowly_is_no_timeout(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.body_timeout = 1s\n" });
@@ -217,13 +211,12 @@ static void a_body_that_goes_on_slowly_is_no_timeout(void **state)
     assert_int_equal(a.body.len, 15);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_connection_that_is_idle_for_long_is_closed(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client used, fresh;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.idle_timeout = 300ms\n"
@@ -237,13 +230,12 @@ static void a_connection_that_is_idle_for_long_is_closed(void **state)
     client_close(&used);
     client_close(&fresh);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_slow_upstream_is_no_idle_caller(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client c;
     struct answer a = { 0 };
@@ -261,13 +253,12 @@ static void a_slow_upstream_is_no_idle_caller(void **state)
     assert_int_equal(a.status, 200);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_body_above_the_limit_is_413(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct bytes body = { 0 }, request = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.max_body_size = 1k\n" });
@@ -296,14 +287,13 @@ static void a_body_above_the_limit_is_413(void **state)
     bytes_free(&body);
     bytes_free(&request);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 73 */
 static void a_waiting_crowd_does_not_hold_up_a_live_caller(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct answer a = { 0 };
     gate_init(&gate);
@@ -322,7 +312,6 @@ static void a_waiting_crowd_does_not_hold_up_a_live_caller(void **state)
     assert_int_equal(crowd_count(crowd, 200), 100);
     crowd_free(crowd);
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

@@ -96,10 +96,9 @@ static void a_rebound_name_is_421_whatever_it_looks_like(void **state)
         { "POST /token HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n", 421 },
         { "OPTIONS /x HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421 },
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ 0 });
     ATTEMPTS(&w, table);
-    world_end(&w);
 }
 
 static void an_allowed_name_is_right_with_any_port(void **state)
@@ -120,7 +119,7 @@ static void an_allowed_name_is_right_with_any_port(void **state)
         { HOST("[2001:db8::1]:5"), 200 },   { HOST("localhost"), 421 },
         { HOST("127.0.0.1"), 200 }, /* the host in listen.address */
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ 0 });
     ATTEMPTS(&w, table);
     world_end(&w);
@@ -128,7 +127,6 @@ static void an_allowed_name_is_right_with_any_port(void **state)
                         .settings = "listen.allowed_hosts = gw.internal, fixed.internal:81, "
                                     "std.internal:443, [2001:db8::1]\n" });
     ATTEMPTS(&w, configured);
-    world_end(&w);
 }
 
 static void an_absolute_target_is_judged_by_its_authority(void **state)
@@ -147,16 +145,15 @@ static void an_absolute_target_is_judged_by_its_authority(void **state)
         { "GET http://localhost/x HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil\r\n\r\n",
           403 },
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ 0 });
     ATTEMPTS(&w, table);
-    world_end(&w);
 }
 
 static void a_real_client_under_a_rebound_name_gets_nothing(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char command[256], line[64] = "";
     world_start(&w, &(struct world_options){ 0 });
     size_t fetched = tokens_fetches(w.tokens);
@@ -172,7 +169,6 @@ static void a_real_client_under_a_rebound_name_gets_nothing(void **state)
     assert_string_equal(line, "421");
     assert_int_equal(peer_count(w.api, ""), 0);
     assert_int_equal(tokens_fetches(w.tokens), fetched);
-    world_end(&w);
 }
 
 static void a_web_page_that_calls_the_port_by_its_name_is_403(void **state)
@@ -221,10 +217,9 @@ static void a_web_page_that_calls_the_port_by_its_name_is_403(void **state)
         { WITH("Sec-Fetch-Site: same-origin\r\n"), 200 },
         { WITH("Referer: http://evil.example/\r\n"), 200 },
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ 0 });
     ATTEMPTS(&w, table);
-    world_end(&w);
 }
 
 /* row 33 */
@@ -241,10 +236,9 @@ static void a_preflight_learns_nothing(void **state)
           "Access-Control-Request-Private-Network: true\r\n\r\n",
           403 },
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ 0 });
     ATTEMPTS(&w, table);
-    world_end(&w);
 }
 
 static void a_listed_origin_is_served_and_only_that(void **state)
@@ -262,11 +256,10 @@ static void a_listed_origin_is_served_and_only_that(void **state)
         { WITH("Origin: null\r\n"), 403 },
         { WITH("Sec-Fetch-Site: cross-site\r\n"), 403 },
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){
                         .settings = "listen.allowed_origins = https://app.example\n" });
     ATTEMPTS(&w, table);
-    world_end(&w);
 }
 
 #define KEY "s3same-" CANARY
@@ -298,7 +291,7 @@ static void without_the_required_header_nothing_goes(void **state)
         /* it is no excuse for the other checks */
         { WITH("X-Proxy-Key: " KEY "\r\nOrigin: http://evil.example\r\n"), 403 },
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ .settings = REQUIRE });
     ATTEMPTS(&w, table);
     for (size_t i = 0; i < 3; i++) {
@@ -309,13 +302,12 @@ static void without_the_required_header_nothing_goes(void **state)
     struct bytes log = proxy_log_copy(w.proxy);
     assert_lacks(bytes_text(&log), "s3same-");
     bytes_free(&log);
-    world_end(&w);
 }
 
 static void the_lists_are_reloaded_for_open_connections_too(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
@@ -342,7 +334,6 @@ static void the_lists_are_reloaded_for_open_connections_too(void **state)
     http_raw(w.port, "GET /x HTTP/1.1\r\nHost: gw.internal\r\nConnection: close\r\n\r\n", &a);
     assert_int_equal(a.status, 200);
     answer_free(&a);
-    world_end(&w);
 }
 
 static bool has_ipv6(void)
@@ -369,7 +360,7 @@ static void an_address_that_others_reach_gets_one_warning(void **state)
                   { "listen.address = [::1]:0\n", 0, true },
                   { "listen.address = [::]:0\n", 1, true } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         if (cases[i].ipv6 && !has_ipv6()) {
             (void)fprintf(stderr, "SKIPPED %s: no IPv6 here\n", cases[i].setting);
             continue;
@@ -378,7 +369,6 @@ static void an_address_that_others_reach_gets_one_warning(void **state)
         assert_int_equal(proxy_log_count(w.proxy, "level=warn"), cases[i].warnings);
         if (cases[i].warnings > 0)
             assert_true(proxy_log_contains(w.proxy, "acts with the credentials"));
-        world_end(&w);
     }
 }
 
@@ -390,7 +380,7 @@ static void a_caller_by_ipv6_is_served(void **state)
         (void)fprintf(stderr, "SKIPPED: no IPv6 here\n");
         skip();
     }
-    struct world w;
+    WORLD(w);
     char command[256], line[64] = "";
     world_start(&w, &(struct world_options){ .settings = "listen.address = [::1]:0\n" });
     (void)snprintf(command, sizeof command,
@@ -402,7 +392,6 @@ static void a_caller_by_ipv6_is_served(void **state)
         line[0] = '\0';
     assert_int_equal(pclose(curl), 0);
     assert_string_equal(line, "200");
-    world_end(&w);
 }
 
 int main(void)

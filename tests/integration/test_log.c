@@ -37,7 +37,7 @@ static void assert_milliseconds(const char *value)
 static void the_ready_line_names_the_addresses(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char value[128], wanted[64];
     world_start(&w, &(struct world_options){ .settings = "process.workers = 2\n" });
     field(&w, "event=ready", "listen", value, sizeof value);
@@ -49,13 +49,12 @@ static void the_ready_line_names_the_addresses(void **state)
     assert_string_equal(value, "info");
     field(&w, "event=ready", "ts", value, sizeof value);
     assert_int_equal(strlen(value), strlen("2026-11-24T09:10:11.123Z"));
-    world_end(&w);
 }
 
 static void several_addresses_are_all_bound(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char value[128];
     world_start(&w, &(struct world_options){
@@ -73,14 +72,13 @@ static void several_addresses_are_all_bound(void **state)
         assert_int_equal(a.status, 200);
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 static void an_access_line_says_what_happened(void **state)
 {
     (void)state;
     static const char *const durations[] = { "total_ms", "token_ms", "upstream_ms" };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char value[128];
     world_start(&w, &(struct world_options){ .answer = answer_by_target });
@@ -100,13 +98,12 @@ static void an_access_line_says_what_happened(void **state)
     assert_false(proxy_log_field(w.proxy, line, 0, "error", value, sizeof value));
     assert_false(proxy_log_contains(w.proxy, CANARY));
     answer_free(&a);
-    world_end(&w);
 }
 
 static void an_access_line_names_the_failure_and_its_stage(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_by_target });
     http_call(w.port, "POST", "/lost", "X-Request-Id: id-lost\r\n", "{}", &a);
@@ -124,13 +121,12 @@ static void an_access_line_names_the_failure_and_its_stage(void **state)
     assert_true(proxy_log_wait(w.proxy, "event=access status=401 attempts=2", 1, SOON_MS));
     assert_true(proxy_log_wait(w.proxy, "event=token_dropped generation=1", 1, SOON_MS));
     answer_free(&a);
-    world_end(&w);
 }
 
 static void the_access_log_can_be_off_and_levels_hide(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "log.access = no\n" });
     http_get(w.port, "/x", &a);
@@ -140,13 +136,12 @@ static void the_access_log_can_be_off_and_levels_hide(void **state)
     assert_int_equal(proxy_log_count(w.proxy, "event=access"), 0);
     assert_int_equal(proxy_log_count(w.proxy, "event=stopped"), 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void no_peer_can_forge_a_line(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_by_target });
     http_call(w.port, "GET", "/x%0aevent=forged", "X-Request-Id: a\" event=forged b=\"\r\n",
@@ -155,14 +150,13 @@ static void no_peer_can_forge_a_line(void **state)
     assert_true(proxy_log_wait(w.proxy, "event=access", 2, SOON_MS));
     assert_int_equal(proxy_log_count(w.proxy, "event=forged"), 0);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Every line is an object of its own; enough to tell JSON from logfmt. */
 static void a_refused_url_is_not_logged_with_its_password(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
     http_raw(w.port,
@@ -171,13 +165,12 @@ static void a_refused_url_is_not_logged_with_its_password(void **state)
     assert_true(proxy_log_wait(w.proxy, "event=access status=400 path=-", 1, SOON_MS));
     assert_false(proxy_log_contains(w.proxy, CANARY));
     answer_free(&a);
-    world_end(&w);
 }
 
 static void json_lines_are_objects(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct world_options options = { .no_proxy = true };
     world_start(&w, &options);
@@ -200,7 +193,6 @@ static void json_lines_are_objects(void **state)
             fail_msg("not an object: %s", line);
     bytes_free(&log);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* The secret in the forms it has on the wire. */
@@ -223,7 +215,7 @@ static void faults_of_all_kinds_leak_nothing(void **state)
                                           "token.auth_style = basic\n" };
     static const char *const targets[] = { "/fine", "/lost", "/401", "/bad", "/../x", "/a%00" };
     for (size_t i = 0; i < 2; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         struct bytes said = { 0 }, settings = { 0 };
         struct world_options options = { .answer = answer_by_target, .no_proxy = true };
@@ -270,7 +262,6 @@ static void faults_of_all_kinds_leak_nothing(void **state)
         bytes_free(&said);
         bytes_free(&settings);
         answer_free(&a);
-        world_end(&w);
     }
 }
 

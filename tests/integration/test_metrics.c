@@ -79,7 +79,7 @@ static void answer_as_asked(struct peer_conn *c, const struct peer_request *r, v
 static void known_traffic_gives_exact_numbers(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_as_asked, .settings = SETTINGS });
@@ -171,14 +171,13 @@ static void known_traffic_gives_exact_numbers(void **state)
     assert_true(value_of("cpu_seconds_total") > 0);
     assert_lacks(bytes_text(&scraped.body), CANARY);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Bodies of the proxy's own answers count too, to the caller they are bytes like any other. */
 static void bytes_to_callers_are_counted(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_as_asked, .settings = SETTINGS });
     static const char *const targets[] = { "/500", "/a/../b", "/404" };
@@ -196,13 +195,12 @@ static void bytes_to_callers_are_counted(void **state)
     assert_value("request_body_bytes_total", 300000);
     bytes_free(&body);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void what_is_under_way_shows(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client c[3];
     struct answer a = { 0 };
@@ -234,14 +232,13 @@ static void what_is_under_way_shows(void **state)
         client_close(&c[i]);
     await_value(&w, "connections", 0);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* One that left before its answer is no error of anybody's, and no 4xx. */
 static void a_caller_that_left_counts_as_without_an_answer(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client c;
     gate_init(&gate);
@@ -254,13 +251,12 @@ static void a_caller_that_left_counts_as_without_an_answer(void **state)
     await_value(&w, "requests_total{method=\"safe\",status=\"none\",stage=\"none\"}", 1);
     assert_value("requests_total{method=\"safe\",status=\"4xx\",stage=\"none\"}", 0);
     gate_open(&gate);
-    world_end(&w);
 }
 
 static void failed_fetches_count_by_what_went_wrong(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     const char *settings = SETTINGS "token.retry_min = 10ms\ntoken.retry_max = 20ms\n";
     world_start(&w, &(struct world_options){ .no_proxy = true });
     tokens_push(w.tokens, (struct token_answer){ .status = 503 });
@@ -275,13 +271,12 @@ static void failed_fetches_count_by_what_went_wrong(void **state)
     assert_true(sum_of("token_fetches_total") > 4.5 && sum_of("token_fetches_total") < 5.5);
     assert_value("token_consecutive_failures", 0);
     assert_true(value_of("token_last_failure_timestamp_seconds") > 0);
-    world_end(&w);
 }
 
 static void reloads_count_by_result(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char path[128];
     world_start(&w, &(struct world_options){ .settings = SETTINGS });
     (void)snprintf(path, sizeof path, "%s/oneshot-proxy.ini", proxy_dir(w.proxy));
@@ -294,14 +289,13 @@ static void reloads_count_by_result(void **state)
     proxy_signal(w.proxy, SIGHUP);
     await_value(&w, "reloads_total{result=\"refused\"}", 1);
     assert_value("reloads_total{result=\"applied\"}", 1);
-    world_end(&w);
 }
 
 /* promtool, as ./dev test provides it. */
 static void prometheus_finds_nothing_to_say(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     const char *promtool = getenv("ONESHOT_PROXY_PROMTOOL");
     if (promtool == NULL || access(promtool, X_OK) != 0) {
@@ -327,7 +321,6 @@ static void prometheus_finds_nothing_to_say(void **state)
     if (code != 0 || n > 0)
         fail_msg("promtool left with %d: %s", WEXITSTATUS(code), said);
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

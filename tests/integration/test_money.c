@@ -84,7 +84,7 @@ static void lose_on_reuse(enum fate fate)
         const struct call *how = &unsafe_calls[i];
         char pattern[64];
         (void)snprintf(pattern, sizeof pattern, "%s /v0/money", how->method);
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         world_start(&w, &(struct world_options){ .serve = serve_and_die, .arg = &fate });
         http_get(w.port, "/prime", &a);
@@ -97,7 +97,6 @@ static void lose_on_reuse(enum fate fate)
         assert_int_equal(a.status, 200);
         assert_int_equal(peer_count(w.api, pattern), 1);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -119,7 +118,7 @@ static void an_unsafe_request_lost_on_a_fresh_connection_is_sent_once(void **sta
     (void)state;
     static const enum fate fates[] = { FATE_CLOSE, FATE_RESET };
     for (size_t f = 0; f < sizeof fates / sizeof *fates; f++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         enum fate fate = fates[f];
         world_start(&w, &(struct world_options){ .serve = serve_and_die, .arg = &fate });
@@ -129,7 +128,6 @@ static void an_unsafe_request_lost_on_a_fresh_connection_is_sent_once(void **sta
         }
         assert_int_equal(peer_count(w.api, ""), sizeof unsafe_calls / sizeof *unsafe_calls);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -138,7 +136,7 @@ static void half_an_answer_to_an_unsafe_request_is_not_repeated(void **state)
     (void)state;
     static const char *const methods[] = { "POST", "PUT", "DELETE" };
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         enum fate fate = FATE_HALF_HEAD;
         char pattern[64];
@@ -149,7 +147,6 @@ static void half_an_answer_to_an_unsafe_request_is_not_repeated(void **state)
         assert_int_equal(a.status, 502);
         assert_int_equal(peer_count(w.api, pattern), 1);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -159,7 +156,7 @@ static void a_safe_request_lost_on_a_reused_connection_is_repeated_once(void **s
     (void)state;
     static const char *const methods[] = { "GET", "HEAD", "OPTIONS" };
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         enum fate fate = FATE_CLOSE;
         char pattern[64];
@@ -172,14 +169,13 @@ static void a_safe_request_lost_on_a_reused_connection_is_repeated_once(void **s
         assert_int_equal(peer_count(w.api, pattern), 2);
         assert_int_equal(peer_request(w.api, pattern, 1)->connection, 2);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
 static void a_safe_request_is_not_repeated_without_end(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     enum fate fate = FATE_CLOSE;
     world_start(&w, &(struct world_options){ .serve = serve_and_die, .arg = &fate });
@@ -192,7 +188,6 @@ static void a_safe_request_is_not_repeated_without_end(void **state)
     assert_problem(&a, 502, "upstream", "connection_terminated");
     assert_int_equal(peer_count(w.api, "GET /v0/always?again"), 2);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Answers one request a connection and closes, without saying so; *arg: the end is in the same
@@ -207,7 +202,7 @@ static void serve_one(struct peer_conn *c, void *arg)
 
 static void die_while_idle(int together)
 {
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     size_t lost = 0;
     world_start(&w, &(struct world_options){ .serve = serve_one, .arg = &together });
@@ -224,7 +219,6 @@ static void die_while_idle(int together)
     }
     assert_int_equal(peer_count(w.api, "") + lost, sizeof unsafe_calls / sizeof *unsafe_calls);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_connection_that_died_while_idle_costs_no_request(void **state)
@@ -246,7 +240,7 @@ static void a_request_of_which_no_byte_was_sent_is_tried_once_more(void **state)
         const char *method, *body;
     } cases[] = { { "POST", "{\"amount\":1}" }, { "GET", NULL }, { "DELETE", NULL } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         /* closed before its TLS handshake: nothing of the request can have left */
         world_start(&w, &(struct world_options){ .cert = CERT_VALID, .drop_first = 1 });
@@ -256,14 +250,13 @@ static void a_request_of_which_no_byte_was_sent_is_tried_once_more(void **state)
         assert_string_equal(bytes_text(&peer_request(w.api, "", 0)->body),
                             cases[i].body ? cases[i].body : "");
         answer_free(&a);
-        world_end(&w);
     }
 }
 
 static void the_second_failure_before_the_first_byte_is_told(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .cert = CERT_VALID, .drop_first = 100 });
     http_call(w.port, "POST", "/once", NULL, "x", &a);
@@ -271,7 +264,6 @@ static void the_second_failure_before_the_first_byte_is_told(void **state)
     assert_lacks(bytes_text(&a.body), "outcome unknown");
     assert_int_equal(peer_connections(w.api), 2);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* A proxy on the way, which is the API too: behind CONNECT it answers two requests and closes.
@@ -294,7 +286,7 @@ static void a_request_that_gets_no_connection_was_not_sent_whatever_was_before(v
         skip();
     for (int failures = 1; failures <= 2; failures++) {
         static atomic_int closes;
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         char settings[96];
         closes = 0;
@@ -318,7 +310,6 @@ static void a_request_that_gets_no_connection_was_not_sent_whatever_was_before(v
             assert_lacks(bytes_text(&a.body), "outcome unknown");
         }
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -347,7 +338,7 @@ static void an_unsafe_request_whose_first_write_had_to_wait_is_sent_once(void **
     (void)state;
     for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
         const struct call *how = &unsafe_calls[i];
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         start_with_first_send(&w, "wait", serve_and_die);
         http_get(w.port, "/prime", &a);
@@ -359,7 +350,6 @@ static void an_unsafe_request_whose_first_write_had_to_wait_is_sent_once(void **
         assert_int_equal(peer_count(w.api, " /v0/first"), 1);
         assert_int_equal(peer_request(w.api, " /v0/first", 0)->connection, 1);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -380,11 +370,10 @@ static void assert_arrives(struct world *w, size_t i)
 static void a_request_whose_first_write_has_to_wait_arrives_whole(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     start_with_first_send(&w, "wait", serve_all);
     for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++)
         assert_arrives(&w, i);
-    world_end(&w);
 }
 
 /* libcurl gives TLS 16 KiB of a head at a time. */
@@ -393,7 +382,7 @@ static void a_chunked_body_behind_a_head_of_many_writes_keeps_its_framing(void *
     (void)state;
     static const enum cert_kind certs[] = { CERT_NONE, CERT_VALID };
     for (size_t k = 0; k < sizeof certs / sizeof *certs; k++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         char head[24000], body[40000], request[sizeof head + sizeof body + 400];
         memset(head, 'h', sizeof head - 1);
@@ -417,14 +406,13 @@ static void a_chunked_body_behind_a_head_of_many_writes_keeps_its_framing(void *
         assert_memory_equal(r->body.data, "0\r\n\r\nGET b", 10);
         assert_int_equal(peer_count(w.api, ""), 1);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
 static void a_first_write_that_fails_on_a_reused_connection_goes_out_on_another(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start_with_first_send(&w, "fail", serve_all);
     for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
@@ -435,7 +423,6 @@ static void a_first_write_that_fails_on_a_reused_connection_goes_out_on_another(
     assert_int_equal(peer_count(w.api, " /v0/first"),
                      sizeof unsafe_calls / sizeof *unsafe_calls);
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

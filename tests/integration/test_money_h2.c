@@ -65,7 +65,7 @@ static const struct {
 static void lose(enum fate fate)
 {
     for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         struct script script = { .fate = fate };
         start(&w, &script);
@@ -77,7 +77,6 @@ static void lose(enum fate fate)
         assert_problem_detail(&a, "outcome unknown");
         assert_int_equal(peer_count(w.api, ""), 2); /* the first one and this */
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -104,7 +103,7 @@ static void an_unsafe_request_covered_by_a_goaway_is_sent_once(void **state)
 static void a_get_lost_with_its_connection_is_repeated_once(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct script script = { .fate = FATE_CLOSE };
     start(&w, &script);
@@ -113,7 +112,6 @@ static void a_get_lost_with_its_connection_is_repeated_once(void **state)
     assert_string_equal(bytes_text(&a.body), "fine");
     assert_int_equal(peer_count(w.api, ""), 3);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 54 */
@@ -123,7 +121,7 @@ static void a_refused_stream_is_repeated_at_most_once(void **state)
     static const enum fate fates[] = { FATE_REFUSED, FATE_GOAWAY_BEFORE };
     for (size_t f = 0; f < sizeof fates / sizeof *fates; f++) {
         for (size_t i = 0; i < sizeof unsafe_calls / sizeof *unsafe_calls; i++) {
-            struct world w;
+            WORLD(w);
             struct answer a = { 0 };
             struct script script = { .fate = fates[f], .always = true };
             start(&w, &script);
@@ -133,7 +131,6 @@ static void a_refused_stream_is_repeated_at_most_once(void **state)
             if (sent < 1 || sent > 2)
                 fail_msg("%s was sent %zu times", unsafe_calls[i].method, sent);
             answer_free(&a);
-            world_end(&w);
         }
     }
 }
@@ -141,7 +138,7 @@ static void a_refused_stream_is_repeated_at_most_once(void **state)
 static void requests_with_and_without_a_body_go_through(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct script script = { .fate = FATE_CLOSE };
     start(&w, &script);
@@ -153,7 +150,6 @@ static void requests_with_and_without_a_body_go_through(void **state)
     }
     assert_int_equal(peer_connections(w.api), 2);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Answers with how long the body was. */
@@ -176,7 +172,7 @@ static void a_chunked_body_arrives_without_its_chunks_whatever_its_head_takes(vo
 {
     (void)state;
     static const int heads[] = { 10, 24000 };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ .serve = serve_h2_lengths,
                                              .cert = CERT_VALID,
                                              .h2 = true,
@@ -196,7 +192,6 @@ static void a_chunked_body_arrives_without_its_chunks_whatever_its_head_takes(vo
         answer_free(&a);
         bytes_free(&request);
     }
-    world_end(&w);
 }
 
 int main(void)

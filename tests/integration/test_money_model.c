@@ -432,23 +432,21 @@ static void
 over_http_1_1_thousands_of_payments_are_made_at_most_once_and_told_truly(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ .serve = serve, .settings = "log.access = no\n" });
     play(&w, false);
-    world_end(&w);
 }
 
 static void over_http_2_thousands_of_payments_are_made_at_most_once_and_told_truly(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){
                         .serve = serve_h2,
                         .cert = CERT_VALID,
                         .h2 = true,
                         .settings = "upstream.http_version = 2\nlog.access = no\n" });
     play(&w, true);
-    world_end(&w);
 }
 
 int main(void)

@@ -184,7 +184,7 @@ static void mutated_requests_reach_the_upstream_sound_or_not_at_all(void **state
     (void)state;
     struct corpus corpus = corpus_read(CORPUS "requests.txt");
     static struct judge j;
-    struct world w;
+    WORLD(w);
     uint64_t first = number("ONESHOT_PROXY_MUTATION_FIRST", 1);
     uint64_t count = number("ONESHOT_PROXY_MUTATIONS", sanitized() ? 600 : 2000);
     j = (struct judge){ .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -212,7 +212,6 @@ static void mutated_requests_reach_the_upstream_sound_or_not_at_all(void **state
            (unsigned long long)count, j.seen);
     bytes_free(&j.bytes);
     corpus_free(&corpus);
-    world_end(&w);
 }
 
 static void mutated_answers_reach_the_caller_sound_or_not_at_all(void **state)
@@ -220,7 +219,7 @@ static void mutated_answers_reach_the_caller_sound_or_not_at_all(void **state)
     (void)state;
     struct corpus corpus = corpus_read(CORPUS "answers.txt");
     static struct judge j;
-    struct world w;
+    WORLD(w);
     struct bytes all = { 0 };
     uint64_t first = number("ONESHOT_PROXY_MUTATION_FIRST", 1);
     uint64_t count = number("ONESHOT_PROXY_MUTATIONS", sanitized() ? 600 : 2000);
@@ -252,7 +251,6 @@ static void mutated_answers_reach_the_caller_sound_or_not_at_all(void **state)
     bytes_free(&j.bytes);
     bytes_free(&all);
     corpus_free(&corpus);
-    world_end(&w);
 }
 
 int main(void)

@@ -62,7 +62,7 @@ static void an_answer_that_is_cut_ends_beside_idle_neighbours(void **state)
     (void)state;
     static const char *const targets[] = { "/measured", "/chunked" };
     static const char *const versions[] = { "1.1", "1.0" };
-    struct world w;
+    WORLD(w);
     struct client idle[NEIGHBOURS];
     struct answer a = { 0 };
     char request[128];
@@ -78,13 +78,12 @@ static void an_answer_that_is_cut_ends_beside_idle_neighbours(void **state)
     }
     close_neighbours(idle);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void an_answer_to_an_old_caller_ends_beside_idle_neighbours(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client idle[NEIGHBOURS];
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_ending });
@@ -97,7 +96,6 @@ static void an_answer_to_an_old_caller_ends_beside_idle_neighbours(void **state)
     }
     close_neighbours(idle);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* A connection that we end inside a body gives its place back at once. */
@@ -109,7 +107,7 @@ static void a_refused_upload_gives_its_place_back_beside_idle_neighbours(void **
         "POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         "GET /x HTTP/1.1\r\nX: ",
     };
-    struct world w;
+    WORLD(w);
     struct client idle[NEIGHBOURS], c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_ending,
@@ -132,14 +130,13 @@ static void a_refused_upload_gives_its_place_back_beside_idle_neighbours(void **
     }
     close_neighbours(idle);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Its end comes together with its request: no event of its own to libmicrohttpd. */
 static void a_caller_that_has_nothing_more_to_say_is_let_go(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client idle[NEIGHBOURS], c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_ending,
@@ -158,7 +155,6 @@ static void a_caller_that_has_nothing_more_to_say_is_let_go(void **state)
     }
     close_neighbours(idle);
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

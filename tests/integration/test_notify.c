@@ -79,7 +79,7 @@ static int64_t monotonic_us(void)
 
 static void tells_its_whole_life(bool abstract)
 {
-    struct world w;
+    WORLD(w);
     struct manager m;
     listen_for(&m, abstract);
     const char *env[] = { m.variable, NULL };
@@ -121,7 +121,7 @@ static void ready_reloading_and_stopping_are_told_by_an_abstract_name(void **sta
 static void the_status_line_says_why_there_is_no_token(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct manager m;
     listen_for(&m, false);
     const char *env[] = { m.variable, NULL };
@@ -144,7 +144,7 @@ static void the_status_line_says_why_there_is_no_token(void **state)
 static void signs_of_life_are_given_only_while_the_workers_turn(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct manager m;
     listen_for(&m, false);
     const char *env[] = { m.variable, "WATCHDOG_USEC=200000", NULL };
@@ -182,7 +182,7 @@ static void signs_of_life_are_given_only_while_the_workers_turn(void **state)
 static void a_watchdog_meant_for_another_process_is_not_fed(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct manager m;
     listen_for(&m, false);
     const char *env[] = { m.variable, "WATCHDOG_USEC=20000", "WATCHDOG_PID=1", NULL };
@@ -206,14 +206,13 @@ static void a_manager_that_is_gone_or_nonsense_does_no_harm(void **state)
                                            "NOTIFY_SOCKET=relative",
                                            "NOTIFY_SOCKET=", "NOTIFY_SOCKET=vsock:2:1" };
     for (size_t i = 0; i < sizeof sockets / sizeof *sockets; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         const char *env[] = { sockets[i], "WATCHDOG_USEC=junk", NULL };
         world_start(&w, &(struct world_options){ .env = env });
         http_get(w.port, "/x", &a);
         assert_int_equal(a.status, 200);
         answer_free(&a);
-        world_end(&w);
     }
 }
 

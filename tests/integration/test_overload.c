@@ -20,7 +20,7 @@ static void callers_above_the_limit_are_told_while_those_inside_wait(void **stat
 {
     (void)state;
     enum { LIMIT = 20, ABOVE = 50 };
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     gate_init(&gate);
     world_start(&w, &(struct world_options){ .answer = answer_held,
@@ -44,7 +44,6 @@ static void callers_above_the_limit_are_told_while_those_inside_wait(void **stat
     crowd_free(inside);
     crowd_free(asking);
     crowd_free(silent);
-    world_end(&w);
 }
 
 /* Far more than are given a place to wait for their answer in. */
@@ -52,7 +51,7 @@ static void a_flood_of_callers_above_the_limit_is_still_answered(void **state)
 {
     (void)state;
     enum { ABOVE = 2500 };
-    struct world w;
+    WORLD(w);
     struct client inside;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.max_connections = 1\n" });
@@ -67,7 +66,6 @@ static void a_flood_of_callers_above_the_limit_is_still_answered(void **state)
     crowd_free(flood);
     client_close(&inside);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 37 */
@@ -75,7 +73,7 @@ static void hundreds_of_slow_callers_end_in_408_and_hinder_nobody(void **state)
 {
     (void)state;
     enum { SLOW = 250 };
-    struct world w;
+    WORLD(w);
     struct client live;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.header_timeout = 1s\n"
@@ -99,7 +97,6 @@ static void hundreds_of_slow_callers_end_in_408_and_hinder_nobody(void **state)
     crowd_free(bodies);
     client_close(&live);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Milliseconds of processor time so far (proc(5), stat). */
@@ -134,7 +131,7 @@ static void without_descriptors_nothing_spins_or_dies_and_it_recovers(void **sta
 {
     (void)state;
     enum { CALLERS = 200 };
-    struct world w;
+    WORLD(w);
     struct client live;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.idle_timeout = 60s\n" });
@@ -176,7 +173,6 @@ static void without_descriptors_nothing_spins_or_dies_and_it_recovers(void **sta
     crowd_free(crowd);
     client_close(&live);
     answer_free(&a);
-    world_end(&w);
 }
 
 #define PIECES 200
@@ -214,7 +210,7 @@ static void many_downloads_that_stand_still_cost_little_and_hinder_nobody(void *
 {
     (void)state;
     enum { STREAMS = 100 };
-    struct world w;
+    WORLD(w);
     struct client stuck[STREAMS], live;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_large });
@@ -255,7 +251,6 @@ static void many_downloads_that_stand_still_cost_little_and_hinder_nobody(void *
     assert_int_equal(a.status, 200);
     client_close(&live);
     answer_free(&a);
-    world_end(&w);
 }
 
 static long address_space_kib(const struct proxy *p)
@@ -278,7 +273,7 @@ static void without_memory_new_work_fails_and_old_work_goes_on(void **state)
 {
     (void)state;
     enum { STREAMS = 500 };
-    struct world w;
+    WORLD(w);
     static struct client many[STREAMS];
     struct client live;
     struct answer a = { 0 };
@@ -322,7 +317,6 @@ static void without_memory_new_work_fails_and_old_work_goes_on(void **state)
     }
     client_close(&live);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Each in its own way never goes on: before TLS, in the head, in the body. */
@@ -358,7 +352,7 @@ static void nothing_that_is_stuck_holds_up_a_live_caller(void **state)
         "",
     };
     struct crowd *stuck[sizeof ways / sizeof *ways];
-    struct world w;
+    WORLD(w);
     struct client live;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .serve = serve_stuck });
@@ -382,7 +376,6 @@ static void nothing_that_is_stuck_holds_up_a_live_caller(void **state)
         crowd_free(stuck[i]);
     client_close(&live);
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

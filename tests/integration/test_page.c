@@ -71,7 +71,7 @@ static void hash_of(const char *page, const char *from, const char *to, char out
 static void the_policy_lets_only_the_pages_own_style_and_script_be(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char policy[1024], style[64], script[64];
     start(&w, NULL);
@@ -90,13 +90,12 @@ static void the_policy_lets_only_the_pages_own_style_and_script_be(void **state)
     assert_contains(policy, style);
     assert_contains(policy, script);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void head_gets_the_length_and_a_query_is_passed_over(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     start(&w, NULL);
@@ -110,13 +109,12 @@ static void head_gets_the_length_and_a_query_is_passed_over(void **state)
     assert_true(a.content_length > 10000);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void with_a_token_and_no_failures_all_is_well(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, NULL);
     http_get(w.port, "/x", &a);
@@ -128,13 +126,12 @@ static void with_a_token_and_no_failures_all_is_well(void **state)
     assert_contains(page, "client_secret = ******");
     assert_lacks(page, CANARY);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_failure_is_shown_with_what_an_operator_needs(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, NULL);
     http_call(w.port, "POST", "/v0/lost?secret=" CANARY, "X-Request-Id: id-lost\r\n", "{}", &a);
@@ -151,13 +148,12 @@ static void a_failure_is_shown_with_what_an_operator_needs(void **state)
     assert_contains(page, ">Some requests fail at the upstream</h2>");
     assert_lacks(page, CANARY);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void what_a_peer_sends_stays_text(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, NULL);
     http_raw(w.port,
@@ -173,13 +169,12 @@ static void what_a_peer_sends_stays_text(void **state)
     assert_lacks(page, "<script>alert");
     assert_lacks(page, "<i>");
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_caller_that_never_finishes_its_head_is_on_the_list(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     start(&w, "listen.header_timeout = 200ms\n");
@@ -191,14 +186,13 @@ static void a_caller_that_never_finishes_its_head_is_on_the_list(void **state)
     assert_contains(page, "listen.header_timeout");
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_storm_of_failures_leaves_the_last_twenty(void **state)
 {
     (void)state;
     enum { CALLERS = 150 };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, "process.workers = 2\n");
     struct crowd *crowd = crowd_start(
@@ -219,7 +213,6 @@ static void a_storm_of_failures_leaves_the_last_twenty(void **state)
         shown++;
     assert_int_equal(shown, 20);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* The number behind the sample in /metrics. */
@@ -236,7 +229,7 @@ static double metric(const char *metrics, const char *sample)
 static void the_page_and_the_metrics_tell_the_same(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 }, metrics = { 0 };
     start(&w, NULL);
     for (int i = 0; i < 7; i++)
@@ -263,13 +256,12 @@ static void the_page_and_the_metrics_tell_the_same(void **state)
     assert_true(metric(text, "oneshot_proxy_request_body_bytes_total") == 5);
     answer_free(&a);
     answer_free(&metrics);
-    world_end(&w);
 }
 
 static void refused_credentials_are_named_as_the_fault(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct world_options o = { .answer = answer_by_target,
                                .no_proxy = true,
@@ -285,13 +277,12 @@ static void refused_credentials_are_named_as_the_fault(void **state)
     assert_contains(page, ">failed</span>");
     assert_lacks(page, CANARY);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void an_upstream_that_refuses_every_token_is_not_called_well(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     bool told = false;
     start(&w, "token.retry_min = 1ms\n");
@@ -306,13 +297,12 @@ static void an_upstream_that_refuses_every_token_is_not_called_well(void **state
     assert_contains(page, "the configuration (client credentials)");
     assert_lacks(page, CANARY);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void while_it_drains_it_says_so(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, "process.drain_delay = 60s\nprocess.drain_timeout = 60s\n");
     assert_contains(get_page(&w, &a), ">All is well</h2>");
@@ -324,7 +314,6 @@ static void while_it_drains_it_says_so(void **state)
     assert_true(proxy_wait_exit(w.proxy, SOON_MS) >= 0);
     proxy_free(w.proxy);
     w.proxy = NULL;
-    world_end(&w);
 }
 
 int main(void)

@@ -79,12 +79,11 @@ static void assert_blind(const struct look *seen)
 static void another_user_sees_neither_memory_nor_environment(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     need_root();
     world_start(&w, &(struct world_options){ 0 });
     struct look seen = look_as(OTHER_USER, proxy_pid(w.proxy));
     assert_blind(&seen);
-    world_end(&w);
 }
 
 /* Not even the user that it runs as: a debugger, gcore or strace of that user gets nothing. The
@@ -92,7 +91,7 @@ static void another_user_sees_neither_memory_nor_environment(void **state)
 static void the_same_user_sees_neither_memory_nor_environment(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char wrap[128], base[128], token[128];
     need_root();
     if (access("/usr/bin/setpriv", X_OK) != 0) {
@@ -134,7 +133,6 @@ static void the_same_user_sees_neither_memory_nor_environment(void **state)
     (void)waitpid(plain, NULL, 0);
     assert_int_equal(seen.trace_error, 0);
     assert_int_equal(seen.open_error[2], 0);
-    world_end(&w);
 }
 
 static struct bytes slurp(pid_t pid, const char *name)
@@ -160,7 +158,7 @@ static bool holds(const struct bytes *b, const char *needle)
 static void the_secret_is_in_no_argument_and_not_left_in_the_environment(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     need_root(); /* who may read the file */
     const char *const env[] = { "ONESHOT_PROXY_TOKEN_CLIENT_SECRET=" CLIENT_SECRET, "KEPT=kept",
                                 NULL };
@@ -174,7 +172,6 @@ static void the_secret_is_in_no_argument_and_not_left_in_the_environment(void **
     assert_false(holds(&environment, CANARY));
     bytes_free(&arguments);
     bytes_free(&environment);
-    world_end(&w);
 }
 
 /* --- flags of the process and of its memory ---------------------------------------------- */
@@ -195,7 +192,7 @@ static void status_of(pid_t pid, pid_t tid, const char *name, char *out, size_t 
 static void every_thread_is_under_the_filter_and_gains_no_privileges(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     pid_t tid[16];
     char value[32];
     world_start(&w, &(struct world_options){ .settings = "process.workers = 3\n" });
@@ -218,7 +215,6 @@ static void every_thread_is_under_the_filter_and_gains_no_privileges(void **stat
     assert_int_equal(soft, 0);
     assert_int_equal(hard, 0);
     bytes_free(&limits);
-    world_end(&w);
 }
 
 /* One mapping of smaps. */
@@ -281,7 +277,7 @@ static void find_in_memory(pid_t pid, const char *needle, size_t *inside, size_t
 static void secrets_are_in_locked_memory_that_no_dump_holds(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     size_t inside, outside;
     struct answer a = { 0 };
     need_root();
@@ -295,7 +291,6 @@ static void secrets_are_in_locked_memory_that_no_dump_holds(void **state)
     find_in_memory(proxy_pid(w.proxy), CANARY "-token-1", &inside, &outside);
     assert_true(inside > 0);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Each request had the token in what was sent, beside more or less of its body. */
@@ -305,7 +300,7 @@ static void a_request_leaves_no_copy_of_its_token_behind(void **state)
     static const enum cert_kind certs[] = { CERT_NONE, CERT_VALID };
     need_root();
     for (size_t i = 0; i < sizeof certs / sizeof *certs; i++) {
-        struct world w;
+        WORLD(w);
         size_t inside, outside;
         struct answer a = { 0 };
         struct bytes body = { 0 };
@@ -323,7 +318,6 @@ static void a_request_leaves_no_copy_of_its_token_behind(void **state)
             assert_int_equal(outside, 0);
         bytes_free(&body);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -341,7 +335,7 @@ static void refuse_the_first_token(struct peer_conn *c, const struct peer_reques
 static void an_old_token_is_wiped_where_we_keep_it_and_fades_elsewhere(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     size_t inside, outside;
     struct answer a = { 0 };
     need_root();
@@ -358,7 +352,6 @@ static void an_old_token_is_wiped_where_we_keep_it_and_fades_elsewhere(void **st
     find_in_memory(proxy_pid(w.proxy), CANARY "-token-2", &inside, &outside);
     assert_true(inside > 0);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* --- core files -------------------------------------------------------------------------- */
@@ -373,7 +366,7 @@ static void a_crash_leaves_no_core_whatever_the_limit(void **state)
     assert_int_equal(getrlimit(RLIMIT_CORE, &before), 0);
     bool raised = setrlimit(RLIMIT_CORE, &unlimited) == 0;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        struct world w;
+        WORLD(w);
         if (sanitized() && kinds[i] == SIGSEGV)
             continue; /* its runtime takes that one */
         world_start(&w, &(struct world_options){ 0 });
@@ -382,7 +375,6 @@ static void a_crash_leaves_no_core_whatever_the_limit(void **state)
         assert_false(proxy_dumped_core(w.proxy));
         proxy_free(w.proxy);
         w.proxy = NULL;
-        world_end(&w);
     }
     if (raised)
         (void)setrlimit(RLIMIT_CORE, &before);
@@ -394,7 +386,7 @@ static void a_crash_leaves_no_core_whatever_the_limit(void **state)
 static void the_environment_weakens_nothing(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct stat st;
     char dir[] = "/tmp/oneshot-home-XXXXXX", keys[80], netrc[80], netrc_env[96];

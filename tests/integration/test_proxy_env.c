@@ -44,7 +44,7 @@ static void https_proxy_carries_the_token_call_and_the_requests(void **state)
     (void)state;
     static const char *const names[] = { "HTTPS_PROXY", "https_proxy", "ALL_PROXY" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct world w;
+        WORLD(w);
         struct setting s;
         set_up(&s, NULL, names[i], "", NULL);
         world_start(&w, &(struct world_options){ .cert = CERT_VALID,
@@ -64,7 +64,7 @@ static void https_proxy_carries_the_token_call_and_the_requests(void **state)
 static void http_is_tunnelled_too_so_that_the_proxy_sees_no_token(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct setting s;
     char pattern[64];
     set_up(&s, NULL, "http_proxy", "", NULL);
@@ -81,7 +81,7 @@ static void http_is_tunnelled_too_so_that_the_proxy_sees_no_token(void **state)
 static void no_proxy_exempts_a_host(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct setting s;
     set_up(&s, NULL, "HTTPS_PROXY", "", "NO_PROXY=other.example, localhost");
     world_start(&w, &(struct world_options){ .cert = CERT_VALID,
@@ -97,7 +97,7 @@ static void no_proxy_exempts_a_host(void **state)
 static void none_ignores_the_environment(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct setting s;
     set_up(&s, NULL, "HTTPS_PROXY", "", "ALL_PROXY=http://127.0.0.1:1");
     world_start(&w, &(struct world_options){ .cert = CERT_VALID,
@@ -113,7 +113,7 @@ static void none_ignores_the_environment(void **state)
 static void the_token_endpoint_may_have_another_way(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct setting s;
     set_up(&s, NULL, "HTTPS_PROXY", "", NULL);
     world_start(&w, &(struct world_options){
@@ -139,7 +139,7 @@ static void credentials_in_the_url_are_sent_and_never_shown(void **state)
     (void)state;
     const struct tollgate_options demand = { .authorization = BASIC };
     for (int named = 0; named < 2; named++) {
-        struct world w;
+        WORLD(w);
         struct setting s;
         char settings[160] = "upstream.proxy = env\n", ini[160];
         set_up(&s, &demand, "HTTPS_PROXY", CREDENTIALS, NULL);
@@ -179,7 +179,7 @@ static void a_proxy_that_refuses_is_a_502_without_its_credentials(void **state)
     const struct tollgate_options kinds[] = { { .authorization = "Basic other" },
                                               { .refuse_with = 403 } };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        struct world w;
+        WORLD(w);
         struct setting s;
         struct answer a = { 0 };
         set_up(&s, &kinds[i], "HTTPS_PROXY", CREDENTIALS, NULL);

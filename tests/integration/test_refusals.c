@@ -35,11 +35,10 @@ static void assert_refused(struct world *w, const struct refusal *x)
 
 static void assert_all_refused(const struct refusal *x, size_t n, const char *settings)
 {
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ .settings = settings });
     for (size_t i = 0; i < n; i++)
         assert_refused(&w, &x[i]);
-    world_end(&w);
 }
 #define ALL_REFUSED(table, settings) \
     assert_all_refused(table, sizeof(table) / sizeof *(table), settings)
@@ -67,7 +66,7 @@ static void a_host_that_is_not_allowed_is_421(void **state)
 static void allowed_hosts_are_served(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char request[256];
     static const char *const names[] = { "localhost", "127.0.0.1", "[::1]", "LocalHost" };
@@ -96,7 +95,6 @@ static void allowed_hosts_are_served(void **state)
              &a);
     assert_int_equal(a.status, 200);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 33 */
@@ -116,7 +114,7 @@ static void a_web_page_is_refused_unless_its_origin_is_listed(void **state)
           .error = "http_request_denied" },
     };
     ALL_REFUSED(table, NULL);
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){
                         .settings = "listen.allowed_origins = https://a.example\n" });
@@ -130,7 +128,6 @@ static void a_web_page_is_refused_unless_its_origin_is_listed(void **state)
     http_call(w.port, "GET", "/x", "Origin: https://b.example\r\n", NULL, &a);
     assert_int_equal(a.status, 200);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_required_header_must_be_there_and_goes_no_further(void **state)
@@ -144,7 +141,7 @@ static void a_required_header_must_be_there_and_goes_no_further(void **state)
           .error = "http_request_denied" },
     };
     ALL_REFUSED(table, settings);
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = settings });
     http_call(w.port, "GET", "/x", "x-proxy-key: open sesame\r\n", NULL, &a);
@@ -152,7 +149,6 @@ static void a_required_header_must_be_there_and_goes_no_further(void **state)
     assert_int_equal(head_count(bytes_text(&peer_request(w.api, "", 0)->head), "X-Proxy-Key"),
                      0);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 31 */
@@ -181,7 +177,7 @@ static void targets_that_climb_or_hide_are_400(void **state)
         "/a%4",       "*",       "x",           "@evil/",   "/b\x7f",
         "/a\xc3\xa9", "/a|b",    "/a\"b",       "/a<b>",
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ 0 });
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         char request[256];
@@ -191,7 +187,6 @@ static void targets_that_climb_or_hide_are_400(void **state)
                                               .status = 400,
                                               .error = "http_request_error" });
     }
-    world_end(&w);
 }
 
 /* row 24 */
@@ -226,12 +221,11 @@ static void an_expectation_of_something_else_is_417(void **state)
 static void a_refusal_needs_no_token(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ .hold_tokens = true });
     assert_refused(&w, &(struct refusal){ .request = HEAD_OF("Host: evil.example\r\n"),
                                           .status = 421,
                                           .error = "http_request_denied" });
-    world_end(&w);
 }
 
 int main(void)

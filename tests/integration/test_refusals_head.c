@@ -39,11 +39,10 @@ static void assert_bad(struct world *w, const struct bad *x)
 
 static void assert_all_bad(const struct bad *x, size_t n)
 {
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ 0 });
     for (size_t i = 0; i < n; i++)
         assert_bad(&w, &x[i]);
-    world_end(&w);
 }
 #define ALL_BAD(table) assert_all_bad(table, sizeof(table) / sizeof *(table))
 
@@ -162,7 +161,7 @@ static void exactly_one_sound_host_is_needed(void **state)
           .other = 421 },
         { .bytes = "GET /x HTTP/1.0\r\n\r\n", .status = 400 },
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ 0 });
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct answer a = { 0 };
@@ -172,7 +171,6 @@ static void exactly_one_sound_host_is_needed(void **state)
         answer_free(&a);
     }
     assert_int_equal(peer_count(w.api, ""), 0);
-    world_end(&w);
 }
 
 /* row 13 */
@@ -200,7 +198,7 @@ static void noise_is_answered_or_closed_but_never_forwarded(void **state)
         { .bytes = "SSH-2.0-OpenSSH_9.2\r\n\r\n" },
         { .bytes = "{\"jsonrpc\":\"2.0\"}\r\n\r\n" },
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ .settings = "listen.header_timeout = 1s\n" });
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct client c;
@@ -210,7 +208,6 @@ static void noise_is_answered_or_closed_but_never_forwarded(void **state)
         client_close(&c);
     }
     assert_int_equal(peer_count(w.api, ""), 0);
-    world_end(&w);
 }
 
 /* What libmicrohttpd closes because it could not read it is not said to be malformed. */
@@ -218,7 +215,7 @@ static void a_request_that_cannot_be_read_is_closed_without_a_400(void **state)
 {
     (void)state;
     static const char *const env[] = { "LD_PRELOAD=" FIRST_SEND, NULL };
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .env = env });
@@ -235,14 +232,13 @@ static void a_request_that_cannot_be_read_is_closed_without_a_400(void **state)
     assert_int_equal(a.status, 400);
     answer_free(&a);
     assert_int_equal(peer_count(w.api, ""), 0);
-    world_end(&w);
 }
 
 /* row 25 */
 static void too_much_head_is_431_and_a_long_target_414(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct bytes request = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.max_header_size = 8k\n"
                                                          "listen.max_headers = 20\n" });
@@ -262,14 +258,13 @@ static void too_much_head_is_431_and_a_long_target_414(void **state)
     bytes_add_str(&request, "\r\n");
     assert_bad(&w, &(struct bad){ .bytes = request.data, .len = request.len, .status = 431 });
     bytes_free(&request);
-    world_end(&w);
 }
 
 /* row 25 */
 static void heads_at_the_limits_pass(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct bytes request = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.max_headers = 20\n" });
@@ -288,7 +283,6 @@ static void heads_at_the_limits_pass(void **state)
     assert_int_equal(peer_count(w.api, ""), 2);
     bytes_free(&request);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 9 */
@@ -303,7 +297,7 @@ static void broken_chunks_end_the_upload_and_the_connection(void **state)
         "3\r\nabc\r\n0x3\r\nabc\r\n0\r\n\r\n",
         "3\r\nabc\r\n5_0\r\n",
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ 0 });
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         struct client c;
@@ -316,7 +310,6 @@ static void broken_chunks_end_the_upload_and_the_connection(void **state)
     }
     assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
     assert_false(peer_wait_complete(w.api, "", 1, 0));
-    world_end(&w);
 }
 
 int main(void)

@@ -53,7 +53,7 @@ static void fields_come_back_unchanged_but_for_the_hop_by_hop_ones(void **state)
                                              { 0 } };
     static const char *const gone[] = { "X-Secret", "Keep-Alive", "Proxy-Connection", "Upgrade",
                                         "Trailer" };
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     char value[64];
@@ -78,7 +78,6 @@ static void fields_come_back_unchanged_but_for_the_hop_by_hop_ones(void **state)
     assert_string_equal(value, "b=2; Path=/");
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 26 */
@@ -90,14 +89,13 @@ static void an_empty_field_of_an_answer_is_kept(void **state)
           .bytes = "HTTP/1.1 200 OK\r\nX-Empty:\r\nContent-Length: 0\r\n\r\n" },
         { 0 }
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, answers);
     http_get(w.port, "/f", &a);
     assert_int_equal(a.status, 200);
     assert_int_equal(answer_header_count(&a, "X-Empty"), 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 28 */
@@ -110,7 +108,7 @@ static void a_compressed_body_is_not_touched(void **state)
     static const struct canned answers[] = {
         { .target = "/v0/gz", .bytes = raw, .len = sizeof raw - 1 }, { 0 }
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, answers);
     http_call(w.port, "GET", "/gz", "Accept-Encoding: gzip\r\n", NULL, &a);
@@ -119,7 +117,6 @@ static void a_compressed_body_is_not_touched(void **state)
     assert_int_equal(a.body.len, 12);
     assert_memory_equal(a.body.data, raw + sizeof raw - 1 - 12, 12);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 27 */
@@ -136,7 +133,7 @@ static void answers_without_a_body_keep_their_lengths_and_the_connection(void **
         { .target = "/v0/end", .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend" },
         { 0 }
     };
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     start(&w, answers);
@@ -160,7 +157,6 @@ static void answers_without_a_body_keep_their_lengths_and_the_connection(void **
     assert_string_equal(bytes_text(&a.body), "end");
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_chunked_answer_and_one_until_close_arrive_whole(void **state)
@@ -180,7 +176,7 @@ static void a_chunked_answer_and_one_until_close_arrive_whole(void **state)
                                             { "/close", "until close" },
                                             { "/old", "old" },
                                             { "/nothing", "" } };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, answers);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -190,7 +186,6 @@ static void a_chunked_answer_and_one_until_close_arrive_whole(void **state)
         assert_string_equal(bytes_text(&a.body), cases[i][1]);
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 51 */
@@ -213,7 +208,7 @@ static void error_answers_of_the_upstream_pass_byte_for_byte(void **state)
             statuses[i]);
         answers[i] = (struct canned){ .target = targets[i], .bytes = raw[i] };
     }
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, answers);
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
@@ -229,7 +224,6 @@ static void error_answers_of_the_upstream_pass_byte_for_byte(void **state)
             assert_lacks(answer_header(&a, "Proxy-Status"), "error=");
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 static char location_head[256];
@@ -257,7 +251,7 @@ static void redirects_are_not_followed_and_lead_back_here(void **state)
         { "/r?to=next", "next" },
         { "/r?to=https://elsewhere.example/v0/x", "https://elsewhere.example/v0/x" },
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_location, .no_proxy = true });
     (void)snprintf(location_head, sizeof location_head, "%s", peer_url(w.api));
@@ -270,7 +264,6 @@ static void redirects_are_not_followed_and_lead_back_here(void **state)
     }
     assert_int_equal(peer_count(w.api, ""), sizeof cases / sizeof *cases);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 42 */
@@ -284,7 +277,7 @@ static void interim_answers_do_not_disturb_the_final_one(void **state)
                    "HTTP/1.1 200 OK\r\nX-Final: 1\r\nContent-Length: 2\r\n\r\nok" },
         { 0 }
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, answers);
     http_get(w.port, "/hints", &a);
@@ -293,7 +286,6 @@ static void interim_answers_do_not_disturb_the_final_one(void **state)
     assert_string_equal(answer_header(&a, "X-Final"), "1");
     assert_int_equal(answer_header_count(&a, "Link"), 0);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_large_head_below_the_limits_passes(void **state)
@@ -305,7 +297,7 @@ static void a_large_head_below_the_limits_passes(void **state)
         n += (size_t)snprintf(raw + n, sizeof raw - n, "X-%d: %0300d\r\n", i, i);
     (void)snprintf(raw + n, sizeof raw - n, "\r\n");
     static const struct canned answers[] = { { .target = "/v0/big", .bytes = raw }, { 0 } };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start(&w, answers);
     http_get(w.port, "/big", &a);
@@ -316,7 +308,6 @@ static void a_large_head_below_the_limits_passes(void **state)
         assert_int_equal(strlen(answer_header(&a, name)), 300);
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

@@ -8,7 +8,7 @@
 static void a_body_with_a_length_arrives_byte_for_byte(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     struct bytes body = { 0 };
@@ -33,14 +33,13 @@ static void a_body_with_a_length_arrives_byte_for_byte(void **state)
     bytes_free(&head);
     bytes_free(&body);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 11 */
 static void a_chunked_body_arrives_whole_without_its_trailers(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
@@ -59,14 +58,13 @@ static void a_chunked_body_arrives_whole_without_its_trailers(void **state)
     assert_int_equal(a.status, 200);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 10 */
 static void a_chunk_extension_is_dropped_or_refused(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
@@ -80,7 +78,6 @@ static void a_chunk_extension_is_dropped_or_refused(void **state)
         assert_int_equal(a.status, 400); /* what libmicrohttpd 1.0 makes of it */
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 15 */
@@ -93,7 +90,7 @@ static void bodies_and_lengths_of_nothing_keep_their_form(void **state)
     } cases[] = { { "POST", "", 0 },       { "PUT", "", 0 },      { "DELETE", "", 0 },
                   { "DELETE", "why", 3 },  { "GET", "query", 5 }, { "PATCH", "{}", 2 },
                   { "OPTIONS", "opt", 3 }, { "GET", NULL, -1 },   { "DELETE", NULL, -1 } };
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
@@ -109,14 +106,13 @@ static void bodies_and_lengths_of_nothing_keep_their_form(void **state)
     }
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 21 */
 static void a_caller_that_expects_100_gets_it_before_the_body(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
@@ -133,7 +129,6 @@ static void a_caller_that_expects_100_gets_it_before_the_body(void **state)
     assert_int_equal(peer_count(w.api, "POST /v0/e"), 1);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 14 */
@@ -142,7 +137,7 @@ static void a_request_in_single_bytes_is_waited_for(void **state)
     (void)state;
     static const char request[] = "POST /slow HTTP/1.1\r\nHost: localhost\r\nX-A: 1\r\n"
                                   "Content-Length: 3\r\n\r\nabc";
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
@@ -154,14 +149,13 @@ static void a_request_in_single_bytes_is_waited_for(void **state)
     assert_string_equal(bytes_text(&a.body), "abc");
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 16 */
 static void a_hundred_pipelined_requests_are_answered_in_order(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     struct bytes all = { 0 };
@@ -184,13 +178,12 @@ static void a_hundred_pipelined_requests_are_answered_in_order(void **state)
     client_close(&c);
     bytes_free(&all);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void connections_are_kept_on_both_sides(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
@@ -206,14 +199,13 @@ static void connections_are_kept_on_both_sides(void **state)
     assert_true(client_closed(&c, SOON_MS));
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void
 an_upstream_connection_that_lay_idle_longer_than_keepalive_is_not_used_again(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "upstream.keepalive = 1s\n" });
@@ -229,13 +221,12 @@ an_upstream_connection_that_lay_idle_longer_than_keepalive_is_not_used_again(voi
     assert_int_equal(peer_count(w.api, "POST /v0/k"), 3);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void an_old_caller_is_served_and_closed(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
@@ -249,14 +240,13 @@ static void an_old_caller_is_served_and_closed(void **state)
                         "POST /v0/old HTTP/1.1\r\n", 23);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void the_callers_own_token_call_is_answered_here(void **state)
 {
     (void)state;
     static const char *const targets[] = { "/token", "/v0/token", "//token" };
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
@@ -282,26 +272,24 @@ static void the_callers_own_token_call_is_answered_here(void **state)
     assert_false(proxy_log_contains(w.proxy, CANARY));
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void the_token_call_is_answered_even_while_no_token_is_there(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .hold_tokens = true });
     http_call(w.port, "POST", "/token", NULL, "x=1", &a);
     assert_int_equal(a.status, 200);
     assert_string_equal(bytes_text(&a.body), PLACEHOLDER);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void the_token_call_is_forwarded_where_that_is_wanted(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "token.local_endpoint = no\n" });
     http_call(w.port, "POST", "/token", NULL, "x=1", &a);
@@ -309,7 +297,6 @@ static void the_token_call_is_forwarded_where_that_is_wanted(void **state)
     assert_string_equal(bytes_text(&a.body), "x=1");
     assert_int_equal(peer_count(w.api, "POST /v0/token"), 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

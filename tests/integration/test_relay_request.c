@@ -45,7 +45,7 @@ static void every_target_arrives_below_the_base_path(void **state)
         { "/a%20b%C3%A9;p=1,2/~x:@!$&'()*+", "/v0/a%20b%C3%A9;p=1,2/~x:@!$&'()*+" },
         { "/a...b/.x/..y/x.", "/v0/a...b/.x/..y/x." },
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -57,13 +57,12 @@ static void every_target_arrives_below_the_base_path(void **state)
         assert_string_equal(r->target, cases[i][1]);
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 static void without_a_base_path_targets_stay_as_they_are(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char settings[128];
     struct world_options options = { .no_proxy = true, .settings = settings };
@@ -74,13 +73,12 @@ static void without_a_base_path_targets_stay_as_they_are(void **state)
     assert_int_equal(a.status, 200);
     assert_int_equal(peer_count(w.api, "GET /chains?x=1"), 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_long_query_arrives_whole(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct bytes target = { 0 };
     world_start(&w, &(struct world_options){ 0 });
@@ -91,14 +89,13 @@ static void a_long_query_arrives_whole(void **state)
     assert_string_equal(peer_request(w.api, "", 0)->target, bytes_text(&target));
     bytes_free(&target);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 30 */
 static void an_absolute_target_of_ours_or_of_the_upstream_is_accepted(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char request[256];
     world_start(&w, &(struct world_options){ 0 });
@@ -122,7 +119,6 @@ static void an_absolute_target_of_ours_or_of_the_upstream_is_accepted(void **sta
     assert_true(a.status == 421 || a.status == 400);
     assert_int_equal(peer_count(w.api, ""), 2);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 26 */
@@ -153,7 +149,7 @@ static void fields_pass_unchanged_and_in_order(void **state)
                                           "X-Forwarded-For: 10.0.0.1",
                                           "X-Empty:",
                                           "If-None-Match: W/\"x\"" };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
     http_call(w.port, "GET", "/fields", fields, NULL, &a);
@@ -172,14 +168,13 @@ static void fields_pass_unchanged_and_in_order(void **state)
         assert_memory_equal(at, "\r\n", 2);
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 static void nothing_is_added_that_the_contract_does_not_name(void **state)
 {
     (void)state;
     static const char *const allowed[] = { "Host", "Authorization", "Via", "X-Request-Id" };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
     http_get(w.port, "/bare", &a);
@@ -197,7 +192,6 @@ static void nothing_is_added_that_the_contract_does_not_name(void **state)
     assert_int_equal(head_count(head_at(&w, "POST /v0/bare"), "Content-Type"), 0);
     assert_int_equal(head_count(head_at(&w, "POST /v0/bare"), "Expect"), 0);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* rows 18, 19 */
@@ -215,7 +209,7 @@ static void hop_by_hop_fields_stay_here(void **state)
                                         "HTTP2-Settings",
                                         "Proxy_Authorization",
                                         "Keep_Alive" };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
     http_raw(w.port,
@@ -235,7 +229,6 @@ static void hop_by_hop_fields_stay_here(void **state)
     assert_int_equal(head_count(head, "Authorization"), 1);
     assert_int_equal(head_count(head, "Via"), 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* rows 18, 20 */
@@ -248,7 +241,7 @@ static void the_callers_authorization_is_replaced_by_exactly_one(void **state)
         "Connection: Authorization\r\nAuthorization: x\r\n",
         "Authorization:\r\n",
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
     for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++) {
@@ -259,14 +252,13 @@ static void the_callers_authorization_is_replaced_by_exactly_one(void **state)
         assert_field(head, "Authorization", "Bearer " CANARY "-token-1");
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 24 */
 static void a_via_of_others_is_kept_and_ours_follows(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char value[64];
     world_start(&w, &(struct world_options){ 0 });
@@ -277,13 +269,12 @@ static void a_via_of_others_is_kept_and_ours_follows(void **state)
     assert_true(head_value(head, "Via", 1, value, sizeof value));
     assert_string_equal(value, "1.1 oneshot-proxy");
     answer_free(&a);
-    world_end(&w);
 }
 
 static void the_request_id_is_taken_over_or_made_and_comes_back(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char made[160];
     world_start(&w, &(struct world_options){ 0 });
@@ -298,7 +289,6 @@ static void the_request_id_is_taken_over_or_made_and_comes_back(void **state)
     http_get(w.port, "/id/other", &a);
     assert_string_not_equal(answer_header(&a, "X-Request-Id"), made);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 31 */
@@ -307,7 +297,7 @@ static void any_other_method_goes_through(void **state)
     (void)state;
     static const char *const methods[] = { "GET",    "POST",    "PUT",     "PATCH",
                                            "DELETE", "OPTIONS", "PROPFIND" };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ 0 });
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
@@ -318,7 +308,6 @@ static void any_other_method_goes_through(void **state)
         assert_string_equal(r->method, methods[i]);
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

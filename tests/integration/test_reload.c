@@ -16,7 +16,7 @@ static void post(int port, const char *body, struct answer *a)
 static void good_settings_apply_to_new_requests(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct world_options options = { 0 };
     world_start(&w, &options);
@@ -35,14 +35,13 @@ static void good_settings_apply_to_new_requests(void **state)
     assert_int_equal(proxy_log_count(w.proxy, "event=access"), 2); /* not the 413 */
     assert_int_equal(tokens_fetches(w.tokens), 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 76 */
 static void a_bad_file_changes_nothing_and_says_every_error_with_its_line(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct world_options options = { 0 };
     char path[160];
@@ -70,14 +69,13 @@ static void a_bad_file_changes_nothing_and_says_every_error_with_its_line(void *
     assert_int_equal(proxy_log_count(w.proxy, "event=reloaded"), 0);
     world_reload(&w, &options, "reloaded"); /* mended */
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 76 */
 static void files_that_are_not_fit_refuse_a_reload(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char path[160];
     struct bytes settings = { 0 };
@@ -97,13 +95,12 @@ static void files_that_are_not_fit_refuse_a_reload(void **state)
     assert_int_equal(tokens_fetches(w.tokens), 1);
     bytes_free(&settings);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void keys_that_need_a_restart_are_named_each_time_while_others_apply(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct bytes field = { 0 };
     struct world_options options = { 0 };
@@ -127,14 +124,13 @@ static void keys_that_need_a_restart_are_named_each_time_while_others_apply(void
     assert_int_equal(a.status, 421);
     bytes_free(&field);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 78 */
 static void a_hundred_hangups_during_a_fetch_cost_no_other(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct client c;
     world_start(&w, &(struct world_options){ .hold_tokens = true,
@@ -156,7 +152,6 @@ static void a_hundred_hangups_during_a_fetch_cost_no_other(void **state)
     assert_int_equal(tokens_fetches(w.tokens), 1);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void answer_held(struct peer_conn *c, const struct peer_request *r, void *arg)
@@ -169,7 +164,7 @@ static void answer_held(struct peer_conn *c, const struct peer_request *r, void 
 static void hangups_during_a_drain_are_ignored(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client c;
     struct answer a = { 0 };
@@ -190,14 +185,13 @@ static void hangups_during_a_drain_are_ignored(void **state)
     assert_int_equal(proxy_log_count(w.proxy, "event=reloaded"), 0);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Each upstream sees only tokens that were obtained while it was the upstream. */
 static void a_token_never_goes_to_another_upstream(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct gate gate;
     struct client running, parked;
     struct answer a = { 0 };
@@ -241,7 +235,7 @@ static void a_token_never_goes_to_another_upstream(void **state)
 static void a_request_that_waited_for_the_old_upstream_is_told(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     struct bytes settings = { 0 };
@@ -285,7 +279,7 @@ static void copy_file(const char *from, const char *to)
 static void a_replaced_ca_counts_from_the_reload_on(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char path[] = "/tmp/oneshot-ca-file-XXXXXX";
     struct bytes settings = { 0 };
@@ -318,7 +312,7 @@ static void a_replaced_ca_counts_from_the_reload_on(void **state)
 static void no_request_is_dropped_while_settings_change(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct world_options options = { .settings = "process.workers = 2\nlog.access = no\n" };
     world_start(&w, &options);
     struct hammer *h = hammer_start(
@@ -336,7 +330,6 @@ static void no_request_is_dropped_while_settings_change(void **state)
         fail_msg("%zu of %zu failed: %s", r.failures, r.answers, bytes_text(&r.first));
     assert_int_equal(tokens_fetches(w.tokens), 1);
     bytes_free(&r.first);
-    world_end(&w);
 }
 
 int main(void)

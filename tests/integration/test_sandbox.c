@@ -333,14 +333,13 @@ static void no_thread_can_listen_anew_or_speak_to_local_services(void **state)
 static void the_ready_line_says_what_is_in_force(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char text[128], want[64];
     world_start(&w, &(struct world_options){ 0 });
     assert_true(proxy_log_field(w.proxy, "event=ready", 0, "sandbox", text, sizeof text));
     (void)snprintf(want, sizeof want, "landlock(abi %ld)+seccomp", landlock_abi());
     assert_string_equal(text, landlock_abi() > 0 ? want : "seccomp");
     assert_int_equal(proxy_log_count(w.proxy, "event=sandbox_partial"), landlock_abi() == 0);
-    world_end(&w);
 }
 
 static void switched_off_the_same_calls_work(void **state)
@@ -405,7 +404,7 @@ static void put(const char *dir, const char *name, const char *text, char *path,
 static void what_a_reload_may_not_reach_is_named_with_its_key(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct world_options options = { .cert = CERT_VALID };
     char dir[] = "/tmp/oneshot-other-XXXXXX", path[64], settings[128], line[256];
     need_landlock();
@@ -445,7 +444,7 @@ static void
 a_file_of_its_own_directory_may_be_replaced_and_one_of_a_shared_may_not(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char lonely[] = "/tmp/oneshot-secret-XXXXXX", next[64], ini[128], other[128];
     char settings[128];
     struct world_options options = { .settings = settings };
@@ -477,7 +476,7 @@ a_file_of_its_own_directory_may_be_replaced_and_one_of_a_shared_may_not(void **s
 static void its_unix_socket_goes_at_the_end(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char dir[] = "/tmp/oneshot-socket-XXXXXX", settings[256], path[64];
     struct stat st;
     assert_non_null(mkdtemp(dir));

@@ -11,7 +11,7 @@ static void a_storm_of_signals_disturbs_nothing(void **state)
     static const int storm[] = {
         SIGPIPE, SIGCHLD, SIGWINCH, SIGURG, SIGCONT, SIGSTOP, SIGCONT
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ .settings = "process.workers = 2\n" });
     struct hammer *h = hammer_start(w.port, 8,
                                     "POST /x HTTP/1.1\r\nHost: localhost\r\n"
@@ -27,7 +27,6 @@ static void a_storm_of_signals_disturbs_nothing(void **state)
     assert_true(r.answers >= 500);
     assert_int_equal(peer_count(w.api, ""), r.answers); /* and none was sent twice */
     bytes_free(&r.first);
-    world_end(&w);
 }
 
 int main(void)

@@ -131,7 +131,7 @@ static void read_marks(struct world *w, struct client *c, struct flow *f, long t
 
 static void download(bool chunked)
 {
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     static struct flow f;
@@ -151,7 +151,6 @@ static void download(bool chunked)
     assert_string_equal(bytes_text(&a.body), "small");
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 35 */
@@ -225,7 +224,7 @@ static void add_marks(struct bytes *out, long from, long to, bool chunked)
 
 static void upload(bool chunked)
 {
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     static struct flow f;
@@ -275,7 +274,6 @@ static void upload(bool chunked)
     assert_string_equal(bytes_text(&a.body), "small");
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 36 */

@@ -75,7 +75,7 @@ static void only_clients_with_a_certificate_of_the_authorities_get_in(void **sta
         { CERT_NOT_CLIENT, 0, "unsuitable certificate purpose" },
     };
     static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
-    struct world w;
+    WORLD(w);
     struct cert_files f = { .serial = 0 };
     size_t served = 0, failed = 0;
     certs_write(&f, CERT_VALID);
@@ -108,13 +108,12 @@ static void only_clients_with_a_certificate_of_the_authorities_get_in(void **sta
     http_get(proxy_admin_port(w.proxy), "/metrics", &metrics);
     assert_contains(bytes_text(&metrics.body), wanted);
     answer_free(&metrics);
-    world_end(&w);
 }
 
 static void a_request_sent_along_with_a_bad_handshake_goes_nowhere(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct cert_files f = { .serial = 0 };
     struct client c;
     static const char request[] = "POST /x HTTP/1.1\r\nHost: localhost\r\n"
@@ -132,13 +131,12 @@ static void a_request_sent_along_with_a_bad_handshake_goes_nowhere(void **state)
         client_close(&c);
     }
     assert_int_equal(peer_count(w.api, ""), 0);
-    world_end(&w);
 }
 
 static void a_new_certificate_is_for_new_connections(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct cert_files f = { .serial = 0 };
     struct client old, next;
     struct answer a = { 0 };
@@ -173,13 +171,12 @@ static void a_new_certificate_is_for_new_connections(void **state)
     client_close(&old);
     client_close(&next);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_bad_certificate_changes_nothing_and_says_why(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct cert_files f = { .serial = 0 }, other = f;
     struct client c;
     char rubbish[96];
@@ -211,7 +208,6 @@ static void a_bad_certificate_changes_nothing_and_says_why(void **state)
         client_close(&c);
     }
     assert_int_equal(serial, other.serial);
-    world_end(&w);
 }
 
 static void answer_held(struct peer_conn *c, const struct peer_request *r, void *arg)
@@ -224,7 +220,7 @@ static void whoever_other_authorities_let_in_has_to_come_anew(void **state)
 {
     (void)state;
     static struct gate gate;
-    struct world w;
+    WORLD(w);
     struct cert_files f = { .serial = 0 };
     struct client idle, busy;
     struct answer a = { 0 };
@@ -259,13 +255,12 @@ static void whoever_other_authorities_let_in_has_to_come_anew(void **state)
     assert_int_equal(try_as(w.port, CERT_VALID, 0), 0);
     assert_int_equal(try_as(w.port, CERT_OTHER_CA, 0), 200);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void client_certificates_can_be_asked_for_later_and_no_more(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct cert_files f = { .serial = 0 };
     struct client c;
     struct answer a = { 0 };
@@ -282,13 +277,12 @@ static void client_certificates_can_be_asked_for_later_and_no_more(void **state)
     reload_with(&w, &f, NULL, "reloaded");
     assert_true(wait_for(w.port, CERT_NONE, 200));
     answer_free(&a);
-    world_end(&w);
 }
 
 static void tls_is_neither_begun_nor_given_up_by_a_reload(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct cert_files f = { .serial = 0 };
     struct answer a = { 0 };
     certs_write(&f, CERT_VALID);
@@ -311,7 +305,6 @@ static void tls_is_neither_begun_nor_given_up_by_a_reload(void **state)
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200); /* plain, as before */
     answer_free(&a);
-    world_end(&w);
 }
 
 static void the_check_looks_into_the_files(void **state)

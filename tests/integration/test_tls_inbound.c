@@ -44,7 +44,7 @@ static void tls_1_2_and_1_3_are_spoken_and_nothing_older(void **state)
         { { .version = TLS1_1_VERSION }, false },
         { { .version = TLS1_VERSION }, false },
     };
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ .settings = tls_settings("") });
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct client c;
@@ -68,14 +68,13 @@ static void tls_1_2_and_1_3_are_spoken_and_nothing_older(void **state)
         answer_free(&a);
     }
     assert_true(proxy_log_wait(w.proxy, "event=tls_handshake_failed", 3, SOON_MS));
-    world_end(&w);
 }
 
 static void large_bodies_go_both_ways_on_many_connections(void **state)
 {
     (void)state;
     enum { CLIENTS = 8 };
-    struct world w;
+    WORLD(w);
     struct client c[CLIENTS];
     struct answer a = { 0 };
     struct bytes body = { 0 };
@@ -102,7 +101,6 @@ static void large_bodies_go_both_ways_on_many_connections(void **state)
         client_close(&c[i]);
     bytes_free(&body);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void run_client(const char *command, const char *expected)
@@ -118,7 +116,7 @@ static void run_client(const char *command, const char *expected)
 static void curl_and_node_are_served(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char command[1024];
     world_start(&w, &(struct world_options){ .settings = tls_settings("") });
     (void)snprintf(command, sizeof command,
@@ -138,13 +136,12 @@ static void curl_and_node_are_served(void **state)
                        w.port, certs_ca_file());
         run_client(command, "hello 200");
     }
-    world_end(&w);
 }
 
 static void who_does_not_speak_tls_is_closed_without_harm(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = tls_settings("") });
@@ -172,7 +169,6 @@ static void who_does_not_speak_tls_is_closed_without_harm(void **state)
     assert_int_equal(peer_count(w.api, ""), 0);
     assert_served(w.port);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Ticks of CPU that a process has used. */
@@ -195,7 +191,7 @@ static long cpu_ticks(const struct proxy *p)
 static void a_handshake_has_a_deadline_and_costs_nothing_while_it_waits(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client silent, dripping;
     world_start(&w, &(struct world_options){
                         .settings = tls_settings("listen.header_timeout = 1s\n") });
@@ -214,13 +210,12 @@ static void a_handshake_has_a_deadline_and_costs_nothing_while_it_waits(void **s
     client_close(&silent);
     client_close(&dripping);
     assert_served(w.port);
-    world_end(&w);
 }
 
 static void what_is_too_slow_behind_the_handshake_is_told_so(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client fresh, used, body, silent;
     struct answer a = { 0 };
     world_start(
@@ -257,13 +252,12 @@ static void what_is_too_slow_behind_the_handshake_is_told_so(void **state)
     client_close(&silent);
     client_close(&body);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void the_limits_on_head_and_connections_hold(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client in[4], out;
     struct answer a = { 0 };
     struct bytes field = { 0 };
@@ -308,7 +302,6 @@ static void the_limits_on_head_and_connections_hold(void **state)
         client_close(&in[i]);
     bytes_free(&field);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* An answer without a length: only the end of the connection tells that it was whole. */
@@ -330,7 +323,7 @@ static void only_a_whole_answer_ends_with_close_notify(void **state)
 {
     (void)state;
     static struct gate gate;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     gate_init(&gate);
@@ -356,7 +349,6 @@ static void only_a_whole_answer_ends_with_close_notify(void **state)
     assert_true(c.reset);
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void serve_held(struct peer_conn *c, void *arg)
@@ -372,7 +364,7 @@ static void a_caller_that_leaves_ends_its_request(void **state)
     (void)state;
     static struct gate gate;
     for (int reset = 0; reset < 2; reset++) {
-        struct world w;
+        WORLD(w);
         struct client c;
         gate_init(&gate);
         world_start(&w, &(struct world_options){
@@ -387,7 +379,6 @@ static void a_caller_that_leaves_ends_its_request(void **state)
         assert_true(proxy_log_wait(w.proxy, "event=access path=/x", 1, SOON_MS));
         gate_open(&gate);
         assert_served(w.port);
-        world_end(&w);
     }
 }
 
@@ -395,7 +386,7 @@ static void a_drain_finishes_what_runs(void **state)
 {
     (void)state;
     static struct gate gate;
-    struct world w;
+    WORLD(w);
     struct client busy, idle, shaking;
     struct answer a = { 0 };
     gate_init(&gate);
@@ -421,13 +412,12 @@ static void a_drain_finishes_what_runs(void **state)
     client_close(&busy);
     client_close(&idle);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_unix_socket_beside_it_stays_plain(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     char path[64], settings[512];
@@ -440,7 +430,6 @@ static void a_unix_socket_beside_it_stays_plain(void **state)
     client_close(&c);
     assert_served(w.port);
     answer_free(&a);
-    world_end(&w);
 }
 
 static bool is_in_memory(const struct proxy *p, const char *needle, bool *readable)
@@ -474,7 +463,7 @@ static bool is_in_memory(const struct proxy *p, const char *needle, bool *readab
 static void the_key_file_is_not_left_in_memory(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct cert_files f = { .serial = 0 };
     char settings[512], line[128] = "";
     bool readable = false;
@@ -495,13 +484,12 @@ static void the_key_file_is_not_left_in_memory(void **state)
     if (!readable)
         (void)fprintf(stderr, "SKIPPED, a part of a test: the memory cannot be read here\n");
     assert_false(found);
-    world_end(&w);
 }
 
 static void session_keys_are_not_written_out(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char path[64], variable[96];
     (void)snprintf(path, sizeof path, "/tmp/oneshot-keys-%d", (int)getpid());
     (void)snprintf(variable, sizeof variable, "SSLKEYLOGFILE=%s", path);

@@ -18,7 +18,7 @@ static void refused_credentials_back_off_longer_than_a_network_failure(void **st
 {
     (void)state;
     for (int i = 0; i < 2; i++) {
-        struct world w;
+        WORLD(w);
         struct world_options options = { .no_proxy = true,
                                          .hold_tokens = true,
                                          .settings = BACK_OFF };
@@ -49,7 +49,6 @@ static void refused_credentials_back_off_longer_than_a_network_failure(void **st
         assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
         assert_int_equal(tokens_fetches(w.tokens), 2);
         answer_free(&a);
-        world_end(&w);
     }
 }
 

@@ -45,7 +45,7 @@ static void refused_credentials_are_mirrored_or_502(void **state)
         { 404, QUICK, 502 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         char wanted[64];
         start_with(&w,
@@ -63,7 +63,6 @@ static void refused_credentials_are_mirrored_or_502(void **state)
         assert_true(proxy_log_wait(w.proxy, "event=token_fetch_failed", 1, SOON_MS));
         assert_false(proxy_log_contains(w.proxy, CANARY));
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -73,7 +72,7 @@ static void an_endpoint_in_trouble_is_503_with_retry_after(void **state)
     (void)state;
     static const int statuses[] = { 429, 500, 502, 503, 504, 301 };
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         start_with(&w,
                    (struct token_answer){ .status = statuses[i],
@@ -91,7 +90,6 @@ static void an_endpoint_in_trouble_is_503_with_retry_after(void **state)
         assert_int_equal(peer_count(w.api, ""), 0);
         assert_false(proxy_log_contains(w.proxy, CANARY));
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -121,7 +119,7 @@ static void a_malformed_token_answer_is_503(void **state)
         "{\"access_token\":\"" CANARY "1\",\"access_token\":\"" CANARY "2\","
         "\"token_type\":\"Bearer\"}",
     };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     /* the first waits for a token, then each fetch in the back-off brings the next one */
     start_with(&w, (struct token_answer){ .status = 200, .body = bodies[0] },
@@ -144,14 +142,13 @@ static void a_malformed_token_answer_is_503(void **state)
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 56 */
 static void a_token_answer_without_end_is_not_read_to_the_end(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct bytes body = { 0 };
     bytes_add_str(&body, "{\"access_token\":\"abc\",\"token_type\":\"Bearer\",\"pad\":\"");
@@ -175,14 +172,13 @@ static void an_endpoint_that_cannot_be_reached_is_502(void **state)
         { QUICK "token.url = https://no-such-host.invalid/token\n", "dns_error" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         world_start(
             &w, &(struct world_options){ .hold_tokens = true, .settings = cases[i].settings });
         http_get(w.port, "/x", &a);
         assert_problem(&a, 502, "token", cases[i].error);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -192,7 +188,7 @@ static void an_endpoint_with_a_wrong_certificate_is_502(void **state)
     (void)state;
     static const enum cert_kind kinds[] = { CERT_EXPIRED, CERT_WRONG_NAME, CERT_SELF_SIGNED };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         world_start(&w, &(struct world_options){
                             .token_cert = kinds[i], .hold_tokens = true, .settings = QUICK });
@@ -200,7 +196,6 @@ static void an_endpoint_with_a_wrong_certificate_is_502(void **state)
         assert_problem(&a, 502, "token", "tls_certificate_error");
         assert_int_equal(tokens_fetches(w.tokens), 0); /* no secret went to a stranger */
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -209,7 +204,7 @@ static void a_connection_that_dies_is_a_failure_like_others(void **state)
     (void)state;
     static const int deaths[] = { TOKEN_CLOSE, TOKEN_RESET };
     for (size_t i = 0; i < 2; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         struct token_answer death = { .times = 1 };
         death.what = deaths[i] == TOKEN_CLOSE ? TOKEN_CLOSE : TOKEN_RESET;
@@ -222,14 +217,13 @@ static void a_connection_that_dies_is_a_failure_like_others(void **state)
         tokens_always(w.tokens, (struct token_answer){ 0 });
         assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
         answer_free(&a);
-        world_end(&w);
     }
 }
 
 static void a_request_waits_for_a_token_only_so_long(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .hold_tokens = true,
                                              .settings = "token.wait_timeout = 300ms\n"
@@ -241,14 +235,13 @@ static void a_request_waits_for_a_token_only_so_long(void **state)
     assert_true(now_ms() - began_ms >= 290);
     assert_int_equal(peer_count(w.api, ""), 0);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 63 */
 static void a_fetch_without_an_answer_ends_by_its_timeout(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start_with(&w, (struct token_answer){ .what = TOKEN_HANG },
                QUICK "token.timeout = 300ms\n");
@@ -260,14 +253,13 @@ static void a_fetch_without_an_answer_ends_by_its_timeout(void **state)
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 62 */
 static void while_backing_off_requests_get_the_failure_at_once(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     start_with(&w, (struct token_answer){ .status = 503, .headers = "Retry-After: 60\r\n" },
                "token.wait_timeout = 60s\n");
@@ -286,13 +278,12 @@ static void while_backing_off_requests_get_the_failure_at_once(void **state)
     assert_true(retry_ms >= 59000 && retry_ms <= 70000);
     assert_true(strtol(answer_header(&a, "Retry-After"), NULL, 10) >= 40);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void the_back_off_grows_and_stays_below_its_limit(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     start_with(&w, (struct token_answer){ .status = 500 }, QUICK);
     assert_true(proxy_log_wait(w.proxy, "event=token_fetch_failed", 8, SOON_MS));
     for (size_t i = 0; i < 8; i++) {
@@ -303,7 +294,6 @@ static void the_back_off_grows_and_stays_below_its_limit(void **state)
         if (ms < 0 || ms > 330)
             fail_msg("retry_in_ms is %ld", ms);
     }
-    world_end(&w);
 }
 
 int main(void)

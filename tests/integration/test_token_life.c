@@ -4,7 +4,7 @@
 static void the_first_token_is_fetched_at_start(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char value[128];
     world_start(&w, &(struct world_options){ 0 });
@@ -29,13 +29,12 @@ static void the_first_token_is_fetched_at_start(void **state)
     assert_int_equal(tokens_fetches(w.tokens), 1);
     assert_int_equal(api_token_of(peer_request(w.api, "", 9)), 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void scope_audience_and_resource_are_sent_when_set(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char value[128];
     world_start(&w, &(struct world_options){ .settings = "token.scope = read:api write:api\n"
                                                          "token.audience = https://a/b?c\n"
@@ -46,14 +45,13 @@ static void scope_audience_and_resource_are_sent_when_set(void **state)
     assert_string_equal(value, "https://a/b?c");
     tokens_form_field(w.tokens, 0, "resource", value, sizeof value);
     assert_string_equal(value, "urn:x&y");
-    world_end(&w);
 }
 
 /* row 55 */
 static void a_thousand_first_requests_cost_one_fetch(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     world_start(&w, &(struct world_options){ .hold_tokens = true,
                                              .settings = "token.wait_timeout = 60s\n"
                                                          "token.timeout = 60s\n"
@@ -74,13 +72,12 @@ static void a_thousand_first_requests_cost_one_fetch(void **state)
     for (size_t i = 0; i < 1000; i++)
         assert_int_equal(api_token_of(peer_request(w.api, "", i)), 1);
     crowd_free(crowd);
-    world_end(&w);
 }
 
 static void a_parked_request_with_a_body_is_kept_whole(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     struct bytes body = { 0 };
@@ -100,13 +97,12 @@ static void a_parked_request_with_a_body_is_kept_whole(void **state)
     client_close(&c);
     bytes_free(&body);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void a_token_is_renewed_before_it_expires(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct world_options options = { .no_proxy = true,
                                      .settings = "token.refresh_before = 90%\n" };
@@ -119,14 +115,13 @@ static void a_token_is_renewed_before_it_expires(void **state)
     assert_int_equal(a.status, 200);
     assert_true(api_token_of(peer_request(w.api, "", 0)) >= 3);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 63 */
 static void a_renewal_under_way_delays_no_request(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct world_options options = { .no_proxy = true,
                                      .settings = "token.refresh_before = 29s\n"
@@ -146,14 +141,13 @@ static void a_renewal_under_way_delays_no_request(void **state)
     tokens_release(w.tokens);
     assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=2", 1, SOON_MS));
     answer_free(&a);
-    world_end(&w);
 }
 
 /* rows 62, 64 */
 static void a_failed_renewal_is_invisible_while_the_old_token_is_valid(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct world_options options = { .no_proxy = true,
                                      .settings = "token.refresh_before = 59s\n"
@@ -172,13 +166,12 @@ static void a_failed_renewal_is_invisible_while_the_old_token_is_valid(void **st
     tokens_always(w.tokens, (struct token_answer){ 0 });
     assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=2", 1, SOON_MS));
     answer_free(&a);
-    world_end(&w);
 }
 
 static void an_expired_token_is_never_sent(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     struct world_options options = { .no_proxy = true,
                                      .settings = "token.retry_min = 100ms\n"
@@ -209,7 +202,6 @@ static void an_expired_token_is_never_sent(void **state)
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 58 */
@@ -223,7 +215,7 @@ static void a_lifetime_that_is_no_lifetime_is_replaced_by_the_default(void **sta
                                              ",\"expires_in\":\"soon\"",
                                              ",\"expires_in\":true" };
     for (size_t i = 0; i < sizeof lifetimes / sizeof *lifetimes; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         char body[160], value[32];
         struct world_options options = { .no_proxy = true,
@@ -243,7 +235,6 @@ static void a_lifetime_that_is_no_lifetime_is_replaced_by_the_default(void **sta
         assert_int_equal(api_token_of(peer_request(w.api, "", 0)), 1);
         assert_int_equal(tokens_fetches(w.tokens), 1);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -255,7 +246,7 @@ static void a_lifetime_in_a_string_counts_and_a_day_is_the_most(void **state)
                                             { "1234", "1234" },
                                             { "31536000", "86400" } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         char body[160], value[32];
         struct world_options options = { .no_proxy = true };
         (void)snprintf(body, sizeof body,
@@ -268,21 +259,19 @@ static void a_lifetime_in_a_string_counts_and_a_day_is_the_most(void **state)
         assert_true(proxy_log_field(w.proxy, "event=token_obtained", 0, "lifetime_s", value,
                                     sizeof value));
         assert_string_equal(value, cases[i][1]);
-        world_end(&w);
     }
 }
 
 static void the_token_endpoint_may_be_reached_over_tls(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .cert = CERT_VALID, .token_cert = CERT_VALID });
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200);
     assert_int_equal(api_token_of(peer_request(w.api, "", 0)), 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

@@ -57,7 +57,7 @@ static void a_refused_token_is_replaced_and_the_request_repeated(void **state)
                   { "POST", NULL },       { "PUT", "" },
                   { "DELETE", NULL },     { "PATCH", "p" },
                   { "DELETE", "reason" }, { "HEAD", NULL } };
-    struct world w;
+    WORLD(w);
     static struct doorman d;
     struct answer a = { 0 };
     start(&w, &d, QUICK);
@@ -76,14 +76,13 @@ static void a_refused_token_is_replaced_and_the_request_repeated(void **state)
     assert_int_equal(proxy_log_count(w.proxy, "event=token_dropped"),
                      sizeof cases / sizeof *cases);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* rows 55, 57 */
 static void fifty_parallel_401s_cost_one_fetch_and_fifty_repeats(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct doorman d;
     start(&w, &d, "process.workers = 2\n");
     d.lowest = 2;
@@ -98,14 +97,13 @@ static void fifty_parallel_401s_cost_one_fetch_and_fifty_repeats(void **state)
     assert_int_equal(peer_count(w.api, ""), 100);
     assert_int_equal(tokens_fetches(w.tokens), 2);
     crowd_free(crowd);
-    world_end(&w);
 }
 
 /* row 57 */
 static void a_second_401_goes_through_as_it_is(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct doorman d;
     struct answer a = { 0 };
     start(&w, &d, NULL);
@@ -115,14 +113,13 @@ static void a_second_401_goes_through_as_it_is(void **state)
     assert_int_equal(peer_count(w.api, ""), 2);
     assert_int_equal(tokens_fetches(w.tokens), 2);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 57 */
 static void refusals_without_end_cost_few_fetches(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct doorman d;
     start(&w, &d, "token.retry_min = 500ms\nprocess.workers = 2\n");
     d.lowest = 1000000;
@@ -144,13 +141,12 @@ static void refusals_without_end_cost_few_fetches(void **state)
         fail_msg("%zu fetches, at most %zu are right", fetches, most);
     /* a request is sent twice at most, and only a new token is worth a second time */
     assert_true(peer_count(w.api, "") <= 2000);
-    world_end(&w);
 }
 
 static void a_late_401_for_an_older_token_drops_nothing(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct doorman d;
     struct client late;
     struct answer a = { 0 };
@@ -172,7 +168,6 @@ static void a_late_401_for_an_older_token_drops_nothing(void **state)
     assert_int_equal(proxy_log_count(w.proxy, "event=token_dropped"), 1);
     client_close(&late);
     answer_free(&a);
-    world_end(&w);
 }
 
 static void post_sized(int port, size_t n, bool chunked, struct answer *a)
@@ -199,7 +194,7 @@ static void a_body_of_the_replay_limit_is_repeated_and_one_byte_more_is_not(void
 {
     (void)state;
     for (int chunked = 0; chunked < 2; chunked++) {
-        struct world w;
+        WORLD(w);
         static struct doorman d;
         struct answer a = { 0 };
         start(&w, &d, "upstream.replay_limit = 64k\n" QUICK);
@@ -220,7 +215,6 @@ static void a_body_of_the_replay_limit_is_repeated_and_one_byte_more_is_not(void
         assert_in_range(peer_count(w.api, ""), 4, 5);
         assert_int_equal(tokens_fetches(w.tokens), 3);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -233,7 +227,7 @@ static void replay_can_be_narrowed(void **state)
     } cases[] = { { "upstream.replay = safe\n" QUICK, true },
                   { "upstream.replay = none\n" QUICK, false } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         static struct doorman d;
         struct answer a = { 0 };
         start(&w, &d, cases[i].settings);
@@ -252,7 +246,6 @@ static void replay_can_be_narrowed(void **state)
         assert_int_equal(peer_count(w.api, "GET /v0/x"), cases[i].get_repeated ? 2 : 1);
         assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 2, SOON_MS));
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -269,7 +262,7 @@ static void other_statuses_drop_no_token_unless_configured(void **state)
                   { 498, "upstream.token_refused_statuses = 498\n", 2 },
                   { 401, "upstream.token_refused_statuses = 498\n", 1 } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         static struct doorman d;
         struct answer a = { 0 };
         start(&w, &d, cases[i].settings);
@@ -280,14 +273,13 @@ static void other_statuses_drop_no_token_unless_configured(void **state)
         assert_int_equal(tokens_fetches(w.tokens), cases[i].fetches);
         assert_int_equal(peer_count(w.api, ""), cases[i].fetches);
         answer_free(&a);
-        world_end(&w);
     }
 }
 
 static void when_no_new_token_can_be_had_nothing_is_sent_again(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     static struct doorman d;
     struct answer a = { 0 };
     start(&w, &d, NULL);
@@ -300,7 +292,6 @@ static void when_no_new_token_can_be_had_nothing_is_sent_again(void **state)
     assert_problem(&a, 503, "token", "destination_unavailable");
     assert_int_equal(peer_count(w.api, ""), 1); /* a dropped token is not used again */
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

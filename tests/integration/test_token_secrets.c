@@ -51,7 +51,7 @@ static void read_basic(const struct peer_request *r, char *id, char *secret, siz
 
 static void check(const char *secret, enum source source, bool basic)
 {
-    struct world w;
+    WORLD(w);
     char path[] = "/tmp/oneshot-secret-XXXXXX", id[64], got[2048];
     int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -122,7 +122,7 @@ static void secrets_in_a_file_of_their_own_arrive_intact(void **state)
 static void a_secret_file_is_read_again_after_a_refusal(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char path[] = "/tmp/oneshot-secret-XXXXXX", got[64];
     int fd = mkstemp(path);
@@ -159,7 +159,7 @@ static void a_secret_file_is_read_again_after_a_refusal(void **state)
 static void a_changed_secret_file_is_used_by_the_next_renewal(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     char path[] = "/tmp/oneshot-secret-XXXXXX", got[64];
     int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -188,7 +188,7 @@ static void a_changed_secret_file_is_used_by_the_next_renewal(void **state)
 static void everything_may_come_from_the_environment(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char base[128], path[] = "/tmp/oneshot-secret-XXXXXX", file[128];
     world_start(&w, &(struct world_options){ .no_proxy = true });

@@ -94,7 +94,7 @@ static void the_mode_is_right_from_the_first_moment(void **state)
                   { "listen.socket_mode = 0666\n", 0666 } };
     mode_t before = umask(0); /* the worst one; the proxy inherits it */
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         struct place p;
         place_open(&p, cases[i].setting);
         int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -139,7 +139,7 @@ static void another_user_needs_the_mode_to_connect(void **state)
                   { "listen.socket_mode = 0660\n", EACCES },
                   { "listen.socket_mode = 0666\n", 0 } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         struct place p;
         place_open(&p, cases[i].setting);
         start_at(&w, &p);
@@ -152,7 +152,7 @@ static void another_user_needs_the_mode_to_connect(void **state)
 static void several_workers_share_it_beside_other_addresses(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct place p;
     struct client c[32];
     struct answer a = { 0 };
@@ -187,7 +187,7 @@ static void several_workers_share_it_beside_other_addresses(void **state)
 static void what_a_killed_proxy_left_is_replaced(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct place p;
     place_open(&p, "");
     start_at(&w, &p);
@@ -220,7 +220,7 @@ static void assert_does_not_start(const struct world *w, const char *settings, c
 static void the_socket_of_one_that_runs_is_not_taken(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct place p;
     struct stat before, after;
     place_open(&p, "");
@@ -237,7 +237,7 @@ static void the_socket_of_one_that_runs_is_not_taken(void **state)
 static void other_files_are_never_replaced(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct place p;
     char target[128], text[8] = "";
     place_open(&p, "");
@@ -268,7 +268,7 @@ static void other_files_are_never_replaced(void **state)
 static void a_file_that_took_its_place_is_not_removed(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct place p;
     place_open(&p, "");
     start_at(&w, &p);
@@ -303,7 +303,7 @@ static void addresses_that_do_not_do_are_told_by_the_check(void **state)
 static void the_host_is_checked_there_too(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct place p;
     struct client c;
     struct answer a = { 0 };
@@ -345,7 +345,7 @@ static void the_host_is_checked_there_too(void **state)
 static void a_head_that_drips_in_is_408_and_silence_is_closed(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct place p;
     struct client fresh, used, silent;
     struct answer a = { 0 };
@@ -385,7 +385,7 @@ static void a_drain_finishes_what_runs_and_takes_nobody_new(void **state)
 {
     (void)state;
     static struct gate gate;
-    struct world w;
+    WORLD(w);
     struct place p;
     struct client c;
     struct answer a = { 0 };

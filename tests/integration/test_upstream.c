@@ -18,14 +18,13 @@ static void an_upstream_that_refuses_or_has_no_name_is_502(void **state)
         { "upstream.base_url = https://no-such-host.invalid/v0\n", "dns_error" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         world_start(&w, &(struct world_options){ .settings = cases[i].settings });
         http_call(w.port, "POST", "/x", NULL, "{}", &a);
         assert_problem(&a, 502, "upstream", cases[i].error);
         assert_lacks(bytes_text(&a.body), "outcome unknown");
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -51,7 +50,7 @@ static int full_listener(int *port, int fillers[], size_t n)
 static void connecting_without_end_is_504_and_names_the_key(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     int port, fillers[8];
     int fd = full_listener(&port, fillers, 8);
@@ -67,7 +66,6 @@ static void connecting_without_end_is_504_and_names_the_key(void **state)
         (void)close(fillers[i]);
     (void)close(fd);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 52 */
@@ -76,21 +74,20 @@ static void a_certificate_that_is_not_right_is_502(void **state)
     (void)state;
     static const enum cert_kind kinds[] = { CERT_EXPIRED, CERT_WRONG_NAME, CERT_SELF_SIGNED };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         world_start(&w, &(struct world_options){ .cert = kinds[i] });
         http_get(w.port, "/x", &a);
         assert_problem(&a, 502, "upstream", "tls_certificate_error");
         assert_int_equal(peer_count(w.api, ""), 0); /* no token went to a stranger */
         answer_free(&a);
-        world_end(&w);
     }
 }
 
 static void a_sound_certificate_is_accepted(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char value[64];
     world_start(&w, &(struct world_options){ .cert = CERT_VALID });
@@ -104,7 +101,6 @@ static void a_sound_certificate_is_accepted(void **state)
                            sizeof value));
     assert_string_equal(value, peer_url(w.api) + strlen("https://"));
     answer_free(&a);
-    world_end(&w);
 }
 
 static void serve_plain_text(struct peer_conn *c, void *arg)
@@ -116,7 +112,7 @@ static void serve_plain_text(struct peer_conn *c, void *arg)
 static void an_upstream_that_speaks_no_tls_is_502(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char settings[128];
     struct world_options options = { .no_proxy = true,
@@ -130,7 +126,6 @@ static void an_upstream_that_speaks_no_tls_is_502(void **state)
     assert_problem(&a, 502, "upstream", "tls_protocol_error");
     assert_int_equal(peer_count(w.api, ""), 0);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* Writes what the target asks for and then says nothing more. */
@@ -151,7 +146,7 @@ static void serve_part(struct peer_conn *c, void *arg)
 static void an_upstream_without_a_first_byte_is_504(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w,
                 &(struct world_options){ .serve = serve_part,
@@ -164,14 +159,13 @@ static void an_upstream_without_a_first_byte_is_504(void **state)
     assert_problem(&a, 504, "upstream", "http_response_timeout");
     assert_int_equal(peer_count(w.api, ""), 2);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 49 */
 static void an_upstream_that_stalls_in_its_head_is_504(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .serve = serve_part,
                                              .settings = "upstream.idle_timeout = 300ms\n" });
@@ -180,14 +174,13 @@ static void an_upstream_that_stalls_in_its_head_is_504(void **state)
     assert_problem_detail(&a, "idle_timeout");
     assert_int_equal(peer_count(w.api, ""), 1);
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 45 */
 static void an_upstream_that_stalls_in_its_body_is_cut_off(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .serve = serve_part,
@@ -200,7 +193,6 @@ static void an_upstream_that_stalls_in_its_body_is_cut_off(void **state)
     assert_true(proxy_log_wait(w.proxy, "event=access error=upstream-stalled", 1, SOON_MS));
     client_close(&c);
     answer_free(&a);
-    world_end(&w);
 }
 
 #define OK "HTTP/1.1 200 OK\r\n"
@@ -235,7 +227,7 @@ static void answer_cut(struct peer_conn *c, const struct peer_request *r, void *
 static void a_body_cut_short_is_never_ended_cleanly(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_cut });
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
@@ -251,7 +243,6 @@ static void a_body_cut_short_is_never_ended_cleanly(void **state)
         assert_int_equal(peer_count(w.api, ""), i + 1);
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 static void answer_too_much(struct peer_conn *c, const struct peer_request *r, void *arg)
@@ -268,7 +259,7 @@ static void answer_too_much(struct peer_conn *c, const struct peer_request *r, v
 static void bytes_behind_an_answer_poison_nothing(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct client c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_too_much });
@@ -283,7 +274,6 @@ static void bytes_behind_an_answer_poison_nothing(void **state)
         assert_string_equal(bytes_text(&a.body), "clean");
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)

@@ -27,7 +27,7 @@ static void answer_raw(struct peer_conn *c, const struct peer_request *r, void *
 static void assert_all_502(const struct reply *reply, size_t count, const char *error)
 {
     struct replies all = { reply, count };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_raw, .arg = &all });
     for (size_t i = 0; i < count; i++) {
@@ -45,7 +45,6 @@ static void assert_all_502(const struct reply *reply, size_t count, const char *
         assert_int_equal(peer_count(w.api, ""), i + 1); /* one send each */
     }
     answer_free(&a);
-    world_end(&w);
 }
 #define ALL_502(table, error) assert_all_502(table, sizeof(table) / sizeof *(table), error)
 
@@ -127,7 +126,7 @@ static void the_same_length_twice_is_one(void **state)
         R(OK "Content-Length: 2\r\nContent-Length: 2\r\n\r\nok"),
     };
     struct replies all = { table, 1 };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_raw, .arg = &all });
     http_get(w.port, "/0", &a);
@@ -135,7 +134,6 @@ static void the_same_length_twice_is_one(void **state)
     assert_int_equal(answer_header_count(&a, "Content-Length"), 1);
     assert_string_equal(bytes_text(&a.body), "ok");
     answer_free(&a);
-    world_end(&w);
 }
 
 /* rows 23, 51 */

@@ -20,7 +20,7 @@ static void a_handshake_that_proves_nothing_is_502_and_the_log_says_why(void **s
         { CERT_WANTS_CLIENT, "", "upstream-" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world w;
+        WORLD(w);
         struct answer a = { 0 };
         char value[160];
         world_start(&w, &(struct world_options){ .cert = cases[i].kind });
@@ -37,7 +37,6 @@ static void a_handshake_that_proves_nothing_is_502_and_the_log_says_why(void **s
         assert_contains(value, cases[i].logged);
         assert_int_equal(peer_count(w.api, ""), 0); /* no token went to a stranger */
         answer_free(&a);
-        world_end(&w);
     }
 }
 
@@ -68,7 +67,7 @@ static void an_answer_until_the_end_is_whole_only_with_close_notify(void **state
 {
     (void)state;
     static const size_t sizes[] = { 0, 10, 20000, 300000 };
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     char target[64];
     world_start(&w,
@@ -88,14 +87,13 @@ static void an_answer_until_the_end_is_whole_only_with_close_notify(void **state
     }
     assert_true(proxy_log_wait(w.proxy, "event=access error=upstream-incomplete", 4, SOON_MS));
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 52: the same for a caller of HTTP/1.0, to whom only the connection's end tells an end. */
 static void an_old_caller_can_tell_a_cut_from_an_end(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w,
                 &(struct world_options){ .answer = answer_until_the_end, .cert = CERT_VALID });
@@ -106,14 +104,13 @@ static void an_old_caller_can_tell_a_cut_from_an_end(void **state)
     assert_true(a.end == ANSWER_CUT || a.end == ANSWER_NONE ||
                 (a.end == ANSWER_WHOLE && a.status == 502));
     answer_free(&a);
-    world_end(&w);
 }
 
 /* row 52: RFC 9112 section 9.8: a length that was kept needs no close_notify. */
 static void a_measured_answer_needs_no_close_notify(void **state)
 {
     (void)state;
-    struct world w;
+    WORLD(w);
     struct answer a = { 0 };
     world_start(&w,
                 &(struct world_options){ .answer = answer_until_the_end, .cert = CERT_VALID });
@@ -124,7 +121,6 @@ static void a_measured_answer_needs_no_close_notify(void **state)
         assert_string_equal(bytes_text(&a.body), "measured");
     }
     answer_free(&a);
-    world_end(&w);
 }
 
 int main(void)
