@@ -1,11 +1,14 @@
 /* Growing bytes, heads and chunked bodies taken apart, deadlines. */
 #include "bytes.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#define ASK_AGAIN_MS 5
 
 static void reserve(struct bytes *b, size_t n)
 {
@@ -104,6 +107,14 @@ int left_ms(int64_t deadline_ms)
 {
     int64_t left = deadline_ms - now_ms();
     return left < 0 ? 0 : left > 1000000 ? 1000000 : (int)left;
+}
+
+bool ask_again(int64_t deadline_ms)
+{
+    if (now_ms() >= deadline_ms)
+        return false;
+    (void)poll(NULL, 0, ASK_AGAIN_MS);
+    return true;
 }
 
 struct timespec deadline_spec(int64_t deadline_ms)

@@ -28,6 +28,13 @@ bool bytes_contain(const struct bytes *b, const char *needle);
 int64_t now_ms(void);
 /* Milliseconds left until then, never negative, fit for poll. */
 int left_ms(int64_t deadline_ms);
+/* For what nobody announces and has to be asked for again and again: waits a moment. False: it is
+ * past the deadline.
+ *
+ *     int64_t deadline_ms = now_ms() + SOON_MS;
+ *     while (!it_is_so())
+ *         assert_true(ask_again(deadline_ms)); */
+bool ask_again(int64_t deadline_ms);
 /* The same point in time for pthread_cond_clockwait. */
 struct timespec deadline_spec(int64_t deadline_ms);
 

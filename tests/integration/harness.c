@@ -158,6 +158,16 @@ static struct bytes ini_of(const struct world *w, const struct world_options *op
     return ini;
 }
 
+/* Until the first fetch of a token has ended, well or not. */
+static void wait_for_first_fetch(struct world *w)
+{
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    while (proxy_log_count(w->proxy, "event=token_obtained") == 0 &&
+           proxy_log_count(w->proxy, "event=token_fetch_failed") == 0)
+        if (!ask_again(deadline_ms))
+            fail_msg("the first fetch of a token never ended");
+}
+
 void world_proxy(struct world *w, const struct world_options *options)
 {
     struct bytes ini = ini_of(w, options);
@@ -165,7 +175,7 @@ void world_proxy(struct world *w, const struct world_options *options)
     bytes_free(&ini);
     w->port = proxy_port(w->proxy);
     if (!options->hold_tokens && tokens_given(w->tokens) == 0)
-        (void)proxy_log_wait(w->proxy, "event=token_obtained", 1, 2000);
+        wait_for_first_fetch(w);
 }
 
 void world_reload(struct world *w, const struct world_options *options, const char *event)

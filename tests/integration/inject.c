@@ -16,9 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bytes.h"
 #include "unit.h"
 
-#define TRIES 20
+#define STOP_MS 10000
 /* Below the stack pointer, behind what a function without a frame may use. */
 #define RED_ZONE 256
 
@@ -117,7 +118,8 @@ static void stop_in_call(pid_t tid, int memory, struct user_regs_struct *r)
     assert_int_equal(ptrace(PTRACE_SEIZE, tid, NULL, NULL), 0);
     interrupt(tid);
     await_stop(tid);
-    for (int i = 0; i < TRIES; i++) {
+    int64_t deadline_ms = now_ms() + STOP_MS;
+    while (now_ms() < deadline_ms) {
         registers(tid, PTRACE_GETREGSET, r);
         if (pread(memory, code, sizeof code, (off_t)(PC(r) - sizeof code)) ==
                 (ssize_t)sizeof code &&

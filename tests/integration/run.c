@@ -88,10 +88,13 @@ pid_t spawn_proxy(const char *const *argv, const char *const *env, int out_fd, i
     else
         (void)posix_spawn_file_actions_adddup2(&files, out_fd, 1);
     (void)posix_spawn_file_actions_adddup2(&files, err_fd, 2);
+    /* No signal blocked, none ignored: we ignore SIGPIPE ourselves, and a shell without job control
+     * ignores SIGINT and SIGQUIT in what it starts in the background. Both would be inherited. */
     sigset_t defaults, none;
     (void)sigemptyset(&none);
-    (void)sigemptyset(&defaults);
-    (void)sigaddset(&defaults, SIGPIPE); /* ignored here, and that would be inherited */
+    (void)sigfillset(&defaults);
+    (void)sigdelset(&defaults, SIGKILL);
+    (void)sigdelset(&defaults, SIGSTOP);
     (void)posix_spawnattr_setsigdefault(&attributes, &defaults);
     (void)posix_spawnattr_setsigmask(&attributes, &none);
     (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);

@@ -161,8 +161,10 @@ static void assert_fine(struct world *w, struct judge *j, const char *what, uint
     if (proxy_wait_exit(w->proxy, 0) >= 0)
         fail_msg("it fell over up to %s %llu", what, (unsigned long long)seed);
     /* more than once, since the timeout for a head is short for a machine with much to do */
-    for (int i = 0; i < 10 && a.status != 200; i++)
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    do
         http_get(w->port, "/fine", &a);
+    while (a.status != 200 && ask_again(deadline_ms));
     if (a.status != 200)
         fail_msg("%d (end %d) after %s %llu", a.status, (int)a.end, what,
                  (unsigned long long)seed);

@@ -1,5 +1,6 @@
 /* Message heads that RFC 9110 and 9112 forbid never reach the upstream: framing that two sides
  * could read in two ways, fields that hide others, heads that are too large. */
+#include <signal.h>
 #include <sys/socket.h>
 
 #include "harness.h"
@@ -221,9 +222,12 @@ static void a_request_that_cannot_be_read_is_closed_without_a_400(void **state)
     world_start(&w, &(struct world_options){ .env = env });
     for (int half_closed = 0; half_closed <= 1; half_closed++) {
         client_open(&c, w.port);
+        /* it must not close before we have said all of it */
+        proxy_signal(w.proxy, SIGSTOP);
         client_puts(&c, "GET /unread HTTP/1.1\r\n" H "\r\n");
         if (half_closed)
-            assert_int_equal(shutdown(c.fd, SHUT_WR), 0);
+            (void)shutdown(c.fd, SHUT_WR);
+        proxy_signal(w.proxy, SIGCONT);
         client_read(&c, &a, true, SOON_MS);
         assert_int_equal(a.end, ANSWER_NONE);
         client_close(&c);
