@@ -24,7 +24,8 @@
 
 static int64_t turn_age_ms(const struct worker *w, int64_t now_ms)
 {
-    return base_max(0, now_ms - atomic_load_explicit(&w->loop.alive_ms, memory_order_relaxed));
+    return base_max(0,
+                    now_ms - atomic_load_explicit(&w->ctx.loop.alive_ms, memory_order_relaxed));
 }
 
 int status_stuck_worker(const struct worker *workers, unsigned count)
@@ -46,7 +47,7 @@ static void take_workers(struct status *out, const struct status_source *from)
         w->turn_age_ms = turn_age_ms(&from->workers[i], out->now_ms);
         w->stuck = w->turn_age_ms > STATUS_STUCK_MS;
         out->stuck_count += w->stuck;
-        metrics_add_shard(&out->sum, &from->workers[i].metrics);
+        metrics_add_shard(&out->sum, &from->workers[i].ctx.metrics);
     }
     metrics_add_shard(&out->sum, from->control);
 

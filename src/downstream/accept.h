@@ -2,7 +2,7 @@
 /* Accepts what waits on a worker's listeners, and leads it to libmicrohttpd. */
 #include "event/loop.h"
 
-struct worker;
+struct downstream;
 
 /* Connections above listen.max_connections that are given the time to shake hands and to send a
  * request, whose answer then is a 503; those above that get it right away (over TLS: nothing).
@@ -15,4 +15,4 @@ struct worker;
 void accept_on_acceptable(struct loop_io *w, uint32_t events);
 
 /* Takes the worker's tunnels into use. */
-void accept_init(struct worker *w);
+void accept_init(struct downstream *d);

@@ -21,10 +21,10 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "downstream/downstream.h"
 #include "downstream/handler.h"
 #include "http/problem.h"
 #include "proxy/relay.h"
-#include "server/worker.h"
 
 struct conn *conn_of(struct MHD_Connection *c)
 {
@@ -62,7 +62,7 @@ static bool has_left(const struct conn *c)
 /* A failure before there was a request. */
 static void note(struct conn *c, const struct failure *f)
 {
-    recent_failures_note(&c->worker->failures,
+    recent_failures_note(&c->downstream->ctx->failures,
                          &(struct recent_failures_request){
                              .failure = f, .status = failure_status(f), .method = "-" });
 }
@@ -71,7 +71,8 @@ static void note(struct conn *c, const struct failure *f)
 static void await_bytes(struct conn *c)
 {
     if (!c->tcp && c->tls_bridge == NULL && c->watch.events == 0)
-        (void)loop_io_start(&c->worker->loop, &c->watch, EPOLLIN | EPOLLET | EPOLLONESHOT);
+        (void)loop_io_start(&c->downstream->ctx->loop, &c->watch,
+                            EPOLLIN | EPOLLET | EPOLLONESHOT);
 }
 
 static void head_too_slow(struct conn *c)
@@ -91,7 +92,7 @@ static void head_too_slow(struct conn *c)
 /* A connection between requests: has a next head begun? */
 static int64_t check_idle(struct conn *c, int64_t now_ms)
 {
-    const struct config *config = c->worker->snapshot->config;
+    const struct config *config = c->downstream->ctx->config;
     int64_t look_ms = config->listen.header_timeout_ms / 2 + 1;
     int64_t idle_ms = c->since_ms + config->listen.idle_timeout_ms;
 
@@ -130,8 +131,8 @@ static int64_t check_idle(struct conn *c, int64_t now_ms)
 static void on_timer(struct loop_timer *t)
 {
     struct conn *c = CONTAINER_OF(t, struct conn, timer);
-    const struct config *config = c->worker->snapshot->config;
-    int64_t now_ms = loop_now(&c->worker->loop), next_ms = 0;
+    const struct config *config = c->downstream->ctx->config;
+    int64_t now_ms = loop_now(&c->downstream->ctx->loop), next_ms = 0;
 
     if (c->finished)
         return;
@@ -151,7 +152,7 @@ static void on_timer(struct loop_timer *t)
         break;
     }
     if (next_ms != 0)
-        loop_timer_set(&c->worker->loop, t, next_ms);
+        loop_timer_set(&c->downstream->ctx->loop, t, next_ms);
 }
 
 static void on_watch(struct loop_io *w, uint32_t events)
@@ -167,7 +168,7 @@ static void on_watch(struct loop_io *w, uint32_t events)
     } else if (c->phase == CONN_IDLE && !c->finished) { /* the first bytes of a head */
         c->partial = true;
         if (c->received_bytes != 0) /* not on a new connection, see check_idle */
-            c->since_ms = loop_now(&c->worker->loop);
+            c->since_ms = loop_now(&c->downstream->ctx->loop);
     }
 }
 
@@ -181,38 +182,38 @@ static bool is_tcp(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain != AF_UNIX;
 }
 
-static struct conn *conn_new(struct worker *w, struct MHD_Connection *connection)
+static struct conn *conn_new(struct downstream *d, struct MHD_Connection *connection)
 {
     struct conn *c = base_alloc(sizeof *c);
-    const struct config *config = w->snapshot->config;
+    const struct config *config = d->ctx->config;
     const union MHD_ConnectionInfo *fd =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    int64_t now_ms = loop_now(&w->loop);
+    int64_t now_ms = loop_now(&d->ctx->loop);
 
-    c->worker = w;
+    c->downstream = d;
     c->connection = connection;
     c->watch = (struct loop_io){ .fd = fd->connect_fd, .on_event = on_watch };
     c->timer.on_due = on_timer;
     c->since_ms = now_ms;
     c->tcp = is_tcp(fd->connect_fd);
-    tls_bridge_hold(&w->tls_bridges, fd->connect_fd, &c->tls_bridge);
+    tls_bridge_hold(&d->tls_bridges, fd->connect_fd, &c->tls_bridge);
     if (c->tls_bridge != NULL) {
         c->tls = true;
         c->refused = c->tls_bridge->refused; /* the tunnel has the place, or has not */
         c->received_bytes = tls_bridge_received_bytes(c->tls_bridge);
-        c->partial = w->closed; /* so late that a request must be at its heels */
+        c->partial = d->ctx->closed; /* so late that a request must be at its heels */
     } else {
-        c->refused = !limit_take(&w->connections);
+        c->refused = !limit_take(&d->connections);
         await_bytes(c);
     }
-    loop_timer_set(&w->loop, &c->timer,
+    loop_timer_set(&d->ctx->loop, &c->timer,
                    now_ms +
                        (c->refused ? CONN_REFUSED_GRACE_MS : config->listen.header_timeout_ms));
-    LIST_INSERT_HEAD(&w->conns, c, link);
-    metrics_add(&w->metrics, M_connections_opened, 1);
+    LIST_INSERT_HEAD(&d->conns, c, link);
+    metrics_add(&d->ctx->metrics, M_connections_opened, 1);
     if (c->refused) {
-        metrics_add(&w->metrics, M_connections_refused, 1);
-        w->refused_count++;
+        metrics_add(&d->ctx->metrics, M_connections_refused, 1);
+        d->refused_count++;
     }
     return c;
 }
@@ -228,7 +229,7 @@ static void refuse_noise(struct conn *c)
     int unread = 0;
 
     memset(&info, 0, sizeof info);
-    if (c->heard || c->finished || !c->tcp || c->worker->closed)
+    if (c->heard || c->finished || !c->tcp || c->downstream->ctx->closed)
         return;
     if (getsockopt(c->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
         len < offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof info.tcpi_bytes_sent ||
@@ -245,22 +246,22 @@ static void refuse_noise(struct conn *c)
 
 static void conn_free(struct conn *c)
 {
-    struct worker *w = c->worker;
+    struct downstream *d = c->downstream;
 
     if (c->relay != NULL)
         handler_on_lost(c->relay);
     refuse_noise(c);
     conn_unwatch(c);
-    mhd_pool_end(&w->mhd_pool, &c->rest);
-    loop_timer_clear(&w->loop, &c->timer);
+    mhd_pool_end(&d->mhd_pool, &c->rest);
+    loop_timer_clear(&d->ctx->loop, &c->timer);
     LIST_REMOVE(c, link);
     if (c->refused)
-        w->refused_count--;
+        d->refused_count--;
     else if (!c->tls)
-        limit_give(&w->connections);
+        limit_give(&d->connections);
     tls_bridge_release(&c->tls_bridge,
-                       loop_now(&w->loop) + w->snapshot->config->listen.idle_timeout_ms);
-    metrics_add(&w->metrics, M_connections_closed, 1);
+                       loop_now(&d->ctx->loop) + d->ctx->config->listen.idle_timeout_ms);
+    metrics_add(&d->ctx->metrics, M_connections_closed, 1);
     free(c);
 }
 
@@ -276,9 +277,9 @@ void conn_on_connection(void *arg, struct MHD_Connection *connection, void **soc
 void conn_head_begun(struct conn *c, struct relay *r)
 {
     conn_unwatch(c);
-    mhd_pool_end(&c->worker->mhd_pool, &c->rest);
+    mhd_pool_end(&c->downstream->mhd_pool, &c->rest);
     if (!c->partial)
-        c->since_ms = loop_now(&c->worker->loop);
+        c->since_ms = loop_now(&c->downstream->ctx->loop);
     c->phase = CONN_HEAD;
     c->relay = r;
 }
@@ -297,21 +298,21 @@ void conn_request_done(struct conn *c)
     c->phase = CONN_IDLE;
     c->partial = false;
     c->received_bytes = -1;
-    c->since_ms = loop_now(&c->worker->loop);
-    mhd_pool_begin(&c->worker->mhd_pool, &c->rest);
+    c->since_ms = loop_now(&c->downstream->ctx->loop);
+    mhd_pool_begin(&c->downstream->mhd_pool, &c->rest);
 }
 
 void conn_watch(struct conn *c)
 {
     if (c->watch.events == 0 && !c->finished)
-        (void)loop_io_start(&c->worker->loop, &c->watch, EPOLLRDHUP);
+        (void)loop_io_start(&c->downstream->ctx->loop, &c->watch, EPOLLRDHUP);
     if (c->tls_bridge != NULL)
         tls_bridge_watch(c->tls_bridge, true);
 }
 
 void conn_watch_room(struct conn *c)
 {
-    (void)loop_io_start(&c->worker->loop, &c->watch, EPOLLOUT | EPOLLRDHUP);
+    (void)loop_io_start(&c->downstream->ctx->loop, &c->watch, EPOLLOUT | EPOLLRDHUP);
     if (c->tls_bridge != NULL)
         tls_bridge_watch(c->tls_bridge, true);
 }
@@ -320,7 +321,7 @@ void conn_unwatch(struct conn *c)
 {
     if (c->tls_bridge != NULL)
         tls_bridge_watch(c->tls_bridge, false);
-    loop_io_stop(&c->worker->loop, &c->watch);
+    loop_io_stop(&c->downstream->ctx->loop, &c->watch);
 }
 
 void conn_finish(struct conn *c, const struct failure *f)
@@ -357,6 +358,11 @@ void conn_reset_on_close(struct conn *c)
         (void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
 }
 
+void conn_close_stuck(struct conn *c)
+{
+    mhd_host_close_stuck(&c->downstream->mhd_host, c->connection);
+}
+
 bool conn_has_sent(const struct conn *c)
 {
     char byte;
@@ -372,14 +378,14 @@ void conn_close_idle(struct conn *c)
     (void)shutdown(c->watch.fd, SHUT_RDWR);
 }
 
-void conn_tls_changed(struct worker *w, const struct tls *before)
+void conn_tls_changed(struct downstream *d, const struct tls *before)
 {
     struct conn *c;
 
-    if (!tls_differs(before, w->tls, TLS_CLIENT_CA))
+    if (!tls_differs(before, d->tls, TLS_CLIENT_CA))
         return;
-    tls_bridges_stop_handshakes(&w->tls_bridges);
-    LIST_FOREACH(c, &w->conns, link)
+    tls_bridges_stop_handshakes(&d->tls_bridges);
+    LIST_FOREACH(c, &d->conns, link)
     if (c->tls && !c->last) {
         c->last = true;
         if (c->phase == CONN_IDLE && !c->partial && !c->finished && !conn_has_sent(c))

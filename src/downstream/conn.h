@@ -10,7 +10,7 @@
 #include "net/mhd_host.h"
 #include "net/tls_bridge.h"
 
-struct worker;
+struct downstream;
 struct relay;
 
 /* How long a connection above the limit may take to send a head before it gets its 503 anyway.
@@ -24,7 +24,7 @@ enum conn_phase {
 };
 
 struct conn {
-    struct worker *worker;
+    struct downstream *downstream;
     struct MHD_Connection *connection;
     /* Our own view of MHD's descriptor, for EPOLLRDHUP; between requests, on a unix socket, for
      * the first bytes of the next one. */
@@ -47,7 +47,7 @@ struct conn {
     LIST_ENTRY(conn) link;
 };
 
-/* MHD_NotifyConnectionCallback; arg is the worker. */
+/* MHD_NotifyConnectionCallback; arg is the struct downstream. */
 void conn_on_connection(void *arg, struct MHD_Connection *c, void **socket_context,
                         enum MHD_ConnectionNotificationCode code);
 
@@ -74,11 +74,14 @@ void conn_finish(struct conn *c, const struct failure *f);
 /* Makes the peer see a reset, not an orderly end, when the connection is closed. */
 void conn_reset_on_close(struct conn *c);
 
+/* libmicrohttpd has stopped reading and will not see that it was shut down. */
+void conn_close_stuck(struct conn *c);
+
 /* Whether bytes wait that nobody has looked at. */
 bool conn_has_sent(const struct conn *c);
 /* Shuts down a connection that is between requests. */
 void conn_close_idle(struct conn *c);
 
-/* The worker's TLS settings have been exchanged: who was let in by other client authorities has
+/* The TLS settings have been exchanged: who was let in by other client authorities has
  * to come anew. */
-void conn_tls_changed(struct worker *w, const struct tls *before);
+void conn_tls_changed(struct downstream *d, const struct tls *before);

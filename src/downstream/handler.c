@@ -15,14 +15,15 @@
 
 #include "base/log.h"
 #include "downstream/conn.h"
+#include "downstream/downstream.h"
 #include "http/problem.h"
 #include "proxy/relay.h"
-#include "server/worker.h"
 
 void *handler_on_target(void *arg, const char *target, struct MHD_Connection *connection)
 {
     struct conn *caller = conn_of(connection);
-    struct relay *r = relay_new(arg, caller, target);
+    (void)arg;
+    struct relay *r = relay_new(caller->downstream->ctx, caller, target);
 
     r->connection = connection;
     conn_head_begun(caller, r);
@@ -44,14 +45,14 @@ static void suspend(struct relay *r)
 /* An answer that is likely to come soon is waited for without suspending; see httpd.c. */
 static void wait_for_answer(struct relay *r)
 {
-    struct worker *w = r->worker;
+    struct downstream *d = r->conn->downstream;
 
-    if (w->mhd_host.lingering == LINGER_MAX || w->typical_us > LINGER_US) {
+    if (d->mhd_host.lingering == LINGER_MAX || r->ctx->typical_us > LINGER_US) {
         suspend(r);
         return;
     }
     r->lingers = true;
-    w->mhd_host.lingering++;
+    d->mhd_host.lingering++;
 }
 
 static void stop_lingering(struct relay *r)
@@ -59,23 +60,23 @@ static void stop_lingering(struct relay *r)
     if (!r->lingers)
         return;
     r->lingers = false;
-    r->worker->mhd_host.lingering--;
+    r->conn->downstream->mhd_host.lingering--;
 }
 
 void handler_resume(struct relay *r)
 {
     if (r->lingers)
-        r->worker->mhd_host.due = true;
+        r->conn->downstream->mhd_host.due = true;
     if (!r->suspended)
         return;
     r->suspended = false;
-    mhd_host_resume(&r->worker->mhd_host, r->connection);
+    mhd_host_resume(&r->conn->downstream->mhd_host, r->connection);
 }
 
 void handler_linger_no_more(struct relay *r)
 {
     r->lingered = true;
-    r->worker->mhd_host.due = true;
+    r->conn->downstream->mhd_host.due = true;
 }
 
 struct collected {
@@ -102,7 +103,7 @@ static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *k
 static struct request_check_result judge(struct relay *r, const char *method,
                                          const char *version)
 {
-    const struct config *config = r->snapshot->config;
+    const struct config *config = r->config;
     int fields = MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, NULL, NULL);
     const union MHD_ConnectionInfo *size =
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
@@ -151,7 +152,7 @@ static void add_common(struct relay *r, struct MHD_Response *response)
 {
     if (r->request_id != NULL)
         (void)MHD_add_response_header(response, "X-Request-Id", r->request_id);
-    if (r->worker->draining || r->conn->refused || r->conn->last)
+    if (r->ctx->draining || r->conn->refused || r->conn->last)
         (void)MHD_add_response_header(response, "Connection", "close");
 }
 
@@ -161,7 +162,7 @@ static enum MHD_Result queue(struct relay *r, int status, struct MHD_Response *r
     enum MHD_Result ok = MHD_queue_response(r->connection, (unsigned)status, response);
 
     MHD_destroy_response(response);
-    mhd_host_busy(&r->worker->mhd_host);
+    mhd_host_busy(&r->conn->downstream->mhd_host);
     r->responded = true;
     r->status = status;
     return ok;
@@ -226,7 +227,7 @@ static ssize_t pull(void *arg, uint64_t pos, char *out, size_t max)
     size_t n = buf_unread(&r->down);
 
     (void)pos;
-    mhd_host_busy(&r->worker->mhd_host);
+    mhd_host_busy(&r->conn->downstream->mhd_host);
     if (n == 0) {
         if (r->gone || r->down_cut) {
             conn_reset_on_close(r->conn);
@@ -290,7 +291,7 @@ static bool head_fits(const struct relay *r)
 
     return r->upstream.guard.bytes + head->header_size + (size_t)records * RECORD_BYTES +
                (cookie == NULL ? 0 : strlen(cookie)) + OWN_BYTES <=
-           r->worker->mhd_pool.pool_bytes / 2;
+           r->conn->downstream->mhd_pool.pool_bytes / 2;
 }
 
 /* Both ways to give the upstream's head: libmicrohttpd's response, or (NULL) past it. */
@@ -323,8 +324,7 @@ static bool put_fields(struct relay *r, struct MHD_Response *response)
         if (header_is(&f, "x-request-id") && r->request_id != NULL)
             continue;
         if (header_is(&f, "location")) {
-            const char *path =
-                header_local_location(f.value, r->snapshot->config->upstream.origin);
+            const char *path = header_local_location(f.value, r->config->upstream.origin);
 
             if (path != NULL) {
                 f.value = path;
@@ -364,7 +364,7 @@ static enum MHD_Result answer_past(struct relay *r)
         (r->request_id != NULL && !put_own_field(r, NULL, "X-Request-Id", r->request_id)) ||
         !raw_response_begin(r, g->status == 204 ? -1 : g->content_length))
         return MHD_NO;
-    mhd_host_busy(&r->worker->mhd_host);
+    mhd_host_busy(&r->conn->downstream->mhd_host);
     r->responded = true;
     r->status = g->status;
     suspend(r);
@@ -389,7 +389,7 @@ static enum MHD_Result on_head(struct relay *r)
     if (r->phase == RELAY_FAILED)
         return answer_failure(r);
     if (r->body_bytes != 0) /* it may have to be told to send it */
-        mhd_host_busy(&r->worker->mhd_host);
+        mhd_host_busy(&r->conn->downstream->mhd_host);
     /* A caller that asks before it sends its body is answered before: wait for the token, then
      * let MHD send the 100. */
     if (r->phase == RELAY_PARKED && r->body_bytes != 0) {
@@ -406,11 +406,11 @@ static enum MHD_Result on_head(struct relay *r)
 
 static enum MHD_Result on_data(struct relay *r, const char *data, size_t *size)
 {
-    mhd_host_busy(&r->worker->mhd_host);
+    mhd_host_busy(&r->conn->downstream->mhd_host);
     if (r->discard || r->phase == RELAY_FAILED || r->phase == RELAY_LOCAL) {
         r->discarded_bytes += (int64_t)*size;
         *size = 0;
-        r->up_ms = loop_now(&r->worker->loop);
+        r->up_ms = loop_now(&r->ctx->loop);
         if (r->discarded_bytes <= RELAY_DISCARD_BYTES)
             return MHD_YES;
         struct failure f =
@@ -507,7 +507,7 @@ void handler_on_completed(void *arg, struct MHD_Connection *c, void **req,
     if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !r->down_cut && !r->raw_response.over)
         r->gone = true;
     if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK || r->old_caller)
-        mhd_host_close_soon(&r->worker->mhd_host, c);
+        mhd_host_close_soon(&r->conn->downstream->mhd_host, c);
     *req = NULL;
     stop_lingering(r);
     relay_end(r);

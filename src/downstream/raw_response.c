@@ -11,9 +11,9 @@
 #include <sys/socket.h>
 
 #include "downstream/conn.h"
+#include "downstream/downstream.h"
 #include "downstream/handler.h"
 #include "proxy/relay.h"
-#include "server/worker.h"
 
 /* An answer's largest head with what is added to it. */
 #define HEAD_BYTES_MAX (RESPONSE_CHECK_BYTES_MAX + 4096)
@@ -43,7 +43,7 @@ bool raw_response_begin(struct relay *r, int64_t body_bytes)
     if (buf_add_str(&b->head, "Connection: close\r\n\r\n") != 0)
         return false;
     b->on = true;
-    b->moved_ms = loop_now(&r->worker->loop);
+    b->moved_ms = loop_now(&r->ctx->loop);
     relay_wake(r);
     return true;
 }
@@ -78,7 +78,7 @@ static bool next_bytes(const struct relay *r, const char **bytes, size_t *n)
 
 static void written(struct relay *r, size_t n)
 {
-    r->raw_response.moved_ms = loop_now(&r->worker->loop);
+    r->raw_response.moved_ms = loop_now(&r->ctx->loop);
     if (buf_unread(&r->raw_response.head) > 0) {
         buf_consume(&r->raw_response.head, n);
         return;

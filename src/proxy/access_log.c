@@ -28,21 +28,21 @@ void relay_report(struct relay *r)
     enum stage stage = failed ? failure_info(r->failure.kind)->stage : STAGE_COUNT;
     int64_t total_us = clock_us() - r->start_us;
 
-    metrics_request(&r->worker->metrics, &(struct metrics_request){
-                                             .method = r->safe ? METRICS_SAFE : METRICS_UNSAFE,
-                                             .status = r->status,
-                                             .stage = (int)stage,
-                                             .total_us = total_us,
-                                             .token_us = r->token_us,
-                                             .upstream_us = r->upstream_us });
-    metrics_add(&r->worker->metrics, M_request_body_bytes, (uint64_t)r->up_bytes);
-    metrics_add(&r->worker->metrics, M_response_body_bytes, (uint64_t)r->down_bytes);
+    metrics_request(&r->ctx->metrics, &(struct metrics_request){
+                                          .method = r->safe ? METRICS_SAFE : METRICS_UNSAFE,
+                                          .status = r->status,
+                                          .stage = (int)stage,
+                                          .total_us = total_us,
+                                          .token_us = r->token_us,
+                                          .upstream_us = r->upstream_us });
+    metrics_add(&r->ctx->metrics, M_request_body_bytes, (uint64_t)r->up_bytes);
+    metrics_add(&r->ctx->metrics, M_response_body_bytes, (uint64_t)r->down_bytes);
     if (r->status == 0 && r->gone) /* for the log; among the metrics it is nobody's 4xx */
         r->status = GONE_STATUS;
     if (failed || recent_failures_upstream_status(r->status)) {
         const char *path = path_of(r, &path_len);
 
-        recent_failures_note(&r->worker->failures,
+        recent_failures_note(&r->ctx->failures,
                              &(struct recent_failures_request){ .failure = &r->failure,
                                                                 .status = r->status,
                                                                 .method = r->method,
@@ -50,21 +50,20 @@ void relay_report(struct relay *r)
                                                                 .path_len = path_len,
                                                                 .request_id = r->request_id });
     }
-    if (!r->snapshot->config->log.access)
+    if (!r->config->log.access)
         return;
     const char *path = path_of(r, &path_len);
 
-    log_info(
-        "access", log_str("method", r->method != NULL ? r->method : "-"),
-        log_strn("path", path, path_len), log_int("status", r->status),
-        log_str("stage", failed ? failure_stage_name(stage) : NULL),
-        log_str("error", failed ? failure_info(r->failure.kind)->slug : NULL),
-        log_str("aborted", r->gone       ? "caller"
-                           : r->down_cut ? "upstream"
-                                         : NULL),
-        log_ms("total_ms", total_us), log_ms("token_ms", base_max(r->token_us, 0)),
-        log_ms("upstream_ms", base_max(r->upstream_us, 0)), log_int("bytes_in", r->up_bytes),
-        log_int("bytes_out", r->down_bytes), log_int("attempts", r->sends),
-        log_str("request_id", r->request_id),
-        log_int("generation", r->grant == NULL ? 0 : (int64_t)r->grant->token->generation));
+    log_info("access", log_str("method", r->method != NULL ? r->method : "-"),
+             log_strn("path", path, path_len), log_int("status", r->status),
+             log_str("stage", failed ? failure_stage_name(stage) : NULL),
+             log_str("error", failed ? failure_info(r->failure.kind)->slug : NULL),
+             log_str("aborted", r->gone       ? "caller"
+                                : r->down_cut ? "upstream"
+                                              : NULL),
+             log_ms("total_ms", total_us), log_ms("token_ms", base_max(r->token_us, 0)),
+             log_ms("upstream_ms", base_max(r->upstream_us, 0)),
+             log_int("bytes_in", r->up_bytes), log_int("bytes_out", r->down_bytes),
+             log_int("attempts", r->sends), log_str("request_id", r->request_id),
+             log_int("generation", r->token == NULL ? 0 : (int64_t)r->token->generation));
 }

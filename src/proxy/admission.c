@@ -8,15 +8,15 @@
 #include "proxy/relay_inside.h"
 
 /* Random bytes are asked for in bulk: a system call serves many requests. */
-static bool random_bytes(struct worker *w, unsigned char *out, size_t n)
+static bool random_bytes(struct context *ctx, unsigned char *out, size_t n)
 {
-    if (w->random_left < n) {
-        if (getrandom(w->random, sizeof w->random, 0) != sizeof w->random)
+    if (ctx->random_left < n) {
+        if (getrandom(ctx->random, sizeof ctx->random, 0) != sizeof ctx->random)
             return false;
-        w->random_left = sizeof w->random;
+        ctx->random_left = sizeof ctx->random;
     }
-    w->random_left -= n;
-    memcpy(out, w->random + w->random_left, n);
+    ctx->random_left -= n;
+    memcpy(out, ctx->random + ctx->random_left, n);
     return true;
 }
 
@@ -26,7 +26,7 @@ static void make_request_id(struct relay *r)
     unsigned char random[16];
     char *id = arena_alloc(&r->arena, 33);
 
-    if (id == NULL || !random_bytes(r->worker, random, sizeof random))
+    if (id == NULL || !random_bytes(r->ctx, random, sizeof random))
         return;
     for (size_t i = 0; i < sizeof random; i++) {
         id[2 * i] = hex[random[i] >> 4];
@@ -39,14 +39,14 @@ static void make_request_id(struct relay *r)
 
 static bool admit(struct relay *r)
 {
-    struct worker *w = r->worker;
+    struct context *ctx = r->ctx;
     struct failure f;
 
     if (r->conn->refused)
         f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
-    else if (w->giving_up)
+    else if (ctx->giving_up)
         f = failure_make(FAIL_DRAINING, "This proxy is being stopped; connect again.");
-    else if (r->route.kind == ROUTE_FORWARD && !limit_take(&w->in_flight))
+    else if (r->route.kind == ROUTE_FORWARD && !limit_take(&ctx->in_flight))
         f = failure_make(FAIL_OVERLOAD, "upstream.max_in_flight requests are under way.");
     else {
         r->in_flight = r->route.kind == ROUTE_FORWARD;
@@ -70,13 +70,13 @@ static void take_request_id(struct relay *r)
 
 void relay_on_head(struct relay *r, const struct request_check_result *v)
 {
-    const struct config *c = r->snapshot->config;
+    const struct config *c = r->config;
 
     r->is_head = strcmp(r->method, "HEAD") == 0;
     r->safe = r->is_head || strcmp(r->method, "GET") == 0 || strcmp(r->method, "OPTIONS") == 0;
     r->body_bytes = v->body_bytes;
     r->up_kept = true;
-    r->up_ms = loop_now(&r->worker->loop);
+    r->up_ms = loop_now(&r->ctx->loop);
     buf_init(&r->up, (size_t)base_max(c->upstream.replay_limit_bytes, RELAY_WINDOW_BYTES) +
                          RELAY_WINDOW_BYTES);
     take_request_id(r);

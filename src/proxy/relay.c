@@ -56,14 +56,14 @@ void relay_wake(struct relay *r)
     if (r->is_ready)
         return;
     r->is_ready = true;
-    TAILQ_INSERT_TAIL(&r->worker->ready, r, ready_link);
+    TAILQ_INSERT_TAIL(&r->ctx->ready, r, ready_link);
 }
 
 void relay_unpark(struct relay *r)
 {
     if (r->phase != RELAY_PARKED && r->phase != RELAY_HELD)
         return;
-    TAILQ_REMOVE(&r->worker->parked, r, parked_link);
+    TAILQ_REMOVE(&r->ctx->parked, r, parked_link);
     if (r->parked_us >= 0)
         r->token_us = base_max(r->token_us, 0) + clock_us() - r->parked_us;
     r->parked_us = -1;
@@ -72,9 +72,9 @@ void relay_unpark(struct relay *r)
 static void park(struct relay *r, enum relay_phase phase)
 {
     relay_enter(r, phase);
-    r->parked_ms = loop_now(&r->worker->loop);
+    r->parked_ms = loop_now(&r->ctx->loop);
     r->parked_us = clock_us();
-    TAILQ_INSERT_TAIL(&r->worker->parked, r, parked_link);
+    TAILQ_INSERT_TAIL(&r->ctx->parked, r, parked_link);
     relay_arm(r);
 }
 
@@ -100,9 +100,9 @@ void relay_fail_for(struct relay *r, enum failure_kind kind, const char *why)
 static void send_upstream(struct relay *r)
 {
     relay_unpark(r);
-    if (r->grant != NULL)
-        worker_token_unref(r->grant);
-    r->grant = worker_token_ref(r->worker);
+    if (r->token != NULL)
+        token_unref(r->token);
+    r->token = token_ref(r->ctx->token);
     relay_enter(r, RELAY_SENDING);
     if (r->upstream_start_us < 0)
         r->upstream_start_us = clock_us();
@@ -116,32 +116,31 @@ static void send_upstream(struct relay *r)
 /* Whether the upstream it is meant for is still the one that the worker's tokens are for. */
 static bool same_upstream(const struct relay *r)
 {
-    const struct worker_config *mine = r->snapshot, *now = r->worker->snapshot;
+    const struct config *mine = r->config, *now = r->ctx->config;
 
-    return mine == now ||
-           strcmp(mine->config->upstream.origin, now->config->upstream.origin) == 0;
+    return mine == now || strcmp(mine->upstream.origin, now->upstream.origin) == 0;
 }
 
 static bool have_token(const struct relay *r)
 {
-    const struct worker_token *g = r->worker->grant;
+    const struct token *t = r->ctx->token;
 
-    return g != NULL && token_valid(g->token, loop_now(&r->worker->loop)) && same_upstream(r);
+    return t != NULL && token_valid(t, loop_now(&r->ctx->loop)) && same_upstream(r);
 }
 
 void relay_begin(struct relay *r)
 {
-    struct worker *w = r->worker;
+    struct context *ctx = r->ctx;
 
     if (have_token(r)) {
         if (r->token_us < 0)
             r->token_us = 0;
         send_upstream(r);
-    } else if (w->failing) {
-        relay_fail(r, &w->failure);
+    } else if (ctx->failing) {
+        relay_fail(r, &ctx->failure);
     } else {
         park(r, RELAY_PARKED);
-        w->shared->on_want(w->shared->arg);
+        ctx->on_want(ctx->arg);
     }
 }
 
@@ -155,10 +154,10 @@ size_t relay_room_up(const struct relay *r)
 
 size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
 {
-    const struct config *c = r->snapshot->config;
+    const struct config *c = r->config;
     int64_t limit = c->listen.max_body_size_bytes;
 
-    r->up_ms = loop_now(&r->worker->loop);
+    r->up_ms = loop_now(&r->ctx->loop);
     if (limit > 0 && r->up_bytes + (int64_t)n > limit) {
         relay_fail_for(r, FAIL_BODY_TOO_LARGE, "The body is larger than listen.max_body_size");
         return n;
@@ -200,7 +199,7 @@ void relay_on_body_end(struct relay *r)
 
 static bool refused_token(const struct relay *r)
 {
-    const struct config *c = r->snapshot->config;
+    const struct config *c = r->config;
 
     for (size_t i = 0; i < c->upstream.token_refused_count; i++)
         if (c->upstream.token_refused_statuses[i] == r->upstream.guard.status)
@@ -210,7 +209,7 @@ static bool refused_token(const struct relay *r)
 
 static bool may_repeat(const struct relay *r)
 {
-    int64_t replay = r->snapshot->config->upstream.replay;
+    int64_t replay = r->config->upstream.replay;
 
     return !r->repeated && r->up_kept &&
            (replay == REPLAY_ALL || (replay == REPLAY_SAFE && r->safe));
@@ -219,14 +218,14 @@ static bool may_repeat(const struct relay *r)
 /* The upstream says the token is dead. */
 static void on_refused(struct relay *r)
 {
-    struct worker *w = r->worker;
-    uint64_t generation = r->grant->token->generation;
-    bool newer = have_token(r) && w->grant->token->generation > generation;
-    bool kept =
-        w->passthrough_generation == generation && loop_now(&w->loop) < w->passthrough_until_ms;
+    struct context *ctx = r->ctx;
+    uint64_t generation = r->token->generation;
+    bool newer = have_token(r) && ctx->token->generation > generation;
+    bool kept = ctx->passthrough_generation == generation &&
+                loop_now(&ctx->loop) < ctx->passthrough_until_ms;
 
     if (!newer && !kept)
-        w->shared->on_refused(w->shared->arg, w, generation);
+        ctx->on_refused(ctx->arg, generation);
     if (!may_repeat(r) || kept) {
         relay_enter(r, RELAY_ANSWERING);
         return;
@@ -238,8 +237,7 @@ void relay_on_answer(struct relay *r)
 {
     r->first_byte_us = clock_us();
     r->upstream_us = r->first_byte_us - r->upstream_start_us;
-    r->worker->typical_us +=
-        (base_min(r->upstream_us, TYPICAL_US_MAX) - r->worker->typical_us) / 8;
+    r->ctx->typical_us += (base_min(r->upstream_us, TYPICAL_US_MAX) - r->ctx->typical_us) / 8;
     if (refused_token(r))
         on_refused(r);
     else
@@ -283,13 +281,13 @@ static void repeat(struct relay *r)
 {
     r->repeated = true;
     upstream_cancel(r);
-    metrics_add(&r->worker->metrics, M_replays, 1);
+    metrics_add(&r->ctx->metrics, M_replays, 1);
     send_upstream(r);
 }
 
 void relay_on_token(struct relay *r)
 {
-    struct worker *w = r->worker;
+    struct context *ctx = r->ctx;
 
     if (r->gone) /* nobody would hear the answer: do not begin what moves money */
         return;
@@ -300,15 +298,15 @@ void relay_on_token(struct relay *r)
             relay_fail_for(
                 r, FAIL_TOKEN_TIMEOUT,
                 "upstream.base_url was changed while this waited; nothing was sent, try again");
-        else if (w->failing)
-            relay_fail(r, &w->failure);
+        else if (ctx->failing)
+            relay_fail(r, &ctx->failure);
         relay_wake(r);
     } else if (r->phase == RELAY_HELD) {
-        uint64_t mine = r->grant->token->generation;
+        uint64_t mine = r->token->generation;
 
-        if (have_token(r) && w->grant->token->generation > mine)
+        if (have_token(r) && ctx->token->generation > mine)
             repeat(r);
-        else if (w->failing || w->passthrough_generation == mine || !same_upstream(r))
+        else if (ctx->failing || ctx->passthrough_generation == mine || !same_upstream(r))
             relay_release(r);
     }
 }
@@ -358,14 +356,14 @@ static void step(struct relay *r)
         handler_resume(r);
 }
 
-bool relay_turn(struct worker *w)
+bool relay_turn(struct context *ctx)
 {
-    struct relay *r = TAILQ_FIRST(&w->ready);
+    struct relay *r = TAILQ_FIRST(&ctx->ready);
 
     if (r == NULL)
         return false;
-    for (; r != NULL; r = TAILQ_FIRST(&w->ready)) {
-        TAILQ_REMOVE(&w->ready, r, ready_link);
+    for (; r != NULL; r = TAILQ_FIRST(&ctx->ready)) {
+        TAILQ_REMOVE(&ctx->ready, r, ready_link);
         r->is_ready = false;
         step(r);
     }

@@ -13,7 +13,7 @@
 #include "http/request_check.h"
 #include "http/route.h"
 #include "net/mhd_host.h"
-#include "server/worker.h"
+#include "proxy/context.h"
 #include "upstream/upstream.h"
 
 enum relay_phase {
@@ -39,11 +39,11 @@ struct relay {
     struct buf down; /* the answer's body, on its way to the caller */
     struct upstream upstream;
 
-    struct worker *worker; /* from here on: one request's, zero at its start */
+    struct context *ctx; /* from here on: one request's, zero at its start */
     struct conn *conn;
     struct MHD_Connection *connection;
-    struct worker_config *snapshot;
-    struct worker_token *grant; /* the token it was sent with */
+    struct config *config;
+    struct token *token; /* the token it was sent with */
     enum relay_phase phase;
 
     /* the request */
@@ -94,7 +94,7 @@ struct relay {
 };
 
 /* A request line has come. The relay comes from the worker's pool. */
-struct relay *relay_new(struct worker *w, struct conn *c, const char *target);
+struct relay *relay_new(struct context *ctx, struct conn *c, const char *target);
 
 /* The head is whole: decides where it goes and starts or parks it, or makes it fail. */
 void relay_on_head(struct relay *r, const struct request_check_result *v);
@@ -123,7 +123,7 @@ void relay_fail(struct relay *r, const struct failure *f);
 /* Have the relay looked at once the libraries' callbacks have returned. */
 void relay_wake(struct relay *r);
 /* Looks at those. Returns whether there were any. */
-bool relay_turn(struct worker *w);
+bool relay_turn(struct context *ctx);
 
 /* Whether a connection that waits has anything to do. */
 bool relay_can_go_on(const struct relay *r);
@@ -136,4 +136,4 @@ size_t relay_room_up(const struct relay *r);
  * back. */
 void relay_end(struct relay *r);
 /* Frees the pool. */
-void relay_free_pool(struct worker *w);
+void relay_free_pool(struct context *ctx);

@@ -16,7 +16,7 @@ struct deadline {
 /* What the relay waits for now, until when, and whose fault it is when that does not come. */
 static struct deadline deadline_of(const struct relay *r)
 {
-    const struct config *c = r->snapshot->config;
+    const struct config *c = r->config;
     struct deadline never = { .ms = INT64_MAX }, d = never;
 
     if (!r->begun || r->phase == RELAY_ENDED)
@@ -52,10 +52,10 @@ static struct deadline deadline_of(const struct relay *r)
 
 void relay_arm(struct relay *r)
 {
-    int64_t now_ms = loop_now(&r->worker->loop);
+    int64_t now_ms = loop_now(&r->ctx->loop);
 
     if (r->timer.slot == 0)
-        loop_timer_set(&r->worker->loop, &r->timer,
+        loop_timer_set(&r->ctx->loop, &r->timer,
                        base_min(deadline_of(r).ms, now_ms + WATCH_AFTER_MS));
 }
 
@@ -70,7 +70,7 @@ static void expire(struct relay *r, const struct deadline *d)
     if (d->kind == FAIL_BODY_TIMEOUT || d->kind == FAIL_BAD_REQUEST) {
         relay_fail_past_httpd(r, &f);
         if (d->kind == FAIL_BAD_REQUEST)
-            mhd_host_close_stuck(&r->worker->mhd_host, r->connection);
+            conn_close_stuck(r->conn);
     } else if (r->phase == RELAY_HELD) {
         relay_release(r);
     } else if (r->responded) {
@@ -98,8 +98,8 @@ static bool is_stuck(struct relay *r)
 void relay_on_timer(struct loop_timer *t)
 {
     struct relay *r = CONTAINER_OF(t, struct relay, timer);
-    struct worker *w = r->worker;
-    int64_t now_ms = loop_now(&w->loop);
+    struct context *ctx = r->ctx;
+    int64_t now_ms = loop_now(&ctx->loop);
     struct deadline d = deadline_of(r);
 
     if (is_stuck(r))
@@ -117,5 +117,6 @@ void relay_on_timer(struct loop_timer *t)
         handler_linger_no_more(r);
         d.ms = now_ms;
     }
-    loop_timer_set(&w->loop, t, base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));
+    loop_timer_set(&ctx->loop, t,
+                   base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));
 }

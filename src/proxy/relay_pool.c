@@ -11,21 +11,21 @@
 #define POOLED_DOWN_BYTES 16384
 #define ARENA_BYTES (512 * 1024)
 
-struct relay *relay_new(struct worker *w, struct conn *c, const char *target)
+struct relay *relay_new(struct context *ctx, struct conn *c, const char *target)
 {
-    struct relay *r = TAILQ_FIRST(&w->pool);
+    struct relay *r = TAILQ_FIRST(&ctx->pool);
 
     if (r != NULL) {
-        TAILQ_REMOVE(&w->pool, r, all_link);
-        w->pool_count--;
+        TAILQ_REMOVE(&ctx->pool, r, all_link);
+        ctx->pool_count--;
     } else {
         r = base_alloc(sizeof *r);
         arena_init(&r->arena, ARENA_BYTES);
         buf_init(&r->down, RELAY_WINDOW_BYTES);
     }
-    r->worker = w;
+    r->ctx = ctx;
     r->conn = c;
-    r->snapshot = worker_config_ref(w);
+    r->config = config_ref(ctx->config);
     r->start_us = clock_us();
     r->parked_us = r->token_us = r->upstream_start_us = r->upstream_us = r->first_byte_us = -1;
     r->timer.on_due = relay_on_timer;
@@ -35,9 +35,9 @@ struct relay *relay_new(struct worker *w, struct conn *c, const char *target)
     r->target = arena_copy(&r->arena, target == NULL ? "" : target, len);
     if (r->target == NULL)
         r->target = "";
-    TAILQ_INSERT_TAIL(&w->running, r, all_link);
-    w->running_count++;
-    metrics_add(&w->metrics, M_requests_started, 1);
+    TAILQ_INSERT_TAIL(&ctx->running, r, all_link);
+    ctx->running_count++;
+    metrics_add(&ctx->metrics, M_requests_started, 1);
     return r;
 }
 
@@ -50,9 +50,9 @@ static void relay_free(struct relay *r)
 }
 
 /* Back into the pool, with what is dear to make: curl's handle and the memory. */
-static void recycle(struct worker *w, struct relay *r)
+static void recycle(struct context *ctx, struct relay *r)
 {
-    if (w->pool_count == POOL_MAX || w->closed) {
+    if (ctx->pool_count == POOL_MAX || ctx->closed) {
         relay_free(r);
         return;
     }
@@ -60,41 +60,40 @@ static void recycle(struct worker *w, struct relay *r)
     if (r->down.cap > POOLED_DOWN_BYTES)
         buf_done(&r->down);
     buf_clear(&r->down);
-    memset((char *)r + offsetof(struct relay, worker), 0,
-           sizeof *r - offsetof(struct relay, worker));
-    TAILQ_INSERT_HEAD(&w->pool, r, all_link);
-    w->pool_count++;
+    memset((char *)r + offsetof(struct relay, ctx), 0, sizeof *r - offsetof(struct relay, ctx));
+    TAILQ_INSERT_HEAD(&ctx->pool, r, all_link);
+    ctx->pool_count++;
 }
 
 void relay_end(struct relay *r)
 {
-    struct worker *w = r->worker;
+    struct context *ctx = r->ctx;
 
     relay_unpark(r);
     upstream_cancel(r);
     relay_enter(r, RELAY_ENDED);
     relay_report(r);
     conn_request_done(r->conn);
-    loop_timer_clear(&w->loop, &r->timer);
+    loop_timer_clear(&ctx->loop, &r->timer);
     if (r->is_ready)
-        TAILQ_REMOVE(&w->ready, r, ready_link);
+        TAILQ_REMOVE(&ctx->ready, r, ready_link);
     if (r->in_flight)
-        limit_give(&w->in_flight);
+        limit_give(&ctx->in_flight);
     buf_done(&r->up);
     raw_response_done(&r->raw_response);
-    if (r->grant != NULL)
-        worker_token_unref(r->grant);
-    worker_config_unref(r->snapshot);
-    TAILQ_REMOVE(&w->running, r, all_link);
-    w->running_count--;
-    recycle(w, r);
+    if (r->token != NULL)
+        token_unref(r->token);
+    config_unref(r->config);
+    TAILQ_REMOVE(&ctx->running, r, all_link);
+    ctx->running_count--;
+    recycle(ctx, r);
 }
 
-void relay_free_pool(struct worker *w)
+void relay_free_pool(struct context *ctx)
 {
-    for (struct relay *r; (r = TAILQ_FIRST(&w->pool)) != NULL;) {
-        TAILQ_REMOVE(&w->pool, r, all_link);
+    for (struct relay *r; (r = TAILQ_FIRST(&ctx->pool)) != NULL;) {
+        TAILQ_REMOVE(&ctx->pool, r, all_link);
         relay_free(r);
     }
-    w->pool_count = 0;
+    ctx->pool_count = 0;
 }

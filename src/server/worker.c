@@ -24,49 +24,12 @@
  * of a pool is overwritten for each request, half of it twice, so that its size costs time. */
 #define POOL_SPARE_BYTES (16 * 1024)
 
-struct worker_config *worker_config_ref(struct worker *w)
-{
-    w->snapshot->refs++;
-    return w->snapshot;
-}
-
-void worker_config_unref(struct worker_config *s)
-{
-    if (s == NULL || --s->refs > 0)
-        return;
-    config_unref(s->config);
-    free(s);
-}
-
-struct worker_token *worker_token_ref(struct worker *w)
-{
-    w->grant->refs++;
-    return w->grant;
-}
-
-void worker_token_unref(struct worker_token *g)
-{
-    if (g == NULL || --g->refs > 0)
-        return;
-    token_unref(g->token);
-    free(g);
-}
-
-static struct worker_config *worker_config_new(struct config *c)
-{
-    struct worker_config *s = base_alloc(sizeof *s);
-
-    s->refs = 1;
-    s->config = c;
-    return s;
-}
-
 /* A head that has begun counts as running. */
 static bool head_under_way(const struct worker *w)
 {
     struct conn *c;
 
-    LIST_FOREACH(c, &w->conns, link)
+    LIST_FOREACH(c, &w->downstream.conns, link)
     if (!c->finished && (c->partial || c->phase == CONN_HEAD))
         return true;
     return false;
@@ -75,8 +38,10 @@ static bool head_under_way(const struct worker *w)
 /* After a worker that drains has nothing left, once. */
 static void check_drained(struct worker *w)
 {
-    if (!w->closed || w->drained || w->running_count > 0 || w->tls_bridges.releasing > 0 ||
-        (!w->giving_up && (head_under_way(w) || tls_bridges_in_handshake(&w->tls_bridges))))
+    if (!w->ctx.closed || w->drained || w->ctx.running_count > 0 ||
+        w->downstream.tls_bridges.releasing > 0 ||
+        (!w->ctx.giving_up &&
+         (head_under_way(w) || tls_bridges_in_handshake(&w->downstream.tls_bridges))))
         return;
     w->drained = true;
     w->shared->on_drained(w->shared->arg);
@@ -89,39 +54,39 @@ static bool on_turn(void *arg)
     bool more = true;
 
     for (int i = 0; more && i < ROUNDS_MAX; i++) {
-        more = tls_bridges_turn(&w->tls_bridges);
-        more |= mhd_host_turn(&w->mhd_host);
-        more |= relay_turn(w);
-        more |= curl_host_turn(&w->multi);
-        more |= conn_pool_turn(&w->conn_pool);
+        more = tls_bridges_turn(&w->downstream.tls_bridges);
+        more |= mhd_host_turn(&w->downstream.mhd_host);
+        more |= relay_turn(&w->ctx);
+        more |= curl_host_turn(&w->ctx.multi);
+        more |= conn_pool_turn(&w->ctx.conn_pool);
     }
-    metrics_set(&w->metrics, M_upstream_connections_opened, w->multi.opened);
-    metrics_set(&w->metrics, M_upstream_connections_closed, w->multi.closed);
+    metrics_set(&w->ctx.metrics, M_upstream_connections_opened, w->ctx.multi.opened);
+    metrics_set(&w->ctx.metrics, M_upstream_connections_closed, w->ctx.multi.closed);
     check_drained(w);
-    return more || w->mhd_host.due;
+    return more || w->downstream.mhd_host.due;
 }
 
 /* A unix socket is shared by all workers: one of them is enough to accept. */
-static int watch_listener(struct worker *w, struct worker_listener *l)
+static int watch_listener(struct worker *w, struct downstream_listener *l)
 {
-    return loop_io_start(&w->loop, &l->watch,
+    return loop_io_start(&w->ctx.loop, &l->watch,
                          EPOLLIN | (l->port < 0 ? (uint32_t)EPOLLEXCLUSIVE : 0));
 }
 
 static void on_accept_pause(struct loop_timer *t)
 {
-    struct worker *w = CONTAINER_OF(t, struct worker, accept_pause);
+    struct worker *w = CONTAINER_OF(t, struct worker, downstream.accept_pause);
 
-    for (size_t i = 0; i < w->listeners && !w->closed; i++)
-        (void)watch_listener(w, &w->listener[i]);
+    for (size_t i = 0; i < w->downstream.listeners && !w->ctx.closed; i++)
+        (void)watch_listener(w, &w->downstream.listener[i]);
 }
 
 static int start_httpd(struct worker *w, const struct config *c)
 {
-    mhd_pool_init(&w->mhd_pool, &w->loop,
+    mhd_pool_init(&w->downstream.mhd_pool, &w->ctx.loop,
                   (size_t)c->listen.max_header_size_bytes + POOL_SPARE_BYTES);
     struct mhd_host_options o = {
-        .pool_bytes = w->mhd_pool.pool_bytes,
+        .pool_bytes = w->downstream.mhd_pool.pool_bytes,
         .connection_limit =
             (unsigned)c->listen.max_connections + ACCEPT_REFUSED_MAX + ACCEPT_BATCH,
         .idle_timeout_ms = c->listen.idle_timeout_ms,
@@ -129,10 +94,24 @@ static int start_httpd(struct worker *w, const struct config *c)
         .on_completed = handler_on_completed,
         .on_target = handler_on_target,
         .on_connection = conn_on_connection,
-        .arg = w,
+        .arg = &w->downstream,
     };
 
-    return mhd_host_init(&w->mhd_host, &w->loop, &o);
+    return mhd_host_init(&w->downstream.mhd_host, &w->ctx.loop, &o);
+}
+
+static void on_want(void *arg)
+{
+    const struct worker *w = arg;
+
+    w->shared->on_want(w->shared->arg);
+}
+
+static void on_refused(void *arg, uint64_t generation)
+{
+    struct worker *w = arg;
+
+    w->shared->on_refused(w->shared->arg, w, generation);
 }
 
 int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
@@ -141,41 +120,46 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     memset(w, 0, sizeof *w);
     w->index = index;
     w->shared = shared;
-    w->in_flight.quota = &shared->in_flight;
-    w->connections.quota = &shared->connections;
-    w->snapshot = worker_config_new(config_ref(c));
-    w->tls = c->listen.tls == NULL ? NULL : tls_ref(c->listen.tls);
-    w->accept_pause.on_due = on_accept_pause;
-    LIST_INIT(&w->conns);
-    TAILQ_INIT(&w->parked);
-    TAILQ_INIT(&w->ready);
-    TAILQ_INIT(&w->running);
-    TAILQ_INIT(&w->pool);
-    int err = loop_init(&w->loop);
+    w->downstream.ctx = &w->ctx;
+    w->ctx.on_want = on_want;
+    w->ctx.on_refused = on_refused;
+    w->ctx.arg = w;
+    w->ctx.in_flight.quota = &shared->in_flight;
+    w->downstream.connections.quota = &shared->connections;
+    w->ctx.config = config_ref(c);
+    w->downstream.tls = c->listen.tls == NULL ? NULL : tls_ref(c->listen.tls);
+    w->downstream.accept_pause.on_due = on_accept_pause;
+    LIST_INIT(&w->downstream.conns);
+    TAILQ_INIT(&w->ctx.parked);
+    TAILQ_INIT(&w->ctx.ready);
+    TAILQ_INIT(&w->ctx.running);
+    TAILQ_INIT(&w->ctx.pool);
+    int err = loop_init(&w->ctx.loop);
     if (err == 0)
-        err = mailbox_init(&w->mailbox, &w->loop);
+        err = mailbox_init(&w->mailbox, &w->ctx.loop);
     if (err == 0)
-        accept_init(w);
+        accept_init(&w->downstream);
     if (err == 0)
-        err = curl_host_init(&w->multi, &w->loop, (long)c->upstream.max_connections);
+        err = curl_host_init(&w->ctx.multi, &w->ctx.loop, (long)c->upstream.max_connections);
     if (err == 0)
-        conn_pool_init(&w->conn_pool, &w->multi, (size_t)c->upstream.max_connections,
+        conn_pool_init(&w->ctx.conn_pool, &w->ctx.multi, (size_t)c->upstream.max_connections,
                        &h1_client_user);
     if (err == 0)
         err = start_httpd(w, c);
     for (size_t i = 0; err == 0 && i < count; i++) {
-        struct worker_listener *l = &w->listener[w->listeners++];
+        struct downstream_listener *l = &w->downstream.listener[w->downstream.listeners++];
 
-        *l = (struct worker_listener){ .watch = { .fd = listeners[i].fd,
-                                                  .on_event = accept_on_acceptable },
-                                       .worker = w,
-                                       .port = listeners[i].port,
-                                       .tls = w->tls != NULL && listeners[i].port >= 0 };
+        *l = (struct downstream_listener){
+            .watch = { .fd = listeners[i].fd, .on_event = accept_on_acceptable },
+            .downstream = &w->downstream,
+            .port = listeners[i].port,
+            .tls = w->downstream.tls != NULL && listeners[i].port >= 0
+        };
         err = watch_listener(w, l);
     }
-    recent_failures_outbox_init(&w->failures, &w->loop, shared->failures);
-    w->loop.on_turn = on_turn;
-    w->loop.on_turn_arg = w;
+    recent_failures_outbox_init(&w->ctx.failures, &w->ctx.loop, shared->failures);
+    w->ctx.loop.on_turn = on_turn;
+    w->ctx.loop.on_turn_arg = w;
     return err;
 }
 
@@ -187,7 +171,7 @@ static void *run(void *arg)
     /* By itself: naming another thread writes a file, which the sandbox refuses. */
     (void)snprintf(name, sizeof name, "worker-%u", w->index);
     (void)pthread_setname_np(pthread_self(), name);
-    loop_run(&w->loop);
+    loop_run(&w->ctx.loop);
     return NULL;
 }
 
@@ -211,38 +195,38 @@ static void abandon(struct worker *w)
 {
     struct relay *r;
 
-    TAILQ_FOREACH (r, &w->running, all_link) {
+    TAILQ_FOREACH (r, &w->ctx.running, all_link) {
         r->gone = true;
         upstream_cancel(r);
         handler_resume(r);
     }
-    for (int i = 0; i < 100 && !TAILQ_EMPTY(&w->running); i++) {
-        w->mhd_host.due = true;
-        (void)mhd_host_turn(&w->mhd_host);
+    for (int i = 0; i < 100 && !TAILQ_EMPTY(&w->ctx.running); i++) {
+        w->downstream.mhd_host.due = true;
+        (void)mhd_host_turn(&w->downstream.mhd_host);
     }
 }
 
 void worker_done(struct worker *w)
 {
-    if (w->snapshot == NULL)
+    if (w->ctx.config == NULL)
         return;
-    w->closed = true;
+    w->ctx.closed = true;
     mailbox_done(&w->mailbox);
-    if (w->mhd_host.daemon != NULL)
+    if (w->downstream.mhd_host.daemon != NULL)
         abandon(w);
-    mhd_host_done(&w->mhd_host);
-    mhd_pool_done(&w->mhd_pool);
-    tls_bridges_done(&w->tls_bridges);
-    relay_free_pool(w);
-    conn_pool_done(&w->conn_pool);
-    curl_host_done(&w->multi);
-    loop_timer_clear(&w->loop, &w->accept_pause);
-    recent_failures_outbox_done(&w->failures);
-    worker_token_unref(w->grant);
-    worker_config_unref(w->snapshot);
-    tls_unref(w->tls);
-    loop_done(&w->loop);
-    w->snapshot = NULL;
+    mhd_host_done(&w->downstream.mhd_host);
+    mhd_pool_done(&w->downstream.mhd_pool);
+    tls_bridges_done(&w->downstream.tls_bridges);
+    relay_free_pool(&w->ctx);
+    conn_pool_done(&w->ctx.conn_pool);
+    curl_host_done(&w->ctx.multi);
+    loop_timer_clear(&w->ctx.loop, &w->downstream.accept_pause);
+    recent_failures_outbox_done(&w->ctx.failures);
+    token_unref(w->ctx.token);
+    config_unref(w->ctx.config);
+    tls_unref(w->downstream.tls);
+    loop_done(&w->ctx.loop);
+    w->ctx.config = NULL;
 }
 
 /* Mail, from here on: the sender's half on the control thread, `on_x` on the worker's. */
@@ -256,9 +240,9 @@ struct view_mail {
 /* Each parked relay is asked once; it may leave the list, or go to its end. */
 static void tell_parked(struct worker *w)
 {
-    struct relay *last = TAILQ_LAST(&w->parked, relay_list), *next;
+    struct relay *last = TAILQ_LAST(&w->ctx.parked, relay_list), *next;
 
-    for (struct relay *r = TAILQ_FIRST(&w->parked); r != NULL; r = next) {
+    for (struct relay *r = TAILQ_FIRST(&w->ctx.parked); r != NULL; r = next) {
         next = r == last ? NULL : TAILQ_NEXT(r, parked_link);
         relay_on_token(r);
     }
@@ -269,15 +253,10 @@ static void on_view(struct mail *mail)
     struct view_mail *m = CONTAINER_OF(mail, struct view_mail, mail);
     struct worker *w = m->worker;
 
-    worker_token_unref(w->grant);
-    w->grant = NULL;
-    if (m->view.token != NULL) {
-        w->grant = base_alloc(sizeof *w->grant);
-        w->grant->refs = 1;
-        w->grant->token = m->view.token;
-    }
-    w->failing = m->view.failing;
-    w->failure = m->view.failure;
+    token_unref(w->ctx.token);
+    w->ctx.token = m->view.token;
+    w->ctx.failing = m->view.failing;
+    w->ctx.failure = m->view.failure;
     free(m);
     tell_parked(w);
 }
@@ -306,8 +285,8 @@ static void on_keep(struct mail *mail)
     struct keep_mail *m = CONTAINER_OF(mail, struct keep_mail, mail);
     struct worker *w = m->worker;
 
-    w->passthrough_generation = m->generation;
-    w->passthrough_until_ms = m->until_ms;
+    w->ctx.passthrough_generation = m->generation;
+    w->ctx.passthrough_until_ms = m->until_ms;
     free(m);
     tell_parked(w);
 }
@@ -332,28 +311,28 @@ static void on_config(struct mail *mail)
 {
     struct config_mail *m = CONTAINER_OF(mail, struct config_mail, mail);
     struct worker *w = m->worker;
-    struct worker_config *was = w->snapshot;
-    bool moved = strcmp(was->config->upstream.origin, m->config->upstream.origin) != 0;
+    struct config *was = w->ctx.config;
+    bool moved = strcmp(was->upstream.origin, m->config->upstream.origin) != 0;
 
-    w->snapshot = worker_config_new(m->config);
-    worker_config_unref(was);
+    w->ctx.config = m->config;
+    config_unref(was);
     /* A listener is born with TLS or without; see config_needs_restart. */
-    if (w->tls != NULL && m->config->listen.tls != NULL) {
-        struct tls *before = w->tls;
+    if (w->downstream.tls != NULL && m->config->listen.tls != NULL) {
+        struct tls *before = w->downstream.tls;
 
-        w->tls = tls_ref(m->config->listen.tls);
-        conn_tls_changed(w, before);
+        w->downstream.tls = tls_ref(m->config->listen.tls);
+        conn_tls_changed(&w->downstream, before);
         tls_unref(before);
     }
     /* Pooled handles and connections carry the old settings. */
-    relay_free_pool(w);
-    conn_pool_forget(&w->conn_pool);
+    relay_free_pool(&w->ctx);
+    conn_pool_forget(&w->ctx.conn_pool);
     free(m);
     /* No token goes to another upstream than the one it was obtained for. */
     if (moved) {
-        worker_token_unref(w->grant);
-        w->grant = NULL;
-        w->failing = false;
+        token_unref(w->ctx.token);
+        w->ctx.token = NULL;
+        w->ctx.failing = false;
         tell_parked(w);
     }
 }
@@ -391,7 +370,7 @@ static struct worker *ordered(struct mail *mail)
 
 static void on_drain(struct mail *mail)
 {
-    ordered(mail)->draining = true;
+    ordered(mail)->ctx.draining = true;
 }
 
 /* More than a queue (listener.c) can hold. */
@@ -402,24 +381,24 @@ static void on_close(struct mail *mail)
     struct worker *w = ordered(mail);
     struct conn *c;
 
-    w->closed = true;
-    loop_timer_clear(&w->loop, &w->accept_pause);
-    for (size_t i = 0; i < w->listeners; i++) {
+    w->ctx.closed = true;
+    loop_timer_clear(&w->ctx.loop, &w->downstream.accept_pause);
+    for (size_t i = 0; i < w->downstream.listeners; i++) {
         /* Whom the kernel has connected already would be reset. */
-        accept_on_acceptable(&w->listener[i].watch, EPOLLIN);
-        loop_io_stop(&w->loop, &w->listener[i].watch);
+        accept_on_acceptable(&w->downstream.listener[i].watch, EPOLLIN);
+        loop_io_stop(&w->ctx.loop, &w->downstream.listener[i].watch);
         /* From now on the kernel refuses; the server closes the descriptor at the end. */
-        (void)shutdown(w->listener[i].watch.fd, SHUT_RDWR);
+        (void)shutdown(w->downstream.listener[i].watch.fd, SHUT_RDWR);
         /* Who waits for a place in the queue of a unix socket is not told, only woken by one.
          */
-        for (int n = 0; n < LAST_BATCHES && w->listener[i].port < 0; n++)
-            accept_on_acceptable(&w->listener[i].watch, EPOLLIN);
+        for (int n = 0; n < LAST_BATCHES && w->downstream.listener[i].port < 0; n++)
+            accept_on_acceptable(&w->downstream.listener[i].watch, EPOLLIN);
     }
-    loop_timer_clear(&w->loop, &w->accept_pause);
-    w->mhd_host.due = true;
-    (void)mhd_host_turn(&w->mhd_host);
-    tls_bridges_stop_silent(&w->tls_bridges);
-    LIST_FOREACH(c, &w->conns, link)
+    loop_timer_clear(&w->ctx.loop, &w->downstream.accept_pause);
+    w->downstream.mhd_host.due = true;
+    (void)mhd_host_turn(&w->downstream.mhd_host);
+    tls_bridges_stop_silent(&w->downstream.tls_bridges);
+    LIST_FOREACH(c, &w->downstream.conns, link)
     {
         if (c->phase != CONN_IDLE || c->partial)
             continue;
@@ -428,7 +407,7 @@ static void on_close(struct mail *mail)
             continue;
         }
         c->partial = true;
-        c->since_ms = loop_now(&w->loop);
+        c->since_ms = loop_now(&w->ctx.loop);
     }
 }
 
@@ -437,14 +416,14 @@ static void on_give_up(struct mail *mail)
     struct worker *w = ordered(mail);
     struct relay *r;
 
-    w->giving_up = true;
-    TAILQ_FOREACH (r, &w->running, all_link)
+    w->ctx.giving_up = true;
+    TAILQ_FOREACH (r, &w->ctx.running, all_link)
         relay_give_up(r);
 }
 
 static void on_stop(struct mail *mail)
 {
-    loop_stop(&ordered(mail)->loop);
+    loop_stop(&ordered(mail)->ctx.loop);
 }
 
 void worker_send_drain(struct worker *w)

@@ -18,8 +18,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "server/worker.h"
-
 void upstream_conn_wake(struct upstream_conn *w)
 {
     if (w->is_woken)
@@ -155,7 +153,7 @@ static CURL *handle_for(struct conn_pool *ws, const struct config *c, CURLSH *ca
     return NULL;
 }
 
-static struct upstream_conn *make(struct conn_pool *ws, struct worker_config *s)
+static struct upstream_conn *make(struct conn_pool *ws, struct config *c)
 {
     struct upstream_conn *w = base_alloc(sizeof *w);
     CURLSH *cache = curl_share_init();
@@ -163,7 +161,7 @@ static struct upstream_conn *make(struct conn_pool *ws, struct worker_config *s)
 
     if (cache != NULL &&
         curl_share_setopt(cache, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) == CURLSHE_OK)
-        easy = handle_for(ws, s->config, cache);
+        easy = handle_for(ws, c, cache);
     *w = (struct upstream_conn){ .conn_pool = ws,
                                  .first = -1,
                                  .cache = cache,
@@ -176,8 +174,7 @@ static struct upstream_conn *make(struct conn_pool *ws, struct worker_config *s)
     }
     (void)curl_easy_setopt(w->transfer.easy, CURLOPT_ERRORBUFFER, w->error_text);
     ws->count++;
-    s->refs++;
-    w->snapshot = s;
+    w->config = config_ref(c);
     if (curl_host_add(ws->multi, &w->transfer) != 0) {
         upstream_conn_close(w);
         return NULL;
@@ -202,14 +199,14 @@ static bool is_quiet(const struct upstream_conn *w, int64_t now_ms)
            (errno == EAGAIN || errno == EINTR);
 }
 
-struct upstream_conn *conn_pool_take(struct conn_pool *ws, struct worker_config *s, bool fresh)
+struct upstream_conn *conn_pool_take(struct conn_pool *ws, struct config *c, bool fresh)
 {
     int64_t now_ms = loop_now(ws->multi->loop);
     struct upstream_conn *w, *next;
 
     for (w = fresh ? NULL : TAILQ_FIRST(&ws->idle); w != NULL; w = next) {
         next = TAILQ_NEXT(w, idle_link);
-        if (w->snapshot != s || now_ms - w->idle_since_ms > s->config->upstream.keepalive_ms ||
+        if (w->config != c || now_ms - w->idle_since_ms > c->upstream.keepalive_ms ||
             !is_quiet(w, now_ms)) {
             upstream_conn_close(w);
             continue;
@@ -219,7 +216,7 @@ struct upstream_conn *conn_pool_take(struct conn_pool *ws, struct worker_config 
         w->readable = false;
         return w;
     }
-    w = make(ws, s);
+    w = make(ws, c);
     if (w != NULL)
         w->owner = ws;
     return w;
@@ -231,8 +228,7 @@ static void arm_aging(struct conn_pool *ws)
 
     if (oldest != NULL && ws->aging.slot == 0)
         loop_timer_set(ws->multi->loop, &ws->aging,
-                       oldest->idle_since_ms + oldest->snapshot->config->upstream.keepalive_ms +
-                           1);
+                       oldest->idle_since_ms + oldest->config->upstream.keepalive_ms + 1);
 }
 
 static void on_aging(struct loop_timer *t)
@@ -241,7 +237,7 @@ static void on_aging(struct loop_timer *t)
     int64_t now_ms = loop_now(ws->multi->loop);
 
     for (struct upstream_conn *w; (w = TAILQ_LAST(&ws->idle, upstream_conn_list)) != NULL;) {
-        if (now_ms - w->idle_since_ms <= w->snapshot->config->upstream.keepalive_ms)
+        if (now_ms - w->idle_since_ms <= w->config->upstream.keepalive_ms)
             break;
         upstream_conn_close(w);
     }
@@ -277,7 +273,7 @@ void upstream_conn_close(struct upstream_conn *w)
     curl_host_remove(ws->multi, &w->transfer);
     curl_easy_cleanup(w->transfer.easy);
     (void)curl_share_cleanup(w->cache);
-    worker_config_unref(w->snapshot);
+    config_unref(w->config);
     ws->count--;
     free(w);
 }

@@ -9,7 +9,7 @@
 #include "event/loop.h"
 #include "net/curl_host.h"
 
-struct worker_config;
+struct config;
 struct upstream_conn;
 
 TAILQ_HEAD(upstream_conn_list, upstream_conn);
@@ -45,8 +45,8 @@ struct upstream_conn {
     struct curl_host_transfer transfer; /* from here on: wire.c's */
     CURLSH *cache;                      /* where libcurl looks for the connection */
     struct loop_io watch;
-    struct worker_config *snapshot; /* the settings it was made with */
-    void *tls;                      /* OpenSSL's; NULL: plain */
+    struct config *config; /* the settings it was made with */
+    void *tls;             /* OpenSSL's; NULL: plain */
     bool open, is_woken;
     bool ending;          /* the other side sends nothing more, or is gone */
     bool proxied;         /* behind TLS to a proxy `drained` would say nothing of the socket */
@@ -71,7 +71,7 @@ bool conn_pool_turn(struct conn_pool *ws);
 /* An idle connection made with these settings, of which is certain that nothing has come on it
  * since its last answer, neither bytes nor its end; or a new one, of which on_open tells.
  * fresh: only a new one will do. NULL: no memory. Owns: conn_pool_give or upstream_conn_close. */
-struct upstream_conn *conn_pool_take(struct conn_pool *ws, struct worker_config *s,
+struct upstream_conn *conn_pool_take(struct conn_pool *ws, struct config *s,
                                      bool fresh) MUST_CHECK;
 /* Back to the others, after a whole answer to a whole request. */
 void conn_pool_give(struct upstream_conn *w);

@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "net/close_notify.h"
 #include "proxy/relay.h"
-#include "server/worker.h"
 #include "upstream/upstream_inside.h"
 
 static_assert(offsetof(struct header_line, text) == offsetof(struct curl_slist, data) &&
@@ -49,7 +48,7 @@ static size_t on_write(char *bytes, size_t size, size_t n, void *arg)
     struct relay *r = arg;
 
     n *= size;
-    r->progress_ms = loop_now(&r->worker->loop);
+    r->progress_ms = loop_now(&r->ctx->loop);
     if (buf_room(&r->down) < n) {
         r->upstream.paused_down = true;
         return CURL_WRITEFUNC_PAUSE;
@@ -176,7 +175,7 @@ static int on_prereq(void *arg, char *ip, char *local_ip, int port, int local_po
         u->resend_refused = true;
         return CURL_PREREQFUNC_ABORT;
     }
-    curl_host_read_ahead(&r->worker->multi, &u->curl.transfer);
+    curl_host_read_ahead(&r->ctx->multi, &u->curl.transfer);
     u->curl.head_pieces = 0;
     u->curl.head_h2 = u->curl.head_whole = u->curl.chunks_ended = false;
     u->reused = is_reused(u->curl.transfer.easy);
@@ -258,15 +257,13 @@ static bool take_url(struct relay *r)
     struct curl_client *u = &r->upstream.curl;
 
     u->url = curl_url();
-    if (u->url == NULL ||
-        curl_url_set(u->url, CURLUPART_URL, r->snapshot->config->upstream.base_url,
-                     CURLU_PATH_AS_IS) != CURLUE_OK) {
+    if (u->url == NULL || curl_url_set(u->url, CURLUPART_URL, r->config->upstream.base_url,
+                                       CURLU_PATH_AS_IS) != CURLUE_OK) {
         curl_url_cleanup(u->url);
         u->url = NULL;
         return false;
     }
-    r->snapshot->refs++;
-    u->setup_for = r->snapshot;
+    u->setup_for = config_ref(r->config);
     return true;
 }
 
@@ -275,15 +272,15 @@ static bool take_url(struct relay *r)
 static bool setup(struct relay *r)
 {
     struct curl_client *u = &r->upstream.curl;
-    const struct config *c = r->snapshot->config;
+    const struct config *c = r->config;
     const struct curl_host_settings settings = {
         .config = c,
         .ca = &c->upstream.ca,
-        .lasting = true, /* by its reference to the snapshot */
+        .lasting = true, /* by its reference to the settings */
         .proxy = c->upstream.proxy,
         .http_version = c->upstream.http_version,
     };
-    bool same = u->setup_for == r->snapshot;
+    bool same = u->setup_for == r->config;
 
     if (same && u->transfer.easy != NULL && (!u->used || curl_host_handles_last()))
         return true;
@@ -296,7 +293,7 @@ static bool setup(struct relay *r)
     }
     u->transfer.easy = curl_easy_init();
     if (u->transfer.easy == NULL ||
-        curl_host_setup(&r->worker->multi, u->transfer.easy, &settings) != 0) {
+        curl_host_setup(&r->ctx->multi, u->transfer.easy, &settings) != 0) {
         drop_handle(u);
         return false;
     }
@@ -393,7 +390,7 @@ enum failure_kind curl_client_start(struct relay *r)
     (void)curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, target);
     set_shape(r);
     u->used = true;
-    return curl_host_add(&r->worker->multi, &u->transfer) == 0 ? FAIL_NONE : FAIL_INTERNAL;
+    return curl_host_add(&r->ctx->multi, &u->transfer) == 0 ? FAIL_NONE : FAIL_INTERNAL;
 }
 
 void curl_client_cancel(struct relay *r)
@@ -402,7 +399,7 @@ void curl_client_cancel(struct relay *r)
 
     close_notify_free(u->close_notify);
     u->close_notify = NULL;
-    curl_host_remove(&r->worker->multi, &u->transfer);
+    curl_host_remove(&r->ctx->multi, &u->transfer);
 }
 
 void curl_client_unpause(struct relay *r)
@@ -431,7 +428,7 @@ void curl_client_free(struct upstream *u)
     if (c->setup_for == NULL)
         return;
     curl_url_cleanup(c->url);
-    worker_config_unref(c->setup_for);
+    config_unref(c->setup_for);
     c->url = NULL;
     c->setup_for = NULL;
 }

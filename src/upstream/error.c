@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "proxy/relay.h"
-#include "server/worker.h"
 #include "upstream/upstream_inside.h"
 
 /* CURLcode to what the caller is told; what depends on more than the code is in
@@ -73,7 +72,7 @@ struct failure upstream_failure(const struct relay *r, CURLcode code)
         return failure_make(
             u->guard.kind, "The upstream's answer was refused: %s. The request %s.",
             u->guard.why, u->wrote ? "may have been carried out" : "was not sent");
-    if (code == CURLE_COULDNT_CONNECT && r->worker->multi.starved) {
+    if (code == CURLE_COULDNT_CONNECT && r->ctx->multi.starved) {
         struct failure f = failure_make(
             FAIL_OVERLOAD, "No descriptor is left for a connection to the upstream; raise "
                            "RLIMIT_NOFILE or lower listen.max_connections.");

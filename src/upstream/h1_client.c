@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "proxy/relay.h"
-#include "server/worker.h"
 #include "upstream/upstream_inside.h"
 
 /* Of a body that is copied: beside the head, or into a chunk. */
@@ -208,7 +207,7 @@ static void on_line(struct relay *r, const char *line, size_t n)
 /* in_place: the bytes lie where they belong. There is room: no more was read. */
 static void on_body(struct relay *r, const char *bytes, size_t n, bool in_place)
 {
-    r->progress_ms = loop_now(&r->worker->loop);
+    r->progress_ms = loop_now(&r->ctx->loop);
     r->upstream.body_bytes += (int64_t)n;
     if (in_place)
         buf_commit(&r->down, n);
@@ -296,7 +295,7 @@ static void receive(struct relay *r)
         size_t most = room < CONN_POOL_SCRATCH_BYTES ? room : CONN_POOL_SCRATCH_BYTES;
         bool in_place = is_plain_body(&h->reader, &most);
         char *to =
-            in_place && most > 0 ? buf_reserve(&r->down, most) : r->worker->conn_pool.scratch;
+            in_place && most > 0 ? buf_reserve(&r->down, most) : r->ctx->conn_pool.scratch;
 
         u->paused_down = most == 0;
         if (most == 0)
@@ -315,7 +314,7 @@ static void receive(struct relay *r)
             return;
         }
         if (!u->began) /* the head's deadline */
-            r->progress_ms = loop_now(&r->worker->loop);
+            r->progress_ms = loop_now(&r->ctx->loop);
         u->began = true;
         take(r, to, (size_t)n, in_place);
     }
@@ -374,7 +373,7 @@ enum failure_kind h1_client_start(struct relay *r)
         clear_out(h);
         return FAIL_HEAD_TOO_LARGE;
     }
-    h->conn = conn_pool_take(&r->worker->conn_pool, r->snapshot, r->upstream.fresh);
+    h->conn = conn_pool_take(&r->ctx->conn_pool, r->config, r->upstream.fresh);
     if (h->conn == NULL) {
         clear_out(h);
         return FAIL_INTERNAL;

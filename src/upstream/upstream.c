@@ -12,7 +12,6 @@
 #include <strings.h>
 
 #include "proxy/relay.h"
-#include "server/worker.h"
 #include "upstream/upstream_inside.h"
 
 /* HTTP/2 is libcurl's; so is HTTP/1.1 where only the handshake tells which of them it is. */
@@ -35,9 +34,9 @@ void upstream_start(struct relay *r)
     u->resend_refused = u->paused_up = u->paused_down = false;
     u->body_bytes = 0;
     u->error_text[0] = '\0';
-    u->by_curl = may_be_http2(r->snapshot->config);
+    u->by_curl = may_be_http2(r->config);
     r->up_sent = 0;
-    r->progress_ms = loop_now(&r->worker->loop);
+    r->progress_ms = loop_now(&r->ctx->loop);
     enum failure_kind kind = u->by_curl ? curl_client_start(r) : h1_client_start(r);
 
     if (kind == FAIL_NONE)
@@ -70,12 +69,12 @@ void upstream_free(struct upstream *u)
 
 struct header_forward upstream_head(const struct relay *r)
 {
-    const struct config *c = r->snapshot->config;
+    const struct config *c = r->config;
 
     return (struct header_forward){ .fields = r->fields,
                                     .count = r->count,
                                     .host = c->upstream.authority,
-                                    .authorization = secret_text(r->grant->token->header),
+                                    .authorization = secret_text(r->token->header),
                                     .request_id = r->request_id_ours ? r->request_id : NULL,
                                     .require_name = c->listen.require_header_name,
                                     .body_bytes = r->body_bytes };
@@ -85,10 +84,10 @@ void upstream_sending(struct relay *r)
 {
     r->upstream.sendings++;
     r->sends++;
-    r->progress_ms = loop_now(&r->worker->loop);
-    metrics_add(&r->worker->metrics, M_upstream_requests, 1);
+    r->progress_ms = loop_now(&r->ctx->loop);
+    metrics_add(&r->ctx->metrics, M_upstream_requests, 1);
     if (r->upstream.reused)
-        metrics_add(&r->worker->metrics, M_upstream_connections_reused, 1);
+        metrics_add(&r->ctx->metrics, M_upstream_connections_reused, 1);
 }
 
 size_t upstream_body_here(const struct relay *r)
@@ -115,7 +114,7 @@ void upstream_body_gone(struct relay *r, size_t n)
 void upstream_moved(struct relay *r)
 {
     if (!r->upstream.began)
-        r->progress_ms = loop_now(&r->worker->loop);
+        r->progress_ms = loop_now(&r->ctx->loop);
 }
 
 bool upstream_has_head(const struct upstream *u)
@@ -156,7 +155,7 @@ bool upstream_line(struct relay *r, const char *line, size_t n)
 
     /* From its beginning on, the whole head has one deadline, however it drips. */
     if (!u->began)
-        r->progress_ms = loop_now(&r->worker->loop);
+        r->progress_ms = loop_now(&r->ctx->loop);
     u->began = true;
     if (!response_check_line(&u->guard, line, n))
         return false;
@@ -173,7 +172,7 @@ bool upstream_line(struct relay *r, const char *line, size_t n)
     }
     if (u->guard.complete) {
         if (upstream_has_head(u)) {
-            r->progress_ms = loop_now(&r->worker->loop);
+            r->progress_ms = loop_now(&r->ctx->loop);
             relay_on_answer(r);
         }
         return true;

@@ -23,8 +23,8 @@ struct curl_client {
     struct curl_host_transfer transfer;
     CURLU *url;
     struct upstream_shape shape;
-    struct worker_config *setup_for; /* the settings the handle was made with */
-    bool used;                       /* it has had a transfer, see curl_host_handles_last */
+    struct config *setup_for; /* the settings the handle was made with */
+    bool used;                /* it has had a transfer, see curl_host_handles_last */
     /* How the head of a body of unknown length went out, see curl_host_late_chunks_framed. */
     bool tells, head_whole, head_h2, chunks_ended;
     unsigned head_pieces;

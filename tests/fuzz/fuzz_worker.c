@@ -165,8 +165,8 @@ static void caller_open(void)
     int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
     require(rc == 0);
     peer_open(&h.caller[h.callers++], pair[0]);
-    rc = mhd_host_take(&h.worker.mhd_host, pair[1], (const struct sockaddr *)&nameless,
-                       sizeof(sa_family_t));
+    rc = mhd_host_take(&h.worker.downstream.mhd_host, pair[1],
+                       (const struct sockaddr *)&nameless, sizeof(sa_family_t));
     require(rc == 0);
 }
 
@@ -192,7 +192,7 @@ static bool upstream_accept(void)
 /* The next deadline, which comes by itself when it is nearer than `within_ms`. */
 static bool pass_time(int64_t within_ms)
 {
-    struct loop *l = &h.worker.loop;
+    struct loop *l = &h.worker.ctx.loop;
 
     if (l->timers == 0 || l->heap[1]->due_ms > clock_ms() + within_ms)
         return false;
@@ -202,7 +202,7 @@ static bool pass_time(int64_t within_ms)
 
 static bool on_turn(void *arg)
 {
-    bool busy = h.worker_turn(arg) || h.worker.loop.batch_len > 0;
+    bool busy = h.worker_turn(arg) || h.worker.ctx.loop.batch_len > 0;
 
     h.now_us += 20;
     busy |= h.upstreams < UPSTREAMS_MAX && upstream_accept();
@@ -213,7 +213,7 @@ static bool on_turn(void *arg)
     busy |= pass_time(2);
     h.quiet = busy ? 0 : h.quiet + 1;
     if (h.quiet >= TURNS_QUIET || ++h.turns >= TURNS_MAX)
-        loop_stop(&h.worker.loop);
+        loop_stop(&h.worker.ctx.loop);
     return true; /* the loop never sleeps */
 }
 
@@ -226,9 +226,9 @@ static void on_kick(struct loop_timer *t)
 static void settle(void)
 {
     h.turns = h.quiet = 0;
-    h.worker.loop.stopping = false;
-    loop_timer_set(&h.worker.loop, &h.kick, clock_ms());
-    loop_run(&h.worker.loop);
+    h.worker.ctx.loop.stopping = false;
+    loop_timer_set(&h.worker.ctx.loop, &h.kick, clock_ms());
+    loop_run(&h.worker.ctx.loop);
 }
 
 /* --- the script ------------------------------------------------------------------------ */
@@ -419,8 +419,8 @@ static void start(void)
     if (err == 0)
         err = worker_init(&h.worker, 0, &h.shared, h.config[0], NULL, 0);
     require(err == 0);
-    h.worker_turn = h.worker.loop.on_turn;
-    h.worker.loop.on_turn = on_turn;
+    h.worker_turn = h.worker.ctx.loop.on_turn;
+    h.worker.ctx.loop.on_turn = on_turn;
     h.kick.on_due = on_kick;
     buf_init(&h.early, PEER_BYTES_MAX);
     buf_done(&errors);
@@ -437,17 +437,17 @@ static void leave(void)
         peer_close(&h.caller[i], false);
     for (size_t i = 0; i < h.upstreams; i++)
         peer_close(&h.upstream[i], true);
-    for (int i = 0; w->running_count > 0 || !LIST_EMPTY(&w->conns); i++) {
+    for (int i = 0; w->ctx.running_count > 0 || !LIST_EMPTY(&w->downstream.conns); i++) {
         require(i < 100);
         settle();
         (void)pass_time(INT64_MAX / 2);
         for (size_t k = 0; k < h.upstreams; k++)
             peer_close(&h.upstream[k], true);
     }
-    require(TAILQ_EMPTY(&w->parked) && w->refused_count == 0);
-    require(w->in_flight.in_hand + h.shared.in_flight.left ==
+    require(TAILQ_EMPTY(&w->ctx.parked) && w->downstream.refused_count == 0);
+    require(w->ctx.in_flight.in_hand + h.shared.in_flight.left ==
             h.config[0]->upstream.max_in_flight);
-    require(w->connections.in_hand + h.shared.connections.left ==
+    require(w->downstream.connections.in_hand + h.shared.connections.left ==
             h.config[0]->listen.max_connections);
 }
 
@@ -480,9 +480,10 @@ static void restore(void)
 {
     struct worker *w = &h.worker;
 
-    relay_free_pool(w);
-    curl_host_done(&w->multi);
-    int err = curl_host_init(&w->multi, &w->loop, (long)h.config[0]->upstream.max_connections);
+    relay_free_pool(&w->ctx);
+    curl_host_done(&w->ctx.multi);
+    int err = curl_host_init(&w->ctx.multi, &w->ctx.loop,
+                             (long)h.config[0]->upstream.max_connections);
     require(err == 0);
     h.callers = h.upstreams = 0;
     h.early_end = false;
@@ -490,15 +491,15 @@ static void restore(void)
     buf_clear(&h.early);
     if (h.config_now != 0)
         command('Z');
-    w->draining = w->giving_up = false;
-    w->passthrough_generation = 0;
+    w->ctx.draining = w->ctx.giving_up = false;
+    w->ctx.passthrough_generation = 0;
     give_token();
     settle();
 }
 
 static uint64_t counted(enum metrics_counter which)
 {
-    return atomic_load(&h.worker.metrics.counter[which]);
+    return atomic_load(&h.worker.ctx.metrics.counter[which]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

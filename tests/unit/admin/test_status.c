@@ -32,7 +32,7 @@ static bool draining;
 
 static void alive(unsigned worker, int64_t age_ms)
 {
-    atomic_store(&workers[worker].loop.alive_ms, now_ms - age_ms);
+    atomic_store(&workers[worker].ctx.loop.alive_ms, now_ms - age_ms);
 }
 
 static int setup(void **state)
@@ -231,9 +231,9 @@ static void the_shards_are_added_up(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
-        metrics_add(&workers[i].metrics, M_requests_started, 10);
-        metrics_add(&workers[i].metrics, M_connections_opened, 2 + i);
-        metrics_request(&workers[i].metrics,
+        metrics_add(&workers[i].ctx.metrics, M_requests_started, 10);
+        metrics_add(&workers[i].ctx.metrics, M_connections_opened, 2 + i);
+        metrics_request(&workers[i].ctx.metrics,
                         &(struct metrics_request){ .method = METRICS_UNSAFE,
                                                    .status = 204,
                                                    .stage = STAGE_COUNT,
@@ -241,7 +241,7 @@ static void the_shards_are_added_up(void **state)
                                                    .token_us = 0,
                                                    .upstream_us = -1 });
     }
-    metrics_add(&workers[1].metrics, M_connections_closed, 4);
+    metrics_add(&workers[1].ctx.metrics, M_connections_closed, 4);
     metrics_add(&control, M_reloads_applied, 3);
     take();
     assert_int_equal(status.in_flight, 27);
@@ -257,7 +257,7 @@ static void the_shards_are_added_up(void **state)
 static void what_is_open_is_never_negative(void **state)
 {
     (void)state;
-    metrics_add(&workers[0].metrics, M_requests_finished, 1);
+    metrics_add(&workers[0].ctx.metrics, M_requests_finished, 1);
     take();
     assert_int_equal(status.in_flight, 0);
 }

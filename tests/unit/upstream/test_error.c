@@ -3,16 +3,15 @@
 #include <string.h>
 
 #include "proxy/relay.h"
-#include "server/worker.h"
 #include "unit.h"
 #include "upstream/upstream_inside.h"
 
-static struct worker worker;
+static struct context context;
 
 /* A POST without a body that has failed like this. */
 static struct relay failed(bool wrote, bool reused, const char *words)
 {
-    struct relay r = { .worker = &worker };
+    struct relay r = { .ctx = &context };
 
     response_check_init(&r.upstream.guard);
     r.upstream.wrote = wrote;

@@ -1,0 +1,56 @@
+#pragma once
+/* What a thread that serves callers hands to each of its requests: the loop, the way to the
+ * upstream, the settings and the token in force, limits, counters, and the lists of requests
+ * under way. One for each worker, which fills it in; all of it is for that thread alone. */
+#include <sys/queue.h>
+
+#include "base/base.h"
+#include "base/failure.h"
+#include "config/config.h"
+#include "event/loop.h"
+#include "net/curl_host.h"
+#include "proxy/limit.h"
+#include "stats/metrics.h"
+#include "stats/recent_failures.h"
+#include "token/token.h"
+#include "upstream/conn_pool.h"
+
+struct relay;
+
+TAILQ_HEAD(relay_list, relay);
+
+struct context {
+    struct loop loop;
+    struct curl_host multi;
+    struct conn_pool conn_pool;
+
+    struct config *config;  /* in force; a reference */
+    struct token *token;    /* NULL: none; else a reference */
+    bool failing;           /* no token, and none is being fetched */
+    struct failure failure; /* why */
+    /* A refusal of the token of this generation is passed on, until then. */
+    uint64_t passthrough_generation;
+    int64_t passthrough_until_ms;
+
+    struct relay_list parked;  /* wait for a token, oldest first */
+    struct relay_list ready;   /* to be looked at once the callbacks have returned */
+    struct relay_list running; /* all */
+    struct relay_list pool;    /* for the next requests */
+    size_t running_count, pool_count;
+    int64_t typical_us;        /* running average of the upstream's time to a first byte */
+    unsigned char random[512]; /* for request ids */
+    size_t random_left;
+
+    struct limit_share in_flight;
+    struct metrics metrics;
+    struct recent_failures_outbox failures;
+
+    bool draining;  /* answers get `Connection: close` */
+    bool closed;    /* nothing is accepted any more */
+    bool giving_up; /* callers without an answer are told that there will be none */
+
+    /* A request waits for a token; the upstream refused the token of this generation. */
+    void (*on_want)(void *arg);
+    void (*on_refused)(void *arg, uint64_t generation);
+    void *arg; /* for both */
+};
