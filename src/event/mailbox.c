@@ -1,78 +1,110 @@
-/* A lock-free stack that the receiver takes whole and turns round. The eventfd is written
- * only by the mail that finds the box empty, so a burst costs one wake-up. */
+/* Messages to a loop's thread.
+ *
+ * A lock-free stack that the receiver takes whole and turns round:
+ *
+ *     newest -> mail -> mail -> BOTTOM     open
+ *     newest -> NULL                       closed
+ *
+ * The eventfd is written only by the mail that finds the mailbox empty, so a burst costs one
+ * wake-up. */
 #include "event/mailbox.h"
 
 #include <errno.h>
 #include <sys/eventfd.h>
 
-static void deliver(struct mailbox *m)
+/* Below the oldest mail of an open mailbox. Never run, never freed. */
+static struct mail BOTTOM;
+
+/* Leaves `next_state` (&BOTTOM or NULL) in the place of what is there, which is returned with
+ * the oldest first and a NULL at the end. */
+static struct mail *take_all(struct mailbox *m, struct mail *next_state)
 {
-    struct mail *mail = atomic_exchange_explicit(&m->newest, NULL, memory_order_acquire);
+    struct mail *mail = atomic_exchange_explicit(&m->newest, next_state, memory_order_acquire);
     struct mail *oldest = NULL;
 
-    while (mail != NULL) {
+    while (mail != NULL && mail != &BOTTOM) {
         struct mail *next = mail->next;
 
         mail->next = oldest;
         oldest = mail;
         mail = next;
     }
-    while (oldest != NULL) {
-        struct mail *next = oldest->next;
-
-        oldest->run(oldest);
-        oldest = next;
-    }
+    return oldest;
 }
 
-static void on_event(struct loop_io *w, uint32_t events)
+static void on_event(struct loop_io *io, uint32_t events)
 {
+    struct mailbox *m = CONTAINER_OF(io, struct mailbox, wakeup);
     uint64_t count;
 
     (void)events;
     /* Before taking the mail: one that comes in between wakes us again. */
-    ssize_t n = read(w->fd, &count, sizeof count);
+    ssize_t n = read(io->fd, &count, sizeof count);
 
     (void)n; /* what could not be read wakes us again */
-    deliver(CONTAINER_OF(w, struct mailbox, watch));
+    for (struct mail *mail = take_all(m, &BOTTOM), *next; mail != NULL; mail = next) {
+        next = mail->next;
+        mail->run(mail);
+        mail->free(mail);
+    }
 }
 
 int mailbox_init(struct mailbox *m, struct loop *l)
 {
-    *m = (struct mailbox){ .loop = l, .watch = { .on_event = on_event } };
-    m->watch.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (m->watch.fd < 0)
-        return -errno;
-    return loop_io_start(l, &m->watch, EPOLLIN);
+    *m = (struct mailbox){ .loop = l, .wakeup = { .on_event = on_event } };
+    m->wakeup.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int err = m->wakeup.fd < 0 ? -errno : loop_io_start(l, &m->wakeup, EPOLLIN);
+    if (err == 0)
+        atomic_store_explicit(&m->newest, &BOTTOM, memory_order_release);
+    return err;
+}
+
+void mailbox_close(struct mailbox *m)
+{
+    for (struct mail *mail = take_all(m, NULL), *next; mail != NULL; mail = next) {
+        next = mail->next;
+        mail->free(mail);
+    }
 }
 
 void mailbox_done(struct mailbox *m)
 {
     if (m->loop == NULL)
         return;
-    deliver(m);
-    loop_io_stop(m->loop, &m->watch);
-    (void)close(m->watch.fd);
-    *m = (struct mailbox){ .loop = NULL };
+    mailbox_close(m);
+    loop_io_stop(m->loop, &m->wakeup);
+    if (m->wakeup.fd >= 0)
+        (void)close(m->wakeup.fd);
+    m->wakeup.fd = -1;
+    m->loop = NULL;
 }
 
 #define WAKE_TRIES 100
 
-void mailbox_send(struct mailbox *m, struct mail *mail)
+/* The counter cannot overflow: the receiver clears it. A call may be interrupted, by a tracer
+ * even with an odd code. */
+static void wake(const struct mailbox *m)
 {
     const uint64_t one = 1;
-    struct mail *before = atomic_load_explicit(&m->newest, memory_order_relaxed);
 
-    do
-        mail->next = before;
-    while (!atomic_compare_exchange_weak_explicit(&m->newest, &before, mail,
-                                                  memory_order_release, memory_order_relaxed));
-    if (before != NULL)
-        return;
-    /* The counter cannot overflow: the receiver clears it. A call may be interrupted, by a
-     * tracer even with an odd code. */
     for (int tries = 0; tries < WAKE_TRIES; tries++)
-        if (write(m->watch.fd, &one, sizeof one) == sizeof one)
+        if (write(m->wakeup.fd, &one, sizeof one) == sizeof one)
             return;
     abort();
+}
+
+void mailbox_send(struct mailbox *m, struct mail *mail)
+{
+    struct mail *before = atomic_load_explicit(&m->newest, memory_order_relaxed);
+
+    do {
+        if (before == NULL) {
+            mail->free(mail);
+            return;
+        }
+        mail->next = before;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &m->newest, &before, mail, memory_order_release, memory_order_relaxed));
+    if (before == &BOTTOM)
+        wake(m);
 }

@@ -114,7 +114,10 @@ static void report(struct server *s, void (*run)(struct mail *), struct worker *
 {
     struct report *r = base_alloc(sizeof *r);
 
-    *r = (struct report){ .mail.run = run, .server = s, .worker = w, .generation = generation };
+    *r = (struct report){ .mail = { .run = run, .free = mail_free },
+                          .server = s,
+                          .worker = w,
+                          .generation = generation };
     mailbox_send(&s->mailbox, &r->mail);
 }
 
@@ -123,7 +126,6 @@ static void want_arrived(struct mail *m)
     struct report *r = CONTAINER_OF(m, struct report, mail);
 
     token_manager_on_want(&r->server->tokens);
-    free(r);
 }
 
 static void refused_arrived(struct mail *m)
@@ -133,7 +135,6 @@ static void refused_arrived(struct mail *m)
 
     if (until_ms > 0)
         worker_send_keep(r->worker, r->generation, until_ms);
-    free(r);
 }
 
 static void drained_arrived(struct mail *m)
@@ -141,7 +142,6 @@ static void drained_arrived(struct mail *m)
     struct report *r = CONTAINER_OF(m, struct report, mail);
 
     drain_on_finished(&r->server->drain);
-    free(r);
 }
 
 static void on_want(void *arg)
@@ -372,8 +372,11 @@ static void join(struct worker *w)
     }
 }
 
+/* From the outside in: the control loop does not turn any more, so nothing of what the workers
+ * still send is delivered; then they are stopped, and only then is anything freed. */
 static void finish(struct server *s)
 {
+    mailbox_close(&s->mailbox);
     admin_done(&s->admin);
     monitor_done(&s->monitor);
     for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++)

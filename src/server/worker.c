@@ -254,20 +254,27 @@ static void on_view(struct mail *mail)
     struct worker *w = m->worker;
 
     token_unref(w->ctx.token);
-    w->ctx.token = m->view.token;
+    w->ctx.token = STEAL(m->view.token);
     w->ctx.failing = m->view.failing;
     w->ctx.failure = m->view.failure;
-    free(m);
     tell_parked(w);
+}
+
+static void free_view(struct mail *mail)
+{
+    struct view_mail *m = CONTAINER_OF(mail, struct view_mail, mail);
+
+    token_unref(m->view.token);
+    free(m);
 }
 
 void worker_send_view(struct worker *w, const struct token_view *view)
 {
     struct view_mail *m = base_alloc(sizeof *m);
 
-    m->mail.run = on_view;
-    m->worker = w;
-    m->view = *view;
+    *m = (struct view_mail){ .mail = { .run = on_view, .free = free_view },
+                             .worker = w,
+                             .view = *view };
     if (view->token != NULL)
         token_ref(view->token);
     mailbox_send(&w->mailbox, &m->mail);
@@ -287,7 +294,6 @@ static void on_keep(struct mail *mail)
 
     w->ctx.passthrough_generation = m->generation;
     w->ctx.passthrough_until_ms = m->until_ms;
-    free(m);
     tell_parked(w);
 }
 
@@ -295,9 +301,10 @@ void worker_send_keep(struct worker *w, uint64_t generation, int64_t until_ms)
 {
     struct keep_mail *m = base_alloc(sizeof *m);
 
-    *m = (struct keep_mail){
-        .mail.run = on_keep, .worker = w, .generation = generation, .until_ms = until_ms
-    };
+    *m = (struct keep_mail){ .mail = { .run = on_keep, .free = mail_free },
+                             .worker = w,
+                             .generation = generation,
+                             .until_ms = until_ms };
     mailbox_send(&w->mailbox, &m->mail);
 }
 
@@ -314,7 +321,7 @@ static void on_config(struct mail *mail)
     struct config *was = w->ctx.config;
     bool moved = strcmp(was->upstream.origin, m->config->upstream.origin) != 0;
 
-    w->ctx.config = m->config;
+    w->ctx.config = config_ref(m->config);
     config_unref(was);
     /* A listener is born with TLS or without; see config_needs_restart. */
     if (w->downstream.tls != NULL && m->config->listen.tls != NULL) {
@@ -327,7 +334,6 @@ static void on_config(struct mail *mail)
     /* Pooled handles and connections carry the old settings. */
     relay_free_pool(&w->ctx);
     conn_pool_forget(&w->ctx.conn_pool);
-    free(m);
     /* No token goes to another upstream than the one it was obtained for. */
     if (moved) {
         token_unref(w->ctx.token);
@@ -337,11 +343,21 @@ static void on_config(struct mail *mail)
     }
 }
 
+static void free_config(struct mail *mail)
+{
+    struct config_mail *m = CONTAINER_OF(mail, struct config_mail, mail);
+
+    config_unref(m->config);
+    free(m);
+}
+
 void worker_send_config(struct worker *w, struct config *c)
 {
     struct config_mail *m = base_alloc(sizeof *m);
 
-    *m = (struct config_mail){ .mail.run = on_config, .worker = w, .config = config_ref(c) };
+    *m = (struct config_mail){ .mail = { .run = on_config, .free = free_config },
+                               .worker = w,
+                               .config = config_ref(c) };
     mailbox_send(&w->mailbox, &m->mail);
 }
 
@@ -354,18 +370,13 @@ static void order(struct worker *w, void (*run_order)(struct mail *))
 {
     struct order_mail *m = base_alloc(sizeof *m);
 
-    m->mail.run = run_order;
-    m->worker = w;
+    *m = (struct order_mail){ .mail = { .run = run_order, .free = mail_free }, .worker = w };
     mailbox_send(&w->mailbox, &m->mail);
 }
 
 static struct worker *ordered(struct mail *mail)
 {
-    struct order_mail *m = CONTAINER_OF(mail, struct order_mail, mail);
-    struct worker *w = m->worker;
-
-    free(m);
-    return w;
+    return CONTAINER_OF(mail, struct order_mail, mail)->worker;
 }
 
 static void on_drain(struct mail *mail)

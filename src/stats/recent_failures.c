@@ -44,7 +44,6 @@ static void arrived(struct mail *m)
 
     for (size_t i = 0; i < p->count; i++)
         insert(p->to, &p->entry[i]);
-    free(p);
 }
 
 static void on_timer(struct loop_timer *t)
@@ -52,7 +51,7 @@ static void on_timer(struct loop_timer *t)
     struct recent_failures_outbox *o = CONTAINER_OF(t, struct recent_failures_outbox, timer);
     struct parcel *p = base_alloc(sizeof *p + o->count * sizeof *p->entry);
 
-    p->mail.run = arrived;
+    p->mail = (struct mail){ .run = arrived, .free = mail_free };
     p->to = o->to;
     p->count = o->count;
     for (size_t i = 0; i < o->count; i++) /* the oldest first */

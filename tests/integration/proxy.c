@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -95,7 +97,10 @@ struct proxy *proxy_start(const char *ini, const struct proxy_options *options)
     int log[2];
     assert_int_equal(pipe2(log, O_CLOEXEC), 0);
     const char *argv[] = { "--config", path, NULL };
-    p->pid = spawn_proxy(options->no_file ? argv + 2 : argv, options->env, -1, log[1]);
+    p->in_fd = memfd_create("stdin", MFD_CLOEXEC);
+    assert_true(p->in_fd >= 0);
+    p->pid = spawn_proxy(options->no_file ? argv + 2 : argv, options->env,
+                         &(struct spawn_streams){ p->in_fd, -1, log[1] });
     (void)close(log[1]);
     p->log_fd = log[0];
     p->pid_fd = (int)syscall(SYS_pidfd_open, p->pid, 0);
@@ -130,6 +135,10 @@ int proxy_wait_exit(struct proxy *p, int ms)
     p->dumped_core = WIFSIGNALED(status) && WCOREDUMP(status);
     p->exited = true;
     (void)pthread_join(p->reader, NULL); /* the pipe has ended with the process */
+    struct stat in;
+    assert_int_equal(fstat(p->in_fd, &in), 0);
+    if (in.st_size != 0)
+        fail_msg("it wrote %lld bytes to its standard input", (long long)in.st_size);
     return p->exit_code;
 }
 
@@ -142,6 +151,7 @@ void proxy_free(struct proxy *p)
     }
     (void)close(p->pid_fd);
     (void)close(p->log_fd);
+    (void)close(p->in_fd);
     remove_dir(p->dir);
     bytes_free(&p->log);
     (void)pthread_mutex_destroy(&p->lock);

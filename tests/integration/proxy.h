@@ -20,7 +20,8 @@ void proxy_stop(struct proxy *p);
 /* For teardowns: the log to stderr, SIGKILL, free. */
 void proxy_kill(struct proxy *p);
 void proxy_signal(struct proxy *p, int signal);
-/* The exit status, 128 + n for a signal, -1: still running by then. Frees nothing. */
+/* The exit status, 128 + n for a signal, -1: still running by then. Frees nothing. Fails the
+ * test when the program wrote to its standard input, which is a file it could write to. */
 int proxy_wait_exit(struct proxy *p, int ms);
 /* After proxy_wait_exit: whether the kernel wrote a core file. */
 bool proxy_dumped_core(const struct proxy *p);

@@ -7,6 +7,7 @@
 struct proxy {
     pid_t pid;
     int pid_fd, log_fd, port;
+    int in_fd; /* its stdin: an empty file that it could write to, and must not */
     char dir[64];
     pthread_t reader;
     pthread_mutex_t lock; /* of the log */
@@ -17,8 +18,14 @@ struct proxy {
     struct proxy *next;
 };
 
-/* Starts the binary; stdout goes to out_fd (-1: /dev/null), stderr to err_fd. */
-pid_t spawn_proxy(const char *const *argv, const char *const *env, int out_fd, int err_fd);
+/* Where its three standard streams lead; -1: to /dev/null. */
+struct spawn_streams {
+    int in_fd, out_fd, err_fd;
+};
+
+/* Starts the binary. */
+pid_t spawn_proxy(const char *const *argv, const char *const *env,
+                  const struct spawn_streams *streams);
 
 /* What a failed test leaves behind is ended by the teardown. */
 void harness_register_proxy(struct proxy *p);

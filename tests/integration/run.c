@@ -41,7 +41,8 @@ static void pass_on(const char *name, char *entry, size_t cap, char **env, size_
     env[(*n)++] = entry;
 }
 
-pid_t spawn_proxy(const char *const *argv, const char *const *env, int out_fd, int err_fd)
+pid_t spawn_proxy(const char *const *argv, const char *const *env,
+                  const struct spawn_streams *streams)
 {
     const char *binary = getenv("ONESHOT_PROXY_BIN");
     if (binary == NULL || *binary == '\0')
@@ -82,12 +83,12 @@ pid_t spawn_proxy(const char *const *argv, const char *const *env, int out_fd, i
     posix_spawnattr_t attributes;
     (void)posix_spawn_file_actions_init(&files);
     (void)posix_spawnattr_init(&attributes);
-    (void)posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-    if (out_fd < 0)
-        (void)posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
-    else
-        (void)posix_spawn_file_actions_adddup2(&files, out_fd, 1);
-    (void)posix_spawn_file_actions_adddup2(&files, err_fd, 2);
+    const int fds[] = { streams->in_fd, streams->out_fd, streams->err_fd };
+    for (int i = 0; i < 3; i++)
+        if (fds[i] < 0)
+            (void)posix_spawn_file_actions_addopen(&files, i, "/dev/null", O_RDWR, 0);
+        else
+            (void)posix_spawn_file_actions_adddup2(&files, fds[i], i);
     /* No signal blocked, none ignored: we ignore SIGPIPE ourselves, and a shell without job control
      * ignores SIGINT and SIGQUIT in what it starts in the background. Both would be inherited. */
     sigset_t defaults, none;
@@ -113,7 +114,7 @@ struct run run_proxy(const char *const *argv, const char *const *env)
     int out[2], err[2];
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     assert_int_equal(pipe2(err, O_CLOEXEC), 0);
-    pid_t pid = spawn_proxy(argv, env, out[1], err[1]);
+    pid_t pid = spawn_proxy(argv, env, &(struct spawn_streams){ -1, out[1], err[1] });
     (void)close(out[1]);
     (void)close(err[1]);
 

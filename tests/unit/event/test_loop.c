@@ -35,11 +35,12 @@ int64_t clock_wall_s(void)
 
 /* And these instead of the C library's: they fail when the test wants them to. */
 static int failing_waits;
-static _Atomic int failing_writes;
+static _Atomic int failing_writes, writes;
 
 /* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 ssize_t write(int fd, const void *bytes, size_t n)
 {
+    writes++;
     if (failing_writes > 0) {
         failing_writes--;
         errno = ENOSYS;
@@ -100,6 +101,7 @@ static int set_up(void **state)
     memset(&loop, 0, sizeof loop);
     order[0] = '\0';
     now_ms = 1000;
+    writes = 0;
     assert_int_equal(loop_init(&loop), 0);
     *state = &loop;
     return 0;
@@ -313,6 +315,7 @@ struct reader {
     struct loop *loop;
     unsigned next[SENDERS];
     unsigned got;
+    _Atomic unsigned freed;
 };
 
 static void letter_arrived(struct mail *m)
@@ -321,9 +324,16 @@ static void letter_arrived(struct mail *m)
     struct reader *r = l->to;
 
     assert_int_equal(l->number, r->next[l->sender]++);
-    free(l);
     if (++r->got == SENDERS * LETTERS)
         loop_stop(r->loop);
+}
+
+static void letter_free(struct mail *m)
+{
+    struct letter *l = CONTAINER_OF(m, struct letter, mail);
+
+    l->to->freed++;
+    free(l);
 }
 
 struct sender {
@@ -339,9 +349,10 @@ static void *send_all(void *arg)
         struct letter *l = calloc(1, sizeof *l);
         if (l == NULL)
             abort();
-        *l = (struct letter){
-            .mail.run = letter_arrived, .to = s->to, .sender = s->index, .number = i
-        };
+        *l = (struct letter){ .mail = { .run = letter_arrived, .free = letter_free },
+                              .to = s->to,
+                              .sender = s->index,
+                              .number = i };
         mailbox_send(&s->to->box, &l->mail);
     }
     return NULL;
@@ -363,6 +374,7 @@ static void mail_of_many_threads_arrives_once_and_in_each_senders_order(void **s
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     assert_int_equal(r.got, SENDERS * LETTERS);
     mailbox_done(&r.box);
+    assert_int_equal(r.freed, SENDERS * LETTERS);
 }
 
 static struct loop *woken;
@@ -373,9 +385,15 @@ static void wake(struct mail *m)
     loop_stop(woken);
 }
 
+/* It is on the test's stack. */
+static void leave_alone(struct mail *m)
+{
+    (void)m;
+}
+
 static void a_wake_up_that_fails_at_first_still_comes(void **state)
 {
-    struct mail mail = { .run = wake };
+    struct mail mail = { .run = wake, .free = leave_alone };
     struct mailbox box;
 
     woken = *state;
@@ -387,15 +405,57 @@ static void a_wake_up_that_fails_at_first_still_comes(void **state)
     mailbox_done(&box);
 }
 
-static void what_is_still_in_the_box_is_run_when_it_is_closed(void **state)
+static void a_closed_mailbox_runs_none_of_what_waits_and_frees_all(void **state)
 {
     struct reader r = { .loop = *state };
 
     assert_int_equal(mailbox_init(&r.box, r.loop), 0);
     (void)send_all(&(struct sender){ &r, 2 });
-    assert_int_equal(r.got, 0);
+    mailbox_close(&r.box);
+    assert_int_equal(r.freed, LETTERS);
     mailbox_done(&r.box);
-    assert_int_equal(r.got, LETTERS);
+    assert_int_equal(r.got, 0);
+    assert_int_equal(r.freed, LETTERS);
+}
+
+/* Once such a message went to descriptor 0, which is the program's standard input. */
+static void
+what_is_sent_to_a_mailbox_that_is_closed_gone_or_zeroed_is_freed_at_once(void **state)
+{
+    struct reader r = { .loop = *state };
+
+    (void)send_all(&(struct sender){ &r, 1 });
+    assert_int_equal(r.freed, LETTERS);
+    assert_int_equal(mailbox_init(&r.box, r.loop), 0);
+    mailbox_close(&r.box);
+    (void)send_all(&(struct sender){ &r, 1 });
+    assert_int_equal(r.freed, 2 * LETTERS);
+    mailbox_done(&r.box);
+    (void)send_all(&(struct sender){ &r, 1 });
+    assert_int_equal(r.freed, 3 * LETTERS);
+    mailbox_done(&r.box);
+    assert_int_equal(writes, 0);
+    assert_int_equal(r.got, 0);
+}
+
+static void a_mailbox_may_be_closed_while_others_send(void **state)
+{
+    struct reader r = { .loop = *state };
+    pthread_t threads[SENDERS];
+    struct sender senders[SENDERS];
+
+    assert_int_equal(mailbox_init(&r.box, r.loop), 0);
+    for (unsigned i = 0; i < SENDERS; i++) {
+        senders[i] = (struct sender){ &r, i };
+        assert_int_equal(pthread_create(&threads[i], NULL, send_all, &senders[i]), 0);
+    }
+    while (r.freed < LETTERS / 2)
+        mailbox_close(&r.box);
+    for (unsigned i = 0; i < SENDERS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    mailbox_done(&r.box);
+    assert_int_equal(r.freed, SENDERS * LETTERS);
+    assert_int_equal(r.got, 0);
 }
 
 #define LOOP_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -415,7 +475,9 @@ int main(void)
         LOOP_TEST(the_hook_that_wants_to_run_again_does_not_sleep),
         LOOP_TEST(mail_of_many_threads_arrives_once_and_in_each_senders_order),
         LOOP_TEST(a_wake_up_that_fails_at_first_still_comes),
-        LOOP_TEST(what_is_still_in_the_box_is_run_when_it_is_closed),
+        LOOP_TEST(a_closed_mailbox_runs_none_of_what_waits_and_frees_all),
+        LOOP_TEST(what_is_sent_to_a_mailbox_that_is_closed_gone_or_zeroed_is_freed_at_once),
+        LOOP_TEST(a_mailbox_may_be_closed_while_others_send),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,8 +60,10 @@ static void pass(int64_t ms)
 static size_t deliver(void)
 {
     size_t n = mails;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         posted[i]->run(posted[i]);
+        posted[i]->free(posted[i]);
+    }
     mails = 0;
     return n;
 }
