@@ -20,8 +20,9 @@ install(TARGETS oneshot-proxy RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES conf/oneshot-proxy.ini DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/oneshot-proxy)
 install(FILES ${made}/oneshot-proxy.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${made}/oneshot-proxy.ini.5.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
-install(FILES README.md conf/alerts.yml conf/debian/copyright ${made}/changelog.gz
+install(FILES README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md conf/alerts.yml conf/debian/copyright ${made}/changelog.gz
   DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
 file(GLOB units CONFIGURE_DEPENDS conf/*.service conf/*.socket)
 install(FILES ${units} DESTINATION lib/systemd/system)
 

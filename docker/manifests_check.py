@@ -125,6 +125,10 @@ def check_meaning(objects):
     before = max((c.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0) for c in pod["containers"]))
     expect(grace > before + duration_s(ini["process"]["drain_timeout"]), "the grace is shorter than the drain")
 
+    spaces = {o["metadata"]["namespace"] for o in objects if "namespace" in o["metadata"]}
+    made = {o["metadata"]["name"] for o in objects if o["kind"] == "Namespace"}
+    expect(spaces == made, f"namespaces that are named and not made: {spaces ^ made}")
+
     def selects(selector):
         return all(labels.get(k) == v for k, v in selector.items())
 

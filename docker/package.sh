@@ -145,10 +145,12 @@ removed_it_leaves_only_the_settings() {
     [ -e "$system/etc/oneshot-proxy/oneshot-proxy.ini" ]
 }
 
-purged_it_leaves_nothing_but_a_secret_that_was_laid_there() {
+purged_it_takes_the_secrets_with_it_and_leaves_what_else_was_laid_there() {
     echo secret >"$system/etc/oneshot-proxy/client_secret"
+    echo secret >"$system/etc/oneshot-proxy/payments.client_secret"
+    echo mine >"$system/etc/oneshot-proxy/notes"
     base_run "$system" dpkg -P oneshot-proxy
-    [ "$(ls -A "$system/etc/oneshot-proxy")" = client_secret ]
+    [ "$(ls -A "$system/etc/oneshot-proxy")" = notes ]
     rm -r "$system/etc/oneshot-proxy"
     [ -z "$(find "$system/etc" "$system/usr" "$system/var/lib/dpkg/info" -name '*oneshot-proxy*')" ]
 }
@@ -173,7 +175,7 @@ for suite in ${SUITES:-bookworm trixie}; do
     try it_runs_under_the_command_line_of_its_unit
     try an_upgrade_keeps_what_the_administrator_wrote
     try removed_it_leaves_only_the_settings
-    try purged_it_leaves_nothing_but_a_secret_that_was_laid_there
+    try purged_it_takes_the_secrets_with_it_and_leaves_what_else_was_laid_there
     try enabled_and_then_removed_it_leaves_no_link
     [ "$suite" != bookworm ] || try built_twice_it_has_the_same_bytes
     rm -rf "$root" "$system"

@@ -1,66 +1,79 @@
 #!/bin/sh
-# Settings and metrics are documented once, in the program's own tables. The commented ini file and
-# two parts of the README are made from them; here they are made anew, or compared.
-#   docs.sh check-ini | check-readme | write  PROGRAM
+# Settings, metrics and failures are documented once, in the program's own tables. The commented ini file and the
+# tables of three documents are made from them; here they are made anew, or compared.
+#   docs.sh check-ini | check-tables | write  PROGRAM
 set -eu
 action=$1
 program=$2
 tree=$(cd "$(dirname "$0")/.." && pwd)
-ini=$tree/conf/oneshot-proxy.ini
-readme=$tree/README.md
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-has_markers() {
-    [ -f "$readme" ] && [ "$(grep -cE '^<!-- (config|metrics):(begin|end) -->$' "$readme")" = 4 ]
+# The table of src/base/failure.h, as Markdown. Each row there is one line:
+#   X(ID, "type", status, STAGE, "Proxy-Status error", retryable, "title") \
+failures() {
+    # shellcheck disable=SC2016  # Markdown's backticks
+    echo '| `type`: `urn:oneshot-proxy:` and | status | `stage` | `retryable` | `Proxy-Status` error | title |'
+    echo '|---|---|---|---|---|---|'
+    sed -n 's/^ *X([A-Z_]*, *"\([^"]*\)", *\([0-9]*\), *\([A-Z]*\), *"\([^"]*\)", *\([a-z]*\), *"\([^"]*\)").*/\1 \2 \3 \5 \4 \6/p' \
+        "$tree/src/base/failure.h" |
+        while read -r slug status stage retryable error title; do
+            stage=$(echo "$stage" | tr '[:upper:]' '[:lower:]')
+            [ "$retryable" = true ] && retryable=yes || retryable=no
+            echo "| \`$slug\` | $status | $stage | $retryable | \`$error\` | $title |"
+        done
 }
 
-# The README with what stands between the markers made anew.
-make_readme() {
-    "$program" --print-markdown >"$tmp/config"
-    "$program" --print-metrics >"$tmp/metrics"
-    awk -v dir="$tmp" '
-        /^<!-- (config|metrics):end -->$/ { inside = 0 }
+# table NAME: what stands between the markers <!-- NAME:begin --> and <!-- NAME:end -->
+table() {
+    case $1 in
+    config) "$program" --print-markdown ;;
+    metrics) "$program" --print-metrics ;;
+    failures) failures ;;
+    esac
+}
+
+# make NAME FILE: the document with its table made anew, in $tmp/NAME.md
+make() {
+    [ "$(grep -cxE "<!-- $1:(begin|end) -->" "$2")" = 2 ] || { echo "$2 has no place for the table '$1'"; exit 1; }
+    table "$1" >"$tmp/$1"
+    [ "$(wc -l <"$tmp/$1")" -gt 10 ] || { echo "the table '$1' came out empty"; exit 1; }
+    awk -v name="$1" -v table="$tmp/$1" '
+        $0 == "<!-- " name ":end -->" { inside = 0 }
         !inside { print }
-        /^<!-- (config|metrics):begin -->$/ {
+        $0 == "<!-- " name ":begin -->" {
             inside = 1
-            block = dir "/" substr($2, 1, index($2, ":") - 1)
-            while ((getline line < block) > 0) print line
-        }' "$readme" >"$tmp/readme"
+            while ((getline line < table) > 0) print line
+        }' "$2" >"$tmp/$1.md"
 }
 
-# same NAME FILE MADE
+# same FILE MADE
 same() {
-    if [ ! -f "$2" ] || ! diff -u "$2" "$3"; then
+    if ! diff -u "$1" "$2"; then
         echo "$1 differs from the program's table; ./dev docs makes it anew"
         exit 1
     fi
 }
 
+documents='config docs/configuration.md
+metrics docs/metrics.md
+failures docs/errors.md'
+
 case $action in
 check-ini)
     "$program" --print-reference >"$tmp/ini"
-    same conf/oneshot-proxy.ini "$ini" "$tmp/ini"
+    same "$tree/conf/oneshot-proxy.ini" "$tmp/ini"
     ;;
-check-readme)
-    if ! has_markers; then
-        echo "README.md lacks a line <!-- config:begin -->, config:end, metrics:begin or metrics:end: not compared"
-        exit 77
-    fi
-    make_readme
-    same README.md "$readme" "$tmp/readme"
-    ;;
-write)
-    mkdir -p "$tree/conf"
+check-tables | write)
     "$program" --print-reference >"$tmp/ini"
-    cp "$tmp/ini" "$ini"
-    if has_markers; then
-        make_readme
-        cp "$tmp/readme" "$readme"
-    else
-        echo "README.md lacks a line <!-- config:begin -->, config:end, metrics:begin or metrics:end: left alone"
-    fi
+    [ "$action" = check-tables ] || cp "$tmp/ini" "$tree/conf/oneshot-proxy.ini"
+    while read -r name file; do
+        make "$name" "$tree/$file"
+        if [ "$action" = write ]; then cp "$tmp/$name.md" "$tree/$file"; else same "$tree/$file" "$tmp/$name.md"; fi
+    done <<END
+$documents
+END
     ;;
 *)
     echo "unknown action: $action" >&2
