@@ -28,7 +28,7 @@ def numbers(text):
 def proven():
     """row -> ["file: test", ...]"""
     tests = {}
-    for path in sorted(glob.glob(os.path.join(HERE, "..", "*", "test_*.c"))):
+    for path in sorted(glob.glob(os.path.join(HERE, "..", "**", "test_*.c"), recursive=True)):
         with open(path, encoding="utf-8") as file:
             text = file.read()
         name = os.path.basename(path)[len("test_") : -len(".c")]
