@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "config/config.h"
+#include "config/url.h"
 #include "event/loop.h"
 #include "net/listener.h"
 #include "net/mhd_host.h"

@@ -15,8 +15,7 @@
 #include "cli/doctor_parts.h"
 #include "net/curl_host.h"
 
-#define ANSWER_MS 8000 /* one answer */
-#define MESSAGES_MAX (1 << 20)
+#define ANSWER_MS 8000  /* one answer */
 #define CLOCK_NOTE_S 30 /* from there on the clock is worth a word */
 
 int64_t doctor_until(const struct doctor *d, int64_t ms)
@@ -148,13 +147,13 @@ static struct doctor_target target(const char *name, const struct config *c, boo
 {
     struct doctor_target t = {
         .name = name,
-        .url_key = token ? "token.url" : "upstream.base_url",
-        .ca_key = token ? "token.ca_file" : "upstream.ca_file",
-        .proxy_key = token ? "token.proxy" : "upstream.proxy",
+        .leg = token ? LEG_TOKEN : LEG_UPSTREAM,
+        .url_key = token ? c->token.url_key : "upstream.base_url",
+        .ca_key = token ? c->token.ca_key : "upstream.ca_file",
+        .proxy_key = token ? c->token.proxy_key : "upstream.proxy",
         .url = token ? c->token.url : c->upstream.base_url,
         .proxy = token ? c->token.proxy : c->upstream.proxy,
         .ca_file = token ? c->token.ca_file : c->upstream.ca_file,
-        .ca = token ? &c->token.ca : &c->upstream.ca,
     };
 
     t.port = config_url_port(t.url, t.host);
@@ -190,30 +189,21 @@ static void examine(struct doctor *d)
     judge_clock(d);
 }
 
-/* Each line of `lines` as one of ours. */
-static void say_lines(struct doctor *d, enum doctor_verdict v, struct buf *lines)
+static void say_message(void *arg, bool is_error, const char *line)
 {
-    for (const char *line = buf_text(lines); *line != '\0';) {
-        size_t len = strcspn(line, "\n");
-
-        doctor_say(d, "configuration", v, "%.*s", (int)len, line);
-        line += len + (line[len] == '\n');
-    }
+    doctor_say(arg, "configuration", is_error ? DOCTOR_FAILED : DOCTOR_NOTE, "%s", line);
 }
 
 bool doctor_run(const char *file, const struct config_env *env)
 {
     struct doctor d = { .deadline_ms = clock_ms() + DOCTOR_TIMEOUT_MS };
-    struct buf errors, warnings;
+    struct config_report report;
 
     log_setup(LOG_ERROR, LOG_LOGFMT);
-    buf_init(&errors, MESSAGES_MAX);
-    buf_init(&warnings, MESSAGES_MAX);
-    d.config = config_load(file, env, &errors, &warnings);
-    say_lines(&d, DOCTOR_NOTE, &warnings);
-    say_lines(&d, DOCTOR_FAILED, &errors);
-    buf_done(&errors);
-    buf_done(&warnings);
+    config_report_init(&report);
+    d.config = config_load(file, env, &report);
+    config_report_each(&report, say_message, &d);
+    config_report_done(&report);
     if (d.config == NULL) {
         doctor_say(&d, "all else", DOCTOR_SKIPPED, "the settings are not good");
     } else {

@@ -192,11 +192,7 @@ static bool setup(struct run *r, struct curl_slist **headers)
 {
     struct doctor_call *c = r->call;
     CURL *e = r->transfer.easy;
-    const struct curl_host_settings settings = { .config = c->config,
-                                                 .ca = c->target->ca,
-                                                 .proxy = c->target->proxy,
-                                                 .http_version =
-                                                     c->config->upstream.http_version };
+    const struct curl_host_settings settings = config_outbound(c->config, c->target->leg);
 
     if (curl_host_setup(&r->multi, e, &settings) != 0)
         return false;

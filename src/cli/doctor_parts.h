@@ -5,6 +5,8 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "config/config.h"
+#include "config/outbound.h"
+#include "config/url.h"
 #include "token/token.h"
 #include "token/token_client.h"
 
@@ -14,7 +16,7 @@ struct doctor_target {
     const char *url_key, *ca_key, *proxy_key;
     const char *url, *proxy;
     const char *ca_file; /* NULL: the system's */
-    const struct config_pem *ca;
+    enum config_leg leg;
     char host[256];
     int port;
     bool tls;

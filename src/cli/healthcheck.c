@@ -16,7 +16,7 @@
 
 #include "base/ascii.h"
 #include "base/clock.h"
-#include "config/config.h"
+#include "config/url.h"
 
 #define ANSWER_BYTES_MAX 65536
 

@@ -13,6 +13,7 @@
 #include "cli/doctor.h"
 #include "cli/healthcheck.h"
 #include "config/config.h"
+#include "config/docs.h"
 #include "server/server.h"
 
 enum { EXIT_USAGE = 2 };
@@ -23,7 +24,7 @@ struct invocation {
     const char *file;
     struct config_env *env;
     struct config *config; /* only where the command needs settings */
-    struct buf warnings;   /* one line each */
+    struct config_report report;
 };
 
 struct command {
@@ -75,18 +76,29 @@ static int run_man(struct invocation *in)
     return print_generated(config_print_man);
 }
 
+/* What is wrong or doubtful about the settings, to stderr. */
+static void tell(const struct config_report *report)
+{
+    struct buf text;
+
+    buf_init(&text, MESSAGES_MAX);
+    (void)!config_report_print(report, &text);
+    (void)fputs(buf_text(&text), stderr);
+    buf_done(&text);
+}
+
 static int run_print_config(struct invocation *in)
 {
     struct buf out;
 
-    (void)fputs(buf_text(&in->warnings), stderr);
+    tell(&in->report);
     buf_init(&out, MESSAGES_MAX);
     return print_done(config_print(in->config, &out), &out);
 }
 
 static int run_check(struct invocation *in)
 {
-    (void)fputs(buf_text(&in->warnings), stderr);
+    tell(&in->report);
     if (printf("%s: ok\n", in->file != NULL ? in->file : "configuration") < 0)
         return EXIT_FAILURE;
     return print("");
@@ -100,21 +112,19 @@ static int run_metrics(struct invocation *in)
 
 static int run_healthcheck(struct invocation *in)
 {
-    struct buf errors, line;
+    struct buf line;
     bool ready = false;
 
-    buf_init(&errors, MESSAGES_MAX);
     buf_init(&line, MESSAGES_MAX);
-    auto_free char *address = config_admin_address(in->file, in->env, &errors);
+    auto_free char *address = config_admin_address(in->file, in->env, &in->report);
 
     if (address == NULL)
-        (void)fputs(buf_text(&errors), stderr);
+        tell(&in->report);
     else
         ready = healthcheck_ask(address, &line);
     if (address != NULL && (buf_add_str(&line, "\n") != 0 || print(buf_text(&line)) != 0))
         ready = false;
     buf_done(&line);
-    buf_done(&errors);
     return ready ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -159,17 +169,19 @@ static int run_help(struct invocation *in)
 }
 
 /* Warnings become log lines, since that is what stderr holds from now on. */
+static void log_warning(void *arg, bool is_error, const char *line)
+{
+    (void)arg;
+    (void)is_error; /* with errors it does not start */
+    log_warn("config_warning", log_str("detail", line));
+}
+
 static int run_serve(struct invocation *in)
 {
     struct config *c = STEAL(in->config);
 
     log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
-    for (const char *line = buf_text(&in->warnings); *line != '\0';) {
-        size_t len = strcspn(line, "\n");
-
-        log_warn("config_warning", log_strn("detail", line, len));
-        line += len + (line[len] == '\n');
-    }
+    config_report_each(&in->report, log_warning, NULL);
     return server_run(c, in->env);
 }
 
@@ -258,22 +270,17 @@ static int read_arguments(int argc, char **argv, struct invocation *in,
 
 static int run(const struct command *command, struct invocation *in)
 {
-    struct buf errors;
     int code = EXIT_FAILURE;
 
-    buf_init(&errors, MESSAGES_MAX);
-    buf_init(&in->warnings, MESSAGES_MAX);
+    config_report_init(&in->report);
     if (command->needs_config)
-        in->config = config_load(in->file, in->env, &errors, &in->warnings);
-    if (command->needs_config && in->config == NULL) {
-        (void)fputs(buf_text(&in->warnings), stderr);
-        (void)fputs(buf_text(&errors), stderr);
-    } else {
+        in->config = config_load(in->file, in->env, &in->report);
+    if (command->needs_config && in->config == NULL)
+        tell(&in->report);
+    else
         code = command->run(in);
-    }
     config_unref(in->config);
-    buf_done(&in->warnings);
-    buf_done(&errors);
+    config_report_done(&in->report);
     return code;
 }
 

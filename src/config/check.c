@@ -1,4 +1,5 @@
-/* The checks that need more than one value, or a look outside the file. */
+/* The checks that need more than one value, or a look at files. They also fill in what follows
+ * from other settings: origin, base path, token.url, allowed hosts, the contents of files. */
 #include "config/check.h"
 
 #include <ctype.h>
@@ -6,8 +7,61 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/files.h"
 #include "config/url.h"
 #include "config/value.h"
+
+struct check {
+    struct config *config;
+    struct config_report *report;
+};
+
+#define KEY(section, name) config_find(#section, #name)
+
+/* --- the text of one value --- */
+
+/* What people forget to replace in an example. */
+static bool is_placeholder(const char *text)
+{
+    static const char *const words[] = { "change-me",   "change_me",   "changeme",
+                                         "replace-me",  "replace_me",  "your-client",
+                                         "your_client", "your-secret", "your_secret" };
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcasestr(text, words[i]) != NULL)
+            return true;
+    return len > 2 && text[0] == '<' && text[len - 1] == '>';
+}
+
+static void check_credential_text(struct config_report *r, const struct config_key *key,
+                                  const char *text)
+{
+    size_t len = strlen(text);
+
+    if (is_placeholder(text))
+        config_warn(r, key, "looks like the placeholder of an example; put the real value in");
+    if (text[0] == ' ' || (len > 0 && text[len - 1] == ' '))
+        config_warn(r, key, "has a blank at its %s, which is taken as part of it",
+                    text[0] == ' ' ? "beginning" : "end");
+}
+
+void config_check_text(struct config_report *r, const struct config_key *key, const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len >= 2 && (text[0] == '"' || text[0] == '\'') && text[len - 1] == text[0])
+        config_warn(r, key, "the quotes around it are taken as part of the value");
+    if (strstr(text, " #") != NULL || strstr(text, " ;") != NULL)
+        config_warn(
+            r, key,
+            "\" %c\" and what follows are taken as part of the value; comments stand on "
+            "lines of their own",
+            strstr(text, " #") != NULL ? '#' : ';');
+    if (key->type == TYPE_SECRET || key->type == TYPE_STRING || key->type == TYPE_HEADER ||
+        key->type == TYPE_FORM)
+        check_credential_text(r, key, text);
+}
 
 static void lower(char *text)
 {
@@ -49,58 +103,59 @@ static void add_allowed_host(struct config *c, const struct config_address *a)
     config_list_add(&c->listen.allowed_hosts, host, strlen(host));
 }
 
-static void check_listen_address(struct config_load *load)
+static void check_listen_address(struct check *k)
 {
     const struct config_key *key = KEY(listen, address);
-    const struct config_list *list = &load->config->listen.address;
+    const struct config_list *list = &k->config->listen.address;
     struct config_address a, b;
     char quoted[64];
     const char *open = NULL;
 
     for (size_t i = 0; i < list->count; i++) {
         if (!config_address_split(list->item[i], &a)) {
-            config_fail(load, key, "%s is not an address; " ADDRESS_ALLOWED,
+            config_fail(k->report, key, "%s is not an address; " ADDRESS_ALLOWED,
                         config_quote(list->item[i], quoted));
             continue;
         }
         for (size_t j = 0; j < i; j++) {
             if (config_address_split(list->item[j], &b) && same_address(&a, &b))
-                config_fail(load, key, "%s is there twice",
+                config_fail(k->report, key, "%s is there twice",
                             config_quote(list->item[i], quoted));
         }
-        add_allowed_host(load->config, &a);
+        add_allowed_host(k->config, &a);
         if (is_open(&a) && open == NULL)
             open = list->item[i];
     }
     if (open != NULL)
         config_warn(
-            load, key,
+            k->report, key,
             "%s is not a loopback address: whoever reaches it acts with the credentials",
             config_quote(open, quoted));
 }
 
-static void check_admin_address(struct config_load *load)
+static void check_admin_address(struct check *k)
 {
     const struct config_key *key = KEY(admin, address);
-    const char *text = load->config->admin.address;
-    const struct config_list *list = &load->config->listen.address;
+    const char *text = k->config->admin.address;
+    const struct config_list *list = &k->config->listen.address;
     struct config_address a, b;
     char quoted[64];
 
     if (strcmp(text, "off") == 0)
         return;
     if (!config_address_split(text, &a)) {
-        config_fail(load, key, "%s is not an address; " ADDRESS_ALLOWED "; or off",
+        config_fail(k->report, key, "%s is not an address; " ADDRESS_ALLOWED "; or off",
                     config_quote(text, quoted));
         return;
     }
     for (size_t i = 0; i < list->count; i++) {
         if (config_address_split(list->item[i], &b) && same_address(&a, &b))
-            config_fail(load, key, "%s is in listen.address as well; it needs one of its own",
+            config_fail(k->report, key,
+                        "%s is in listen.address as well; it needs one of its own",
                         config_quote(text, quoted));
     }
     if (is_open(&a))
-        config_warn(load, key,
+        config_warn(k->report, key,
                     "%s is not a loopback address: whoever reaches it sees status and metrics",
                     config_quote(text, quoted));
 }
@@ -128,102 +183,370 @@ static bool is_origin(const char *text)
            strpbrk(rest + 3, "/?#@\\ \t") == NULL;
 }
 
-static void check_items(struct config_load *load, const struct config_key *key,
-                        struct config_list *list, bool (*is_right)(const char *),
-                        const char *allowed)
+static void check_items(struct check *k, const struct config_key *key, struct config_list *list,
+                        bool (*is_right)(const char *), const char *allowed)
 {
     char quoted[64];
 
     for (size_t i = 0; i < list->count; i++) {
         lower(list->item[i]);
         if (!is_right(list->item[i]))
-            config_fail(load, key, "%s is not allowed; allowed: %s",
+            config_fail(k->report, key, "%s is not allowed; allowed: %s",
                         config_quote(list->item[i], quoted), allowed);
     }
 }
 
-static void check_client_key(struct config_load *load)
+static void check_client_key(struct check *k)
 {
-    struct config *c = load->config;
+    struct config *c = k->config;
 
     if (c->upstream.client_key != NULL && c->upstream.client_certificate == NULL)
-        config_fail(load, KEY(upstream, client_key),
+        config_fail(k->report, KEY(upstream, client_key),
                     "needs upstream.client_certificate as well");
 }
 
-static void check_required_header(struct config_load *load)
+static void check_required_header(struct check *k)
 {
     static const char *const never[] = { "Host", "Connection", "Content-Length",
                                          "Transfer-Encoding" };
-    const char *name = load->config->listen.require_header_name;
+    const char *name = k->config->listen.require_header_name;
 
     for (size_t i = 0; name != NULL && i < ARRAY_LEN(never); i++) {
         if (strcasecmp(name, never[i]) == 0)
-            config_fail(load, KEY(listen, require_header),
+            config_fail(k->report, KEY(listen, require_header),
                         "%s belongs to HTTP itself; use a header of your own, such as "
                         "X-Proxy-Key",
                         never[i]);
     }
 }
 
-/* --- files and credentials --- */
+/* --- URLs: where token and secret are sent, so nothing in them is guessed at --- */
 
-static void check_files(struct config_load *load)
+#define URL_ALLOWED "allowed: https://host[:port]/path"
+
+static bool check_url(struct check *k, const struct config_key *key, const char *text,
+                      struct config_url *url)
+{
+    const char *wrong = config_url_split(text, url);
+
+    if (wrong == NULL && strcmp(url->scheme, "https") != 0 && strcmp(url->scheme, "http") != 0)
+        wrong = "is neither https:// nor http://";
+    if (wrong != NULL) {
+        config_fail(k->report, key, "%s; " URL_ALLOWED, wrong);
+        return false;
+    }
+    if (strcmp(url->scheme, "http") == 0 && !config_is_loopback(url->host) &&
+        !k->config->upstream.allow_plaintext) {
+        config_fail(k->report, key,
+                    "http:// would send token or secret over the network unprotected; "
+                    "allowed: https://, or http:// to a loopback address, or "
+                    "upstream.allow_plaintext = yes");
+        return false;
+    }
+    return true;
+}
+
+static void check_base_url(struct check *k)
+{
+    struct config *c = k->config;
+    struct config_url url;
+    size_t len = strlen(c->upstream.base_url);
+
+    while (len > 0 && c->upstream.base_url[len - 1] == '/')
+        c->upstream.base_url[--len] = '\0';
+    if (!check_url(k, KEY(upstream, base_url), c->upstream.base_url, &url))
+        return;
+
+    config_string_set(&c->upstream.scheme, "%s", url.scheme);
+    config_string_set(&c->upstream.authority, "%s", url.authority);
+    config_string_set(&c->upstream.origin, "%s://%s", url.scheme, url.authority);
+    config_string_set(&c->upstream.base_path, "%s", url.path);
+    config_string_set(&c->upstream.base_url, "%s%s", c->upstream.origin, c->upstream.base_path);
+}
+
+static void check_token_url(struct check *k)
+{
+    static const char variable[] = "{base_url}";
+    struct config *c = k->config;
+    struct config_url url;
+    const struct config_key *key = KEY(token, url);
+
+    /* what follows from base_url is base_url's fault */
+    if (!config_given(k->report, key))
+        key = KEY(upstream, base_url);
+    c->token.url_key =
+        config_given(k->report, KEY(token, url)) ? "token.url" : "upstream.base_url";
+    if (strncmp(c->token.url, variable, sizeof variable - 1) == 0) {
+        if (!config_sound(k->report, KEY(upstream, base_url)))
+            return;
+        config_string_set(&c->token.url, "%s%s", c->upstream.base_url,
+                          c->token.url + sizeof variable - 1);
+    }
+    (void)check_url(k, key, c->token.url, &url);
+}
+
+static const char *proxy_fault(const char *text)
+{
+    static const char *const schemes[] = { "http",    "https",  "socks4",
+                                           "socks4a", "socks5", "socks5h" };
+    struct config_url url;
+    const char *rest = strstr(text, "://"), *at = strrchr(text, '@');
+    char *without = NULL;
+
+    if (strcmp(text, "env") == 0 || strcmp(text, "none") == 0)
+        return NULL;
+    if (rest == NULL)
+        return "is neither env nor none nor a URL";
+    /* without its credentials, which the splitter refuses */
+    if (at == NULL || at < rest)
+        at = rest + 2;
+    config_string_set(&without, "%.*s://%s", (int)(rest - text), text, at + 1);
+
+    const char *wrong = config_url_split(without, &url);
+    if (wrong == NULL && url.path[0] != '\0' && strcmp(url.path, "/") != 0)
+        wrong = "has a path";
+    free(without);
+    for (size_t i = 0; wrong == NULL && i < ARRAY_LEN(schemes); i++) {
+        if (strcmp(url.scheme, schemes[i]) == 0)
+            return NULL;
+    }
+    return wrong != NULL ? wrong : "has an unknown scheme";
+}
+
+static void check_proxy(struct check *k, const struct config_key *key, const char *text)
+{
+    const char *wrong = text == NULL ? NULL : proxy_fault(text);
+
+    if (wrong != NULL)
+        config_fail(k->report, key,
+                    "%s; allowed: env, none, or http, https, socks4, socks4a, socks5 or "
+                    "socks5h://[user:password@]host:port",
+                    wrong);
+}
+
+static void check_urls(struct check *k)
+{
+    struct config *c = k->config;
+
+    if (config_sound(k->report, KEY(upstream, base_url)))
+        check_base_url(k);
+    if (config_sound(k->report, KEY(token, url)))
+        check_token_url(k);
+    check_proxy(k, KEY(upstream, proxy), c->upstream.proxy);
+    check_proxy(k, KEY(token, proxy), c->token.proxy);
+    /* the token endpoint is reached as the upstream is, unless said otherwise */
+    c->token.proxy_key = c->token.proxy != NULL ? "token.proxy" : "upstream.proxy";
+    if (c->token.proxy == NULL)
+        config_string_set(&c->token.proxy, "%s", c->upstream.proxy);
+}
+
+/* --- files --- */
+
+static void check_files(struct check *k)
 {
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
         unsigned mode = 0;
 
         if ((key->type != TYPE_PATH && key->type != TYPE_KEY_FILE) ||
-            !config_given(load, key) || !config_sound(load, key))
+            !config_given(k->report, key) || !config_sound(k->report, key))
             continue;
 
         char *path;
-        memcpy(&path, (char *)load->config + key->offset, sizeof path);
+        memcpy(&path, (char *)k->config + key->offset, sizeof path);
         if (path == NULL)
             continue;
         int rc = config_file_mode(path, &mode);
         if (rc != 0)
-            config_fail(load, key, "%s: cannot be read: %s", path, config_file_reason(-rc));
+            config_fail(k->report, key, "%s: cannot be read: %s", path,
+                        config_file_reason(-rc));
         else if (key->type == TYPE_KEY_FILE && (mode & 0007) != 0)
-            config_warn(load, key,
+            config_warn(k->report, key,
                         "%s can be read by every user of this machine (mode %04o); 0600 or "
                         "0640 is enough",
                         path, mode);
     }
 }
 
-static void fail_missing(struct config_load *load, const struct config_key *key,
+static void load_pem(struct check *k, const struct config_key *key, const char *path,
+                     enum config_pem_kind kind, struct config_pem *out)
+{
+    char why[512];
+
+    if (path != NULL && config_sound(k->report, key) &&
+        config_pem_read(path, kind, out, why, sizeof why) != 0)
+        config_fail(k->report, key, "%s", why);
+}
+
+static void check_pem(struct check *k)
+{
+    struct config *c = k->config;
+    const struct config_key *certificate = KEY(upstream, client_certificate);
+
+    load_pem(k, KEY(upstream, ca_file), c->upstream.ca_file, PEM_CERTIFICATES, &c->upstream.ca);
+    c->token.ca_key = c->token.ca_file != NULL ? "token.ca_file" : "upstream.ca_file";
+    if (c->token.ca_file != NULL) {
+        load_pem(k, KEY(token, ca_file), c->token.ca_file, PEM_CERTIFICATES, &c->token.ca);
+    } else if (c->upstream.ca_file != NULL) { /* trusted for both; and told once */
+        config_string_set(&c->token.ca_file, "%s", c->upstream.ca_file);
+        c->token.ca = config_pem_copy(&c->upstream.ca);
+    }
+    load_pem(k, certificate, c->upstream.client_certificate, PEM_CERTIFICATES,
+             &c->upstream.certificate);
+    if (c->upstream.client_key != NULL)
+        load_pem(k, KEY(upstream, client_key), c->upstream.client_key, PEM_KEY,
+                 &c->upstream.key);
+    else
+        load_pem(k, certificate, c->upstream.client_certificate, PEM_KEY, &c->upstream.key);
+}
+
+/* --- inbound TLS: that certificate, key and authorities are there, fit and are in date --- */
+
+#define TLS_FILE_MAX (1 << 20)
+
+static const struct config_key *tls_key(enum tls_part part)
+{
+    switch (part) {
+    case TLS_CERTIFICATE:
+        return KEY(listen, tls_certificate);
+    case TLS_KEY:
+        return KEY(listen, tls_key);
+    default:
+        return KEY(listen, tls_client_ca);
+    }
+}
+
+static const char *tls_path(const struct config *c, enum tls_part part)
+{
+    switch (part) {
+    case TLS_CERTIFICATE:
+        return c->listen.tls_certificate;
+    case TLS_KEY:
+        return c->listen.tls_key;
+    default:
+        return c->listen.tls_client_ca;
+    }
+}
+
+static void check_tls_pairs(struct check *k)
+{
+    const struct config *c = k->config;
+
+    if (c->listen.tls_certificate != NULL && c->listen.tls_key == NULL)
+        config_fail(k->report, KEY(listen, tls_certificate), "needs listen.tls_key as well");
+    if (c->listen.tls_key != NULL && c->listen.tls_certificate == NULL)
+        config_fail(k->report, KEY(listen, tls_key), "needs listen.tls_certificate as well");
+    if (c->listen.tls_client_ca != NULL && c->listen.tls_certificate == NULL)
+        config_fail(k->report, KEY(listen, tls_client_ca),
+                    "needs listen.tls_certificate and listen.tls_key as well");
+}
+
+/* TLS is for TCP. */
+static void check_tls_use(struct check *k)
+{
+    const struct config_list *list = &k->config->listen.address;
+
+    for (size_t i = 0; i < list->count; i++)
+        if (strncmp(list->item[i], "unix:", 5) != 0)
+            return;
+    config_warn(k->report, KEY(listen, tls_certificate),
+                "is not used: there is no host:port in listen.address, and a unix socket is "
+                "guarded by its listen.socket_mode");
+}
+
+static void say_tls(void *arg, enum tls_part part, bool fatal, const char *what)
+{
+    struct check *k = arg;
+    const char *path = tls_path(k->config, part);
+
+    if (fatal)
+        config_fail(k->report, tls_key(part), "%s %s", path, what);
+    else
+        config_warn(k->report, tls_key(part), "%s %s", path, what);
+}
+
+static void check_tls(struct check *k)
+{
+    struct config *c = k->config;
+    struct tls_options o = { .say = say_tls, .arg = k };
+    char *text[TLS_PARTS] = { NULL };
+    bool sound = true;
+
+    check_tls_pairs(k);
+    for (enum tls_part part = 0; part < TLS_PARTS; part++)
+        sound &= config_sound(k->report, tls_key(part));
+    if (!sound || c->listen.tls_certificate == NULL)
+        return;
+    check_tls_use(k);
+    for (enum tls_part part = 0; part < TLS_PARTS; part++) {
+        const char *path = tls_path(c, part);
+        char why[256] = "";
+
+        if (path == NULL)
+            continue;
+        text[part] = config_slurp(path, TLS_FILE_MAX, &o.part[part].len, why, sizeof why);
+        o.part[part].text = text[part];
+        if (text[part] == NULL) {
+            config_fail(k->report, tls_key(part), "%s: %s", path, why);
+            sound = false;
+        }
+    }
+    if (sound)
+        c->listen.tls = tls_new(&o);
+    for (enum tls_part part = 0; part < TLS_PARTS; part++)
+        if (text[part] != NULL)
+            config_slurp_free(text[part], o.part[part].len);
+}
+
+bool config_contents_differ(const struct config *a, const struct config *b,
+                            const struct config_key *key)
+{
+    for (enum tls_part part = 0; part < TLS_PARTS; part++)
+        if (key == tls_key(part))
+            return tls_differs(a->listen.tls, b->listen.tls, part);
+    if (key == KEY(upstream, ca_file))
+        return config_pem_differs(&a->upstream.ca, &b->upstream.ca);
+    if (key == KEY(token, ca_file))
+        return config_pem_differs(&a->token.ca, &b->token.ca);
+    if (key == KEY(upstream, client_certificate))
+        return config_pem_differs(&a->upstream.certificate, &b->upstream.certificate);
+    return key == KEY(upstream, client_key) &&
+           config_pem_differs(&a->upstream.key, &b->upstream.key);
+}
+
+/* --- credentials --- */
+
+static void fail_missing(struct check *k, const struct config_key *key,
                          const struct config_key *file_key)
 {
     char variable[CONFIG_ENV_NAME_MAX];
 
     config_variable(key, variable);
-    if (!load->unread)
-        config_fail(load, key, "is required; allowed: it or %s.%s, in the file or as %s",
+    if (!k->report->unread)
+        config_fail(k->report, key, "is required; allowed: it or %s.%s, in the file or as %s",
                     file_key->section, file_key->name, variable);
 }
 
 /* Of a pair of which one is allowed: the environment wins over the file, else it is an error.
  */
-static void check_pair(struct config_load *load, const struct config_key *key,
+static void check_pair(struct check *k, const struct config_key *key,
                        const struct config_key *file_key)
 {
-    bool by_env = config_source(load, key)->variable != NULL;
-    bool file_by_env = config_source(load, file_key)->variable != NULL;
+    bool by_env = config_source(k->report, key)->variable != NULL;
+    bool file_by_env = config_source(k->report, file_key)->variable != NULL;
 
-    if (!config_given(load, key) && !config_given(load, file_key))
-        fail_missing(load, key, file_key);
-    if (!config_given(load, key) || !config_given(load, file_key))
+    if (!config_given(k->report, key) && !config_given(k->report, file_key))
+        fail_missing(k, key, file_key);
+    if (!config_given(k->report, key) || !config_given(k->report, file_key))
         return;
     if (by_env == file_by_env)
-        config_fail(load, key, "is given as well as %s.%s; only one of them is allowed",
+        config_fail(k->report, key, "is given as well as %s.%s; only one of them is allowed",
                     file_key->section, file_key->name);
     else
-        config_value_clear(load->config, by_env ? file_key : key);
+        config_value_clear(k->config, by_env ? file_key : key);
 }
 
-static struct secret *read_credential(struct config_load *load, const struct config_key *key,
+static struct secret *read_credential(struct check *k, const struct config_key *key,
                                       const char *path)
 {
     struct buf why;
@@ -231,78 +554,128 @@ static struct secret *read_credential(struct config_load *load, const struct con
     buf_init(&why, 1024);
     struct secret *s = config_read_secret_file(path, &why);
     if (s == NULL)
-        config_fail(load, key, "%s", buf_text(&why));
+        config_fail(k->report, key, "%s", buf_text(&why));
+    else
+        check_credential_text(k->report, key, secret_text(s));
     buf_done(&why);
     return s;
 }
 
-static void check_credentials(struct config_load *load)
+static void check_credentials(struct check *k)
 {
-    struct config *c = load->config;
+    struct config *c = k->config;
     const struct config_key *id_file = KEY(token, client_id_file);
     const struct config_key *secret_file = KEY(token, client_secret_file);
 
-    check_pair(load, KEY(token, client_id), id_file);
-    check_pair(load, KEY(token, client_secret), secret_file);
-    if (c->token.client_id_file != NULL && config_sound(load, id_file)) {
-        struct secret *s = read_credential(load, id_file, c->token.client_id_file);
+    check_pair(k, KEY(token, client_id), id_file);
+    check_pair(k, KEY(token, client_secret), secret_file);
+    c->token.client_id_key =
+        c->token.client_id_file != NULL ? "token.client_id_file" : "token.client_id";
+    c->token.client_secret_key = c->token.client_secret_file != NULL
+                                     ? "token.client_secret_file"
+                                     : "token.client_secret";
+    if (c->token.client_id_file != NULL && config_sound(k->report, id_file)) {
+        struct secret *s = read_credential(k, id_file, c->token.client_id_file);
         if (s != NULL)
             config_string_set(&c->token.client_id, "%s", secret_text(s));
         secret_free(s);
     }
-    if (c->token.client_secret_file != NULL && config_sound(load, secret_file)) {
+    if (c->token.client_secret_file != NULL && config_sound(k->report, secret_file)) {
         secret_free(c->token.client_secret);
-        c->token.client_secret =
-            read_credential(load, secret_file, c->token.client_secret_file);
+        c->token.client_secret = read_credential(k, secret_file, c->token.client_secret_file);
     }
 }
 
-static void check_retries(struct config_load *load)
+/* --- pairs of values --- */
+
+static void check_retries(struct check *k)
 {
     const struct config_key *least = KEY(token, retry_min), *most = KEY(token, retry_max);
 
-    if (config_sound(load, least) && config_sound(load, most) &&
-        load->config->token.retry_min_ms > load->config->token.retry_max_ms)
-        config_fail(load, config_given(load, least) ? least : most,
+    if (config_sound(k->report, least) && config_sound(k->report, most) &&
+        k->config->token.retry_min_ms > k->config->token.retry_max_ms)
+        config_fail(k->report, config_given(k->report, least) ? least : most,
                     "token.retry_min is longer than token.retry_max (%" PRId64 "ms, %" PRId64
                     "ms); allowed: at most as long",
-                    load->config->token.retry_min_ms, load->config->token.retry_max_ms);
+                    k->config->token.retry_min_ms, k->config->token.retry_max_ms);
 }
 
-static void check_drain(struct config_load *load)
+static void check_drain(struct check *k)
 {
     const struct config_key *delay = KEY(process, drain_delay);
     const struct config_key *timeout = KEY(process, drain_timeout);
 
-    if (config_sound(load, delay) && config_sound(load, timeout) &&
-        load->config->process.drain_delay_ms > load->config->process.drain_timeout_ms)
+    if (config_sound(k->report, delay) && config_sound(k->report, timeout) &&
+        k->config->process.drain_delay_ms > k->config->process.drain_timeout_ms)
         config_fail(
-            load, config_given(load, delay) ? delay : timeout,
+            k->report, config_given(k->report, delay) ? delay : timeout,
             "process.drain_delay is longer than process.drain_timeout, which counts from "
             "the signal too (%" PRId64 "ms, %" PRId64 "ms); allowed: at most as long",
-            load->config->process.drain_delay_ms, load->config->process.drain_timeout_ms);
+            k->config->process.drain_delay_ms, k->config->process.drain_timeout_ms);
 }
 
-void config_check(struct config_load *load)
+/* Fields of token.extra that would contradict what the program itself puts into the form. */
+static void check_extra(struct check *k)
 {
-    struct config *c = load->config;
+    const struct config *c = k->config;
+    const struct {
+        const char *name;
+        bool taken;
+    } fields[] = {
+        { "grant_type", true },
+        { "client_id", true },
+        { "client_secret", true },
+        { "scope", c->token.scope != NULL },
+        { "audience", c->token.audience != NULL },
+    };
 
-    if (config_sound(load, KEY(listen, allowed_hosts)))
-        check_items(load, KEY(listen, allowed_hosts), &c->listen.allowed_hosts, is_allowed_host,
+    for (const char *p = c->token.extra; p != NULL && *p != '\0';
+         p += strcspn(p, "&"), p += *p == '&') {
+        size_t len = strcspn(p, "=");
+
+        for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+            if (fields[i].taken && strlen(fields[i].name) == len &&
+                memcmp(p, fields[i].name, len) == 0)
+                config_fail(k->report, KEY(token, extra),
+                            "has %s, which is in the form already; allowed: other fields",
+                            fields[i].name);
+    }
+}
+
+static void check_target_size(struct check *k)
+{
+    const struct config_key *target = KEY(listen, max_target_size);
+    const struct config_key *head = KEY(listen, max_header_size);
+
+    if (config_given(k->report, target) && config_sound(k->report, target) &&
+        config_sound(k->report, head) &&
+        k->config->listen.max_target_size_bytes > k->config->listen.max_header_size_bytes)
+        config_warn(k->report, target,
+                    "is larger than listen.max_header_size, which the target must fit too");
+}
+
+void config_check(struct config *c, struct config_report *report)
+{
+    struct check k = { .config = c, .report = report };
+
+    if (config_sound(report, KEY(listen, allowed_hosts)))
+        check_items(&k, KEY(listen, allowed_hosts), &c->listen.allowed_hosts, is_allowed_host,
                     "name, name:port, name:*, [v6]:port or *");
-    check_items(load, KEY(listen, allowed_origins), &c->listen.allowed_origins, is_origin,
+    check_items(&k, KEY(listen, allowed_origins), &c->listen.allowed_origins, is_origin,
                 "scheme://host[:port] with nothing behind it, null or *");
-    if (config_sound(load, KEY(listen, address)))
-        check_listen_address(load);
-    if (config_sound(load, KEY(admin, address)))
-        check_admin_address(load);
-    check_client_key(load);
-    check_required_header(load);
-    config_check_urls(load);
-    check_files(load);
-    config_check_pem(load);
-    config_check_tls(load);
-    check_credentials(load);
-    check_retries(load);
-    check_drain(load);
+    if (config_sound(report, KEY(listen, address)))
+        check_listen_address(&k);
+    if (config_sound(report, KEY(admin, address)))
+        check_admin_address(&k);
+    check_client_key(&k);
+    check_required_header(&k);
+    check_target_size(&k);
+    check_urls(&k);
+    check_files(&k);
+    check_pem(&k);
+    check_tls(&k);
+    check_credentials(&k);
+    check_extra(&k);
+    check_retries(&k);
+    check_drain(&k);
 }

@@ -1,106 +1,19 @@
-/* One snapshot of the settings: its life, from loading to the last reference.
+/* The life of the settings, from loading to the last reference.
  *
  *     defaults -> file -> environment -> checks -> struct config, or every error
  */
 #include "config/config.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "config/check.h"
+#include "config/files.h"
 #include "config/ini.h"
+#include "config/url.h"
 #include "config/value.h"
-
-#define MESSAGE_MAX 2048
-
-/* A full buffer loses the line; the error is counted all the same. */
-static void say(struct buf *out, const char *where, int line, const struct config_key *key,
-                const char *message)
-{
-    char number[16] = "", name[64] = "";
-
-    if (line > 0)
-        (void)snprintf(number, sizeof number, ":%d", line);
-    if (key != NULL)
-        (void)snprintf(name, sizeof name, "%s.%s: ", key->section, key->name);
-    if (buf_addf(out, "%s%s: %s%s\n", where, number, name, message) != 0)
-        return;
-}
-
-static void say_key(struct config_load *load, struct buf *out, const struct config_key *key,
-                    const char *message)
-{
-    const struct config_source *source = config_source(load, key);
-
-    if (source->variable != NULL)
-        say(out, source->variable, 0, key, message);
-    else
-        say(out, load->file != NULL ? load->file : "configuration", source->line, key, message);
-}
-
-#define FORMAT(message, fmt)                                 \
-    do {                                                     \
-        va_list args;                                        \
-        va_start(args, fmt);                                 \
-        (void)vsnprintf(message, sizeof message, fmt, args); \
-        va_end(args);                                        \
-    } while (0)
-
-void config_fail(struct config_load *load, const struct config_key *key, const char *fmt, ...)
-{
-    char message[MESSAGE_MAX];
-
-    FORMAT(message, fmt);
-    config_source(load, key)->wrong = true;
-    load->error_count++;
-    say_key(load, load->errors, key, message);
-}
-
-void config_warn(struct config_load *load, const struct config_key *key, const char *fmt, ...)
-{
-    char message[MESSAGE_MAX];
-
-    FORMAT(message, fmt);
-    say_key(load, load->warnings, key, message);
-}
-
-void config_fail_line(struct config_load *load, int line, const char *fmt, ...)
-{
-    char message[MESSAGE_MAX];
-
-    FORMAT(message, fmt);
-    load->error_count++;
-    say(load->errors, load->file, line, NULL, message);
-}
-
-void config_fail_variable(struct config_load *load, const char *variable, const char *fmt, ...)
-{
-    char message[MESSAGE_MAX];
-
-    FORMAT(message, fmt);
-    load->error_count++;
-    say(load->errors, variable, 0, NULL, message);
-}
-
-struct config_source *config_source(struct config_load *load, const struct config_key *key)
-{
-    return &load->source[key - config_keys];
-}
-
-bool config_given(struct config_load *load, const struct config_key *key)
-{
-    const struct config_source *source = config_source(load, key);
-
-    return source->line != 0 || source->variable != NULL;
-}
-
-bool config_sound(struct config_load *load, const struct config_key *key)
-{
-    return !config_source(load, key)->wrong;
-}
 
 static struct config *with_defaults(void)
 {
@@ -128,9 +41,11 @@ static bool needs_restart(const struct config_key *key, bool tls_differs)
     return key->applies == RESTART || (tls_differs && strncmp(key->name, "tls_", 4) == 0);
 }
 
-static void keep_values(struct config_load *load)
+/* Puts the values of `running` into c, of the keys that need a restart. */
+static void keep_values(struct config *c, const struct config *running,
+                        struct config_report *report)
 {
-    bool tls_differs = has_tls(load->keep) != has_tls(load->config);
+    bool tls_differs = has_tls(running) != has_tls(c);
 
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
@@ -140,120 +55,116 @@ static void keep_values(struct config_load *load)
         if (!needs_restart(key, tls_differs))
             continue;
         buf_init(&text, 1 << 20);
-        int rc = config_value_print(load->keep, key, &text);
+        int rc = config_value_print(running, key, &text);
         if (rc == 0)
-            rc = config_value_set(load->config, key, buf_text(&text), why);
+            rc = config_value_set(c, key, buf_text(&text), why);
         else if (rc == -ENODATA)
-            config_value_clear(load->config, key);
+            config_value_clear(c, key);
         if (rc != 0 && rc != -ENODATA)
-            config_fail(load, key, "cannot be kept as it is");
+            config_fail(report, key, "cannot be kept as it is");
         buf_done(&text);
     }
 }
 
-static struct config *finish(struct config_load *load, const struct config_env *env)
+/* The settings as read, made whole; or NULL, with the reasons in the report. */
+static struct config *finish(struct config *c, const struct config_env *env,
+                             const struct config *keep, struct config_report *report)
 {
-    config_env_apply(load, env);
-    if (load->keep != NULL)
-        keep_values(load);
-    config_check(load);
-    if (load->error_count > 0) {
-        config_unref(load->config);
-        return NULL;
-    }
-    return load->config;
+    config_env_apply(env, c, report);
+    if (keep != NULL)
+        keep_values(c, keep, report);
+    config_check(c, report);
+    if (report->errors == 0)
+        return c;
+    config_unref(c);
+    return NULL;
 }
 
 static struct config *load_file(const char *file, const struct config_env *env,
-                                const struct config *keep, struct buf *errors,
-                                struct buf *warnings)
+                                const struct config *keep, struct config_report *report)
 {
-    struct config_load load = { .config = with_defaults(),
-                                .file = file,
-                                .errors = errors,
-                                .warnings = warnings,
-                                .keep = keep };
+    struct config *c = with_defaults();
 
+    report->file = file;
     if (file != NULL) {
-        config_string_set(&load.config->file, "%s", file);
-        config_file_read(&load);
+        config_string_set(&c->file, "%s", file);
+        config_ini_read(c, report, file);
     }
-    return finish(&load, env);
+    return finish(c, env, keep, report);
 }
 
-struct config *config_load(const char *file, const struct config_env *env, struct buf *errors,
-                           struct buf *warnings)
+struct config *config_load(const char *file, const struct config_env *env,
+                           struct config_report *report)
 {
-    return load_file(file, env, NULL, errors, warnings);
+    return load_file(file, env, NULL, report);
+}
+
+struct config *config_load_text(const char *name, const char *text, size_t len,
+                                struct config_report *report)
+{
+    struct config *c = with_defaults();
+
+    report->file = name;
+    config_ini_parse(c, report, text, len);
+    return finish(c, NULL, NULL, report);
 }
 
 /* First as the file stands, since it must be good for the next start too; then, when something
  * in it has to wait for that, once more with those values as they are. */
 struct config *config_reload(const struct config *running, const struct config_env *env,
-                             struct config_reload_report *report)
+                             struct config_reload_report *reload)
 {
-    struct config *c = load_file(running->file, env, NULL, &report->errors, &report->warnings);
+    struct config *c = load_file(running->file, env, NULL, &reload->report);
 
     if (c == NULL)
         return NULL;
-    if (config_needs_restart(running, c, &report->restart) == 0 &&
-        buf_unread(&report->restart) > 0) {
-        struct buf said;
+    if (config_needs_restart(running, c, &reload->restart) == 0 &&
+        buf_unread(&reload->restart) > 0) {
+        struct config_report again;
 
-        buf_init(&said, 1 << 16);
+        config_report_init(&again);
         config_unref(c);
-        c = load_file(running->file, env, running, &report->errors, &said);
-        buf_done(&said);
+        c = load_file(running->file, env, running, &again);
+        if (c == NULL) { /* the file has changed in between; its warnings were told already */
+            config_report_done(&reload->report);
+            reload->report = again;
+        } else {
+            config_report_done(&again);
+        }
     }
-    if (c != NULL && config_changes(running, c, &report->changed) != 0)
-        buf_clear(&report->changed);
+    if (c != NULL && config_changes(running, c, &reload->changed) != 0)
+        buf_clear(&reload->changed);
     return c;
 }
 
 void config_reload_report_init(struct config_reload_report *r)
 {
-    buf_init(&r->errors, 1 << 16);
-    buf_init(&r->warnings, 1 << 16);
+    config_report_init(&r->report);
     buf_init(&r->restart, 1 << 13);
     buf_init(&r->changed, 1 << 13);
 }
 
 void config_reload_report_done(struct config_reload_report *r)
 {
-    buf_done(&r->errors);
-    buf_done(&r->warnings);
+    config_report_done(&r->report);
     buf_done(&r->restart);
     buf_done(&r->changed);
 }
 
-char *config_admin_address(const char *file, const struct config_env *env, struct buf *errors)
+char *config_admin_address(const char *file, const struct config_env *env,
+                           struct config_report *report)
 {
-    struct buf warnings;
+    struct config *c = with_defaults();
     char *address = NULL;
 
-    buf_init(&warnings, 1 << 16);
-    struct config_load load = {
-        .config = with_defaults(), .file = file, .errors = errors, .warnings = &warnings
-    };
+    report->file = file;
     if (file != NULL)
-        config_file_read(&load);
-    config_env_apply(&load, env);
-    if (!load.unread && config_sound(&load, config_find("admin", "address")))
-        address = strdup(load.config->admin.address);
-    config_unref(load.config);
-    buf_done(&warnings);
+        config_ini_read(c, report, file);
+    config_env_apply(env, c, report);
+    if (!report->unread && config_sound(report, config_find("admin", "address")))
+        address = strdup(c->admin.address);
+    config_unref(c);
     return address;
-}
-
-struct config *config_load_text(const char *name, const char *text, size_t len,
-                                struct buf *errors, struct buf *warnings)
-{
-    struct config_load load = {
-        .config = with_defaults(), .file = name, .errors = errors, .warnings = warnings
-    };
-
-    config_file_parse(&load, text, len);
-    return finish(&load, NULL);
 }
 
 struct config *config_ref(struct config *c)
@@ -269,7 +180,10 @@ void config_unref(struct config *c)
 
     for (size_t i = 0; i < config_key_count; i++)
         config_value_clear(c, &config_keys[i]);
-    config_pem_clear(c);
+    config_pem_clear(&c->upstream.ca);
+    config_pem_clear(&c->upstream.certificate);
+    config_pem_clear(&c->upstream.key);
+    config_pem_clear(&c->token.ca);
     tls_unref(c->listen.tls);
     free(c->upstream.scheme);
     free(c->upstream.authority);
@@ -299,11 +213,11 @@ static bool hidden_differs(const struct config *a, const struct config *b,
 
     if (key->type == TYPE_SECRET)
         return !secret_equal(*(struct secret *const *)x, *(struct secret *const *)y);
-    if (key->type == TYPE_PROXY)
+    if (key->type == TYPE_PROXY || key->type == TYPE_FORM)
         return text_differs(*(char *const *)x, *(char *const *)y);
     if (key->type == TYPE_HEADER)
         return text_differs(a->listen.require_header_value, b->listen.require_header_value);
-    return config_tls_differs(a, b, key) || config_pem_differs(a, b, key);
+    return config_contents_differ(a, b, key);
 }
 
 static bool differs(const struct config *a, const struct config *b,
@@ -351,53 +265,61 @@ int config_changes(const struct config *a, const struct config *b, struct buf *o
     return rc;
 }
 
-struct secret *config_read_secret_file(const char *path, struct buf *errors)
-{
-    char why[256] = "";
-    size_t len = 0;
-    struct secret *s = NULL;
-    /* the line end does not count */
-    char *text = config_slurp(path, (64 << 10) + 2, &len, why, sizeof why);
-    size_t n = len;
+/* --- what lies outside and is needed with these settings --- */
 
-    if (n > 0 && text != NULL && text[n - 1] == '\n')
-        n -= n > 1 && text[n - 2] == '\r' ? 2 : 1;
-    if (text != NULL && n == 0)
-        (void)snprintf(why, sizeof why, "is empty");
-    else if (text != NULL && memchr(text, '\0', n) != NULL)
-        (void)snprintf(why, sizeof why, "has a NUL byte; it must be plain text (UTF-8)");
-    else if (text != NULL && (s = secret_new(text, n)) == NULL)
-        (void)snprintf(why, sizeof why, "is too large; at most 64 KiB");
-    config_slurp_free(text, len);
-    if (s == NULL && buf_addf(errors, "%s: %s", path, why) != 0)
-        return NULL;
-    return s;
+void config_each_file(const struct config *c, void (*visit)(const char *path, void *arg),
+                      void *arg)
+{
+    if (c->file != NULL)
+        visit(c->file, arg);
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        char *path;
+
+        if (key->type != TYPE_PATH && key->type != TYPE_KEY_FILE)
+            continue;
+        memcpy(&path, (const char *)c + key->offset, sizeof path);
+        if (path != NULL)
+            visit(path, arg);
+    }
 }
 
-int config_credentials(const struct config *c, char **id, struct secret **secret,
-                       struct buf *errors)
-{
-    struct secret *new_id = NULL, *new_secret = NULL;
-    int rc = 0;
+/* The variables that curl looks at; its rules on which of them counts are its own business. */
+static const char *const proxy_variables[] = { "https_proxy", "HTTPS_PROXY", "http_proxy",
+                                               "all_proxy", "ALL_PROXY" };
 
-    if (c->token.client_id_file != NULL)
-        new_id = config_read_secret_file(c->token.client_id_file, errors);
-    if (c->token.client_secret_file != NULL)
-        new_secret = config_read_secret_file(c->token.client_secret_file, errors);
-    if ((c->token.client_id_file != NULL && new_id == NULL) ||
-        (c->token.client_secret_file != NULL && new_secret == NULL)) {
-        /* one new and one old would be refused */
-        secret_free(new_id);
-        secret_free(new_secret);
-        new_id = new_secret = NULL;
-        rc = -EIO;
+typedef void visit_port(const char *key, int port, void *arg);
+
+static void each_proxy_port(const char *key, const char *proxy, visit_port *visit, void *arg)
+{
+    if (strcmp(proxy, "none") == 0)
+        return;
+    if (strcmp(proxy, "env") != 0) {
+        visit(key, config_proxy_port(proxy, NULL), arg);
+        return;
     }
-    *id = strdup(new_id != NULL ? secret_text(new_id) : c->token.client_id);
-    secret_free(new_id);
-    *secret = new_secret != NULL ? new_secret
-                                 : secret_new(secret_text(c->token.client_secret),
-                                              secret_len(c->token.client_secret));
-    if (*id == NULL || *secret == NULL)
-        abort();
-    return rc;
+    for (size_t i = 0; i < ARRAY_LEN(proxy_variables); i++) {
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe): the environment does not change any more */
+        const char *value = getenv(proxy_variables[i]);
+
+        if (value != NULL && *value != '\0')
+            visit(key, config_proxy_port(value, NULL), arg);
+    }
+}
+
+static void each_url_port(const char *key, const char *text, visit_port *visit, void *arg)
+{
+    struct config_url url;
+
+    if (config_url_split(text, &url) == NULL)
+        visit(key, url.port, arg);
+}
+
+void config_each_port(const struct config *c,
+                      void (*visit)(const char *key, int port, void *arg), void *arg)
+{
+    each_url_port("upstream.base_url", c->upstream.base_url, visit, arg);
+    each_url_port(c->token.url_key, c->token.url, visit, arg);
+    each_proxy_port("upstream.proxy", c->upstream.proxy, visit, arg);
+    each_proxy_port(c->token.proxy_key, c->token.proxy, visit, arg);
 }

@@ -1,5 +1,7 @@
 /* The settings in print: as they are in force, and what can be set at all, as reference file,
  * Markdown and man page. */
+#include "config/docs.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -107,7 +109,8 @@ int config_print_reference(struct buf *out)
         "# To change one, take away the # in front of it. Only the client id and the client\n"
         "# secret in [token] have to be set.\n"
         "#\n"
-        "# Durations are 250ms 5s 2m 1h, sizes 500 64k 1m, lists go by commas. A ; or # inside "
+        "# Durations are 250ms 5s 2m 1h 1d, sizes 500 64k 1m, lists go by commas. A ; or # "
+        "inside "
         "a\n"
         "# value belongs to it, and so do quotes; comments stand on lines of their own, and\n"
         "# every key begins at the left edge. An empty value means \"none\" where there is no\n"
@@ -201,14 +204,15 @@ int config_print_man(struct buf *out)
         "comments. Inside a value both belong to it, and so do quotes; blanks at its ends do\n"
         "not. What is unknown, given twice or out of range is an error.\n"
         ".PP\n"
-        "Durations are written 250ms, 5s, 2m or 1h, sizes 500, 64k or 1m, lists with commas. "
+        "Durations are written 250ms, 5s, 2m, 1h or 1d, sizes 500, 64k or 1m, lists with "
+        "commas. "
         "An\n"
         "empty value means \"none\" for keys without a default.\n"
         ".PP\n"
         "Required are the client id and the client secret in\n"
         ".BR [token] ,\n"
         "each as itself or as a file. Such a file holds at most 64 KiB; one line end behind\n"
-        "the value is dropped.\n"
+        "the value is dropped, any other control byte in it is an error.\n"
         ".SH ENVIRONMENT\n"
         "Each key can also be a variable,\n"
         ".BR ONESHOT_PROXY_<SECTION>_<KEY> ,\n"

@@ -1,10 +1,12 @@
-/* The environment: taken once, at start, then scrubbed. A reload reads the file again and lays
- * the same variables over it. */
+/* The variables of the environment that are settings. They are taken out of it once, at start; a
+ * reload reads the file again and sets the same variables over it. */
+#include "config/env.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "config/ini.h"
+#include "config/check.h"
 #include "config/value.h"
 
 #define PREFIX_LEN (sizeof CONFIG_ENV_PREFIX - 1)
@@ -24,7 +26,7 @@ struct config_env {
 static bool may_be_secret(const struct config_key *key)
 {
     return key == NULL || key->type == TYPE_SECRET || key->type == TYPE_HEADER ||
-           key->type == TYPE_PROXY;
+           key->type == TYPE_PROXY || key->type == TYPE_FORM;
 }
 
 static bool is_digits(const char *text, size_t len)
@@ -115,20 +117,20 @@ void config_env_free(struct config_env *env)
     free(env);
 }
 
-static void apply(struct config_load *load, const struct variable *v)
+static void apply(const struct variable *v, struct config *c, struct config_report *r)
 {
     const struct config_key *key = config_find_variable(v->name);
     char why[CONFIG_WHY_MAX];
 
     if (key == NULL) {
         config_suggest_variable(v->name, why, sizeof why);
-        config_fail_variable(load, v->name, "unknown variable; %s", why);
+        config_fail_variable(r, v->name, "unknown variable; %s", why);
         return;
     }
 
-    struct config_source *source = config_source(load, key);
+    struct config_source *source = config_source(r, key);
     if (source->variable != NULL) {
-        config_fail_variable(load, v->name, "is in the environment twice");
+        config_fail_variable(r, v->name, "is in the environment twice");
         return;
     }
     source->variable = v->name;
@@ -136,13 +138,15 @@ static void apply(struct config_load *load, const struct variable *v)
 
     const char *value = v->secret != NULL ? secret_text(v->secret) : v->value;
     if (value == NULL)
-        config_fail(load, key, "is too long; at most 64k");
-    else if (config_value_set(load->config, key, value, why) != 0)
-        config_fail(load, key, "%s", why);
+        config_fail(r, key, "is too long; at most 64k");
+    else if (config_value_set(c, key, value, why) != 0)
+        config_fail(r, key, "%s", why);
+    else
+        config_check_text(r, key, value);
 }
 
-void config_env_apply(struct config_load *load, const struct config_env *env)
+void config_env_apply(const struct config_env *env, struct config *c, struct config_report *r)
 {
     for (size_t i = 0; env != NULL && i < env->count; i++)
-        apply(load, &env->variable[i]);
+        apply(&env->variable[i], c, r);
 }

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define AT(section, name, field) #section, #name, offsetof(struct config, section.field)
 #define SAME(section, name) AT(section, name, name)
@@ -27,7 +28,9 @@ const struct config_key config_keys[] = {
     { AT(listen, header_timeout, header_timeout_ms), TYPE_DURATION, "10s", 1, HOUR, RELOAD, NULL, "Time for a whole request head, else 408." },
     { AT(listen, idle_timeout, idle_timeout_ms), TYPE_DURATION, "120s", 1, DAY, RESTART, NULL, "How long a caller's connection may stay open between requests." },
     { AT(listen, body_timeout, body_timeout_ms), TYPE_DURATION, "30s", 1, DAY, RELOAD, NULL, "Longest silence inside a request body, else 408." },
-    { AT(listen, max_header_size, max_header_size_bytes), TYPE_SIZE, "32k", KIB, MIB, RESTART, NULL, "Largest request head, else 431 (414 when the target is too long)." },
+    { AT(listen, send_timeout, send_timeout_ms), TYPE_DURATION, "60s", 1, DAY, RELOAD, NULL, "How long a caller may take no byte of its answer; then its connection is reset." },
+    { AT(listen, max_header_size, max_header_size_bytes), TYPE_SIZE, "32k", KIB, MIB, RESTART, NULL, "Largest request head, else 431." },
+    { AT(listen, max_target_size, max_target_size_bytes), TYPE_SIZE, "16k", KIB, MIB, RELOAD, NULL, "Longest request target (path and query), else 414; it must fit max_header_size too." },
     { SAME(listen, max_headers), TYPE_COUNT, "100", 1, 1000, RELOAD, NULL, "Most header fields in a request, else 431." },
     { AT(listen, max_body_size, max_body_size_bytes), TYPE_SIZE, "0", 0, 1024 * GIB, RELOAD, NULL, "Largest request body, else 413; 0 is no limit." },
     { SAME(listen, tls_certificate), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the certificate chain for TLS on the TCP addresses; needs tls_key." },
@@ -46,6 +49,7 @@ const struct config_key config_keys[] = {
     { AT(upstream, idle_timeout, idle_timeout_ms), TYPE_DURATION, "60s", 1, DAY, RELOAD, NULL, "Longest silence inside an answer." },
     { SAME(upstream, max_connections), TYPE_COUNT, "256", 1, 65536, RESTART, NULL, "Connections to the upstream." },
     { AT(upstream, keepalive, keepalive_ms), TYPE_DURATION, "30s", 1000, HOUR, RELOAD, NULL, "Longest idle age at which a connection is used again; keep it below the upstream's own idle timeout." },
+    { AT(upstream, max_connection_age, max_connection_age_ms), TYPE_DURATION, "10m", 1000, DAY, RELOAD, NULL, "A connection that is older, give or take a tenth, is not used again, so that a name that moves to another address is followed." },
     { SAME(upstream, max_in_flight), TYPE_COUNT, "1024", 1, 1000000, RELOAD, NULL, "Requests under way; those above it get a 503 at once." },
     { SAME(upstream, replay), TYPE_WORD, "all", 0, 2, RELOAD, "all safe none", "Methods that are repeated once with a new token after a 401; safe is GET, HEAD and OPTIONS." },
     { AT(upstream, replay_limit, replay_limit_bytes), TYPE_SIZE, "256k", 0, 64 * MIB, RELOAD, NULL, "Largest request body that is kept for such a repeat." },
@@ -59,13 +63,14 @@ const struct config_key config_keys[] = {
     { SAME(token, scope), TYPE_STRING, NULL, 0, TEXT_MAX, RELOAD, NULL, "Scope to ask for; sent only when set." },
     { SAME(token, audience), TYPE_STRING, NULL, 0, TEXT_MAX, RELOAD, NULL, "Audience to ask for; sent only when set." },
     { SAME(token, resource), TYPE_STRING, NULL, 0, TEXT_MAX, RELOAD, NULL, "Resource to ask for (RFC 8707); sent only when set." },
+    { SAME(token, extra), TYPE_FORM, NULL, 0, TEXT_MAX, RELOAD, NULL, "Further form fields for the token request, form-encoded, such as resource=a&resource=b; their values are kept secret." },
     { SAME(token, auth_style), TYPE_WORD, "body", 0, 1, RELOAD, "body basic", "How the credentials are sent: as form fields in the body, or by HTTP Basic." },
     { SAME(token, refresh_before), TYPE_SHARE, "10%", 1, 90, RELOAD, NULL, "How long before its end a token is renewed: a share of its life, or a duration." },
     { AT(token, default_lifetime, default_lifetime_ms), TYPE_DURATION, "5m", 1000, DAY, RELOAD, NULL, "Life of a token whose expires_in is absent or makes no sense." },
     { AT(token, timeout, timeout_ms), TYPE_DURATION, "10s", 1, HOUR, RELOAD, NULL, "Time for one token fetch, as a whole." },
     { AT(token, wait_timeout, wait_timeout_ms), TYPE_DURATION, "4s", 1, HOUR, RELOAD, NULL, "How long a request waits for a token, else 504." },
     { AT(token, retry_min, retry_min_ms), TYPE_DURATION, "1s", 1, HOUR, RELOAD, NULL, "First pause after a failed fetch." },
-    { AT(token, retry_max, retry_max_ms), TYPE_DURATION, "60s", 1, DAY, RELOAD, NULL, "Longest pause between fetches; pauses double up to it." },
+    { AT(token, retry_max, retry_max_ms), TYPE_DURATION, "15s", 1, DAY, RELOAD, NULL, "Longest pause between fetches; pauses double up to it." },
     { SAME(token, refused_status), TYPE_WORD, "mirror", 0, 1, RELOAD, "mirror 502", "What callers get when the token endpoint says 401 or 403: the same, or 502." },
     { SAME(token, local_endpoint), TYPE_BOOL, "yes", 0, 1, RELOAD, NULL, "Answer the callers' own POST /token with a placeholder, so that unchanged SDKs work." },
     { SAME(token, ca_file), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "As upstream.ca_file, for the token endpoint; the default is upstream's." },
@@ -190,10 +195,72 @@ static bool is_slip(const char *given, size_t changes)
     return changes < len && changes <= (len < 6 ? 2 : len / 3);
 }
 
+/* What a setting is called elsewhere, or for short. */
+static const struct config_key *other_name(const char *section, const char *name)
+{
+    static const struct {
+        const char *name, *means;
+    } names[] = {
+        { "port", "address" },         { "host", "address" },
+        { "bind", "address" },         { "listen", "address" },
+        { "cert", "tls_certificate" }, { "key", "tls_key" },
+        { "url", "base_url" },         { "secret", "client_secret" },
+        { "id", "client_id" },         { "secret_file", "client_secret_file" },
+        { "threads", "workers" },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcasecmp(names[i].name, name) == 0 &&
+            config_find(section, names[i].means) != NULL)
+            return config_find(section, names[i].means);
+    return NULL;
+}
+
+/* The key that was probably meant: one of the section by another name, by a slip, or cut short;
+ * or one of that name in another section. NULL: none. */
+static const struct config_key *meant(const char *section, const char *name)
+{
+    const struct config_key *best = NULL, *begun = NULL, *elsewhere = NULL;
+    size_t least = SIZE_MAX, len = strlen(name);
+
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        size_t changes = distance(name, key->name);
+        bool here = strcmp(key->section, section) == 0;
+
+        if (here && changes < least) {
+            least = changes;
+            best = key;
+        }
+        if (here && begun == NULL && len >= 3 && strncasecmp(key->name, name, len) == 0)
+            begun = key;
+        if (!here && changes == 0 && elsewhere == NULL)
+            elsewhere = key;
+    }
+    if (best != NULL && least <= 1 && is_slip(name, least))
+        return best;
+    if (other_name(section, name) != NULL)
+        return other_name(section, name);
+    if (elsewhere != NULL)
+        return elsewhere;
+    if (begun != NULL)
+        return begun;
+    return best != NULL && is_slip(name, least) ? best : NULL;
+}
+
+static void list_keys(const char *section, char *out, size_t size)
+{
+    char names[768];
+
+    config_names(section, names, sizeof names);
+    (void)snprintf(out, size, "[%s] has %s", section, names);
+}
+
 void config_suggest_section(const char *section, char *out, size_t size)
 {
     const char *best = NULL;
     size_t least = SIZE_MAX;
+    char names[256];
 
     for (size_t i = 0; i < config_key_count; i++) {
         size_t changes = distance(section, config_keys[i].section);
@@ -203,73 +270,57 @@ void config_suggest_section(const char *section, char *out, size_t size)
             best = config_keys[i].section;
         }
     }
-    if (best != NULL && is_slip(section, least)) {
-        (void)snprintf(out, size, "did you mean [%s]?", best);
-        return;
-    }
-    char names[256];
     config_names(NULL, names, sizeof names);
-    (void)snprintf(out, size, "there are %s", names);
+    if (best != NULL && is_slip(section, least))
+        (void)snprintf(out, size, "did you mean [%s]?", best);
+    else
+        (void)snprintf(out, size, "there are %s", names);
 }
 
 void config_suggest_key(const char *section, const char *name, char *out, size_t size)
 {
-    const struct config_key *best = NULL, *elsewhere = NULL;
-    size_t least = SIZE_MAX;
+    const struct config_key *key = meant(section, name);
 
-    for (size_t i = 0; i < config_key_count; i++) {
-        const struct config_key *key = &config_keys[i];
-        size_t changes = distance(name, key->name);
-
-        if (strcmp(key->section, section) == 0 && changes < least) {
-            least = changes;
-            best = key;
-        } else if (changes == 0 && elsewhere == NULL) {
-            elsewhere = key;
-        }
-    }
-    if (elsewhere != NULL && least > 1) {
-        (void)snprintf(out, size, "did you mean %s of [%s]?", elsewhere->name,
-                       elsewhere->section);
-    } else if (best != NULL && is_slip(name, least)) {
-        (void)snprintf(out, size, "did you mean %s?", best->name);
-    } else {
-        char names[768];
-        config_names(section, names, sizeof names);
-        (void)snprintf(out, size, "[%s] has %s", section, names);
-    }
+    if (key == NULL)
+        list_keys(section, out, size);
+    else if (strcmp(key->section, section) == 0)
+        (void)snprintf(out, size, "did you mean %s?", key->name);
+    else
+        (void)snprintf(out, size, "did you mean %s of [%s]?", key->name, key->section);
 }
 
 void config_suggest_variable(const char *variable, char *out, size_t size)
 {
-    char best[CONFIG_ENV_NAME_MAX] = "";
+    char best[CONFIG_ENV_NAME_MAX] = "", section[16], name[NAME_MAX_COMPARED + 1];
     size_t least = SIZE_MAX;
     const char *given = variable + strlen(CONFIG_ENV_PREFIX);
+    size_t section_len = strcspn(given, "_");
 
     for (size_t i = 0; i < config_key_count; i++) {
-        char name[CONFIG_ENV_NAME_MAX];
+        char known[CONFIG_ENV_NAME_MAX];
 
-        config_variable(&config_keys[i], name);
-        size_t changes = distance(given, name + strlen(CONFIG_ENV_PREFIX));
+        config_variable(&config_keys[i], known);
+        size_t changes = distance(given, known + strlen(CONFIG_ENV_PREFIX));
         if (changes < least) {
             least = changes;
-            (void)snprintf(best, sizeof best, "%s", name);
+            (void)snprintf(best, sizeof best, "%s", known);
         }
     }
-    if (is_slip(given, least)) {
-        (void)snprintf(out, size, "did you mean %s?", best);
-        return;
-    }
-
-    char section[16];
-    (void)snprintf(section, sizeof section, "%.*s", (int)strcspn(given, "_"), given);
+    (void)snprintf(section, sizeof section, "%.*s", (int)section_len, given);
+    (void)snprintf(name, sizeof name, "%s",
+                   given[section_len] == '_' ? given + section_len + 1 : "");
     for (char *p = section; *p != '\0'; p++)
         *p = (char)tolower((unsigned char)*p);
-    if (config_section_known(section)) {
-        char names[768];
-        config_names(section, names, sizeof names);
-        (void)snprintf(out, size, "[%s] has %s", section, names);
-        return;
-    }
-    (void)snprintf(out, size, "variables are named " CONFIG_ENV_PREFIX "<SECTION>_<KEY>");
+
+    bool known_section = config_section_known(section);
+    const struct config_key *key = known_section && *name != '\0' ? meant(section, name) : NULL;
+
+    if (key != NULL)
+        config_variable(key, best);
+    if (key != NULL || is_slip(given, least))
+        (void)snprintf(out, size, "did you mean %s?", best);
+    else if (known_section)
+        list_keys(section, out, size);
+    else
+        (void)snprintf(out, size, "variables are named " CONFIG_ENV_PREFIX "<SECTION>_<KEY>");
 }

@@ -1,7 +1,7 @@
 #pragma once
 /* Every setting, one line each: what the file, the environment, --print-config, the reference
- * file and the documents are made from. For the config_*.c files only. */
-#include "config/config.h"
+ * file and the documents are made from. */
+#include "config/settings.h"
 
 enum config_type {
     TYPE_STRING,   /* char *; min and max are lengths: min 0 may be empty, which is "none" */
@@ -10,6 +10,7 @@ enum config_type {
     TYPE_KEY_FILE, /* likewise; a warning when everyone may read it */
     TYPE_PROXY,    /* char *, "env", "none" or a URL; its credentials are never printed */
     TYPE_URL,      /* char *; checked in config_check */
+    TYPE_FORM,     /* char *, form-encoded fields; their values are never printed */
     TYPE_LIST,     /* struct config_list */
     TYPE_HEADER,   /* listen.require_header_*; its value is never printed */
     TYPE_COUNT,    /* int64_t; `words` names what 0 is called */

@@ -1,5 +1,5 @@
-/* Hosts, addresses and URLs. Settings name few and simple ones, so what is unusual is refused
- * here rather than understood differently further on. */
+/* Takes hosts, addresses and URLs of the settings apart. Settings name few and simple ones, so
+ * anything unusual is refused here: a later reader might understand it differently. */
 #include "config/url.h"
 
 #include <arpa/inet.h>
@@ -8,8 +8,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/un.h>
-
-#include "config/config.h"
 
 bool config_is_token(const char *text, size_t len)
 {
@@ -203,4 +201,42 @@ const char *config_url_split(const char *text, struct config_url *out)
     if (port > 0 && port != default_port(out->scheme))
         (void)snprintf(out->authority + n, sizeof out->authority - (size_t)n, ":%d", port);
     return check_path(out->path);
+}
+
+/* curl's own defaults. */
+static int default_proxy_port(const char *scheme)
+{
+    return strcmp(scheme, "https") == 0 ? 443 : 1080;
+}
+
+int config_url_port(const char *text, char host[256])
+{
+    struct config_url url;
+
+    if (config_url_split(text, &url) != NULL)
+        return -1;
+    memcpy(host, url.host, sizeof url.host);
+    return url.port;
+}
+
+int config_proxy_port(const char *text, char host[256])
+{
+    struct config_url url;
+    const char *rest = strstr(text, "://"), *at = strrchr(text, '@');
+    auto_free char *without = NULL;
+
+    rest = rest == NULL ? text : rest + 3;
+    if (at != NULL && at >= rest)
+        at++;
+    else
+        at = rest;
+    if (asprintf(&without, "proxy://%.*s", (int)strcspn(at, "/?#"), at) < 0)
+        abort();
+    if (config_url_split(without, &url) != NULL)
+        return -1;
+    if (host != NULL)
+        memcpy(host, url.host, sizeof url.host);
+    if (url.port > 0)
+        return url.port;
+    return default_proxy_port(strncmp(text, "https://", 8) == 0 ? "https" : "http");
 }

@@ -1,4 +1,5 @@
-/* Values: what the text of each type means, and how it is written. */
+/* Values: what the text of each type means, how it is written, and what an error says is
+ * allowed. */
 #include "config/value.h"
 
 #include <ctype.h>
@@ -9,6 +10,30 @@
 #include <string.h>
 
 #include "config/url.h"
+
+#define HOUR_MS 3600000
+#define DAY_MS (24 * (int64_t)HOUR_MS)
+
+struct unit {
+    const char *name; /* NULL ends the table */
+    int64_t factor;
+};
+
+/* Largest first. `zero` is the unit of a 0: 0s and 0, rather than 0d and 0g. */
+static const struct units {
+    struct unit unit[6];
+    size_t zero;
+} durations = { { { "d", DAY_MS },
+                  { "h", HOUR_MS },
+                  { "m", 60000 },
+                  { "s", 1000 },
+                  { "ms", 1 },
+                  { NULL, 0 } },
+                3 },
+  sizes = { { { "g", 1 << 30 }, { "m", 1 << 20 }, { "k", 1 << 10 }, { "", 1 }, { NULL, 0 } },
+            3 };
+
+/* --- from text ------------------------------------------------------------------------------ */
 
 /* The digits at the start of text; NULL when there are none or too many, else what follows. */
 static const char *read_digits(const char *text, int64_t *value)
@@ -24,21 +49,18 @@ static const char *read_digits(const char *text, int64_t *value)
     return p == text ? NULL : p;
 }
 
-static int read_units(const char *text, const struct config_unit units[CONFIG_UNITS],
-                      int64_t *value)
+static int read_units(const char *text, const struct units *units, int64_t *value)
 {
     const char *rest = read_digits(text, value);
 
-    if (rest == NULL)
-        return -EINVAL;
-    for (size_t i = 0; i < CONFIG_UNITS; i++) {
-        if (strcmp(rest, units[i].name) == 0)
-            return __builtin_mul_overflow(*value, units[i].factor, value) ? -EINVAL : 0;
-    }
+    for (const struct unit *u = units->unit; rest != NULL && u->name != NULL; u++)
+        if (strcmp(rest, u->name) == 0)
+            return __builtin_mul_overflow(*value, u->factor, value) ? -EINVAL : 0;
     return -EINVAL;
 }
 
-const char *config_word(const char *words, int64_t index, size_t *len)
+/* The word of that index in a key's `words`; *len is 0 when there is none. */
+static const char *word_at(const char *words, int64_t index, size_t *len)
 {
     const char *p = words;
 
@@ -55,7 +77,7 @@ static bool read_word(const char *words, const char *text, int64_t *value)
     size_t len;
 
     for (int64_t i = 0;; i++) {
-        const char *word = config_word(words, i, &len);
+        const char *word = word_at(words, i, &len);
         if (len == 0)
             return false;
         if (strlen(text) == len && memcmp(word, text, len) == 0) {
@@ -96,7 +118,7 @@ static const char *set_number(const struct config_key *key, const char *text, in
             return "is not a file mode";
         break;
     case TYPE_DURATION:
-        if (read_units(text, config_durations, &value) != 0) {
+        if (read_units(text, &durations, &value) != 0) {
             rest = read_digits(text, &value);
             return rest != NULL && *rest == '\0' ? "has no unit" : "is not a duration";
         }
@@ -104,7 +126,7 @@ static const char *set_number(const struct config_key *key, const char *text, in
             return "is out of range";
         break;
     default:
-        if (read_units(text, config_sizes, &value) != 0)
+        if (read_units(text, &sizes, &value) != 0)
             return "is not a size";
         if (!in_range(key, value))
             return "is out of range";
@@ -134,9 +156,9 @@ static const char *set_share(const struct config_key *key, const char *text,
         *field = (struct config_share){ .percent = value };
         return NULL;
     }
-    if (read_units(text, config_durations, &value) != 0)
+    if (read_units(text, &durations, &value) != 0)
         return "is neither a share nor a duration";
-    if (value < 1 || value > 24 * config_durations[0].factor)
+    if (value < 1 || value > DAY_MS)
         return "is out of range";
     *field = (struct config_share){ .ms = value };
     return NULL;
@@ -287,6 +309,44 @@ static const char *set_string(const struct config_key *key, const char *text, ch
     return NULL;
 }
 
+bool config_credential_fault(const char *bytes, size_t len, char *why, size_t why_size)
+{
+    if (len >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0) {
+        (void)snprintf(why, why_size,
+                       "begins with a byte order mark (0xef 0xbb 0xbf at byte 1), which is not "
+                       "part of it; save it as plain UTF-8");
+        return true;
+    }
+    for (size_t i = 0; i < len; i++) {
+        unsigned char ch = (unsigned char)bytes[i];
+
+        if (ch >= 0x20 && ch != 0x7f)
+            continue;
+        (void)snprintf(why, why_size, "has a control byte, 0x%02x at byte %zu of %zu", ch,
+                       i + 1, len);
+        return true;
+    }
+    return false;
+}
+
+/* Percent-encoded fields, none without a name (application/x-www-form-urlencoded). */
+static const char *set_form(const struct config_key *key, const char *text, char **field)
+{
+    for (const char *p = text; *p != '\0'; p++) {
+        if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f ||
+            strchr("#\"<>\\^`{|}", *p) != NULL)
+            return "has a character that must be percent-encoded";
+        if (*p == '%' && (!isxdigit((unsigned char)p[1]) || !isxdigit((unsigned char)p[2])))
+            return "has a % that begins no escape";
+    }
+    for (const char *p = text;; p += strcspn(p, "&") + 1) {
+        if (strcspn(p, "=") == 0 || strcspn(p, "=") >= strcspn(p, "&"))
+            return "has a field without a name or without =";
+        if (p[strcspn(p, "&")] == '\0')
+            return set_string(key, text, field);
+    }
+}
+
 static const char *set_secret(const struct config_key *key, const char *text,
                               struct secret **field)
 {
@@ -323,6 +383,8 @@ static const char *set(struct config *c, const struct config_key *key, const cha
         return set_header(text, c);
     case TYPE_SECRET:
         return set_secret(key, text, field);
+    case TYPE_FORM:
+        return set_form(key, text, field);
     case TYPE_STRING:
     case TYPE_PATH:
     case TYPE_KEY_FILE:
@@ -333,21 +395,13 @@ static const char *set(struct config *c, const struct config_key *key, const cha
     return NULL;
 }
 
-static bool has_control(const char *text)
-{
-    for (const char *p = text; *p != '\0'; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            return true;
-    }
-    return false;
-}
-
 int config_value_set(struct config *c, const struct config_key *key, const char *text,
                      char why[CONFIG_WHY_MAX])
 {
     const char *wrong = NULL;
+    char fault[128];
     bool hidden = key->type == TYPE_SECRET || key->type == TYPE_HEADER ||
-                  key->type == TYPE_PROXY || key->type == TYPE_URL;
+                  key->type == TYPE_PROXY || key->type == TYPE_URL || key->type == TYPE_FORM;
 
     if (*text == '\0' && key->fallback == NULL && key->min == 0) {
         config_value_clear(c, key);
@@ -355,8 +409,8 @@ int config_value_set(struct config *c, const struct config_key *key, const char 
     }
     if (*text == '\0')
         wrong = "is empty";
-    else if (key->type != TYPE_SECRET && has_control(text))
-        wrong = "has a control character";
+    else if (config_credential_fault(text, strlen(text), fault, sizeof fault))
+        wrong = fault;
     else
         wrong = set(c, key, text);
     if (wrong == NULL)
@@ -391,9 +445,250 @@ void config_value_clear(struct config *c, const struct config_key *key)
     case TYPE_KEY_FILE:
     case TYPE_PROXY:
     case TYPE_URL:
+    case TYPE_FORM:
         wipe_string(field);
         break;
     default: /* numbers hold nothing */
         break;
+    }
+}
+
+/* --- into text ------------------------------------------------------------------------------ */
+
+/* In the largest unit that leaves nothing over. */
+static void print_units(int64_t value, const struct units *units, char *out, size_t size)
+{
+    const struct unit *u = &units->unit[value == 0 ? units->zero : 0];
+
+    while (value % u->factor != 0)
+        u++;
+    (void)snprintf(out, size, "%" PRId64 "%s", value / u->factor, u->name);
+}
+
+const char *config_quote(const char *text, char out[64])
+{
+    size_t n = 0;
+
+    out[n++] = '"';
+    for (const char *p = text; *p != '\0'; p++) {
+        if (n == 56) {
+            memcpy(out + n, "...", 3);
+            n += 3;
+            break;
+        }
+        out[n] = '?';
+        if ((unsigned char)*p >= 0x20 && (unsigned char)*p < 0x7f)
+            out[n] = *p;
+        n++;
+    }
+    out[n++] = '"';
+    out[n] = '\0';
+    return out;
+}
+
+/* "a, b or c" */
+static void join_words(const char *words, char *out, size_t size)
+{
+    size_t used = 0, len, next_len;
+
+    out[0] = '\0';
+    for (int64_t i = 0; used < size; i++) {
+        const char *word = word_at(words, i, &len);
+        if (len == 0)
+            return;
+        (void)word_at(words, i + 1, &next_len);
+        const char *separator = i == 0 ? "" : next_len == 0 ? " or " : ", ";
+        int n = snprintf(out + used, size - used, "%s%.*s", separator, (int)len, word);
+        used += n > 0 ? (size_t)n : 0;
+    }
+}
+
+void config_range(const struct config_key *key, char *out, size_t size)
+{
+    char least[32], most[32], words[64] = "";
+    const struct units *units = key->type == TYPE_SIZE ? &sizes : &durations;
+
+    if (key->words != NULL)
+        join_words(key->words, words, sizeof words);
+    print_units(key->min, units, least, sizeof least);
+    print_units(key->max, units, most, sizeof most);
+
+    switch (key->type) {
+    case TYPE_BOOL:
+        (void)snprintf(out, size, "yes or no");
+        break;
+    case TYPE_WORD:
+        (void)snprintf(out, size, "%s", words);
+        break;
+    case TYPE_COUNT:
+        (void)snprintf(out, size, "%s%s%" PRId64 " to %" PRId64, words,
+                       key->words == NULL ? "" : " or ", key->min, key->max);
+        break;
+    case TYPE_SHARE:
+        (void)snprintf(out, size, "%" PRId64 "%% to %" PRId64 "%%, or up to 1d", key->min,
+                       key->max);
+        break;
+    default:
+        (void)snprintf(out, size, "%s to %s", least, most);
+        break;
+    }
+}
+
+void config_allowed(const struct config_key *key, char *out, size_t size)
+{
+    char range[128];
+
+    config_range(key, range, sizeof range);
+    switch (key->type) {
+    case TYPE_BOOL:
+    case TYPE_WORD:
+    case TYPE_COUNT:
+        (void)snprintf(out, size, "%s", range);
+        break;
+    case TYPE_DURATION:
+    case TYPE_SHARE:
+        (void)snprintf(out, size, "%s, written as 250ms, 5s, 2m, 1h or 1d", range);
+        break;
+    case TYPE_SIZE:
+        (void)snprintf(out, size, "%s, written as 500, 64k or 1m", range);
+        break;
+    case TYPE_MODE:
+        (void)snprintf(out, size, "three or four octal digits up to 0777, such as 0660");
+        break;
+    case TYPE_STATUSES:
+        (void)snprintf(out, size, "1 to 8 statuses from 400 to 499, not 407, by commas");
+        break;
+    case TYPE_LIST:
+        (void)snprintf(out, size, "up to %" PRId64 " items, by commas", key->max);
+        break;
+    case TYPE_HEADER:
+        (void)snprintf(out, size, "Name: value");
+        break;
+    case TYPE_PATH:
+    case TYPE_KEY_FILE:
+        (void)snprintf(out, size, "the path of a readable file");
+        break;
+    case TYPE_PROXY:
+        (void)snprintf(out, size, "env, none or a URL such as http://host:3128");
+        break;
+    case TYPE_URL:
+        (void)snprintf(out, size, "a URL such as https://host/path");
+        break;
+    case TYPE_FORM:
+        (void)snprintf(out, size, "name=value&name=value, percent-encoded");
+        break;
+    case TYPE_SECRET:
+        (void)snprintf(out, size, "up to %" PRId64 " bytes, none of them a control byte",
+                       key->max);
+        break;
+    case TYPE_STRING:
+        (void)snprintf(out, size, "up to %" PRId64 " bytes", key->max);
+        break;
+    }
+}
+
+static int print_list(const struct config_list *list, struct buf *out)
+{
+    int rc = list->count == 0 ? -ENODATA : 0;
+
+    for (size_t i = 0; i < list->count && rc == 0; i++)
+        rc = buf_addf(out, "%s%s", i == 0 ? "" : ", ", list->item[i]);
+    return rc;
+}
+
+static int print_statuses(const struct config *c, struct buf *out)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < c->upstream.token_refused_count && rc == 0; i++)
+        rc = buf_addf(out, "%s%" PRId64, i == 0 ? "" : ", ",
+                      c->upstream.token_refused_statuses[i]);
+    return rc;
+}
+
+/* A proxy's URL without the credentials in it. */
+static int print_proxy(const char *url, struct buf *out)
+{
+    const char *at = strrchr(url, '@'), *host = strstr(url, "://");
+
+    if (at == NULL || host == NULL)
+        return buf_add_str(out, url);
+    return buf_addf(out, "%.*s" CONFIG_HIDDEN "%s", (int)(host + 3 - url), url, at);
+}
+
+/* The names of form fields; their values may be secrets. */
+static int print_form(const char *text, struct buf *out)
+{
+    int rc = 0;
+
+    for (const char *p = text; *p != '\0' && rc == 0; p += strcspn(p, "&"), p += *p == '&')
+        rc = buf_addf(out, "%s%.*s=" CONFIG_HIDDEN, p == text ? "" : "&", (int)strcspn(p, "="),
+                      p);
+    return rc;
+}
+
+static int print_number(const struct config_key *key, int64_t value, struct buf *out)
+{
+    char text[32];
+    size_t len;
+
+    switch (key->type) {
+    case TYPE_DURATION:
+        print_units(value, &durations, text, sizeof text);
+        return buf_add_str(out, text);
+    case TYPE_SIZE:
+        print_units(value, &sizes, text, sizeof text);
+        return buf_add_str(out, text);
+    case TYPE_MODE:
+        return buf_addf(out, "%04" PRIo64, value);
+    default:
+        break;
+    }
+    if (key->words != NULL) {
+        const char *word = word_at(key->words, value, &len);
+        if (len > 0)
+            return buf_add(out, word, len);
+    }
+    return buf_addf(out, "%" PRId64, value);
+}
+
+int config_value_print(const struct config *c, const struct config_key *key, struct buf *out)
+{
+    const void *field = (const char *)c + key->offset;
+    const struct config_share *share = field;
+    const char *text = NULL;
+
+    switch (key->type) {
+    case TYPE_BOOL:
+        return buf_add_str(out, *(const bool *)field ? "yes" : "no");
+    case TYPE_SHARE:
+        if (share->percent != 0)
+            return buf_addf(out, "%" PRId64 "%%", share->percent);
+        return print_number(&(struct config_key){ .type = TYPE_DURATION }, share->ms, out);
+    case TYPE_STATUSES:
+        return print_statuses(c, out);
+    case TYPE_LIST:
+        return print_list(field, out);
+    case TYPE_HEADER:
+        if (c->listen.require_header_name == NULL)
+            return -ENODATA;
+        return buf_addf(out, "%s: " CONFIG_HIDDEN, c->listen.require_header_name);
+    case TYPE_SECRET:
+        return *(struct secret *const *)field == NULL ? -ENODATA
+                                                      : buf_add_str(out, CONFIG_HIDDEN);
+    case TYPE_PROXY:
+        text = *(char *const *)field;
+        return text == NULL ? -ENODATA : print_proxy(text, out);
+    case TYPE_FORM:
+        text = *(char *const *)field;
+        return text == NULL ? -ENODATA : print_form(text, out);
+    case TYPE_STRING:
+    case TYPE_PATH:
+    case TYPE_KEY_FILE:
+    case TYPE_URL:
+        text = *(char *const *)field;
+        return text == NULL ? -ENODATA : buf_add_str(out, text);
+    default:
+        return print_number(key, *(const int64_t *)field, out);
     }
 }

@@ -1,20 +1,10 @@
 #pragma once
-/* One value: from text into its field, and back. For the config_*.c files only. */
+/* One value: from text into its field, and back. */
+#include "base/buf.h"
 #include "config/schema.h"
 
 #define CONFIG_WHY_MAX 1024
 #define CONFIG_HIDDEN "******"
-
-#define CONFIG_UNITS 4
-
-/* Largest first; sizes and durations. */
-extern const struct config_unit {
-    const char *name;
-    int64_t factor;
-} config_durations[CONFIG_UNITS], config_sizes[CONFIG_UNITS];
-
-/* The word of that index in a key's `words`; *len is 0 when there is none. */
-const char *config_word(const char *words, int64_t index, size_t *len);
 
 /* Reads text into the key's field of c, replacing what is there. Returns 0, or -EINVAL with
  * "what is wrong; allowed: ..." in `why`; the field is unchanged then. */
@@ -32,6 +22,11 @@ void config_value_clear(struct config *c, const struct config_key *key);
 /* What is allowed, in short ("1ms to 1h") and in full ("1ms to 1h, written as 250ms, ..."). */
 void config_range(const struct config_key *key, char *out, size_t size);
 void config_allowed(const struct config_key *key, char *out, size_t size);
+
+/* Whether the bytes of a credential, or of another value, hold what nobody means to be part of
+ * one: a byte order mark in front, a control byte. What, and where, is put into `why`; none of
+ * the bytes around it. */
+bool config_credential_fault(const char *bytes, size_t len, char *why, size_t why_size);
 
 /* A copy of text for a message: in quotes, cut when long, without control characters. */
 const char *config_quote(const char *text, char out[64]);

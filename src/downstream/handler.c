@@ -134,6 +134,7 @@ static struct request_check_result judge(struct relay *r, const char *method,
         .account = false, /* newer ones are strict themselves */
 #endif
         .max_head_bytes = (size_t)config->listen.max_header_size_bytes,
+        .max_target_bytes = (size_t)config->listen.max_target_size_bytes,
         .max_fields = (size_t)config->listen.max_headers,
         .max_body_bytes = config->listen.max_body_size_bytes,
     };

@@ -54,8 +54,9 @@ static bool accounted(const struct request_check_head *head, size_t target_len)
 static struct request_check_result check_limits(const struct request_check_head *head,
                                                 size_t target_len)
 {
-    if (target_len > REQUEST_TARGET_MAX)
-        return refuse(FAIL_TARGET_TOO_LONG, "the request target is longer than 16 KiB");
+    if (target_len > head->max_target_bytes)
+        return refuse(FAIL_TARGET_TOO_LONG,
+                      "the request target is longer than listen.max_target_size");
     if (head->head_bytes > head->max_head_bytes && target_len > head->max_head_bytes / 2)
         return refuse(FAIL_TARGET_TOO_LONG, "the target does not fit listen.max_header_size");
     if (head->head_bytes > head->max_head_bytes)

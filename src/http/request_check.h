@@ -15,7 +15,7 @@ struct request_check_head {
     size_t count;                      /* above max_fields, `fields` is not looked at */
     size_t head_bytes;                 /* of the whole head, as libmicrohttpd counted it */
     bool account; /* see below: for a parser that hides what it let through */
-    size_t max_head_bytes, max_fields;
+    size_t max_head_bytes, max_target_bytes, max_fields;
     int64_t max_body_bytes; /* 0: no limit */
 };
 
@@ -25,8 +25,6 @@ struct request_check_result {
     int64_t body_bytes;     /* declared Content-Length; -1: chunked; 0: none */
 };
 
-/* A longer request target gets 414 (RFC 9112 section 3 asks for at least 8000). */
-#define REQUEST_TARGET_MAX 16384
 #define REQUEST_METHOD_MAX 32
 
 /* Checks a request head: version, method token, Host (exactly one, sound), field names and

@@ -176,8 +176,6 @@ struct route route_find(const struct config *c, const char *method, const char *
     /* Some servers do not tell methods apart by case, so neither does this. */
     if (strcasecmp(method, "CONNECT") == 0 || strcasecmp(method, "TRACE") == 0)
         return refuse(FAIL_METHOD_DENIED, "CONNECT and TRACE are not passed on");
-    if (strnlen(target, REQUEST_TARGET_MAX + 1) > REQUEST_TARGET_MAX)
-        return refuse(FAIL_TARGET_TOO_LONG, "the request target is longer than 16 KiB");
 
     struct route r = path_of(c, target);
     if (r.kind == ROUTE_REFUSED)

@@ -22,6 +22,6 @@ struct route {
  * that are not allowed in a target (controls, space, DEL, 8-bit, `#`, `\`, '"', '<', '>', '^',
  * '`', '{', '|', '}' in the path; in the query only controls, space, DEL, 8-bit and '#'), bad
  * percent escapes in the path, `%2f %5c %00` in the path, and `.` or `..` segments, plain or
- * percent-encoded, also with a `;` behind. CONNECT and TRACE: 405. Targets longer than 16 KiB:
- * 414 (also limited by max_header_size). Thread: any. */
+ * percent-encoded, also with a `;` behind. CONNECT and TRACE: 405. How long the target may be is
+ * for request_check, which comes before. Thread: any. */
 struct route route_find(const struct config *c, const char *method, const char *target);

@@ -333,28 +333,15 @@ void curl_host_done(struct curl_host *m)
     *m = (struct curl_host){ .curl = NULL };
 }
 
-static long curl_http_version(const struct curl_host_settings *s)
-{
-    bool plain = strcmp(s->config->upstream.scheme, "http") == 0;
-
-    if (s->http_version == HTTP_VERSION_1_1)
-        return CURL_HTTP_VERSION_1_1;
-    /* Never CURL_HTTP_VERSION_2_0: on plain text that asks for an upgrade. */
-    return plain ? (s->http_version == HTTP_VERSION_2 ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
-                                                      : CURL_HTTP_VERSION_1_1)
-                 : CURL_HTTP_VERSION_2TLS;
-}
-
 int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_settings *s)
 {
-    const struct config *c = s->config;
     int bad = 0;
 
 #define SET(option, value) \
     (bad |= curl_easy_setopt(easy, CURLOPT_##option, (value)) != CURLE_OK)
 #define SET_PEM(option, pem)                                                                 \
     do {                                                                                     \
-        struct curl_blob blob = { .data = (pem)->data,                                       \
+        struct curl_blob blob = { .data = (void *)(pem)->data,                               \
                                   .len = (pem)->len,                                         \
                                   .flags = s->lasting ? CURL_BLOB_NOCOPY : CURL_BLOB_COPY }; \
         if (blob.data != NULL)                                                               \
@@ -369,13 +356,13 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
     SET(HTTP_CONTENT_DECODING, 0L);
     SET(NOSIGNAL, 1L);
     SET(NOPROGRESS, 1L);
-    SET(HTTP_VERSION, curl_http_version(s));
+    SET(HTTP_VERSION, s->http_version);
     SET(PIPEWAIT, 1L);
     SET(SSL_VERIFYPEER, 1L);
     SET(SSL_VERIFYHOST, 2L);
     SET(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    SET(CONNECTTIMEOUT_MS, (long)c->upstream.connect_timeout_ms);
-    SET(MAXAGE_CONN, (long)base_max(1, c->upstream.keepalive_ms / 1000));
+    SET(CONNECTTIMEOUT_MS, (long)s->connect_timeout_ms);
+    SET(MAXAGE_CONN, (long)base_max(1, s->keepalive_ms / 1000));
     SET(TCP_NODELAY, 1L);
     /* A TLS record's worth: curl allocates both for each request, and while it is paused.
      * upstream_curl.c has more for what it sends. */
@@ -386,14 +373,14 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
     SET(CLOSESOCKETFUNCTION, on_close_socket);
     SET(CLOSESOCKETDATA, m);
     /* From memory: curl keeps the trust store it made of a file for a day. */
-    SET_PEM(CAINFO_BLOB, s->ca);
+    SET_PEM(CAINFO_BLOB, &s->ca);
     /* Debian's default is a directory beside its file. What is in it would be trusted besides
      * `ca`, and curl keeps no store that a directory has part in: without `ca` it would read
      * all the system's authorities again for each connection. */
-    if (s->ca->data != NULL || has_authorities)
+    if (s->ca.data != NULL || has_authorities)
         SET(CAPATH, NULL);
-    SET_PEM(SSLCERT_BLOB, &c->upstream.certificate);
-    SET_PEM(SSLKEY_BLOB, &c->upstream.key);
+    SET_PEM(SSLCERT_BLOB, &s->certificate);
+    SET_PEM(SSLKEY_BLOB, &s->key);
     /* Else ending a transfer waits for a name server that does not answer. */
     SET(QUICK_EXIT, 1L);
     /* "env" is curl's own behaviour; always a tunnel, so that the target stays ours. */

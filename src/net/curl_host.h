@@ -5,7 +5,6 @@
 #include <sys/queue.h>
 
 #include "base/base.h"
-#include "config/config.h"
 #include "event/loop.h"
 
 struct curl_host_socket;
@@ -40,16 +39,24 @@ int curl_host_init(struct curl_host *m, struct loop *l, long pool) MUST_CHECK;
 /* No transfer may be running. */
 void curl_host_done(struct curl_host *m);
 
-/* Sets what never changes on a handle, from the `upstream` section (`ca` and `proxy` are
- * given since the token endpoint may have its own): protocols, TLS, proxy, time to connect, no
- * redirects, no netrc, nothing of its own in the request. */
-struct curl_host_settings {
-    const struct config *config;
-    const struct config_pem *ca; /* without data: the system's */
-    const char *proxy;
-    bool lasting;         /* config outlives the handle, so that nothing of it need be copied */
-    int64_t http_version; /* enum config_http_version */
+/* PEM text in memory; without data: none. */
+struct curl_host_pem {
+    const char *data;
+    size_t len;
 };
+
+/* How connections are made; config_outbound fills it in for each of the two legs. */
+struct curl_host_settings {
+    struct curl_host_pem ca;               /* whom to trust; none: the system's authorities */
+    struct curl_host_pem certificate, key; /* what is shown to a peer that asks for it */
+    const char *proxy;                     /* "env", "none", or a URL */
+    int64_t connect_timeout_ms, keepalive_ms;
+    long http_version; /* CURL_HTTP_VERSION_... */
+    bool lasting;      /* the texts outlive the handle, so that they need not be copied */
+};
+
+/* Sets what never changes on a handle: protocols, TLS, proxy, time to connect, no redirects, no
+ * netrc, nothing of its own in the request. Returns 0 or -EINVAL. */
 int curl_host_setup(struct curl_host *m, CURL *easy,
                     const struct curl_host_settings *s) MUST_CHECK;
 

@@ -5,7 +5,10 @@
  * proxies, and DNS over TCP. What may be removed: the unix sockets, at the end. */
 #include "sandbox/policy.h"
 
+#include <string.h>
+
 #include "base/log.h"
+#include "config/url.h"
 #include "net/curl_host.h"
 #include "sandbox/landlock.h"
 
@@ -16,8 +19,9 @@ static void may_read(const char *path, void *arg)
     sandbox_may_read(arg, path);
 }
 
-static void may_connect(int port, void *arg)
+static void may_connect(const char *key, int port, void *arg)
 {
+    (void)key;
     sandbox_may_connect(arg, port);
 }
 
@@ -64,6 +68,34 @@ void policy_enforce(const struct config *c, struct buf *name)
                                    "the rest; process.sandbox = off says that this is known"));
     buf_done(&missing);
     sandbox_rules_done(&rules);
+}
+
+struct reach {
+    void (*barred)(void *arg, const char *key, int port);
+    void *arg;
+    const char *told; /* one key is told once: token.url may follow from base_url */
+    bool good;
+};
+
+static void look_at_port(const char *key, int port, void *arg)
+{
+    struct reach *r = arg;
+
+    if (!sandbox_bars(port))
+        return;
+    r->good = false;
+    if (r->told == NULL || strcmp(r->told, key) != 0)
+        r->barred(r->arg, key, port);
+    r->told = key;
+}
+
+bool policy_reaches(const struct config *c,
+                    void (*barred)(void *arg, const char *key, int port), void *arg)
+{
+    struct reach r = { .barred = barred, .arg = arg, .good = true };
+
+    config_each_port(c, look_at_port, &r);
+    return r.good;
 }
 
 void policy_check_resolver(void)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "config/files.h"
 
 void credentials_done(struct credentials *k)
 {

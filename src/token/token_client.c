@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "config/outbound.h"
 #include "http/header.h"
 #include "http/response_check.h"
 #include "token/token_error.h"
@@ -134,6 +135,8 @@ static int build_request(struct token_client *s, const struct config *c)
         err = form_add_text(&form, "audience", c->token.audience);
     if (err == 0)
         err = form_add_text(&form, "resource", c->token.resource);
+    if (err == 0 && c->token.extra != NULL) /* which is form-encoded already */
+        err = buf_addf(&form, "&%s", c->token.extra);
     if (err == 0) {
         s->form = secret_new(buf_front(&form), buf_unread(&form));
         if (s->form == NULL)
@@ -339,18 +342,14 @@ bool token_client_configure(struct token_client *s, const struct config *was,
            !same_text(was->token.url, now->token.url) ||
            !same_text(was->token.scope, now->token.scope) ||
            !same_text(was->token.audience, now->token.audience) ||
-           !same_text(was->token.resource, now->token.resource);
+           !same_text(was->token.resource, now->token.resource) ||
+           !same_text(was->token.extra, now->token.extra);
 }
 
 static bool setup(struct token_client *s, const struct config *c)
 {
     CURL *e = s->transfer.easy;
-    const struct curl_host_settings settings = {
-        .config = c,
-        .ca = &c->token.ca,
-        .proxy = c->token.proxy != NULL ? c->token.proxy : c->upstream.proxy,
-        .http_version = c->upstream.http_version,
-    };
+    const struct curl_host_settings settings = config_outbound(c, LEG_TOKEN);
 
     if (e == NULL || curl_host_setup(&s->multi, e, &settings) != 0)
         return false;

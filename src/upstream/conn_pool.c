@@ -18,6 +18,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "config/config.h"
+#include "config/outbound.h"
+
 void upstream_conn_wake(struct upstream_conn *w)
 {
     if (w->is_woken)
@@ -135,13 +138,11 @@ static void on_made(struct curl_host_transfer *t, CURLcode code)
 
 static CURL *handle_for(struct conn_pool *ws, const struct config *c, CURLSH *cache)
 {
-    const struct curl_host_settings settings = { .config = c,
-                                                 .ca = &c->upstream.ca,
-                                                 .lasting = true,
-                                                 .proxy = c->upstream.proxy,
-                                                 .http_version = HTTP_VERSION_1_1 };
+    struct curl_host_settings settings = config_outbound(c, LEG_UPSTREAM);
     CURL *easy = curl_easy_init();
 
+    settings.lasting = true;
+    settings.http_version = CURL_HTTP_VERSION_1_1;
     if (easy != NULL && curl_host_setup(ws->multi, easy, &settings) == 0 &&
         curl_easy_setopt(easy, CURLOPT_URL, c->upstream.base_url) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L) == CURLE_OK &&

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "config/outbound.h"
 #include "net/close_notify.h"
 #include "proxy/relay.h"
 #include "upstream/upstream_inside.h"
@@ -273,15 +274,10 @@ static bool setup(struct relay *r)
 {
     struct curl_client *u = &r->upstream.curl;
     const struct config *c = r->config;
-    const struct curl_host_settings settings = {
-        .config = c,
-        .ca = &c->upstream.ca,
-        .lasting = true, /* by its reference to the settings */
-        .proxy = c->upstream.proxy,
-        .http_version = c->upstream.http_version,
-    };
+    struct curl_host_settings settings = config_outbound(c, LEG_UPSTREAM);
     bool same = u->setup_for == r->config;
 
+    settings.lasting = true; /* by its reference to the settings */
     if (same && u->transfer.easy != NULL && (!u->used || curl_host_handles_last()))
         return true;
     if (same) {

@@ -1,8 +1,10 @@
 /* Any text as a configuration file: it loads or is refused with a reason, and what loads can be
  * printed, and what was printed loads again and prints the same. */
+#include <errno.h>
 #include <string.h>
 
-#include "config/ini.h"
+#include "config/config.h"
+#include "config/docs.h"
 
 #define TEXT_MAX (1 << 20)
 
@@ -10,23 +12,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct buf errors, warnings, first, second;
+    struct config_report report, reread;
+    struct buf messages, first, second;
 
-    buf_init(&errors, TEXT_MAX);
-    buf_init(&warnings, TEXT_MAX);
+    config_report_init(&report);
+    config_report_init(&reread);
+    buf_init(&messages, TEXT_MAX);
     buf_init(&first, TEXT_MAX);
     buf_init(&second, TEXT_MAX);
 
-    struct config *c = config_load_text("fuzz", (const char *)data, size, &errors, &warnings);
+    struct config *c = config_load_text("fuzz", (const char *)data, size, &report);
+    int told = config_report_print(&report, &messages);
+    assert(told == 0 || told == -EMSGSIZE);
     if (c == NULL) {
-        assert(buf_unread(&errors) > 0);
+        assert(report.errors > 0);
     } else {
-        assert(buf_unread(&errors) == 0);
+        assert(report.errors == 0);
         int rc = config_print(c, &first);
         assert(rc == 0);
 
-        struct config *again = config_load_text("printed", buf_text(&first), buf_unread(&first),
-                                                &errors, &warnings);
+        struct config *again =
+            config_load_text("printed", buf_text(&first), buf_unread(&first), &reread);
         assert(again != NULL);
         rc = config_print(again, &second);
         assert(rc == 0);
@@ -34,8 +40,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         config_unref(again);
     }
     config_unref(c);
-    buf_done(&errors);
-    buf_done(&warnings);
+    config_report_done(&report);
+    config_report_done(&reread);
+    buf_done(&messages);
     buf_done(&first);
     buf_done(&second);
     return 0;

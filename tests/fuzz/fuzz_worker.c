@@ -33,7 +33,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "config/ini.h"
+#include "config/config.h"
 #include "proxy/relay.h"
 #include "seen.h"
 #include "server/worker.h"
@@ -384,7 +384,7 @@ static void start(void)
 {
     struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
     socklen_t len = sizeof addr;
-    struct buf errors, warnings;
+    struct config_report report;
 
     (void)signal(SIGPIPE, SIG_IGN);
     log_setup(LOG_ERROR, LOG_LOGFMT);
@@ -393,8 +393,6 @@ static void start(void)
               listen(h.listener, 64) == 0 &&
               getsockname(h.listener, (struct sockaddr *)&addr, &len) == 0;
     require(ok);
-    buf_init(&errors, 65536);
-    buf_init(&warnings, 65536);
     for (size_t i = 0; i < 2; i++) {
         char text[1024];
         int n = snprintf(text, sizeof text,
@@ -406,10 +404,12 @@ static void start(void)
                          i == 0 ? "0" : "40k", ntohs(addr.sin_port), i == 0 ? "/v0" : "",
                          i == 0 ? "all" : "safe");
 
-        h.config[i] = config_load_text("fuzz", text, (size_t)n, &errors, &warnings);
+        config_report_init(&report);
+        h.config[i] = config_load_text("fuzz", text, (size_t)n, &report);
         if (h.config[i] == NULL)
-            (void)fputs(buf_text(&errors), stderr);
+            (void)fputs(report.message[0].text, stderr);
         require(h.config[i] != NULL);
+        config_report_done(&report);
     }
     h.shared.on_want = h.shared.on_drained = ignore_want;
     h.shared.on_refused = ignore_refused;
@@ -423,8 +423,6 @@ static void start(void)
     h.worker.ctx.loop.on_turn = on_turn;
     h.kick.on_due = on_kick;
     buf_init(&h.early, PEER_BYTES_MAX);
-    buf_done(&errors);
-    buf_done(&warnings);
     h.started = true;
 }
 

@@ -88,7 +88,7 @@ static void what_cannot_be_asked_is_said(void **state)
     const char *missing[] = { "healthcheck", "--config", "/nonexistent.ini", NULL };
     r = run_proxy(missing, NULL);
     assert_int_equal(r.code, 1);
-    assert_contains(bytes_text(&r.err), "/nonexistent.ini: cannot be read");
+    assert_contains(bytes_text(&r.err), "/nonexistent.ini: error: cannot be read");
     run_free(&r);
 }
 

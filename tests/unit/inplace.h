@@ -158,6 +158,7 @@ static void inplace_parse(struct inplace *p, const void *input, size_t size)
         memcpy(p->buffer, input, size);
     p->head.fields = p->fields;
     p->head.max_head_bytes = 32768;
+    p->head.max_target_bytes = 16384;
     p->head.max_fields = 100;
     do {
         line = inplace_line(p, &len);

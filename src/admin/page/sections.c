@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "admin/page/chart.h"
+#include "config/docs.h"
 
 void page_part_when(struct page_out *o, const struct status *s, int64_t at_ms, int64_t wall_s)
 {

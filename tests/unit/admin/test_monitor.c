@@ -49,8 +49,8 @@ static void requests(uint64_t n)
 static int setup(void **state)
 {
     (void)state;
-    struct buf ignored;
-    buf_init(&ignored, 1 << 16);
+    struct config_report ignored;
+    config_report_init(&ignored);
     static char env_id[] = "ONESHOT_PROXY_TOKEN_CLIENT_ID=a",
                 env_secret[] = "ONESHOT_PROXY_TOKEN_CLIENT_SECRET=b";
     char id[sizeof env_id], secret[sizeof env_secret];
@@ -58,9 +58,9 @@ static int setup(void **state)
     memcpy(secret, env_secret, sizeof secret);
     char *environment[] = { id, secret, NULL };
     struct config_env *env = config_env_take(environment);
-    config = config_load(NULL, env, &ignored, &ignored);
+    config = config_load(NULL, env, &ignored);
     config_env_free(env);
-    buf_done(&ignored);
+    config_report_done(&ignored);
     assert_non_null(config);
     memset(&present, 0, sizeof present);
     memset(&tokens, 0, sizeof tokens);

@@ -6,6 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "config/config.h"
+#include "config/docs.h"
+#include "config/files.h"
 #include "config/ini.h"
 #include "config/value.h"
 #include "unit.h"
@@ -15,13 +18,15 @@
 /* One load; the texts are for looking into with strstr. */
 struct result {
     struct config *config; /* NULL: refused */
-    struct buf errors, warnings;
+    struct config_report report;
+    struct buf errors, warnings; /* what is in the report, a line each */
 };
 
 static inline struct result result_new(void)
 {
     struct result r = { .config = NULL };
 
+    config_report_init(&r.report);
     buf_init(&r.errors, 1 << 20);
     buf_init(&r.warnings, 1 << 20);
     return r;
@@ -30,8 +35,23 @@ static inline struct result result_new(void)
 static inline void result_free(struct result *r)
 {
     config_unref(r->config);
+    config_report_done(&r->report);
     buf_done(&r->errors);
     buf_done(&r->warnings);
+}
+
+static inline void result_note(void *arg, bool is_error, const char *line)
+{
+    struct result *r = arg;
+
+    assert_int_equal(buf_addf(is_error ? &r->errors : &r->warnings, "%s\n", line), 0);
+}
+
+/* Sorts the messages into the two texts. */
+static inline struct result result_of(struct result r)
+{
+    config_report_each(&r.report, result_note, &r);
+    return r;
 }
 
 #define auto_result __attribute__((cleanup(result_free)))
@@ -40,8 +60,8 @@ static inline struct result load_bytes(const char *text, size_t len)
 {
     struct result r = result_new();
 
-    r.config = config_load_text("t.ini", text, len, &r.errors, &r.warnings);
-    return r;
+    r.config = config_load_text("t.ini", text, len, &r.report);
+    return result_of(r);
 }
 
 static inline struct result load(const char *text)
@@ -65,8 +85,8 @@ static inline struct result load_file(const char *path)
 {
     struct result r = result_new();
 
-    r.config = config_load(path, NULL, &r.errors, &r.warnings);
-    return r;
+    r.config = config_load(path, NULL, &r.report);
+    return result_of(r);
 }
 
 /* Entries "NAME=value", the last one NULL. They are copied: taking overwrites them. */
@@ -80,7 +100,8 @@ static inline struct result load_env(const char *path, const char *const *entrie
         assert_non_null(kept[i]);
     }
     struct config_env *env = config_env_take(environment);
-    r.config = config_load(path, env, &r.errors, &r.warnings);
+    r.config = config_load(path, env, &r.report);
+    r = result_of(r);
     config_env_free(env);
     for (size_t i = 0; kept[i] != NULL; i++)
         free(kept[i]);

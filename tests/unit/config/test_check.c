@@ -401,16 +401,10 @@ static void the_drain_delay_fits_into_the_drain_timeout(void **state)
 /* A file of its own for config_reload, which reads the running one's again. */
 static struct config *load_from(const char *path)
 {
-    struct buf errors, warnings;
+    auto_result struct result r = load_file(path);
 
-    buf_init(&errors, 10000);
-    buf_init(&warnings, 10000);
-    struct config *c = config_load(path, NULL, &errors, &warnings);
-    if (c == NULL)
-        fail_msg("%s", buf_text(&errors));
-    buf_done(&errors);
-    buf_done(&warnings);
-    return c;
+    assert_loads(r);
+    return STEAL(r.config);
 }
 
 static void rewrite(const char *path, const char *text)
@@ -470,8 +464,9 @@ static void a_reload_with_a_bad_restart_key_is_refused(void **state)
     rewrite(path, CREDENTIALS "[listen]\naddress = nonsense\n[log]\nlevel = loud\n");
     config_reload_report_init(&report);
     assert_null(config_reload(running, NULL, &report));
-    assert_non_null(strstr(buf_text(&report.errors), "listen.address: "));
-    assert_non_null(strstr(buf_text(&report.errors), "log.level: "));
+    assert_int_equal(report.report.count, 2);
+    assert_non_null(strstr(report.report.message[0].text, "listen.address: "));
+    assert_non_null(strstr(report.report.message[1].text, "log.level: "));
     config_reload_report_done(&report);
     config_unref(running);
 }
@@ -529,13 +524,15 @@ static void a_secret_file_is_read_to_the_byte(void **state)
         { "secret", 6, "secret", NULL },
         { "secret\n", 7, "secret", NULL },
         { "secret\r\n", 8, "secret", NULL },
-        { "secret\n\n", 8, "secret\n", NULL },
+        { "secret\n\n", 8, NULL, ": has a control byte, 0x0a at byte 7 of 7" },
+        { "\xEF\xBB\xBFs", 4, NULL, ": begins with a byte order mark" },
+        { "secret\r", 7, NULL, ": has a control byte, 0x0d at byte 7 of 7" },
         { "  se cret ", 10, "  se cret ", NULL },
-        { "\r", 1, "\r", NULL },
+        { "\r", 1, NULL, "0x0d at byte 1" },
         { "", 0, NULL, "is empty" },
         { "\n", 1, NULL, "is empty" },
         { "\r\n", 2, NULL, "is empty" },
-        { "a\0b", 3, NULL, "NUL" },
+        { "a\0b", 3, NULL, "0x00 at byte 2 of 3" },
         { large, 65536, large, NULL },
         { large, 65537, NULL, "too large" },
         { large, 65538, NULL, "too large" },

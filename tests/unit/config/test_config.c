@@ -77,6 +77,13 @@ static void a_misspelt_key_gets_did_you_mean(void **state)
         { "token", "Client_ID", "did you mean client_id?" },
         { "listen", "max_conections", "did you mean max_connections?" },
         { "log", "lvel", "did you mean level?" },
+        { "listen", "tls_cert", "did you mean tls_certificate?" },
+        { "listen", "port", "did you mean address?" },
+        { "listen", "host", "did you mean address?" },
+        { "admin", "listen", "did you mean address?" },
+        { "upstream", "url", "did you mean base_url?" },
+        { "token", "secret", "did you mean client_secret?" },
+        { "token", "secret_file", "did you mean client_secret_file?" },
         { "upstream", "baseurl", "did you mean base_url?" },
         { "token", "max_in_flight", "did you mean max_in_flight of [upstream]?" },
         { "log", "completely_different", "[log] has level, format, access" },
@@ -160,7 +167,7 @@ static void crlf_bom_and_a_missing_last_line_end_are_accepted(void **state)
     assert_string_equal(secret_text(r.config->token.client_secret), "last");
 }
 
-static void nul_and_control_bytes_are_refused(void **state)
+static void a_file_that_is_not_text_is_one_error(void **state)
 {
     static const char nul[] = "[token]\nclient_id = a\0b\nclient_secret = c\n";
 
@@ -169,9 +176,22 @@ static void nul_and_control_bytes_are_refused(void **state)
     auto_result struct result cr = load("[token]\nclient_id = a\rb\nclient_secret = c\n");
     auto_result struct result utf16 = load_bytes("\xFF\xFE[\0t\0]\0\n\0", 10);
 
-    assert_refuses(r, "t.ini:2: the line has a NUL byte");
-    assert_refuses(cr, "t.ini:2: the line has a control character");
-    assert_refuses(utf16, "NUL byte");
+    auto_result struct result binary = load_bytes("\x7f"
+                                                  "ELF\2\1\1\n\0x\ny\n[z\n \0",
+                                                  18);
+
+    assert_refuses(r,
+                   "t.ini:2: the file is not plain text (UTF-8): the line has a control byte, "
+                   "0x00; nothing in the file was read");
+    assert_refuses(cr,
+                   "t.ini:2: the file is not plain text (UTF-8): the line has a control byte, "
+                   "0x0d");
+    assert_refuses(utf16, "t.ini:1: the file is not plain text");
+    assert_refuses(binary, "t.ini:1: the file is not plain text");
+    assert_int_equal(count_lines(&r.errors), 1);
+    assert_int_equal(count_lines(&cr.errors), 1);
+    assert_int_equal(count_lines(&utf16.errors), 1);
+    assert_int_equal(count_lines(&binary.errors), 1);
 }
 
 static void a_line_may_be_8_kib_and_no_longer(void **state)
@@ -206,7 +226,6 @@ static void secrets_arrive_whole(void **state)
         "\"quoted\" 'and' `so`",
         "\"quotes around it\"",
         "back\\slash \\n $HOME ${X} %41",
-        "tab\tinside",
         "\xC3\xA9\xE2\x82\xAC",
         long_secret,
     };
@@ -365,7 +384,8 @@ static void errors_in_the_environment_name_the_variable(void **state)
     assert_refuses(r, "ONESHOT_PROXY_TOKEN_TIMEOUT: token.timeout: is empty; allowed: 1ms");
     assert_refuses(r, "ONESHOT_PROXY_TOKEN_CLIENT_SECERT: unknown variable; did you mean "
                       "ONESHOT_PROXY_TOKEN_CLIENT_SECRET?");
-    assert_refuses(r, "ONESHOT_PROXY_LISTEN_PORT: unknown variable; [listen] has address,");
+    assert_refuses(r, "ONESHOT_PROXY_LISTEN_PORT: unknown variable; did you mean "
+                      "ONESHOT_PROXY_LISTEN_ADDRESS?");
     assert_refuses(r, "ONESHOT_PROXY_WHATEVER: unknown variable; variables are named");
     assert_refuses(r, "ONESHOT_PROXY_TOKEN_SCOPE: token.scope: \"a?b\" has a control");
     assert_refuses(r, "ONESHOT_PROXY_LOG_LEVEL: is in the environment twice");
@@ -426,16 +446,159 @@ static void what_may_be_secret_is_scrubbed_from_the_environment(void **state)
     config_env_free(NULL);
 }
 
-static void a_full_error_buffer_still_refuses(void **state)
+static void what_is_beyond_the_first_thousand_messages_is_counted(void **state)
 {
-    struct buf errors, warnings;
+    static char text[4 * 1200 + 1];
 
     (void)state;
-    buf_init(&errors, 10);
-    buf_init(&warnings, 0);
-    assert_null(config_load_text("t.ini", "x\n", 2, &errors, &warnings));
-    buf_done(&errors);
-    buf_done(&warnings);
+    for (size_t i = 0; i < 1200; i++)
+        memcpy(text + 4 * i, "xyz\n", 5);
+    auto_result struct result r = load(text);
+
+    assert_refuses(r, "t.ini:1000: the line is neither");
+    assert_refuses(r, "202 more messages are not shown"); /* two for the credentials */
+    assert_int_equal(r.report.errors, 1202);
+}
+
+static void messages_are_marked_and_come_in_the_order_of_the_lines(void **state)
+{
+    struct buf out;
+
+    (void)state;
+    auto_result struct result r = load("[process]\n"               /* 1 */
+                                       "drain_delay = 2m\n"        /* 2: found last of all */
+                                       "[admin]\n"                 /* 3 */
+                                       "address = 0.0.0.0:1\n"     /* 4: a warning */
+                                       "[listen]\n"                /* 5 */
+                                       "max_headers = 0\n"         /* 6: found first */
+                                       "address = 0.0.0.0:2 # x\n" /* 7 */
+                                       "[token]\n"                 /* 8 */
+                                       "client_id = \"id\"\n" /* 9: a warning */);
+
+    buf_init(&out, 10000);
+    assert_int_equal(config_report_print(&r.report, &out), 0);
+    const char *at = buf_text(&out);
+    static const char *const lines[] = {
+        "t.ini:2: error: process.drain_delay: ",
+        "t.ini:4: warning: admin.address: ",
+        "t.ini:6: error: listen.max_headers: ",
+        "t.ini:7: warning: listen.address: ",
+        "t.ini:7: error: listen.address: ",
+        "t.ini:9: warning: token.client_id: ",
+        "t.ini: error: token.client_secret: is required",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        if (strncmp(at, lines[i], strlen(lines[i])) != 0)
+            fail_msg("line %zu is not \"%s\" but:\n%s", i, lines[i], at);
+        at = strchr(at, '\n') + 1;
+    }
+    assert_string_equal(at, "");
+    buf_done(&out);
+}
+
+static void a_comment_behind_a_value_is_warned_about(void **state)
+{
+    (void)state;
+    auto_result struct result r =
+        load("[token]\nclient_id = abc # my id\nclient_secret = d ; e\n");
+    auto_result struct result quiet =
+        load("[token]\nclient_id = abc#d;e\nclient_secret = #;\n");
+
+    assert_loads(r);
+    assert_string_equal(r.config->token.client_id, "abc # my id");
+    assert_says(r.warnings,
+                "t.ini:2: token.client_id: \" #\" and what follows are taken as part");
+    assert_says(r.warnings, "t.ini:3: token.client_secret: \" ;\" and what follows");
+    assert_loads(quiet);
+    assert_int_equal(count_lines(&quiet.warnings), 0);
+}
+
+static void the_placeholder_of_an_example_is_warned_about(void **state)
+{
+    static const char *const values[] = { "your-client-id", "YOUR-CLIENT-ID", "CHANGE-ME",
+                                          "changeme", "<client id>" };
+    static const char *const quiet[] = { "yours", "a<b>", "exchange-merchant" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        char text[256];
+
+        (void)snprintf(text, sizeof text, "[token]\nclient_id = %s\nclient_secret = %s\n",
+                       values[i], values[i]);
+        auto_result struct result r = load(text);
+        assert_loads(r);
+        assert_says(r.warnings, "t.ini:2: token.client_id: looks like the placeholder");
+        assert_says(r.warnings, "t.ini:3: token.client_secret: looks like the placeholder");
+        assert_null(strstr(buf_text(&r.warnings), values[i]));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        auto_result struct result r = load_one("token", "scope", quiet[i]);
+        assert_int_equal(count_lines(&r.warnings), 0);
+    }
+    auto_result struct result header = load_one("listen", "require_header", "X-Key: CHANGE-ME");
+    assert_says(header.warnings, "listen.require_header: looks like the placeholder");
+}
+
+/* Position and value of a control byte are told, and nothing of what is around it. */
+static void a_control_byte_in_a_secret_is_an_error_that_names_it(void **state)
+{
+    static const struct {
+        const char *secret, *why;
+    } cases[] = {
+        { "CANARY\n", "has a control byte, 0x0a at byte 7 of 7" },
+        { "\rCANARY", "has a control byte, 0x0d at byte 1 of 7" },
+        { "CAN\tARY", "has a control byte, 0x09 at byte 4 of 7" },
+        { "CANARY\x7f", "has a control byte, 0x7f at byte 7 of 7" },
+        { "\xEF\xBB\xBF"
+          "CANARY",
+          "begins with a byte order mark" },
+    };
+    static const char *const keys[] = { "SECRET", "ID" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
+            char variable[128], where[128];
+
+            (void)snprintf(variable, sizeof variable, "ONESHOT_PROXY_TOKEN_CLIENT_%s=%s",
+                           keys[k], cases[i].secret);
+            (void)snprintf(where, sizeof where,
+                           "ONESHOT_PROXY_TOKEN_CLIENT_%s: token.client_%s: ", keys[k],
+                           k == 0 ? "secret" : "id");
+            auto_result struct result r =
+                load_env(NULL, (const char *[]){ k == 0 ? "ONESHOT_PROXY_TOKEN_CLIENT_ID=i"
+                                                        : "ONESHOT_PROXY_TOKEN_CLIENT_SECRET=s",
+                                                 variable, NULL });
+            assert_refuses(r, where);
+            assert_refuses(r, cases[i].why);
+            assert_int_equal(count_lines(&r.errors), 1);
+            if (k == 0)
+                assert_null(strstr(buf_text(&r.errors), "CANARY"));
+        }
+    }
+}
+
+static void a_blank_at_an_end_of_a_secret_is_a_warning(void **state)
+{
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    char text[512];
+    const char *path = scratch_write(&s, " secret\n", 8, 0600);
+    auto_result struct result r =
+        load_env(NULL, (const char *[]){ "ONESHOT_PROXY_TOKEN_CLIENT_ID=i",
+                                         "ONESHOT_PROXY_TOKEN_CLIENT_SECRET=s ", NULL });
+
+    (void)snprintf(text, sizeof text, "[token]\nclient_id = a\nclient_secret_file = %s\n",
+                   path);
+    auto_result struct result in_file = load(text);
+    assert_loads(r);
+    assert_string_equal(secret_text(r.config->token.client_secret), "s ");
+    assert_says(r.warnings,
+                "ONESHOT_PROXY_TOKEN_CLIENT_SECRET: token.client_secret: has a blank "
+                "at its end");
+    assert_loads(in_file);
+    assert_says(in_file.warnings,
+                "t.ini:3: token.client_secret_file: has a blank at its beginning");
 }
 
 int main(void)
@@ -453,7 +616,7 @@ int main(void)
         cmocka_unit_test(comments_and_blank_lines_are_passed_over),
         cmocka_unit_test(a_colon_does_not_stand_for_an_equals_sign),
         cmocka_unit_test(crlf_bom_and_a_missing_last_line_end_are_accepted),
-        cmocka_unit_test(nul_and_control_bytes_are_refused),
+        cmocka_unit_test(a_file_that_is_not_text_is_one_error),
         cmocka_unit_test(a_line_may_be_8_kib_and_no_longer),
         cmocka_unit_test(secrets_arrive_whole),
         cmocka_unit_test(quotes_around_a_value_are_kept_and_warned_about),
@@ -466,7 +629,12 @@ int main(void)
         cmocka_unit_test(an_empty_required_variable_is_an_error),
         cmocka_unit_test(the_variables_of_a_kubernetes_service_are_passed_over),
         cmocka_unit_test(what_may_be_secret_is_scrubbed_from_the_environment),
-        cmocka_unit_test(a_full_error_buffer_still_refuses),
+        cmocka_unit_test(what_is_beyond_the_first_thousand_messages_is_counted),
+        cmocka_unit_test(messages_are_marked_and_come_in_the_order_of_the_lines),
+        cmocka_unit_test(a_comment_behind_a_value_is_warned_about),
+        cmocka_unit_test(the_placeholder_of_an_example_is_warned_about),
+        cmocka_unit_test(a_control_byte_in_a_secret_is_an_error_that_names_it),
+        cmocka_unit_test(a_blank_at_an_end_of_a_secret_is_a_warning),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

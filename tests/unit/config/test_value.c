@@ -16,7 +16,9 @@ static const struct {
     { "listen", "header_timeout", "10s" },
     { "listen", "idle_timeout", "2m" },
     { "listen", "body_timeout", "30s" },
+    { "listen", "send_timeout", "1m" },
     { "listen", "max_header_size", "32k" },
+    { "listen", "max_target_size", "16k" },
     { "listen", "max_headers", "100" },
     { "listen", "max_body_size", "0" },
     { "listen", "tls_certificate", NULL },
@@ -34,6 +36,7 @@ static const struct {
     { "upstream", "idle_timeout", "1m" },
     { "upstream", "max_connections", "256" },
     { "upstream", "keepalive", "30s" },
+    { "upstream", "max_connection_age", "10m" },
     { "upstream", "max_in_flight", "1024" },
     { "upstream", "replay", "all" },
     { "upstream", "replay_limit", "256k" },
@@ -46,13 +49,14 @@ static const struct {
     { "token", "scope", NULL },
     { "token", "audience", NULL },
     { "token", "resource", NULL },
+    { "token", "extra", NULL },
     { "token", "auth_style", "body" },
     { "token", "refresh_before", "10%" },
     { "token", "default_lifetime", "5m" },
     { "token", "timeout", "10s" },
     { "token", "wait_timeout", "4s" },
     { "token", "retry_min", "1s" },
-    { "token", "retry_max", "1m" },
+    { "token", "retry_max", "15s" },
     { "token", "refused_status", "mirror" },
     { "token", "local_endpoint", "yes" },
     { "token", "ca_file", NULL },
@@ -132,6 +136,9 @@ static const struct edge {
     { "listen", "idle_timeout", "0s", "1ms", "24h", "86401s" },
     { "listen", "body_timeout", "0s", "1ms", "24h", "25h" },
     { "listen", "max_header_size", "1023", "1k", "1m", "1048577" },
+    { "listen", "max_target_size", "1023", "1k", "1m", "1048577" },
+    { "listen", "send_timeout", "0s", "1ms", "1d", "25h" },
+    { "upstream", "max_connection_age", "999ms", "1s", "1d", "2d" },
     { "listen", "max_headers", "0", "1", "1000", "1001" },
     { "listen", "max_body_size", "-1", "0", "1024g", "1025g" },
     { "upstream", "connect_timeout", "0s", "1ms", "1h", "2h" },
@@ -147,7 +154,7 @@ static const struct edge {
     { "token", "default_lifetime", "999ms", "1s", "24h", "25h" },
     { "token", "timeout", "0s", "1ms", "1h", "2h" },
     { "token", "wait_timeout", "0s", "1ms", "1h", "2h" },
-    { "token", "retry_min", "0s", "1ms", "1m", "2h" },
+    { "token", "retry_min", "0s", "1ms", "15s", "2h" },
     { "token", "retry_max", "0s", "1s", "24h", "25h" },
     { "process", "workers", "0", "1", "256", "257" },
     { "process", "drain_delay", "-1s", "0s", "30s", "2h" }, /* the default of drain_timeout */
@@ -242,6 +249,7 @@ static void numbers_are_read_to_the_letter(void **state)
         { "token", "timeout", "5" },
         { "token", "timeout", "5 s" },
         { "token", "timeout", "5S" },
+        { "token", "timeout", "1D" },
         { "token", "timeout", "1m30s" },
         { "token", "timeout", "1.5s" },
         { "token", "timeout", "+5s" },
@@ -324,7 +332,7 @@ static void text_may_be_8_kib_long_and_holds_no_control_characters(void **state)
 
     assert_loads(fits);
     assert_string_equal(fits.config->token.scope, value);
-    assert_refuses(tab, "token.scope: \"a?b\" has a control character");
+    assert_refuses(tab, "token.scope: \"a?b\" has a control byte, 0x09 at byte 2 of 3");
 }
 
 static void names_of_variables_are_unique(void **state)

@@ -248,7 +248,7 @@ static void a_version_other_than_1_0_and_1_1_gets_505(void **state)
     (void)state;
     expect_kind(FAIL_VERSION_UNKNOWN, "GET / HTTP/1.2\r\nHost: a\r\n\r\n");
     expect_kind(FAIL_VERSION_UNKNOWN, "GET / HTTP/1.9\r\nHost: a\r\n\r\n");
-    struct request_check_head head = { .method = "GET", .target = "/" };
+    struct request_check_head head = { .method = "GET", .target = "/", .max_target_bytes = 1 };
     static const char *const other[] = { "HTTP/2.0", "HTTP/9.9", "HTTP/0.9" };
     static const char *const wrong[] = { "",         "http/1.1",  "HTTP/1",   "HTTP/11",
                                          "HTTP/1,1", "HTTP/1.10", "HTTP/a.1", "HTCPCP/1.0" };
@@ -483,6 +483,7 @@ static void past_the_field_limit_the_fields_are_not_looked_at(void **state)
                                        .target = "/",
                                        .version = "HTTP/1.1",
                                        .max_fields = 100,
+                                       .max_target_bytes = 100,
                                        .count = 101,
                                        .fields = NULL,
                                        .head_bytes = 1000,
@@ -506,14 +507,14 @@ static void a_head_above_its_limit_gets_431(void **state)
     inplace_done(&p);
 }
 
-static void a_target_above_16_kib_gets_414(void **state)
+static void a_target_above_its_limit_gets_414(void **state)
 {
-    static char head[REQUEST_TARGET_MAX + 64];
+    static char head[16384 + 64];
 
     (void)state;
     for (size_t extra = 0; extra < 2; extra++) {
         size_t n = (size_t)snprintf(head, sizeof head, "GET /%0*d HTTP/1.1\r\nHost: a\r\n\r\n",
-                                    REQUEST_TARGET_MAX - 1 + (int)extra, 0);
+                                    16384 - 1 + (int)extra, 0);
         assert_int_equal(judge(head, n, NULL), extra == 0 ? FAIL_NONE : FAIL_TARGET_TOO_LONG);
     }
 }
@@ -553,7 +554,7 @@ int main(void)
         cmocka_unit_test(too_many_fields_get_431),
         cmocka_unit_test(past_the_field_limit_the_fields_are_not_looked_at),
         cmocka_unit_test(a_head_above_its_limit_gets_431),
-        cmocka_unit_test(a_target_above_16_kib_gets_414),
+        cmocka_unit_test(a_target_above_its_limit_gets_414),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -266,18 +266,6 @@ static void without_a_local_endpoint_the_token_call_goes_on(void **state)
     assert_goes(&r, "/v0/token");
 }
 
-static void a_target_above_16_kib_gets_414(void **state)
-{
-    static char target[REQUEST_TARGET_MAX + 2];
-
-    (void)state;
-    memset(target, 'a', sizeof target - 1);
-    target[0] = '/';
-    assert_refused("GET", target, FAIL_TARGET_TOO_LONG);
-    target[REQUEST_TARGET_MAX] = '\0';
-    assert_int_equal(find("GET", target).kind, ROUTE_FORWARD);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,7 +285,6 @@ int main(void)
         cmocka_unit_test(an_absolute_target_of_others_is_refused),
         cmocka_unit_test(the_token_endpoint_is_answered_here),
         cmocka_unit_test(without_a_local_endpoint_the_token_call_goes_on),
-        cmocka_unit_test(a_target_above_16_kib_gets_414),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,37 @@
+/* What the settings say of outbound connections, in libcurl's terms. */
+#include "config/outbound.h"
+
+#include <string.h>
+
+static long http_version(const struct config *c)
+{
+    bool plain = strcmp(c->upstream.scheme, "http") == 0;
+
+    if (c->upstream.http_version == HTTP_VERSION_1_1)
+        return CURL_HTTP_VERSION_1_1;
+    /* Never CURL_HTTP_VERSION_2_0: on plain text that asks for an upgrade. */
+    if (!plain)
+        return CURL_HTTP_VERSION_2TLS;
+    return c->upstream.http_version == HTTP_VERSION_2 ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+                                                      : CURL_HTTP_VERSION_1_1;
+}
+
+static struct curl_host_pem pem(const struct config_pem *p)
+{
+    return (struct curl_host_pem){ .data = p->data, .len = p->len };
+}
+
+struct curl_host_settings config_outbound(const struct config *c, enum config_leg leg)
+{
+    bool token = leg == LEG_TOKEN;
+
+    return (struct curl_host_settings){
+        .ca = pem(token ? &c->token.ca : &c->upstream.ca),
+        .certificate = pem(&c->upstream.certificate),
+        .key = pem(&c->upstream.key),
+        .proxy = token && c->token.proxy != NULL ? c->token.proxy : c->upstream.proxy,
+        .connect_timeout_ms = c->upstream.connect_timeout_ms,
+        .keepalive_ms = c->upstream.keepalive_ms,
+        .http_version = http_version(c),
+    };
+}

@@ -1,0 +1,56 @@
+#pragma once
+/* What is wrong with the settings (errors) and what is doubtful (warnings): collected while
+ * they are read, told in the order of the file's lines. No message holds a secret. */
+#include "base/buf.h"
+#include "config/schema.h"
+
+/* Where the value of a key was given. */
+struct config_source {
+    int line;             /* 0: not in the file */
+    const char *variable; /* NULL: not in the environment, which wins */
+    bool wrong;           /* an error was reported; more checks of it say nothing new */
+};
+
+/* More than these are counted, not told. */
+#define CONFIG_MESSAGES_MAX 1000
+
+struct config_report {
+    const char *file;                             /* NULL: environment only */
+    struct config_source source[CONFIG_KEYS_MAX]; /* by the place of the key in config_keys */
+    struct config_message {
+        char *where; /* "FILE:LINE", "FILE", or the name of a variable */
+        char *text;  /* "section.key: what is wrong; what is allowed" */
+        int order;   /* the line; what has none comes last */
+        bool is_error;
+    } * message;
+    size_t count, untold, errors;
+    bool unread; /* the file could not be read: what is missing may stand there */
+};
+
+void config_report_init(struct config_report *r);
+/* Takes a zeroed one. */
+void config_report_done(struct config_report *r);
+
+/* Calls visit for each message, in order, with a line "FILE:LINE: section.key: ...". */
+void config_report_each(const struct config_report *r,
+                        void (*visit)(void *arg, bool is_error, const char *line), void *arg);
+
+/* Appends all of them as lines "FILE:LINE: error: section.key: ..." (or "warning:"). Returns
+ * what buf_add says. */
+int config_report_print(const struct config_report *r, struct buf *out) MUST_CHECK;
+
+/* --- for those that read and check ---------------------------------------------------------
+ * The value of that key; the line of the file, 0 for the file as a whole; the variable. */
+void config_fail(struct config_report *r, const struct config_key *key, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+void config_warn(struct config_report *r, const struct config_key *key, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+void config_fail_line(struct config_report *r, int line, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+void config_fail_variable(struct config_report *r, const char *variable, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+
+struct config_source *config_source(struct config_report *r, const struct config_key *key);
+/* Whether the key stands in the file or the environment; whether no error was found in it. */
+bool config_given(struct config_report *r, const struct config_key *key);
+bool config_sound(struct config_report *r, const struct config_key *key);

@@ -1,0 +1,100 @@
+#pragma once
+/* The settings as the program uses them: one struct, a member for each key of the ini file.
+ * Made by config_load, then never changed, so that any thread may read it without a lock. */
+#include "base/base.h"
+#include "base/secret.h"
+#include "net/tls.h"
+
+struct config_list {
+    char **item;
+    size_t count;
+};
+
+enum config_http_version { HTTP_VERSION_1_1, HTTP_VERSION_2, HTTP_VERSION_AUTO };
+enum config_replay { REPLAY_ALL, REPLAY_SAFE, REPLAY_NONE };
+enum config_auth_style { AUTH_STYLE_BODY, AUTH_STYLE_BASIC };
+enum config_refused { REFUSED_MIRROR, REFUSED_502 };
+enum config_sandbox { SANDBOX_AUTO, SANDBOX_OFF };
+
+/* `10%` of something, or a duration. */
+struct config_share {
+    int64_t percent; /* 0: `ms` counts */
+    int64_t ms;
+};
+
+/* What a PEM file held when the settings were loaded: a file that is being replaced is never
+ * seen half done by a connection, and a new one counts from the next reload on. */
+struct config_pem {
+    char *data; /* NULL: no such file is set */
+    size_t len;
+};
+
+/* Names are section.key of the ini file; durations end in _ms, sizes in _bytes. */
+struct config {
+    struct {
+        struct config_list address;
+        int64_t socket_mode;
+        struct config_list allowed_hosts; /* lower case; the hosts of `address` are added */
+        struct config_list allowed_origins;
+        char *require_header_name, *require_header_value; /* NULL: none */
+        int64_t max_connections;
+        int64_t header_timeout_ms, idle_timeout_ms, body_timeout_ms, send_timeout_ms;
+        int64_t max_header_size_bytes, max_target_size_bytes, max_headers, max_body_size_bytes;
+        char *tls_certificate, *tls_key, *tls_client_ca; /* NULL: none */
+        struct tls *tls;                                 /* what is in them; NULL: none */
+    } listen;
+    struct {
+        char *base_url; /* without trailing slash, e.g. https://api.1shotapi.dev/v0 */
+        bool allow_plaintext;
+        int64_t http_version;
+        char *ca_file, *client_certificate, *client_key;
+        struct config_pem ca, certificate, key; /* what is in them */
+        char *proxy;                            /* "env", "none", or a URL */
+        int64_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
+        int64_t max_connections, keepalive_ms, max_connection_age_ms;
+        int64_t max_in_flight;
+        int64_t replay, replay_limit_bytes;
+        int64_t token_refused_statuses[8];
+        size_t token_refused_count;
+        /* taken apart from base_url */
+        char *scheme;    /* "https" */
+        char *authority; /* "api.1shotapi.dev", lower case, a default port is left out */
+        char *origin;    /* "https://api.1shotapi.dev" */
+        char *base_path; /* "/v0", or "" */
+    } upstream;
+    struct {
+        char *url;
+        char *client_id, *client_id_file;
+        char *client_secret_file;
+        struct secret *client_secret;      /* from the key, the environment or the file */
+        char *scope, *audience, *resource; /* NULL: not sent */
+        char *extra; /* further form fields, form-encoded: "a=1&b=2"; NULL: none */
+        int64_t auth_style;
+        struct config_share refresh_before;
+        int64_t default_lifetime_ms;
+        int64_t timeout_ms, wait_timeout_ms;
+        int64_t retry_min_ms, retry_max_ms;
+        int64_t refused_status;
+        bool local_endpoint;
+        char *ca_file, *proxy;
+        struct config_pem ca;
+        /* For messages: the key by which this was set, which may be another section's where
+         * the value follows from it ("upstream.base_url" for the url). Literals. */
+        const char *url_key, *client_id_key, *client_secret_key, *ca_key, *proxy_key;
+    } token;
+    struct {
+        char *address; /* host:port, unix:/path, or "off" */
+    } admin;
+    struct {
+        int64_t level, format; /* enum log_level, enum log_format */
+        bool access;
+    } log;
+    struct {
+        int64_t workers; /* 0: auto */
+        int64_t drain_delay_ms, drain_timeout_ms;
+        int64_t sandbox;
+    } process;
+
+    char *file; /* the path it came from, NULL: environment only */
+    _Atomic int refs;
+};
