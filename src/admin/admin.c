@@ -23,7 +23,6 @@
 #include "http/request_check.h"
 
 #define ACCEPT_BATCH 16
-#define ACCEPT_PAUSE_MS 100
 /* Room for the head of an answer and for libmicrohttpd's records of a request's fields. */
 #define POOL_BYTES (ADMIN_HEAD_BYTES_MAX + 8192)
 
@@ -306,33 +305,14 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
     free(c);
 }
 
-static void on_acceptable(struct loop_io *w, uint32_t events)
+static void on_accepted(void *arg, const struct listener *from, int fd,
+                        const struct sockaddr *addr, socklen_t len)
 {
-    struct admin *a = CONTAINER_OF(w, struct admin, watch);
+    struct admin *a = arg;
 
-    (void)events;
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
-        struct sockaddr_storage addr;
-        socklen_t len = sizeof addr;
-        int fd = accept4(w->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-        if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                loop_io_stop(a->loop, w);
-                loop_timer_set(a->loop, &a->pause, loop_now(a->loop) + ACCEPT_PAUSE_MS);
-            }
-            return;
-        }
-        if (mhd_host_take(&a->mhd_host, fd, (struct sockaddr *)&addr, len) != 0)
-            log_debug("connection_not_taken");
-    }
-}
-
-static void on_pause(struct loop_timer *t)
-{
-    struct admin *a = CONTAINER_OF(t, struct admin, pause);
-
-    (void)loop_io_start(a->loop, &a->watch, EPOLLIN);
+    (void)from;
+    if (mhd_host_take(&a->mhd_host, fd, addr, len) != 0)
+        log_debug("connection_not_taken");
 }
 
 /* --- life --- */
@@ -348,15 +328,22 @@ void admin_add(struct admin *a, const struct admin_path *path)
 static int listen_on(struct admin *a, struct buf *error)
 {
     const struct listener_options o = { .address = a->options.address,
+                                        .host = a->address.host,
+                                        .unix_path = a->address.unix_path,
+                                        .port = a->address.port,
                                         .socket_mode = a->options.socket_mode };
-    struct buf why;
+    struct buf text;
 
-    buf_init(&why, 1024);
-    int err = listener_open(&a->listener, &o, &why);
+    buf_init(&text, 4096);
+    int err = listeners_add(&a->listeners, &o, &text);
 
-    if (err != 0)
-        (void)buf_addf(error, "admin.address: %s", buf_text(&why));
-    buf_done(&why);
+    if (err != 0) {
+        (void)buf_addf(error, "admin.address: %s", buf_text(&text));
+    } else {
+        listeners_names(&a->listeners, &text);
+        a->names = strdup(buf_text(&text));
+    }
+    buf_done(&text);
     return err;
 }
 
@@ -378,12 +365,7 @@ int admin_init(struct admin *a, struct loop *l, const struct admin_options *o,
         .arg = a,
     };
 
-    *a = (struct admin){ .options = *o,
-                         .loop = l,
-                         .listener.fd = -1,
-                         .watch.on_event = on_acceptable,
-                         .deadline.on_due = on_deadline,
-                         .pause.on_due = on_pause };
+    *a = (struct admin){ .options = *o, .loop = l, .deadline.on_due = on_deadline };
     TAILQ_INIT(&a->connections);
     for (size_t i = 0; i < ARRAY_LEN(paths); i++)
         admin_add(a, &paths[i]);
@@ -395,9 +377,13 @@ int admin_init(struct admin *a, struct loop *l, const struct admin_options *o,
 
     if (err == 0)
         err = mhd_host_init(&a->mhd_host, l, &httpd);
-    a->watch.fd = a->listener.fd;
     if (err == 0)
-        err = loop_io_start(l, &a->watch, EPOLLIN);
+        err = acceptor_init(&a->acceptor, l,
+                            &(struct acceptor_options){ .listeners = a->listeners.item,
+                                                        .count = a->listeners.count,
+                                                        .batch = ACCEPT_BATCH,
+                                                        .on_accepted = on_accepted,
+                                                        .arg = a });
     return err;
 }
 
@@ -405,11 +391,12 @@ void admin_done(struct admin *a)
 {
     if (a->loop == NULL)
         return;
-    loop_io_stop(a->loop, &a->watch);
+    acceptor_done(&a->acceptor);
     mhd_host_done(&a->mhd_host);
     loop_timer_clear(a->loop, &a->deadline);
-    loop_timer_clear(a->loop, &a->pause);
-    listener_close(&a->listener);
+    listeners_done(&a->listeners);
+    free(a->names);
+    a->names = NULL;
     a->loop = NULL;
 }
 
@@ -423,5 +410,5 @@ bool admin_turn(struct admin *a)
 
 const char *admin_name(const struct admin *a)
 {
-    return a->listener.name != NULL ? a->listener.name : "off";
+    return a->names != NULL ? a->names : "off";
 }

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "config/url.h"
 #include "event/loop.h"
+#include "net/acceptor.h"
 #include "net/listener.h"
 #include "net/mhd_host.h"
 
@@ -42,11 +43,11 @@ TAILQ_HEAD(admin_connections, admin_connection);
 struct admin {
     struct admin_options options;
     struct loop *loop;
-    struct listener listener;
-    struct loop_io watch;
+    struct listeners listeners; /* one for each address of the name */
+    struct acceptor acceptor;
+    char *names; /* of the listeners, by commas; NULL: none */
     struct mhd_host mhd_host;
     struct loop_timer deadline;           /* of the oldest connection */
-    struct loop_timer pause;              /* of accepting, after descriptors ran out */
     struct admin_connections connections; /* oldest first */
     size_t connection_count;
     struct config_address address; /* whose host is an allowed Host */
@@ -67,5 +68,5 @@ void admin_add(struct admin *a, const struct admin_path *path);
 /* To be called after each batch of events, from the loop's on_turn, whose result it is. */
 bool admin_turn(struct admin *a);
 
-/* The address as bound, or "off": for the ready line. */
+/* The addresses as bound, by commas, or "off": for the ready line. */
 const char *admin_name(const struct admin *a);

@@ -1,4 +1,4 @@
-/* Binding and listening. */
+/* Binding and listening: unix sockets, then TCP. */
 #include "net/listener.h"
 
 #include <errno.h>
@@ -13,14 +13,18 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "base/log.h"
+
 #define BACKLOG 1024
 
-static int failed(struct listener *l, struct buf *error, const char *address, const char *what)
+static const struct listener CLOSED = { .fd = -1, .port = -1 };
+
+/* `where` is told with `what`; returns -errno. */
+static int failed(struct buf *error, const char *where, const char *what)
 {
     int err = errno != 0 ? errno : EINVAL;
 
-    (void)buf_addf(error, "cannot listen on %s: %s: %s\n", address, what, strerrordesc_np(err));
-    listener_close(l);
+    (void)buf_addf(error, "cannot listen on %s: %s: %s", where, what, strerrordesc_np(err));
     return -err;
 }
 
@@ -117,19 +121,20 @@ static int bind_unix(struct listener *l, const struct sockaddr_un *addr, mode_t 
     return listen(l->fd, BACKLOG);
 }
 
+/* `l` is closed. */
 static int open_unix(struct listener *l, const struct listener_options *o, struct buf *error)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    const char *path = o->address + strlen("unix:"), *what = "path";
+    const char *path = o->unix_path, *what = "path";
 
     if (strlen(path) >= sizeof addr.sun_path || path[0] != '/') {
         errno = path[0] != '/' ? EINVAL : ENAMETOOLONG;
-        return failed(l, error, o->address, what);
+        return failed(error, o->address, what);
     }
     memcpy(addr.sun_path, path, strlen(path));
     int lock = lock_directory(path);
     if (lock == -2)
-        return failed(l, error, o->address, "another program is at this directory");
+        return failed(error, o->address, "another program is at this directory");
     int rc = make_room(&addr, &what);
     if (rc == 0)
         rc = bind_unix(l, &addr, (mode_t)o->socket_mode, &what);
@@ -137,97 +142,271 @@ static int open_unix(struct listener *l, const struct listener_options *o, struc
     if (lock >= 0)
         (void)close(lock);
     errno = err;
-    if (rc != 0)
-        return failed(l, error, o->address, what);
-    l->port = -1;
-    l->name = strdup(o->address);
+    if (rc != 0) {
+        err = failed(error, o->address, what);
+        listener_close(l);
+        return err;
+    }
+    if (asprintf(&l->name, "unix:%s", path) < 0)
+        abort();
     return 0;
 }
 
 /* --- TCP ----------------------------------------------------------------------------- */
 
-/* "host:port" and "[v6]:port" into two strings. */
-static int split(const char *address, char *host, size_t host_size, char *port,
-                 size_t port_size)
+/* An address as it is written, "[::1]:8080". */
+static int describe(const struct sockaddr *addr, socklen_t len, char **name)
 {
-    const char *colon = strrchr(address, ':');
-    const char *begin = address;
-    size_t len;
+    char host[INET6_ADDRSTRLEN + 20], port[12];
 
-    if (colon == NULL)
+    if (getnameinfo(addr, len, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         return -EINVAL;
-    len = (size_t)(colon - address);
-    if (len >= 2 && begin[0] == '[' && begin[len - 1] == ']') {
-        begin++;
-        len -= 2;
-    }
-    if (len == 0 || len >= host_size || strlen(colon + 1) >= port_size)
-        return -EINVAL;
-    memcpy(host, begin, len);
-    host[len] = '\0';
-    memcpy(port, colon + 1, strlen(colon));
+    if (asprintf(name, addr->sa_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port) < 0)
+        abort();
     return 0;
 }
 
-static int describe(struct listener *l)
+static void set_port(struct sockaddr_storage *addr, int port)
+{
+    if (addr->ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)addr)->sin6_port = htons((uint16_t)port);
+    else
+        ((struct sockaddr_in *)addr)->sin_port = htons((uint16_t)port);
+}
+
+static int port_of(const struct sockaddr_storage *addr)
+{
+    return ntohs(addr->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)addr)->sin6_port
+                                             : ((const struct sockaddr_in *)addr)->sin_port);
+}
+
+static bool set_option(int fd, int level, int option)
+{
+    const int on = 1;
+
+    return setsockopt(fd, level, option, &on, sizeof on) == 0;
+}
+
+/* Returns 0 or -errno. Without `shared` nobody else can be bound there and listen: with
+ * SO_REUSEADDR two may bind at the same time, but only one of them can listen. */
+static int listen_at(struct listener *l, const struct sockaddr_storage *addr, socklen_t len,
+                     bool shared)
+{
+    struct sockaddr_storage bound = *addr;
+    socklen_t bound_len = sizeof bound;
+
+    l->fd = socket(addr->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (l->fd < 0)
+        return -errno;
+    if (!set_option(l->fd, SOL_SOCKET, SO_REUSEADDR) ||
+        (shared && !set_option(l->fd, SOL_SOCKET, SO_REUSEPORT)) ||
+        (addr->ss_family == AF_INET6 && !set_option(l->fd, IPPROTO_IPV6, IPV6_V6ONLY)) ||
+        bind(l->fd, (const struct sockaddr *)addr, len) != 0 || listen(l->fd, BACKLOG) != 0 ||
+        getsockname(l->fd, (struct sockaddr *)&bound, &bound_len) != 0) {
+        int err = -errno;
+
+        listener_close(l);
+        return err;
+    }
+    l->port = port_of(&bound);
+    return describe((const struct sockaddr *)&bound, bound_len, &l->name);
+}
+
+/* What can be done about it. */
+static const char *hint_of(int err)
+{
+    switch (-err) {
+    case EADDRINUSE:
+        return "; another program listens there, perhaps another instance of this one";
+    case EACCES:
+        return "; a port below 1024 needs CAP_NET_BIND_SERVICE";
+    case E2BIG:
+        return "; there are too many addresses";
+    case EADDRNOTAVAIL:
+        return "; this machine does not have that address";
+    default:
+        return "";
+    }
+}
+
+static int inet_failed(struct buf *error, const char *asked, const char *name, int err)
+{
+    (void)buf_addf(error, "cannot listen on %s", name != NULL ? name : asked);
+    if (name != NULL && strcmp(name, asked) != 0)
+        (void)buf_addf(error, " (of %s)", asked);
+    (void)buf_addf(error, ": %s%s", strerrordesc_np(-err), hint_of(err));
+    return err;
+}
+
+/* The addresses of a name, each once. */
+struct found {
+    struct {
+        struct sockaddr_storage addr;
+        socklen_t len;
+    } item[LISTENERS_MAX];
+    size_t count;
+};
+
+static bool found_has(const struct found *f, const struct addrinfo *a)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (f->item[i].len == a->ai_addrlen &&
+            memcmp(&f->item[i].addr, a->ai_addr, a->ai_addrlen) == 0)
+            return true;
+    return false;
+}
+
+static int look_up(const struct listener_options *o, struct found *f, struct buf *error)
+{
+    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+                                    .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+    struct addrinfo *list = NULL;
+    char port[12];
+    int err = 0;
+
+    (void)snprintf(port, sizeof port, "%d", o->port);
+    int rc = getaddrinfo(o->host, port, &hints, &list);
+
+    if (rc != 0) {
+        (void)buf_addf(error, "cannot listen on %s: the name %s does not resolve: %s",
+                       o->address, o->host,
+                       rc == EAI_SYSTEM ? strerrordesc_np(errno) : gai_strerror(rc));
+        return -ENOENT;
+    }
+    for (const struct addrinfo *a = list; a != NULL && err == 0; a = a->ai_next) {
+        if ((a->ai_family != AF_INET && a->ai_family != AF_INET6) || found_has(f, a))
+            continue;
+        if (f->count == LISTENERS_MAX) {
+            (void)buf_addf(error, "cannot listen on %s: the name has more than %d addresses",
+                           o->address, LISTENERS_MAX);
+            err = -E2BIG;
+            break;
+        }
+        memcpy(&f->item[f->count].addr, a->ai_addr, a->ai_addrlen);
+        f->item[f->count++].len = a->ai_addrlen;
+    }
+    freeaddrinfo(list);
+    return err;
+}
+
+static bool have_already(const struct listeners *s, const char *name)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (strcmp(s->item[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void close_from(struct listeners *s, size_t first)
+{
+    while (s->count > first)
+        listener_close(&s->item[--s->count]);
+}
+
+/* One try with one port: 0; or -errno, with what was added so far still in the set and the
+ * error told. `absent` counts the addresses that this machine does not have. */
+static int add_found(struct listeners *s, const struct found *f,
+                     const struct listener_options *o, size_t *absent, struct buf *error)
+{
+    int port = o->port;
+
+    for (size_t i = 0; i < f->count; i++) {
+        struct sockaddr_storage addr = f->item[i].addr;
+        auto_free char *name = NULL;
+
+        set_port(&addr, port);
+        int err = describe((const struct sockaddr *)&addr, f->item[i].len, &name);
+        if (err == 0 && port != 0 && have_already(s, name))
+            continue;
+        if (err == 0 && s->count == LISTENERS_MAX)
+            err = -E2BIG;
+        if (err == 0) {
+            struct listener *l = &s->item[s->count];
+
+            *l = CLOSED;
+            err = listen_at(l, &addr, f->item[i].len, false);
+        }
+        if (err == 0) {
+            port = s->item[s->count++].port;
+        } else if ((err == -EADDRNOTAVAIL || err == -EAFNOSUPPORT) && f->count > 1 &&
+                   ++*absent < f->count) {
+            log_info("address_skipped", log_str("name", o->address), log_str("address", name),
+                     log_str("detail", "this machine does not have that address"));
+        } else {
+            return inet_failed(error, o->address, name, err);
+        }
+    }
+    return 0;
+}
+
+/* A port that is free on one address may be taken on another. */
+#define PORT_TRIES 20
+
+static int add_inet(struct listeners *s, const struct listener_options *o, struct buf *error)
+{
+    struct found f = { .count = 0 };
+    size_t before = s->count;
+    int err = look_up(o, &f, error);
+
+    for (int tries = 0; err == 0; tries++) {
+        size_t absent = 0;
+
+        err = add_found(s, &f, o, &absent, error);
+        if (err == 0)
+            return 0;
+        bool another = err == -EADDRINUSE && o->port == 0 && s->count > before;
+        close_from(s, before);
+        if (!another || tries == PORT_TRIES)
+            return err;
+        buf_clear(error);
+        err = 0;
+    }
+    return err;
+}
+
+/* --- both ---------------------------------------------------------------------------- */
+
+int listeners_add(struct listeners *s, const struct listener_options *o, struct buf *error)
+{
+    if (o->unix_path == NULL)
+        return add_inet(s, o, error);
+    if (s->count == LISTENERS_MAX) {
+        errno = E2BIG;
+        return failed(error, o->address, "address");
+    }
+    s->item[s->count] = CLOSED;
+    int err = open_unix(&s->item[s->count], o, error);
+
+    s->count += err == 0;
+    return err;
+}
+
+int listener_twin(struct listener *first, struct listener *twin, struct buf *error)
 {
     struct sockaddr_storage addr = { .ss_family = AF_UNSPEC };
     socklen_t len = sizeof addr;
-    char host[INET6_ADDRSTRLEN + 20], port[12];
+    int err = 0;
 
-    if (getsockname(l->fd, (struct sockaddr *)&addr, &len) != 0)
-        return -errno;
-    if (getnameinfo((struct sockaddr *)&addr, len, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        return -EINVAL;
-    l->port = (int)strtol(port, NULL, 10);
-    if (asprintf(&l->name, addr.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port) < 0)
-        return -ENOMEM;
-    return 0;
-}
-
-static int open_inet(struct listener *l, const struct listener_options *o, struct buf *error)
-{
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
-    struct addrinfo *found = NULL;
-    char host[256], port[12];
-    const int on = 1;
-
-    errno = EINVAL;
-    if (split(o->address, host, sizeof host, port, sizeof port) != 0)
-        return failed(l, error, o->address, "not host:port");
-    if (o->port > 0)
-        (void)snprintf(port, sizeof port, "%d", o->port);
-    int rc = getaddrinfo(host, port, &hints, &found);
-    if (rc != 0) {
-        errno = rc == EAI_SYSTEM ? errno : ENOENT;
-        return failed(l, error, o->address, "name");
+    *twin = CLOSED;
+    if (first->port < 0) {
+        twin->fd = fcntl(first->fd, F_DUPFD_CLOEXEC, 0);
+        err = twin->fd < 0 ? -errno : 0;
+    } else if (getsockname(first->fd, (struct sockaddr *)&addr, &len) != 0 ||
+               !set_option(first->fd, SOL_SOCKET, SO_REUSEPORT)) {
+        /* The first listens already, so that from now on only sockets of this user that want
+         * it too may join; another instance never does: it begins without. */
+        err = -errno;
+    } else {
+        err = listen_at(twin, &addr, len, true);
     }
-    l->fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool ok =
-        l->fd >= 0 && setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-        (!o->shared || setsockopt(l->fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0) &&
-        (found->ai_family != AF_INET6 ||
-         setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0) &&
-        bind(l->fd, found->ai_addr, found->ai_addrlen) == 0 && listen(l->fd, BACKLOG) == 0;
-    int err = errno;
-
-    freeaddrinfo(found);
-    errno = err;
-    if (!ok)
-        return failed(l, error, o->address, "bind");
-    if (describe(l) != 0)
-        return failed(l, error, o->address, "getsockname");
-    return 0;
+    return err == 0 ? 0 : inet_failed(error, first->name, first->name, err);
 }
 
-int listener_open(struct listener *l, const struct listener_options *o, struct buf *error)
+void listeners_names(const struct listeners *s, struct buf *out)
 {
-    *l = (struct listener){ .fd = -1 };
-    if (strncmp(o->address, "unix:", 5) == 0)
-        return open_unix(l, o, error);
-    return open_inet(l, o, error);
+    for (size_t i = 0; i < s->count; i++)
+        (void)buf_addf(out, "%s%s", i > 0 ? "," : "", s->item[i].name);
 }
 
 void listener_close(struct listener *l)
@@ -241,5 +420,10 @@ void listener_close(struct listener *l)
         (void)unlink(l->path);
     free(l->path);
     free(l->name);
-    *l = (struct listener){ .fd = -1 };
+    *l = CLOSED;
+}
+
+void listeners_done(struct listeners *s)
+{
+    close_from(s, 0);
 }

@@ -1,9 +1,13 @@
 #pragma once
-/* Listening sockets from `listen.address` and `admin.address` entries. */
+/* Listening sockets: one for a unix socket's path or a numeric address, one for each address
+ * of a name. */
 #include <sys/types.h>
 
 #include "base/base.h"
 #include "base/buf.h"
+
+/* In one set: the addresses of all names together. */
+#define LISTENERS_MAX 16
 
 struct listener {
     int fd;
@@ -14,24 +18,46 @@ struct listener {
     ino_t inode; /* of that file as it was made: what is there later may not be ours */
 };
 
-/* Binds "host:port", "[v6]:port" or "unix:/path" and listens, non-blocking. `shared` opens it
- * with SO_REUSEPORT so that several workers can have one each; pass the port that came out of
- * the first for the others. Returns 0, or -errno with one line in `error`. Thread: control,
- * before others start (the umask is the process's).
+/* Zeroed: empty. */
+struct listeners {
+    struct listener item[LISTENERS_MAX];
+    size_t count;
+};
+
+struct listener_options {
+    const char *address;   /* as the user wrote it, for errors */
+    const char *host;      /* a name or an address, without brackets; or */
+    const char *unix_path; /* not NULL: a path */
+    int port;              /* 0: a free one, the same on each address of the name */
+    int64_t socket_mode;   /* of a unix socket */
+};
+
+/* Binds and listens, non-blocking, and adds what came of it. Returns 0, or -errno with one line
+ * without its end in `error`; the set is as it was then. Thread: control, before others start
+ * (the umask is the process's); a name is looked up, which may take seconds.
+ *
+ * An address is bound once: what the set has already is left out, and so is an address that
+ * this machine does not have (as ::1 in a container) when the name has others. Nobody else can
+ * listen on the same port, not even another instance that starts at the same moment, and a
+ * connection that comes early waits in the queue.
  *
  * A unix socket has exactly `socket_mode` from the moment it is there. A socket that nobody
  * listens on is replaced; one that is in use, or may be, and every other kind of file, a
  * symbolic link among them, is left alone and an error. Of two programs that start at once on
  * one path one gets it. */
-struct listener_options {
-    const char *address;
-    int port; /* > 0: instead of the one in the address */
-    bool shared;
-    int64_t socket_mode;
-};
-int listener_open(struct listener *l, const struct listener_options *o,
+int listeners_add(struct listeners *s, const struct listener_options *o,
                   struct buf *error) MUST_CHECK;
 
-/* Closes; removes the file of a unix socket when it is still the one that `l` made. Takes a
- * zeroed one with fd -1. */
+/* Another listener for what `first` of this process listens on, so that another thread can
+ * accept too: over TCP a socket among which the kernel shares out the connections
+ * (SO_REUSEPORT), else a duplicate of the descriptor. Returns as listeners_add. */
+int listener_twin(struct listener *first, struct listener *twin, struct buf *error) MUST_CHECK;
+
+/* Appends the names, by commas. */
+void listeners_names(const struct listeners *s, struct buf *out);
+
+/* Closes; removes the file of a unix socket when it is still the one that was made. Takes a
+ * closed one (fd -1). */
 void listener_close(struct listener *l);
+/* Closes all; empty then. */
+void listeners_done(struct listeners *s);

@@ -52,8 +52,9 @@ struct server {
     struct drain drain;
     struct file_watch watch; /* the credential files */
     struct sd_notify notify;
-    struct listener *listeners; /* worker_count rows of address.count */
-    size_t listener_count, per_worker;
+    struct listeners listeners; /* the first worker's */
+    struct listener *twins;     /* the others': a row of as many for each */
+    size_t twin_count;
     struct metrics metrics; /* the control thread's shard */
     struct admin admin;
     struct monitor monitor;
@@ -240,46 +241,37 @@ static int take_signals(struct server *s)
     return loop_io_start(&s->loop, &s->signals, EPOLLIN);
 }
 
-/* A row of sockets for each worker. The first row is bound without SO_REUSEPORT's company in
- * mind: a second instance on the same port must fail, so that it is probed alone first. */
 static int open_listeners(struct server *s, struct buf *error)
 {
     const struct config *c = s->config;
+    struct config_address a;
+    int err = 0;
 
-    s->per_worker = c->listen.address.count;
-    s->listeners = base_alloc(sizeof *s->listeners * s->worker_count * s->per_worker);
-    for (size_t i = 0; i < s->worker_count * s->per_worker; i++)
-        s->listeners[i].fd = -1;
-    s->listener_count = s->worker_count * s->per_worker;
-    for (size_t a = 0; a < s->per_worker; a++) {
-        struct listener *first = &s->listeners[a];
-        struct listener_options o = { .address = c->listen.address.item[a],
-                                      .socket_mode = c->listen.socket_mode };
-        bool local = strncmp(o.address, "unix:", 5) == 0;
+    for (size_t i = 0; i < c->listen.address.count && err == 0; i++) {
+        const char *text = c->listen.address.item[i];
 
-        if (!local) { /* the probe */
-            struct listener probe;
-            int err = listener_open(&probe, &o, error);
-
-            if (err != 0)
-                return err;
-            o.port = probe.port;
-            listener_close(&probe);
-            o.shared = true;
-        }
-        int err = listener_open(first, &o, error);
-        for (unsigned k = 1; err == 0 && k < s->worker_count; k++) {
-            struct listener *l = &s->listeners[k * s->per_worker + a];
-
-            if (local)
-                *l = (struct listener){ .fd = dup(first->fd), .port = -1 };
-            else
-                err = listener_open(l, &o, error);
-        }
-        if (err != 0)
-            return err;
+        if (!config_address_split(text, &a))
+            return -EINVAL;
+        err = listeners_add(&s->listeners,
+                            &(struct listener_options){ .address = text,
+                                                        .host = a.host,
+                                                        .unix_path = a.unix_path,
+                                                        .port = a.port,
+                                                        .socket_mode = c->listen.socket_mode },
+                            error);
     }
-    return 0;
+    size_t count = (s->worker_count - 1) * s->listeners.count;
+
+    s->twins = err == 0 && count > 0 ? base_alloc(sizeof *s->twins * count) : NULL;
+    for (; err == 0 && s->twin_count < count; s->twin_count++)
+        err = listener_twin(&s->listeners.item[s->twin_count % s->listeners.count],
+                            &s->twins[s->twin_count], error);
+    return err;
+}
+
+static const struct listener *listeners_of(const struct server *s, unsigned worker)
+{
+    return worker == 0 ? s->listeners.item : &s->twins[(worker - 1) * s->listeners.count];
 }
 
 static int start_workers(struct server *s)
@@ -287,8 +279,8 @@ static int start_workers(struct server *s)
     int err = 0;
 
     for (unsigned i = 0; err == 0 && i < s->worker_count; i++)
-        err = worker_init(&s->workers[i], i, &s->shared, s->config,
-                          &s->listeners[i * s->per_worker], s->per_worker);
+        err = worker_init(&s->workers[i], i, &s->shared, s->config, listeners_of(s, i),
+                          s->listeners.count);
     for (unsigned i = 0; err == 0 && i < s->worker_count; i++)
         err = worker_start(&s->workers[i]);
     if (err == 0) {
@@ -298,21 +290,14 @@ static int start_workers(struct server *s)
     return err;
 }
 
-/* The addresses that callers reach, by commas. */
-static void bound_names(const struct server *s, struct buf *names)
-{
-    buf_init(names, 8192);
-    for (size_t a = 0; a < s->per_worker; a++)
-        (void)buf_addf(names, "%s%s", a > 0 ? "," : "", s->listeners[a].name);
-}
-
 static void start_monitor(struct server *s)
 {
     struct buf names;
 
     if (s->admin.mhd_host.daemon == NULL)
         return;
-    bound_names(s, &names);
+    buf_init(&names, 8192);
+    listeners_names(&s->listeners, &names);
     monitor_init(&s->monitor, &s->loop, buf_text(&names), take_status, s);
     admin_add(&s->admin, &(struct admin_path){ .path = "/",
                                                .content_type = "text/html; charset=utf-8",
@@ -326,7 +311,8 @@ static void announce(struct server *s)
 {
     struct buf names;
 
-    bound_names(s, &names);
+    buf_init(&names, 8192);
+    listeners_names(&s->listeners, &names);
     log_info(
         "ready", log_str("listen", buf_text(&names)), log_str("admin", admin_name(&s->admin)),
         log_str("upstream", s->config->upstream.base_url), log_int("workers", s->worker_count),
@@ -393,9 +379,10 @@ static void finish(struct server *s)
     sd_notify_done(&s->notify);
     file_watch_done(&s->watch);
     drain_done(&s->drain);
-    for (size_t i = 0; i < s->listener_count; i++)
-        listener_close(&s->listeners[i]);
-    free(s->listeners);
+    for (size_t i = 0; i < s->twin_count; i++)
+        listener_close(&s->twins[i]);
+    free(s->twins);
+    listeners_done(&s->listeners);
     free(s->workers);
     buf_done(&s->sandbox);
     loop_done(&s->loop);
@@ -443,9 +430,9 @@ static int start(struct server *s, struct buf *error)
     if (err == 0)
         err = token_manager_init(&s->tokens, &s->loop, s->config, publish, s);
     if (err == 0)
-        err = open_listeners(s, error);
-    if (err == 0)
         err = open_admin(s, error);
+    if (err == 0) /* last, since from here on callers may wait in its queue */
+        err = open_listeners(s, error);
     if (err == 0) {
         policy_enforce(s->config, &s->sandbox);
         err = start_workers(s);

@@ -66,6 +66,8 @@ static bool on_turn(void *arg)
     return more || w->downstream.mhd_host.due;
 }
 
+static_assert(LISTENERS_MAX <= DOWNSTREAM_LISTENERS_MAX, "a worker has room for all");
+
 /* A unix socket is shared by all workers: one of them is enough to accept. */
 static int watch_listener(struct worker *w, struct downstream_listener *l)
 {

@@ -33,11 +33,14 @@ static void place_close(struct place *p)
     buf_done(&p->error);
 }
 
-static int open_at(struct place *p, struct listener *l, int64_t mode)
+static int open_at(struct place *p, struct listeners *l, int64_t mode)
 {
+    *l = (struct listeners){ .count = 0 };
     buf_clear(&p->error);
-    return listener_open(
-        l, &(struct listener_options){ .address = p->address, .socket_mode = mode }, &p->error);
+    return listeners_add(l,
+                         &(struct listener_options){
+                             .address = p->address, .unix_path = p->path, .socket_mode = mode },
+                         &p->error);
 }
 
 static struct stat look(const struct place *p)
@@ -82,13 +85,13 @@ static int connected(const struct place *p)
 static void assert_left_alone(struct place *p, const char *why)
 {
     struct stat before = look(p), after;
-    struct listener l;
+    struct listeners l;
 
     assert_true(open_at(p, &l, 0600) < 0);
     if (strstr(buf_text(&p->error), p->address) == NULL ||
         strstr(buf_text(&p->error), why) == NULL)
         fail_msg("\"%s\" is not in: %s", why, buf_text(&p->error));
-    listener_close(&l);
+    listeners_done(&l);
     after = look(p);
     assert_int_equal(before.st_ino, after.st_ino);
     assert_int_equal(before.st_mode, after.st_mode);
@@ -99,7 +102,7 @@ static void a_socket_has_the_mode_that_is_asked_for_whatever_the_umask(void **st
     static const mode_t modes[] = { 0600, 0660, 0666, 0777, 0200, 0 };
     static const mode_t masks[] = { 0, 022, 0777 };
     struct place p;
-    struct listener l;
+    struct listeners l;
 
     (void)state;
     place_open(&p);
@@ -112,9 +115,9 @@ static void a_socket_has_the_mode_that_is_asked_for_whatever_the_umask(void **st
             assert_int_equal(rc, 0);
             assert_int_equal(after, masks[k]); /* the process's own is as it was */
             assert_int_equal(look(&p).st_mode, S_IFSOCK | modes[i]);
-            assert_int_equal(l.port, -1);
-            assert_string_equal(l.name, p.address);
-            listener_close(&l);
+            assert_int_equal(l.item[0].port, -1);
+            assert_string_equal(l.item[0].name, p.address);
+            listeners_done(&l);
             assert_false(is_there(&p));
         }
     }
@@ -125,7 +128,7 @@ static void a_socket_that_nobody_listens_on_is_replaced(void **state)
 {
     static const int types[] = { SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET };
     struct place p;
-    struct listener l;
+    struct listeners l;
 
     (void)state;
     place_open(&p);
@@ -135,7 +138,7 @@ static void a_socket_that_nobody_listens_on_is_replaced(void **state)
         int fd = connected(&p);
         assert_true(fd >= 0);
         (void)close(fd);
-        listener_close(&l);
+        listeners_done(&l);
     }
     place_close(&p);
 }
@@ -202,7 +205,7 @@ static void other_files_are_left_alone(void **state)
 static void only_its_own_file_is_removed_at_the_end(void **state)
 {
     struct place p;
-    struct listener l;
+    struct listeners l;
 
     (void)state;
     place_open(&p);
@@ -212,7 +215,7 @@ static void only_its_own_file_is_removed_at_the_end(void **state)
     (void)snprintf(aside, sizeof aside, "%s/aside", p.dir);
     assert_int_equal(rename(p.path, aside), 0);
     int fd = bound(&p, SOCK_STREAM, true);
-    listener_close(&l);
+    listeners_done(&l);
     assert_true(is_there(&p));
     (void)close(fd);
     (void)unlink(aside);
@@ -231,16 +234,17 @@ static void paths_that_do_not_do_are_told(void **state)
     buf_init(&error, 4096);
     for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
         const char *address = addresses[i] != NULL ? addresses[i] : longest;
-        struct listener l;
+        struct listeners l = { .count = 0 };
 
         buf_clear(&error);
-        assert_true(
-            listener_open(&l,
-                          &(struct listener_options){ .address = address, .socket_mode = 0600 },
-                          &error) < 0);
+        assert_true(listeners_add(&l,
+                                  &(struct listener_options){ .address = address,
+                                                              .unix_path = address + 5,
+                                                              .socket_mode = 0600 },
+                                  &error) < 0);
         if (strstr(buf_text(&error), address) == NULL)
             fail_msg("%s: %s", address, buf_text(&error));
-        listener_close(&l);
+        listeners_done(&l);
     }
     buf_done(&error);
 }
@@ -249,7 +253,7 @@ static void paths_that_do_not_do_are_told(void **state)
 static void one_that_is_starting_is_waited_for_but_not_for_ever(void **state)
 {
     struct place p;
-    struct listener l;
+    struct listeners l;
 
     (void)state;
     place_open(&p);
@@ -259,7 +263,7 @@ static void one_that_is_starting_is_waited_for_but_not_for_ever(void **state)
     assert_false(is_there(&p));
     (void)close(lock);
     assert_int_equal(open_at(&p, &l, 0600), 0);
-    listener_close(&l);
+    listeners_done(&l);
     place_close(&p);
 }
 

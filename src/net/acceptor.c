@@ -1,0 +1,89 @@
+/* Accepts connections on a set of listeners. */
+#include "net/acceptor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+
+/* How long accepting rests when descriptors have run out. */
+#define PAUSE_MS 100
+
+static int watch(struct acceptor *a)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < a->count && err == 0; i++) {
+        struct acceptor_socket *s = &a->socket[i];
+
+        /* A unix socket is shared by all threads: one of them is enough to accept. */
+        err = loop_io_start(a->loop, &s->io,
+                            EPOLLIN | (s->listener->port < 0 ? (uint32_t)EPOLLEXCLUSIVE : 0));
+    }
+    return err;
+}
+
+static void unwatch(struct acceptor *a)
+{
+    for (size_t i = 0; i < a->count; i++)
+        loop_io_stop(a->loop, &a->socket[i].io);
+}
+
+static void on_pause_over(struct loop_timer *t)
+{
+    (void)watch(CONTAINER_OF(t, struct acceptor, pause));
+}
+
+static bool ran_out(int err)
+{
+    return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
+}
+
+static void on_acceptable(struct loop_io *io, uint32_t events)
+{
+    struct acceptor_socket *s = CONTAINER_OF(io, struct acceptor_socket, io);
+    struct acceptor *a = s->acceptor;
+
+    (void)events;
+    for (int i = 0; i < a->batch; i++) {
+        struct sockaddr_storage addr;
+        socklen_t len = sizeof addr;
+        int fd = accept4(io->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0 && ran_out(errno)) {
+            log_warn("descriptors_exhausted", log_str("detail", strerrordesc_np(errno)));
+            unwatch(a);
+            loop_timer_set(a->loop, &a->pause, loop_now(a->loop) + PAUSE_MS);
+        }
+        if (fd < 0)
+            return;
+        a->on_accepted(a->arg, s->listener, fd, (struct sockaddr *)&addr, len);
+    }
+}
+
+int acceptor_init(struct acceptor *a, struct loop *l, const struct acceptor_options *o)
+{
+    assert(o->count <= LISTENERS_MAX);
+    *a = (struct acceptor){ .loop = l,
+                            .count = o->count,
+                            .batch = o->batch,
+                            .pause.on_due = on_pause_over,
+                            .on_accepted = o->on_accepted,
+                            .arg = o->arg };
+    for (size_t i = 0; i < a->count; i++)
+        a->socket[i] = (struct acceptor_socket){ .io = { .fd = o->listeners[i].fd,
+                                                         .on_event = on_acceptable },
+                                                 .acceptor = a,
+                                                 .listener = &o->listeners[i] };
+    return watch(a);
+}
+
+void acceptor_done(struct acceptor *a)
+{
+    if (a->loop == NULL)
+        return;
+    unwatch(a);
+    loop_timer_clear(a->loop, &a->pause);
+    *a = (struct acceptor){ .loop = NULL };
+}
