@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs what the documents print, as it stands there: docs_blocks.py PROGRAM ORIGIN BUILD-DIRECTORY
+"""Runs what the documents print, as it stands there: docs_blocks.py PROGRAM ORIGIN [DOCUMENT...]
 
 Each document gets a small world of its own: namespaces in which /etc and /run may be written and there is no
 network but loopback, and in which api.1shotapi.dev is tests/origin, with a certificate that is trusted there. So commands
@@ -13,7 +13,8 @@ A comment in front of a block says more, several of them in one comment are sepa
 
   <!-- not run: REASON -->        it is not run, and the reason is printed
   <!-- background until TEXT -->  it goes on, until the next such block or the end; the next block waits for TEXT
-  <!-- in the tree -->            it is run at the top of the source tree
+  <!-- in a bare Debian -->       it builds or installs: not run here but by ./dev newcomer (docker/newcomer.sh), for which
+                                  `docs_blocks.py --bare DIRECTORY` writes those blocks to numbered files
   <!-- file NAME -->              it is saved under that name for the blocks that follow
   <!-- typed TEXT -->             what a person types
 
@@ -45,7 +46,7 @@ class Block:
         self.document, self.line, self.language, self.text = document, line, language, text
         self.reason = self.until = self.file = None
         self.typed = ""
-        self.in_tree = False
+        self.bare = False
         for mark in marks:
             if m := re.fullmatch(r"not run: (.+)", mark):
                 self.reason = m[1]
@@ -55,8 +56,9 @@ class Block:
                 self.file = m[1]
             elif m := re.fullmatch(r"typed (.+)", mark):
                 self.typed = m[1] + "\n"
-            elif mark == "in the tree":
-                self.in_tree = True
+            elif mark == "in a bare Debian":
+                self.bare = True
+                self.reason = "./dev newcomer runs it, in a bare Debian"
             else:
                 raise SystemExit(f"{self.where()}: unknown mark: {mark}")
 
@@ -115,7 +117,9 @@ def make_certificates(directory):
 def make_system(world, certificates):
     """A writable /etc and /run, in which the API's name leads to the stand-in."""
     etc = world / "etc"
-    subprocess.run(["cp", "-a", "/etc", etc], check=False, stderr=subprocess.DEVNULL)  # but what may not be read
+    etc.mkdir()
+    run("mount", "-t", "tmpfs", "none", etc)
+    subprocess.run(["cp", "-a", "/etc/.", etc], check=False, stderr=subprocess.DEVNULL)  # but what may not be read
     (etc / "hosts").write_text("127.0.0.1 localhost api.1shotapi.dev gateway.internal\n::1 localhost\n", encoding="utf-8")
     bundle = etc / "ssl/certs/ca-certificates.crt"
     bundle.parent.mkdir(parents=True, exist_ok=True)
@@ -159,10 +163,11 @@ class Background:
 
 
 class World:
-    def __init__(self, program, origin, build, directory):
-        self.program, self.build, self.directory = program, build, directory
+    def __init__(self, program, origin, directory):
+        self.program, self.directory = program, directory
         self.home = directory / "home"
         self.home.mkdir()
+        (self.home / ".curlrc").write_text("fail\n", encoding="utf-8")  # an answer of 400 and above is a failure
         loopback_up()
         certificates = make_certificates(directory)
         make_system(directory, certificates)
@@ -193,9 +198,7 @@ class World:
     def try_sh(self, block):
         script = self.directory / "block.sh"
         script.write_text("set -euo pipefail\n" + block.text, encoding="utf-8")
-        options = {"cwd": TREE if block.in_tree else self.home, "env": self.environment}
-        if block.in_tree and self.build != TREE / "build/release":
-            return "not run: this is another build than the one the commands use"
+        options = {"cwd": self.home, "env": self.environment}
         if block.until:
             if self.started:
                 self.started.end()
@@ -250,23 +253,23 @@ class World:
         return "read, not run: the SDK for Go is not installed"
 
 
-def inside(document, program, origin, build):
+def inside(document, program, origin):
     with tempfile.TemporaryDirectory() as directory:
-        world = World(program, origin, build, pathlib.Path(directory))
+        world = World(program, origin, pathlib.Path(directory))
         wrong = 0
         try:
             for block in blocks_of(document):
                 if block.reason:
-                    print(f"not run  {block.where()}: {block.reason}")
                     continue
                 try:
-                    print(f"{world.try_block(block):8} {block.where()} {block.language}")
+                    print(f"{world.try_block(block):8} {block.where()} {block.language}", flush=True)
                 except (RuntimeError, subprocess.SubprocessError, SyntaxError) as error:
                     print(f"FAILED   {block.where()} {block.language}\n{block.text}---\n{error}")
                     wrong += 1
         finally:
             world.end()
-            subprocess.run(["umount", "-l", "/etc"], check=False)
+            for mount in "/etc", world.directory / "etc":
+                subprocess.run(["umount", "-l", mount], check=False)
     return wrong
 
 
@@ -297,12 +300,24 @@ def find_faults(blocks):
                 yield f"{block.where()}: {done.stderr.decode()}"
 
 
+def write_bare(directory):
+    """NUMBER.sh for each block that a bare Debian has to run, NUMBER.until where it goes on until a text."""
+    bare = [b for d in documents() for b in blocks_of(d) if b.bare]
+    for number, block in enumerate(bare, 1):
+        (directory / f"{number:02}.sh").write_text(f"# {block.where()}\nset -euo pipefail\n{block.text}", encoding="utf-8")
+        if block.until:
+            (directory / f"{number:02}.until").write_text(block.until, encoding="utf-8")
+    return 0 if bare else 1
+
+
 def main():
+    if sys.argv[1] == "--bare":
+        return write_bare(pathlib.Path(sys.argv[2]))
     if sys.argv[1] == "--inside":
-        document, program, origin, build = map(pathlib.Path, sys.argv[2:])
-        return 1 if inside(document, program, origin, build) else 0
-    paths = [pathlib.Path(a).resolve() for a in sys.argv[1:4]]
-    only = sys.argv[4:]
+        document, program, origin = map(pathlib.Path, sys.argv[2:])
+        return 1 if inside(document, program, origin) else 0
+    paths = [pathlib.Path(a).resolve() for a in sys.argv[1:3]]
+    only = sys.argv[3:]
     faults = [fault for document in documents() for fault in find_faults(blocks_of(document))]
     print("\n".join(faults))
     namespaces = ["unshare", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--kill-child"]
@@ -314,7 +329,12 @@ def main():
         name = str(document.relative_to(TREE))
         if only and name not in only:
             continue
-        print(f"==> {name}", flush=True)
+        blocks = blocks_of(document)
+        for block in blocks:
+            if block.reason:
+                print(f"not run  {block.where()}: {block.reason}", flush=True)
+        if not any(hasattr(World, "try_" + b.language) and not b.reason for b in blocks):
+            continue
         command = [*namespaces, "--mount-proc", sys.executable, "-B", __file__, "--inside", document, *paths]
         if subprocess.run(command, check=False).returncode != 0:
             failed.append(name)
