@@ -5,6 +5,7 @@
 # The real API is used when the environment holds credentials, ONESHOT_PROXY_TOKEN_CLIENT_ID and
 # ONESHOT_PROXY_TOKEN_CLIENT_SECRET, or either with _FILE behind it.
 # With arguments, PROXY and ORIGIN, nothing is built: the tests run it like that.
+# Ctrl-C ends the proxy, then the stand-in, and this script with exit code 0; a second one hurries them.
 set -euo pipefail
 
 tree=$(cd "$(dirname "$0")/../.." && pwd)
@@ -16,15 +17,36 @@ pids=()
 say() { printf '==> %s\n' "$*"; }
 die() { printf 'run: %s\n' "$*" >&2; exit 1; }
 
+# start FILE COMMAND...: in the background, its output to the file (a `-`: ours), its process id in
+# $started. In a process group of its own, so that Ctrl-C at the terminal reaches this script alone,
+# which then ends one after the other.
+start() {
+    local out=$1
+    shift
+    set -m
+    if [ "$out" = - ]; then
+        "$@" </dev/null &
+    else
+        "$@" </dev/null >"$out" &
+    fi
+    set +m
+    started=$!
+    pids=("$started" ${pids[@]+"${pids[@]}"}) # the youngest is ended first
+}
+
 # shellcheck disable=SC2317  # called by the trap
 stop() {
-    trap - EXIT INT TERM
-    for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
-    for pid in "${pids[@]}"; do wait "$pid" || true; done
+    trap - EXIT
+    trap 'for pid in ${pids[@]+"${pids[@]}"}; do kill -TERM "$pid" 2>/dev/null || true; done' INT TERM HUP
+    for pid in ${pids[@]+"${pids[@]}"}; do
+        kill -TERM "$pid" 2>/dev/null || true
+        # a second signal interrupts the waiting, but does not end it
+        while kill -0 "$pid" 2>/dev/null; do wait "$pid" 2>/dev/null || true; done
+    done
     rm -rf "$tmp"
 }
 trap stop EXIT
-trap 'echo; say "ending"; exit 0' INT TERM
+trap 'echo; say "ending"; exit 0' INT TERM HUP
 
 in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
@@ -66,12 +88,14 @@ make_certificates() {
         -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1")
 }
 
+# shellcheck disable=SC2317  # called by until_or_dead
+is_ready() { grep -qs '^oneshot-origin ready' "$1"; }
+
 start_origin() {
     make_certificates >"$tmp/openssl.log" 2>&1 || { cat "$tmp/openssl.log"; die "openssl failed"; }
-    "$origin" --listen 127.0.0.1:0 --tls-cert "$tmp/origin.pem" --tls-key "$tmp/origin.key" \
-        --client-id "$id" --client-secret "$secret" --token-lifetime 600 >"$tmp/origin.out" &
-    pids+=($!)
-    until_or_dead "oneshot-origin" $! grep -q '^oneshot-origin ready' "$tmp/origin.out"
+    start "$tmp/origin.out" "$origin" --listen 127.0.0.1:0 --tls-cert "$tmp/origin.pem" \
+        --tls-key "$tmp/origin.key" --client-id "$id" --client-secret "$secret" --token-lifetime 600
+    until_or_dead "oneshot-origin" "$started" is_ready "$tmp/origin.out"
     base_url=$(sed -n 's/^oneshot-origin ready //p' "$tmp/origin.out")
 }
 
@@ -90,9 +114,8 @@ start_proxy() { # start_proxy [ARGUMENT...]
         ONESHOT_PROXY_ADMIN_ADDRESS=127.0.0.1:$(free_port 9090 "admin page")
     fi
     listen=${ONESHOT_PROXY_LISTEN_ADDRESS%%,*}
-    "$proxy" "$@" &
-    proxy_pid=$!
-    pids=("$proxy_pid" ${pids[@]+"${pids[@]}"})    # ended first
+    start - "$proxy" "$@"
+    proxy_pid=$started
     case $listen in
     *:*[!0-9]* | *:0) until_or_dead "oneshot-proxy" "$proxy_pid" true ;;
     *) until_or_dead "oneshot-proxy" "$proxy_pid" in_use "${listen##*:}" ;;

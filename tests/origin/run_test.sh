@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What `./dev run` starts, as a person uses it: run_test.sh PROXY ORIGIN
 # Twice at once, so that the second finds the usual ports taken; every curl line that is printed is
-# tried; then Ctrl-C, after which nothing is left.
+# tried; then SIGINT, after which nothing is left. (Ctrl-C at a terminal: run_terminal.py.)
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 command -v curl openssl >/dev/null || { echo "curl or openssl is not there"; exit 77; }
@@ -12,7 +12,7 @@ mkdir "$TMPDIR"
 unset "${!ONESHOT_PROXY_@}"
 groups=()
 failures=0
-trap 'for group in ${groups[@]+"${groups[@]}"}; do kill -KILL -- "-$group" 2>/dev/null; done; rm -rf "$dir"' EXIT
+trap 'for group in ${groups[@]+"${groups[@]}"}; do kill -TERM -- "-$group" 2>/dev/null; wait "$group"; done; rm -rf "$dir"' EXIT
 
 fail() {
     echo "FAILED: $*"
@@ -40,7 +40,7 @@ grep -q 'is taken' "$dir/2" || fail "not a word about the taken port: $(cat "$di
 
 for group in "${groups[@]}"; do
     kill -INT -- "-$group"
-    wait "$group" || fail "exit code $? after Ctrl-C"
+    wait "$group" || fail "exit code $? after SIGINT"
     if kill -0 -- "-$group" 2>/dev/null; then fail "a process is left"; fi
 done
 [ -z "$(ls -A "$TMPDIR")" ] || fail "files are left: $(ls -A "$TMPDIR")"
