@@ -47,6 +47,8 @@ def targets(text):
         bare = re.sub(r"`[^`]*`", "", line)
         for target in re.findall(r"\]\(([^)\s]+)\)", bare):
             yield number, target
+        for target in re.findall(r'(?:src|href)="([^"]+)"', bare):
+            yield number, target
         if m := re.match(r"\[[^\]]+\]: +(\S+)", line):
             yield number, m[1]
 
