@@ -243,14 +243,14 @@ static ssize_t pull(void *arg, uint64_t pos, char *out, size_t max)
     memcpy(out, buf_front(&r->down), n);
     buf_consume(&r->down, n);
     r->down_bytes += (int64_t)n;
-    if (r->upstream.paused_down)
+    if (r->exchange.wants_room)
         relay_wake(r);
     return (ssize_t)n;
 }
 
 static struct MHD_Response *upstream_body(struct relay *r)
 {
-    const struct response_check *g = &r->upstream.guard;
+    const struct response_check *g = &r->exchange.head;
     size_t here = buf_unread(&r->down);
     bool bodiless = r->is_head || g->status == 204 || g->status == 304;
 
@@ -290,7 +290,7 @@ static bool head_fits(const struct relay *r)
         (enum MHD_ValueKind)(MHD_HEADER_KIND | MHD_COOKIE_KIND | MHD_GET_ARGUMENT_KIND), NULL,
         NULL);
 
-    return r->upstream.guard.bytes + head->header_size + (size_t)records * RECORD_BYTES +
+    return r->exchange.head.bytes + head->header_size + (size_t)records * RECORD_BYTES +
                (cookie == NULL ? 0 : strlen(cookie)) + OWN_BYTES <=
            r->conn->downstream->mhd_pool.pool_bytes / 2;
 }
@@ -316,11 +316,11 @@ static bool put_own_field(struct relay *r, struct MHD_Response *response, const 
 
 static bool put_fields(struct relay *r, struct MHD_Response *response)
 {
-    int status = r->upstream.guard.status;
-    size_t count = header_filter_response(r->upstream.fields, r->upstream.count);
+    int status = r->exchange.head.status;
+    size_t count = header_filter_response(r->exchange.fields, r->exchange.field_count);
 
     for (size_t i = 0; i < count; i++) {
-        struct header_field f = r->upstream.fields[i];
+        struct header_field f = r->exchange.fields[i];
 
         if (header_is(&f, "x-request-id") && r->request_id != NULL)
             continue;
@@ -353,13 +353,13 @@ static enum MHD_Result answer_upstream(struct relay *r)
     if (response == NULL)
         return MHD_NO;
     (void)put_fields(r, response);
-    return queue(r, r->upstream.guard.status, response);
+    return queue(r, r->exchange.head.status, response);
 }
 
 /* The head is too large for libmicrohttpd. */
 static enum MHD_Result answer_past(struct relay *r)
 {
-    const struct response_check *g = &r->upstream.guard;
+    const struct response_check *g = &r->exchange.head;
 
     if (!raw_response_status(r, g->status) || !put_fields(r, NULL) ||
         (r->request_id != NULL && !put_own_field(r, NULL, "X-Request-Id", r->request_id)) ||
@@ -408,7 +408,7 @@ static enum MHD_Result on_head(struct relay *r)
 static enum MHD_Result on_data(struct relay *r, const char *data, size_t *size)
 {
     mhd_host_busy(&r->conn->downstream->mhd_host);
-    if (r->discard || r->phase == RELAY_FAILED || r->phase == RELAY_LOCAL) {
+    if (r->up.discard || r->phase == RELAY_FAILED || r->phase == RELAY_LOCAL) {
         r->discarded_bytes += (int64_t)*size;
         *size = 0;
         r->up_ms = loop_now(&r->ctx->loop);
@@ -426,7 +426,7 @@ static enum MHD_Result on_data(struct relay *r, const char *data, size_t *size)
     size_t taken = relay_on_body(r, data, *size);
 
     *size -= taken;
-    if (*size > 0 && !r->discard && r->phase != RELAY_FAILED)
+    if (*size > 0 && !r->up.discard && r->phase != RELAY_FAILED)
         suspend(r);
     return MHD_YES;
 }
@@ -471,7 +471,7 @@ enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *c, const ch
     }
     if (*data_size > 0)
         return on_data(r, data, data_size);
-    if (!r->up_done)
+    if (!r->up.ended)
         relay_on_body_end(r);
     if (relay_answer_ready(r))
         return give_answer(r);
@@ -481,7 +481,7 @@ enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *c, const ch
 
 void handler_on_lost(struct relay *r)
 {
-    if (r->begun && !r->up_done && r->status == 0) {
+    if (r->begun && !r->up.ended && r->status == 0) {
         r->failure = failure_make(FAIL_BAD_REQUEST, "The body is not made of chunks.");
         r->status = failure_status(&r->failure);
     } else {

@@ -85,7 +85,7 @@ static void written(struct relay *r, size_t n)
     }
     buf_consume(&r->down, n);
     r->down_bytes += (int64_t)n;
-    if (r->upstream.paused_down)
+    if (r->exchange.wants_room)
         relay_wake(r);
 }
 

@@ -75,10 +75,11 @@ void relay_on_head(struct relay *r, const struct request_check_result *v)
     r->is_head = strcmp(r->method, "HEAD") == 0;
     r->safe = r->is_head || strcmp(r->method, "GET") == 0 || strcmp(r->method, "OPTIONS") == 0;
     r->body_bytes = v->body_bytes;
-    r->up_kept = true;
+    r->up.kept = true;
     r->up_ms = loop_now(&r->ctx->loop);
-    buf_init(&r->up, (size_t)base_max(c->upstream.replay_limit_bytes, RELAY_WINDOW_BYTES) +
-                         RELAY_WINDOW_BYTES);
+    buf_init(&r->up.bytes,
+             (size_t)base_max(c->upstream.replay_limit_bytes, RELAY_WINDOW_BYTES) +
+                 RELAY_WINDOW_BYTES);
     take_request_id(r);
     if (v->kind != FAIL_NONE) {
         relay_fail_for(r, v->kind, v->why);

@@ -14,6 +14,7 @@
 #include "stats/recent_failures.h"
 #include "token/token.h"
 #include "upstream/conn_pool.h"
+#include "upstream/exchange.h"
 
 struct relay;
 
@@ -23,6 +24,7 @@ struct context {
     struct loop loop;
     struct curl_host multi;
     struct conn_pool conn_pool;
+    struct exchange_host exchange_host; /* these three, as the exchanges know them */
 
     struct config *config;  /* in force; a reference */
     struct token *token;    /* NULL: none; else a reference */

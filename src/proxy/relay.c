@@ -81,7 +81,7 @@ static void park(struct relay *r, enum relay_phase phase)
 void relay_fail(struct relay *r, const struct failure *f)
 {
     relay_unpark(r);
-    upstream_cancel(r);
+    exchange_cancel(&r->exchange);
     relay_enter(r, RELAY_FAILED);
     r->failure = *f;
     if (failure_info(f->kind)->stage == STAGE_UPSTREAM)
@@ -97,6 +97,27 @@ void relay_fail_for(struct relay *r, enum failure_kind kind, const char *why)
     relay_fail(r, &f);
 }
 
+static struct exchange_request request_of(const struct relay *r)
+{
+    const struct config *c = r->config;
+
+    return (struct exchange_request){
+        .config = r->config,
+        .method = r->method,
+        .prefix = r->route.prefix,
+        .path = r->route.path,
+        .head = { .fields = r->fields,
+                  .count = r->count,
+                  .host = c->upstream.authority,
+                  .authorization = secret_text(r->token->header),
+                  .request_id = r->request_id_ours ? r->request_id : NULL,
+                  .require_name = c->listen.require_header_name,
+                  .body_bytes = r->body_bytes },
+        .safe = r->safe,
+        .is_head = r->is_head,
+    };
+}
+
 static void send_upstream(struct relay *r)
 {
     relay_unpark(r);
@@ -108,8 +129,14 @@ static void send_upstream(struct relay *r)
         r->upstream_start_us = clock_us();
     r->down_done = r->down_cut = false;
     buf_clear(&r->down);
-    r->upstream.fresh = r->upstream.retried = false;
-    upstream_start(r);
+    const struct exchange_request request = request_of(r);
+    enum failure_kind kind = exchange_start(&r->exchange, &request);
+
+    if (kind != FAIL_NONE)
+        relay_fail_for(r, kind,
+                       kind == FAIL_HEAD_TOO_LARGE
+                           ? "The request head does not fit"
+                           : "There is no memory left to send the request");
     relay_arm(r);
 }
 
@@ -147,7 +174,7 @@ void relay_begin(struct relay *r)
 /* While everything is kept for a repeat: up to replay_limit. After that: a window. */
 size_t relay_room_up(const struct relay *r)
 {
-    size_t here = r->up.len - r->up.start - r->up_sent;
+    size_t here = r->up.bytes.len - r->up.bytes.start - r->up.sent;
 
     return here >= RELAY_WINDOW_BYTES ? 0 : RELAY_WINDOW_BYTES - here;
 }
@@ -162,10 +189,10 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
         relay_fail_for(r, FAIL_BODY_TOO_LARGE, "The body is larger than listen.max_body_size");
         return n;
     }
-    if (r->up_kept && r->up_bytes + (int64_t)n > c->upstream.replay_limit_bytes) {
-        r->up_kept = false;
-        buf_consume(&r->up, r->up_sent);
-        r->up_sent = 0;
+    if (r->up.kept && r->up_bytes + (int64_t)n > c->upstream.replay_limit_bytes) {
+        r->up.kept = false;
+        buf_consume(&r->up.bytes, r->up.sent);
+        r->up.sent = 0;
         if (r->phase == RELAY_HELD) { /* can no longer be repeated: its 401 goes through */
             relay_unpark(r);
             relay_enter(r, RELAY_ANSWERING);
@@ -175,25 +202,25 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
     size_t room = relay_room_up(r);
 
     /* Not yet under way: what is kept may fill the replay buffer. */
-    if (r->up_kept)
+    if (r->up.kept)
         room = n;
     n = n < room ? n : room;
     /* All the room it will take at once: growing copies, and wipes what it has outgrown. */
     if (r->up_bytes == 0 && r->body_bytes > 0)
-        (void)buf_reserve(&r->up, (size_t)base_min(r->body_bytes, RELAY_WINDOW_BYTES));
-    if (n > 0 && buf_add(&r->up, bytes, n) != 0) {
+        (void)buf_reserve(&r->up.bytes, (size_t)base_min(r->body_bytes, RELAY_WINDOW_BYTES));
+    if (n > 0 && buf_add(&r->up.bytes, bytes, n) != 0) {
         relay_fail_for(r, FAIL_INTERNAL, "There is no memory left for the body");
         return n;
     }
     r->up_bytes += (int64_t)n;
-    if (r->upstream.paused_up)
+    if (r->exchange.wants_body)
         relay_wake(r);
     return n;
 }
 
 void relay_on_body_end(struct relay *r)
 {
-    r->up_done = true;
+    r->up.ended = true;
     relay_wake(r);
 }
 
@@ -202,7 +229,7 @@ static bool refused_token(const struct relay *r)
     const struct config *c = r->config;
 
     for (size_t i = 0; i < c->upstream.token_refused_count; i++)
-        if (c->upstream.token_refused_statuses[i] == r->upstream.guard.status)
+        if (c->upstream.token_refused_statuses[i] == r->exchange.head.status)
             return true;
     return false;
 }
@@ -211,7 +238,7 @@ static bool may_repeat(const struct relay *r)
 {
     int64_t replay = r->config->upstream.replay;
 
-    return !r->repeated && r->up_kept &&
+    return !r->repeated && r->up.kept &&
            (replay == REPLAY_ALL || (replay == REPLAY_SAFE && r->safe));
 }
 
@@ -233,8 +260,25 @@ static void on_refused(struct relay *r)
     park(r, RELAY_HELD);
 }
 
-void relay_on_answer(struct relay *r)
+static struct relay *relay_of(struct exchange *x)
 {
+    return CONTAINER_OF(x, struct relay, exchange);
+}
+
+static void on_sending(struct exchange *x)
+{
+    struct relay *r = relay_of(x);
+
+    r->sends++;
+    metrics_add(&r->ctx->metrics, M_upstream_requests, 1);
+    if (x->attempt.reused)
+        metrics_add(&r->ctx->metrics, M_upstream_connections_reused, 1);
+}
+
+static void on_head(struct exchange *x)
+{
+    struct relay *r = relay_of(x);
+
     r->first_byte_us = clock_us();
     r->upstream_us = r->first_byte_us - r->upstream_start_us;
     r->ctx->typical_us += (base_min(r->upstream_us, TYPICAL_US_MAX) - r->ctx->typical_us) / 8;
@@ -244,6 +288,20 @@ void relay_on_answer(struct relay *r)
         relay_enter(r, RELAY_ANSWERING);
     relay_wake(r);
 }
+
+static void on_progress(struct exchange *x)
+{
+    relay_wake(relay_of(x));
+}
+
+static void on_end(struct exchange *x, const struct failure *f)
+{
+    relay_on_upstream_done(relay_of(x), f);
+}
+
+const struct exchange_user relay_exchange_user = {
+    .on_sending = on_sending, .on_head = on_head, .on_progress = on_progress, .on_end = on_end
+};
 
 void relay_on_upstream_done(struct relay *r, const struct failure *f)
 {
@@ -280,7 +338,7 @@ void relay_release(struct relay *r)
 static void repeat(struct relay *r)
 {
     r->repeated = true;
-    upstream_cancel(r);
+    exchange_cancel(&r->exchange);
     metrics_add(&r->ctx->metrics, M_replays, 1);
     send_upstream(r);
 }
@@ -317,7 +375,7 @@ void relay_on_caller_gone(struct relay *r)
     if (!r->suspended || r->gone)
         return;
     r->gone = true;
-    upstream_cancel(r);
+    exchange_cancel(&r->exchange);
     relay_wake(r);
 }
 
@@ -338,7 +396,7 @@ bool relay_can_go_on(const struct relay *r)
         return true;
     if (r->head_waits)
         return r->phase != RELAY_PARKED;
-    return !r->up_done && relay_room_up(r) > RELAY_WINDOW_BYTES / 2;
+    return !r->up.ended && relay_room_up(r) > RELAY_WINDOW_BYTES / 2;
 }
 
 static void step(struct relay *r)
@@ -347,11 +405,11 @@ static void step(struct relay *r)
         return;
     if (r->phase == RELAY_HELD) /* a newer token may have come meanwhile */
         relay_on_token(r);
-    if (!r->up_done && (r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED))
-        r->discard = true;
+    if (!r->up.ended && (r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED))
+        r->up.discard = true;
     if (r->raw_response.on)
         raw_response_step(r);
-    upstream_unpause(r);
+    exchange_go_on(&r->exchange);
     if ((r->suspended || r->lingers) && relay_can_go_on(r))
         handler_resume(r);
 }
@@ -373,7 +431,7 @@ bool relay_turn(struct context *ctx)
 /* While a body comes in libmicrohttpd cannot answer: the answer is written past it. */
 void relay_fail_past_httpd(struct relay *r, const struct failure *f)
 {
-    upstream_cancel(r);
+    exchange_cancel(&r->exchange);
     relay_unpark(r);
     if (r->phase != RELAY_FAILED)
         relay_enter(r, RELAY_FAILED);
@@ -396,7 +454,7 @@ void relay_give_up(struct relay *r)
         f = failure_make(FAIL_UPSTREAM_LOST,
                          "This proxy was stopped (process.drain_timeout) before the upstream "
                          "answered: outcome unknown.");
-    if (r->up_done)
+    if (r->up.ended)
         relay_fail(r, &f);
     else
         relay_fail_past_httpd(r, &f);

@@ -14,7 +14,7 @@
 #include "http/route.h"
 #include "net/mhd_host.h"
 #include "proxy/context.h"
-#include "upstream/upstream.h"
+#include "upstream/exchange.h"
 
 enum relay_phase {
     RELAY_NEW,     /* the request line is here */
@@ -37,7 +37,7 @@ struct relay {
     /* kept from one request to the next */
     struct arena arena;
     struct buf down; /* the answer's body, on its way to the caller */
-    struct upstream upstream;
+    struct exchange exchange; /* with the upstream */
 
     struct context *ctx; /* from here on: one request's, zero at its start */
     struct conn *conn;
@@ -60,10 +60,7 @@ struct relay {
     bool old_caller; /* speaks HTTP/1.0 */
 
     /* its body */
-    struct buf up;
-    size_t up_sent; /* of `up`, while all of it is kept */
-    bool up_kept;   /* `up` holds the body from its first byte */
-    bool up_done, discard;
+    struct exchange_body up;
     int64_t up_bytes; /* taken from the caller so far */
     int64_t discarded_bytes;
     int64_t up_ms;    /* when the caller last sent some */
@@ -77,7 +74,6 @@ struct relay {
     /* the upstream's side */
     unsigned sends; /* attempts that reached the wire, for the log */
     bool repeated;  /* after a 401 */
-    int64_t progress_ms;
 
     /* the answer */
     int status; /* given to the caller; 0: none */
@@ -103,8 +99,7 @@ void relay_on_head(struct relay *r, const struct request_check_result *v);
 size_t relay_on_body(struct relay *r, const char *bytes, size_t n);
 void relay_on_body_end(struct relay *r);
 
-/* From upstream.c: the head of an answer is whole; bytes came or may go; it is over. */
-void relay_on_answer(struct relay *r);
+/* The exchange with the upstream is over. */
 void relay_on_upstream_done(struct relay *r, const struct failure *f);
 
 /* The worker's token or settings changed; a 401 on this generation is to be passed on. */

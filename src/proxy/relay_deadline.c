@@ -13,6 +13,12 @@ struct deadline {
     const char *why;
 };
 
+/* Whether a part of a head has come; a whole interim one does not count. */
+static bool head_begun(const struct relay *r)
+{
+    return r->exchange.attempt.began && !r->exchange.head.complete;
+}
+
 /* What the relay waits for now, until when, and whose fault it is when that does not come. */
 static struct deadline deadline_of(const struct relay *r)
 {
@@ -24,19 +30,21 @@ static struct deadline deadline_of(const struct relay *r)
     if (r->phase == RELAY_PARKED || r->phase == RELAY_HELD)
         d = (struct deadline){ r->parked_ms + c->token.wait_timeout_ms, FAIL_TOKEN_TIMEOUT,
                                "No token came within token.wait_timeout" };
-    else if (r->phase == RELAY_SENDING && r->upstream.began)
+    else if (r->phase == RELAY_SENDING && !r->exchange.wants_body && head_begun(r))
         d = (struct deadline){
-            r->progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
-            "The head of the answer was not whole within upstream.idle_timeout: outcome unknown"
+            r->exchange.progress_ms + c->upstream.response_timeout_ms, FAIL_UPSTREAM_STALLED,
+            "The head of the answer was not whole within upstream.response_timeout: outcome "
+            "unknown"
         };
-    else if (r->phase == RELAY_SENDING && !r->upstream.paused_up && !r->upstream.paused_down)
+    else if (r->phase == RELAY_SENDING && !r->exchange.wants_body)
         d = (struct deadline){
-            r->progress_ms + c->upstream.response_timeout_ms, FAIL_UPSTREAM_RESPONSE_TIMEOUT,
+            r->exchange.progress_ms + c->upstream.response_timeout_ms,
+            FAIL_UPSTREAM_RESPONSE_TIMEOUT,
             "No answer began within upstream.response_timeout: outcome unknown"
         };
-    else if (r->phase == RELAY_ANSWERING && !r->down_done && !r->upstream.paused_down)
+    else if (r->phase == RELAY_ANSWERING && !r->down_done && !r->exchange.wants_room)
         d = (struct deadline){
-            r->progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
+            r->exchange.progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
             "Nothing more of the answer came within upstream.idle_timeout: outcome unknown"
         };
     /* The caller is expected to read; libmicrohttpd does not look after it then. */
@@ -44,7 +52,7 @@ static struct deadline deadline_of(const struct relay *r)
         d = (struct deadline){ r->raw_response.moved_ms + c->listen.idle_timeout_ms, FAIL_NONE,
                                NULL };
     /* The caller is expected to send, unless we hold it back. */
-    if (!r->up_done && !r->suspended && r->up_ms + c->listen.body_timeout_ms < d.ms)
+    if (!r->up.ended && !r->suspended && r->up_ms + c->listen.body_timeout_ms < d.ms)
         d = (struct deadline){ r->up_ms + c->listen.body_timeout_ms, FAIL_BODY_TIMEOUT,
                                "No more of the body came within listen.body_timeout" };
     return d;
@@ -74,7 +82,7 @@ static void expire(struct relay *r, const struct deadline *d)
     } else if (r->phase == RELAY_HELD) {
         relay_release(r);
     } else if (r->responded) {
-        upstream_cancel(r);
+        exchange_cancel(&r->exchange);
         relay_on_upstream_done(r, &f);
     } else {
         if (d->kind == FAIL_TOKEN_TIMEOUT)
@@ -88,7 +96,7 @@ static void expire(struct relay *r, const struct deadline *d)
  */
 static bool is_stuck(struct relay *r)
 {
-    bool unread = r->begun && !r->up_done && !r->suspended && conn_has_sent(r->conn);
+    bool unread = r->begun && !r->up.ended && !r->suspended && conn_has_sent(r->conn);
     bool again = unread && r->stuck_ms == r->up_ms;
 
     r->stuck_ms = unread ? r->up_ms : 0;

@@ -3,6 +3,9 @@
  * relay_report.c, relay_pool.c. */
 #include "proxy/relay.h"
 
+/* What the exchange with the upstream tells. */
+extern const struct exchange_user relay_exchange_user;
+
 /* The only place where the phase changes; asserts that the step is one of the picture's. */
 void relay_enter(struct relay *r, enum relay_phase phase);
 /* To the upstream when there is a token; else parked until there is one, or failed when none is

@@ -22,6 +22,11 @@ struct relay *relay_new(struct context *ctx, struct conn *c, const char *target)
         r = base_alloc(sizeof *r);
         arena_init(&r->arena, ARENA_BYTES);
         buf_init(&r->down, RELAY_WINDOW_BYTES);
+        exchange_init(&r->exchange, &(struct exchange_options){ .host = &ctx->exchange_host,
+                                                                .user = &relay_exchange_user,
+                                                                .body = &r->up,
+                                                                .answer_body = &r->down,
+                                                                .arena = &r->arena });
     }
     r->ctx = ctx;
     r->conn = c;
@@ -43,7 +48,7 @@ struct relay *relay_new(struct context *ctx, struct conn *c, const char *target)
 
 static void relay_free(struct relay *r)
 {
-    upstream_free(&r->upstream);
+    exchange_done(&r->exchange);
     arena_done(&r->arena);
     buf_done(&r->down);
     free(r);
@@ -70,7 +75,7 @@ void relay_end(struct relay *r)
     struct context *ctx = r->ctx;
 
     relay_unpark(r);
-    upstream_cancel(r);
+    exchange_cancel(&r->exchange);
     relay_enter(r, RELAY_ENDED);
     relay_report(r);
     conn_request_done(r->conn);
@@ -79,7 +84,7 @@ void relay_end(struct relay *r)
         TAILQ_REMOVE(&ctx->ready, r, ready_link);
     if (r->in_flight)
         limit_give(&ctx->in_flight);
-    buf_done(&r->up);
+    buf_done(&r->up.bytes);
     raw_response_done(&r->raw_response);
     if (r->token != NULL)
         token_unref(r->token);

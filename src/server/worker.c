@@ -17,7 +17,7 @@
 #include "downstream/conn.h"
 #include "downstream/handler.h"
 #include "proxy/relay.h"
-#include "upstream/upstream_inside.h"
+#include "upstream/h1_client.h"
 
 /* Room in libmicrohttpd's pool beside the largest request head: for its own records of the
  * fields, and an answer's head of ordinary size; a larger one goes past it, see bypass.h. All
@@ -146,6 +146,9 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     if (err == 0)
         conn_pool_init(&w->ctx.conn_pool, &w->ctx.multi, (size_t)c->upstream.max_connections,
                        &h1_client_user);
+    w->ctx.exchange_host = (struct exchange_host){ .loop = &w->ctx.loop,
+                                                   .curl = &w->ctx.multi,
+                                                   .conn_pool = &w->ctx.conn_pool };
     if (err == 0)
         err = start_httpd(w, c);
     for (size_t i = 0; err == 0 && i < count; i++) {
@@ -199,7 +202,7 @@ static void abandon(struct worker *w)
 
     TAILQ_FOREACH (r, &w->ctx.running, all_link) {
         r->gone = true;
-        upstream_cancel(r);
+        exchange_cancel(&r->exchange);
         handler_resume(r);
     }
     for (int i = 0; i < 100 && !TAILQ_EMPTY(&w->ctx.running); i++) {

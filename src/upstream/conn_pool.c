@@ -1,16 +1,20 @@
-/* Connections by libcurl (CURLOPT_CONNECT_ONLY).
+/* Connections that libcurl makes (CURLOPT_CONNECT_ONLY) and we speak on.
  *
  *     conn_pool_take --> idle one, looked at  ---------------------------.
- *               `-> libcurl: name, proxy, TCP, TLS --> on_open ------+--> in use --> conn_pool_give
- *                                                                              `--> upstream_conn_close
+ *               `-> libcurl: name, proxy, TCP, TLS --> on_open ----------+--> in use
+ *                                                                             |  |
+ *                                    conn_pool_give (idle again) <------------'  |
+ *                                    upstream_conn_close <-----------------------'
  *
- * The handle stays in the multi for as long as the connection lives: taken out, libcurl closes
- * it. libcurl looks the connection up for each read and write, in a cache of its own: it is
- * given one for each wire, where there is but one to be found. curl_easy_recv binds the
- * connection to its handle; before that it would count as idle. Hence the first read, at once.
+ * The easy handle stays in the multi handle for as long as the connection lives: taken out,
+ * libcurl closes it. libcurl looks the connection up for each read and write in its connection
+ * cache: each has a cache of its own (a share object), where there is but one to be found.
+ * curl_easy_recv binds the connection to its handle; before that it would count as idle. Hence
+ * the first read, at once.
  *
- * The watch is edge-triggered and set once: reading and writing go on until IO_AGAIN, or to
- * the end of an answer. What comes on an idle connection, or lies there unread, ends it. */
+ * The socket is watched edge-triggered, from once for all: reading and writing go on until
+ * IO_AGAIN, or to the end of an answer. What comes on an idle connection, or lies there unread,
+ * ends it. */
 #include "upstream/conn_pool.h"
 
 #include <errno.h>
@@ -21,101 +25,102 @@
 #include "config/config.h"
 #include "config/outbound.h"
 
-void upstream_conn_wake(struct upstream_conn *w)
+void upstream_conn_wake(struct upstream_conn *conn)
 {
-    if (w->is_woken)
+    if (conn->is_woken)
         return;
-    w->is_woken = true;
-    TAILQ_INSERT_TAIL(&w->conn_pool->woken, w, woken_link);
+    conn->is_woken = true;
+    TAILQ_INSERT_TAIL(&conn->pool->woken, conn, woken_link);
 }
 
-static void cancel_wake(struct upstream_conn *w)
+static void cancel_wake(struct upstream_conn *conn)
 {
-    if (w->is_woken)
-        TAILQ_REMOVE(&w->conn_pool->woken, w, woken_link);
-    w->is_woken = false;
+    if (conn->is_woken)
+        TAILQ_REMOVE(&conn->pool->woken, conn, woken_link);
+    conn->is_woken = false;
 }
 
-bool conn_pool_turn(struct conn_pool *ws)
+bool conn_pool_turn(struct conn_pool *pool)
 {
-    struct upstream_conn *w, *last = TAILQ_LAST(&ws->woken, upstream_conn_list);
+    struct upstream_conn *conn, *last = TAILQ_LAST(&pool->woken, upstream_conn_list);
 
     for (bool more = last != NULL; more;) {
-        w = TAILQ_FIRST(&ws->woken);
-        more = w != last && w != NULL;
-        if (w == NULL)
+        conn = TAILQ_FIRST(&pool->woken);
+        more = conn != last && conn != NULL;
+        if (conn == NULL)
             break;
-        cancel_wake(w);
-        ws->user->on_ready(w);
+        cancel_wake(conn);
+        pool->user->on_ready(conn);
     }
     return last != NULL;
 }
 
-static void on_event(struct loop_io *watch, uint32_t events)
+static void on_event(struct loop_io *io, uint32_t events)
 {
-    struct upstream_conn *w = CONTAINER_OF(watch, struct upstream_conn, watch);
+    struct upstream_conn *conn = CONTAINER_OF(io, struct upstream_conn, io);
 
-    if (w->owner == NULL) {
+    if (conn->owner == NULL) {
         if ((events & ~(uint32_t)EPOLLOUT) != 0)
-            upstream_conn_close(w);
+            upstream_conn_close(conn);
         return;
     }
     if ((events & ~(uint32_t)EPOLLOUT) != 0)
-        w->readable = true;
+        conn->readable = true;
     /* Told once, which may be together with the last bytes of an answer. */
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
-        w->ending = true;
+        conn->ending = true;
     if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0)
-        w->writable = true;
-    upstream_conn_wake(w);
+        conn->writable = true;
+    upstream_conn_wake(conn);
 }
 
 /* Called by OpenSSL: whether the socket was read until it had nothing more. */
 static long on_bio(BIO *bio, int oper, const char *bytes, size_t len, int argi, long argl,
                    int ret, size_t *processed)
 {
-    struct upstream_conn *w = (struct upstream_conn *)(void *)BIO_get_callback_arg(bio);
+    struct upstream_conn *conn = (struct upstream_conn *)(void *)BIO_get_callback_arg(bio);
 
     (void)bytes;
     (void)argi;
     (void)argl;
     if (oper == (BIO_CB_READ | BIO_CB_RETURN))
-        w->drained = ret <= 0 || *processed < len;
+        conn->drained = ret <= 0 || *processed < len;
     return ret;
 }
 
 /* From now on the connection is the handle's. */
-static void bind_to_handle(struct upstream_conn *w)
+static void bind_to_handle(struct upstream_conn *conn)
 {
     const struct curl_tlssessioninfo *tls = NULL;
     long connect_code = 0;
     char byte = 0;
     size_t n = 0;
 
-    (void)curl_easy_getinfo(w->transfer.easy, CURLINFO_HTTP_CONNECTCODE, &connect_code);
-    w->proxied = connect_code != 0;
+    (void)curl_easy_getinfo(conn->transfer.easy, CURLINFO_HTTP_CONNECTCODE, &connect_code);
+    conn->proxied = connect_code != 0;
 
-    w->broken = curl_easy_recv(w->transfer.easy, &byte, 1, &n);
-    w->first = w->broken == CURLE_OK && n == 1 ? (unsigned char)byte : -1;
-    w->readable = w->broken != CURLE_AGAIN;
-    if (w->broken == CURLE_OK && n == 0)
-        w->broken = CURLE_GOT_NOTHING;
-    else if (w->broken == CURLE_AGAIN)
-        w->broken = CURLE_OK;
-    if (curl_easy_getinfo(w->transfer.easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK ||
+    conn->broken = curl_easy_recv(conn->transfer.easy, &byte, 1, &n);
+    conn->first = conn->broken == CURLE_OK && n == 1 ? (unsigned char)byte : -1;
+    conn->readable = conn->broken != CURLE_AGAIN;
+    if (conn->broken == CURLE_OK && n == 0)
+        conn->broken = CURLE_GOT_NOTHING;
+    else if (conn->broken == CURLE_AGAIN)
+        conn->broken = CURLE_OK;
+    if (curl_easy_getinfo(conn->transfer.easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK ||
         tls == NULL || tls->backend != CURLSSLBACKEND_OPENSSL || tls->internals == NULL)
         return;
-    w->tls = tls->internals;
+    conn->tls = tls->internals;
     /* A record costs one read. What is ahead is asked for again without an event. */
-    SSL_set_read_ahead(w->tls, 1);
-    BIO_set_callback_arg(SSL_get_rbio(w->tls), (char *)w);
-    BIO_set_callback_ex(SSL_get_rbio(w->tls), on_bio);
-    SSL_set_mode(w->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_set_read_ahead(conn->tls, 1);
+    BIO_set_callback_arg(SSL_get_rbio(conn->tls), (char *)conn);
+    BIO_set_callback_ex(SSL_get_rbio(conn->tls), on_bio);
+    SSL_set_mode(conn->tls,
+                 SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
 
 static void on_made(struct curl_host_transfer *t, CURLcode code)
 {
-    struct upstream_conn *w = CONTAINER_OF(t, struct upstream_conn, transfer);
+    struct upstream_conn *conn = CONTAINER_OF(t, struct upstream_conn, transfer);
     curl_socket_t fd = CURL_SOCKET_BAD;
 
     if (code == CURLE_OK)
@@ -123,27 +128,27 @@ static void on_made(struct curl_host_transfer *t, CURLcode code)
     if (code == CURLE_OK && fd == CURL_SOCKET_BAD)
         code = CURLE_COULDNT_CONNECT;
     if (code == CURLE_OK) {
-        curl_host_let_go(w->conn_pool->multi, fd);
-        w->watch = (struct loop_io){ .fd = fd, .on_event = on_event };
-        if (loop_io_start(w->conn_pool->multi->loop, &w->watch,
+        curl_host_let_go(conn->pool->curl, fd);
+        conn->io = (struct loop_io){ .fd = fd, .on_event = on_event };
+        if (loop_io_start(conn->pool->curl->loop, &conn->io,
                           EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0)
             code = CURLE_OUT_OF_MEMORY;
     }
     if (code == CURLE_OK) {
-        w->open = w->writable = true;
-        bind_to_handle(w);
+        conn->open = conn->writable = true;
+        bind_to_handle(conn);
     }
-    w->conn_pool->user->on_open(w, code);
+    conn->pool->user->on_open(conn, code);
 }
 
-static CURL *handle_for(struct conn_pool *ws, const struct config *c, CURLSH *cache)
+static CURL *handle_for(struct conn_pool *pool, const struct config *c, CURLSH *cache)
 {
     struct curl_host_settings settings = config_outbound(c, LEG_UPSTREAM);
     CURL *easy = curl_easy_init();
 
-    settings.lasting = true;
     settings.http_version = CURL_HTTP_VERSION_1_1;
-    if (easy != NULL && curl_host_setup(ws->multi, easy, &settings) == 0 &&
+    settings.lasting = true; /* by the connection's reference to the settings */
+    if (easy != NULL && curl_host_setup(pool->curl, easy, &settings) == 0 &&
         curl_easy_setopt(easy, CURLOPT_URL, c->upstream.base_url) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_SHARE, cache) == CURLE_OK &&
@@ -154,222 +159,226 @@ static CURL *handle_for(struct conn_pool *ws, const struct config *c, CURLSH *ca
     return NULL;
 }
 
-static struct upstream_conn *make(struct conn_pool *ws, struct config *c)
+static struct upstream_conn *make(struct conn_pool *pool, struct config *config)
 {
-    struct upstream_conn *w = base_alloc(sizeof *w);
+    struct upstream_conn *conn = base_alloc(sizeof *conn);
     CURLSH *cache = curl_share_init();
     CURL *easy = NULL;
 
     if (cache != NULL &&
         curl_share_setopt(cache, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) == CURLSHE_OK)
-        easy = handle_for(ws, c, cache);
-    *w = (struct upstream_conn){ .conn_pool = ws,
-                                 .first = -1,
-                                 .cache = cache,
-                                 .transfer = {
-                                     .easy = easy, .connects = true, .on_done = on_made } };
+        easy = handle_for(pool, config, cache);
+    *conn = (struct upstream_conn){ .pool = pool,
+                                    .first = -1,
+                                    .cache = cache,
+                                    .transfer = {
+                                        .easy = easy, .connects = true, .on_done = on_made } };
     if (easy == NULL) {
         (void)curl_share_cleanup(cache);
-        free(w);
+        free(conn);
         return NULL;
     }
-    (void)curl_easy_setopt(w->transfer.easy, CURLOPT_ERRORBUFFER, w->error_text);
-    ws->count++;
-    w->config = config_ref(c);
-    if (curl_host_add(ws->multi, &w->transfer) != 0) {
-        upstream_conn_close(w);
+    (void)curl_easy_setopt(conn->transfer.easy, CURLOPT_ERRORBUFFER, conn->error_text);
+    pool->count++;
+    conn->config = config_ref(config);
+    if (curl_host_add(pool->curl, &conn->transfer) != 0) {
+        upstream_conn_close(conn);
         return NULL;
     }
-    return w;
+    return conn;
 }
 
 /* For so long the loop is trusted to have told of what came; it is asked in each turn. */
 #define TRUSTED_MS 10
 
 /* Nothing has come since the last answer, on the socket or in what TLS has read ahead. */
-static bool is_quiet(const struct upstream_conn *w, int64_t now_ms)
+static bool is_quiet(const struct upstream_conn *conn, int64_t now_ms)
 {
     char byte;
 
-    if (w->tls != NULL && SSL_has_pending(w->tls) == 1)
+    if (conn->tls != NULL && SSL_has_pending(conn->tls) == 1)
         return false;
-    if (w->drained && !w->proxied && loop_all_told(w->conn_pool->multi->loop) &&
-        now_ms - w->idle_since_ms <= TRUSTED_MS)
+    if (conn->drained && !conn->proxied && loop_all_told(conn->pool->curl->loop) &&
+        now_ms - conn->idle_since_ms <= TRUSTED_MS)
         return true;
-    return recv(w->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+    return recv(conn->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
            (errno == EAGAIN || errno == EINTR);
 }
 
-struct upstream_conn *conn_pool_take(struct conn_pool *ws, struct config *c, bool fresh)
+struct upstream_conn *conn_pool_take(struct conn_pool *pool, struct config *config, bool fresh)
 {
-    int64_t now_ms = loop_now(ws->multi->loop);
-    struct upstream_conn *w, *next;
+    int64_t now_ms = loop_now(pool->curl->loop);
+    struct upstream_conn *conn, *next;
 
-    for (w = fresh ? NULL : TAILQ_FIRST(&ws->idle); w != NULL; w = next) {
-        next = TAILQ_NEXT(w, idle_link);
-        if (w->config != c || now_ms - w->idle_since_ms > c->upstream.keepalive_ms ||
-            !is_quiet(w, now_ms)) {
-            upstream_conn_close(w);
+    for (conn = fresh ? NULL : TAILQ_FIRST(&pool->idle); conn != NULL; conn = next) {
+        next = TAILQ_NEXT(conn, idle_link);
+        if (conn->config != config ||
+            now_ms - conn->idle_since_ms > config->upstream.keepalive_ms ||
+            !is_quiet(conn, now_ms)) {
+            upstream_conn_close(conn);
             continue;
         }
-        TAILQ_REMOVE(&ws->idle, w, idle_link);
-        w->owner = ws; /* until the user says who */
-        w->readable = false;
-        return w;
+        TAILQ_REMOVE(&pool->idle, conn, idle_link);
+        conn->owner = pool; /* until the user says who */
+        conn->readable = false;
+        return conn;
     }
-    w = make(ws, c);
-    if (w != NULL)
-        w->owner = ws;
-    return w;
+    conn = make(pool, config);
+    if (conn != NULL)
+        conn->owner = pool;
+    return conn;
 }
 
-static void arm_aging(struct conn_pool *ws)
+static void arm_aging(struct conn_pool *pool)
 {
-    struct upstream_conn *oldest = TAILQ_LAST(&ws->idle, upstream_conn_list);
+    struct upstream_conn *oldest = TAILQ_LAST(&pool->idle, upstream_conn_list);
 
-    if (oldest != NULL && ws->aging.slot == 0)
-        loop_timer_set(ws->multi->loop, &ws->aging,
+    if (oldest != NULL && pool->aging.slot == 0)
+        loop_timer_set(pool->curl->loop, &pool->aging,
                        oldest->idle_since_ms + oldest->config->upstream.keepalive_ms + 1);
 }
 
 static void on_aging(struct loop_timer *t)
 {
-    struct conn_pool *ws = CONTAINER_OF(t, struct conn_pool, aging);
-    int64_t now_ms = loop_now(ws->multi->loop);
+    struct conn_pool *pool = CONTAINER_OF(t, struct conn_pool, aging);
+    int64_t now_ms = loop_now(pool->curl->loop);
 
-    for (struct upstream_conn *w; (w = TAILQ_LAST(&ws->idle, upstream_conn_list)) != NULL;) {
-        if (now_ms - w->idle_since_ms <= w->config->upstream.keepalive_ms)
+    for (struct upstream_conn *conn;
+         (conn = TAILQ_LAST(&pool->idle, upstream_conn_list)) != NULL;) {
+        if (now_ms - conn->idle_since_ms <= conn->config->upstream.keepalive_ms)
             break;
-        upstream_conn_close(w);
+        upstream_conn_close(conn);
     }
-    arm_aging(ws);
+    arm_aging(pool);
 }
 
-void conn_pool_give(struct upstream_conn *w)
+void conn_pool_give(struct upstream_conn *conn)
 {
-    struct conn_pool *ws = w->conn_pool;
+    struct conn_pool *pool = conn->pool;
 
-    if (w->ending) {
-        upstream_conn_close(w);
+    if (conn->ending) {
+        upstream_conn_close(conn);
         return;
     }
-    cancel_wake(w);
-    w->used = true;
-    w->owner = NULL;
-    w->idle_since_ms = loop_now(ws->multi->loop);
-    TAILQ_INSERT_HEAD(&ws->idle, w, idle_link);
-    if (ws->count > ws->max)
-        upstream_conn_close(TAILQ_LAST(&ws->idle, upstream_conn_list));
-    arm_aging(ws);
+    cancel_wake(conn);
+    conn->used = true;
+    conn->owner = NULL;
+    conn->idle_since_ms = loop_now(pool->curl->loop);
+    TAILQ_INSERT_HEAD(&pool->idle, conn, idle_link);
+    if (pool->count > pool->max)
+        upstream_conn_close(TAILQ_LAST(&pool->idle, upstream_conn_list));
+    arm_aging(pool);
 }
 
-void upstream_conn_close(struct upstream_conn *w)
+void upstream_conn_close(struct upstream_conn *conn)
 {
-    struct conn_pool *ws = w->conn_pool;
+    struct conn_pool *pool = conn->pool;
 
-    cancel_wake(w);
-    if (w->owner == NULL && w->open)
-        TAILQ_REMOVE(&ws->idle, w, idle_link);
-    loop_io_stop(ws->multi->loop, &w->watch);
-    curl_host_remove(ws->multi, &w->transfer);
-    curl_easy_cleanup(w->transfer.easy);
-    (void)curl_share_cleanup(w->cache);
-    config_unref(w->config);
-    ws->count--;
-    free(w);
+    cancel_wake(conn);
+    if (conn->owner == NULL && conn->open)
+        TAILQ_REMOVE(&pool->idle, conn, idle_link);
+    loop_io_stop(pool->curl->loop, &conn->io);
+    curl_host_remove(pool->curl, &conn->transfer);
+    curl_easy_cleanup(conn->transfer.easy);
+    (void)curl_share_cleanup(conn->cache);
+    config_unref(conn->config);
+    pool->count--;
+    free(conn);
 }
 
-bool upstream_conn_is_open(const struct upstream_conn *w)
+bool upstream_conn_is_open(const struct upstream_conn *conn)
 {
-    return w->open;
+    return conn->open;
 }
 
-bool upstream_conn_has_spoken(const struct upstream_conn *w)
+bool upstream_conn_has_spoken(const struct upstream_conn *conn)
 {
-    return w->first >= 0;
+    return conn->first >= 0;
 }
 
-static ssize_t read_first(struct upstream_conn *w, char *out)
+static ssize_t read_first(struct upstream_conn *conn, char *out)
 {
-    if (w->first >= 0) {
-        *out = (char)w->first;
-        w->first = -1;
+    if (conn->first >= 0) {
+        *out = (char)conn->first;
+        conn->first = -1;
         return 1;
     }
-    return w->broken == CURLE_GOT_NOTHING ? IO_END : IO_FAILED;
+    return conn->broken == CURLE_GOT_NOTHING ? IO_END : IO_FAILED;
 }
 
-ssize_t upstream_conn_read(struct upstream_conn *w, void *out, size_t size)
+ssize_t upstream_conn_read(struct upstream_conn *conn, void *out, size_t size)
 {
     size_t n = 0;
 
-    if (w->first >= 0 || w->broken != CURLE_OK)
-        return read_first(w, out);
-    CURLcode code = curl_easy_recv(w->transfer.easy, out, size, &n);
+    if (conn->first >= 0 || conn->broken != CURLE_OK)
+        return read_first(conn, out);
+    CURLcode code = curl_easy_recv(conn->transfer.easy, out, size, &n);
 
     if (code == CURLE_AGAIN) {
-        w->readable = false;
+        conn->readable = false;
         return IO_AGAIN;
     }
     if (code != CURLE_OK)
         return IO_FAILED;
-    if (w->tls == NULL)
-        w->drained = n < size;
+    if (conn->tls == NULL)
+        conn->drained = n < size;
     if (n > 0)
         return (ssize_t)n;
-    return w->tls == NULL || (SSL_get_shutdown(w->tls) & SSL_RECEIVED_SHUTDOWN) != 0 ? IO_END
-                                                                                     : IO_CUT;
+    return conn->tls == NULL || (SSL_get_shutdown(conn->tls) & SSL_RECEIVED_SHUTDOWN) != 0
+               ? IO_END
+               : IO_CUT;
 }
 
-ssize_t upstream_conn_write(struct upstream_conn *w, const void *bytes, size_t n)
+ssize_t upstream_conn_write(struct upstream_conn *conn, const void *bytes, size_t n)
 {
     size_t written = 0;
 
-    if (w->broken != CURLE_OK)
+    if (conn->broken != CURLE_OK)
         return IO_FAILED;
-    CURLcode code = curl_easy_send(w->transfer.easy, bytes, n, &written);
+    CURLcode code = curl_easy_send(conn->transfer.easy, bytes, n, &written);
 
     if (code == CURLE_AGAIN || (code == CURLE_OK && written == 0)) {
-        w->writable = false;
+        conn->writable = false;
         return IO_AGAIN;
     }
     if (code != CURLE_OK)
         return IO_FAILED;
-    w->plain_bytes += written;
+    conn->plain_bytes += written;
     return (ssize_t)written;
 }
 
-uint64_t upstream_conn_sent_bytes(const struct upstream_conn *w)
+uint64_t upstream_conn_sent_bytes(const struct upstream_conn *conn)
 {
-    return w->tls == NULL ? w->plain_bytes : BIO_number_written(SSL_get_wbio(w->tls));
+    return conn->tls == NULL ? conn->plain_bytes : BIO_number_written(SSL_get_wbio(conn->tls));
 }
 
-void conn_pool_init(struct conn_pool *ws, struct curl_host *m, size_t max,
+void conn_pool_init(struct conn_pool *pool, struct curl_host *curl, size_t max,
                     const struct conn_pool_user *user)
 {
-    ws->multi = m;
-    ws->user = user;
-    ws->max = max;
-    ws->aging.on_due = on_aging;
-    ws->scratch = malloc(CONN_POOL_SCRATCH_BYTES); /* not cleared: unused, it takes no memory */
-    if (ws->scratch == NULL)
+    pool->curl = curl;
+    pool->user = user;
+    pool->max = max;
+    pool->aging.on_due = on_aging;
+    pool->scratch =
+        malloc(CONN_POOL_SCRATCH_BYTES); /* not cleared: unused, it takes no memory */
+    if (pool->scratch == NULL)
         abort();
-    TAILQ_INIT(&ws->idle);
-    TAILQ_INIT(&ws->woken);
+    TAILQ_INIT(&pool->idle);
+    TAILQ_INIT(&pool->woken);
 }
 
-void conn_pool_forget(struct conn_pool *ws)
+void conn_pool_forget(struct conn_pool *pool)
 {
-    for (struct upstream_conn *w; (w = TAILQ_FIRST(&ws->idle)) != NULL;)
-        upstream_conn_close(w);
+    for (struct upstream_conn *conn; (conn = TAILQ_FIRST(&pool->idle)) != NULL;)
+        upstream_conn_close(conn);
 }
 
-void conn_pool_done(struct conn_pool *ws)
+void conn_pool_done(struct conn_pool *pool)
 {
-    if (ws->multi == NULL)
+    if (pool->curl == NULL)
         return;
-    conn_pool_forget(ws);
-    loop_timer_clear(ws->multi->loop, &ws->aging);
-    free(ws->scratch);
-    ws->multi = NULL;
+    conn_pool_forget(pool);
+    loop_timer_clear(pool->curl->loop, &pool->aging);
+    free(pool->scratch);
+    pool->curl = NULL;
 }

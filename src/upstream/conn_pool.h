@@ -1,7 +1,7 @@
 #pragma once
-/* A connection to the upstream that libcurl makes and we speak on: names, proxies and TLS are
- * libcurl's, what goes over it is upstream_http1.c's. Those that are idle wait in a pool.
- * Thread: worker, for all of it. */
+/* Connections to the upstream, made by libcurl and spoken on by h1_client: names, proxies and
+ * TLS are libcurl's; what goes over a connection is its owner's. Those that are idle wait in a
+ * pool. Thread: worker, for all of it. */
 #include <sys/queue.h>
 #include <sys/types.h>
 
@@ -14,37 +14,38 @@ struct upstream_conn;
 
 TAILQ_HEAD(upstream_conn_list, upstream_conn);
 
-/* Who speaks on them, once for all. Called in the loop's turns only, never while the user is in
- * a function of this file. */
+/* How a connection tells its owner; once for all of them. Called in the loop's turns only,
+ * never while the owner is in a function of this file. */
 struct conn_pool_user {
-    /* The connection is there; or not, for this reason, and the wire is to be closed. */
-    void (*on_open)(struct upstream_conn *w, CURLcode code);
+    /* The connection is there; or it is not, for this reason, and the owner closes it. */
+    void (*on_open)(struct upstream_conn *conn, CURLcode code);
     /* It can be read or written again. */
-    void (*on_ready)(struct upstream_conn *w);
+    void (*on_ready)(struct upstream_conn *conn);
 };
 
 #define CONN_POOL_SCRATCH_BYTES 32768
 
 struct conn_pool {
-    struct curl_host *multi;
+    struct curl_host *curl;
     const struct conn_pool_user *user;
-    size_t max, count;               /* kept at most; open */
+    size_t max, count;               /* how many are kept at most; how many are open */
     struct upstream_conn_list idle;  /* the one that was used last in front */
     struct upstream_conn_list woken; /* to be told on_ready in the next turn */
     struct loop_timer aging;
-    char *scratch; /* the user's, for what is read: CONN_POOL_SCRATCH_BYTES */
+    char *scratch; /* for owners, to read into: CONN_POOL_SCRATCH_BYTES */
 };
 
 struct upstream_conn {
-    struct conn_pool *conn_pool;
-    void *owner;                      /* the user's; NULL: idle */
+    struct conn_pool *pool;
+    void *owner;                      /* NULL: idle */
     bool readable, writable;          /* as far as is known: until IO_AGAIN */
     bool used;                        /* it has carried a request before */
-    char error_text[CURL_ERROR_SIZE]; /* libcurl's own about a failure */
+    char error_text[CURL_ERROR_SIZE]; /* libcurl's own words about a failure */
 
-    struct curl_host_transfer transfer; /* from here on: wire.c's */
-    CURLSH *cache;                      /* where libcurl looks for the connection */
-    struct loop_io watch;
+    /* from here on: conn_pool.c's */
+    struct curl_host_transfer transfer;
+    CURLSH *cache; /* where libcurl looks for the connection */
+    struct loop_io io;
     struct config *config; /* the settings it was made with */
     void *tls;             /* OpenSSL's; NULL: plain */
     bool open, is_woken;
@@ -58,31 +59,32 @@ struct upstream_conn {
     TAILQ_ENTRY(upstream_conn) idle_link, woken_link;
 };
 
-/* max: how many are kept. */
-void conn_pool_init(struct conn_pool *ws, struct curl_host *m, size_t max,
+/* max: how many are kept while idle. */
+void conn_pool_init(struct conn_pool *pool, struct curl_host *curl, size_t max,
                     const struct conn_pool_user *user);
 /* Closes those that are idle; none may be in use. Before curl_host_done. Takes a zeroed one. */
-void conn_pool_done(struct conn_pool *ws);
-/* The settings have changed: those that are idle were made with others. */
-void conn_pool_forget(struct conn_pool *ws);
-/* Tells those that were woken. Returns whether there were any. */
-bool conn_pool_turn(struct conn_pool *ws);
+void conn_pool_done(struct conn_pool *pool);
+/* The settings have changed: closes those that are idle, which were made with others. */
+void conn_pool_forget(struct conn_pool *pool);
+/* Calls on_ready for those that were woken. Returns whether there were any. */
+bool conn_pool_turn(struct conn_pool *pool);
 
 /* An idle connection made with these settings, of which is certain that nothing has come on it
  * since its last answer, neither bytes nor its end; or a new one, of which on_open tells.
- * fresh: only a new one will do. NULL: no memory. Owns: conn_pool_give or upstream_conn_close. */
-struct upstream_conn *conn_pool_take(struct conn_pool *ws, struct config *s,
+ * fresh: only a new one will do. NULL: no memory. Owns: conn_pool_give or upstream_conn_close.
+ * The caller sets `owner` at once. */
+struct upstream_conn *conn_pool_take(struct conn_pool *pool, struct config *config,
                                      bool fresh) MUST_CHECK;
 /* Back to the others, after a whole answer to a whole request. */
-void conn_pool_give(struct upstream_conn *w);
+void conn_pool_give(struct upstream_conn *conn);
 /* Ends it, also while it is being made. */
-void upstream_conn_close(struct upstream_conn *w);
-/* on_ready in the next turn of conn_pool_turn. */
-void upstream_conn_wake(struct upstream_conn *w);
+void upstream_conn_close(struct upstream_conn *conn);
+/* Has on_ready called in the next conn_pool_turn. */
+void upstream_conn_wake(struct upstream_conn *conn);
 /* Whether the connection is there. */
-bool upstream_conn_is_open(const struct upstream_conn *w);
+bool upstream_conn_is_open(const struct upstream_conn *conn);
 /* Whether bytes came on a new one before anything was asked. */
-bool upstream_conn_has_spoken(const struct upstream_conn *w);
+bool upstream_conn_has_spoken(const struct upstream_conn *conn);
 
 #define IO_END 0      /* the other side has said that nothing more comes */
 #define IO_AGAIN (-1) /* not before on_ready */
@@ -90,10 +92,10 @@ bool upstream_conn_has_spoken(const struct upstream_conn *w);
 #define IO_FAILED (-3)
 
 /* Bytes read, or one of the above. */
-ssize_t upstream_conn_read(struct upstream_conn *w, void *out, size_t size) MUST_CHECK;
+ssize_t upstream_conn_read(struct upstream_conn *conn, void *out, size_t size) MUST_CHECK;
 /* Bytes written, IO_AGAIN or IO_FAILED. After IO_AGAIN the same bytes must come again, at
  * whatever address. */
-ssize_t upstream_conn_write(struct upstream_conn *w, const void *bytes, size_t n) MUST_CHECK;
+ssize_t upstream_conn_write(struct upstream_conn *conn, const void *bytes, size_t n) MUST_CHECK;
 /* Bytes that the kernel took so far, a TLS record's own among them: as long as it stays the
  * same, not a byte of what was written can have left. */
-uint64_t upstream_conn_sent_bytes(const struct upstream_conn *w);
+uint64_t upstream_conn_sent_bytes(const struct upstream_conn *conn);

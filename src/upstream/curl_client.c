@@ -4,14 +4,14 @@
  * answer, a POST too. on_prereq runs before every sending and stops the second one, unless
  * the method is safe or it is certain that not a byte of the first has been written: so an
  * unsafe request reaches the upstream at most once. */
+#include "upstream/curl_client.h"
+
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "config/outbound.h"
 #include "net/close_notify.h"
-#include "proxy/relay.h"
-#include "upstream/upstream_inside.h"
+#include "upstream/exchange.h"
 
 static_assert(offsetof(struct header_line, text) == offsetof(struct curl_slist, data) &&
                   offsetof(struct header_line, next) == offsetof(struct curl_slist, next) &&
@@ -20,60 +20,60 @@ static_assert(offsetof(struct header_line, text) == offsetof(struct curl_slist, 
 
 /* Whether the answer has no measure of its own: over HTTP/1.1 it goes on until the connection
  * ends, over HTTP/2 until its stream does. */
-static bool unmeasured(const struct relay *r)
+static bool unmeasured(const struct exchange *x)
 {
-    const struct response_check *g = &r->upstream.guard;
-
-    return g->content_length < 0 && !g->chunked && !upstream_is_bodiless(r);
+    return x->head.content_length < 0 && !x->head.chunked && !exchange_is_bodiless(x);
 }
 
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
 {
-    struct relay *r = arg;
-    struct upstream *u = &r->upstream;
-    bool had_head = upstream_has_head(u);
+    struct exchange *x = arg;
+    struct curl_client *c = &x->curl;
+    bool had_head = exchange_has_head(x);
 
     n *= size;
-    if (!upstream_line(r, line, n))
+    if (!exchange_line(x, line, n))
         return 0;
-    if (!had_head && upstream_has_head(u)) {
-        if (unmeasured(r))
-            u->curl.close_notify = close_notify_watch(u->curl.transfer.easy);
-        u->curl.transfer.ask_socket = u->curl.close_notify != NULL && u->guard.http_major > 1;
+    if (!had_head && exchange_has_head(x)) {
+        if (x->head.status >= 300) /* curl stops sending by itself */
+            x->rest_unwanted = true;
+        if (unmeasured(x))
+            c->close_notify = close_notify_watch(c->transfer.easy);
+        c->transfer.ask_socket = c->close_notify != NULL && x->head.http_major > 1;
     }
     return n;
 }
 
 static size_t on_write(char *bytes, size_t size, size_t n, void *arg)
 {
-    struct relay *r = arg;
+    struct exchange *x = arg;
 
     n *= size;
-    r->progress_ms = loop_now(&r->ctx->loop);
-    if (buf_room(&r->down) < n) {
-        r->upstream.paused_down = true;
+    exchange_moved(x);
+    if (buf_room(x->with.answer_body) < n) {
+        x->wants_room = true;
         return CURL_WRITEFUNC_PAUSE;
     }
-    if (buf_add(&r->down, bytes, n) != 0)
+    if (buf_add(x->with.answer_body, bytes, n) != 0)
         return 0;
-    r->upstream.body_bytes += (int64_t)n;
-    relay_wake(r);
+    x->body_bytes += (int64_t)n;
+    x->with.user->on_progress(x);
     return n;
 }
 
 /* How the head goes out, see curl_host_late_chunks_framed: libcurl tells a debugger only. */
 static int on_debug(CURL *e, curl_infotype type, char *data, size_t n, void *arg)
 {
-    struct curl_client *u = &((struct relay *)arg)->upstream.curl;
+    struct curl_client *c = &((struct exchange *)arg)->curl;
 
     (void)e;
     if (type != CURLINFO_HEADER_OUT)
         return 0;
-    if (u->head_pieces++ == 0) {
-        u->head_h2 = memmem(data, n, " HTTP/2\r\n", 9) != NULL;
-        u->head_whole = u->head_h2 || (n >= 4 && memcmp(data + n - 4, "\r\n\r\n", 4) == 0);
-    } else if (!u->head_h2) {
-        u->head_whole = false;
+    if (c->head_pieces++ == 0) {
+        c->head_h2 = memmem(data, n, " HTTP/2\r\n", 9) != NULL;
+        c->head_whole = c->head_h2 || (n >= 4 && memcmp(data + n - 4, "\r\n\r\n", 4) == 0);
+    } else if (!c->head_h2) {
+        c->head_whole = false;
     }
     return 0;
 }
@@ -90,31 +90,31 @@ static size_t frame_chunk(char *out, const char *bytes, size_t n)
     return (size_t)head + n + 2;
 }
 
-static size_t end_chunks(struct curl_client *u, char *out)
+static size_t end_chunks(struct curl_client *c, char *out)
 {
-    if (u->chunks_ended)
+    if (c->chunks_ended)
         return 0;
-    u->chunks_ended = true;
+    c->chunks_ended = true;
     memcpy(out, "0\r\n\r\n", 5);
     return 5;
 }
 
 static size_t on_read(char *out, size_t size, size_t n, void *arg)
 {
-    struct relay *r = arg;
-    struct curl_client *u = &r->upstream.curl;
-    size_t here = upstream_body_here(r);
-    bool framed = u->tells && !u->head_whole; /* by us */
+    struct exchange *x = arg;
+    struct curl_client *c = &x->curl;
+    size_t here = exchange_body_here(x);
+    bool framed = c->tells && !c->head_whole; /* by us */
 
     n *= size;
     /* The answer is here and the rest of the body is thrown away: never end it as if it were
      * whole. */
-    if (r->discard)
+    if (x->with.body->discard)
         return CURL_READFUNC_ABORT;
     if (here == 0) {
-        if (r->up_done)
-            return framed ? end_chunks(u, out) : 0;
-        r->upstream.paused_up = true;
+        if (x->with.body->ended)
+            return framed ? end_chunks(c, out) : 0;
+        x->wants_body = true;
         return CURL_READFUNC_PAUSE;
     }
     if (framed && n <= CHUNK_FRAME)
@@ -123,21 +123,21 @@ static size_t on_read(char *out, size_t size, size_t n, void *arg)
     n = here < n ? here : n;
     size_t given = n;
     if (framed)
-        given = frame_chunk(out, upstream_body_front(r), n);
+        given = frame_chunk(out, exchange_body_front(x), n);
     else
-        memcpy(out, upstream_body_front(r), n);
-    upstream_body_gone(r, n);
+        memcpy(out, exchange_body_front(x), n);
+    exchange_body_sent(x, n);
     return given;
 }
 
 /* Only asked for before a resend, which on_prereq then judges. */
 static int on_seek(void *arg, curl_off_t offset, int origin)
 {
-    struct relay *r = arg;
+    struct exchange *x = arg;
 
-    if (origin != SEEK_SET || offset != 0 || !r->up_kept)
+    if (origin != SEEK_SET || offset != 0 || !x->with.body->kept)
         return CURL_SEEKFUNC_FAIL;
-    r->up_sent = 0;
+    x->with.body->sent = 0;
     return CURL_SEEKFUNC_OK;
 }
 
@@ -164,56 +164,54 @@ static bool is_reused(CURL *easy)
 
 static int on_prereq(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
-    struct relay *r = arg;
-    struct upstream *u = &r->upstream;
+    struct exchange *x = arg;
+    struct curl_client *c = &x->curl;
+    struct upstream_attempt *a = &x->attempt;
 
     (void)ip;
     (void)local_ip;
     (void)port;
     (void)local_port;
-    if (u->sendings > 0 &&
-        (u->sendings > 1 || (!r->safe && !wrote_nothing(u->curl.transfer.easy)))) {
-        u->resend_refused = true;
+    if (a->sendings > 0 &&
+        (a->sendings > 1 || (!x->request.safe && !wrote_nothing(c->transfer.easy)))) {
+        a->resend_refused = true;
         return CURL_PREREQFUNC_ABORT;
     }
-    curl_host_read_ahead(&r->ctx->multi, &u->curl.transfer);
-    u->curl.head_pieces = 0;
-    u->curl.head_h2 = u->curl.head_whole = u->curl.chunks_ended = false;
-    u->reused = is_reused(u->curl.transfer.easy);
-    upstream_sending(r);
+    curl_host_read_ahead(x->with.host->curl, &c->transfer);
+    c->head_pieces = 0;
+    c->head_h2 = c->head_whole = c->chunks_ended = false;
+    a->reused = is_reused(c->transfer.easy);
+    exchange_sending(x);
     return CURL_PREREQFUNC_OK;
 }
 
 /* libcurl before 8.1 takes an HTTP/2 stream that was reset for one that ended, when its
  * connection ends in the same moment. An answer with nothing behind its head is then not
  * believed; one that was reset inside its body cannot be told from one that is whole. */
-static bool maybe_reset(const struct relay *r)
+static bool maybe_reset(const struct exchange *x)
 {
-    const struct upstream *u = &r->upstream;
-
-    return LIBCURL_VERSION_NUM < 0x080100 && u->guard.http_major > 1 && u->body_bytes == 0 &&
-           close_notify_over(u->curl.close_notify, u->curl.transfer.socket);
+    return LIBCURL_VERSION_NUM < 0x080100 && x->head.http_major > 1 && x->body_bytes == 0 &&
+           close_notify_over(x->curl.close_notify, x->curl.transfer.socket);
 }
 
 /* All of the answer that its framing promises; until the close where it promises nothing. */
-static bool body_whole(const struct relay *r, bool closed)
+static bool body_whole(const struct exchange *x, bool closed)
 {
-    const struct upstream *u = &r->upstream;
-    const struct response_check *g = &u->guard;
+    const struct response_check *g = &x->head;
 
-    if (!upstream_has_head(u))
+    if (!exchange_has_head(x))
         return false;
-    if (upstream_is_bodiless(r))
+    if (exchange_is_bodiless(x))
         return true;
-    if (u->curl.close_notify != NULL && g->http_major == 1)
-        return closed && close_notify_said(u->curl.close_notify);
-    if (u->curl.close_notify != NULL && maybe_reset(r))
+    if (x->curl.close_notify != NULL && g->http_major == 1)
+        return closed && close_notify_said(x->curl.close_notify);
+    if (x->curl.close_notify != NULL && maybe_reset(x))
         return false;
-    return g->content_length < 0 ? closed : g->content_length == u->body_bytes;
+    return g->content_length < 0 ? closed : g->content_length == x->body_bytes;
 }
 
 /* libcurl keeps a line until it is whole and calls one that is too long a want of memory. */
-static bool endless_line(const struct upstream *u, CURLcode code)
+static bool endless_line(const struct exchange *x, CURLcode code)
 {
     curl_off_t first_byte_us = 0;
 
@@ -221,108 +219,110 @@ static bool endless_line(const struct upstream *u, CURLcode code)
     if (code == CURLE_TOO_LARGE)
         return true;
 #endif
-    (void)curl_easy_getinfo(u->curl.transfer.easy, CURLINFO_STARTTRANSFER_TIME_T,
+    (void)curl_easy_getinfo(x->curl.transfer.easy, CURLINFO_STARTTRANSFER_TIME_T,
                             &first_byte_us);
-    return code == CURLE_OUT_OF_MEMORY && !u->guard.complete && first_byte_us > 0;
+    return code == CURLE_OUT_OF_MEMORY && !x->head.complete && first_byte_us > 0;
 }
 
 static void on_done(struct curl_host_transfer *t, CURLcode code)
 {
-    struct upstream *u = CONTAINER_OF(t, struct upstream, curl.transfer);
-    struct relay *r = CONTAINER_OF(u, struct relay, upstream);
+    struct exchange *x = CONTAINER_OF(t, struct exchange, curl.transfer);
     /* An answer that is all there stands, even when the connection is lost after it: an
      * upstream that answers early may well close before it has read the whole request. */
-    bool whole = (code == CURLE_OK || upstream_lost(code)) && body_whole(r, code == CURLE_OK);
+    bool whole =
+        (code == CURLE_OK || upstream_error_lost(code)) && body_whole(x, code == CURLE_OK);
 
-    u->wrote = !wrote_nothing(t->easy);
-    u->reused = is_reused(t->easy);
-    u->unconfirmed = code == CURLE_OK && u->curl.close_notify != NULL;
-    if (u->guard.kind == FAIL_NONE && endless_line(u, code)) {
-        u->guard.kind = FAIL_UPSTREAM_HEAD_SIZE;
-        u->guard.why = "its head has a line without end";
+    x->wants_body = x->wants_room = false;
+    x->attempt.wrote = !wrote_nothing(t->easy);
+    x->attempt.reused = is_reused(t->easy);
+    x->attempt.unconfirmed = code == CURLE_OK && x->curl.close_notify != NULL;
+    if (x->head.kind == FAIL_NONE && endless_line(x, code)) {
+        x->head.kind = FAIL_UPSTREAM_HEAD_SIZE;
+        x->head.why = "its head has a line without end";
     }
-    upstream_ended(r, code, whole);
+    exchange_ended(x, code, whole);
 }
 
-static void drop_handle(struct curl_client *u)
+static void drop_handle(struct curl_client *c)
 {
-    curl_easy_cleanup(u->transfer.easy);
-    u->transfer.easy = NULL;
-    u->used = false;
-    u->shape = (struct upstream_shape){ .method = "" };
+    curl_easy_cleanup(c->transfer.easy);
+    c->transfer.easy = NULL;
+    c->used = false;
+    c->shape = (struct curl_client_shape){ .method = "" };
 }
 
 /* The base URL, taken apart once; a text would be parsed and written anew for each request. */
-static bool take_url(struct relay *r)
+static bool take_url(struct exchange *x)
 {
-    struct curl_client *u = &r->upstream.curl;
+    struct curl_client *c = &x->curl;
 
-    u->url = curl_url();
-    if (u->url == NULL || curl_url_set(u->url, CURLUPART_URL, r->config->upstream.base_url,
-                                       CURLU_PATH_AS_IS) != CURLUE_OK) {
-        curl_url_cleanup(u->url);
-        u->url = NULL;
+    c->url = curl_url();
+    if (c->url == NULL ||
+        curl_url_set(c->url, CURLUPART_URL, x->request.config->upstream.base_url,
+                     CURLU_PATH_AS_IS) != CURLUE_OK) {
+        curl_url_cleanup(c->url);
+        c->url = NULL;
         return false;
     }
-    u->setup_for = config_ref(r->config);
+    (void)config_ref(x->request.config);
+    c->setup_for = x->request.config;
     return true;
 }
 
 /* A handle for the settings at hand, and what stays the same from request to request. False:
  * there is no memory for it. */
-static bool setup(struct relay *r)
+static bool setup(struct exchange *x)
 {
-    struct curl_client *u = &r->upstream.curl;
-    const struct config *c = r->config;
-    struct curl_host_settings settings = config_outbound(c, LEG_UPSTREAM);
-    bool same = u->setup_for == r->config;
+    struct curl_client *c = &x->curl;
+    struct curl_host_settings settings = config_outbound(x->request.config, LEG_UPSTREAM);
+    bool same = c->setup_for == x->request.config;
 
-    settings.lasting = true; /* by its reference to the settings */
-    if (same && u->transfer.easy != NULL && (!u->used || curl_host_handles_last()))
+    settings.lasting = true; /* by the handle's reference to the settings */
+    if (same && c->transfer.easy != NULL && (!c->used || curl_host_handles_last()))
         return true;
     if (same) {
-        drop_handle(u);
+        drop_handle(c);
     } else {
-        curl_client_free(&r->upstream);
-        if (!take_url(r))
+        curl_client_free(&x->curl);
+        if (!take_url(x))
             return false;
     }
-    u->transfer.easy = curl_easy_init();
-    if (u->transfer.easy == NULL ||
-        curl_host_setup(&r->ctx->multi, u->transfer.easy, &settings) != 0) {
-        drop_handle(u);
+    c->transfer.easy = curl_easy_init();
+    if (c->transfer.easy == NULL ||
+        curl_host_setup(x->with.host->curl, c->transfer.easy, &settings) != 0) {
+        drop_handle(c);
         return false;
     }
-    CURL *e = u->transfer.easy;
+    CURL *e = c->transfer.easy;
 
-    (void)curl_easy_setopt(e, CURLOPT_CURLU, u->url);
-    (void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->upstream.error_text);
+    (void)curl_easy_setopt(e, CURLOPT_CURLU, c->url);
+    (void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, x->attempt.error_text);
     (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-    (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, r);
+    (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
     (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_write);
-    (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, r);
+    (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
     (void)curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read);
-    (void)curl_easy_setopt(e, CURLOPT_READDATA, r);
+    (void)curl_easy_setopt(e, CURLOPT_READDATA, x);
     (void)curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, on_seek);
-    (void)curl_easy_setopt(e, CURLOPT_SEEKDATA, r);
+    (void)curl_easy_setopt(e, CURLOPT_SEEKDATA, x);
     (void)curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_prereq);
-    (void)curl_easy_setopt(e, CURLOPT_PREREQDATA, r);
+    (void)curl_easy_setopt(e, CURLOPT_PREREQDATA, x);
     (void)curl_easy_setopt(e, CURLOPT_DEBUGFUNCTION, on_debug);
-    (void)curl_easy_setopt(e, CURLOPT_DEBUGDATA, r);
-    u->transfer.on_done = on_done;
+    (void)curl_easy_setopt(e, CURLOPT_DEBUGDATA, x);
+    c->transfer.on_done = on_done;
     return true;
 }
 
 /* "/v0" and "/chains" into one target. */
-static char *whole_target(struct relay *r)
+static char *whole_target(struct exchange *x)
 {
-    size_t prefix = strlen(r->route.prefix), path = strlen(r->route.path);
-    char *target = arena_alloc(&r->arena, prefix + path + 1);
+    size_t prefix = strlen(x->request.prefix), path = strlen(x->request.path);
+    char *target = arena_alloc(x->with.arena, prefix + path + 1);
 
     if (target == NULL)
         return NULL;
-    memcpy(target, r->route.prefix, prefix);
-    memcpy(target + prefix, r->route.path, path + 1);
+    memcpy(target, x->request.prefix, prefix);
+    memcpy(target + prefix, x->request.path, path + 1);
     return target;
 }
 
@@ -331,13 +331,13 @@ static char *whole_target(struct relay *r)
 #define LARGE_PIECE 65536L
 
 /* Of what changes from request to request, most stays as the last one on this handle had it. */
-static void set_shape(struct relay *r)
+static void set_shape(struct exchange *x)
 {
-    struct curl_client *u = &r->upstream.curl;
-    struct upstream_shape *is = &u->shape;
-    CURL *e = u->transfer.easy;
-    bool has_body = r->body_bytes != 0;
-    bool large = r->body_bytes < 0 || r->body_bytes > SMALL_PIECE;
+    struct curl_client *c = &x->curl;
+    struct curl_client_shape *is = &c->shape;
+    CURL *e = c->transfer.easy;
+    bool has_body = x->request.head.body_bytes != 0;
+    bool large = x->request.head.body_bytes < 0 || x->request.head.body_bytes > SMALL_PIECE;
 
     /* Only between two pieces of a body does curl look for an answer, and one that comes
      * together with the connection's end has to be seen before a piece cannot be sent: few and
@@ -346,80 +346,91 @@ static void set_shape(struct relay *r)
     if (is->large != large)
         (void)curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, large ? LARGE_PIECE : SMALL_PIECE);
     is->large = large;
-    if (strcmp(is->method, r->method) != 0 || is->has_body != has_body) {
-        (void)curl_easy_setopt(e, CURLOPT_NOBODY, r->is_head ? 1L : 0L);
+    if (strcmp(is->method, x->request.method) != 0 || is->has_body != has_body) {
+        (void)curl_easy_setopt(e, CURLOPT_NOBODY, x->request.is_head ? 1L : 0L);
         (void)curl_easy_setopt(e, CURLOPT_UPLOAD, has_body ? 1L : 0L);
-        if (!has_body && !r->is_head)
+        if (!has_body && !x->request.is_head)
             (void)curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
-        (void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->is_head ? NULL : r->method);
+        (void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST,
+                               x->request.is_head ? NULL : x->request.method);
         is->has_body = has_body;
-        (void)snprintf(is->method, sizeof is->method, "%s", r->method);
+        (void)snprintf(is->method, sizeof is->method, "%s", x->request.method);
     }
     if (has_body)
-        (void)curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->body_bytes);
-    u->tells = r->body_bytes < 0 && !curl_host_late_chunks_framed();
-    if (is->tells != u->tells)
-        (void)curl_easy_setopt(e, CURLOPT_VERBOSE, u->tells ? 1L : 0L);
-    is->tells = u->tells;
-    if (is->fresh != r->upstream.fresh)
-        (void)curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, r->upstream.fresh ? 1L : 0L);
-    is->fresh = r->upstream.fresh;
+        (void)curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE,
+                               (curl_off_t)x->request.head.body_bytes);
+    c->tells = x->request.head.body_bytes < 0 && !curl_host_late_chunks_framed();
+    if (is->tells != c->tells)
+        (void)curl_easy_setopt(e, CURLOPT_VERBOSE, c->tells ? 1L : 0L);
+    is->tells = c->tells;
+    if (is->fresh != x->fresh)
+        (void)curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, x->fresh ? 1L : 0L);
+    is->fresh = x->fresh;
 }
 
-enum failure_kind curl_client_start(struct relay *r)
+static enum failure_kind start(struct exchange *x)
 {
-    struct curl_client *u = &r->upstream.curl;
-    const struct header_forward head = upstream_head(r);
+    struct curl_client *c = &x->curl;
 
-    close_notify_free(u->close_notify);
-    u->close_notify = NULL;
-    u->transfer.ask_socket = false;
-    if (!setup(r))
+    close_notify_free(c->close_notify);
+    c->close_notify = NULL;
+    c->transfer.ask_socket = false;
+    if (!setup(x))
         return FAIL_INTERNAL;
-    CURL *e = u->transfer.easy;
-    char *target = whole_target(r);
-    struct header_line *lines = header_forward(&r->arena, &head);
+    CURL *e = c->transfer.easy;
+    char *target = whole_target(x);
+    struct header_line *lines = header_forward(x->with.arena, &x->request.head);
 
     if (target == NULL || lines == NULL)
         return FAIL_HEAD_TOO_LARGE;
     (void)curl_easy_setopt(e, CURLOPT_HTTPHEADER, (struct curl_slist *)(void *)lines);
     (void)curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, target);
-    set_shape(r);
-    u->used = true;
-    return curl_host_add(&r->ctx->multi, &u->transfer) == 0 ? FAIL_NONE : FAIL_INTERNAL;
+    set_shape(x);
+    c->used = true;
+    return curl_host_add(x->with.host->curl, &c->transfer) == 0 ? FAIL_NONE : FAIL_INTERNAL;
 }
 
-void curl_client_cancel(struct relay *r)
+static void cancel(struct exchange *x)
 {
-    struct curl_client *u = &r->upstream.curl;
+    struct curl_client *c = &x->curl;
 
-    close_notify_free(u->close_notify);
-    u->close_notify = NULL;
-    curl_host_remove(&r->ctx->multi, &u->transfer);
+    close_notify_free(c->close_notify);
+    c->close_notify = NULL;
+    x->wants_body = x->wants_room = false;
+    curl_host_remove(x->with.host->curl, &c->transfer);
 }
 
-void curl_client_unpause(struct relay *r)
+static void unpause(struct exchange *x)
 {
-    struct upstream *u = &r->upstream;
+    struct curl_client *c = &x->curl;
+
+    if (c->transfer.running)
+        (void)curl_easy_pause(c->transfer.easy, (x->wants_body ? CURLPAUSE_SEND : 0) |
+                                                    (x->wants_room ? CURLPAUSE_RECV : 0));
+}
+
+static void more_body(struct exchange *x)
+{
     /* After an early answer curl stops sending by itself from 300 on, but not while it is
-     * paused; otherwise it is made to give up once the answer is whole. */
-    bool give_up = r->discard && (u->guard.status >= 300 || body_whole(r, false));
-    bool more = !r->discard && (r->up_done || upstream_body_here(r) > 0);
-    bool up = u->paused_up && (give_up || more);
-    bool down = u->paused_down && buf_unread(&r->down) <= RELAY_WINDOW_BYTES / 4;
-
-    if (!u->curl.transfer.running || (!up && !down))
+     * paused; else it is made to give up once the answer is whole. */
+    if (x->with.body->discard && x->head.status < 300 && !body_whole(x, false))
         return;
-    u->paused_up = u->paused_up && !up;
-    u->paused_down = u->paused_down && !down;
-    (void)curl_easy_pause(u->curl.transfer.easy, (u->paused_up ? CURLPAUSE_SEND : 0) |
-                                                     (u->paused_down ? CURLPAUSE_RECV : 0));
+    x->wants_body = false;
+    unpause(x);
 }
 
-void curl_client_free(struct upstream *u)
+static void more_room(struct exchange *x)
 {
-    struct curl_client *c = &u->curl;
+    x->wants_room = false;
+    unpause(x);
+}
 
+const struct exchange_client curl_client = {
+    .start = start, .cancel = cancel, .more_body = more_body, .more_room = more_room
+};
+
+void curl_client_free(struct curl_client *c)
+{
     drop_handle(c);
     if (c->setup_for == NULL)
         return;

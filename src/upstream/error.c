@@ -1,13 +1,10 @@
-/* What became of a request that libcurl could not bring to its end: what the caller is told,
- * and whether it may be sent once more. Never a second time, unless nothing of the first has
- * been written or the method is safe. */
+/* The failure of a request to the upstream, from libcurl's code and from what is known of the
+ * attempt. What may have been carried out is never told as if it had not been. */
+#include "upstream/error.h"
+
 #include <string.h>
 
-#include "proxy/relay.h"
-#include "upstream/upstream_inside.h"
-
-/* CURLcode to what the caller is told; what depends on more than the code is in
- * upstream_failure. */
+/* What follows from libcurl's code alone; the rest is in upstream_error. */
 static const struct {
     CURLcode code;
     enum failure_kind kind;
@@ -36,7 +33,7 @@ static const struct {
     { CURLE_OUT_OF_MEMORY, FAIL_INTERNAL, NULL, "There is no memory left" },
 };
 
-bool upstream_lost(CURLcode code)
+bool upstream_error_lost(CURLcode code)
 {
     return code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
            code == CURLE_SEND_FAIL_REWIND || code == CURLE_ABORTED_BY_CALLBACK ||
@@ -45,9 +42,9 @@ bool upstream_lost(CURLcode code)
 
 /* An alert on a new connection about our certificate comes before the request is looked at; any
  * other may come after it was carried out. */
-static struct failure alert(const struct upstream *u, const char *words)
+static struct failure alert(const struct upstream_attempt *a, const char *words)
 {
-    bool ours = !u->wrote || (!u->reused && (strstr(words, "certificate") != NULL ||
+    bool ours = !a->wrote || (!a->reused && (strstr(words, "certificate") != NULL ||
                                              strstr(words, "unknown ca") != NULL));
     struct failure f =
         ours ? failure_make(FAIL_UPSTREAM_TLS,
@@ -64,15 +61,14 @@ static struct failure alert(const struct upstream *u, const char *words)
     return f;
 }
 
-struct failure upstream_failure(const struct relay *r, CURLcode code)
+struct failure upstream_error(const struct upstream_attempt *a,
+                              const struct response_check *head, CURLcode code)
 {
-    const struct upstream *u = &r->upstream;
-
-    if (u->guard.kind != FAIL_NONE)
-        return failure_make(
-            u->guard.kind, "The upstream's answer was refused: %s. The request %s.",
-            u->guard.why, u->wrote ? "may have been carried out" : "was not sent");
-    if (code == CURLE_COULDNT_CONNECT && r->ctx->multi.starved) {
+    if (head->kind != FAIL_NONE)
+        return failure_make(head->kind,
+                            "The upstream's answer was refused: %s. The request %s.", head->why,
+                            a->wrote ? "may have been carried out" : "was not sent");
+    if (code == CURLE_COULDNT_CONNECT && a->starved) {
         struct failure f = failure_make(
             FAIL_OVERLOAD, "No descriptor is left for a connection to the upstream; raise "
                            "RLIMIT_NOFILE or lower listen.max_connections.");
@@ -82,59 +78,35 @@ struct failure upstream_failure(const struct relay *r, CURLcode code)
     for (size_t i = 0; i < ARRAY_LEN(code_table); i++)
         /* Without memory after the request was sent: see below. */
         if (code_table[i].code == code &&
-            !(code == CURLE_OUT_OF_MEMORY && (u->wrote || u->began))) {
+            !(code == CURLE_OUT_OF_MEMORY && (a->wrote || a->began))) {
             struct failure f = failure_make(code_table[i].kind, "%s (%s).", code_table[i].what,
                                             curl_easy_strerror(code));
             f.error = code_table[i].error;
             return f;
         }
-    if (u->unconfirmed)
+    if (a->unconfirmed)
         return failure_make(FAIL_UPSTREAM_INCOMPLETE,
                             "The upstream's answer has no length and its TLS connection ended "
                             "%s: it may be cut short; outcome unknown.",
-                            u->guard.http_major == 1 ? "without close_notify"
-                                                     : "behind its head");
-    if (!u->began && strstr(u->error_text, " alert ") != NULL)
-        return alert(u, strstr(u->error_text, " alert ") + 1);
-    if (u->began)
+                            head->http_major == 1 ? "without close_notify" : "behind its head");
+    if (!a->began && strstr(a->error_text, " alert ") != NULL)
+        return alert(a, strstr(a->error_text, " alert ") + 1);
+    if (a->began)
         return failure_make(FAIL_UPSTREAM_INCOMPLETE,
                             "The upstream's answer ended inside its %s; outcome unknown (%s).",
-                            u->guard.complete ? "body" : "head", curl_easy_strerror(code));
-    if (!u->wrote)
+                            head->complete ? "body" : "head", curl_easy_strerror(code));
+    if (!a->wrote)
         return failure_make(FAIL_UPSTREAM_CONNECT,
                             "The connection failed before the request was sent (%s).",
                             curl_easy_strerror(code));
-    if (upstream_lost(code) || code == CURLE_OK)
+    if (upstream_error_lost(code) || code == CURLE_OK)
         return failure_make(FAIL_UPSTREAM_LOST,
                             "The connection was lost after the request was sent and before an "
                             "answer: outcome unknown. "
                             "Check whether it was carried out before sending it again (%s).",
-                            u->resend_refused ? "not sent a second time"
+                            a->resend_refused ? "not sent a second time"
                                               : curl_easy_strerror(code));
     return failure_make(FAIL_UPSTREAM_PROTOCOL,
                         "The exchange with the upstream failed: outcome unknown (%s).",
                         curl_easy_strerror(code));
-}
-
-/* A connection that failed before a byte of the request was written is worth one more try; a
- * name that does not resolve, a certificate or a timeout would only fail again. */
-static bool worth_another(const struct upstream *u, CURLcode code)
-{
-    return !u->wrote && !u->resend_refused &&
-           (code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR ||
-            code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
-}
-
-/* A safe request that went out on a pooled connection which turned out to be dead. */
-static bool safe_again(const struct relay *r, CURLcode code)
-{
-    return r->safe && upstream_lost(code) && r->upstream.reused && r->upstream.sendings == 1;
-}
-
-bool upstream_again(const struct relay *r, CURLcode code)
-{
-    const struct upstream *u = &r->upstream;
-
-    return !u->retried && !u->began && (r->up_kept || r->body_bytes == 0) &&
-           (worth_another(u, code) || safe_again(r, code));
 }

@@ -1,23 +1,25 @@
 /* HTTP/1.1 with the upstream.
  *
- *      r->up --> out --> wire --> upstream --> wire --> http1 --> lines --> guard --> fields
- *     (body)   (head,                                        `--> body ----------> r->down
- *              framing)
+ *    body --> out --> conn --> upstream --> conn --> decoder --> exchange_line --> head, fields
+ *           (head,                                     `-------> answer_body
+ *            framing)
  *
- * Both directions go on independently of each other: an answer may come before the request is
- * all written (RFC 9112 section 9.5), and is given even if the rest can never be. What it ends
- * is the connection: it is used again only after a whole answer to a whole request, with
- * nothing behind it. */
+ * The two directions go on independently of each other. An answer may come before the request is
+ * all written (RFC 9112 section 9.5) and is given even if the rest can never be sent. After an
+ * answer below 400 the rest is still sent, since the upstream may want it; after any other, or
+ * one that ends the connection, the rest is discarded. A connection is used again only after a
+ * whole answer to a whole request, with nothing behind it. */
+#include "upstream/h1_client.h"
+
 #include <string.h>
 
-#include "proxy/relay.h"
-#include "upstream/upstream_inside.h"
+#include "upstream/exchange.h"
 
 /* Of a body that is copied: beside the head, or into a chunk. */
 #define PIECE_BYTES 16384
 /* Room for the largest head that can be sent, and a piece. */
 #define OUT_BYTES_MAX (512 * 1024)
-/* What a pooled relay keeps. */
+/* What is kept from one exchange to the next. */
 #define OUT_KEPT_BYTES (2 * PIECE_BYTES)
 
 /* Nothing of it is to be written any more. */
@@ -33,120 +35,131 @@ static void clear_out(struct h1_client *h)
 
 /* --- the end ----------------------------------------------------------------------------- */
 
-/* The connection's part of it is over. */
-static void let_go(struct relay *r, bool again)
+/* The connection's part of it is over: to the pool, or closed. */
+static void release(struct exchange *x, bool reusable)
 {
-    struct upstream *u = &r->upstream;
-    struct upstream_conn *w = u->h1.conn;
+    struct h1_client *h = &x->h1;
+    struct upstream_conn *conn = h->conn;
 
-    u->h1.conn = NULL;
-    u->wrote = u->h1.begun && upstream_conn_sent_bytes(w) != u->h1.sent_before;
-    if (w->error_text[0] != '\0')
-        memcpy(u->error_text, w->error_text, sizeof u->error_text);
-    clear_out(&u->h1);
-    h1_decoder_done(&u->h1.reader);
-    if (again)
-        conn_pool_give(w);
+    h->conn = NULL;
+    x->wants_body = x->wants_room = false;
+    x->attempt.wrote = h->begun && upstream_conn_sent_bytes(conn) != h->sent_before;
+    if (conn->error_text[0] != '\0')
+        memcpy(x->attempt.error_text, conn->error_text, sizeof x->attempt.error_text);
+    clear_out(h);
+    h1_decoder_done(&h->decoder);
+    if (reusable)
+        conn_pool_give(conn);
     else
-        upstream_conn_close(w);
+        upstream_conn_close(conn);
 }
 
-static void fail(struct relay *r, CURLcode code)
+static void fail(struct exchange *x, CURLcode code)
 {
-    let_go(r, false);
-    upstream_ended(r, code, false);
+    release(x, false);
+    exchange_ended(x, code, false);
+}
+
+/* The answer was given whole, and what was left of the request can no longer be sent. */
+static void stop_sending(struct exchange *x)
+{
+    release(x, false);
+    x->rest_unwanted = true;
+    x->with.user->on_progress(x);
 }
 
 /* --- the request ------------------------------------------------------------------------- */
 
-static bool write_head(struct relay *r)
+static bool write_head(struct exchange *x)
 {
-    struct buf *out = &r->upstream.h1.out;
-    const struct header_forward head = upstream_head(r);
+    const struct exchange_request *q = &x->request;
+    struct buf *out = &x->h1.out;
 
-    r->upstream.h1.had_token = true;
-    return buf_add_str(out, r->method) == 0 && buf_add(out, " ", 1) == 0 &&
-           buf_add_str(out, r->route.prefix) == 0 && buf_add_str(out, r->route.path) == 0 &&
-           buf_add_str(out, " HTTP/1.1\r\n") == 0 && header_write(out, &head);
+    x->h1.had_token = true;
+    return buf_add_str(out, q->method) == 0 && buf_add(out, " ", 1) == 0 &&
+           buf_add_str(out, q->prefix) == 0 && buf_add_str(out, q->path) == 0 &&
+           buf_add_str(out, " HTTP/1.1\r\n") == 0 && header_write(out, &q->head);
 }
 
 /* A piece of the body, copied. */
-static bool add_piece(struct relay *r, size_t n)
+static bool add_piece(struct exchange *x, size_t n)
 {
-    if (buf_add(&r->upstream.h1.out, upstream_body_front(r), n) != 0)
+    if (buf_add(&x->h1.out, exchange_body_front(x), n) != 0)
         return false;
-    r->upstream.h1.body_taken += (int64_t)n;
-    upstream_body_gone(r, n);
+    x->h1.body_taken += (int64_t)n;
+    exchange_body_sent(x, n);
     return true;
 }
 
-static bool add_chunk(struct relay *r, size_t n)
+static bool add_chunk(struct exchange *x, size_t n)
 {
-    struct buf *out = &r->upstream.h1.out;
+    struct buf *out = &x->h1.out;
 
-    return buf_addf(out, "%zx\r\n", n) == 0 && add_piece(r, n) && buf_add(out, "\r\n", 2) == 0;
+    return buf_addf(out, "%zx\r\n", n) == 0 && add_piece(x, n) && buf_add(out, "\r\n", 2) == 0;
 }
 
 /* Fills `out` with what can go together with it. False: no memory. */
-static bool fill(struct relay *r)
+static bool fill(struct exchange *x)
 {
-    struct h1_client *h = &r->upstream.h1;
-    size_t here = upstream_body_here(r);
+    struct h1_client *h = &x->h1;
+    int64_t body_bytes = x->request.head.body_bytes;
+    size_t here = exchange_body_here(x);
     size_t n = here < PIECE_BYTES ? here : PIECE_BYTES;
 
     if (buf_unread(&h->out) > PIECE_BYTES)
         return true;
-    if (r->body_bytes > 0) /* what is more goes from where it is */
-        return n == 0 || n < here || buf_unread(&h->out) == 0 || add_piece(r, n);
-    if (n > 0 && !add_chunk(r, n))
+    if (body_bytes > 0) /* what is more goes from where it is */
+        return n == 0 || n < here || buf_unread(&h->out) == 0 || add_piece(x, n);
+    if (n > 0 && !add_chunk(x, n))
         return false;
-    if (n < here || !r->up_done || h->chunks_ended || r->body_bytes == 0)
+    if (n < here || !x->with.body->ended || h->chunks_ended || body_bytes == 0)
         return true;
     h->chunks_ended = true;
     return buf_add(&h->out, "0\r\n\r\n", 5) == 0;
 }
 
-static bool is_all_written(const struct relay *r)
+static bool is_all_written(const struct exchange *x)
 {
-    const struct h1_client *h = &r->upstream.h1;
+    const struct h1_client *h = &x->h1;
+    int64_t body_bytes = x->request.head.body_bytes;
 
     return h->begun && buf_unread(&h->out) == 0 &&
-           (r->body_bytes < 0 ? h->chunks_ended : h->body_taken == r->body_bytes);
+           (body_bytes < 0 ? h->chunks_ended : h->body_taken == body_bytes);
 }
 
 /* As much as there is and the other side takes. */
-static void send_more(struct relay *r)
+static void send_more(struct exchange *x)
 {
-    struct upstream *u = &r->upstream;
-    struct h1_client *h = &u->h1;
+    struct h1_client *h = &x->h1;
 
-    /* Once the answer is here the rest of the body is thrown away: never end it as if it were
-     * whole. */
-    while (h->conn->writable && !h->send_closed && !r->discard && !is_all_written(r)) {
-        if (!fill(r)) {
-            fail(r, CURLE_OUT_OF_MEMORY);
+    /* What is discarded must never end as if it were whole. */
+    while (h->conn->writable && !x->rest_unwanted && !x->with.body->discard &&
+           !is_all_written(x)) {
+        if (!fill(x)) {
+            fail(x, CURLE_OUT_OF_MEMORY);
             return;
         }
         bool copied = buf_unread(&h->out) > 0;
-        size_t n = copied ? buf_unread(&h->out) : upstream_body_here(r);
+        size_t n = copied ? buf_unread(&h->out) : exchange_body_here(x);
 
-        u->paused_up = n == 0;
+        x->wants_body = n == 0;
         if (n == 0)
             return;
         ssize_t written = upstream_conn_write(
-            h->conn, copied ? buf_front(&h->out) : upstream_body_front(r), n);
+            h->conn, copied ? buf_front(&h->out) : exchange_body_front(x), n);
         if (written == IO_AGAIN)
             return;
         if (written < 0) { /* an answer may have come before */
-            h->send_closed = h->conn->readable = true;
+            h->send_closed = h->conn->readable = x->rest_unwanted = true;
+            x->with.user->on_progress(x);
             return;
         }
         if (copied) {
             buf_consume(&h->out, (size_t)written);
-            upstream_moved(r);
+            exchange_moved(x);
         } else {
             h->body_taken += written;
-            upstream_body_gone(r, (size_t)written);
+            exchange_body_sent(x, (size_t)written);
         }
         if (buf_unread(&h->out) == 0)
             clear_out(h);
@@ -155,24 +168,22 @@ static void send_more(struct relay *r)
 
 /* --- the answer -------------------------------------------------------------------------- */
 
-static void refuse(struct relay *r, enum failure_kind kind, const char *why)
+static void refuse(struct exchange *x, enum failure_kind kind, const char *why)
 {
-    struct response_check *g = &r->upstream.guard;
-
-    if (g->kind == FAIL_NONE) {
-        g->kind = kind;
-        g->why = why;
+    if (x->head.kind == FAIL_NONE) {
+        x->head.kind = kind;
+        x->head.why = why;
     }
-    fail(r, CURLE_WEIRD_SERVER_REPLY);
+    fail(x, CURLE_WEIRD_SERVER_REPLY);
 }
 
 /* Whether the other side says that it closes the connection (RFC 9112 section 9.6). */
-static bool says_close(const struct upstream *u)
+static bool says_close(const struct exchange *x)
 {
-    bool close = u->guard.http_1_0;
+    bool close = x->head.http_1_0;
 
-    for (size_t i = 0; i < u->count; i++) {
-        const struct header_field *f = &u->fields[i];
+    for (size_t i = 0; i < x->field_count; i++) {
+        const struct header_field *f = &x->fields[i];
 
         if (!header_is(f, "connection"))
             continue;
@@ -184,72 +195,80 @@ static bool says_close(const struct upstream *u)
     return close;
 }
 
-static void on_line(struct relay *r, const char *line, size_t n)
+static void on_line(struct exchange *x, const char *line, size_t n)
 {
-    struct upstream *u = &r->upstream;
-    struct h1_client *h = &u->h1;
+    struct h1_client *h = &x->h1;
 
-    if (!upstream_line(r, line, n)) {
-        fail(r, CURLE_WEIRD_SERVER_REPLY);
+    if (!exchange_line(x, line, n)) {
+        fail(x, CURLE_WEIRD_SERVER_REPLY);
         return;
     }
-    if (h->reader.state != H1_HEAD || !upstream_has_head(u))
+    if (h->conn == NULL || h->decoder.state != H1_HEAD || !exchange_has_head(x))
         return;
-    bool bodiless = upstream_is_bodiless(r);
+    bool bodiless = exchange_is_bodiless(x);
 
     /* What follows a 204 that says it has a body may be that body. */
-    h->last = says_close(u) ||
-              (u->guard.status == 204 && (u->guard.chunked || u->guard.content_length > 0));
-    h1_decoder_body(&h->reader, u->guard.chunked && !bodiless,
-                    bodiless ? 0 : u->guard.content_length);
+    h->last = says_close(x) ||
+              (x->head.status == 204 && (x->head.chunked || x->head.content_length > 0));
+    if (x->head.status >= 400 || h->last)
+        x->rest_unwanted = true;
+    h1_decoder_body(&h->decoder, x->head.chunked && !bodiless,
+                    bodiless ? 0 : x->head.content_length);
 }
 
 /* in_place: the bytes lie where they belong. There is room: no more was read. */
-static void on_body(struct relay *r, const char *bytes, size_t n, bool in_place)
+static void on_body(struct exchange *x, const char *bytes, size_t n, bool in_place)
 {
-    r->progress_ms = loop_now(&r->ctx->loop);
-    r->upstream.body_bytes += (int64_t)n;
+    struct buf *to = x->with.answer_body;
+
+    exchange_moved(x);
+    x->body_bytes += (int64_t)n;
     if (in_place)
-        buf_commit(&r->down, n);
-    else if (buf_add(&r->down, bytes, n) != 0) {
-        fail(r, CURLE_OUT_OF_MEMORY);
+        buf_commit(to, n);
+    else if (buf_add(to, bytes, n) != 0) {
+        fail(x, CURLE_OUT_OF_MEMORY);
         return;
     }
-    relay_wake(r);
+    x->with.user->on_progress(x);
 }
 
 /* All of the answer is here; surplus: and more. */
-static void finish(struct relay *r, bool surplus)
+static void finish(struct exchange *x, bool surplus)
 {
-    struct h1_client *h = &r->upstream.h1;
+    struct h1_client *h = &x->h1;
+    bool whole_request = is_all_written(x), sound = !surplus && !h->last;
 
-    let_go(r, !surplus && !h->last && is_all_written(r));
-    upstream_ended(r, CURLE_OK, true);
+    x->rest_unwanted = x->rest_unwanted || x->with.body->discard || !sound;
+    if (whole_request || x->rest_unwanted)
+        release(x, whole_request && sound);
+    else
+        h->answered = true;
+    exchange_ended(x, CURLE_OK, true);
 }
 
-/* What was read; it may be the end of it, after which there is no wire. */
-static void take(struct relay *r, const char *in, size_t n, bool in_place)
+/* What was read; it may be the end of it, after which there is no connection. */
+static void take(struct exchange *x, const char *in, size_t n, bool in_place)
 {
-    struct h1_client *h = &r->upstream.h1;
+    struct h1_client *h = &x->h1;
     const char *piece = NULL;
     size_t len = 0;
 
-    while (h->conn != NULL) {
-        switch (h1_decoder_next(&h->reader, &in, &n, &piece, &len)) {
+    while (h->conn != NULL && !h->answered) {
+        switch (h1_decoder_next(&h->decoder, &in, &n, &piece, &len)) {
         case H1_LINE:
-            on_line(r, piece, len);
+            on_line(x, piece, len);
             break;
         case H1_BODY:
-            on_body(r, piece, len, in_place);
+            on_body(x, piece, len, in_place);
             break;
         case H1_END:
-            finish(r, n > 0);
+            finish(x, n > 0);
             break;
         case H1_TOO_LONG:
-            refuse(r, FAIL_UPSTREAM_HEAD_SIZE, "its head has a line without end");
+            refuse(x, FAIL_UPSTREAM_HEAD_SIZE, "its head has a line without end");
             break;
         case H1_BROKEN:
-            refuse(r, FAIL_UPSTREAM_PROTOCOL, "its body is not made of chunks, as it says");
+            refuse(x, FAIL_UPSTREAM_PROTOCOL, "its body is not made of chunks, as it says");
             break;
         case H1_MORE:
             return;
@@ -258,50 +277,49 @@ static void take(struct relay *r, const char *in, size_t n, bool in_place)
 }
 
 /* The connection is over before the answer's framing says so. */
-static void on_end(struct relay *r, ssize_t how)
+static void on_end(struct exchange *x, ssize_t how)
 {
-    struct upstream *u = &r->upstream;
-    const struct h1_client *h = &u->h1;
-    bool until_close = h->reader.state == H1_UNTIL_CLOSE;
+    const struct h1_client *h = &x->h1;
+    bool until_close = h->decoder.state == H1_UNTIL_CLOSE;
 
     /* The kernel tells of a reset once; when it told the writing, reading ends in order. */
     if (until_close && how == IO_END && !h->send_closed) {
-        let_go(r, false);
-        upstream_ended(r, CURLE_OK, true);
+        release(x, false);
+        exchange_ended(x, CURLE_OK, true);
         return;
     }
-    u->unconfirmed = until_close && how == IO_CUT;
-    fail(r, u->unconfirmed     ? CURLE_OK
-            : how == IO_FAILED ? (h->send_closed ? CURLE_SEND_ERROR : CURLE_RECV_ERROR)
-            : u->began         ? CURLE_PARTIAL_FILE
-                               : CURLE_GOT_NOTHING);
+    x->attempt.unconfirmed = until_close && how == IO_CUT;
+    fail(x, x->attempt.unconfirmed ? CURLE_OK
+            : how == IO_FAILED     ? (h->send_closed ? CURLE_SEND_ERROR : CURLE_RECV_ERROR)
+            : x->attempt.began     ? CURLE_PARTIAL_FILE
+                                   : CURLE_GOT_NOTHING);
 }
 
 /* Whether what comes next goes where it belongs without being looked at; and how much of it. */
-static bool is_plain_body(const struct h1_decoder *reader, size_t *most)
+static bool is_plain_body(const struct h1_decoder *d, size_t *most)
 {
-    if (reader->state == H1_COUNTED && (int64_t)*most > reader->left)
-        *most = (size_t)reader->left;
-    return reader->state == H1_COUNTED || reader->state == H1_UNTIL_CLOSE;
+    if (d->state == H1_COUNTED && (int64_t)*most > d->left)
+        *most = (size_t)d->left;
+    return d->state == H1_COUNTED || d->state == H1_UNTIL_CLOSE;
 }
 
-static void receive(struct relay *r)
+static void receive(struct exchange *x)
 {
-    struct upstream *u = &r->upstream;
-    struct h1_client *h = &u->h1;
+    struct h1_client *h = &x->h1;
+    struct buf *body = x->with.answer_body;
 
-    while (h->conn != NULL && h->conn->readable) {
-        size_t room = buf_room(&r->down);
+    while (h->conn != NULL && !h->answered && h->conn->readable) {
+        size_t room = buf_room(body);
         size_t most = room < CONN_POOL_SCRATCH_BYTES ? room : CONN_POOL_SCRATCH_BYTES;
-        bool in_place = is_plain_body(&h->reader, &most);
+        bool in_place = is_plain_body(&h->decoder, &most);
         char *to =
-            in_place && most > 0 ? buf_reserve(&r->down, most) : r->ctx->conn_pool.scratch;
+            in_place && most > 0 ? buf_reserve(body, most) : x->with.host->conn_pool->scratch;
 
-        u->paused_down = most == 0;
+        x->wants_room = most == 0;
         if (most == 0)
             return;
         if (to == NULL) {
-            fail(r, CURLE_OUT_OF_MEMORY);
+            fail(x, CURLE_OUT_OF_MEMORY);
             return;
         }
         ssize_t n = upstream_conn_read(h->conn, to, most);
@@ -310,104 +328,125 @@ static void receive(struct relay *r)
         if (n == IO_AGAIN)
             return;
         if (n <= 0) {
-            on_end(r, n);
+            on_end(x, n);
             return;
         }
-        if (!u->began) /* the head's deadline */
-            r->progress_ms = loop_now(&r->ctx->loop);
-        u->began = true;
-        take(r, to, (size_t)n, in_place);
+        x->attempt.began = true;
+        take(x, to, (size_t)n, in_place);
     }
 }
 
 /* --- its life ---------------------------------------------------------------------------- */
 
-static void pump(struct relay *r)
+/* The answer is whole, and the rest of the request is on its way. Nothing more may come but the
+ * connection's end. */
+static void send_rest(struct exchange *x)
 {
-    struct h1_client *h = &r->upstream.h1;
+    struct h1_client *h = &x->h1;
+
+    if (h->conn->readable) {
+        ssize_t n = upstream_conn_read(h->conn, x->with.host->conn_pool->scratch, 1);
+
+        if (n != IO_AGAIN) {
+            stop_sending(x);
+            return;
+        }
+    }
+    send_more(x);
+    if (h->conn == NULL)
+        return;
+    if (h->send_closed)
+        stop_sending(x);
+    else if (is_all_written(x))
+        release(x, true);
+}
+
+static void pump(struct exchange *x)
+{
+    struct h1_client *h = &x->h1;
 
     if (!h->begun && upstream_conn_has_spoken(h->conn)) {
-        refuse(r, FAIL_UPSTREAM_PROTOCOL, "it came before anything was asked");
+        refuse(x, FAIL_UPSTREAM_PROTOCOL, "it came before anything was asked");
         return;
     }
     if (!h->begun) {
         h->begun = true;
-        r->upstream.reused = h->conn->used;
+        x->attempt.reused = h->conn->used;
         h->sent_before = upstream_conn_sent_bytes(h->conn);
-        upstream_sending(r);
+        exchange_sending(x);
     } else {
-        receive(r);
+        receive(x);
     }
-    if (h->conn != NULL)
-        send_more(r);
-    receive(r);
+    if (h->conn != NULL && !h->answered)
+        send_more(x);
+    receive(x);
+    if (h->conn != NULL && h->answered)
+        send_rest(x);
 }
 
-static void on_ready(struct upstream_conn *w)
+static void on_ready(struct upstream_conn *conn)
 {
-    pump(w->owner);
+    pump(conn->owner);
 }
 
-static void on_open(struct upstream_conn *w, CURLcode code)
+static void on_open(struct upstream_conn *conn, CURLcode code)
 {
-    struct relay *r = w->owner;
-
     if (code == CURLE_OK)
-        upstream_conn_wake(w);
+        upstream_conn_wake(conn);
     else
-        fail(r, code);
+        fail(conn->owner, code);
 }
 
 const struct conn_pool_user h1_client_user = { .on_open = on_open, .on_ready = on_ready };
 
-enum failure_kind h1_client_start(struct relay *r)
+static enum failure_kind start(struct exchange *x)
 {
-    struct h1_client *h = &r->upstream.h1;
+    struct h1_client *h = &x->h1;
 
     h->out.limit = OUT_BYTES_MAX;
-    h->begun = h->send_closed = h->chunks_ended = h->last = false;
+    h->begun = h->send_closed = h->chunks_ended = h->last = h->answered = false;
     h->body_taken = 0;
-    h1_decoder_init(&h->reader);
+    h1_decoder_init(&h->decoder);
     clear_out(h);
-    if (!write_head(r)) {
+    if (!write_head(x)) {
         clear_out(h);
         return FAIL_HEAD_TOO_LARGE;
     }
-    h->conn = conn_pool_take(&r->ctx->conn_pool, r->config, r->upstream.fresh);
+    h->conn = conn_pool_take(x->with.host->conn_pool, x->request.config, x->fresh);
     if (h->conn == NULL) {
         clear_out(h);
         return FAIL_INTERNAL;
     }
-    h->conn->owner = r;
+    h->conn->owner = x;
     if (upstream_conn_is_open(h->conn))
         upstream_conn_wake(h->conn);
     return FAIL_NONE;
 }
 
-void h1_client_cancel(struct relay *r)
+static void cancel(struct exchange *x)
 {
-    if (r->upstream.h1.conn != NULL)
-        let_go(r, false);
+    if (x->h1.conn != NULL)
+        release(x, false);
 }
 
-void h1_client_unpause(struct relay *r)
+static void more_body(struct exchange *x)
 {
-    struct upstream *u = &r->upstream;
-    struct h1_client *h = &u->h1;
-
-    if (h->conn == NULL || !h->begun)
-        return;
-    bool up = u->paused_up && !r->discard && (upstream_body_here(r) > 0 || r->up_done);
-    bool down = u->paused_down && buf_unread(&r->down) <= RELAY_WINDOW_BYTES / 4;
-
-    u->paused_up = u->paused_up && !up;
-    u->paused_down = u->paused_down && !down;
-    if (up || down)
-        pump(r);
+    x->wants_body = false;
+    pump(x);
 }
 
-void h1_client_free(struct upstream *u)
+static void more_room(struct exchange *x)
 {
-    buf_wipe(&u->h1.out);
-    h1_decoder_done(&u->h1.reader);
+    x->wants_room = false;
+    pump(x);
+}
+
+const struct exchange_client h1_client = {
+    .start = start, .cancel = cancel, .more_body = more_body, .more_room = more_room
+};
+
+void h1_client_free(struct h1_client *h)
+{
+    buf_wipe(&h->out);
+    h1_decoder_done(&h->decoder);
 }

@@ -167,11 +167,12 @@ static void an_upstream_that_stalls_in_its_head_is_504(void **state)
     (void)state;
     WORLD(w);
     struct answer a = { 0 };
-    world_start(&w, &(struct world_options){ .serve = serve_part,
-                                             .settings = "upstream.idle_timeout = 300ms\n" });
+    world_start(&w,
+                &(struct world_options){ .serve = serve_part,
+                                         .settings = "upstream.response_timeout = 300ms\n" });
     http_call(w.port, "POST", "/head", NULL, "{}", &a);
     assert_problem(&a, 504, "upstream", "connection_read_timeout");
-    assert_problem_detail(&a, "idle_timeout");
+    assert_problem_detail(&a, "response_timeout");
     assert_int_equal(peer_count(w.api, ""), 1);
     answer_free(&a);
 }

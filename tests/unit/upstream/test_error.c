@@ -1,24 +1,23 @@
-/* upstream_failure.c: what a failed exchange is told as, and whether it may be sent once more.
- * A request that may have been carried out is never called retryable. */
+/* What a failed exchange is told as, and whether it may be sent once more. A request that may
+ * have been carried out is never called retryable. */
 #include <string.h>
 
-#include "proxy/relay.h"
 #include "unit.h"
-#include "upstream/upstream_inside.h"
+#include "upstream/exchange.h"
 
-static struct context context;
+static struct exchange_body body;
 
 /* A POST without a body that has failed like this. */
-static struct relay failed(bool wrote, bool reused, const char *words)
+static struct exchange failed(bool wrote, bool reused, const char *words)
 {
-    struct relay r = { .ctx = &context };
+    struct exchange x = { .with.body = &body };
 
-    response_check_init(&r.upstream.guard);
-    r.upstream.wrote = wrote;
-    r.upstream.reused = reused;
-    r.upstream.sendings = 1;
-    (void)strncpy(r.upstream.error_text, words, sizeof r.upstream.error_text - 1);
-    return r;
+    response_check_init(&x.head);
+    x.attempt.wrote = wrote;
+    x.attempt.reused = reused;
+    x.attempt.sendings = 1;
+    (void)strncpy(x.attempt.error_text, words, sizeof x.attempt.error_text - 1);
+    return x;
 }
 
 static void assert_unknown(const struct failure *f)
@@ -37,19 +36,19 @@ static void an_alert_after_the_request_was_sent_leaves_its_outcome_unknown(void 
                   { "SSL_read: tlsv1 alert internal error", true },
                   { "SSL_read: tlsv13 alert certificate required", true } };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct relay r = failed(true, cases[i].reused, cases[i].words);
-        struct failure f = upstream_failure(&r, CURLE_RECV_ERROR);
+        struct exchange x = failed(true, cases[i].reused, cases[i].words);
+        struct failure f = upstream_error(&x.attempt, &x.head, CURLE_RECV_ERROR);
         assert_unknown(&f);
         assert_string_equal(f.error, "tls_alert_received");
-        assert_false(upstream_again(&r, CURLE_RECV_ERROR));
+        assert_false(exchange_may_retry(&x, CURLE_RECV_ERROR));
     }
 }
 
 static void an_alert_about_our_certificate_comes_before_the_request_is_looked_at(void **state)
 {
     (void)state;
-    struct relay r = failed(true, false, "SSL_read: tlsv13 alert certificate required");
-    struct failure f = upstream_failure(&r, CURLE_RECV_ERROR);
+    struct exchange x = failed(true, false, "SSL_read: tlsv13 alert certificate required");
+    struct failure f = upstream_error(&x.attempt, &x.head, CURLE_RECV_ERROR);
     assert_int_equal(f.kind, FAIL_UPSTREAM_TLS);
     assert_non_null(strstr(f.detail, "upstream.client_certificate"));
 }
@@ -57,13 +56,13 @@ static void an_alert_about_our_certificate_comes_before_the_request_is_looked_at
 static void a_want_of_memory_after_the_request_was_sent_leaves_its_outcome_unknown(void **state)
 {
     (void)state;
-    struct relay r = failed(false, false, "");
-    struct failure f = upstream_failure(&r, CURLE_OUT_OF_MEMORY);
+    struct exchange x = failed(false, false, "");
+    struct failure f = upstream_error(&x.attempt, &x.head, CURLE_OUT_OF_MEMORY);
     assert_int_equal(f.kind, FAIL_INTERNAL);
     for (int began = 0; began < 2; began++) {
-        r = failed(true, false, "");
-        r.upstream.began = began;
-        f = upstream_failure(&r, CURLE_OUT_OF_MEMORY);
+        x = failed(true, false, "");
+        x.attempt.began = began;
+        f = upstream_error(&x.attempt, &x.head, CURLE_OUT_OF_MEMORY);
         assert_unknown(&f);
     }
 }
@@ -71,19 +70,19 @@ static void a_want_of_memory_after_the_request_was_sent_leaves_its_outcome_unkno
 static void only_what_was_not_written_or_is_safe_is_sent_again(void **state)
 {
     (void)state;
-    struct relay r = failed(false, true, "");
-    assert_true(upstream_again(&r, CURLE_SEND_ERROR));
-    r.upstream.retried = true;
-    assert_false(upstream_again(&r, CURLE_SEND_ERROR));
-    r = failed(true, true, "");
-    assert_false(upstream_again(&r, CURLE_GOT_NOTHING));
-    r.safe = true;
-    assert_true(upstream_again(&r, CURLE_GOT_NOTHING));
-    r.upstream.reused = false;
-    assert_false(upstream_again(&r, CURLE_GOT_NOTHING));
-    r = failed(false, true, "");
-    r.upstream.began = true;
-    assert_false(upstream_again(&r, CURLE_RECV_ERROR));
+    struct exchange x = failed(false, true, "");
+    assert_true(exchange_may_retry(&x, CURLE_SEND_ERROR));
+    x.fresh = true;
+    assert_false(exchange_may_retry(&x, CURLE_SEND_ERROR));
+    x = failed(true, true, "");
+    assert_false(exchange_may_retry(&x, CURLE_GOT_NOTHING));
+    x.request.safe = true;
+    assert_true(exchange_may_retry(&x, CURLE_GOT_NOTHING));
+    x.attempt.reused = false;
+    assert_false(exchange_may_retry(&x, CURLE_GOT_NOTHING));
+    x = failed(false, true, "");
+    x.attempt.began = true;
+    assert_false(exchange_may_retry(&x, CURLE_RECV_ERROR));
 }
 
 int main(void)

@@ -1,0 +1,28 @@
+#pragma once
+/* HTTP/1.1 with the upstream, on connections of conn_pool. See upstream/exchange.h. */
+#include "base/base.h"
+#include "base/buf.h"
+#include "http/h1_decoder.h"
+#include "upstream/conn_pool.h"
+
+struct exchange_client;
+
+struct h1_client {
+    struct upstream_conn *conn; /* NULL: nothing is under way */
+    struct h1_decoder decoder;
+    struct buf out;       /* of the request: what is to be written before more of the body */
+    bool had_token;       /* `out` has, since it was cleared last */
+    bool begun;           /* sending has */
+    bool send_closed;     /* the other side takes nothing more; its answer may still come */
+    bool chunks_ended;    /* the last one is in `out`, or written */
+    bool last;            /* the connection ends with this answer */
+    bool answered;        /* the answer is whole; the rest of the request is still sent */
+    int64_t body_taken;   /* bytes of the body, written or in `out` */
+    uint64_t sent_before; /* by the connection, when it began */
+};
+
+extern const struct exchange_client h1_client;
+/* For conn_pool_init: whom its connections belong to. */
+extern const struct conn_pool_user h1_client_user;
+/* Frees what is kept from one exchange to the next. Takes a zeroed one. */
+void h1_client_free(struct h1_client *h);
