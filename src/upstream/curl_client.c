@@ -274,10 +274,8 @@ static bool take_url(struct exchange *x)
 static bool setup(struct exchange *x)
 {
     struct curl_client *c = &x->curl;
-    struct curl_host_settings settings = config_outbound(x->request.config, LEG_UPSTREAM);
     bool same = c->setup_for == x->request.config;
 
-    settings.lasting = true; /* by the handle's reference to the settings */
     if (same && c->transfer.easy != NULL && (!c->used || curl_host_handles_last()))
         return true;
     if (same) {
@@ -287,6 +285,9 @@ static bool setup(struct exchange *x)
         if (!take_url(x))
             return false;
     }
+    struct curl_host_settings settings = config_outbound(x->request.config, LEG_UPSTREAM);
+
+    settings.lasting = true; /* by the handle's reference to the settings */
     c->transfer.easy = curl_easy_init();
     if (c->transfer.easy == NULL ||
         curl_host_setup(x->with.host->curl, c->transfer.easy, &settings) != 0) {
