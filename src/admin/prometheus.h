@@ -10,5 +10,5 @@
 /* Appends every metric. Returns 0 or what buf_add says. Thread: any. */
 int prometheus_render(const struct status *s, struct buf *out) MUST_CHECK;
 
-/* The README's table of metrics, as Markdown. */
+/* The table of docs/metrics.md. */
 int prometheus_print_markdown(struct buf *out) MUST_CHECK;

@@ -1,5 +1,6 @@
 /* The table of settings, and finding one by its name, or the one that was probably meant.
- * README, man page, conf/oneshot-proxy.ini and every "allowed" of an error come from here. */
+ * docs/configuration.md, the man page, conf/oneshot-proxy.ini and every "allowed" of an error
+ * come from here. */
 #include "config/schema.h"
 
 #include <ctype.h>
