@@ -11,6 +11,7 @@
  * socket that holds something and that curl wants to read. */
 #include "net/curl_host.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -49,8 +50,7 @@ static void collect_done(struct curl_host *m)
         if (t->ask_socket)
             (void)curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &t->socket);
         if (!t->connects || code != CURLE_OK) {
-            (void)curl_multi_remove_handle(m->curl, easy);
-            t->running = false;
+            curl_host_remove(m, t);
         }
         t->on_done(t, code);
     }
@@ -325,6 +325,7 @@ void curl_host_done(struct curl_host *m)
 {
     if (m->curl == NULL)
         return;
+    assert(m->transfers == 0);
     (void)curl_multi_cleanup(m->curl);
     loop_timer_clear(m->loop, &m->timer);
     for (size_t i = 0; i < m->sockets_cap; i++)
@@ -402,6 +403,7 @@ int curl_host_add(struct curl_host *m, struct curl_host_transfer *t)
     if (curl_multi_add_handle(m->curl, t->easy) != CURLM_OK)
         return -ENOMEM; /* the other reason would be a handle in use */
     t->running = true;
+    m->transfers++;
     return 0;
 }
 
@@ -411,6 +413,7 @@ void curl_host_remove(struct curl_host *m, struct curl_host_transfer *t)
         return;
     (void)curl_multi_remove_handle(m->curl, t->easy);
     t->running = false;
+    m->transfers--;
 }
 
 void curl_host_trusted(const char **file, const char **directory)

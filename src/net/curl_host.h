@@ -19,6 +19,7 @@ struct curl_host {
     size_t sockets_cap;
     struct curl_host_socket_list holding; /* their TLS may hold bytes that nothing tells of */
     size_t holding_count;
+    size_t transfers;        /* in it; each must have left before curl_host_done */
     bool starved;            /* there was no descriptor for the last connection */
     uint64_t opened, closed; /* connections so far, for the metrics */
 };
@@ -36,7 +37,8 @@ struct curl_host_transfer {
 
 /* pool: how many idle connections are kept. Returns 0 or -errno. */
 int curl_host_init(struct curl_host *m, struct loop *l, long pool) MUST_CHECK;
-/* No transfer may be running. */
+/* No transfer may be running, and none hold a connection: libcurl 8.14 forgets, and never frees,
+ * the connection of a handle that is still in a multi when that is cleaned up. */
 void curl_host_done(struct curl_host *m);
 
 /* PEM text in memory; without data: none. */

@@ -479,6 +479,7 @@ static void restore(void)
     struct worker *w = &h.worker;
 
     relay_free_pool(&w->ctx);
+    conn_pool_forget(&w->ctx.conn_pool);
     curl_host_done(&w->ctx.multi);
     int err = curl_host_init(&w->ctx.multi, &w->ctx.loop,
                              (long)h.config[0]->upstream.max_connections);
