@@ -167,8 +167,32 @@ static void clear(struct token_client *s)
     loop_timer_clear(s->loop, &s->deadline);
 }
 
+/* The texts name a setting by the key that usually holds it: put in the one that does. */
+static struct failure name_keys(const struct token_client *s, const struct failure *failure)
+{
+    const char *const keys[][2] = { { "token.url", s->url_key },
+                                    { "token.ca_file", s->ca_key },
+                                    { "token.client_id", s->id_key },
+                                    { "token.client_secret", s->secret_key } };
+    struct failure named = *failure;
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const char *at = strstr(named.detail, keys[i][0]);
+        size_t len = strlen(keys[i][0]);
+
+        if (at == NULL || keys[i][1] == NULL)
+            continue;
+        struct failure next = failure_make(named.kind, "%.*s%s%s", (int)(at - named.detail),
+                                           named.detail, keys[i][1], at + len);
+        memcpy(named.detail, next.detail, sizeof named.detail);
+    }
+    return named;
+}
+
 static void finish(struct token_client *s, struct token_client_result *result)
 {
+    if (result->token == NULL)
+        result->failure = name_keys(s, &result->failure);
     result->retry_after_ms = s->retry_after_ms;
     clear(s);
     s->on_done(s, result);
@@ -180,8 +204,9 @@ static struct failure transport_failure(CURLcode code)
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
-        return failure_make(FAIL_TOKEN_DNS,
-                            "The host in token.url does not resolve; check token.url and DNS.");
+        return failure_make(
+            FAIL_TOKEN_DNS,
+            "The host in token.url does not resolve; check its spelling and DNS.");
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
         return failure_make(
@@ -383,6 +408,10 @@ void token_client_fetch(struct token_client *s, const struct config *c, uint64_t
     s->too_large = s->is_html = false;
     s->default_lifetime_ms = c->token.default_lifetime_ms;
     s->refused_mode = c->token.refused_status;
+    s->url_key = c->token.url_key;
+    s->ca_key = c->token.ca_key;
+    s->id_key = c->token.client_id_key;
+    s->secret_key = c->token.client_secret_key;
     s->transfer.on_done = on_done;
     (void)credentials_reread(&s->credentials, c);
     bool ok = build_request(s, c) == 0;

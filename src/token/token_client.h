@@ -29,7 +29,8 @@ struct token_client {
     int64_t started_ms, retry_after_ms;
     uint64_t generation;
     int64_t default_lifetime_ms, timeout_ms;
-    int64_t refused_mode; /* enum config_refused */
+    int64_t refused_mode;                               /* enum config_refused */
+    const char *url_key, *ca_key, *id_key, *secret_key; /* as of config.token */
     bool too_large, is_html;
     void (*on_done)(struct token_client *s, const struct token_client_result *r);
 };

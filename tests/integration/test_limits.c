@@ -290,6 +290,40 @@ static void a_body_above_the_limit_is_413(void **state)
 }
 
 /* row 73 */
+static int status_of_target(struct world *w, size_t len)
+{
+    struct answer a = { 0 };
+    char *target = malloc(len + 1);
+    assert_non_null(target);
+    memset(target, 'a', len);
+    target[0] = '/';
+    target[len] = '\0';
+    http_get(w->port, target, &a);
+    if (a.status == 414) {
+        assert_problem(&a, 414, "request", "http_request_error");
+        assert_contains(bytes_text(&a.body), "listen.max_target_size");
+    }
+    int status = a.status;
+    answer_free(&a);
+    free(target);
+    return status;
+}
+
+static void the_longest_target_is_a_setting(void **state)
+{
+    (void)state;
+    WORLD(small);
+    world_start(&small, &(struct world_options){ .settings = "listen.max_target_size = 1k\n" });
+    assert_int_equal(status_of_target(&small, 1024), 200);
+    assert_int_equal(status_of_target(&small, 1025), 414);
+    WORLD(large);
+    world_start(&large,
+                &(struct world_options){ .settings = "listen.max_target_size = 24k\n"
+                                                     "listen.max_header_size = 64k\n" });
+    assert_int_equal(status_of_target(&large, 24 << 10), 200);
+    assert_int_equal(status_of_target(&large, (24 << 10) + 1), 414);
+}
+
 static void a_waiting_crowd_does_not_hold_up_a_live_caller(void **state)
 {
     (void)state;
@@ -327,6 +361,7 @@ int main(void)
         TEST(a_connection_that_is_idle_for_long_is_closed),
         TEST(a_slow_upstream_is_no_idle_caller),
         TEST(a_body_above_the_limit_is_413),
+        TEST(the_longest_target_is_a_setting),
         TEST(a_waiting_crowd_does_not_hold_up_a_live_caller),
     };
     return RUN_TESTS(tests);

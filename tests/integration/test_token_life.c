@@ -1,4 +1,6 @@
 /* The token's life: fetched once, renewed behind everyone's back, never sent when expired. */
+#include <unistd.h>
+
 #include "harness.h"
 
 static void the_first_token_is_fetched_at_start(void **state)
@@ -45,6 +47,36 @@ static void scope_audience_and_resource_are_sent_when_set(void **state)
     assert_string_equal(value, "https://a/b?c");
     tokens_form_field(w.tokens, 0, "resource", value, sizeof value);
     assert_string_equal(value, "urn:x&y");
+}
+
+static void extra_form_fields_are_sent_as_they_are_written(void **state)
+{
+    (void)state;
+    WORLD(w);
+    char path[] = "/tmp/oneshot-extra-XXXXXX";
+    world_start(&w, &(struct world_options){
+                        .settings =
+                            "token.scope = a\n"
+                            "token.extra = resource=urn:a%26b&resource=c+d&key=" CANARY "\n" });
+    assert_true(tokens_wait(w.tokens, 1, SOON_MS));
+    const char *body = bytes_text(&peer_request(tokens_peer(w.tokens), "", 0)->body);
+    assert_contains(body, "&scope=a&");
+    assert_contains(body, "&resource=urn:a%26b&resource=c+d&key=" CANARY);
+    /* what may be a secret is not printed */
+    struct bytes ini = world_ini("http://127.0.0.1:1", "http://127.0.0.1:1/token",
+                                 "token.extra = a=" CANARY "&b=" CANARY "\n");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    write_file(path, bytes_text(&ini));
+    struct run r =
+        run_proxy((const char *[]){ "--print-config", "--config", path, NULL }, NULL);
+    assert_int_equal(r.code, 0);
+    assert_contains(bytes_text(&r.out), "\nextra = a=******&b=******\n");
+    assert_lacks(bytes_text(&r.out), CANARY);
+    (void)unlink(path);
+    run_free(&r);
+    bytes_free(&ini);
 }
 
 /* row 55 */
@@ -287,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_first_token_is_fetched_at_start),
         TEST(scope_audience_and_resource_are_sent_when_set),
+        TEST(extra_form_fields_are_sent_as_they_are_written),
         TEST(a_thousand_first_requests_cost_one_fetch),
         TEST(a_parked_request_with_a_body_is_kept_whole),
         TEST(a_token_is_renewed_before_it_expires),

@@ -185,6 +185,43 @@ static void a_changed_secret_file_is_used_by_the_next_renewal(void **state)
     bytes_free(&settings);
 }
 
+/* Where the token's url, the id or the secret follow from another key, that is the one to
+ * change. */
+static void a_failure_names_the_key_that_is_set(void **state)
+{
+    (void)state;
+    struct answer a = { 0 };
+    char path[] = "/tmp/oneshot-secret-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    write_file(path, CANARY "\n");
+    struct bytes settings = { 0 };
+    bytes_addf(&settings, "-token.client_secret\ntoken.client_secret_file = %s\n", path);
+    WORLD(refused);
+    struct world_options options = { .no_proxy = true,
+                                     .hold_tokens = true,
+                                     .settings = bytes_text(&settings) };
+    world_start(&refused, &options);
+    tokens_push(refused.tokens, (struct token_answer){ .status = 401 });
+    tokens_release(refused.tokens);
+    world_proxy(&refused, &options);
+    http_get(refused.port, "/x", &a);
+    assert_problem(&a, 401, "token", "proxy_configuration_error");
+    assert_contains(bytes_text(&a.body), "check token.client_id and token.client_secret_file.");
+    WORLD(unreached);
+    world_start(&unreached, &(struct world_options){
+                                .hold_tokens = true,
+                                .settings = "-token.url\n"
+                                            "upstream.base_url = http://127.0.0.1:1\n" });
+    http_get(unreached.port, "/x", &a);
+    assert_problem(&a, 502, "token", "connection_refused");
+    assert_contains(bytes_text(&a.body), "check upstream.base_url.");
+    (void)unlink(path);
+    bytes_free(&settings);
+    answer_free(&a);
+}
+
 static void everything_may_come_from_the_environment(void **state)
 {
     (void)state;
@@ -223,6 +260,7 @@ int main(void)
         TEST(secrets_in_a_file_of_their_own_arrive_intact),
         TEST(a_secret_file_is_read_again_after_a_refusal),
         TEST(a_changed_secret_file_is_used_by_the_next_renewal),
+        TEST(a_failure_names_the_key_that_is_set),
         TEST(everything_may_come_from_the_environment),
     };
     return RUN_TESTS(tests);
