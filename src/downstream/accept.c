@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "downstream/conn.h"
 #include "downstream/downstream.h"
-#include "http/problem.h"
+#include "downstream/response.h"
 
 /* How long accepting rests when descriptors have run out. */
 #define ACCEPT_PAUSE_MS 100
@@ -50,17 +50,26 @@ static void accept_tls(struct downstream *d, int fd)
     d->tls_refused += refused;
 }
 
+/* An answer where there is no connection of libmicrohttpd's yet. */
+static void tell(struct downstream *d, int fd, const struct failure *f)
+{
+    char id[CONTEXT_REQUEST_ID_BYTES];
+    struct buf message;
+
+    context_request_id(d->ctx, id);
+    buf_init(&message, 8192);
+    if (response_message(&message, f, id) == 0)
+        (void)send(fd, buf_front(&message), buf_unread(&message), MSG_NOSIGNAL | MSG_DONTWAIT);
+    buf_done(&message);
+}
+
 /* The 503 for one of too many, given before it has asked. */
 static void turn_away(struct downstream *d, int fd)
 {
     struct failure f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
-    struct buf message;
 
     f.retry_after_s = 1;
-    buf_init(&message, 8192);
-    if (problem_message(&f, &message) == 0)
-        (void)send(fd, buf_front(&message), buf_unread(&message), MSG_NOSIGNAL | MSG_DONTWAIT);
-    buf_done(&message);
+    tell(d, fd, &f);
     (void)close(fd);
     metrics_add(&d->ctx->metrics, M_connections_refused, 1);
 }
@@ -104,7 +113,6 @@ static int on_tunnel_open(void *arg, int fd)
 static void on_tunnel_failed(void *arg, struct tls_bridge *t, const char *why)
 {
     struct downstream *d = arg;
-    struct buf message;
 
     if (tls_bridge_received_bytes(t) == 0) { /* somebody looked whether the port is open */
         log_debug("tls_handshake_failed", log_str("detail", why));
@@ -116,10 +124,7 @@ static void on_tunnel_failed(void *arg, struct tls_bridge *t, const char *why)
     if (!tls_spoken_to_in_http(t->session))
         return;
     struct failure f = failure_make(FAIL_BAD_REQUEST, "This port speaks TLS: use https://.");
-    buf_init(&message, 8192);
-    if (problem_message(&f, &message) == 0)
-        (void)send(t->net.fd, buf_front(&message), buf_unread(&message), MSG_NOSIGNAL);
-    buf_done(&message);
+    tell(d, t->net.fd, &f);
 }
 
 static void on_tunnel_gone(void *arg, struct tls_bridge *t)

@@ -7,7 +7,7 @@
  *  - it does not look at a suspended connection, so a caller that left is noticed by a watch of
  *    our own, which a request gets once it has waited a while.
  *
- * A caller by TLS is met by a tunnel first (tunnel.c), which gives libmicrohttpd a plain
+ * A caller by TLS is met by a TLS bridge first (net/tls_bridge.c), which gives libmicrohttpd a plain
  * connection when the handshake is done.
  *
  * One timer per connection is checked lazily: a request only writes fields. */
@@ -34,7 +34,7 @@ struct conn *conn_of(struct MHD_Connection *c)
     return info->socket_context;
 }
 
-/* Bytes received so far, by the kernel's count or the tunnel's; -1: there is none (unix
+/* Bytes received so far, by the kernel's count or the TLS bridge's; -1: there is none (unix
  * sockets).
  */
 static int64_t bytes_received(const struct conn *c)
@@ -59,12 +59,20 @@ static bool has_left(const struct conn *c)
     return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
-/* A failure before there was a request. */
-static void note(struct conn *c, const struct failure *f)
+/* Refuses what has not become a request, or not a whole one, and ends the connection. */
+static void refuse(struct conn *c, const struct failure *f)
 {
-    recent_failures_note(&c->downstream->ctx->failures,
-                         &(struct recent_failures_request){
-                             .failure = f, .status = failure_status(f), .method = "-" });
+    char id[CONTEXT_REQUEST_ID_BYTES];
+
+    context_request_id(c->downstream->ctx, id);
+    if (c->relay != NULL) /* it notes the failure at its end */
+        relay_on_refused(c->relay, f, id);
+    else
+        recent_failures_note(
+            &c->downstream->ctx->failures,
+            &(struct recent_failures_request){
+                .failure = f, .status = failure_status(f), .method = "-", .request_id = id });
+    response_refuse(c, f, id);
 }
 
 /* Where bytes are not counted, the next ones are waited for. */
@@ -80,13 +88,7 @@ static void head_too_slow(struct conn *c)
     struct failure f = failure_make(
         FAIL_HEAD_TIMEOUT, "The request head was not complete within listen.header_timeout.");
 
-    if (c->relay != NULL) { /* it notes the failure at its end */
-        c->relay->status = failure_status(&f);
-        c->relay->failure = f;
-    } else {
-        note(c, &f);
-    }
-    conn_finish(c, &f);
+    refuse(c, &f);
 }
 
 /* A connection between requests: has a next head begun? */
@@ -100,8 +102,7 @@ static int64_t check_idle(struct conn *c, int64_t now_ms)
         struct failure f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
 
         f.retry_after_s = 1;
-        note(c, &f);
-        conn_finish(c, &f);
+        refuse(c, &f);
         return 0;
     }
     if (!c->partial) {
@@ -160,11 +161,17 @@ static void on_watch(struct loop_io *w, uint32_t events)
     struct conn *c = CONTAINER_OF(w, struct conn, watch);
     bool room = (events & ~(uint32_t)EPOLLOUT) == 0;
 
+    if (c->response.feed != NULL) {
+        response_on_ready(&c->response);
+        return;
+    }
     conn_unwatch(c);
     if (c->relay != NULL && room) {
         relay_wake(c->relay);
     } else if (c->relay != NULL) {
-        relay_on_caller_gone(c->relay);
+        /* Not suspended: libmicrohttpd looks at the connection and will say so itself. */
+        if (c->response.sink.held)
+            relay_on_caller_gone(c->relay);
     } else if (c->phase == CONN_IDLE && !c->finished) { /* the first bytes of a head */
         c->partial = true;
         if (c->received_bytes != 0) /* not on a new connection, see check_idle */
@@ -199,7 +206,7 @@ static struct conn *conn_new(struct downstream *d, struct MHD_Connection *connec
     tls_bridge_hold(&d->tls_bridges, fd->connect_fd, &c->tls_bridge);
     if (c->tls_bridge != NULL) {
         c->tls = true;
-        c->refused = c->tls_bridge->refused; /* the tunnel has the place, or has not */
+        c->refused = c->tls_bridge->refused; /* the TLS bridge has the place, or has not */
         c->received_bytes = tls_bridge_received_bytes(c->tls_bridge);
         c->partial = d->ctx->closed; /* so late that a request must be at its heels */
     } else {
@@ -240,8 +247,7 @@ static void refuse_noise(struct conn *c)
     if (ioctl(c->watch.fd, FIONREAD, &unread) == 0 && unread > 0 &&
         (uint64_t)unread + 1 >= info.tcpi_bytes_received)
         return;
-    note(c, &f);
-    conn_finish(c, &f);
+    refuse(c, &f);
 }
 
 static void conn_free(struct conn *c)
@@ -249,9 +255,10 @@ static void conn_free(struct conn *c)
     struct downstream *d = c->downstream;
 
     if (c->relay != NULL)
-        handler_on_lost(c->relay);
+        handler_on_lost(c);
     refuse_noise(c);
     conn_unwatch(c);
+    loop_io_stop(&d->ctx->loop, &c->watch);
     mhd_pool_end(&d->mhd_pool, &c->rest);
     loop_timer_clear(&d->ctx->loop, &c->timer);
     LIST_REMOVE(c, link);
@@ -262,6 +269,7 @@ static void conn_free(struct conn *c)
     tls_bridge_release(&c->tls_bridge,
                        loop_now(&d->ctx->loop) + d->ctx->config->listen.idle_timeout_ms);
     metrics_add(&d->ctx->metrics, M_connections_closed, 1);
+    body_feed_free(c->response.feed);
     free(c);
 }
 
@@ -274,14 +282,16 @@ void conn_on_connection(void *arg, struct MHD_Connection *connection, void **soc
         conn_free(*socket_context);
 }
 
-void conn_head_begun(struct conn *c, struct relay *r)
+void conn_head_begun(struct conn *c, const char *target)
 {
     conn_unwatch(c);
+    response_init(&c->response);
     mhd_pool_end(&c->downstream->mhd_pool, &c->rest);
     if (!c->partial)
         c->since_ms = loop_now(&c->downstream->ctx->loop);
     c->phase = CONN_HEAD;
-    c->relay = r;
+    c->target_in_place = target;
+    c->relay = relay_new(c->downstream->ctx, &c->response.sink, target);
 }
 
 void conn_head_done(struct conn *c)
@@ -304,6 +314,8 @@ void conn_request_done(struct conn *c)
 
 void conn_watch(struct conn *c)
 {
+    if (c->response.feed != NULL)
+        return;
     if (c->watch.events == 0 && !c->finished)
         (void)loop_io_start(&c->downstream->ctx->loop, &c->watch, EPOLLRDHUP);
     if (c->tls_bridge != NULL)
@@ -319,33 +331,33 @@ void conn_watch_room(struct conn *c)
 
 void conn_unwatch(struct conn *c)
 {
+    if (c->response.feed != NULL)
+        return;
     if (c->tls_bridge != NULL)
         tls_bridge_watch(c->tls_bridge, false);
     loop_io_stop(&c->downstream->ctx->loop, &c->watch);
 }
 
-void conn_finish(struct conn *c, const struct failure *f)
+void conn_take_over(struct conn *c, int fd)
 {
-    struct buf message;
+    c->watch.fd = fd;
+    (void)loop_io_start(&c->downstream->ctx->loop, &c->watch,
+                        EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    if (c->tls_bridge != NULL)
+        tls_bridge_watch(c->tls_bridge, true);
+}
 
-    if (c->finished)
-        return;
-    c->finished = true;
-    conn_unwatch(c);
-    buf_init(&message, 8192);
-    if (problem_message(f, &message) == 0) {
-        char ignored[4096];
+void conn_half_close(struct conn *c)
+{
+    (void)shutdown(c->watch.fd, SHUT_WR);
+}
 
-        (void)send(c->watch.fd, buf_front(&message), buf_unread(&message),
-                   MSG_NOSIGNAL | MSG_DONTWAIT);
-        /* What was sent to us and not read would turn the close into a reset that can overtake
-         * the answer. */
-        for (int i = 0; i < 64 && recv(c->watch.fd, ignored, sizeof ignored, MSG_DONTWAIT) > 0;
-             i++)
-            ;
-    }
-    buf_done(&message);
-    (void)shutdown(c->watch.fd, SHUT_RDWR);
+void conn_discard_unread(struct conn *c)
+{
+    char ignored[4096];
+
+    for (int i = 0; i < 64 && recv(c->watch.fd, ignored, sizeof ignored, MSG_DONTWAIT) > 0; i++)
+        ;
 }
 
 void conn_reset_on_close(struct conn *c)
@@ -356,11 +368,6 @@ void conn_reset_on_close(struct conn *c)
         tls_bridge_cut(c->tls_bridge);
     else if (c->tcp)
         (void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-}
-
-void conn_close_stuck(struct conn *c)
-{
-    mhd_host_close_stuck(&c->downstream->mhd_host, c->connection);
 }
 
 bool conn_has_sent(const struct conn *c)

@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "base/failure.h"
 #include "downstream/mhd_pool.h"
+#include "downstream/response.h"
 #include "event/loop.h"
 #include "net/mhd_host.h"
 #include "net/tls_bridge.h"
@@ -43,6 +44,8 @@ struct conn {
     struct tls_bridge
         *tls_bridge;     /* the TLS in front; NULL: plain, or the TLS has ended already */
     struct relay *relay; /* the request under way */
+    const char *target_in_place; /* where its target was received */
+    struct response response;    /* its answer */
     struct mhd_pool_rest rest;
     LIST_ENTRY(conn) link;
 };
@@ -55,7 +58,7 @@ void conn_on_connection(void *arg, struct MHD_Connection *c, void **socket_conte
 struct conn *conn_of(struct MHD_Connection *c);
 
 /* The request line has come. */
-void conn_head_begun(struct conn *c, struct relay *r);
+void conn_head_begun(struct conn *c, const char *target);
 /* The head is whole. */
 void conn_head_done(struct conn *c);
 /* The answer is out (or given up). */
@@ -64,18 +67,20 @@ void conn_request_done(struct conn *c);
 /* Watches for the caller leaving; relay_on_caller_gone is called then, once. */
 void conn_watch(struct conn *c);
 void conn_unwatch(struct conn *c);
-/* Has the relay looked at once the caller takes more, see bypass.h; it may leave as well. */
+/* Has the relay looked at once the caller takes more; it may leave as well. */
 void conn_watch_room(struct conn *c);
 
-/* Writes an answer past libmicrohttpd, where it cannot answer any more (it is still reading),
- * and shuts the connection down. */
-void conn_finish(struct conn *c, const struct failure *f);
+/* The caller's connection is this descriptor from now on, see body_feed.h. It is watched in
+ * every way. */
+void conn_take_over(struct conn *c, int fd);
+/* Nothing more is written. */
+void conn_half_close(struct conn *c);
+/* What was sent to us and not read would turn the close into a reset that can overtake the
+ * answer. */
+void conn_discard_unread(struct conn *c);
 
 /* Makes the peer see a reset, not an orderly end, when the connection is closed. */
 void conn_reset_on_close(struct conn *c);
-
-/* libmicrohttpd has stopped reading and will not see that it was shut down. */
-void conn_close_stuck(struct conn *c);
 
 /* Whether bytes wait that nobody has looked at. */
 bool conn_has_sent(const struct conn *c);

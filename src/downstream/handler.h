@@ -1,8 +1,8 @@
 #pragma once
-/* libmicrohttpd's callbacks for a relay: the head, the body, the answer, the end. */
+/* libmicrohttpd's callbacks for a request: its head, its body, its end. */
 #include "net/mhd_host.h"
 
-struct relay;
+struct conn;
 
 enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *c, const char *url,
                                    const char *method, const char *version, const char *data,
@@ -13,9 +13,4 @@ void handler_on_completed(void *arg, struct MHD_Connection *c, void **req,
 
 /* The connection ends and its request was never said to be over: libmicrohttpd 1.0 forgets that
  * where it answers a broken body itself. */
-void handler_on_lost(struct relay *r);
-
-/* Lets a connection that waits go on; its handler or reader is called in the next turn. */
-void handler_resume(struct relay *r);
-/* It has waited so long that it may as well be suspended; it is, in the next turn. */
-void handler_linger_no_more(struct relay *r);
+void handler_on_lost(struct conn *c);

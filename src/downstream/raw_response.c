@@ -1,122 +1,103 @@
-/* The way past libmicrohttpd.
+/* Writes an answer's bytes straight to the caller's connection.
  *
- *     head, r->down --send--> the caller     takes nothing: wait for EPOLLOUT, raw_response_step
- * again
+ *     head | "1f4\r\n" piece "\r\n" | ... | "0\r\n\r\n"         (in chunks)
+ *     head | piece | piece | ...                               (by length, or until the end)
  *
- * The connection stays suspended meanwhile; then the handler is called a last time and has
- * libmicrohttpd close it. */
+ * What is not of the body lies in `out`; each turn writes `out` and the present piece. */
 #include "downstream/raw_response.h"
 
 #include <errno.h>
+#include <microhttpd.h>
 #include <sys/socket.h>
 
-#include "downstream/conn.h"
-#include "downstream/downstream.h"
-#include "downstream/handler.h"
-#include "proxy/relay.h"
+/* An answer's largest head, with what is added to it. */
+#define HEAD_BYTES_MAX (128 * 1024)
 
-/* An answer's largest head with what is added to it. */
-#define HEAD_BYTES_MAX (RESPONSE_CHECK_BYTES_MAX + 4096)
-
-bool raw_response_status(struct relay *r, int status)
+int raw_response_head(struct buf *out, const struct raw_head *head)
 {
-    buf_init(&r->raw_response.head, HEAD_BYTES_MAX);
-    return buf_addf(&r->raw_response.head, "HTTP/1.1 %d %s\r\n", status,
-                    MHD_get_reason_phrase_for((unsigned)status)) == 0;
-}
+    int err = buf_addf(out, "HTTP/1.1 %d %s\r\n", head->status,
+                       MHD_get_reason_phrase_for((unsigned)head->status));
 
-bool raw_response_field(struct relay *r, const struct header_field *f)
-{
-    struct buf *head = &r->raw_response.head;
+    for (size_t i = 0; i < head->count && err == 0; i++) {
+        const struct header_field *f = &head->fields[i];
 
-    return buf_add(head, f->name, f->name_len) == 0 && buf_add(head, ": ", 2) == 0 &&
-           buf_add(head, f->value, f->value_len) == 0 && buf_add(head, "\r\n", 2) == 0;
-}
-
-bool raw_response_begin(struct relay *r, int64_t body_bytes)
-{
-    struct raw_response *b = &r->raw_response;
-
-    if (body_bytes >= 0 &&
-        buf_addf(&b->head, "Content-Length: %lld\r\n", (long long)body_bytes) != 0)
-        return false;
-    if (buf_add_str(&b->head, "Connection: close\r\n\r\n") != 0)
-        return false;
-    b->on = true;
-    b->moved_ms = loop_now(&r->ctx->loop);
-    relay_wake(r);
-    return true;
-}
-
-static void end(struct relay *r)
-{
-    char ignored[4096];
-    int fd = r->conn->watch.fd;
-
-    r->raw_response.over = true;
-    if (r->gone || r->down_cut) {
-        conn_reset_on_close(r->conn);
-        return;
+        err = buf_add(out, f->name, f->name_len);
+        if (err == 0)
+            err = buf_add_str(out, ": ");
+        if (err == 0)
+            err = buf_add(out, f->value, f->value_len);
+        if (err == 0)
+            err = buf_add_str(out, "\r\n");
     }
-    (void)shutdown(fd, SHUT_WR);
-    /* What was sent to us and not read would turn the close into a reset that can overtake the
-     * answer. */
-    for (int i = 0; i < 64 && recv(fd, ignored, sizeof ignored, MSG_DONTWAIT) > 0; i++)
-        ;
+    if (err == 0 && head->framing == RAW_CHUNKED)
+        err = buf_add_str(out, "Transfer-Encoding: chunked\r\n");
+    else if (err == 0 && head->body_bytes >= 0)
+        err = buf_addf(out, "Content-Length: %lld\r\n", (long long)head->body_bytes);
+    return err == 0 ? buf_add_str(out, "\r\n") : err;
 }
 
-/* What is to be written next; false: nothing at present. */
-static bool next_bytes(const struct relay *r, const char **bytes, size_t *n)
+int raw_response_init(struct raw_response *r, const struct raw_head *head)
 {
-    const struct buf *from =
-        buf_unread(&r->raw_response.head) > 0 ? &r->raw_response.head : &r->down;
-
-    *bytes = buf_front(from);
-    *n = buf_unread(from);
-    return *n > 0;
+    *r = (struct raw_response){ .framing = head->framing };
+    buf_init(&r->out, HEAD_BYTES_MAX);
+    return raw_response_head(&r->out, head);
 }
 
-static void written(struct relay *r, size_t n)
+/* Prepares the next piece of the body, or its end. */
+static enum raw_state next_piece(struct raw_response *r, const struct buf *body, bool ended)
 {
-    r->raw_response.moved_ms = loop_now(&r->ctx->loop);
-    if (buf_unread(&r->raw_response.head) > 0) {
-        buf_consume(&r->raw_response.head, n);
-        return;
-    }
-    buf_consume(&r->down, n);
-    r->down_bytes += (int64_t)n;
-    if (r->exchange.wants_room)
-        relay_wake(r);
+    size_t here = buf_unread(body);
+    int err = 0;
+
+    if (here == 0 && !ended)
+        return RAW_EMPTY;
+    if (here == 0 && (r->framing != RAW_CHUNKED || r->last_added))
+        return RAW_DONE;
+    r->piece_bytes = here;
+    if (r->framing != RAW_CHUNKED)
+        return RAW_BLOCKED;
+    if (r->in_chunk)
+        err = buf_add_str(&r->out, "\r\n");
+    r->in_chunk = here > 0;
+    r->last_added = here == 0;
+    if (err == 0)
+        err =
+            here == 0 ? buf_add_str(&r->out, "0\r\n\r\n") : buf_addf(&r->out, "%zx\r\n", here);
+    return err == 0 ? RAW_BLOCKED : RAW_FAILED;
 }
 
-void raw_response_step(struct relay *r)
+enum raw_state raw_response_write(struct raw_response *r, int fd, struct buf *body, bool ended,
+                                  size_t *taken)
 {
-    struct raw_response *b = &r->raw_response;
-    const char *bytes = NULL;
-    size_t n = 0;
+    *taken = 0;
+    for (;;) {
+        if (buf_unread(&r->out) == 0 && r->piece_bytes == 0) {
+            enum raw_state state = next_piece(r, body, ended);
 
-    b->blocked = false;
-    while (!b->over && !r->gone && next_bytes(r, &bytes, &n)) {
-        ssize_t sent = send(r->conn->watch.fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (state != RAW_BLOCKED)
+                return state;
+        }
+        struct iovec part[2] = {
+            { (void *)(uintptr_t)buf_front(&r->out), buf_unread(&r->out) },
+            { (void *)(uintptr_t)buf_front(body), r->piece_bytes },
+        };
+        const struct msghdr message = { .msg_iov = part, .msg_iovlen = 2 };
+        ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (sent < 0 && errno == EINTR)
             continue;
-        if (sent < 0 && errno == EAGAIN && !r->down_cut) {
-            b->blocked = true;
-            conn_watch_room(r->conn);
-            return;
-        }
-        if (sent < 0) {
-            r->gone = !r->down_cut;
-            break;
-        }
-        written(r, (size_t)sent);
+        if (sent < 0)
+            return errno == EAGAIN ? RAW_BLOCKED : RAW_FAILED;
+        size_t of_out = part[0].iov_len < (size_t)sent ? part[0].iov_len : (size_t)sent;
+
+        buf_consume(&r->out, of_out);
+        buf_consume(body, (size_t)sent - of_out);
+        r->piece_bytes -= (size_t)sent - of_out;
+        *taken += (size_t)sent - of_out;
     }
-    if (!b->over && (r->gone || r->down_done || r->down_cut))
-        end(r);
 }
 
-void raw_response_done(struct raw_response *b)
+void raw_response_done(struct raw_response *r)
 {
-    buf_done(&b->head);
+    buf_done(&r->out);
 }

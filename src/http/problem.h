@@ -12,10 +12,6 @@ int problem_body(const struct failure *f, struct buf *out) MUST_CHECK;
 int problem_proxy_status(const struct failure *f, int received_status,
                          struct buf *out) MUST_CHECK;
 
-/* The whole HTTP/1.1 message with `Connection: close`, for where libmicrohttpd cannot answer
- * any more. */
-int problem_message(const struct failure *f, struct buf *out) MUST_CHECK;
-
 /* The body of the local token endpoint: contract, "The caller's own token call". */
 #define TOKEN_PLACEHOLDER                                                        \
     "{\"access_token\":\"oneshot-proxy-placeholder\",\"token_type\":\"Bearer\"," \

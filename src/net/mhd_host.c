@@ -6,7 +6,7 @@
  * that very run is under way, hence `due`.
  *
  * A suspended connection costs three system calls (out of MHD's epoll set, back into it, a read
- * in vain), so a short wait is better spent unsuspended, "lingering": the handler is then
+ * in vain), so a short wait is better spent unsuspended, "polling": the handler is then
  * called in each MHD_run and returns without an answer, and MHD_get_timeout is 0 for as long as
  * that goes on. The callbacks tell whether there was anything else: they call mhd_host_busy. What
  * that could miss, a head that fills the receive buffer to its last byte, a timer looks after.
@@ -14,11 +14,12 @@
 #include "net/mhd_host.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 
-/* Longest time that MHD is not run while it asks for it because of lingering connections. */
-#define LINGER_LOOK_MS 5
+/* Longest time that MHD is not run while it asks for it because of polling connections. */
+#define POLL_LOOK_MS 5
 
 static void on_event(struct loop_io *w, uint32_t events)
 {
@@ -29,6 +30,35 @@ static void on_event(struct loop_io *w, uint32_t events)
 static void on_timer(struct loop_timer *t)
 {
     CONTAINER_OF(t, struct mhd_host, timer)->due = true;
+}
+
+/* The library that is loaded may be another one than the one this was compiled with: what it
+ * does is asked of it, as 9.75 for "0.9.75". */
+static bool is_before(long minor, long patch)
+{
+    char *end = NULL;
+    long loaded[3] = { 0 };
+    const char *at = MHD_get_version();
+
+    for (size_t i = 0; i < ARRAY_LEN(loaded); i++) {
+        loaded[i] = strtol(at, &end, 10);
+        at = *end == '.' ? end + 1 : end;
+    }
+    return loaded[0] == 0 && (loaded[1] < minor || (loaded[1] == minor && loaded[2] < patch));
+}
+
+static enum MHD_OPTION strict_option(void)
+{
+#if MHD_VERSION >= 0x00097701
+    if (!is_before(9, 78))
+        return MHD_OPTION_CLIENT_DISCIPLINE_LVL;
+#endif
+    return MHD_OPTION_STRICT_FOR_CLIENT;
+}
+
+bool mhd_host_is_lenient(void)
+{
+    return is_before(9, 77);
 }
 
 int mhd_host_init(struct mhd_host *h, struct loop *l, const struct mhd_host_options *o)
@@ -48,11 +78,7 @@ int mhd_host_init(struct mhd_host *h, struct loop *l, const struct mhd_host_opti
                                           (intptr_t)o->connection_limit, NULL };
     items[n++] =
         (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)h->timeout_s, NULL };
-#if MHD_VERSION >= 0x00097701
-    items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, NULL };
-#else
-    items[n++] = (struct MHD_OptionItem){ MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL };
-#endif
+    items[n++] = (struct MHD_OptionItem){ strict_option(), 1, NULL };
     items[n] = (struct MHD_OptionItem){ MHD_OPTION_END, 0, NULL };
 
     h->daemon = MHD_start_daemon(
@@ -85,9 +111,9 @@ int mhd_host_take(struct mhd_host *h, int fd, const struct sockaddr *addr, sockl
 
 static void arm(struct mhd_host *h)
 {
-    MHD_UNSIGNED_LONG_LONG timeout_ms = LINGER_LOOK_MS;
+    MHD_UNSIGNED_LONG_LONG timeout_ms = POLL_LOOK_MS;
 
-    if (h->lingering == 0 && MHD_get_timeout(h->daemon, &timeout_ms) != MHD_YES)
+    if (h->polling == 0 && MHD_get_timeout(h->daemon, &timeout_ms) != MHD_YES)
         return;
     /* Only ever moved forward by activity: re-arm when it is not armed or would fire late. */
     int64_t due_ms = loop_now(h->loop) + (int64_t)timeout_ms;
@@ -107,7 +133,7 @@ bool mhd_host_turn(struct mhd_host *h)
     for (int i = 0; i < RUNS_MAX && (more || h->due); i++) {
         h->due = h->busy = false;
         (void)MHD_run(h->daemon);
-        more = (h->lingering == 0 || h->busy) &&
+        more = (h->polling == 0 || h->busy) &&
                MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES && timeout_ms == 0;
     }
     h->due = h->due || more;
@@ -128,6 +154,12 @@ void mhd_host_close_stuck(struct mhd_host *h, struct MHD_Connection *c)
 {
     (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
     h->due = true;
+}
+
+void mhd_host_never_idle(struct mhd_host *h, struct MHD_Connection *c)
+{
+    (void)h;
+    (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
 }
 
 void mhd_host_resume(struct mhd_host *h, struct MHD_Connection *c)

@@ -27,7 +27,7 @@ struct mhd_host {
     bool due;           /* something happened that MHD must be run for */
     /* Connections that wait for an answer without being suspended. MHD asks to be run again at
      * once because of them; it is, while a run was `busy` with something else. */
-    unsigned lingering;
+    unsigned polling;
     bool busy;
 };
 
@@ -54,6 +54,9 @@ void mhd_host_close_soon(struct mhd_host *h, struct MHD_Connection *c);
  * that: it closes it once it was idle for a second. */
 void mhd_host_close_stuck(struct mhd_host *h, struct MHD_Connection *c);
 
+/* It is closed for want of activity no more; somebody else watches over it. */
+void mhd_host_never_idle(struct mhd_host *h, struct MHD_Connection *c);
+
 /* A handler did something: its connection may have more to do at once. */
 static inline void mhd_host_busy(struct mhd_host *h)
 {
@@ -62,6 +65,10 @@ static inline void mhd_host_busy(struct mhd_host *h)
 
 /* A suspended connection goes on in the next mhd_host_turn. */
 void mhd_host_resume(struct mhd_host *h, struct MHD_Connection *c);
+
+/* Whether the library that is loaded lets heads pass that it should refuse (before 0.9.77): then
+ * every byte of a head has to be accounted for. */
+bool mhd_host_is_lenient(void);
 
 /* "0.9.75", as loaded. */
 const char *mhd_host_library_version(void);

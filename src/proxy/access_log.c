@@ -27,24 +27,26 @@ void relay_report(struct relay *r)
     bool failed = r->phase == RELAY_FAILED || r->failure.kind != FAIL_NONE;
     enum stage stage = failed ? failure_info(r->failure.kind)->stage : STAGE_COUNT;
     int64_t total_us = clock_us() - r->start_us;
+    int status = r->sink->status;
+    int64_t down_bytes = r->sink->body_bytes;
 
     metrics_request(&r->ctx->metrics, &(struct metrics_request){
                                           .method = r->safe ? METRICS_SAFE : METRICS_UNSAFE,
-                                          .status = r->status,
+                                          .status = status,
                                           .stage = (int)stage,
                                           .total_us = total_us,
                                           .token_us = r->token_us,
                                           .upstream_us = r->upstream_us });
     metrics_add(&r->ctx->metrics, M_request_body_bytes, (uint64_t)r->up_bytes);
-    metrics_add(&r->ctx->metrics, M_response_body_bytes, (uint64_t)r->down_bytes);
-    if (r->status == 0 && r->gone) /* for the log; among the metrics it is nobody's 4xx */
-        r->status = GONE_STATUS;
-    if (failed || recent_failures_upstream_status(r->status)) {
+    metrics_add(&r->ctx->metrics, M_response_body_bytes, (uint64_t)down_bytes);
+    if (status == 0 && r->gone) /* for the log; among the metrics it is nobody's 4xx */
+        status = GONE_STATUS;
+    if (failed || recent_failures_upstream_status(status)) {
         const char *path = path_of(r, &path_len);
 
         recent_failures_note(&r->ctx->failures,
                              &(struct recent_failures_request){ .failure = &r->failure,
-                                                                .status = r->status,
+                                                                .status = status,
                                                                 .method = r->method,
                                                                 .path = path,
                                                                 .path_len = path_len,
@@ -55,7 +57,7 @@ void relay_report(struct relay *r)
     const char *path = path_of(r, &path_len);
 
     log_info("access", log_str("method", r->method != NULL ? r->method : "-"),
-             log_strn("path", path, path_len), log_int("status", r->status),
+             log_strn("path", path, path_len), log_int("status", status),
              log_str("stage", failed ? failure_stage_name(stage) : NULL),
              log_str("error", failed ? failure_info(r->failure.kind)->slug : NULL),
              log_str("aborted", r->gone       ? "caller"
@@ -63,7 +65,7 @@ void relay_report(struct relay *r)
                                               : NULL),
              log_ms("total_ms", total_us), log_ms("token_ms", base_max(r->token_us, 0)),
              log_ms("upstream_ms", base_max(r->upstream_us, 0)),
-             log_int("bytes_in", r->up_bytes), log_int("bytes_out", r->down_bytes),
+             log_int("bytes_in", r->up_bytes), log_int("bytes_out", down_bytes),
              log_int("attempts", r->sends), log_str("request_id", r->request_id),
              log_int("generation", r->token == NULL ? 0 : (int64_t)r->token->generation));
 }

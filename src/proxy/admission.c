@@ -1,40 +1,19 @@
 /* The head of a request is whole: who it is for, whether it may go on, and the name it goes by
  * in logs and errors. */
 #include <string.h>
-#include <sys/random.h>
 
-#include "downstream/conn.h"
 #include "http/access.h"
 #include "proxy/relay_inside.h"
 
-/* Random bytes are asked for in bulk: a system call serves many requests. */
-static bool random_bytes(struct context *ctx, unsigned char *out, size_t n)
-{
-    if (ctx->random_left < n) {
-        if (getrandom(ctx->random, sizeof ctx->random, 0) != sizeof ctx->random)
-            return false;
-        ctx->random_left = sizeof ctx->random;
-    }
-    ctx->random_left -= n;
-    memcpy(out, ctx->random + ctx->random_left, n);
-    return true;
-}
-
 static void make_request_id(struct relay *r)
 {
-    static const char hex[] = "0123456789abcdef";
-    unsigned char random[16];
-    char *id = arena_alloc(&r->arena, 33);
+    char *id = arena_alloc(&r->arena, CONTEXT_REQUEST_ID_BYTES);
 
-    if (id == NULL || !random_bytes(r->ctx, random, sizeof random))
+    if (id == NULL)
         return;
-    for (size_t i = 0; i < sizeof random; i++) {
-        id[2 * i] = hex[random[i] >> 4];
-        id[2 * i + 1] = hex[random[i] & 15];
-    }
-    id[32] = '\0';
-    r->request_id = id;
-    r->request_id_ours = true;
+    context_request_id(r->ctx, id);
+    r->request_id = id[0] == '\0' ? NULL : id;
+    r->request_id_ours = r->request_id != NULL;
 }
 
 static bool admit(struct relay *r)
@@ -42,7 +21,7 @@ static bool admit(struct relay *r)
     struct context *ctx = r->ctx;
     struct failure f;
 
-    if (r->conn->refused)
+    if (r->sink->refused)
         f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
     else if (ctx->giving_up)
         f = failure_make(FAIL_DRAINING, "This proxy is being stopped; connect again.");
@@ -68,10 +47,17 @@ static void take_request_id(struct relay *r)
     make_request_id(r);
 }
 
-void relay_on_head(struct relay *r, const struct request_check_result *v)
+void relay_on_head(struct relay *r, const struct relay_request *request)
 {
     const struct config *c = r->config;
+    const struct request_check_result *v = &request->check;
 
+    r->begun = true;
+    r->method = arena_copy(&r->arena, request->method, strlen(request->method));
+    if (r->method == NULL)
+        r->method = "-";
+    r->fields = request->fields;
+    r->count = request->count;
     r->is_head = strcmp(r->method, "HEAD") == 0;
     r->safe = r->is_head || strcmp(r->method, "GET") == 0 || strcmp(r->method, "OPTIONS") == 0;
     r->body_bytes = v->body_bytes;
@@ -81,6 +67,7 @@ void relay_on_head(struct relay *r, const struct request_check_result *v)
              (size_t)base_max(c->upstream.replay_limit_bytes, RELAY_WINDOW_BYTES) +
                  RELAY_WINDOW_BYTES);
     take_request_id(r);
+    r->sink->request_id = r->request_id;
     if (v->kind != FAIL_NONE) {
         relay_fail_for(r, v->kind, v->why);
         return;
@@ -111,7 +98,7 @@ void relay_on_head(struct relay *r, const struct request_check_result *v)
     if (!admit(r))
         return;
     if (r->route.kind == ROUTE_TOKEN_ENDPOINT)
-        relay_enter(r, RELAY_LOCAL);
+        relay_answer_locally(r);
     else
         relay_begin(r);
 }

@@ -56,3 +56,7 @@ struct context {
     void (*on_refused)(void *arg, uint64_t generation);
     void *arg; /* for both */
 };
+
+/* A new name for a request, of 128 random bits; empty when there are none. */
+#define CONTEXT_REQUEST_ID_BYTES 33
+void context_request_id(struct context *ctx, char out[CONTEXT_REQUEST_ID_BYTES]);

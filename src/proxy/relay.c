@@ -24,8 +24,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "downstream/conn.h"
-#include "downstream/handler.h"
+#include "http/problem.h"
 #include "proxy/relay_inside.h"
 
 /* What an answer that took longer counts for in the average. */
@@ -84,6 +83,7 @@ void relay_fail(struct relay *r, const struct failure *f)
     exchange_cancel(&r->exchange);
     relay_enter(r, RELAY_FAILED);
     r->failure = *f;
+    r->sink->ops->reject(r->sink, f);
     if (failure_info(f->kind)->stage == STAGE_UPSTREAM)
         log_warn("upstream_failed", log_str("request_id", r->request_id),
                  log_str("error", failure_info(f->kind)->slug), log_str("detail", f->detail));
@@ -172,11 +172,26 @@ void relay_begin(struct relay *r)
 }
 
 /* While everything is kept for a repeat: up to replay_limit. After that: a window. */
-size_t relay_room_up(const struct relay *r)
+static size_t room_up(const struct relay *r)
 {
     size_t here = r->up.bytes.len - r->up.bytes.start - r->up.sent;
 
     return here >= RELAY_WINDOW_BYTES ? 0 : RELAY_WINDOW_BYTES - here;
+}
+
+/* Of what nobody wants: as much as there is patience for, so that the caller gets to read its
+ * answer. */
+static size_t discard_body(struct relay *r, size_t n)
+{
+    if (r->discarded_bytes > RELAY_DISCARD_BYTES)
+        return 0;
+    r->discarded_bytes += (int64_t)n;
+    if (r->discarded_bytes <= RELAY_DISCARD_BYTES)
+        return n;
+    if (r->phase == RELAY_LOCAL)
+        relay_fail_for(r, FAIL_BODY_TOO_LARGE, "A token request is not that large");
+    relay_wake(r);
+    return n;
 }
 
 size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
@@ -184,9 +199,15 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
     const struct config *c = r->config;
     int64_t limit = c->listen.max_body_size_bytes;
 
-    r->up_ms = loop_now(&r->ctx->loop);
+    if (!r->sink->written)
+        r->up_ms = loop_now(&r->ctx->loop);
+    if (!relay_passes_body_on(r))
+        return discard_body(r, n);
     if (limit > 0 && r->up_bytes + (int64_t)n > limit) {
-        relay_fail_for(r, FAIL_BODY_TOO_LARGE, "The body is larger than listen.max_body_size");
+        struct failure f =
+            failure_make(FAIL_BODY_TOO_LARGE, "The body is larger than listen.max_body_size.");
+
+        relay_body_ends_early(r, &f);
         return n;
     }
     if (r->up.kept && r->up_bytes + (int64_t)n > c->upstream.replay_limit_bytes) {
@@ -199,7 +220,7 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
             relay_wake(r);
         }
     }
-    size_t room = relay_room_up(r);
+    size_t room = room_up(r);
 
     /* Not yet under way: what is kept may fill the replay buffer. */
     if (r->up.kept)
@@ -209,7 +230,9 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
     if (r->up_bytes == 0 && r->body_bytes > 0)
         (void)buf_reserve(&r->up.bytes, (size_t)base_min(r->body_bytes, RELAY_WINDOW_BYTES));
     if (n > 0 && buf_add(&r->up.bytes, bytes, n) != 0) {
-        relay_fail_for(r, FAIL_INTERNAL, "There is no memory left for the body");
+        struct failure f = failure_make(FAIL_INTERNAL, "There is no memory left for the body.");
+
+        relay_body_ends_early(r, &f);
         return n;
     }
     r->up_bytes += (int64_t)n;
@@ -221,6 +244,37 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
 void relay_on_body_end(struct relay *r)
 {
     r->up.ended = true;
+    relay_wake(r);
+}
+
+void relay_on_body_lost(struct relay *r)
+{
+    r->up_lost = r->up.discard = true;
+    relay_wake(r);
+}
+
+/* A body that is never whole, in each phase (money: see also the head of this file):
+ *
+ *   PARKED, SENDING: an answer that says so. Nothing that was not whole can have been executed;
+ *                    the upstream sees its connection break off.
+ *   SENDING, and something of an answer has come; ANSWERING: the upstream's word counts. It
+ *                    gets no more of the body; its answer goes on, and how that ends is told.
+ *   HELD:            the upstream's refusal of the token is its answer; it goes to the caller.
+ *   LOCAL:           an answer that says so.
+ *   FAILED:          the failure that there was before stays.
+ */
+void relay_body_ends_early(struct relay *r, const struct failure *f)
+{
+    bool answered = r->sink->given || r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED ||
+                    (r->phase == RELAY_SENDING && r->exchange.attempt.began);
+
+    if (r->sink->written)
+        r->sink->ops->close(r->sink);
+    else if (r->phase == RELAY_HELD)
+        relay_release(r);
+    else if (!answered)
+        relay_fail(r, f);
+    r->up.discard = true;
     relay_wake(r);
 }
 
@@ -315,7 +369,7 @@ void relay_on_upstream_done(struct relay *r, const struct failure *f)
         r->down_cut = true;
         return;
     }
-    if (!r->responded) {
+    if (!r->sink->given) {
         relay_fail(r, f);
         return;
     }
@@ -371,32 +425,123 @@ void relay_on_token(struct relay *r)
 
 void relay_on_caller_gone(struct relay *r)
 {
-    /* Not suspended: libmicrohttpd looks at the connection and will say so itself. */
-    if (!r->suspended || r->gone)
+    if (r->gone)
         return;
     r->gone = true;
     exchange_cancel(&r->exchange);
     relay_wake(r);
 }
 
-bool relay_answer_ready(const struct relay *r)
+void relay_on_refused(struct relay *r, const struct failure *f, const char *request_id)
 {
-    return r->phase == RELAY_FAILED || r->phase == RELAY_LOCAL || r->phase == RELAY_ANSWERING;
+    r->failure = *f;
+    r->sink->status = failure_status(f);
+    if (request_id != NULL && request_id[0] != '\0')
+        r->request_id = arena_copy(&r->arena, request_id, strlen(request_id));
 }
 
-bool relay_can_go_on(const struct relay *r)
+void relay_on_answer_taken(struct relay *r)
 {
-    if (r->raw_response.on)
-        return r->raw_response.over;
-    if (r->gone)
-        return true;
-    if (r->responded)
-        return buf_unread(&r->down) > 0 || r->down_done;
-    if (relay_answer_ready(r))
-        return true;
-    if (r->head_waits)
-        return r->phase != RELAY_PARKED;
-    return !r->up.ended && relay_room_up(r) > RELAY_WINDOW_BYTES / 2;
+    if (r->exchange.wants_room)
+        relay_wake(r);
+}
+
+const char *relay_target(const struct relay *r)
+{
+    return r->target;
+}
+
+bool relay_expects_body(const struct relay *r)
+{
+    return r->body_bytes != 0;
+}
+
+bool relay_waits_for_token(const struct relay *r)
+{
+    return r->phase == RELAY_PARKED;
+}
+
+bool relay_passes_body_on(const struct relay *r)
+{
+    return !r->up.discard && r->phase != RELAY_FAILED && r->phase != RELAY_LOCAL;
+}
+
+bool relay_takes_body(const struct relay *r)
+{
+    return relay_passes_body_on(r) ? room_up(r) > RELAY_WINDOW_BYTES / 2
+                                   : r->discarded_bytes <= RELAY_DISCARD_BYTES;
+}
+
+bool relay_wants_rest(const struct relay *r)
+{
+    return !r->up.ended && !r->up_lost && !r->gone &&
+           (relay_passes_body_on(r) || r->discarded_bytes <= RELAY_DISCARD_BYTES);
+}
+
+bool relay_is_stuck(const struct relay *r)
+{
+    return r->up_stuck;
+}
+
+bool relay_is_abandoned(const struct relay *r)
+{
+    return r->gone;
+}
+
+/* What of the upstream's head goes to the caller. */
+static void begin_answer(struct relay *r)
+{
+    const struct response_check *g = &r->exchange.head;
+    size_t all = r->exchange.field_count, count;
+
+    all = header_filter_response(r->exchange.fields, all);
+    count = 0;
+    for (size_t i = 0; i < all; i++) {
+        struct header_field *f = &r->exchange.fields[i];
+
+        if (header_is(f, "x-request-id") && r->request_id != NULL)
+            continue;
+        const char *path = header_is(f, "location")
+                               ? header_local_location(f->value, r->config->upstream.origin)
+                               : NULL;
+        if (path != NULL) {
+            f->value = path;
+            f->value_len = strlen(path);
+        }
+        r->exchange.fields[count++] = *f;
+    }
+    r->head = (struct response_head){ .status = g->status,
+                                      .fields = r->exchange.fields,
+                                      .count = count,
+                                      .bytes = g->bytes,
+                                      .body_bytes = g->content_length,
+                                      .bodiless =
+                                          r->is_head || g->status == 204 || g->status == 304 };
+    r->head_begun = true;
+    r->sink->ops->begin(r->sink, &r->head);
+}
+
+void relay_answer_locally(struct relay *r)
+{
+    static const struct header_field fields[] = {
+        { "Content-Type", "application/json", sizeof "Content-Type" - 1,
+          sizeof "application/json" - 1 },
+        { "Cache-Control", "no-store", sizeof "Cache-Control" - 1, sizeof "no-store" - 1 },
+    };
+
+    relay_enter(r, RELAY_LOCAL);
+    if (buf_add_str(&r->down, TOKEN_PLACEHOLDER) != 0) {
+        relay_fail_for(r, FAIL_INTERNAL, "There is no memory left for the answer");
+        return;
+    }
+    r->head = (struct response_head){ .status = 200,
+                                      .fields = fields,
+                                      .count = ARRAY_LEN(fields),
+                                      .body_bytes = sizeof TOKEN_PLACEHOLDER - 1,
+                                      .waits_for_body = true };
+    r->head_begun = true;
+    r->sink->ops->begin(r->sink, &r->head);
+    r->sink->ops->end(r->sink, RESPONSE_WHOLE);
 }
 
 static void step(struct relay *r)
@@ -405,13 +550,19 @@ static void step(struct relay *r)
         return;
     if (r->phase == RELAY_HELD) /* a newer token may have come meanwhile */
         relay_on_token(r);
-    if (!r->up.ended && (r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED))
+    if (r->phase == RELAY_ANSWERING && !r->head_begun)
+        begin_answer(r);
+    /* From the first byte of an answer on nobody but the upstream may speak for it. */
+    if (r->phase == RELAY_SENDING && r->exchange.attempt.began && !r->up.ended)
+        r->sink->ops->take_over(r->sink);
+    /* The upstream wants nothing more of the request, or nobody is there to send it to. */
+    if (r->phase == RELAY_ANSWERING && !r->up.ended &&
+        (r->exchange.rest_unwanted || (r->down_done && !exchange_is_sending(&r->exchange))))
         r->up.discard = true;
-    if (r->raw_response.on)
-        raw_response_step(r);
+    if (r->phase == RELAY_ANSWERING && r->down_done)
+        r->sink->ops->end(r->sink, r->down_cut ? RESPONSE_CUT : RESPONSE_WHOLE);
     exchange_go_on(&r->exchange);
-    if ((r->suspended || r->lingers) && relay_can_go_on(r))
-        handler_resume(r);
+    r->sink->ops->resume(r->sink);
 }
 
 bool relay_turn(struct context *ctx)
@@ -428,25 +579,13 @@ bool relay_turn(struct context *ctx)
     return true;
 }
 
-/* While a body comes in libmicrohttpd cannot answer: the answer is written past it. */
-void relay_fail_past_httpd(struct relay *r, const struct failure *f)
-{
-    exchange_cancel(&r->exchange);
-    relay_unpark(r);
-    if (r->phase != RELAY_FAILED)
-        relay_enter(r, RELAY_FAILED);
-    r->failure = *f;
-    r->status = failure_status(f);
-    conn_finish(r->conn, f);
-}
-
 void relay_give_up(struct relay *r)
 {
     struct failure f =
         failure_make(FAIL_DRAINING, "This proxy is being stopped and the request was not "
                                     "carried out; send it again.");
 
-    if (!r->begun || r->responded || r->gone ||
+    if (!r->begun || r->sink->given || r->gone ||
         (r->phase != RELAY_PARKED && r->phase != RELAY_HELD && r->phase != RELAY_SENDING))
         return;
     f.retry_after_s = 1;
@@ -454,8 +593,12 @@ void relay_give_up(struct relay *r)
         f = failure_make(FAIL_UPSTREAM_LOST,
                          "This proxy was stopped (process.drain_timeout) before the upstream "
                          "answered: outcome unknown.");
-    if (r->up.ended)
-        relay_fail(r, &f);
-    else
-        relay_fail_past_httpd(r, &f);
+    relay_fail(r, &f);
+}
+
+void relay_abandon(struct relay *r)
+{
+    r->gone = true;
+    exchange_cancel(&r->exchange);
+    r->sink->ops->close(r->sink);
 }

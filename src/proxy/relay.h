@@ -7,13 +7,12 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/failure.h"
-#include "downstream/raw_response.h"
 #include "event/loop.h"
 #include "http/header.h"
 #include "http/request_check.h"
 #include "http/route.h"
-#include "net/mhd_host.h"
 #include "proxy/context.h"
+#include "proxy/response_sink.h"
 #include "upstream/exchange.h"
 
 enum relay_phase {
@@ -36,52 +35,46 @@ enum relay_phase {
 struct relay {
     /* kept from one request to the next */
     struct arena arena;
-    struct buf down; /* the answer's body, on its way to the caller */
+    struct buf down;          /* the answer's body, on its way to the caller */
     struct exchange exchange; /* with the upstream */
 
     struct context *ctx; /* from here on: one request's, zero at its start */
-    struct conn *conn;
-    struct MHD_Connection *connection;
+    struct response_sink *sink;
     struct config *config;
     struct token *token; /* the token it was sent with */
     enum relay_phase phase;
 
     /* the request */
     const char *method, *target, *request_id;
-    const char *target_in_place; /* where it was received: for the guard's accounting */
     struct route route;
-    const struct header_field
-        *fields; /* in libmicrohttpd's buffer, for as long as the request lives */
+    const struct header_field *fields; /* the caller's side keeps them until the end */
     size_t count;
     int64_t body_bytes;   /* declared; -1: chunked */
     bool request_id_ours; /* made here */
     bool safe;            /* GET, HEAD, OPTIONS */
     bool is_head;
-    bool old_caller; /* speaks HTTP/1.0 */
+    bool begun; /* its head is whole */
 
     /* its body */
     struct exchange_body up;
+    bool up_lost;     /* the rest never comes: its caller has stalled, left, or broken it */
+    bool up_stuck;    /* ... so that libmicrohttpd has stopped reading */
     int64_t up_bytes; /* taken from the caller so far */
     int64_t discarded_bytes;
     int64_t up_ms;    /* when the caller last sent some */
     int64_t stuck_ms; /* what that was when more had come and was not read; 0: was read */
-
-    /* the caller's side */
-    bool lingers, lingered;     /* waits for an answer unsuspended; has done so for long */
-    bool suspended, head_waits; /* head_waits: suspended before the body, for a token */
-    bool begun, responded, gone, in_flight, counted;
 
     /* the upstream's side */
     unsigned sends; /* attempts that reached the wire, for the log */
     bool repeated;  /* after a 401 */
 
     /* the answer */
-    int status; /* given to the caller; 0: none */
-    int64_t down_bytes;
-    bool down_done, down_cut;
-    struct raw_response raw_response;
+    struct response_head head;
+    bool head_begun, down_done, down_cut;
+    bool gone; /* the caller has left */
     struct failure failure;
 
+    bool in_flight;
     struct loop_timer timer;
     int64_t parked_ms;
     int64_t start_us, parked_us, token_us, upstream_start_us, upstream_us, first_byte_us;
@@ -89,28 +82,61 @@ struct relay {
     TAILQ_ENTRY(relay) all_link, parked_link, ready_link;
 };
 
-/* A request line has come. The relay comes from the worker's pool. */
-struct relay *relay_new(struct context *ctx, struct conn *c, const char *target);
+/* A request's head, as it was received. */
+struct relay_request {
+    const char *method;
+    const struct header_field *fields; /* stay where they are until relay_end */
+    size_t count;
+    struct request_check_result check;
+};
+
+/* A request line has come. The relay comes from the context's pool; the sink is the caller's
+ * side, which outlives it. */
+struct relay *relay_new(struct context *ctx, struct response_sink *sink, const char *target);
+/* As it was received; "" where there was none. */
+const char *relay_target(const struct relay *r);
 
 /* The head is whole: decides where it goes and starts or parks it, or makes it fail. */
-void relay_on_head(struct relay *r, const struct request_check_result *v);
+void relay_on_head(struct relay *r, const struct relay_request *request);
+/* It was refused where it was read; the answer is given already. request_id NULL: as it is. */
+void relay_on_refused(struct relay *r, const struct failure *f, const char *request_id);
 
 /* Bytes of the body, as many as there is room for; returns how many were taken. */
 size_t relay_on_body(struct relay *r, const char *bytes, size_t n);
 void relay_on_body_end(struct relay *r);
+/* The rest of the body never comes, while the answer is already being given. */
+void relay_on_body_lost(struct relay *r);
+/* Some of the answer's body has been taken from the buffer. */
+void relay_on_answer_taken(struct relay *r);
+/* The caller left. */
+void relay_on_caller_gone(struct relay *r);
+
+/* What the caller's side asks before it goes on. */
+/* Whether there is a body, or may be one. */
+bool relay_expects_body(const struct relay *r);
+/* Whether nothing has been sent yet, for want of a token. */
+bool relay_waits_for_token(const struct relay *r);
+/* Whether more of the body may be read now. */
+bool relay_takes_body(const struct relay *r);
+/* Whether the body is passed on, not thrown away. */
+bool relay_passes_body_on(const struct relay *r);
+/* The answer is out: whether it is worth reading the rest of the body. */
+bool relay_wants_rest(const struct relay *r);
+/* The body has come to a place that libmicrohttpd does not get over. */
+bool relay_is_stuck(const struct relay *r);
+/* Nobody is there to give an answer to. */
+bool relay_is_abandoned(const struct relay *r);
 
 /* The exchange with the upstream is over. */
 void relay_on_upstream_done(struct relay *r, const struct failure *f);
 
 /* The worker's token or settings changed; a 401 on this generation is to be passed on. */
 void relay_on_token(struct relay *r);
-
-/* The caller left. */
-void relay_on_caller_gone(struct relay *r);
-
 /* The program is about to leave: a caller without an answer is told what became of its request.
  */
 void relay_give_up(struct relay *r);
+/* The thread ends: whatever is under way is over now. */
+void relay_abandon(struct relay *r);
 
 /* An answer of our own, instead of whatever was under way. */
 void relay_fail(struct relay *r, const struct failure *f);
@@ -120,15 +146,7 @@ void relay_wake(struct relay *r);
 /* Looks at those. Returns whether there were any. */
 bool relay_turn(struct context *ctx);
 
-/* Whether a connection that waits has anything to do. */
-bool relay_can_go_on(const struct relay *r);
-/* Whether libmicrohttpd may be given the answer now. */
-bool relay_answer_ready(const struct relay *r);
-/* How many more bytes of the body there is room for. */
-size_t relay_room_up(const struct relay *r);
-
-/* The end, called by libmicrohttpd's completion callback only: counts, logs, gives the relay
- * back. */
+/* The end, from the caller's side only: counts, logs, gives the relay back. */
 void relay_end(struct relay *r);
 /* Frees the pool. */
 void relay_free_pool(struct context *ctx);

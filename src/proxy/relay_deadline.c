@@ -1,7 +1,5 @@
 /* How long a relay waits, and for what. One timer, armed lazily: a request only writes fields,
  * and the timer looks at them when it fires. */
-#include "downstream/conn.h"
-#include "downstream/handler.h"
 #include "proxy/relay_inside.h"
 
 /* A request that waits this long gets a watch for its caller leaving. */
@@ -42,17 +40,19 @@ static struct deadline deadline_of(const struct relay *r)
             FAIL_UPSTREAM_RESPONSE_TIMEOUT,
             "No answer began within upstream.response_timeout: outcome unknown"
         };
-    else if (r->phase == RELAY_ANSWERING && !r->down_done && !r->exchange.wants_room)
+    else if (r->phase == RELAY_ANSWERING && !r->down_done && !r->exchange.wants_room &&
+             !(relay_passes_body_on(r) && !r->up.ended && r->exchange.wants_body))
         d = (struct deadline){
             r->exchange.progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
             "Nothing more of the answer came within upstream.idle_timeout: outcome unknown"
         };
-    /* The caller is expected to read; libmicrohttpd does not look after it then. */
-    if (r->raw_response.blocked && r->raw_response.moved_ms + c->listen.idle_timeout_ms < d.ms)
-        d = (struct deadline){ r->raw_response.moved_ms + c->listen.idle_timeout_ms, FAIL_NONE,
+    /* The caller is expected to read; nobody else looks after that. */
+    if (r->sink->blocked_ms != 0 && r->sink->blocked_ms + c->listen.idle_timeout_ms < d.ms)
+        d = (struct deadline){ r->sink->blocked_ms + c->listen.idle_timeout_ms, FAIL_NONE,
                                NULL };
     /* The caller is expected to send, unless we hold it back. */
-    if (!r->up.ended && !r->suspended && r->up_ms + c->listen.body_timeout_ms < d.ms)
+    if (!r->up.ended && !r->up_lost && !r->sink->held &&
+        r->up_ms + c->listen.body_timeout_ms < d.ms)
         d = (struct deadline){ r->up_ms + c->listen.body_timeout_ms, FAIL_BODY_TIMEOUT,
                                "No more of the body came within listen.body_timeout" };
     return d;
@@ -76,12 +76,12 @@ static void expire(struct relay *r, const struct deadline *d)
     struct failure f = failure_make(d->kind, "%s.", d->why);
 
     if (d->kind == FAIL_BODY_TIMEOUT || d->kind == FAIL_BAD_REQUEST) {
-        relay_fail_past_httpd(r, &f);
-        if (d->kind == FAIL_BAD_REQUEST)
-            conn_close_stuck(r->conn);
+        r->up_stuck = d->kind == FAIL_BAD_REQUEST;
+        r->up_lost = true;
+        relay_body_ends_early(r, &f);
     } else if (r->phase == RELAY_HELD) {
         relay_release(r);
-    } else if (r->responded) {
+    } else if (r->sink->given) {
         exchange_cancel(&r->exchange);
         relay_on_upstream_done(r, &f);
     } else {
@@ -96,7 +96,7 @@ static void expire(struct relay *r, const struct deadline *d)
  */
 static bool is_stuck(struct relay *r)
 {
-    bool unread = r->begun && !r->up.ended && !r->suspended && conn_has_sent(r->conn);
+    bool unread = r->begun && !r->up.ended && !r->up_lost && r->sink->ops->has_unread(r->sink);
     bool again = unread && r->stuck_ms == r->up_ms;
 
     r->stuck_ms = unread ? r->up_ms : 0;
@@ -119,12 +119,8 @@ void relay_on_timer(struct loop_timer *t)
     }
     if (r->phase == RELAY_ENDED)
         return;
-    if (r->suspended)
-        conn_watch(r->conn);
-    if (r->lingers) { /* to be suspended first */
-        handler_linger_no_more(r);
+    if (r->sink->ops->watch_close(r->sink))
         d.ms = now_ms;
-    }
     loop_timer_set(&ctx->loop, t,
                    base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));
 }

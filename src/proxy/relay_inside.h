@@ -17,8 +17,10 @@ void relay_fail_for(struct relay *r, enum failure_kind kind, const char *why);
 void relay_unpark(struct relay *r);
 /* A held 401 goes to the caller after all. */
 void relay_release(struct relay *r);
-/* While a body comes in libmicrohttpd cannot answer: the answer is written past it. */
-void relay_fail_past_httpd(struct relay *r, const struct failure *f);
+/* The caller's own token call. */
+void relay_answer_locally(struct relay *r);
+/* The rest of the body does not come, for this reason. */
+void relay_body_ends_early(struct relay *r, const struct failure *f);
 
 /* Sees to it that the timer fires in time for what is waited for now. */
 void relay_arm(struct relay *r);

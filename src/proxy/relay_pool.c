@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "downstream/conn.h"
 #include "proxy/relay_inside.h"
 
 #define POOL_MAX 256
@@ -11,7 +10,7 @@
 #define POOLED_DOWN_BYTES 16384
 #define ARENA_BYTES (512 * 1024)
 
-struct relay *relay_new(struct context *ctx, struct conn *c, const char *target)
+struct relay *relay_new(struct context *ctx, struct response_sink *sink, const char *target)
 {
     struct relay *r = TAILQ_FIRST(&ctx->pool);
 
@@ -29,14 +28,15 @@ struct relay *relay_new(struct context *ctx, struct conn *c, const char *target)
                                                                 .arena = &r->arena });
     }
     r->ctx = ctx;
-    r->conn = c;
+    r->sink = sink;
+    sink->body = &r->down;
+    sink->arena = &r->arena;
     r->config = config_ref(ctx->config);
     r->start_us = clock_us();
     r->parked_us = r->token_us = r->upstream_start_us = r->upstream_us = r->first_byte_us = -1;
     r->timer.on_due = relay_on_timer;
     /* A missing target (HTTP/0.9) is refused by the guard. */
     size_t len = target == NULL ? 0 : strlen(target);
-    r->target_in_place = target;
     r->target = arena_copy(&r->arena, target == NULL ? "" : target, len);
     if (r->target == NULL)
         r->target = "";
@@ -78,14 +78,12 @@ void relay_end(struct relay *r)
     exchange_cancel(&r->exchange);
     relay_enter(r, RELAY_ENDED);
     relay_report(r);
-    conn_request_done(r->conn);
     loop_timer_clear(&ctx->loop, &r->timer);
     if (r->is_ready)
         TAILQ_REMOVE(&ctx->ready, r, ready_link);
     if (r->in_flight)
         limit_give(&ctx->in_flight);
     buf_done(&r->up.bytes);
-    raw_response_done(&r->raw_response);
     if (r->token != NULL)
         token_unref(r->token);
     config_unref(r->config);

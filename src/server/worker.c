@@ -55,6 +55,9 @@ static bool on_turn(void *arg)
 
     for (int i = 0; more && i < ROUNDS_MAX; i++) {
         more = tls_bridges_turn(&w->downstream.tls_bridges);
+        /* Before libmicrohttpd: what it would say by itself must not come before an answer of
+         * the upstream's that is here. */
+        more |= relay_turn(&w->ctx);
         more |= mhd_host_turn(&w->downstream.mhd_host);
         more |= relay_turn(&w->ctx);
         more |= curl_host_turn(&w->ctx.multi);
@@ -201,9 +204,7 @@ static void abandon(struct worker *w)
     struct relay *r;
 
     TAILQ_FOREACH (r, &w->ctx.running, all_link) {
-        r->gone = true;
-        exchange_cancel(&r->exchange);
-        handler_resume(r);
+        relay_abandon(r);
     }
     for (int i = 0; i < 100 && !TAILQ_EMPTY(&w->ctx.running); i++) {
         w->downstream.mhd_host.due = true;

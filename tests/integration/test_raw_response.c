@@ -1,5 +1,5 @@
-/* Answers whose heads are too large for libmicrohttpd's pool: src/bypass.c writes them past it,
- * and the connection ends with them. Connection: close tells that it went so. */
+/* Answers whose heads are too large for libmicrohttpd's pool: src/downstream/response.c writes them
+ * past it, and the connection ends with them. Connection: close tells that it went so. */
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -95,7 +95,10 @@ static void assert_large(const struct answer *a, int status)
         assert_int_equal(strlen(answer_header(a, name)), 390);
     }
     assert_int_equal(answer_header_count(a, "X-Request-Id"), 1);
-    assert_int_equal(answer_header_count(a, "Transfer-Encoding"), 0);
+    assert_int_equal(answer_header_count(a, "Date"), 1);
+    assert_true(answer_header_count(a, "Transfer-Encoding") +
+                    answer_header_count(a, "Content-Length") <=
+                1);
     assert_string_equal(answer_header(a, "Connection"), "close");
 }
 
@@ -191,8 +194,8 @@ static void an_answer_cut_behind_a_large_head_is_cut_here_too(void **state)
                 assert_int_equal(client_fill(&c, SOON_MS), 1);
             gate_open(&cut);
             assert_int_equal(client_fill(&c, SOON_MS), 0);
-            assert_int_equal(c.in.len, strlen("part"));
-            assert_true(c.reset); /* else a body without a length would have ended */
+            assert_false(bytes_contain(&c.in, "\r\n0\r\n")); /* the last chunk */
+            assert_true(c.reset);
             assert_true(
                 proxy_log_wait(w.proxy, "event=access aborted=upstream", i + 1, SOON_MS));
             client_close(&c);
@@ -217,7 +220,8 @@ static void an_answer_that_a_stop_cuts_behind_a_large_head_has_no_end(void **sta
             assert_int_equal(client_fill(&c, SOON_MS), 1);
         proxy_signal(w.proxy, SIGTERM);
         assert_int_equal(client_fill(&c, SOON_MS), 0);
-        assert_true(c.reset); /* else "part" would have been all of it */
+        assert_true(c.reset);
+        assert_false(bytes_contain(&c.in, "\r\n0\r\n")); /* the last chunk */
         gate_open(&cut);
         client_close(&c);
         answer_free(&a);
@@ -245,25 +249,53 @@ static void a_long_body_behind_a_large_head_waits_for_a_slow_reader(void **state
         struct answer a = { 0 };
         start(&w, tls, "");
         ask(&w, tls, &c, "GET /long");
-        client_read_head(&c, &a, SOON_MS);
-        assert_large(&a, 200);
-        assert_int_equal(a.content_length, -1);
         wait_for_standstill();
         assert_true(moved < TOTAL); /* the rest waits at the upstream */
-        size_t taken = 0;
-        for (int got = 1; got == 1; got = client_fill(&c, SOON_MS)) {
-            while (c.in.len >= MIB) {
-                assert_int_equal(c.in.data[0], '0' + (int)(taken / MIB));
-                assert_memory_equal(c.in.data + 1, piece + 1, MIB - 1); /* [0] is being sent */
-                bytes_drop(&c.in, MIB);
-                taken += MIB;
-            }
+        client_read(&c, &a, false, 2 * SOON_MS);
+        assert_large(&a, 200);
+        assert_int_equal(a.end, ANSWER_WHOLE);
+        assert_true(a.chunked);
+        assert_int_equal(a.body.len, TOTAL);
+        for (int i = 0; i < TOTAL / MIB; i++) {
+            assert_int_equal(a.body.data[(size_t)i * MIB], '0' + i);
+            assert_memory_equal(a.body.data + (size_t)i * MIB + 1, piece + 1, MIB - 1);
         }
-        assert_int_equal(taken + c.in.len, TOTAL);
+        assert_true(client_closed(&c, SOON_MS));
         assert_false(c.reset);
         client_close(&c);
         answer_free(&a);
     }
+}
+
+/* A caller of HTTP/1.0 knows no chunks: what it gets ends with the connection, and a cut must be
+ * a reset. */
+static void a_caller_of_http_1_0_gets_no_chunks_and_sees_a_cut_as_a_reset(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    gate_init(&cut);
+    start(&w, false, "");
+    client_open(&c, w.port);
+    client_puts(&c, "GET /long HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    client_read(&c, &a, false, 2 * SOON_MS);
+    assert_large(&a, 200);
+    assert_int_equal(a.end, ANSWER_WHOLE);
+    assert_int_equal(answer_header_count(&a, "Transfer-Encoding"), 0);
+    assert_int_equal(a.body.len, TOTAL);
+    client_close(&c);
+    client_open(&c, w.port);
+    client_puts(&c, "GET /cut/chunked HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    client_read_head(&c, &a, SOON_MS);
+    while (!bytes_contain(&c.in, "part"))
+        assert_int_equal(client_fill(&c, SOON_MS), 1);
+    gate_open(&cut);
+    assert_int_equal(client_fill(&c, SOON_MS), 0);
+    assert_int_equal(c.in.len, strlen("part"));
+    assert_true(c.reset);
+    client_close(&c);
+    answer_free(&a);
 }
 
 static void a_caller_that_leaves_behind_a_large_head_is_noticed(void **state)
@@ -323,6 +355,7 @@ int main(void)
         TEST(an_answer_cut_behind_a_large_head_is_cut_here_too),
         TEST(an_answer_that_a_stop_cuts_behind_a_large_head_has_no_end),
         TEST(a_long_body_behind_a_large_head_waits_for_a_slow_reader),
+        TEST(a_caller_of_http_1_0_gets_no_chunks_and_sees_a_cut_as_a_reset),
         TEST(a_caller_that_leaves_behind_a_large_head_is_noticed),
         TEST(a_caller_that_takes_nothing_behind_a_large_head_is_ended),
     };

@@ -1,0 +1,650 @@
+/* Gives answers to callers.
+ *
+ *   begin --> the request's body is all here, the head fits --> response_give, pull
+ *       \
+ *        `--> else: give_raw --> write_raw --written--> the body's rest --> finish
+ *                                                       (passed on, or thrown away)
+ *
+ * What libmicrohttpd forces (0.9.75 and 1.0):
+ *  - An answer queued in the handler's first call makes it close the connection.
+ *  - It cannot answer while a body comes in; and a broken chunk it answers by itself, with a
+ *    400 of its own, whatever is being written at that time. See body_feed.h.
+ *  - `held` says that the connection is suspended; it changes in response_suspend and
+ *    resume_mhd and nowhere else.
+ *  - An answer with neither length nor body (HEAD, 304) it would end as if it were chunked. */
+#include "downstream/response.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "downstream/conn.h"
+#include "downstream/downstream.h"
+#include "http/problem.h"
+#include "proxy/relay.h"
+
+/* So many at most poll, since each run looks at all of them; and only where the upstream
+ * usually begins its answer within so much time. */
+#define POLL_MAX 256
+#define POLL_US 20000
+/* Of an answer's body, asked for at a time. */
+#define BLOCK_BYTES RELAY_WINDOW_BYTES
+
+static struct conn *conn_of_response(const struct response *s)
+{
+    return CONTAINER_OF(s, struct conn, response);
+}
+
+static struct relay *relay_of(const struct response *s)
+{
+    return conn_of_response(s)->relay;
+}
+
+static struct response *of(const struct response_sink *sink)
+{
+    return CONTAINER_OF(sink, struct response, sink);
+}
+
+/* --- the head ------------------------------------------------------------------------ */
+
+/* One row for each field that is the proxy's own: its value, or NULL where it does not
+ * belong. */
+static const char *content_type(const struct response_input *in, struct response_text *text)
+{
+    (void)text;
+    return in->failure != NULL ? "application/problem+json" : NULL;
+}
+
+static const char *proxy_status(const struct response_input *in, struct response_text *text)
+{
+    struct buf value;
+
+    if (in->failure == NULL && in->status != 401 && in->status != 403)
+        return NULL;
+    buf_init(&value, sizeof text->proxy_status - 1);
+    int err = problem_proxy_status(in->failure, in->status, &value);
+
+    (void)snprintf(text->proxy_status, sizeof text->proxy_status, "%s", buf_text(&value));
+    buf_done(&value);
+    return err == 0 ? text->proxy_status : NULL;
+}
+
+static const char *cache_control(const struct response_input *in, struct response_text *text)
+{
+    (void)text;
+    return in->failure != NULL ? "no-store" : NULL;
+}
+
+static const char *retry_after(const struct response_input *in, struct response_text *text)
+{
+    if (in->failure == NULL || in->failure->retry_after_s <= 0)
+        return NULL;
+    (void)snprintf(text->retry_after, sizeof text->retry_after, "%d",
+                   in->failure->retry_after_s);
+    return text->retry_after;
+}
+
+static const char *www_authenticate(const struct response_input *in, struct response_text *text)
+{
+    (void)text;
+    return in->failure != NULL && failure_status(in->failure) == 401
+               ? "Bearer realm=\"oneshot-proxy\""
+               : NULL;
+}
+
+static const char *allow(const struct response_input *in, struct response_text *text)
+{
+    (void)text;
+    return in->failure != NULL && in->failure->kind == FAIL_METHOD_DENIED
+               ? "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+               : NULL;
+}
+
+static const char *request_id(const struct response_input *in, struct response_text *text)
+{
+    (void)text;
+    return in->request_id;
+}
+
+static const char *connection(const struct response_input *in, struct response_text *text)
+{
+    (void)text;
+    return in->last ? "close" : NULL;
+}
+
+static const char *date(const struct response_input *in, struct response_text *text)
+{
+    struct tm utc;
+    time_t now = time(NULL);
+
+    for (size_t i = 0; i < in->count; i++)
+        if (header_is(&in->fields[i], "date"))
+            return NULL;
+    if (!in->date || gmtime_r(&now, &utc) == NULL ||
+        strftime(text->date, sizeof text->date, "%a, %d %b %Y %H:%M:%S GMT", &utc) == 0)
+        return NULL;
+    return text->date;
+}
+
+static const struct {
+    const char *name;
+    const char *(*value)(const struct response_input *in, struct response_text *text);
+} own_fields[] = {
+    { "Content-Type", content_type },
+    { "Proxy-Status", proxy_status },
+    { "Cache-Control", cache_control },
+    { "Retry-After", retry_after },
+    { "WWW-Authenticate", www_authenticate },
+    { "Allow", allow },
+    { "X-Request-Id", request_id },
+    { "Connection", connection },
+    { "Date", date },
+};
+static_assert(ARRAY_LEN(own_fields) == RESPONSE_OWN_FIELDS_MAX, "room for all of them");
+
+size_t response_fields(struct header_field *out, struct response_text *text,
+                       const struct response_input *in)
+{
+    size_t n = in->count;
+
+    if (n > 0)
+        memcpy(out, in->fields, n * sizeof *out);
+    for (size_t i = 0; i < ARRAY_LEN(own_fields); i++) {
+        const char *value = own_fields[i].value(in, text);
+
+        if (value != NULL)
+            out[n++] = (struct header_field){ own_fields[i].name, value,
+                                              strlen(own_fields[i].name), strlen(value) };
+    }
+    return n;
+}
+
+/* All fields of the answer at hand, in the request's memory; NULL: there is none left. */
+static struct header_field *fields_of(struct response *s, bool raw, size_t *count)
+{
+    const struct conn *c = conn_of_response(s);
+    struct response_text *text = arena_alloc(s->sink.arena, sizeof *text);
+    struct header_field *fields =
+        arena_alloc(s->sink.arena, (s->head.count + RESPONSE_OWN_FIELDS_MAX) * sizeof *fields);
+
+    if (text == NULL || fields == NULL)
+        return NULL;
+    *count = response_fields(
+        fields, text,
+        &(struct response_input){ .failure = s->failure.kind == FAIL_NONE ? NULL : &s->failure,
+                                  .status = s->head.status,
+                                  .fields = s->head.fields,
+                                  .count = s->head.count,
+                                  .request_id = s->sink.request_id,
+                                  .last = raw || c->downstream->ctx->draining || c->refused ||
+                                          c->last,
+                                  .date = raw });
+    return fields;
+}
+
+/* --- through libmicrohttpd ------------------------------------------------------------ */
+
+void response_suspend(struct response *s)
+{
+    assert(!s->sink.held);
+    s->sink.held = true;
+    MHD_suspend_connection(conn_of_response(s)->connection);
+}
+
+static void resume_mhd(struct response *s)
+{
+    struct mhd_host *h = &conn_of_response(s)->downstream->mhd_host;
+
+    if (s->polls)
+        h->due = true;
+    if (!s->sink.held)
+        return;
+    s->sink.held = false;
+    mhd_host_resume(h, conn_of_response(s)->connection);
+}
+
+void response_wait(struct response *s)
+{
+    struct downstream *d = conn_of_response(s)->downstream;
+
+    if (d->mhd_host.polling == POLL_MAX || d->ctx->typical_us > POLL_US) {
+        response_suspend(s);
+        return;
+    }
+    s->polls = true;
+    d->mhd_host.polling++;
+}
+
+void response_stop_polling(struct response *s)
+{
+    if (!s->polls)
+        return;
+    s->polls = s->polled_long = false;
+    conn_of_response(s)->downstream->mhd_host.polling--;
+}
+
+/* MHD_ContentReaderCallback: the next bytes of the answer. */
+static ssize_t pull(void *arg, uint64_t pos, char *out, size_t max)
+{
+    struct response *s = arg;
+    struct conn *c = conn_of_response(s);
+    size_t n = buf_unread(s->sink.body);
+
+    (void)pos;
+    mhd_host_busy(&c->downstream->mhd_host);
+    if (n == 0) {
+        if (relay_is_abandoned(c->relay) || s->cut) {
+            conn_reset_on_close(c);
+            s->sink.closed = s->cut;
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        }
+        if (s->ended)
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        response_suspend(s);
+        return 0;
+    }
+    n = n < max ? n : max;
+    memcpy(out, buf_front(s->sink.body), n);
+    buf_consume(s->sink.body, n);
+    s->sink.body_bytes += (int64_t)n;
+    relay_on_answer_taken(c->relay);
+    return (ssize_t)n;
+}
+
+static struct MHD_Response *mhd_body(struct response *s)
+{
+    struct buf *body = s->sink.body;
+    size_t here = buf_unread(body);
+
+    /* An answer that is all here goes out in one write, head and body together. */
+    if (!s->head.bodiless && s->ended && !s->cut) {
+        s->sink.body_bytes = (int64_t)here;
+        return MHD_create_response_from_buffer(
+            here, here == 0 ? (void *)(uintptr_t) "" : body->data + body->start,
+            MHD_RESPMEM_PERSISTENT);
+    }
+    uint64_t size = s->head.status == 204     ? 0
+                    : s->head.body_bytes >= 0 ? (uint64_t)s->head.body_bytes
+                                              : MHD_SIZE_UNKNOWN;
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(size, BLOCK_BYTES, pull, s, NULL);
+
+    /* A 304 or an answer to HEAD that says no length: libmicrohttpd would end a chunked body
+     * that is not there, or claim a length of 0. It keeps silent only when it closes. */
+    if (response != NULL && s->head.bodiless && size == MHD_SIZE_UNKNOWN)
+        (void)MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+    return response;
+}
+
+static void given(struct response *s)
+{
+    mhd_host_busy(&conn_of_response(s)->downstream->mhd_host);
+    s->sink.given = true;
+    s->sink.status = s->head.status;
+}
+
+static enum MHD_Result give_through_mhd(struct response *s)
+{
+    size_t count = 0;
+    const struct header_field *fields = fields_of(s, false, &count);
+    struct MHD_Response *response = fields == NULL ? NULL : mhd_body(s);
+
+    if (response == NULL)
+        return MHD_NO;
+    for (size_t i = 0; i < count; i++)
+        /* libmicrohttpd refuses an empty value; one blank means the same to every reader. */
+        if (MHD_add_response_header(response, fields[i].name,
+                                    fields[i].value_len == 0 ? " " : fields[i].value) !=
+            MHD_YES)
+            log_debug("field_not_passed", log_strn("name", fields[i].name, fields[i].name_len));
+    enum MHD_Result ok =
+        MHD_queue_response(conn_of_response(s)->connection, (unsigned)s->head.status, response);
+
+    MHD_destroy_response(response);
+    given(s);
+    return ok;
+}
+
+/* Whether libmicrohttpd's pool has room for the answer's head, beside the request's head and
+ * what it keeps of each field, argument and cookie in there. Without it libmicrohttpd would
+ * close the connection without a word. Half of the pool may be taken by requests that came
+ * behind this one. */
+static bool head_fits(const struct response *s)
+{
+    enum { RECORD_BYTES = 128, OWN_BYTES = 1024 };
+    struct conn *c = conn_of_response(s);
+    const union MHD_ConnectionInfo *head =
+        MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    const char *cookie = MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "Cookie");
+    int records = MHD_get_connection_values_n(
+        c->connection,
+        (enum MHD_ValueKind)(MHD_HEADER_KIND | MHD_COOKIE_KIND | MHD_GET_ARGUMENT_KIND), NULL,
+        NULL);
+
+    if (s->failure.kind != FAIL_NONE)
+        return true;
+    return s->head.bytes + head->header_size + (size_t)records * RECORD_BYTES +
+               (cookie == NULL ? 0 : strlen(cookie)) + OWN_BYTES <=
+           c->downstream->mhd_pool.pool_bytes / 2;
+}
+
+/* --- past libmicrohttpd --------------------------------------------------------------- */
+
+/* Nothing is left to do: libmicrohttpd is to close the connection. */
+static void finish(struct response *s)
+{
+    struct conn *c = conn_of_response(s);
+
+    if (s->over)
+        return;
+    s->over = s->sink.closed = true;
+    if (relay_is_abandoned(c->relay) || s->cut)
+        conn_reset_on_close(c);
+    else if (!s->half_closed)
+        conn_half_close(c);
+    s->half_closed = true;
+    conn_discard_unread(c);
+    if (s->feed != NULL)
+        body_feed_close_pair(s->feed);
+    else if (!s->body_whole && !s->head_waits)
+        (void)shutdown(c->watch.fd, SHUT_RDWR);
+    if (!s->body_whole) /* it may have stopped reading, and see nothing of this */
+        mhd_host_close_stuck(&c->downstream->mhd_host, c->connection);
+    if (s->polls || s->sink.held)
+        resume_mhd(s);
+    c->downstream->mhd_host.due = true;
+}
+
+/* Who reads the rest of the body once the answer is out. */
+static void after_answer(struct response *s)
+{
+    struct relay *r = relay_of(s);
+
+    s->sink.written = true;
+    if (s->body_whole || s->feed == NULL || s->feed->ended || !relay_wants_rest(r)) {
+        finish(s);
+    } else if (!s->half_closed &&
+               (s->raw.framing == RAW_UNTIL_END || !relay_passes_body_on(r))) {
+        s->half_closed = true;
+        conn_half_close(conn_of_response(s));
+    }
+}
+
+/* Writes what there is and the caller takes. */
+static void write_raw(struct response *s)
+{
+    struct conn *c = conn_of_response(s);
+    size_t taken = 0;
+
+    if (s->over || s->sink.written)
+        return;
+    enum raw_state state =
+        raw_response_write(&s->raw, c->watch.fd, s->sink.body, s->ended && !s->cut, &taken);
+
+    if (taken > 0) {
+        s->sink.body_bytes += (int64_t)taken;
+        relay_on_answer_taken(c->relay);
+    }
+    if (state != RAW_BLOCKED)
+        s->sink.blocked_ms = 0;
+    else if (taken > 0 || s->sink.blocked_ms == 0)
+        s->sink.blocked_ms = loop_now(&c->downstream->ctx->loop);
+    if (state == RAW_FAILED && !s->cut)
+        relay_on_caller_gone(c->relay);
+    if (state == RAW_FAILED || s->cut || relay_is_abandoned(c->relay))
+        finish(s);
+    else if (state == RAW_DONE)
+        after_answer(s);
+    else if (state == RAW_BLOCKED && s->feed == NULL)
+        conn_watch_room(c);
+}
+
+/* The rest of the body on its way to libmicrohttpd. */
+static void feed(struct response *s)
+{
+    struct relay *r = relay_of(s);
+
+    if (s->feed == NULL || s->over)
+        return;
+    body_feed_move(s->feed, relay_passes_body_on(r) || !s->sink.written);
+    if (s->feed->ended && !s->body_whole)
+        relay_on_body_lost(r);
+    if (s->sink.written)
+        after_answer(s);
+}
+
+void response_on_ready(struct response *s)
+{
+    if (relay_of(s) != NULL) /* else the connection is about to be closed */
+        relay_wake(relay_of(s));
+}
+
+static void on_pair_room(struct body_feed *f)
+{
+    response_on_ready(f->arg);
+}
+
+static void take_over(struct response_sink *sink)
+{
+    struct response *s = of(sink);
+    struct conn *c = conn_of_response(s);
+    bool was_held = sink->held;
+
+    if (s->feed != NULL || s->body_whole || c->finished)
+        return;
+    conn_unwatch(c);
+    if (!was_held)
+        response_suspend(s);
+    s->feed = body_feed_new(&c->downstream->ctx->loop, c->watch.fd);
+    if (s->feed != NULL) {
+        s->feed->on_room = on_pair_room;
+        s->feed->arg = s;
+        conn_take_over(c, s->feed->connection);
+        mhd_host_never_idle(&c->downstream->mhd_host, c->connection);
+    }
+    if (!was_held)
+        resume_mhd(s);
+}
+
+static void give_raw(struct response *s)
+{
+    struct conn *c = conn_of_response(s);
+    size_t count = 0;
+    const struct header_field *fields = fields_of(s, true, &count);
+    int64_t length = s->head.status == 204 ? -1 : s->head.body_bytes;
+
+    if (!relay_is_stuck(c->relay))
+        take_over(&s->sink);
+    s->raw_on = true;
+    given(s);
+    if (fields == NULL ||
+        raw_response_init(&s->raw, &(struct raw_head){
+                                       .status = s->head.status,
+                                       .fields = fields,
+                                       .count = count,
+                                       .framing = length >= 0 || s->head.bodiless ? RAW_COUNTED
+                                                  : s->http_1_0 ? RAW_UNTIL_END
+                                                                : RAW_CHUNKED,
+                                       .body_bytes = length }) != 0) {
+        s->cut = true;
+        finish(s);
+        return;
+    }
+    write_raw(s);
+}
+
+enum MHD_Result response_give(struct response *s)
+{
+    if (!s->raw_on && head_fits(s))
+        return give_through_mhd(s);
+    s->large = true;
+    response_suspend(s);
+    response_on_ready(s);
+    return MHD_YES;
+}
+
+/* --- what the relay calls ------------------------------------------------------------- */
+
+static void begin(struct response_sink *sink, const struct response_head *head)
+{
+    struct response *s = of(sink);
+
+    s->head = *head;
+    s->begun = true;
+}
+
+static void end(struct response_sink *sink, enum response_end how)
+{
+    struct response *s = of(sink);
+
+    s->ended = true;
+    s->cut = how == RESPONSE_CUT;
+}
+
+static void reject(struct response_sink *sink, const struct failure *f)
+{
+    struct response *s = of(sink);
+
+    assert(!sink->given);
+    s->failure = *f;
+    buf_clear(sink->body);
+    s->begun = s->ended = true;
+    s->cut = problem_body(f, sink->body) != 0;
+    s->head = (struct response_head){ .status = failure_status(f),
+                                      .body_bytes = (int64_t)buf_unread(sink->body) };
+}
+
+bool response_can_go_on(const struct response *s)
+{
+    const struct relay *r = relay_of(s);
+
+    if (s->over || relay_is_abandoned(r))
+        return true;
+    if (s->raw_on)
+        return !s->body_whole && relay_takes_body(r);
+    if (s->sink.given)
+        return buf_unread(s->sink.body) > 0 || s->ended;
+    if (s->begun && (s->body_whole || s->head_waits))
+        return !s->large;
+    if (s->head_waits)
+        return !relay_waits_for_token(r);
+    return !s->body_whole && relay_takes_body(r);
+}
+
+static void resume(struct response_sink *sink)
+{
+    struct response *s = of(sink);
+
+    if (s->begun && !sink->given && !relay_is_abandoned(relay_of(s)) &&
+        (s->large || (!s->body_whole && !s->head_waits && !s->head.waits_for_body)))
+        give_raw(s);
+    if (s->raw_on)
+        write_raw(s);
+    feed(s);
+    if ((sink->held || s->polls) && response_can_go_on(s))
+        resume_mhd(s);
+}
+
+static void close_now(struct response_sink *sink)
+{
+    struct response *s = of(sink);
+
+    if (!s->raw_on) {
+        resume_mhd(s);
+        return;
+    }
+    finish(s);
+}
+
+static bool has_unread(const struct response_sink *sink)
+{
+    const struct response *s = of(sink);
+
+    return s->feed == NULL && !s->body_whole && !sink->held &&
+           conn_has_sent(conn_of_response(s));
+}
+
+static bool watch_close(struct response_sink *sink)
+{
+    struct response *s = of(sink);
+
+    if (sink->held && s->feed == NULL)
+        conn_watch(conn_of_response(s));
+    if (!s->polls)
+        return false;
+    s->polled_long = true; /* to be suspended first */
+    conn_of_response(s)->downstream->mhd_host.due = true;
+    return true;
+}
+
+static const struct response_sink_ops ops = {
+    .begin = begin,
+    .end = end,
+    .reject = reject,
+    .resume = resume,
+    .close = close_now,
+    .take_over = take_over,
+    .has_unread = has_unread,
+    .watch_close = watch_close,
+};
+
+void response_init(struct response *s)
+{
+    *s = (struct response){ .sink = { .ops = &ops } };
+    s->sink.refused = conn_of_response(s)->refused;
+}
+
+void response_done(struct response *s)
+{
+    response_stop_polling(s);
+    raw_response_done(&s->raw);
+}
+
+/* --- where there is no request -------------------------------------------------------- */
+
+int response_message(struct buf *out, const struct failure *f, const char *id)
+{
+    struct header_field fields[RESPONSE_OWN_FIELDS_MAX];
+    struct response_text text;
+    struct buf body;
+
+    buf_init(&body, 4096);
+    int err = problem_body(f, &body);
+    size_t count = response_fields(fields, &text,
+                                   &(struct response_input){ .failure = f,
+                                                             .status = failure_status(f),
+                                                             .request_id = id,
+                                                             .last = true,
+                                                             .date = true });
+    if (err == 0)
+        err = raw_response_head(out,
+                                &(struct raw_head){ .status = failure_status(f),
+                                                    .fields = fields,
+                                                    .count = count,
+                                                    .framing = RAW_COUNTED,
+                                                    .body_bytes = (int64_t)buf_unread(&body) });
+    if (err == 0)
+        err = buf_add(out, buf_front(&body), buf_unread(&body));
+    buf_done(&body);
+    return err;
+}
+
+void response_refuse(struct conn *c, const struct failure *f, const char *id)
+{
+    struct buf message;
+
+    if (c->finished)
+        return;
+    c->finished = true;
+    conn_unwatch(c);
+    buf_init(&message, 8192);
+    if (response_message(&message, f, id) == 0) {
+        (void)send(c->watch.fd, buf_front(&message), buf_unread(&message),
+                   MSG_NOSIGNAL | MSG_DONTWAIT);
+        conn_discard_unread(c);
+    }
+    buf_done(&message);
+    (void)shutdown(c->watch.fd, SHUT_RDWR);
+}

@@ -1,0 +1,32 @@
+/* What a worker hands to its requests: the part of it that does something. */
+#include "proxy/context.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+/* Random bytes are asked for in bulk: a system call serves many requests. */
+static bool random_bytes(struct context *ctx, unsigned char *out, size_t n)
+{
+    if (ctx->random_left < n) {
+        if (getrandom(ctx->random, sizeof ctx->random, 0) != sizeof ctx->random)
+            return false;
+        ctx->random_left = sizeof ctx->random;
+    }
+    ctx->random_left -= n;
+    memcpy(out, ctx->random + ctx->random_left, n);
+    return true;
+}
+
+void context_request_id(struct context *ctx, char out[CONTEXT_REQUEST_ID_BYTES])
+{
+    static const char hex[] = "0123456789abcdef";
+    unsigned char random[(CONTEXT_REQUEST_ID_BYTES - 1) / 2];
+    size_t n = 0;
+
+    if (random_bytes(ctx, random, sizeof random))
+        for (size_t i = 0; i < sizeof random; i++) {
+            out[n++] = hex[random[i] >> 4];
+            out[n++] = hex[random[i] & 15];
+        }
+    out[n] = '\0';
+}

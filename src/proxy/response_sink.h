@@ -1,0 +1,64 @@
+#pragma once
+/* The caller's side of a request, as the relay sees it: where the answer goes. The relay gives a
+ * head, lets the sink take the body from a buffer of the relay's, and says how it ended. The one
+ * implementation is downstream/response.c; tests have their own. Thread: worker. */
+#include "base/base.h"
+#include "base/buf.h"
+#include "base/failure.h"
+#include "http/header.h"
+
+enum response_end {
+    RESPONSE_WHOLE,
+    RESPONSE_CUT /* the caller must see that something is missing */
+};
+
+/* The head of an answer that is not the proxy's own error. Must last until the request ends. */
+struct response_head {
+    int status;
+    const struct header_field *fields; /* names and values end in NUL; nothing hop-by-hop */
+    size_t count;
+    size_t bytes;       /* about how large all of it is */
+    int64_t body_bytes; /* what Content-Length says; -1: not known before the end */
+    bool bodiless; /* no body follows, whatever Content-Length says (RFC 9112 section 6.3) */
+    bool waits_for_body; /* it need not be given before the request's body is all here */
+};
+
+struct response_sink;
+
+struct response_sink_ops {
+    /* The head of the answer. Until `given` it may still be replaced by reject. */
+    void (*begin)(struct response_sink *s, const struct response_head *head);
+    /* Nothing more comes. */
+    void (*end)(struct response_sink *s, enum response_end how);
+    /* An answer of the proxy's own, whole, in place of any that was not given yet. */
+    void (*reject)(struct response_sink *s, const struct failure *f);
+    /* Something has changed, in the body buffer or in what was said above: reads, gives and
+     * writes on where that is possible now. Never from within a callback of the sink's. */
+    void (*resume)(struct response_sink *s);
+    /* Nobody waits for the rest of the request any more, nor for the rest of the answer: the
+     * connection is to be closed. The relay's end comes later, not from within. */
+    void (*close)(struct response_sink *s);
+    /* Before more than the head of a chunked request is relied upon: from here on the library
+     * that reads the body cannot answer by itself. */
+    void (*take_over)(struct response_sink *s);
+    /* Whether bytes of the request lie there that nobody reads. */
+    bool (*has_unread)(const struct response_sink *s);
+    /* The request waits for long: relay_on_caller_gone is to be called when its caller leaves.
+     * True: it is to be asked again at once. */
+    bool (*watch_close)(struct response_sink *s);
+};
+
+struct response_sink {
+    const struct response_sink_ops *ops;
+    struct buf *body;       /* the relay's: of the answer, on its way to the caller */
+    struct arena *arena;    /* the relay's, for what must last as long as the request */
+    const char *request_id; /* NULL: none yet */
+    bool given;             /* the head is out: it can be replaced no more */
+    bool written;           /* and all of the answer is */
+    bool held;              /* the request's body is not being read at present */
+    bool closed;            /* by us, after an answer or because there can be none */
+    bool refused;           /* the connection is above listen.max_connections */
+    int status;             /* of what was given; 0: nothing */
+    int64_t body_bytes;     /* taken from the buffer */
+    int64_t blocked_ms;     /* since when the caller takes nothing of the answer; 0: it does */
+};
