@@ -1,31 +1,82 @@
-/* What goes beyond one value: addresses, URLs, files, pairs; printing; reloading. */
-#include <errno.h>
-
+/* What goes beyond one value: addresses, URLs, files, inbound TLS, pairs, and what is hardly ever
+ * meant. */
+#include "certs.h"
 #include "config/config_case.h"
-#include "config/url.h"
 
-/* --- addresses and hosts --- */
-
-static void an_address_is_taken_apart(void **state)
+static void quotes_around_a_value_are_kept_and_warned_about(void **state)
 {
-    struct config_address a;
+    (void)state;
+    auto_result struct result r = load("[token]\nclient_id = id\nclient_secret = \"a\"\n");
+
+    assert_loads(r);
+    assert_says(r.warnings, "t.ini:3: token.client_secret: the quotes around it");
+    assert_null(strstr(buf_text(&r.warnings), "\"a\""));
+}
+
+static void a_comment_behind_a_value_is_warned_about(void **state)
+{
+    (void)state;
+    auto_result struct result r =
+        load("[token]\nclient_id = abc # my id\nclient_secret = d ; e\n");
+    auto_result struct result quiet =
+        load("[token]\nclient_id = abc#d;e\nclient_secret = #;\n");
+
+    assert_loads(r);
+    assert_string_equal(r.config->token.client_id, "abc # my id");
+    assert_says(r.warnings,
+                "t.ini:2: token.client_id: \" #\" and what follows are taken as part");
+    assert_says(r.warnings, "t.ini:3: token.client_secret: \" ;\" and what follows");
+    assert_loads(quiet);
+    assert_int_equal(count_lines(&quiet.warnings), 0);
+}
+
+static void the_placeholder_of_an_example_is_warned_about(void **state)
+{
+    static const char *const values[] = { "your-client-id", "YOUR-CLIENT-ID", "CHANGE-ME",
+                                          "changeme", "<client id>" };
+    static const char *const quiet[] = { "yours", "a<b>", "exchange-merchant" };
 
     (void)state;
-    assert_true(config_address_split("127.0.0.1:8080", &a));
-    assert_string_equal(a.host, "127.0.0.1");
-    assert_int_equal(a.port, 8080);
-    assert_false(a.v6);
-    assert_null(a.unix_path);
-    assert_true(config_address_split("[::1]:0", &a));
-    assert_string_equal(a.host, "::1");
-    assert_int_equal(a.port, 0);
-    assert_true(a.v6);
-    assert_true(config_address_split("LocalHost:65535", &a));
-    assert_string_equal(a.host, "localhost");
-    assert_true(config_address_split("unix:/run/a:b,c", &a));
-    assert_string_equal(a.unix_path, "/run/a:b,c");
-    assert_int_equal(a.port, -1);
-    assert_string_equal(a.host, "");
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        char text[256];
+
+        (void)snprintf(text, sizeof text, "[token]\nclient_id = %s\nclient_secret = %s\n",
+                       values[i], values[i]);
+        auto_result struct result r = load(text);
+        assert_loads(r);
+        assert_says(r.warnings, "t.ini:2: token.client_id: looks like the placeholder");
+        assert_says(r.warnings, "t.ini:3: token.client_secret: looks like the placeholder");
+        assert_null(strstr(buf_text(&r.warnings), values[i]));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        auto_result struct result r = load_one("token", "scope", quiet[i]);
+        assert_int_equal(count_lines(&r.warnings), 0);
+    }
+    auto_result struct result header = load_one("listen", "require_header", "X-Key: CHANGE-ME");
+    assert_says(header.warnings, "listen.require_header: looks like the placeholder");
+}
+
+static void a_blank_at_an_end_of_a_secret_is_a_warning(void **state)
+{
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    char text[512];
+    const char *path = scratch_write(&s, " secret\n", 8, 0600);
+    auto_result struct result r =
+        load_env(NULL, (const char *[]){ "ONESHOT_PROXY_TOKEN_CLIENT_ID=i",
+                                         "ONESHOT_PROXY_TOKEN_CLIENT_SECRET=s ", NULL });
+
+    (void)snprintf(text, sizeof text, "[token]\nclient_id = a\nclient_secret_file = %s\n",
+                   path);
+    auto_result struct result in_file = load(text);
+    assert_loads(r);
+    assert_string_equal(secret_text(r.config->token.client_secret), "s ");
+    assert_says(r.warnings,
+                "ONESHOT_PROXY_TOKEN_CLIENT_SECRET: token.client_secret: has a blank "
+                "at its end");
+    assert_loads(in_file);
+    assert_says(in_file.warnings,
+                "t.ini:3: token.client_secret_file: has a blank at its beginning");
 }
 
 static void what_is_no_address_is_refused(void **state)
@@ -181,8 +232,6 @@ static void a_required_header_is_split(void **state)
     }
 }
 
-/* --- URLs --- */
-
 static void the_base_url_is_taken_apart(void **state)
 {
     static const struct {
@@ -287,6 +336,21 @@ static void the_token_url_can_be_elsewhere(void **state)
     assert_refuses(wrong, "must be escaped");
 }
 
+static void a_fault_of_the_base_url_is_not_told_of_the_token_url(void **state)
+{
+    (void)state;
+    auto_result struct result plain = load_one("upstream", "base_url", "http://api.example/v0");
+    auto_result struct result own = load(CREDENTIALS "url = http://login.example/token\n");
+    auto_result struct result derived = load(CREDENTIALS);
+    auto_result struct result given = load(CREDENTIALS "url = {base_url}/oauth\n");
+
+    assert_refuses(plain, "t.ini:5: upstream.base_url: http:// would send");
+    assert_int_equal(count_lines(&plain.errors), 1);
+    assert_refuses(own, "t.ini:4: token.url: http:// would send");
+    assert_string_equal(derived.config->token.url_key, "upstream.base_url");
+    assert_string_equal(given.config->token.url_key, "token.url");
+}
+
 static void a_proxy_is_env_none_or_a_url(void **state)
 {
     static const char *const right[] = { "env",
@@ -317,8 +381,6 @@ static void a_proxy_is_env_none_or_a_url(void **state)
     assert_loads(own);
     assert_string_equal(own.config->token.proxy, "none");
 }
-
-/* --- files and pairs --- */
 
 static void files_must_be_readable(void **state)
 {
@@ -383,109 +445,23 @@ static void certificate_files_hold_what_they_should(void **state)
     assert_refuses(wrong, "upstream.client_key: ");
 }
 
-static void the_drain_delay_fits_into_the_drain_timeout(void **state)
+static void an_authority_file_of_both_legs_is_told_once(void **state)
 {
+    static const char pem[] = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
+
     (void)state;
-    auto_result struct result same =
-        load(CREDENTIALS "[process]\ndrain_delay = 5s\ndrain_timeout = 5s\n");
-    auto_result struct result longer =
-        load(CREDENTIALS "[process]\ndrain_delay = 6s\ndrain_timeout = 5s\n");
-    auto_result struct result default_timeout =
-        load(CREDENTIALS "[process]\ndrain_delay = 31s\n");
+    auto_scratch struct scratch s = scratch_new();
+    auto_result struct result wrong = load_one("upstream", "ca_file", "/nowhere");
+    auto_result struct result r =
+        load_one("upstream", "ca_file", scratch_write(&s, pem, sizeof pem - 1, 0600));
 
-    assert_loads(same);
-    assert_refuses(longer, "process.drain_delay: ");
-    assert_refuses(default_timeout, "process.drain_timeout");
-}
-
-/* A file of its own for config_reload, which reads the running one's again. */
-static struct config *load_from(const char *path)
-{
-    auto_result struct result r = load_file(path);
-
+    assert_refuses(wrong, "t.ini:5: upstream.ca_file: /nowhere: cannot be read");
+    assert_int_equal(count_lines(&wrong.errors), 1);
     assert_loads(r);
-    return STEAL(r.config);
-}
-
-static void rewrite(const char *path, const char *text)
-{
-    FILE *f = fopen(path, "we");
-
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-}
-
-static void a_reload_keeps_what_needs_a_restart_and_names_it(void **state)
-{
-    static const char before[] = CREDENTIALS "[listen]\naddress = 127.0.0.1:1\n";
-    static const char after[] = CREDENTIALS
-        "scope = x\n[listen]\naddress = 10.0.0.9:2, unix:/run/x\nmax_header_size = 64k\n"
-        "max_body_size = 9\nrequire_header = X-Key: other\n[process]\nworkers = 3\n"
-        "[upstream]\nproxy = http://user:word@h:1\n";
-    struct config_reload_report report;
-
-    (void)state;
-    auto_scratch struct scratch s = scratch_new();
-    const char *path = scratch_write(&s, before, sizeof before - 1, 0600);
-    struct config *running = load_from(path);
-
-    rewrite(path, after);
-    config_reload_report_init(&report);
-    struct config *c = config_reload(running, NULL, &report);
-    assert_non_null(c);
-    assert_string_equal(buf_text(&report.restart),
-                        "listen.address, listen.max_header_size, process.workers");
-    assert_string_equal(buf_text(&report.changed),
-                        "listen.require_header, listen.max_body_size, upstream.proxy, "
-                        "token.scope, token.proxy");
-    assert_int_equal(c->listen.address.count, 1);
-    assert_string_equal(c->listen.address.item[0], "127.0.0.1:1");
-    for (size_t i = 0; i < c->listen.allowed_hosts.count; i++)
-        assert_string_not_equal(c->listen.allowed_hosts.item[i], "10.0.0.9");
-    assert_int_equal(c->listen.max_header_size_bytes, 32768);
-    assert_int_equal(c->listen.max_body_size_bytes, 9);
-    assert_int_equal(c->process.workers, 0);
-    config_reload_report_done(&report);
-    config_unref(c);
-    config_unref(running);
-}
-
-static void a_reload_with_a_bad_restart_key_is_refused(void **state)
-{
-    static const char before[] = CREDENTIALS;
-    struct config_reload_report report;
-
-    (void)state;
-    auto_scratch struct scratch s = scratch_new();
-    const char *path = scratch_write(&s, before, sizeof before - 1, 0600);
-    struct config *running = load_from(path);
-
-    rewrite(path, CREDENTIALS "[listen]\naddress = nonsense\n[log]\nlevel = loud\n");
-    config_reload_report_init(&report);
-    assert_null(config_reload(running, NULL, &report));
-    assert_int_equal(report.report.count, 2);
-    assert_non_null(strstr(report.report.message[0].text, "listen.address: "));
-    assert_non_null(strstr(report.report.message[1].text, "log.level: "));
-    config_reload_report_done(&report);
-    config_unref(running);
-}
-
-static void only_changed_secrets_are_named_as_changed(void **state)
-{
-    struct buf out;
-
-    (void)state;
-    auto_result struct result a = load("[token]\nclient_id = i\nclient_secret = one\n");
-    auto_result struct result b = load("[token]\nclient_id = i\nclient_secret = one\n");
-    auto_result struct result c = load("[token]\nclient_id = i\nclient_secret = two\n");
-
-    buf_init(&out, 1000);
-    assert_int_equal(config_changes(a.config, b.config, &out), 0);
-    assert_string_equal(buf_text(&out), "");
-    assert_int_equal(config_changes(a.config, c.config, &out), 0);
-    assert_string_equal(buf_text(&out), "token.client_secret");
-    buf_done(&out);
+    assert_string_equal(r.config->token.ca_file, r.config->upstream.ca_file);
+    assert_string_equal(r.config->token.ca_key, "upstream.ca_file");
+    assert_int_equal(r.config->token.ca.len, sizeof pem - 1);
+    assert_memory_equal(r.config->token.ca.data, pem, sizeof pem - 1);
 }
 
 static void a_secret_everyone_may_read_gets_a_warning(void **state)
@@ -510,57 +486,6 @@ static void a_secret_everyone_may_read_gets_a_warning(void **state)
     assert_says(warned.warnings, "can be read by every user of this machine (mode 0644)");
     assert_loads(quiet);
     assert_int_equal(count_lines(&quiet.warnings), 0);
-}
-
-static void a_secret_file_is_read_to_the_byte(void **state)
-{
-    static char large[65536 + 2];
-    static const struct {
-        const char *bytes;
-        size_t len;
-        const char *expected; /* NULL: refused */
-        const char *why;
-    } cases[] = {
-        { "secret", 6, "secret", NULL },
-        { "secret\n", 7, "secret", NULL },
-        { "secret\r\n", 8, "secret", NULL },
-        { "secret\n\n", 8, NULL, ": has a control byte, 0x0a at byte 7 of 7" },
-        { "\xEF\xBB\xBFs", 4, NULL, ": begins with a byte order mark" },
-        { "secret\r", 7, NULL, ": has a control byte, 0x0d at byte 7 of 7" },
-        { "  se cret ", 10, "  se cret ", NULL },
-        { "\r", 1, NULL, "0x0d at byte 1" },
-        { "", 0, NULL, "is empty" },
-        { "\n", 1, NULL, "is empty" },
-        { "\r\n", 2, NULL, "is empty" },
-        { "a\0b", 3, NULL, "0x00 at byte 2 of 3" },
-        { large, 65536, large, NULL },
-        { large, 65537, NULL, "too large" },
-        { large, 65538, NULL, "too large" },
-    };
-
-    (void)state;
-    memset(large, 'L', sizeof large);
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        auto_scratch struct scratch s = scratch_new();
-        struct buf errors;
-
-        buf_init(&errors, 1000);
-        struct secret *secret = config_read_secret_file(
-            scratch_write(&s, cases[i].bytes, cases[i].len, 0600), &errors);
-        if (cases[i].expected == NULL) {
-            assert_null(secret);
-            assert_says(errors, cases[i].why);
-        } else {
-            assert_non_null(secret);
-            if (cases[i].expected != large)
-                assert_string_equal(secret_text(secret), cases[i].expected);
-            else
-                assert_int_equal(secret_len(secret), 65536);
-            assert_int_equal(buf_unread(&errors), 0);
-        }
-        secret_free(secret);
-        buf_done(&errors);
-    }
 }
 
 static void a_secret_file_that_cannot_be_read_refuses_the_load(void **state)
@@ -612,61 +537,66 @@ static void only_one_of_key_and_file_is_allowed(void **state)
     assert_string_equal(by_file.config->token.client_secret_file, path);
 }
 
-static void credentials_are_read_again_from_their_files(void **state)
+static void extra_fields_are_form_encoded_and_contradict_nothing(void **state)
 {
-    char text[512], *id = NULL;
-    struct secret *secret = NULL;
-    struct buf errors;
+    static const char *const wrong[] = {
+        "a",
+        "=a",
+        "a=1&",
+        "a=1&&b=2",
+        "a=b c",
+        "a=%zz",
+        "a=%4",
+        "a=#b",
+        "a=\"",
+        "grant_type=x",
+        "b=1&client_secret=CANARY",
+        "a=\x80",
+        "&a=1",
+        "client_id=CANARY",
+        "scope=CANARY",
+    };
 
     (void)state;
-    auto_scratch struct scratch s = scratch_new();
-    const char *id_path = scratch_write(&s, "id-1\n", 5, 0600);
-    const char *secret_path = scratch_write(&s, "secret-1\n", 9, 0600);
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        char text[256];
 
-    (void)snprintf(text, sizeof text, "[token]\nclient_id_file = %s\nclient_secret_file = %s\n",
-                   id_path, secret_path);
-    auto_result struct result r = load(text);
+        (void)snprintf(text, sizeof text, CREDENTIALS "scope = s\nextra = %s\n", wrong[i]);
+        auto_result struct result r = load(text);
+        if (r.config != NULL)
+            fail_msg("%s is accepted", wrong[i]);
+        assert_says(r.errors, "t.ini:5: token.extra: ");
+        assert_int_equal(count_lines(&r.errors), 1);
+        assert_null(strstr(buf_text(&r.errors), "CANARY"));
+    }
+    auto_result struct result r =
+        load_one("token", "extra", "resource=a&resource=b%26c&d=&scope=x");
+    auto_result struct result other =
+        load_one("token", "extra", "resource=a&resource=B%26c&d=&scope=x");
+    struct buf changed;
+
     assert_loads(r);
-    assert_string_equal(r.config->token.client_id, "id-1");
-    buf_init(&errors, 1000);
-
-    s.count = 0; /* write the same two once more */
-    (void)scratch_write(&s, "id-2\n", 5, 0600);
-    (void)scratch_write(&s, "secret-2\n", 9, 0600);
-    assert_int_equal(config_credentials(r.config, &id, &secret, &errors), 0);
-    assert_string_equal(id, "id-2");
-    assert_string_equal(secret_text(secret), "secret-2");
-    free(id);
-    secret_free(secret);
-
-    /* half a rotation: neither is taken */
-    assert_int_equal(unlink(secret_path), 0);
-    assert_true(config_credentials(r.config, &id, &secret, &errors) < 0);
-    assert_says(errors, secret_path);
-    assert_says(errors, "cannot be read");
-    assert_string_equal(id, "id-1");
-    assert_string_equal(secret_text(secret), "secret-1");
-    free(id);
-    secret_free(secret);
-    buf_done(&errors);
+    assert_string_equal(r.config->token.extra, "resource=a&resource=b%26c&d=&scope=x");
+    /* hidden as it is when printed, a change is seen */
+    buf_init(&changed, 1000);
+    assert_int_equal(config_changes(r.config, other.config, &changed), 0);
+    assert_string_equal(buf_text(&changed), "token.extra");
+    buf_done(&changed);
 }
 
-static void credentials_without_files_stay_as_loaded(void **state)
+static void the_drain_delay_fits_into_the_drain_timeout(void **state)
 {
-    char *id = NULL;
-    struct secret *secret = NULL;
-    struct buf errors;
-
     (void)state;
-    auto_result struct result r = load(CREDENTIALS);
-    assert_loads(r);
-    buf_init(&errors, 1000);
-    assert_int_equal(config_credentials(r.config, &id, &secret, &errors), 0);
-    assert_string_equal(id, "id");
-    assert_string_equal(secret_text(secret), "s3cret");
-    free(id);
-    secret_free(secret);
-    buf_done(&errors);
+    auto_result struct result same =
+        load(CREDENTIALS "[process]\ndrain_delay = 5s\ndrain_timeout = 5s\n");
+    auto_result struct result longer =
+        load(CREDENTIALS "[process]\ndrain_delay = 6s\ndrain_timeout = 5s\n");
+    auto_result struct result default_timeout =
+        load(CREDENTIALS "[process]\ndrain_delay = 31s\n");
+
+    assert_loads(same);
+    assert_refuses(longer, "process.drain_delay: ");
+    assert_refuses(default_timeout, "process.drain_timeout");
 }
 
 static void the_first_pause_is_no_longer_than_the_longest(void **state)
@@ -683,49 +613,151 @@ static void the_first_pause_is_no_longer_than_the_longest(void **state)
     assert_int_equal(count_lines(&broken.errors), 1);
 }
 
-/* --- reloading --- */
-
-static void keys_that_need_a_restart_are_named(void **state)
+static void tls_keys_come_together(void **state)
 {
+    char text[512];
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    const char *pem = scratch_write(&s, "pem", 3, 0600);
+    auto_result struct result certificate = load_one("listen", "tls_certificate", pem);
+    auto_result struct result key = load_one("listen", "tls_key", pem);
+    auto_result struct result ca = load_one("listen", "tls_client_ca", pem);
+    auto_result struct result client_key = load_one("upstream", "client_key", pem);
+
+    assert_refuses(certificate, "listen.tls_certificate: needs listen.tls_key");
+    assert_refuses(key, "listen.tls_key: needs listen.tls_certificate");
+    assert_refuses(ca, "listen.tls_client_ca: needs listen.tls_certificate");
+    assert_refuses(client_key, "upstream.client_key: needs upstream.client_certificate");
+    (void)snprintf(text, sizeof text,
+                   CREDENTIALS "[listen]\ntls_certificate = %s\ntls_key = %s\n"
+                               "tls_client_ca = %s\n",
+                   pem, pem, pem);
+    auto_result struct result all = load(text);
+    assert_refuses(all, "listen.tls_certificate: ");
+    assert_says(all.errors, "holds no certificate");
+    assert_says(all.errors, "listen.tls_key: ");
+    assert_says(all.errors, "holds no private key; allowed: PEM");
+    assert_says(all.errors, "listen.tls_client_ca: ");
+}
+
+/* Whether a certificate and key are taken; what is said then must hold `said` (NULL: nothing).
+ */
+static void check_tls_files(const char *certificate, const char *key, const char *client_ca,
+                            bool taken, const char *said)
+{
+    char text[1024];
+
+    (void)snprintf(text, sizeof text,
+                   CREDENTIALS "[listen]\ntls_certificate = %s\ntls_key = %s\n"
+                               "tls_client_ca = %s\n",
+                   certificate, key, client_ca);
+    auto_result struct result r = load(text);
+    if (taken)
+        assert_loads(r);
+    else
+        assert_null(r.config);
+    if (taken)
+        assert_int_equal(count_lines(&r.warnings), said != NULL);
+    if (said != NULL)
+        assert_non_null(strstr(buf_text(taken ? &r.warnings : &r.errors), said));
+}
+
+static void tls_files_are_looked_into(void **state)
+{
+    struct cert_files one = { .serial = 0 }, two = one, old = one, early = one, chain = one;
+    char none[96], broken[96], protected[96];
+
+    (void)state;
+    certs_write(&one, CERT_VALID);
+    certs_write(&two, CERT_VALID);
+    certs_write(&old, CERT_EXPIRED);
+    certs_write(&early, CERT_FUTURE);
+    certs_write(&chain, CERT_INTERMEDIATE);
+    certs_write_text(none, "nothing of the kind\n");
+    certs_write_text(broken, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+                             "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    certs_write_locked_key(protected);
+    const char *ca = certs_ca_file();
+    check_tls_files(one.certificate, one.key, "", true, NULL);
+    check_tls_files(one.certificate, one.key, ca, true, NULL);
+    check_tls_files(chain.certificate, chain.key, "", true, NULL);
+    check_tls_files(one.certificate, two.key, "", false, "is not the key of the certificate");
+    check_tls_files(one.certificate, two.key, "", false, two.key);
+    check_tls_files(one.key, one.key, "", false, "listen.tls_certificate: ");
+    check_tls_files(one.certificate, one.certificate, "", false, "holds no private key");
+    check_tls_files(one.certificate, protected, "", false, "passphrase");
+    check_tls_files(broken, one.key, "", false, "that cannot be read");
+    check_tls_files(one.certificate, broken, "", false, "that cannot be read");
+    check_tls_files(one.certificate, one.key, none, false, "listen.tls_client_ca: ");
+    check_tls_files(one.certificate, one.key, broken, false, "that cannot be read");
+    check_tls_files(one.certificate, one.key, one.key, false, "holds no certificate");
+    check_tls_files(old.certificate, old.key, "", true, "has expired, on");
+    check_tls_files(old.certificate, old.key, "", true, old.certificate);
+    check_tls_files(early.certificate, early.key, "", true, "not valid before");
+    check_tls_files(one.certificate, one.key, old.certificate, true, "has expired, on");
+}
+
+static void tls_without_a_tcp_address_gets_a_warning(void **state)
+{
+    struct cert_files f = { .serial = 0 };
+    char text[1024];
+
+    (void)state;
+    certs_write(&f, CERT_VALID);
+    (void)snprintf(text, sizeof text,
+                   CREDENTIALS "[listen]\naddress = unix:/tmp/s\ntls_certificate = %s\n"
+                               "tls_key = %s\n",
+                   f.certificate, f.key);
+    auto_result struct result r = load(text);
+    assert_loads(r);
+    assert_says(r.warnings, "listen.tls_certificate: is not used");
+}
+
+static void turning_tls_on_needs_a_restart_and_a_new_certificate_does_not(void **state)
+{
+    char text[512];
     struct buf out;
 
     (void)state;
-    auto_result struct result a = load(CREDENTIALS);
-    auto_result struct result b =
-        load(CREDENTIALS "timeout = 3s\nscope = other\n[log]\nlevel = debug\n"
-                         "[upstream]\nbase_url = https://other.example\n");
-    auto_result struct result c =
-        load(CREDENTIALS "[listen]\naddress = 127.0.0.1:1\n[process]\nworkers = 2\n");
+    struct cert_files one = { .serial = 0 }, two = one;
+    certs_write(&one, CERT_VALID);
+    certs_write(&two, CERT_VALID);
+    static const char format[] = CREDENTIALS "[listen]\ntls_certificate = %s\ntls_key = %s\n";
 
+    auto_result struct result off = load(CREDENTIALS);
+    (void)snprintf(text, sizeof text, format, one.certificate, one.key);
+    auto_result struct result on = load(text);
+    (void)snprintf(text, sizeof text, format, two.certificate, two.key);
+    auto_result struct result other = load(text);
+
+    assert_loads(other);
     buf_init(&out, 1000);
-    assert_int_equal(config_needs_restart(a.config, a.config, &out), 0);
-    assert_int_equal(config_needs_restart(a.config, b.config, &out), 0);
+    assert_int_equal(config_needs_restart(on.config, other.config, &out), 0);
     assert_string_equal(buf_text(&out), "");
-    assert_int_equal(config_needs_restart(a.config, c.config, &out), 0);
-    assert_string_equal(buf_text(&out), "listen.address, process.workers");
+    assert_int_equal(config_needs_restart(off.config, on.config, &out), 0);
+    assert_string_equal(buf_text(&out), "listen.tls_certificate, listen.tls_key");
+    buf_clear(&out);
+    /* new contents under the same name are a change too */
+    (void)snprintf(text, sizeof text, format, one.certificate, one.key);
+    certs_write(&one, CERT_VALID);
+    auto_result struct result renewed = load(text);
+    assert_int_equal(config_changes(on.config, renewed.config, &out), 0);
+    assert_string_equal(buf_text(&out), "listen.tls_certificate, listen.tls_key");
+    buf_clear(&out);
+    auto_result struct result again = load(text);
+    assert_int_equal(config_changes(renewed.config, again.config, &out), 0);
+    assert_string_equal(buf_text(&out), "");
     buf_done(&out);
-    buf_init(&out, 3);
-    assert_int_equal(config_needs_restart(a.config, c.config, &out), -EMSGSIZE);
-    buf_done(&out);
-}
-
-static void hosts_are_told_from_their_loopback_lookalikes(void **state)
-{
-    (void)state;
-    assert_true(config_is_loopback("LOCALHOST"));
-    assert_true(config_is_loopback("127.1.2.3"));
-    assert_true(config_is_loopback("::1"));
-    assert_true(config_is_loopback("0:0:0:0:0:0:0:1"));
-    assert_false(config_is_loopback("::ffff:127.0.0.1"));
-    assert_false(config_is_loopback("0.0.0.0"));
-    assert_false(config_is_loopback("127.0.0.1.nip.io"));
-    assert_false(config_is_loopback(""));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_address_is_taken_apart),
+        cmocka_unit_test(quotes_around_a_value_are_kept_and_warned_about),
+        cmocka_unit_test(a_comment_behind_a_value_is_warned_about),
+        cmocka_unit_test(the_placeholder_of_an_example_is_warned_about),
+        cmocka_unit_test(a_blank_at_an_end_of_a_secret_is_a_warning),
         cmocka_unit_test(what_is_no_address_is_refused),
         cmocka_unit_test(a_unix_path_may_have_107_bytes),
         cmocka_unit_test(the_same_address_twice_is_refused),
@@ -738,22 +770,21 @@ int main(void)
         cmocka_unit_test(urls_that_could_be_read_in_two_ways_are_refused),
         cmocka_unit_test(plain_http_leaves_this_machine_only_when_allowed),
         cmocka_unit_test(the_token_url_can_be_elsewhere),
+        cmocka_unit_test(a_fault_of_the_base_url_is_not_told_of_the_token_url),
         cmocka_unit_test(a_proxy_is_env_none_or_a_url),
         cmocka_unit_test(files_must_be_readable),
         cmocka_unit_test(certificate_files_hold_what_they_should),
-        cmocka_unit_test(the_drain_delay_fits_into_the_drain_timeout),
-        cmocka_unit_test(a_reload_keeps_what_needs_a_restart_and_names_it),
-        cmocka_unit_test(a_reload_with_a_bad_restart_key_is_refused),
-        cmocka_unit_test(only_changed_secrets_are_named_as_changed),
+        cmocka_unit_test(an_authority_file_of_both_legs_is_told_once),
         cmocka_unit_test(a_secret_everyone_may_read_gets_a_warning),
-        cmocka_unit_test(a_secret_file_is_read_to_the_byte),
         cmocka_unit_test(a_secret_file_that_cannot_be_read_refuses_the_load),
         cmocka_unit_test(only_one_of_key_and_file_is_allowed),
-        cmocka_unit_test(credentials_are_read_again_from_their_files),
-        cmocka_unit_test(credentials_without_files_stay_as_loaded),
+        cmocka_unit_test(extra_fields_are_form_encoded_and_contradict_nothing),
+        cmocka_unit_test(the_drain_delay_fits_into_the_drain_timeout),
         cmocka_unit_test(the_first_pause_is_no_longer_than_the_longest),
-        cmocka_unit_test(keys_that_need_a_restart_are_named),
-        cmocka_unit_test(hosts_are_told_from_their_loopback_lookalikes),
+        cmocka_unit_test(tls_keys_come_together),
+        cmocka_unit_test(tls_files_are_looked_into),
+        cmocka_unit_test(tls_without_a_tcp_address_gets_a_warning),
+        cmocka_unit_test(turning_tls_on_needs_a_restart_and_a_new_certificate_does_not),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* Each key of the table: its default, its least and its largest value, and what is beyond. */
+/* One value: its default, its least and its largest value, and what is beyond. */
 #include <inttypes.h>
 
 #include "config/config_case.h"
@@ -335,21 +335,6 @@ static void text_may_be_8_kib_long_and_holds_no_control_characters(void **state)
     assert_refuses(tab, "token.scope: \"a?b\" has a control byte, 0x09 at byte 2 of 3");
 }
 
-static void names_of_variables_are_unique(void **state)
-{
-    char a[CONFIG_ENV_NAME_MAX], b[CONFIG_ENV_NAME_MAX];
-
-    (void)state;
-    for (size_t i = 0; i < config_key_count; i++) {
-        config_variable(&config_keys[i], a);
-        assert_ptr_equal(config_find_variable(a), &config_keys[i]);
-        for (size_t j = 0; j < i; j++) {
-            config_variable(&config_keys[j], b);
-            assert_string_not_equal(a, b);
-        }
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,7 +347,6 @@ int main(void)
         cmocka_unit_test(eight_statuses_fit),
         cmocka_unit_test(an_empty_value_is_none_or_an_error),
         cmocka_unit_test(text_may_be_8_kib_long_and_holds_no_control_characters),
-        cmocka_unit_test(names_of_variables_are_unique),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,69 @@
+/* What the settings say of outbound connections. */
+#include "config/config_case.h"
+#include "config/outbound.h"
+
+static void each_leg_has_its_authorities_and_its_proxy(void **state)
+{
+    static const char one[] = "-----BEGIN CERTIFICATE-----\n1\n",
+                      two[] = "-----BEGIN CERTIFICATE-----\n2\n";
+    char text[1024];
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    const char *a = scratch_write(&s, one, sizeof one - 1, 0600);
+    const char *b = scratch_write(&s, two, sizeof two - 1, 0600);
+    (void)snprintf(text, sizeof text,
+                   CREDENTIALS "ca_file = %s\nproxy = http://p:1\n[upstream]\nca_file = %s\n"
+                               "proxy = none\nconnect_timeout = 3s\nkeepalive = 9s\n",
+                   b, a);
+    auto_result struct result r = load(text);
+    assert_loads(r);
+    struct curl_host_settings upstream = config_outbound(r.config, LEG_UPSTREAM);
+    struct curl_host_settings token = config_outbound(r.config, LEG_TOKEN);
+    assert_memory_equal(upstream.ca.data, one, sizeof one - 1);
+    assert_memory_equal(token.ca.data, two, sizeof two - 1);
+    assert_string_equal(upstream.proxy, "none");
+    assert_string_equal(token.proxy, "http://p:1");
+    assert_int_equal(upstream.connect_timeout_ms, 3000);
+    assert_int_equal(upstream.keepalive_ms, 9000);
+    assert_false(upstream.lasting);
+    assert_null(upstream.certificate.data);
+}
+
+static void plain_text_is_never_asked_to_upgrade(void **state)
+{
+    static const struct {
+        const char *url, *version;
+        long expected;
+    } cases[] = {
+        { "https://a", "1.1", CURL_HTTP_VERSION_1_1 },
+        { "https://a", "2", CURL_HTTP_VERSION_2TLS },
+        { "https://a", "auto", CURL_HTTP_VERSION_2TLS },
+        { "http://localhost", "1.1", CURL_HTTP_VERSION_1_1 },
+        { "http://localhost", "2", CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE },
+        { "http://localhost", "auto", CURL_HTTP_VERSION_1_1 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[256];
+
+        (void)snprintf(text, sizeof text,
+                       CREDENTIALS "[upstream]\nbase_url = %s\nhttp_version = %s\n",
+                       cases[i].url, cases[i].version);
+        auto_result struct result r = load(text);
+        assert_loads(r);
+        assert_int_equal(config_outbound(r.config, LEG_UPSTREAM).http_version,
+                         cases[i].expected);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_leg_has_its_authorities_and_its_proxy),
+        cmocka_unit_test(plain_text_is_never_asked_to_upgrade),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,72 @@
+/* The table of settings: names that are unique, and what was probably meant by another. */
+#include "config/config_case.h"
+
+static void a_misspelt_key_gets_did_you_mean(void **state)
+{
+    static const struct {
+        const char *section, *key, *hint;
+    } cases[] = {
+        { "token", "client_sceret", "did you mean client_secret?" },
+        { "token", "Client_ID", "did you mean client_id?" },
+        { "listen", "max_conections", "did you mean max_connections?" },
+        { "log", "lvel", "did you mean level?" },
+        { "listen", "tls_cert", "did you mean tls_certificate?" },
+        { "listen", "port", "did you mean address?" },
+        { "listen", "host", "did you mean address?" },
+        { "admin", "listen", "did you mean address?" },
+        { "upstream", "url", "did you mean base_url?" },
+        { "token", "secret", "did you mean client_secret?" },
+        { "token", "secret_file", "did you mean client_secret_file?" },
+        { "upstream", "baseurl", "did you mean base_url?" },
+        { "token", "max_in_flight", "did you mean max_in_flight of [upstream]?" },
+        { "log", "completely_different", "[log] has level, format, access" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        auto_result struct result r = load_one(cases[i].section, cases[i].key, "1");
+        assert_refuses(r, cases[i].hint);
+        assert_int_equal(count_lines(&r.errors), 1);
+    }
+}
+
+static void a_misspelt_section_gets_did_you_mean(void **state)
+{
+    (void)state;
+    auto_result struct result near = load(CREDENTIALS "[upsteram]\n");
+    auto_result struct result blank = load(CREDENTIALS "[ listen ]\n");
+    auto_result struct result far = load(CREDENTIALS "[database]\n");
+    auto_result struct result long_name =
+        load(CREDENTIALS "[a-section-name-that-is-longer-than-what-the-library-keeps-of-it]\n");
+
+    assert_refuses(near, "did you mean [upstream]?");
+    assert_refuses(blank, "did you mean [listen]?");
+    assert_refuses(far, "there are [listen], [upstream], [token], [admin], [log], [process]");
+    assert_refuses(long_name, "t.ini:4: unknown section");
+}
+
+static void names_of_variables_are_unique(void **state)
+{
+    char a[CONFIG_ENV_NAME_MAX], b[CONFIG_ENV_NAME_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < config_key_count; i++) {
+        config_variable(&config_keys[i], a);
+        assert_ptr_equal(config_find_variable(a), &config_keys[i]);
+        for (size_t j = 0; j < i; j++) {
+            config_variable(&config_keys[j], b);
+            assert_string_not_equal(a, b);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_misspelt_key_gets_did_you_mean),
+        cmocka_unit_test(a_misspelt_section_gets_did_you_mean),
+        cmocka_unit_test(names_of_variables_are_unique),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
