@@ -16,18 +16,7 @@
 #include "downstream/downstream.h"
 #include "downstream/response.h"
 
-/* How long accepting rests when descriptors have run out. */
-#define ACCEPT_PAUSE_MS 100
-
 /* --- accepting ----------------------------------------------------------------------- */
-
-static void pause_accepting(struct downstream *d)
-{
-    log_warn("descriptors_exhausted", log_str("detail", strerrordesc_np(errno)));
-    for (size_t k = 0; k < d->listeners; k++)
-        loop_io_stop(&d->ctx->loop, &d->listener[k].watch);
-    loop_timer_set(&d->ctx->loop, &d->accept_pause, loop_now(&d->ctx->loop) + ACCEPT_PAUSE_MS);
-}
 
 static void accept_tls(struct downstream *d, int fd)
 {
@@ -74,30 +63,17 @@ static void turn_away(struct downstream *d, int fd)
     metrics_add(&d->ctx->metrics, M_connections_refused, 1);
 }
 
-void accept_on_acceptable(struct loop_io *watch, uint32_t events)
+void accept_on_accepted(void *arg, const struct listener *from, int fd,
+                        const struct sockaddr *addr, socklen_t len)
 {
-    struct downstream_listener *l = CONTAINER_OF(watch, struct downstream_listener, watch);
-    struct downstream *d = l->downstream;
+    struct downstream *d = arg;
 
-    (void)events;
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
-        struct sockaddr_storage addr;
-        socklen_t len = sizeof addr;
-        int fd =
-            accept4(watch->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-        if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-                pause_accepting(d);
-            return;
-        }
-        if (l->tls)
-            accept_tls(d, fd);
-        else if (d->refused_count >= ACCEPT_REFUSED_MAX)
-            turn_away(d, fd);
-        else if (mhd_host_take(&d->mhd_host, fd, (struct sockaddr *)&addr, len) != 0)
-            log_debug("connection_not_taken");
-    }
+    if (d->tls != NULL && from->port >= 0)
+        accept_tls(d, fd);
+    else if (d->refused_count >= ACCEPT_REFUSED_MAX)
+        turn_away(d, fd);
+    else if (mhd_host_take(&d->mhd_host, fd, addr, len) != 0)
+        log_debug("connection_not_taken");
 }
 
 /* --- tunnels ------------------------------------------------------------------------- */

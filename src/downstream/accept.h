@@ -1,6 +1,6 @@
 #pragma once
 /* Accepts what waits on a worker's listeners, and leads it to libmicrohttpd. */
-#include "event/loop.h"
+#include "net/acceptor.h"
 
 struct downstream;
 
@@ -8,11 +8,12 @@ struct downstream;
  * request, whose answer then is a 503; those above that get it right away (over TLS: nothing).
  */
 #define ACCEPT_REFUSED_MAX 1024
-/* Accepted in one turn at most. */
+/* Accepted in one turn at most, of one listener. */
 #define ACCEPT_BATCH 64
 
-/* Of a worker's listener (loop_io_start callback). */
-void accept_on_acceptable(struct loop_io *w, uint32_t events);
+/* A connection on one of the worker's listeners; arg is its downstream (acceptor_fn). */
+void accept_on_accepted(void *arg, const struct listener *from, int fd,
+                        const struct sockaddr *addr, socklen_t len);
 
 /* Takes the worker's tunnels into use. */
 void accept_init(struct downstream *d);

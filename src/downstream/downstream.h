@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "downstream/mhd_pool.h"
 #include "event/loop.h"
+#include "net/acceptor.h"
 #include "net/mhd_host.h"
 #include "net/tls_bridge.h"
 #include "proxy/context.h"
@@ -13,28 +14,16 @@
 struct conn;
 struct downstream;
 
-#define DOWNSTREAM_LISTENERS_MAX 16
-
-struct downstream_listener {
-    struct loop_io watch;
-    struct downstream *downstream;
-    int port; /* -1: unix socket */
-    bool tls;
-};
-
 LIST_HEAD(conn_list, conn);
 
 struct downstream {
     struct context *ctx;
+    struct acceptor acceptor;
     struct mhd_host mhd_host;
     struct mhd_pool mhd_pool;
     struct tls *tls; /* what new connections by TCP are met with; NULL: plain */
     struct tls_bridges tls_bridges;
     size_t tls_refused; /* TLS connections above listen.max_connections */
-
-    struct downstream_listener listener[DOWNSTREAM_LISTENERS_MAX];
-    size_t listeners;
-    struct loop_timer accept_pause; /* after descriptors ran out */
 
     struct conn_list conns;
     size_t refused_count; /* of them: above listen.max_connections */

@@ -40,26 +40,63 @@ static bool ran_out(int err)
     return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
 }
 
+/* Accepts one: 0, or -errno, -EAGAIN when nobody waits. */
+static int accept_one(struct acceptor_socket *s)
+{
+    struct acceptor *a = s->acceptor;
+    struct sockaddr_storage addr;
+    socklen_t len = sizeof addr;
+    int fd = accept4(s->io.fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    a->on_accepted(a->arg, s->listener, fd, (struct sockaddr *)&addr, len);
+    return 0;
+}
+
 static void on_acceptable(struct loop_io *io, uint32_t events)
 {
     struct acceptor_socket *s = CONTAINER_OF(io, struct acceptor_socket, io);
     struct acceptor *a = s->acceptor;
+    int err = 0;
 
     (void)events;
-    for (int i = 0; i < a->batch; i++) {
-        struct sockaddr_storage addr;
-        socklen_t len = sizeof addr;
-        int fd = accept4(io->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    for (int i = 0; i < a->batch && err == 0; i++)
+        err = accept_one(s);
+    if (!ran_out(-err))
+        return;
+    log_warn("descriptors_exhausted", log_str("detail", strerrordesc_np(-err)));
+    unwatch(a);
+    loop_timer_set(a->loop, &a->pause, loop_now(a->loop) + PAUSE_MS);
+}
 
-        if (fd < 0 && ran_out(errno)) {
-            log_warn("descriptors_exhausted", log_str("detail", strerrordesc_np(errno)));
-            unwatch(a);
-            loop_timer_set(a->loop, &a->pause, loop_now(a->loop) + PAUSE_MS);
-        }
-        if (fd < 0)
-            return;
-        a->on_accepted(a->arg, s->listener, fd, (struct sockaddr *)&addr, len);
+/* More than a queue (listener.c) can hold. */
+#define QUEUE_MAX 4096
+
+/* A connection may have ended while it waited, which is no reason to leave the others. */
+static void accept_all(struct acceptor_socket *s)
+{
+    int err = 0;
+
+    for (int i = 0; i < QUEUE_MAX && (err == 0 || err == -ECONNABORTED || err == -EINTR); i++)
+        err = accept_one(s);
+}
+
+void acceptor_close(struct acceptor *a)
+{
+    unwatch(a);
+    loop_timer_clear(a->loop, &a->pause);
+    for (size_t i = 0; i < a->count; i++) {
+        struct acceptor_socket *s = &a->socket[i];
+
+        accept_all(s);
+        (void)shutdown(s->io.fd, SHUT_RDWR);
+        /* Who waits for a place in the queue of a unix socket is not told by this, only woken
+         * by each that is accepted. */
+        if (s->listener->port < 0)
+            accept_all(s);
     }
+    a->count = 0;
 }
 
 int acceptor_init(struct acceptor *a, struct loop *l, const struct acceptor_options *o)

@@ -40,5 +40,10 @@ struct acceptor_options {
  */
 int acceptor_init(struct acceptor *a, struct loop *l,
                   const struct acceptor_options *o) MUST_CHECK;
+/* Stops listening without a reset for anybody who is connected already: what waits in the
+ * queues is accepted, in this call; from then on the kernel refuses. The descriptors stay open.
+ * For the listeners of this acceptor alone; a unix socket, which several share, is closed for
+ * all of them. */
+void acceptor_close(struct acceptor *a);
 /* Accepts no more. Takes a zeroed one. */
 void acceptor_done(struct acceptor *a);

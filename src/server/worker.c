@@ -69,23 +69,6 @@ static bool on_turn(void *arg)
     return more || w->downstream.mhd_host.due;
 }
 
-static_assert(LISTENERS_MAX <= DOWNSTREAM_LISTENERS_MAX, "a worker has room for all");
-
-/* A unix socket is shared by all workers: one of them is enough to accept. */
-static int watch_listener(struct worker *w, struct downstream_listener *l)
-{
-    return loop_io_start(&w->ctx.loop, &l->watch,
-                         EPOLLIN | (l->port < 0 ? (uint32_t)EPOLLEXCLUSIVE : 0));
-}
-
-static void on_accept_pause(struct loop_timer *t)
-{
-    struct worker *w = CONTAINER_OF(t, struct worker, downstream.accept_pause);
-
-    for (size_t i = 0; i < w->downstream.listeners && !w->ctx.closed; i++)
-        (void)watch_listener(w, &w->downstream.listener[i]);
-}
-
 static int start_httpd(struct worker *w, const struct config *c)
 {
     mhd_pool_init(&w->downstream.mhd_pool, &w->ctx.loop,
@@ -133,7 +116,6 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     w->downstream.connections.quota = &shared->connections;
     w->ctx.config = config_ref(c);
     w->downstream.tls = c->listen.tls == NULL ? NULL : tls_ref(c->listen.tls);
-    w->downstream.accept_pause.on_due = on_accept_pause;
     LIST_INIT(&w->downstream.conns);
     TAILQ_INIT(&w->ctx.parked);
     TAILQ_INIT(&w->ctx.ready);
@@ -154,17 +136,13 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
                                                    .conn_pool = &w->ctx.conn_pool };
     if (err == 0)
         err = start_httpd(w, c);
-    for (size_t i = 0; err == 0 && i < count; i++) {
-        struct downstream_listener *l = &w->downstream.listener[w->downstream.listeners++];
-
-        *l = (struct downstream_listener){
-            .watch = { .fd = listeners[i].fd, .on_event = accept_on_acceptable },
-            .downstream = &w->downstream,
-            .port = listeners[i].port,
-            .tls = w->downstream.tls != NULL && listeners[i].port >= 0
-        };
-        err = watch_listener(w, l);
-    }
+    if (err == 0)
+        err = acceptor_init(&w->downstream.acceptor, &w->ctx.loop,
+                            &(struct acceptor_options){ .listeners = listeners,
+                                                        .count = count,
+                                                        .batch = ACCEPT_BATCH,
+                                                        .on_accepted = accept_on_accepted,
+                                                        .arg = &w->downstream });
     recent_failures_outbox_init(&w->ctx.failures, &w->ctx.loop, shared->failures);
     w->ctx.loop.on_turn = on_turn;
     w->ctx.loop.on_turn_arg = w;
@@ -226,7 +204,7 @@ void worker_done(struct worker *w)
     relay_free_pool(&w->ctx);
     conn_pool_done(&w->ctx.conn_pool);
     curl_host_done(&w->ctx.multi);
-    loop_timer_clear(&w->ctx.loop, &w->downstream.accept_pause);
+    acceptor_done(&w->downstream.acceptor);
     recent_failures_outbox_done(&w->ctx.failures);
     token_unref(w->ctx.token);
     config_unref(w->ctx.config);
@@ -390,28 +368,13 @@ static void on_drain(struct mail *mail)
     ordered(mail)->ctx.draining = true;
 }
 
-/* More than a queue (listener.c) can hold. */
-#define LAST_BATCHES 32
-
 static void on_close(struct mail *mail)
 {
     struct worker *w = ordered(mail);
     struct conn *c;
 
     w->ctx.closed = true;
-    loop_timer_clear(&w->ctx.loop, &w->downstream.accept_pause);
-    for (size_t i = 0; i < w->downstream.listeners; i++) {
-        /* Whom the kernel has connected already would be reset. */
-        accept_on_acceptable(&w->downstream.listener[i].watch, EPOLLIN);
-        loop_io_stop(&w->ctx.loop, &w->downstream.listener[i].watch);
-        /* From now on the kernel refuses; the server closes the descriptor at the end. */
-        (void)shutdown(w->downstream.listener[i].watch.fd, SHUT_RDWR);
-        /* Who waits for a place in the queue of a unix socket is not told, only woken by one.
-         */
-        for (int n = 0; n < LAST_BATCHES && w->downstream.listener[i].port < 0; n++)
-            accept_on_acceptable(&w->downstream.listener[i].watch, EPOLLIN);
-    }
-    loop_timer_clear(&w->ctx.loop, &w->downstream.accept_pause);
+    acceptor_close(&w->downstream.acceptor);
     w->downstream.mhd_host.due = true;
     (void)mhd_host_turn(&w->downstream.mhd_host);
     tls_bridges_stop_silent(&w->downstream.tls_bridges);

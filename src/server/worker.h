@@ -37,7 +37,7 @@ struct worker {
     bool drained;
 };
 
-/* Prepares everything but the thread; takes a reference to c. The listening sockets stay the
+/* Prepares everything but the thread; takes a reference to c. The listeners stay the
  * caller's. Returns 0 or -errno. Thread: control. */
 int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
                 struct config *c, const struct listener *listeners, size_t count) MUST_CHECK;

@@ -167,6 +167,25 @@ static void a_second_sigterm_ends_it_at_once(void **state)
     w.proxy = NULL;
 }
 
+/* More connections wait in the queue than are accepted in one turn; the signal comes first. */
+static void who_is_connected_when_it_stops_listening_is_served(void **state)
+{
+    (void)state;
+    enum { CALLERS = 300 };
+    WORLD(w);
+    world_start(&w, &(struct world_options){ .answer = NULL });
+    proxy_signal(w.proxy, SIGSTOP);
+    struct crowd *crowd = crowd_start(w.port, CALLERS,
+                                      "GET /x HTTP/1.1\r\nHost: localhost\r\n"
+                                      "Connection: close\r\n\r\n");
+    proxy_signal(w.proxy, SIGTERM);
+    proxy_signal(w.proxy, SIGCONT);
+    assert_true(crowd_finish(crowd, SOON_MS));
+    assert_int_equal(crowd_count(crowd, 200), CALLERS);
+    crowd_free(crowd);
+    assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
+}
+
 static void sigint_drains_too(void **state)
 {
     (void)state;
@@ -290,6 +309,7 @@ int main(void)
         TEST(a_download_under_way_is_finished),
         TEST(drain_timeout_ends_what_does_not_finish),
         TEST(a_second_sigterm_ends_it_at_once),
+        TEST(who_is_connected_when_it_stops_listening_is_served),
         TEST(sigint_drains_too),
         TEST(readiness_goes_first_then_the_listeners_then_what_runs),
         TEST(a_request_that_has_arrived_is_served_before_it_leaves),
