@@ -1,0 +1,102 @@
+/* Fields, arguments and bodies that override a request; see override.h. */
+#include "http/override.h"
+
+#include <string.h>
+
+#include "base/ascii.h"
+
+/* A field name, with `_` read as `-`, as some servers do. */
+static bool name_is(const struct header_field *f, const char *lower)
+{
+    size_t len = strlen(lower);
+
+    if (f->name_len != len)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        char c = f->name[i] == '_' ? '-' : ascii_lower(f->name[i]);
+
+        if (c != lower[i])
+            return false;
+    }
+    return true;
+}
+
+static bool is_form(const struct header_field *f)
+{
+    static const char urlencoded[] = "application/x-www-form-urlencoded";
+    static const char multipart[] = "multipart/";
+    const char *value = f->value;
+    size_t len = f->value_len;
+
+    ascii_trim(&value, &len);
+    return (len >= sizeof urlencoded - 1 &&
+            ascii_equal_str(value, sizeof urlencoded - 1, urlencoded)) ||
+           (len >= sizeof multipart - 1 &&
+            ascii_equal_str(value, sizeof multipart - 1, multipart));
+}
+
+static bool fields_override(const struct override_request *r)
+{
+    static const char *const overrides[] = { "x-http-method-override", "x-http-method",
+                                             "x-method-override", "x-original-url",
+                                             "x-rewrite-url" };
+
+    for (size_t i = 0; i < r->count; i++) {
+        const struct header_field *f = &r->fields[i];
+
+        if (r->has_body && name_is(f, "content-type") && is_form(f))
+            return true;
+        if (f->name_len == 0 || ascii_lower(f->name[0]) != 'x')
+            continue;
+        for (size_t o = 0; o < ARRAY_LEN(overrides); o++)
+            if (name_is(f, overrides[o]))
+                return true;
+    }
+    return false;
+}
+
+/* The next byte of a query argument's name, decoded; -1 at its end. */
+static int next_decoded(const char **at, const char *end)
+{
+    const char *s = *at;
+
+    if (s == end || *s == '=')
+        return -1;
+    if (*s == '%' && end - s >= 3 && ascii_is_hex(s[1]) && ascii_is_hex(s[2])) {
+        *at = s + 3;
+        return ascii_hex(s[1]) * 16 + ascii_hex(s[2]);
+    }
+    *at = s + 1;
+    return *s == '+' ? ' ' : (unsigned char)*s;
+}
+
+/* Whether an argument is named `_method`, in any case: servers that heed it differ in that. */
+static bool argument_overrides(const char *at, const char *end)
+{
+    static const char name[] = "_method";
+
+    for (size_t i = 0; i < sizeof name - 1; i++) {
+        int c = next_decoded(&at, end);
+
+        if (c < 0 || ascii_lower((char)c) != name[i])
+            return false;
+    }
+    return next_decoded(&at, end) < 0;
+}
+
+static bool query_overrides(const char *query)
+{
+    while (*query != '\0') {
+        const char *end = query + strcspn(query, "&;");
+
+        if (argument_overrides(query, end))
+            return true;
+        query = *end == '\0' ? end : end + 1;
+    }
+    return false;
+}
+
+bool override_found(const struct override_request *r)
+{
+    return fields_override(r) || query_overrides(r->query);
+}
