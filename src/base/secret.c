@@ -79,18 +79,21 @@ size_t secret_len(const struct secret *s)
     return s->len;
 }
 
-bool secret_equal(const struct secret *a, const struct secret *b)
+bool secret_is(const struct secret *s, const char *bytes, size_t n)
 {
-    if (a == NULL || b == NULL)
-        return a == b;
-    if (a->len != b->len)
+    if (s->len != n)
         return false;
 
     /* looks at every byte, so that the time taken does not say where the first difference is */
     unsigned char difference = 0;
-    for (size_t i = 0; i < a->len; i++)
-        difference |= (unsigned char)(a->text[i] ^ b->text[i]);
+    for (size_t i = 0; i < n; i++)
+        difference |= (unsigned char)(s->text[i] ^ bytes[i]);
     return difference == 0;
+}
+
+bool secret_equal(const struct secret *a, const struct secret *b)
+{
+    return a == NULL || b == NULL ? a == b : secret_is(a, b->text, b->len);
 }
 
 void secret_wipe(void *bytes, size_t n)

@@ -21,6 +21,8 @@ void secret_free(struct secret *s);
 const char *secret_text(const struct secret *s);
 size_t secret_len(const struct secret *s);
 
+/* Whether it is these bytes; the time this takes tells their number only. */
+bool secret_is(const struct secret *s, const char *bytes, size_t n);
 bool secret_equal(const struct secret *a, const struct secret *b);
 
 /* Overwrites bytes the compiler would otherwise leave. */
