@@ -42,11 +42,12 @@ static int print_effective(const struct config *c, const struct config_key *key,
 
 int config_print(const struct config *c, struct buf *out)
 {
+    char title[CONFIG_TITLE_MAX];
     int rc = buf_addf(out, "# oneshot-proxy %s: the settings in force\n", PROXY_VERSION);
 
     for (size_t i = 0; i < config_key_count && rc == 0; i++) {
         if (opens_section(i))
-            rc = buf_addf(out, "\n[%s]\n", config_keys[i].section);
+            rc = buf_addf(out, "\n%s\n", config_section_title(config_keys[i].section, title));
         if (rc == 0)
             rc = print_effective(c, &config_keys[i], out);
     }
@@ -102,6 +103,7 @@ static int print_wrapped(const char *text, struct buf *out)
 
 int config_print_reference(struct buf *out)
 {
+    char title[CONFIG_TITLE_MAX];
     int rc = buf_add_str(
         out,
         "# oneshot-proxy: every setting, with its default.\n"
@@ -129,7 +131,7 @@ int config_print_reference(struct buf *out)
         remark(key, note, sizeof note);
         (void)snprintf(help, sizeof help, "%s%s", key->help, note);
         if (opens_section(i))
-            rc = buf_addf(out, "\n[%s]\n", key->section);
+            rc = buf_addf(out, "\n%s\n", config_section_title(key->section, title));
         if (rc == 0)
             rc = buf_add_str(out, "\n");
         if (rc == 0)
@@ -192,6 +194,7 @@ static int print_man_key(const struct config_key *key, struct buf *out)
 
 int config_print_man(struct buf *out)
 {
+    char title[CONFIG_TITLE_MAX];
     int rc = buf_addf(
         out,
         ".TH ONESHOT\\-PROXY.INI 5 \"\" \"oneshot\\-proxy %s\"\n"
@@ -227,7 +230,7 @@ int config_print_man(struct buf *out)
 
     for (size_t i = 0; i < config_key_count && rc == 0; i++) {
         if (opens_section(i))
-            rc = buf_addf(out, ".SH [%s]\n", config_keys[i].section);
+            rc = buf_addf(out, ".SH %s\n", config_section_title(config_keys[i].section, title));
         if (rc == 0)
             rc = print_man_key(&config_keys[i], out);
     }

@@ -33,11 +33,11 @@ static bool is_blank(char ch)
     return ch == ' ' || ch == '\t';
 }
 
-/* "[name]" and nothing else. Returns whether the section is known. */
+/* A header of a known section and nothing behind it. */
 static bool check_section(struct reader *r, const char *line, size_t len)
 {
-    char name[32], hint[512];
-    const char *close = memchr(line, ']', len);
+    char header[64], hint[512], quoted[64];
+    const char *close = memchr(line, ']', len), *name;
 
     if (close == NULL) {
         config_fail_line(r->report, r->line, "the section header has no ']'");
@@ -48,15 +48,22 @@ static bool check_section(struct reader *r, const char *line, size_t len)
                          "there is text after ']'; comments stand on lines of their own");
         return false;
     }
-    (void)snprintf(name, sizeof name, "%.*s", (int)(close - line - 1), line + 1);
-    if (config_section_known(name))
-        return true;
+    (void)snprintf(header, sizeof header, "%.*s", (int)(close - line - 1), line + 1);
 
-    char quoted[64];
-    config_suggest_section(name, hint, sizeof hint);
-    config_fail_line(r->report, r->line, "unknown section %s; %s", config_quote(name, quoted),
-                     hint);
-    return false;
+    const struct config_section *section = config_section_find(header, &name);
+
+    if (section == NULL) {
+        config_suggest_section(header, hint, sizeof hint);
+        config_fail_line(r->report, r->line, "unknown section %s; %s",
+                         config_quote(header, quoted), hint);
+        return false;
+    }
+    if (section->named != (*name != '\0')) {
+        config_fail_line(r->report, r->line, "the section is written %s",
+                         config_section_title(section->name, header));
+        return false;
+    }
+    return true;
 }
 
 /* What inih is to see of the line, which has no line end: itself, "", or the header of an

@@ -103,18 +103,34 @@ const struct config_key *config_find(const char *section, const char *name)
     return NULL;
 }
 
-bool config_section_known(const char *section)
+const struct config_section config_sections[] = {
+    { .name = "listen" }, { .name = "upstream" }, { .name = "token" },
+    { .name = "admin" },  { .name = "log" },      { .name = "process" },
+};
+const size_t config_section_count = ARRAY_LEN(config_sections);
+
+const struct config_section *config_section_find(const char *header, const char **name)
 {
-    for (size_t i = 0; i < config_key_count; i++) {
-        if (strcmp(config_keys[i].section, section) == 0)
-            return true;
-    }
-    return false;
+    size_t len = strcspn(header, " ");
+
+    *name = header + len + strspn(header + len, " ");
+    if (header[len] != '\0' && **name == '\0')
+        return NULL; /* blanks and nothing behind them */
+    for (size_t i = 0; i < config_section_count; i++)
+        if (strlen(config_sections[i].name) == len &&
+            memcmp(config_sections[i].name, header, len) == 0)
+            return &config_sections[i];
+    return NULL;
 }
 
-static bool first_of_section(size_t i)
+const char *config_section_title(const char *section, char out[CONFIG_TITLE_MAX])
 {
-    return i == 0 || strcmp(config_keys[i].section, config_keys[i - 1].section) != 0;
+    const char *name;
+    const struct config_section *s = config_section_find(section, &name);
+
+    (void)snprintf(out, CONFIG_TITLE_MAX, "[%s%s]", section,
+                   s != NULL && s->named ? " NAME" : "");
+    return out;
 }
 
 void config_variable(const struct config_key *key, char out[CONFIG_ENV_NAME_MAX])
@@ -137,21 +153,29 @@ const struct config_key *config_find_variable(const char *variable)
     return NULL;
 }
 
-void config_names(const char *section, char *out, size_t size)
+/* Appends ", text" to what is in `out`. */
+static void append(char *out, size_t size, const char *text)
 {
-    size_t used = 0;
+    size_t used = strlen(out);
+
+    (void)snprintf(out + used, size - used, "%s%s", used == 0 ? "" : ", ", text);
+}
+
+static void name_sections(char *out, size_t size)
+{
+    char title[CONFIG_TITLE_MAX];
 
     out[0] = '\0';
-    for (size_t i = 0; i < config_key_count && used < size; i++) {
-        const char *separator = used == 0 ? "" : ", ";
-        int n = 0;
+    for (size_t i = 0; i < config_section_count; i++)
+        append(out, size, config_section_title(config_sections[i].name, title));
+}
 
-        if (section == NULL && first_of_section(i))
-            n = snprintf(out + used, size - used, "%s[%s]", separator, config_keys[i].section);
-        else if (section != NULL && strcmp(config_keys[i].section, section) == 0)
-            n = snprintf(out + used, size - used, "%s%s", separator, config_keys[i].name);
-        used += n > 0 ? (size_t)n : 0;
-    }
+static void name_keys(const char *section, char *out, size_t size)
+{
+    out[0] = '\0';
+    for (size_t i = 0; i < config_key_count; i++)
+        if (strcmp(config_keys[i].section, section) == 0)
+            append(out, size, config_keys[i].name);
 }
 
 #define NAME_MAX_COMPARED 64
@@ -253,7 +277,7 @@ static void list_keys(const char *section, char *out, size_t size)
 {
     char names[768];
 
-    config_names(section, names, sizeof names);
+    name_keys(section, names, sizeof names);
     (void)snprintf(out, size, "[%s] has %s", section, names);
 }
 
@@ -263,15 +287,15 @@ void config_suggest_section(const char *section, char *out, size_t size)
     size_t least = SIZE_MAX;
     char names[256];
 
-    for (size_t i = 0; i < config_key_count; i++) {
-        size_t changes = distance(section, config_keys[i].section);
+    for (size_t i = 0; i < config_section_count; i++) {
+        size_t changes = distance(section, config_sections[i].name);
 
         if (changes < least) {
             least = changes;
-            best = config_keys[i].section;
+            best = config_sections[i].name;
         }
     }
-    config_names(NULL, names, sizeof names);
+    name_sections(names, sizeof names);
     if (best != NULL && is_slip(section, least))
         (void)snprintf(out, size, "did you mean [%s]?", best);
     else
@@ -313,7 +337,8 @@ void config_suggest_variable(const char *variable, char *out, size_t size)
     for (char *p = section; *p != '\0'; p++)
         *p = (char)tolower((unsigned char)*p);
 
-    bool known_section = config_section_known(section);
+    const char *rest;
+    bool known_section = config_section_find(section, &rest) != NULL;
     const struct config_key *key = known_section && *name != '\0' ? meant(section, name) : NULL;
 
     if (key != NULL)

@@ -23,6 +23,24 @@ enum config_type {
     TYPE_STATUSES, /* upstream.token_refused_* */
 };
 
+/* A section of the file: [name]; or, a named one, [name NAME], up to CONFIG_NAMED_MAX of them. */
+struct config_section {
+    const char *name;
+    bool named;
+};
+
+#define CONFIG_NAMED_MAX 32
+#define CONFIG_TITLE_MAX 64
+
+extern const struct config_section config_sections[];
+extern const size_t config_section_count;
+
+/* The section of a header, which is what stands between [ and ], or of a key; *name is what
+ * stands behind it ("": nothing). NULL: there is no such section. */
+const struct config_section *config_section_find(const char *header, const char **name);
+/* "[listen]", "[name NAME]": how the section is written. */
+const char *config_section_title(const char *section, char out[CONFIG_TITLE_MAX]);
+
 struct config_key {
     const char *section, *name;
     size_t offset;
@@ -41,10 +59,6 @@ extern const size_t config_key_count;
 
 /* NULL when there is none. */
 const struct config_key *config_find(const char *section, const char *name);
-bool config_section_known(const char *section);
-
-/* "[listen], [upstream], ..." or the keys of one section. */
-void config_names(const char *section, char *out, size_t size);
 
 /* "did you mean ...?", or what there is to choose from. */
 void config_suggest_section(const char *section, char *out, size_t size);

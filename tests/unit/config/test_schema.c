@@ -45,6 +45,32 @@ static void a_misspelt_section_gets_did_you_mean(void **state)
     assert_refuses(long_name, "t.ini:4: unknown section");
 }
 
+static void a_section_that_has_no_name_takes_none(void **state)
+{
+    (void)state;
+    auto_result struct result r = load(CREDENTIALS "[listen front]\naddress = x\n");
+    auto_result struct result blank = load(CREDENTIALS "[listen ]\n");
+
+    assert_refuses(r, "t.ini:4: the section is written [listen]\n");
+    assert_int_equal(count_lines(&r.errors), 1);
+    assert_refuses(blank, "t.ini:4: unknown section \"listen \"; did you mean [listen]?");
+}
+
+static void each_key_is_in_a_section_of_the_table_and_sections_lie_together(void **state)
+{
+    size_t at = 0;
+
+    (void)state;
+    for (size_t i = 0; i < config_key_count; i++) {
+        while (at < config_section_count &&
+               strcmp(config_sections[at].name, config_keys[i].section) != 0)
+            at++;
+        if (at == config_section_count)
+            fail_msg("[%s] is not in the table, or out of order", config_keys[i].section);
+    }
+    assert_int_equal(at, config_section_count - 1);
+}
+
 static void names_of_variables_are_unique(void **state)
 {
     char a[CONFIG_ENV_NAME_MAX], b[CONFIG_ENV_NAME_MAX];
@@ -65,6 +91,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_misspelt_key_gets_did_you_mean),
         cmocka_unit_test(a_misspelt_section_gets_did_you_mean),
+        cmocka_unit_test(a_section_that_has_no_name_takes_none),
+        cmocka_unit_test(each_key_is_in_a_section_of_the_table_and_sections_lie_together),
         cmocka_unit_test(names_of_variables_are_unique),
     };
 
