@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds and runs every test: on the release build (unit tests under valgrind too), and with the
 # address and undefined-behaviour sanitizers. Arguments go to ctest. PRESETS="asan" runs less,
-# "tsan" the threaded part with the thread sanitizer. The closing summary is also added to
+# "tsan" the threaded part with the thread sanitizer. A test that failed has failed: it is run again
+# only to learn whether it always does. The closing summary, with crashes first, is also added to
 # build/test-summary.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -10,8 +11,10 @@ presets=${PRESETS:-release asan}
 jobs=$(($(nproc) + 1)) # many tests wait for a deadline most of their time
 mkdir -p build
 : >build/test-report
+: >build/test-crashes
 passed=0 failed=0 skipped=0
-again_at_most=3 # failed tests; more is no accident
+again_at_most=3 # failed tests are looked at again; more have something in common
+again_times=3 again_s=120
 
 report() { printf '%s\n' "$*" | tee -a build/test-report; }
 
@@ -33,8 +36,43 @@ names() {
         index($0, "<" kind) { print name }' "$1"
 }
 
+# What a sanitizer said and which signals ended what, by test: from the log of the tests, and from
+# what ctest printed.
+worst() {
+    awk '/^[0-9]+\/[0-9]+ Test: / { name = $3 }
+        /^Command: / { next }
+        /^<end of output>/ { name = "" }
+        /ERROR: [A-Za-z]+Sanitizer|WARNING: ThreadSanitizer|: runtime error: |Assertion .* failed|it left with 1(2[89]|[3-9][0-9])/ {
+            line = substr($0, 1, 160)
+            if (!((name, line) in said)) print name "\t" line
+            said[name, line] = 1 }' "$1"
+    sed -n 's/^[[:space:]]*[0-9]* - \([^ ]*\) (\(.*\))$/\1\t\2/p' "$2" |
+        grep -avE "$(printf '\t')(Failed|Timeout|Skipped|Disabled|Not Run)\$" || true
+}
+
+# Runs the tests that failed once more, several times, beside busy loops: whether it is chance, and
+# what it looks like then. They have failed whatever comes of it.
+look_again() {
+    local preset=$1 names=$2 log=$3 loops=() i rounds=0 name began=$SECONDS
+    for ((i = 0; i < $(nproc); i++)); do
+        while :; do :; done &
+        loops+=($!)
+    done
+    : >"$log"
+    for ((i = 0; i < again_times && SECONDS - began < again_s; i++)); do
+        "${plain_addresses[@]}" ctest --preset "$preset" -j "$jobs" -R "^($(paste -s -d '|' <<<"${names//./\\.}"))\$" >>"$log" 2>&1
+        rounds=$((rounds + 1))
+    done
+    kill "${loops[@]}"
+    wait "${loops[@]}" 2>/dev/null
+    while read -r name; do
+        report "          $name beside busy loops: failed $(grep -acE "^[[:space:]]*[0-9]+ - ${name//./\\.} \(" "$log") of $rounds times (see $log)"
+    done <<<"$names"
+}
+
 run() {
-    local preset=$1 start=$SECONDS again=() name skips results=build/$1/results.xml log=build/$1/Testing/Temporary/LastTest.log
+    local preset=$1 start=$SECONDS name left_out results=build/$1/results.xml log=build/$1/Testing/Temporary/LastTest.log
+    local first=build/$1/failed.log printed=build/$1/ctest.log
     shift
     printf '\n==> %s\n' "$preset"
     if [ "$preset" = tsan ] && ! starts_with thread >/dev/null 2>&1; then
@@ -48,9 +86,9 @@ run() {
         failed=$((failed + 1))
         return
     fi
-    rm -f "$results"
-    "${plain_addresses[@]}" ctest --preset "$preset" -j "$jobs" --output-junit "$PWD/$results" "$@"
-    local code=$? total bad left
+    rm -f "$results" "$first"
+    "${plain_addresses[@]}" ctest --preset "$preset" -j "$jobs" --output-junit "$PWD/$results" "$@" | tee "$printed"
+    local code=${PIPESTATUS[0]} total bad left
     total=$(number "$results" tests) bad=$(number "$results" failures) left=$(number "$results" skipped)
     if [ -z "$total" ]; then
         report "$preset: FAILED, ctest left no results (exit code $code)"
@@ -58,28 +96,25 @@ run() {
         return
     fi
     left=$((left + $(number "$results" disabled)))
-    # with cmocka's own skip(), inside a test program that passed as a whole
-    skips=$(names "$results" skipped | sort -u
-        grep -ahx '\[  SKIPPED \] [a-z0-9_]*' "$log" | sort -u | sed 's/.* \(.*\)/\1, a part of a test that passed/')
-    # A machine that stands still for a while makes a deadline pass. So what failed beside other tests
-    # gets a second run, alone; its name stays in the report whatever comes of it.
-    if [ "$bad" -gt 0 ] && [ "$bad" -le "$again_at_most" ]; then
-        local first second=build/$preset/again.xml
-        first=$(names "$results" failure | sort -u)
-        "${plain_addresses[@]}" ctest --preset "$preset" -j 1 --rerun-failed --output-junit "$PWD/$second"
-        code=$?
-        for name in $first; do
-            names "$second" failure | grep -qxF "$name" || again+=("$name")
-        done
-        bad=$(number "$second" failures) bad=${bad:-1}
-        results=$second
-    fi
+    # cmocka's own skip(), inside a test program that passed as a whole
+    left_out=$(grep -ahx '\[  SKIPPED \] [a-z0-9_]*' "$log" | sed 's/.* //' | sort -u | paste -s -d ' ')
     # A ctest that fails without a failed test (one that could not be started, say) still fails.
     if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1 left=$((left > 0 ? left - 1 : 0)); fi
     report "$preset: $((total - bad - left)) passed, $bad failed, $left skipped, in $((SECONDS - start)) s"
-    for name in "${again[@]}"; do report "  AGAIN   $name failed beside others and passed alone"; done
-    names "$results" failure | sort -u | while read -r name; do report "  FAILED  $name"; done
-    [ -z "$skips" ] || while read -r name; do report "  SKIPPED $name"; done <<<"$skips"
+    names "$results" skipped | sort -u | while read -r name; do report "  SKIPPED $name"; done
+    [ -z "$left_out" ] || report "  Not for this build or this user are these parts of tests: $left_out"
+    if [ "$bad" -gt 0 ]; then
+        cp "$log" "$first" # with the whole output of each
+        local bad_names
+        bad_names=$(names "$results" failure | sort -u)
+        worst "$first" "$printed" | while IFS=$'\t' read -r name what; do
+            ! grep -qxF "$name" <<<"$bad_names" || printf '  CRASHED %s: %s\n' "$name" "$what"
+        done | tee -a build/test-crashes
+        while read -r name; do report "  FAILED  $name (see $first)"; done <<<"$bad_names"
+        if [ -n "$bad_names" ] && [ "$(wc -l <<<"$bad_names")" -le "$again_at_most" ]; then
+            look_again "$preset" "$bad_names" "build/$preset/again.log"
+        fi
+    fi
     passed=$((passed + total - bad - left)) failed=$((failed + bad)) skipped=$((skipped + left))
 }
 
@@ -93,7 +128,7 @@ fi
 
 {
     printf '\n==> summary, after %d s\n' "$SECONDS"
-    cat build/test-report
+    cat build/test-crashes build/test-report
     echo "$passed passed, $failed failed, $skipped skipped"
 } | tee -a build/test-summary
 [ "$failed" -eq 0 ]

@@ -11,6 +11,11 @@ trap 'rm -rf "$dir"' EXIT
 failures=0
 fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
 
+# Where anybody may enter: the tree may be in a home that is its owner's only.
+chmod 755 "$dir"
+install -m 755 "$proxy" "$dir/oneshot-proxy"
+proxy=$dir/oneshot-proxy
+
 # As installed, but for the place of the program.
 for unit in oneshot-proxy.service oneshot-proxy@.service; do
     sed "s|^ExecStart=/usr/bin/oneshot-proxy |ExecStart=$proxy |" "$tree/conf/$unit" >"$dir/$unit"

@@ -19,7 +19,7 @@
 #include "unit.h"
 
 /* Long enough that reaching it means failure, on a slow machine and under sanitizers too. */
-#define SOON_MS 15000
+#define SOON_MS 30000
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
 #define RUN_TESTS(tests) cmocka_run_group_tests(tests, NULL, NULL)

@@ -12,7 +12,7 @@
 #include "proxy_inside.h"
 #include "unit.h"
 
-#define RUN_MS 20000
+#define RUN_MS 60000
 #define ARGS_MAX 24
 #define ENV_MAX 64
 

@@ -16,6 +16,18 @@ struct visit {
     const char *base_url, *token_url; /* NULL: the peers' */
 };
 
+/* One run of doctor, in a system that knows localhost; env: what else is in its environment. */
+static struct run run_doctor(const char *path, const char *const *env)
+{
+    const char *const argv[] = { "doctor", "--config", path, NULL };
+    const char *all[8] = { "LD_PRELOAD=" NAMES };
+    for (size_t n = 1; env != NULL && *env != NULL; env++) {
+        assert_true(n < sizeof all / sizeof *all - 1);
+        all[n++] = *env;
+    }
+    return run_proxy(argv, all);
+}
+
 /* The peers, one run of doctor, and the end of the peers; nothing secret may be in it. */
 static struct run visit(const struct visit *v)
 {
@@ -35,8 +47,7 @@ static struct run visit(const struct visit *v)
     assert_non_null(mkdtemp(dir));
     (void)snprintf(path, sizeof path, "%s/d.ini", dir);
     write_file(path, bytes_text(&ini));
-    const char *const argv[] = { "doctor", "--config", path, NULL };
-    struct run r = run_proxy(argv, v->env);
+    struct run r = run_doctor(path, v->env);
     assert_lacks(bytes_text(&r.out), CANARY);
     assert_lacks(bytes_text(&r.err), CANARY);
     assert_string_equal(bytes_text(&r.err), "");
@@ -278,8 +289,7 @@ static void what_speaks_no_tls_is_told(void **state)
     int fd = mkstemp(path);
     (void)close(fd);
     write_file(path, bytes_text(&ini));
-    const char *const argv[] = { "doctor", "--config", path, NULL };
-    struct run r = run_proxy(argv, v.env);
+    struct run r = run_doctor(path, v.env);
     assert_code(&r, 1);
     assert_step(&r, "upstream TLS", "FAILED", "is not TLS: check scheme and port");
     run_free(&r);
@@ -302,8 +312,7 @@ static struct run with_token_answer(struct token_answer answer)
     int fd = mkstemp(path);
     assert_int_equal(write(fd, ini.data, ini.len), (ssize_t)ini.len);
     (void)close(fd);
-    const char *const argv[] = { "doctor", "--config", path, NULL };
-    struct run r = run_proxy(argv, NULL);
+    struct run r = run_doctor(path, NULL);
     assert_code(&r, 1);
     assert_lacks(bytes_text(&r.out), CANARY);
     assert_lacks(bytes_text(&r.err), CANARY);

@@ -128,7 +128,7 @@ static void curl_and_node_are_served(void **state)
         (void)fprintf(stderr, "SKIPPED the part with node: not installed\n");
     } else {
         (void)snprintf(command, sizeof command,
-                       "node -e 'const r = require(\"https\").request({host: \"localhost\", "
+                       "node -e 'const r = require(\"https\").request({host: \"127.0.0.1\", "
                        "port: %d, path: \"/x\", method: \"POST\", family: 4, "
                        "ca: require(\"fs\").readFileSync(\"%s\")}, "
                        "a => a.on(\"data\", d => process.stdout.write(d + \" \" + "
