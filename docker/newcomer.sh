@@ -19,7 +19,7 @@ failed=0
 runs_until() {
     local pid code=0 end=$((SECONDS + deadline_s))
     # shellcheck disable=SC2016  # for the inner shell
-    base_exec "$root" sh -c 'cd /root/oneshot-proxy && exec bash "$1"' block "/root/$1" >"$log" 2>&1 &
+    base_exec "$root" sh -c 'cd ~root/oneshot-proxy && exec bash "$1"' block "/root/$1" >"$log" 2>&1 &
     pid=$!
     until grep -qF -e "$2" "$log"; do
         kill -0 "$pid" 2>/dev/null || { wait "$pid" || code=$?; echo "it ended with $code"; return 1; }
@@ -35,7 +35,7 @@ runs() {
     # shellcheck disable=SC2016  # for the inner shell
     timeout "$deadline_s" unshare --mount sh -c '
         mount -t proc proc "$1/proc" && exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-            DEBIAN_FRONTEND=noninteractive sh -c "cd /root/oneshot-proxy && exec bash /root/$2"' run "$root" "$1" >"$log" 2>&1
+            DEBIAN_FRONTEND=noninteractive sh -c "cd ~root/oneshot-proxy && exec bash /root/$2"' run "$root" "$1" >"$log" 2>&1
 }
 
 for suite in ${SUITES:-bookworm trixie}; do

@@ -48,6 +48,27 @@ make() {
         }' "$2" >"$tmp/$1.md"
 }
 
+# names: settings, metrics, failures and events of the log that a document names are there.
+names() {
+    status=0
+    list() { (cd "$tree" && tests/files.sh '*.md' | grep -v '^tests/' | grep -v '^CHANGELOG' | xargs grep -ohE -e "$1") | sort -u; }
+    has() { grep -qF -e "$2" "$1" || { echo "a document names $2, which is not there"; status=1; }; }
+    table config >"$tmp/config"
+    table metrics >"$tmp/metrics"
+    table failures >"$tmp/failures"
+    find "$tree/src" -name '*.c' -exec cat {} + >"$tmp/source"
+    list '`(listen|upstream|token|admin|log|process)\.[a-z_]+' | tr -d '`' >"$tmp/names"
+    [ "$(wc -l <"$tmp/names")" -gt 20 ] || { echo "too few settings are named; is the pattern right?"; status=1; }
+    while read -r name; do has "$tmp/config" "\`$name\`"; done <"$tmp/names"
+    list 'oneshot_proxy_[a-z_]+[a-z]' >"$tmp/names"
+    while read -r name; do has "$tmp/metrics" "\`$name\`"; done <"$tmp/names"
+    list 'urn:oneshot-proxy:[a-z-]+' | sed 's/.*://' >"$tmp/names"
+    while read -r name; do has "$tmp/failures" "\`$name\`"; done <"$tmp/names"
+    list 'event=[a-z_]+' | sed 's/event=//' >"$tmp/names"
+    while read -r name; do has "$tmp/source" "\"$name\""; done <"$tmp/names"
+    return $status
+}
+
 # same FILE MADE
 same() {
     if ! diff -u "$1" "$2"; then
@@ -74,6 +95,7 @@ check-tables | write)
     done <<END
 $documents
 END
+    [ "$action" = write ] || names
     ;;
 *)
     echo "unknown action: $action" >&2
