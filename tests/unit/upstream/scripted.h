@@ -1,0 +1,218 @@
+#pragma once
+/* What the tests of the upstream side share: a loop, a pool and settings in one thread, and a
+ * peer on a loopback socket whose every byte the test decides on. The loop is turned by hand, so
+ * that the test chooses what happens between two turns. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "config/config.h"
+#include "event/loop.h"
+#include "net/curl_host.h"
+#include "unit.h"
+#include "upstream/exchange.h"
+
+/* Time passes by itself, and when a test says so. */
+static int64_t clock_ahead_ms;
+
+int64_t clock_us(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 + clock_ahead_ms * 1000;
+}
+
+int64_t clock_ms(void)
+{
+    return clock_us() / 1000;
+}
+
+int64_t clock_wall_s(void)
+{
+    return 1700000000;
+}
+
+#define CONNS_MAX 8
+
+struct scripted {
+    struct loop loop;
+    struct curl_host curl;
+    struct conn_pool pool;
+    struct exchange_host host;
+    struct config *config;
+    int listener;
+
+    /* the peer's ends of all connections that were made, in order */
+    int fd[CONNS_MAX];
+    struct buf got[CONNS_MAX]; /* what came on it */
+    bool ended[CONNS_MAX];     /* nothing more comes on it */
+    size_t conns;
+};
+
+static bool scripted_on_turn(void *arg)
+{
+    struct scripted *s = arg;
+    bool more = true;
+
+    for (int i = 0; more && i < 32; i++) {
+        more = curl_host_turn(&s->curl);
+        more |= conn_pool_turn(&s->pool);
+    }
+    loop_stop(&s->loop);
+    return false;
+}
+
+static void scripted_on_tick(struct loop_timer *t)
+{
+    (void)t;
+}
+
+/* One turn of the loop: what is there is done, nothing is waited for. */
+static void turn(struct scripted *s)
+{
+    struct loop_timer tick = { .on_due = scripted_on_tick };
+
+    loop_timer_set(&s->loop, &tick, 0);
+    s->loop.stopping = false;
+    loop_run(&s->loop);
+    loop_timer_clear(&s->loop, &tick);
+}
+
+/* What a peer does in any case: accepts, and takes what comes. */
+static void peer_take(struct scripted *s)
+{
+    static char bytes[65536];
+
+    for (int fd; (fd = accept4(s->listener, NULL, NULL, SOCK_NONBLOCK)) >= 0;) {
+        assert_true(s->conns < CONNS_MAX);
+        buf_init(&s->got[s->conns], 8 << 20);
+        s->ended[s->conns] = false;
+        s->fd[s->conns++] = fd;
+    }
+    for (size_t i = 0; i < s->conns; i++) {
+        ssize_t n = 1;
+
+        while (s->fd[i] >= 0 && !s->ended[i] &&
+               (n = recv(s->fd[i], bytes, sizeof bytes, 0)) > 0)
+            assert_int_equal(buf_add(&s->got[i], bytes, (size_t)n), 0);
+        if (n == 0 || (n < 0 && errno != EAGAIN))
+            s->ended[i] = true;
+    }
+}
+
+#define SOON_MS 10000
+
+/* Turns until `condition` holds; a turn too many does no harm. */
+#define UNTIL(s, condition)                        \
+    do {                                           \
+        int64_t until_ms_ = clock_ms() + SOON_MS;  \
+        while (!(condition)) {                     \
+            if (clock_ms() > until_ms_)            \
+                fail_msg("never: %s", #condition); \
+            turn(s);                               \
+            peer_take(s);                          \
+        }                                          \
+    } while (0)
+
+/* So many turns let everything happen that is going to without more from the peer. */
+static void settle(struct scripted *s)
+{
+    for (int i = 0; i < 4; i++) {
+        turn(s);
+        peer_take(s);
+    }
+}
+
+static void peer_say(struct scripted *s, size_t conn, const void *bytes, size_t n)
+{
+    if (n > 0)
+        assert_int_equal(send(s->fd[conn], bytes, n, MSG_NOSIGNAL), n);
+}
+
+/* In order, or by a reset. */
+static void peer_close(struct scripted *s, size_t conn, bool reset)
+{
+    const struct linger hard = { .l_onoff = 1 };
+
+    if (s->fd[conn] < 0)
+        return;
+    if (reset)
+        (void)setsockopt(s->fd[conn], SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    (void)close(s->fd[conn]);
+    s->fd[conn] = -1;
+}
+
+static bool peer_has(struct scripted *s, size_t conn, const char *text)
+{
+    return conn < s->conns && strstr(buf_text(&s->got[conn]), text) != NULL;
+}
+
+/* How often it has read the beginning of a request, on all connections. */
+static unsigned peer_requests(struct scripted *s)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < s->conns; i++)
+        for (const char *p = buf_text(&s->got[i]); (p = strstr(p, " /v0/it HTTP/1.1\r\n")); p++)
+            count++;
+    return count;
+}
+
+static void scripted_start(struct scripted *s, const struct conn_pool_user *user, size_t kept)
+{
+    static bool once;
+    struct sockaddr_in at = { .sin_family = AF_INET,
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof at;
+    char text[512];
+    struct config_report report;
+
+    memset(s, 0, sizeof *s);
+    if (!once)
+        assert_int_equal(curl_host_global_init(), 0);
+    once = true;
+    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(s->listener, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(s->listener, 16), 0);
+    assert_int_equal(getsockname(s->listener, (struct sockaddr *)&at, &len), 0);
+    int n = snprintf(text, sizeof text,
+                     "[upstream]\nbase_url = http://127.0.0.1:%d/v0\nproxy = none\n"
+                     "keepalive = 5s\n"
+                     "[token]\nclient_id = id\nclient_secret = secret\n",
+                     ntohs(at.sin_port));
+    config_report_init(&report);
+    s->config = config_load_text("test", text, (size_t)n, &report);
+    config_report_done(&report);
+    assert_non_null(s->config);
+    assert_int_equal(loop_init(&s->loop), 0);
+    assert_int_equal(curl_host_init(&s->curl, &s->loop, 8), 0);
+    conn_pool_init(&s->pool, &s->curl, kept, user);
+    s->host =
+        (struct exchange_host){ .loop = &s->loop, .curl = &s->curl, .conn_pool = &s->pool };
+    s->loop.on_turn = scripted_on_turn;
+    s->loop.on_turn_arg = s;
+    turn(s);
+}
+
+/* No exchange may be running. */
+static void scripted_stop(struct scripted *s)
+{
+    assert_true(TAILQ_EMPTY(&s->pool.woken));
+    conn_pool_done(&s->pool);
+    assert_int_equal(s->pool.count, 0);
+    curl_host_done(&s->curl);
+    loop_done(&s->loop);
+    config_unref(s->config);
+    for (size_t i = 0; i < s->conns; i++) {
+        peer_close(s, i, false);
+        buf_done(&s->got[i]);
+    }
+    (void)close(s->listener);
+}
