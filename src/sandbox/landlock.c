@@ -1,6 +1,6 @@
 /* Landlock, by its system calls (there is no library for it in Debian 12):
  *
- *     rules -> ruleset(files, ports) -> restrict -> filter of system calls (sandbox_filter.c)
+ *     rules -> ruleset(files, ports) -> restrict -> filter of system calls (seccomp.c)
  *
  * A rule is for a directory and what is beneath, or for one file as it is now; Landlock knows
  * inodes, not names. A file that is replaced by renaming another over it, as editors and
@@ -15,6 +15,8 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+
+#include "sandbox/seccomp.h"
 
 #define LINKS_MAX 40
 

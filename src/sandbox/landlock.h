@@ -5,17 +5,6 @@
 #include "base/base.h"
 #include "base/buf.h"
 
-/* Sanitizers look for leaks with a process of their own that traces this one, and read /proc:
- * builds with them leave that open. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANDBOX_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-    __has_feature(leak_sanitizer)
-#define SANDBOX_SANITIZED 1
-#endif
-#endif
-
 #define SANDBOX_PATHS_MAX 128
 #define SANDBOX_PORTS_MAX 16
 
@@ -54,7 +43,3 @@ bool sandbox_enter(struct sandbox_rules *r, struct buf *name, struct buf *missin
  * permissions; from connecting to that port. False before sandbox_enter. Thread: control. */
 bool sandbox_hides(const char *path);
 bool sandbox_bars(int port);
-
-/* For sandbox.c: installs the filter of system calls in all threads. `removes`: files may be
- * removed. Returns 0 or -errno. */
-int sandbox_filter(bool removes) MUST_CHECK;

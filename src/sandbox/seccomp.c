@@ -11,6 +11,8 @@
  *
  * Numbers that are allowed whatever their arguments cost next to nothing: the kernel (5.11 and
  * newer) finds them out once and does not run the program for them. */
+#include "sandbox/seccomp.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -23,8 +25,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-
-#include "sandbox/landlock.h"
 
 #if defined(__x86_64__)
 #define ARCHITECTURE AUDIT_ARCH_X86_64
