@@ -20,6 +20,9 @@ static inline bool ascii_is_hex(char c)
 {
     return ascii_is_digit(c) || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'f');
 }
+/* By value, for writing. */
+static const char ascii_hex_digits[] = "0123456789abcdef";
+
 /* The value of a hexadecimal digit. */
 static inline int ascii_hex(char c)
 {

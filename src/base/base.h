@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define MUST_CHECK __attribute__((warn_unused_result))
@@ -41,6 +42,12 @@ static inline void *base_alloc(size_t size_bytes)
     if (p == NULL)
         abort();
     return p;
+}
+
+/* Whether two texts are equal, or both NULL. */
+static inline bool base_same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
 static inline int64_t base_min(int64_t a, int64_t b)

@@ -23,6 +23,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/ascii.h"
+
 /* the longest line with its line end; the longest value as written, so that one cannot push
  * out the others; room for lines; room for the line that counts what was dropped */
 #define LINE_BYTES 4096
@@ -221,7 +223,7 @@ static size_t utf8_len(const unsigned char *s, size_t n)
  * how many, and through `taken` how much of s that was. */
 static size_t escape(bool json, const unsigned char *s, size_t n, char *out, size_t *taken)
 {
-    static const char hex[] = "0123456789abcdef";
+    const char *hex = ascii_hex_digits;
     const char *letter = memchr("\n\r\t\"\\", s[0], 5);
     unsigned char c = s[0];
 

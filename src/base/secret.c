@@ -6,6 +6,7 @@
  * with what a bug in other code may read out. */
 #include "base/secret.h"
 
+#include <openssl/crypto.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -81,14 +82,12 @@ size_t secret_len(const struct secret *s)
 
 bool secret_is(const struct secret *s, const char *bytes, size_t n)
 {
-    if (s->len != n)
-        return false;
+    return secret_bytes_equal(s->text, s->len, bytes, n);
+}
 
-    /* looks at every byte, so that the time taken does not say where the first difference is */
-    unsigned char difference = 0;
-    for (size_t i = 0; i < n; i++)
-        difference |= (unsigned char)(s->text[i] ^ bytes[i]);
-    return difference == 0;
+bool secret_bytes_equal(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    return a_len == b_len && CRYPTO_memcmp(a, b, a_len) == 0;
 }
 
 bool secret_equal(const struct secret *a, const struct secret *b)

@@ -23,7 +23,12 @@ size_t secret_len(const struct secret *s);
 
 /* Whether it is these bytes; the time this takes tells their number only. */
 bool secret_is(const struct secret *s, const char *bytes, size_t n);
+
+/* Takes NULL, which equals NULL only. */
 bool secret_equal(const struct secret *a, const struct secret *b);
+
+/* Whether bytes are those of a secret, in a time that depends on the lengths only. */
+bool secret_bytes_equal(const char *a, size_t a_len, const char *b, size_t b_len);
 
 /* Overwrites bytes the compiler would otherwise leave. */
 void secret_wipe(void *bytes, size_t n);

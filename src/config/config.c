@@ -200,11 +200,6 @@ static int name_key(struct buf *out, size_t before, const struct config_key *key
                     key->name);
 }
 
-static bool text_differs(const char *a, const char *b)
-{
-    return a == NULL || b == NULL ? a != b : strcmp(a, b) != 0;
-}
-
 /* What is not printed is compared as it is. */
 static bool hidden_differs(const struct config *a, const struct config *b,
                            const struct config_key *key)
@@ -214,9 +209,9 @@ static bool hidden_differs(const struct config *a, const struct config *b,
     if (key->type == TYPE_SECRET)
         return !secret_equal(*(struct secret *const *)x, *(struct secret *const *)y);
     if (key->type == TYPE_PROXY || key->type == TYPE_FORM)
-        return text_differs(*(char *const *)x, *(char *const *)y);
+        return !base_same_text(*(char *const *)x, *(char *const *)y);
     if (key->type == TYPE_HEADER)
-        return text_differs(a->listen.require_header_value, b->listen.require_header_value);
+        return !base_same_text(a->listen.require_header_value, b->listen.require_header_value);
     return config_contents_differ(a, b, key);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/ascii.h"
+#include "base/secret.h"
 #include "http/request_check.h"
 
 /* --- Host ---------------------------------------------------------------------------- */
@@ -102,16 +103,6 @@ static bool origin_denied(const struct access_check *in)
 
 /* --- the required header ------------------------------------------------------------- */
 
-/* In a time that depends on the lengths only: the value may be a shared secret. */
-static bool same_secret(const char *a, size_t a_len, const char *b, size_t b_len)
-{
-    volatile unsigned char differs = a_len != b_len;
-
-    for (size_t i = 0; i < b_len; i++)
-        differs = (unsigned char)(differs | (b[i] ^ (i < a_len ? a[i] : 0)));
-    return differs == 0;
-}
-
 static bool required_missing(const struct access_check *in)
 {
     const char *name = in->config->listen.require_header_name;
@@ -131,7 +122,7 @@ static bool required_missing(const struct access_check *in)
         const char *value = f->value;
         size_t len = f->value_len;
         ascii_trim(&value, &len);
-        right &= same_secret(value, len, wanted, strlen(wanted));
+        right &= secret_bytes_equal(value, len, wanted, strlen(wanted));
         seen++;
     }
     return seen != 1 || !right;

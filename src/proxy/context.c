@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/ascii.h"
+
 /* Random bytes are asked for in bulk: a system call serves many requests. */
 static bool random_bytes(struct context *ctx, unsigned char *out, size_t n)
 {
@@ -19,7 +21,7 @@ static bool random_bytes(struct context *ctx, unsigned char *out, size_t n)
 
 void context_request_id(struct context *ctx, char out[CONTEXT_REQUEST_ID_BYTES])
 {
-    static const char hex[] = "0123456789abcdef";
+    const char *hex = ascii_hex_digits;
     unsigned char random[(CONTEXT_REQUEST_ID_BYTES - 1) / 2];
     size_t n = 0;
 

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/ascii.h"
+
 /* What source.c reads at most (contract, "The token"). */
 #define TEXT_MAX 65536
 
@@ -161,15 +163,12 @@ static bool skip_value(struct scan *s)
 /* The value of the hexadecimal digits at s, -1 when they are none. */
 static int hex4(const char *s)
 {
-    static const char digits[] = "0123456789abcdef";
     int value = 0;
 
     for (int i = 0; i < 4; i++) {
-        int lower = s[i] >= 'A' && s[i] <= 'F' ? s[i] - 'A' + 'a' : s[i];
-        const char *digit = memchr(digits, lower, 16);
-        if (digit == NULL)
+        if (!ascii_is_hex(s[i]))
             return -1;
-        value = value * 16 + (int)(digit - digits);
+        value = value * 16 + ascii_hex(s[i]);
     }
     return value;
 }

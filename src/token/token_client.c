@@ -5,6 +5,7 @@
 #include "token/token_client.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <string.h>
 #include <strings.h>
 
@@ -52,7 +53,6 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 /* name=value into the form, percent-encoded (RFC 6749 appendix B). */
 static int form_add(struct buf *form, const char *name, const char *value, size_t len)
 {
-    static const char hex[] = "0123456789ABCDEF";
     int err = buf_unread(form) > 0 ? buf_add(form, "&", 1) : 0;
 
     if (err == 0)
@@ -62,9 +62,8 @@ static int form_add(struct buf *form, const char *name, const char *value, size_
         bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
                      (ch >= '0' && ch <= '9') || ch == '-' || ch == '.' || ch == '_' ||
                      ch == '~';
-        const char encoded[3] = { '%', hex[ch >> 4], hex[ch & 15] };
 
-        err = plain ? buf_add(form, &value[i], 1) : buf_add(form, encoded, 3);
+        err = plain ? buf_add(form, &value[i], 1) : buf_addf(form, "%%%02X", ch);
     }
     return err;
 }
@@ -77,8 +76,6 @@ static int form_add_text(struct buf *form, const char *name, const char *value)
 /* "Authorization: Basic ..." of the form-encoded id and secret (RFC 6749 section 2.3.1). */
 static struct secret *basic(const char *id, const struct secret *secret)
 {
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     struct buf plain, text;
     struct secret *line = NULL;
 
@@ -98,20 +95,16 @@ static struct secret *basic(const char *id, const struct secret *secret)
         p[colon] = ':';
         buf_consume(&plain, 1);
     }
-    const unsigned char *in = (const unsigned char *)buf_front(&plain);
-    size_t n = err == 0 ? buf_unread(&plain) : 0;
+    size_t n = buf_unread(&plain);
+    char *base64 = err == 0 ? buf_reserve(&text, (n + 2) / 3 * 4 + 1) : NULL;
 
-    for (size_t i = 0; err == 0 && i < n; i += 3) {
-        unsigned v = (unsigned)in[i] << 16 | (i + 1 < n ? (unsigned)in[i + 1] << 8 : 0) |
-                     (i + 2 < n ? in[i + 2] : 0);
-        const char out[4] = { alphabet[v >> 18 & 63], alphabet[v >> 12 & 63],
-                              i + 1 < n ? alphabet[v >> 6 & 63] : '=',
-                              i + 2 < n ? alphabet[v & 63] : '=' };
+    if (base64 != NULL) {
+        int written = EVP_EncodeBlock((unsigned char *)base64,
+                                      (const unsigned char *)buf_front(&plain), (int)n);
 
-        err = buf_add(&text, out, 4);
-    }
-    if (err == 0)
+        buf_commit(&text, (size_t)written);
         line = secret_prefixed("Authorization: Basic ", buf_front(&text), buf_unread(&text));
+    }
     buf_wipe(&plain);
     buf_wipe(&text);
     return line;
@@ -353,22 +346,17 @@ bool token_client_credentials_changed(struct token_client *s, const struct confi
     return credentials_reread(&s->credentials, c);
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
 bool token_client_configure(struct token_client *s, const struct config *was,
                             const struct config *now)
 {
     bool other = credentials_load(&s->credentials, now);
 
     return other || was == NULL || was->token.auth_style != now->token.auth_style ||
-           !same_text(was->token.url, now->token.url) ||
-           !same_text(was->token.scope, now->token.scope) ||
-           !same_text(was->token.audience, now->token.audience) ||
-           !same_text(was->token.resource, now->token.resource) ||
-           !same_text(was->token.extra, now->token.extra);
+           !base_same_text(was->token.url, now->token.url) ||
+           !base_same_text(was->token.scope, now->token.scope) ||
+           !base_same_text(was->token.audience, now->token.audience) ||
+           !base_same_text(was->token.resource, now->token.resource) ||
+           !base_same_text(was->token.extra, now->token.extra);
 }
 
 static bool setup(struct token_client *s, const struct config *c)

@@ -66,6 +66,10 @@ static void equal_means_same_length_and_bytes(void **state)
     assert_false(secret_equal(a, d));
     assert_false(secret_equal(a, NULL));
     assert_true(secret_equal(NULL, NULL));
+    assert_true(secret_bytes_equal("ab", 2, "abc", 2));
+    assert_false(secret_bytes_equal("ab", 2, "abc", 3));
+    assert_false(secret_bytes_equal("ab", 2, "aB", 2));
+    assert_true(secret_bytes_equal("", 0, "", 0));
     secret_free(a);
     secret_free(b);
     secret_free(c);
