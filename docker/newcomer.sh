@@ -19,7 +19,7 @@ failed=0
 runs_until() {
     local pid code=0 end=$((SECONDS + deadline_s))
     # shellcheck disable=SC2016  # for the inner shell
-    base_exec "$root" sh -c 'cd ~root/oneshot-proxy && exec bash "$1"' block "/root/$1" >"$log" 2>&1 &
+    base_exec "$root" sh -c 'cd ~root/oneshot-proxy && exec bash ~root/"$1"' block "$1" >"$log" 2>&1 &
     pid=$!
     until grep -qF -e "$2" "$log"; do
         kill -0 "$pid" 2>/dev/null || { wait "$pid" || code=$?; echo "it ended with $code"; return 1; }
@@ -34,21 +34,21 @@ runs_until() {
 runs() {
     # shellcheck disable=SC2016  # for the inner shell
     timeout "$deadline_s" unshare --mount sh -c '
-        mount -t proc proc "$1/proc" && exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-            DEBIAN_FRONTEND=noninteractive sh -c "cd ~root/oneshot-proxy && exec bash /root/$2"' run "$root" "$1" >"$log" 2>&1
+        mount -t proc proc "$1/proc" && exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+            DEBIAN_FRONTEND=noninteractive sh -c "export HOME=~root && cd ~/oneshot-proxy && exec bash ~/$2"' run "$root" "$1" >"$log" 2>&1
 }
 
 for suite in ${SUITES:-bookworm trixie}; do
-    root=$out/$suite log=$out/$suite.log
+    root=$out/$suite home=$out/$suite/root log=$out/$suite.log
     base_unpack "$suite" "$root"
-    mkdir "$root/root/oneshot-proxy"
-    chmod 700 "$root/root"
-    tests/files.sh '*' | tar -c -T - | tar -x -C "$root/root/oneshot-proxy"
+    mkdir "$home/oneshot-proxy"
+    chmod 700 "$home"
+    tests/files.sh '*' | tar -c -T - | tar -x -C "$home/oneshot-proxy"
     # A newcomer says yes when apt-get asks, and has its lists.
     echo 'APT::Get::Assume-Yes "true";' >"$root/etc/apt/apt.conf.d/91yes"
     base_run "$root" apt-get -q update >"$log" 2>&1 || { tail -n 20 "$log"; base_skip "apt-get cannot update in a bare Debian"; }
-    python3 -B tests/docs_blocks.py --bare "$root/root"
-    for block in "$root"/root/[0-9]*.sh; do
+    python3 -B tests/docs_blocks.py --bare "$home"
+    for block in "$home"/[0-9]*.sh; do
         name=${block##*/}
         where=$(sed -n '1s/^# //p' "$block")
         until=${block%.sh}.until
