@@ -162,7 +162,7 @@ static void on_watch(struct loop_io *w, uint32_t events)
     bool room = (events & ~(uint32_t)EPOLLOUT) == 0;
 
     if (c->response.feed != NULL) {
-        response_on_ready(&c->response);
+        response_on_ready(&c->response, (events & (EPOLLHUP | EPOLLERR)) != 0);
         return;
     }
     conn_unwatch(c);

@@ -415,15 +415,18 @@ static void feed(struct response *s)
         after_answer(s);
 }
 
-void response_on_ready(struct response *s)
+void response_on_ready(struct response *s, bool broken)
 {
-    if (relay_of(s) != NULL) /* else the connection is about to be closed */
-        relay_wake(relay_of(s));
+    if (relay_of(s) == NULL) /* the connection is about to be closed */
+        return;
+    if (broken) /* what it has sent is of no use any more */
+        s->feed->ended = true;
+    relay_wake(relay_of(s));
 }
 
 static void on_pair_room(struct body_feed *f)
 {
-    response_on_ready(f->arg);
+    response_on_ready(f->arg, false);
 }
 
 static void take_over(struct response_sink *sink)
@@ -481,7 +484,7 @@ enum MHD_Result response_give(struct response *s)
         return give_through_mhd(s);
     s->large = true;
     response_suspend(s);
-    response_on_ready(s);
+    relay_wake(relay_of(s));
     return MHD_YES;
 }
 

@@ -76,5 +76,5 @@ bool response_can_go_on(const struct response *s);
 void response_suspend(struct response *s);
 void response_wait(struct response *s);
 void response_stop_polling(struct response *s);
-/* The caller's connection can be read or written (only while there is a feed). */
-void response_on_ready(struct response *s);
+/* The caller's connection can be read or written, or is broken (only while there is a feed). */
+void response_on_ready(struct response *s, bool broken);

@@ -249,6 +249,8 @@ void relay_on_body_end(struct relay *r)
 
 void relay_on_body_lost(struct relay *r)
 {
+    if (r->up_lost)
+        return;
     r->up_lost = r->up.discard = true;
     relay_wake(r);
 }
@@ -567,16 +569,20 @@ static void step(struct relay *r)
 
 bool relay_turn(struct context *ctx)
 {
-    struct relay *r = TAILQ_FIRST(&ctx->ready);
+    const struct relay *last = TAILQ_LAST(&ctx->ready, relay_list);
 
-    if (r == NULL)
-        return false;
-    for (; r != NULL; r = TAILQ_FIRST(&ctx->ready)) {
+    /* Those that wake meanwhile are for the next turn. */
+    for (bool more = last != NULL; more;) {
+        struct relay *r = TAILQ_FIRST(&ctx->ready);
+
+        if (r == NULL)
+            break;
+        more = r != last;
         TAILQ_REMOVE(&ctx->ready, r, ready_link);
         r->is_ready = false;
         step(r);
     }
-    return true;
+    return last != NULL;
 }
 
 void relay_give_up(struct relay *r)

@@ -46,6 +46,11 @@ static struct deadline deadline_of(const struct relay *r)
             r->exchange.progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
             "Nothing more of the answer came within upstream.idle_timeout: outcome unknown"
         };
+    else if (r->phase == RELAY_ANSWERING && r->down_done && !r->exchange.wants_body &&
+             exchange_is_sending(&r->exchange))
+        d = (struct deadline){ r->exchange.progress_ms + c->upstream.idle_timeout_ms,
+                               FAIL_UPSTREAM_STALLED,
+                               "The upstream takes no more of the request" };
     /* The caller is expected to read; nobody else looks after that. */
     if (r->sink->blocked_ms != 0 && r->sink->blocked_ms + c->listen.idle_timeout_ms < d.ms)
         d = (struct deadline){ r->sink->blocked_ms + c->listen.idle_timeout_ms, FAIL_NONE,
@@ -81,6 +86,9 @@ static void expire(struct relay *r, const struct deadline *d)
         relay_body_ends_early(r, &f);
     } else if (r->phase == RELAY_HELD) {
         relay_release(r);
+    } else if (r->phase == RELAY_ANSWERING && r->down_done) {
+        r->up.discard = true; /* its answer is whole, and stands */
+        relay_wake(r);
     } else if (r->sink->given) {
         exchange_cancel(&r->exchange);
         relay_on_upstream_done(r, &f);

@@ -5,9 +5,14 @@
  *
  *     8 callers at a time -> proxy -> an upstream that draws each request's fate
  *
+ * And a table of those that are carried out and answered before their body is whole, by what the
+ * caller does then: it stalls, goes on, breaks a chunk, or leaves. Whatever it does, what it is
+ * told is the upstream's answer, or that the outcome is unknown.
+ *
  * MONEY_SEED=n draws other fates, MONEY_REQUESTS=n as many as that for each version (10,000;
  * 2,000 where a sanitizer slows them down). */
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "harness.h"
 
@@ -449,10 +454,232 @@ static void over_http_2_thousands_of_payments_are_made_at_most_once_and_told_tru
     play(&w, true);
 }
 
+/* --- answered before the body is whole ------------------------------------------------------ */
+
+enum inbound { INBOUND_TCP, INBOUND_TLS, INBOUND_UNIX, INBOUND_COUNT };
+enum deed { DEED_STALL, DEED_GO_ON, DEED_BREAK, DEED_LEAVE, DEED_COUNT };
+enum upstream_then { THEN_READS_ON, THEN_STOPS, THEN_CLOSES, THEN_COUNT };
+
+static const char *const deed_name[] = { "stalls", "goes on", "breaks a chunk", "leaves" };
+
+/* Where upstreams that stop reading stay. */
+static struct gate never;
+
+/* The target tells what the upstream does: /early/ID?THEN */
+static void serve_early(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    struct peer_request *r = peer_read_head(c);
+    long id = r == NULL ? -1 : number_after(r->target, "/early/");
+    char body[64], head[160];
+
+    if (id < 0)
+        return;
+    seen[id]++;
+    done[id]++;
+    int n = snprintf(body, sizeof body, "{\"paid\":%ld}", id);
+    (void)snprintf(head, sizeof head, "HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%s", n,
+                   body);
+    (void)peer_puts(c, head);
+    long then = number_after(r->target, "?");
+    if (then == THEN_READS_ON)
+        peer_read_eof(c);
+    else if (then == THEN_STOPS)
+        (void)gate_pass(&never, c);
+}
+
+/* The same over HTTP/2, where only reading on is played: the number is in the body. */
+static void serve_early_h2(struct peer_conn *c, void *arg)
+{
+    struct h2_frame f = { 0 };
+    bool goes_on = h2_begin(c);
+
+    (void)arg;
+    while (goes_on && h2_read_frame(c, &f) && h2_housekeep(c, &f)) {
+        long id = f.type == H2_DATA ? number_after(bytes_text(&f.payload), "early=") : -1;
+        char body[64];
+        if (id < 0)
+            continue;
+        seen[id]++;
+        done[id]++;
+        (void)snprintf(body, sizeof body, "{\"paid\":%ld}", id);
+        goes_on = h2_answer(c, f.stream, 200, body);
+    }
+    bytes_free(&f.payload);
+}
+
+struct early {
+    enum inbound inbound;
+    enum deed deed;
+    enum upstream_then then;
+    bool chunked;
+    const char *path; /* of the unix socket */
+};
+
+#define EARLY_BYTES (20 * 1024 * 1024)
+static char filler[65536];
+
+/* The rest of a large body, for as long as somebody takes it; its end too when it all went. */
+static void go_on(struct client *c, const struct early *e)
+{
+    size_t left = EARLY_BYTES;
+    int ms = e->then == THEN_STOPS ? 300 : SOON_MS;
+    while (left > 0) {
+        size_t n = left < sizeof filler ? left : sizeof filler;
+        if (e->chunked && client_try_send(c, "10000\r\n", 7, ms) < 7)
+            return;
+        if (client_try_send(c, filler, n, ms) < n)
+            return;
+        if (e->chunked && client_try_send(c, "\r\n", 2, ms) < 2)
+            return;
+        left -= n;
+    }
+    if (e->chunked)
+        (void)client_try_send(c, "0\r\n\r\n", 5, ms);
+}
+
+static void judge_early(const struct answer *a, const struct early *e, long id)
+{
+    const char *body = bytes_text(&a->body);
+    char right[64];
+
+    (void)snprintf(right, sizeof right, "{\"paid\":%ld}", id);
+    if (done[id] > 1 || seen[id] > 1)
+        fail_msg("request %ld was carried out %d times", id, done[id]);
+    bool given = a->status == 201 && a->end == ANSWER_WHOLE && strcmp(body, right) == 0 &&
+                 strcmp(answer_header(a, "Connection"), "close") == 0;
+    /* Over HTTP/2 libcurl keeps the end of an answer without a length to itself until the request
+     * has ended too: what it has told is given, and cut. */
+    if (a->status == 200)
+        given = (a->end == ANSWER_WHOLE || a->end == ANSWER_CUT) && strcmp(body, right) == 0;
+    /* A connection that was reset may have taken the answer with it. */
+    bool untold = e->then == THEN_CLOSES && a->status == 502 &&
+                  strstr(body, "outcome unknown") != NULL &&
+                  strstr(body, "\"retryable\":false") != NULL;
+    if (!given && !untold)
+        fail_msg("by way %d, body %s, upstream %d, the caller %s: request %ld, carried out %d "
+                 "times, was answered (end %d) with %d %s",
+                 (int)e->inbound, e->chunked ? "in chunks" : "by length", (int)e->then,
+                 deed_name[e->deed], id, done[id], (int)a->end, a->status, body);
+}
+
+static void early_one(struct world *w, const struct early *e, long id)
+{
+    struct client c;
+    struct answer a = { 0 };
+    struct bytes out = { 0 };
+
+    if (e->inbound == INBOUND_TLS)
+        assert_true(client_open_tls(&c, w->port, NULL));
+    else if (e->inbound == INBOUND_UNIX)
+        client_open_unix(&c, e->path);
+    else
+        client_open(&c, w->port);
+    bytes_addf(&out, "POST /early/%ld?%d HTTP/1.1\r\nHost: localhost\r\n", id, (int)e->then);
+    if (e->chunked)
+        bytes_addf(&out, "Transfer-Encoding: chunked\r\n\r\n10\r\nearly=%-10ld\r\n", id);
+    else
+        bytes_addf(&out, "Content-Length: %d\r\n\r\nearly=%-10ld", EARLY_BYTES + 16, id);
+    client_send(&c, out.data, out.len);
+    /* The answer is here while the body is not: what follows comes behind it. */
+    if (client_fill(&c, SOON_MS) != 1)
+        fail_msg("no early answer to request %ld", id);
+    if (e->deed == DEED_GO_ON)
+        go_on(&c, e);
+    else if (e->deed == DEED_BREAK)
+        (void)client_try_send(&c, "this is not a chunk\r\n", 21, SOON_MS);
+    if (e->deed == DEED_LEAVE) {
+        client_reset(&c);
+    } else {
+        client_read(&c, &a, false, SOON_MS);
+        judge_early(&a, e, id);
+    }
+    client_close(&c);
+    answer_free(&a);
+    bytes_free(&out);
+}
+
+static void play_early(enum inbound inbound, bool h2)
+{
+    WORLD(w);
+    static struct cert_files files;
+    char dir[] = "/tmp/oneshot-money-XXXXXX", path[64], settings[512];
+    size_t n = 0, played = 0;
+    long id = 0;
+
+    for (size_t i = 0; i < MOST; i++)
+        seen[i] = refused[i] = done[i] = 0;
+    gate_init(&never);
+    memset(filler, 'x', sizeof filler);
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof path, "%s/socket", dir);
+    n += (size_t)snprintf(settings + n, sizeof settings - n,
+                          "listen.body_timeout = 1s\nupstream.idle_timeout = 1s\n%s",
+                          h2 ? "upstream.http_version = 2\n" : "");
+    if (inbound == INBOUND_TLS) {
+        certs_write(&files, CERT_VALID);
+        n += (size_t)snprintf(settings + n, sizeof settings - n,
+                              "listen.tls_certificate = %s\nlisten.tls_key = %s\n",
+                              files.certificate, files.key);
+    }
+    if (inbound == INBOUND_UNIX)
+        (void)snprintf(settings + n, sizeof settings - n,
+                       "listen.address = 127.0.0.1:0, unix:%s\n", path);
+    world_start(&w, &(struct world_options){ .serve = h2 ? serve_early_h2 : serve_early,
+                                             .cert = h2 ? CERT_VALID : CERT_NONE,
+                                             .h2 = h2,
+                                             .settings = settings });
+    for (int deed = 0; deed < DEED_COUNT; deed++)
+        for (int then = 0; then < (h2 ? 1 : (int)THEN_COUNT); then++)
+            for (int chunked = 0; chunked < 2; chunked++) {
+                if (deed == DEED_BREAK && !chunked)
+                    continue;
+                early_one(&w,
+                          &(struct early){ inbound, (enum deed)deed, (enum upstream_then)then,
+                                           chunked != 0, path },
+                          id++);
+                played++;
+            }
+    /* What is logged is what was told: nobody is said to have left but those who did. */
+    size_t left = h2 ? 2 : 6;
+    if (!proxy_log_wait(w.proxy, "event=access", played, SOON_MS))
+        fail_msg("%zu of %zu requests are in the log", proxy_log_count(w.proxy, "event=access"),
+                 played);
+    assert_true(proxy_log_count(w.proxy, "event=access aborted=caller") <= left);
+    assert_true(
+        proxy_log_count(w.proxy, h2 ? "event=access status=200" : "event=access status=201") +
+            proxy_log_count(w.proxy, "event=access status=502 stage=upstream") ==
+        played);
+    proxy_stop(w.proxy);
+    w.proxy = NULL;
+    (void)unlink(path);
+    (void)rmdir(dir);
+    for (long i = 0; i < id; i++)
+        if (done[i] > 1 || seen[i] > 1)
+            fail_msg("request %ld reached the upstream %d times in the end", i, seen[i]);
+}
+
+static void a_payment_that_is_answered_before_its_body_is_whole_is_told_truly(void **state)
+{
+    (void)state;
+    for (int inbound = 0; inbound < INBOUND_COUNT; inbound++)
+        play_early((enum inbound)inbound, false);
+}
+
+static void
+over_http_2_one_that_is_answered_before_its_body_is_whole_is_told_truly(void **state)
+{
+    (void)state;
+    for (int inbound = 0; inbound < INBOUND_COUNT; inbound++)
+        play_early((enum inbound)inbound, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(over_http_1_1_thousands_of_payments_are_made_at_most_once_and_told_truly),
+        TEST(a_payment_that_is_answered_before_its_body_is_whole_is_told_truly),
+        TEST(over_http_2_one_that_is_answered_before_its_body_is_whole_is_told_truly),
         TEST(over_http_2_thousands_of_payments_are_made_at_most_once_and_told_truly),
     };
     seed = (uint32_t)from_environment("MONEY_SEED", 1);
