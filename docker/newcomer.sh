@@ -14,21 +14,29 @@ exec 9>"$out.lock"
 flock -n 9 || { echo "another ./dev newcomer is at work in this tree" >&2; exit 1; }
 deadline_s=900
 failed=0
+started=
+# What a block started has the signal, as from a terminal.
+end_started() {
+    [ -n "$started" ] || return 0
+    kill -TERM "$(pgrep -P "$started" || echo "$started")" 2>/dev/null || true
+}
+trap end_started EXIT
+trap 'exit 1' INT TERM
 
 # runs_until BLOCK TEXT: it goes on until it says the text; then it is ended, as by Ctrl-C, with 0
 runs_until() {
-    local pid code=0 end=$((SECONDS + deadline_s))
+    local code=0 end=$((SECONDS + deadline_s))
     # shellcheck disable=SC2016  # for the inner shell
     base_exec "$root" sh -c 'cd ~root/oneshot-proxy && exec bash ~root/"$1"' block "$1" >"$log" 2>&1 &
-    pid=$!
+    started=$!
     until grep -qF -e "$2" "$log"; do
-        kill -0 "$pid" 2>/dev/null || { wait "$pid" || code=$?; echo "it ended with $code"; return 1; }
-        [ "$SECONDS" -lt "$end" ] || { kill -TERM "$pid"; echo "no '$2' within $deadline_s s"; return 1; }
+        kill -0 "$started" 2>/dev/null || { wait "$started" || code=$?; started=; echo "it ended with $code"; return 1; }
+        [ "$SECONDS" -lt "$end" ] || { echo "no '$2' within $deadline_s s"; return 1; }
         sleep 0.5
     done
-    # What the block started has the signal, as from a terminal.
-    kill -TERM -- "$(pgrep -P "$pid" || echo "$pid")" 2>/dev/null || kill -TERM "$pid"
-    wait "$pid" || { echo "it left with $? when it was ended"; return 1; }
+    end_started
+    wait "$started" || { code=$?; started=; echo "it left with $code when it was ended"; return 1; }
+    started=
 }
 
 runs() {
