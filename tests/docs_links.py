@@ -3,7 +3,7 @@
 
 In every Markdown file of the tree: a link to a file leads to one of the tree, a link to a heading to a heading that exists, a
 reference `[text][name]` has its target, and a path of the tree in backticks (`src/…`, `tests/…`) exists. Also: the first page stays
-a first page, and each document can be reached from it. Addresses outside the tree are not asked.
+a first page, each document can be reached from it, and docs/architecture.md has each folder of src. Addresses outside the tree are not asked.
 """
 import pathlib
 import re
@@ -83,6 +83,10 @@ def main():
     lines = len((TREE / "README.md").read_text(encoding="utf-8").splitlines())
     if lines > README_LINES_MAX:
         faults.append(f"README.md has {lines} lines; a first page has {README_LINES_MAX} at most")
+    architecture = (TREE / "docs/architecture.md").read_text(encoding="utf-8")
+    for folder in sorted((TREE / "src").iterdir()):
+        if folder.is_dir() and f"| `src/{folder.name}` |" not in architecture:
+            faults.append(f"docs/architecture.md does not say what is in src/{folder.name}")
     reached, todo = set(), [TREE / "README.md"]
     while todo:
         path = todo.pop()
