@@ -17,6 +17,7 @@
 #include "downstream/conn.h"
 #include "downstream/handler.h"
 #include "proxy/relay.h"
+#include "upstream/curl_client.h"
 #include "upstream/h1_client.h"
 
 /* Room in libmicrohttpd's pool beside the largest request head: for its own records of the
@@ -133,7 +134,9 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
                        &h1_client_user);
     w->ctx.exchange_host = (struct exchange_host){ .loop = &w->ctx.loop,
                                                    .curl = &w->ctx.multi,
-                                                   .conn_pool = &w->ctx.conn_pool };
+                                                   .conn_pool = &w->ctx.conn_pool,
+                                                   .h1 = &h1_client,
+                                                   .h2 = &curl_client };
     if (err == 0)
         err = start_httpd(w, c);
     if (err == 0)

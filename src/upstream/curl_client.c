@@ -10,8 +10,30 @@
 #include <string.h>
 
 #include "config/outbound.h"
+#include "http/request_check.h"
 #include "net/close_notify.h"
-#include "upstream/exchange.h"
+#include "net/curl_host.h"
+
+/* How libcurl's handle is set for the request it had last. */
+struct curl_client_shape {
+    char method[REQUEST_METHOD_MAX + 1]; /* empty: none yet */
+    bool has_body, large, fresh, tells;
+};
+
+/* What is kept from one request to the next (exchange.h2), and how the present one goes. */
+struct curl_client {
+    struct exchange *exchange;
+    struct curl_host_transfer transfer;
+    CURLU *url;
+    struct curl_client_shape shape;
+    struct config *setup_for; /* the settings the handle was made with */
+    bool used;                /* it has had a transfer, see curl_host_handles_last */
+    /* How the head of a body of unknown length went out, see curl_host_late_chunks_framed. */
+    bool tells, head_whole, head_h2, chunks_ended;
+    unsigned head_pieces;
+    struct close_notify
+        *close_notify; /* of an answer that ends with its TLS connection; else NULL */
+};
 
 static_assert(offsetof(struct header_line, text) == offsetof(struct curl_slist, data) &&
                   offsetof(struct header_line, next) == offsetof(struct curl_slist, next) &&
@@ -28,7 +50,7 @@ static bool unmeasured(const struct exchange *x)
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
 {
     struct exchange *x = arg;
-    struct curl_client *c = &x->curl;
+    struct curl_client *c = x->h2;
     bool had_head = exchange_has_head(x);
 
     n *= size;
@@ -64,7 +86,7 @@ static size_t on_write(char *bytes, size_t size, size_t n, void *arg)
 /* How the head goes out, see curl_host_late_chunks_framed: libcurl tells a debugger only. */
 static int on_debug(CURL *e, curl_infotype type, char *data, size_t n, void *arg)
 {
-    struct curl_client *c = &((struct exchange *)arg)->curl;
+    struct curl_client *c = ((struct exchange *)arg)->h2;
 
     (void)e;
     if (type != CURLINFO_HEADER_OUT)
@@ -102,7 +124,7 @@ static size_t end_chunks(struct curl_client *c, char *out)
 static size_t on_read(char *out, size_t size, size_t n, void *arg)
 {
     struct exchange *x = arg;
-    struct curl_client *c = &x->curl;
+    struct curl_client *c = x->h2;
     size_t here = exchange_body_here(x);
     bool framed = c->tells && !c->head_whole; /* by us */
 
@@ -165,7 +187,7 @@ static bool is_reused(CURL *easy)
 static int on_prereq(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
     struct exchange *x = arg;
-    struct curl_client *c = &x->curl;
+    struct curl_client *c = x->h2;
     struct upstream_attempt *a = &x->attempt;
 
     (void)ip;
@@ -190,22 +212,25 @@ static int on_prereq(void *arg, char *ip, char *local_ip, int port, int local_po
  * believed; one that was reset inside its body cannot be told from one that is whole. */
 static bool maybe_reset(const struct exchange *x)
 {
+    const struct curl_client *c = x->h2;
+
     return LIBCURL_VERSION_NUM < 0x080100 && x->head.http_major > 1 && x->body_bytes == 0 &&
-           close_notify_over(x->curl.close_notify, x->curl.transfer.socket);
+           close_notify_over(c->close_notify, c->transfer.socket);
 }
 
 /* All of the answer that its framing promises; until the close where it promises nothing. */
 static bool body_whole(const struct exchange *x, bool closed)
 {
+    const struct curl_client *c = x->h2;
     const struct response_check *g = &x->head;
 
     if (!exchange_has_head(x))
         return false;
     if (exchange_is_bodiless(x))
         return true;
-    if (x->curl.close_notify != NULL && g->http_major == 1)
-        return closed && close_notify_said(x->curl.close_notify);
-    if (x->curl.close_notify != NULL && maybe_reset(x))
+    if (c->close_notify != NULL && g->http_major == 1)
+        return closed && close_notify_said(c->close_notify);
+    if (c->close_notify != NULL && maybe_reset(x))
         return false;
     return g->content_length < 0 ? closed : g->content_length == x->body_bytes;
 }
@@ -213,20 +238,21 @@ static bool body_whole(const struct exchange *x, bool closed)
 /* libcurl keeps a line until it is whole and calls one that is too long a want of memory. */
 static bool endless_line(const struct exchange *x, CURLcode code)
 {
+    const struct curl_client *c = x->h2;
     curl_off_t first_byte_us = 0;
 
 #if LIBCURL_VERSION_NUM >= 0x080600
     if (code == CURLE_TOO_LARGE)
         return true;
 #endif
-    (void)curl_easy_getinfo(x->curl.transfer.easy, CURLINFO_STARTTRANSFER_TIME_T,
-                            &first_byte_us);
+    (void)curl_easy_getinfo(c->transfer.easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte_us);
     return code == CURLE_OUT_OF_MEMORY && !x->head.complete && first_byte_us > 0;
 }
 
 static void on_done(struct curl_host_transfer *t, CURLcode code)
 {
-    struct exchange *x = CONTAINER_OF(t, struct exchange, curl.transfer);
+    struct curl_client *c = CONTAINER_OF(t, struct curl_client, transfer);
+    struct exchange *x = c->exchange;
     /* An answer that is all there stands, even when the connection is lost after it: an
      * upstream that answers early may well close before it has read the whole request. */
     bool whole =
@@ -235,7 +261,7 @@ static void on_done(struct curl_host_transfer *t, CURLcode code)
     x->wants_body = x->wants_room = false;
     x->attempt.wrote = !wrote_nothing(t->easy);
     x->attempt.reused = is_reused(t->easy);
-    x->attempt.unconfirmed = code == CURLE_OK && x->curl.close_notify != NULL;
+    x->attempt.unconfirmed = code == CURLE_OK && c->close_notify != NULL;
     if (x->head.kind == FAIL_NONE && endless_line(x, code)) {
         x->head.kind = FAIL_UPSTREAM_HEAD_SIZE;
         x->head.why = "its head has a line without end";
@@ -251,10 +277,20 @@ static void drop_handle(struct curl_client *c)
     c->shape = (struct curl_client_shape){ .method = "" };
 }
 
+/* The handle, and all that was made with the settings it was made with. */
+static void forget_settings(struct curl_client *c)
+{
+    drop_handle(c);
+    curl_url_cleanup(c->url);
+    config_unref(c->setup_for);
+    c->url = NULL;
+    c->setup_for = NULL;
+}
+
 /* The base URL, taken apart once; a text would be parsed and written anew for each request. */
 static bool take_url(struct exchange *x)
 {
-    struct curl_client *c = &x->curl;
+    struct curl_client *c = x->h2;
 
     c->url = curl_url();
     if (c->url == NULL ||
@@ -273,7 +309,7 @@ static bool take_url(struct exchange *x)
  * there is no memory for it. */
 static bool setup(struct exchange *x)
 {
-    struct curl_client *c = &x->curl;
+    struct curl_client *c = x->h2;
     bool same = c->setup_for == x->request.config;
 
     if (same && c->transfer.easy != NULL && (!c->used || curl_host_handles_last()))
@@ -281,7 +317,7 @@ static bool setup(struct exchange *x)
     if (same) {
         drop_handle(c);
     } else {
-        curl_client_free(&x->curl);
+        forget_settings(c);
         if (!take_url(x))
             return false;
     }
@@ -334,7 +370,7 @@ static char *whole_target(struct exchange *x)
 /* Of what changes from request to request, most stays as the last one on this handle had it. */
 static void set_shape(struct exchange *x)
 {
-    struct curl_client *c = &x->curl;
+    struct curl_client *c = x->h2;
     struct curl_client_shape *is = &c->shape;
     CURL *e = c->transfer.easy;
     bool has_body = x->request.head.body_bytes != 0;
@@ -371,7 +407,7 @@ static void set_shape(struct exchange *x)
 
 static enum failure_kind start(struct exchange *x)
 {
-    struct curl_client *c = &x->curl;
+    struct curl_client *c = x->h2;
 
     close_notify_free(c->close_notify);
     c->close_notify = NULL;
@@ -393,8 +429,10 @@ static enum failure_kind start(struct exchange *x)
 
 static void cancel(struct exchange *x)
 {
-    struct curl_client *c = &x->curl;
+    struct curl_client *c = x->h2;
 
+    if (c == NULL)
+        return;
     close_notify_free(c->close_notify);
     c->close_notify = NULL;
     x->wants_body = x->wants_room = false;
@@ -403,7 +441,7 @@ static void cancel(struct exchange *x)
 
 static void unpause(struct exchange *x)
 {
-    struct curl_client *c = &x->curl;
+    struct curl_client *c = x->h2;
 
     if (c->transfer.running)
         (void)curl_easy_pause(c->transfer.easy, (x->wants_body ? CURLPAUSE_SEND : 0) |
@@ -426,17 +464,27 @@ static void more_room(struct exchange *x)
     unpause(x);
 }
 
-const struct exchange_client curl_client = {
-    .start = start, .cancel = cancel, .more_body = more_body, .more_room = more_room
-};
-
-void curl_client_free(struct curl_client *c)
+static void *keep_new(struct exchange *x)
 {
-    drop_handle(c);
-    if (c->setup_for == NULL)
-        return;
-    curl_url_cleanup(c->url);
-    config_unref(c->setup_for);
-    c->url = NULL;
-    c->setup_for = NULL;
+    struct curl_client *c = base_alloc(sizeof *c);
+
+    c->exchange = x;
+    return c;
 }
+
+static void keep_free(void *kept)
+{
+    struct curl_client *c = kept;
+
+    forget_settings(c);
+    free(c);
+}
+
+const struct exchange_client curl_client = {
+    .start = start,
+    .cancel = cancel,
+    .more_body = more_body,
+    .more_room = more_room,
+    .keep_new = keep_new,
+    .keep_free = keep_free,
+};

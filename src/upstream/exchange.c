@@ -2,7 +2,7 @@
  *
  *                     .--> h1_client --> conn_pool, h1_decoder
  *     exchange_start -+                                        --> exchange_line, exchange_ended
- *                     `--> curl_client --> curl_host
+ *     (host->h1, h2)  `--> curl_client --> curl_host
  *
  * The rule that no payment is sent twice stands in exchange_may_retry: whatever client is used,
  * a second attempt is made there and nowhere else. */
@@ -29,8 +29,11 @@ void exchange_init(struct exchange *x, const struct exchange_options *o)
 
 void exchange_done(struct exchange *x)
 {
-    curl_client_free(&x->curl);
-    h1_client_free(&x->h1);
+    if (x->h1 != NULL)
+        x->with.host->h1->keep_free(x->h1);
+    if (x->h2 != NULL)
+        x->with.host->h2->keep_free(x->h2);
+    x->h1 = x->h2 = NULL;
 }
 
 /* One attempt, the first or the second. */
@@ -44,7 +47,7 @@ static enum failure_kind attempt(struct exchange *x)
     x->attempt.reused = x->attempt.wrote = x->attempt.began = false;
     x->attempt.unconfirmed = x->attempt.resend_refused = x->attempt.starved = false;
     x->attempt.error_text[0] = '\0';
-    x->wants_body = x->wants_room = x->rest_unwanted = false;
+    x->wants_body = x->wants_room = x->answered = x->rest_unwanted = false;
     x->with.body->sent = 0;
     exchange_moved(x);
     return x->client->start(x);
@@ -52,9 +55,14 @@ static enum failure_kind attempt(struct exchange *x)
 
 enum failure_kind exchange_start(struct exchange *x, const struct exchange_request *q)
 {
+    bool h2 = may_be_http2(q->config);
+    void **kept = h2 ? &x->h2 : &x->h1;
+
     x->request = *q;
-    x->client = may_be_http2(q->config) ? &curl_client : &h1_client;
+    x->client = h2 ? x->with.host->h2 : x->with.host->h1;
     x->fresh = false;
+    if (*kept == NULL)
+        *kept = x->client->keep_new(x);
     return attempt(x);
 }
 
@@ -85,7 +93,7 @@ bool exchange_has_head(const struct exchange *x)
 
 bool exchange_is_sending(const struct exchange *x)
 {
-    return x->h1.conn != NULL && x->h1.answered;
+    return x->answered;
 }
 
 void exchange_sending(struct exchange *x)
@@ -170,7 +178,7 @@ bool exchange_line(struct exchange *x, const char *line, size_t n)
     x->attempt.began = true;
     if (!response_check_line(&x->head, line, n))
         return false;
-    if (x->head.http_major == 2 && x->client == &h1_client) {
+    if (x->head.http_major == 2 && x->client == x->with.host->h1) {
         x->head.kind = FAIL_UPSTREAM_PROTOCOL;
         x->head.why = "it says HTTP/2 on an HTTP/1.1 connection";
         return false;

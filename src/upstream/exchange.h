@@ -19,13 +19,12 @@
 #include "config/config.h"
 #include "http/header.h"
 #include "http/response_check.h"
-#include "upstream/curl_client.h"
 #include "upstream/error.h"
-#include "upstream/h1_client.h"
 
 struct conn_pool;
 struct curl_host;
 struct exchange;
+struct exchange_client;
 struct loop;
 
 /* What the thread lends to its exchanges. */
@@ -33,6 +32,8 @@ struct exchange_host {
     struct loop *loop;
     struct curl_host *curl;
     struct conn_pool *conn_pool;
+    const struct exchange_client *h1; /* for upstreams that speak HTTP/1.1 only */
+    const struct exchange_client *h2; /* where HTTP/2 may be spoken */
 };
 
 /* The request. All that is pointed to must last until the exchange has ended. */
@@ -78,8 +79,7 @@ struct exchange_options {
 };
 
 struct exchange {
-    struct h1_client h1; /* with `curl`, kept from one request to the next */
-    struct curl_client curl;
+    void *h1, *h2; /* each client's own, kept from one request to the next; NULL: none yet */
     const struct exchange_client *client; /* which of the two has the present request */
 
     struct exchange_options with;
@@ -89,6 +89,7 @@ struct exchange {
     struct upstream_attempt attempt;
     bool fresh;                  /* this attempt is the second, on a new connection */
     bool wants_body, wants_room; /* waits for bytes of the body, for room for the answer's */
+    bool answered;               /* the answer is whole; the rest of the body is still sent */
     bool rest_unwanted;          /* what was not sent of the body can or need not be sent: after
                                     an answer of 400 or above, or when the other side closes */
     /* When something moved last: bytes of the request, a whole head, or bytes of the answer's
@@ -133,6 +134,9 @@ struct exchange_client {
     void (*more_body)(struct exchange *x);
     /* There is room for the answer's body (wants_room was set). */
     void (*more_room)(struct exchange *x);
+    /* What it keeps from one request to the next: made before the first, never NULL. */
+    void *(*keep_new)(struct exchange *x);
+    void (*keep_free)(void *kept);
 };
 
 /* The request is about to be written. */

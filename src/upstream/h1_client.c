@@ -13,8 +13,6 @@
 
 #include <string.h>
 
-#include "upstream/exchange.h"
-
 /* Of a body that is copied: beside the head, or into a chunk. */
 #define PIECE_BYTES 16384
 /* Room for the largest head that can be sent, and a piece. */
@@ -38,11 +36,11 @@ static void clear_out(struct h1_client *h)
 /* The connection's part of it is over: to the pool, or closed. */
 static void release(struct exchange *x, bool reusable)
 {
-    struct h1_client *h = &x->h1;
+    struct h1_client *h = x->h1;
     struct upstream_conn *conn = h->conn;
 
     h->conn = NULL;
-    x->wants_body = x->wants_room = false;
+    x->wants_body = x->wants_room = x->answered = false;
     x->attempt.wrote = h->begun && upstream_conn_sent_bytes(conn) != h->sent_before;
     if (conn->error_text[0] != '\0')
         memcpy(x->attempt.error_text, conn->error_text, sizeof x->attempt.error_text);
@@ -73,9 +71,10 @@ static void stop_sending(struct exchange *x)
 static bool write_head(struct exchange *x)
 {
     const struct exchange_request *q = &x->request;
-    struct buf *out = &x->h1.out;
+    struct h1_client *h = x->h1;
+    struct buf *out = &h->out;
 
-    x->h1.had_token = true;
+    h->had_token = true;
     return buf_add_str(out, q->method) == 0 && buf_add(out, " ", 1) == 0 &&
            buf_add_str(out, q->prefix) == 0 && buf_add_str(out, q->path) == 0 &&
            buf_add_str(out, " HTTP/1.1\r\n") == 0 && header_write(out, &q->head);
@@ -84,16 +83,19 @@ static bool write_head(struct exchange *x)
 /* A piece of the body, copied. */
 static bool add_piece(struct exchange *x, size_t n)
 {
-    if (buf_add(&x->h1.out, exchange_body_front(x), n) != 0)
+    struct h1_client *h = x->h1;
+
+    if (buf_add(&h->out, exchange_body_front(x), n) != 0)
         return false;
-    x->h1.body_taken += (int64_t)n;
+    h->body_taken += (int64_t)n;
     exchange_body_sent(x, n);
     return true;
 }
 
 static bool add_chunk(struct exchange *x, size_t n)
 {
-    struct buf *out = &x->h1.out;
+    struct h1_client *h = x->h1;
+    struct buf *out = &h->out;
 
     return buf_addf(out, "%zx\r\n", n) == 0 && add_piece(x, n) && buf_add(out, "\r\n", 2) == 0;
 }
@@ -101,7 +103,7 @@ static bool add_chunk(struct exchange *x, size_t n)
 /* Fills `out` with what can go together with it. False: no memory. */
 static bool fill(struct exchange *x)
 {
-    struct h1_client *h = &x->h1;
+    struct h1_client *h = x->h1;
     int64_t body_bytes = x->request.head.body_bytes;
     size_t here = exchange_body_here(x);
     size_t n = here < PIECE_BYTES ? here : PIECE_BYTES;
@@ -120,7 +122,7 @@ static bool fill(struct exchange *x)
 
 static bool is_all_written(const struct exchange *x)
 {
-    const struct h1_client *h = &x->h1;
+    const struct h1_client *h = x->h1;
     int64_t body_bytes = x->request.head.body_bytes;
 
     return h->begun && buf_unread(&h->out) == 0 &&
@@ -130,7 +132,7 @@ static bool is_all_written(const struct exchange *x)
 /* As much as there is and the other side takes. */
 static void send_more(struct exchange *x)
 {
-    struct h1_client *h = &x->h1;
+    struct h1_client *h = x->h1;
 
     /* What is discarded must never end as if it were whole. */
     while (h->conn->writable && !x->rest_unwanted && !x->with.body->discard &&
@@ -197,7 +199,7 @@ static bool says_close(const struct exchange *x)
 
 static void on_line(struct exchange *x, const char *line, size_t n)
 {
-    struct h1_client *h = &x->h1;
+    struct h1_client *h = x->h1;
 
     if (!exchange_line(x, line, n)) {
         fail(x, CURLE_WEIRD_SERVER_REPLY);
@@ -235,25 +237,25 @@ static void on_body(struct exchange *x, const char *bytes, size_t n, bool in_pla
 /* All of the answer is here; surplus: and more. */
 static void finish(struct exchange *x, bool surplus)
 {
-    struct h1_client *h = &x->h1;
+    struct h1_client *h = x->h1;
     bool whole_request = is_all_written(x), sound = !surplus && !h->last;
 
     x->rest_unwanted = x->rest_unwanted || x->with.body->discard || !sound;
     if (whole_request || x->rest_unwanted)
         release(x, whole_request && sound);
     else
-        h->answered = true;
+        x->answered = true;
     exchange_ended(x, CURLE_OK, true);
 }
 
 /* What was read; it may be the end of it, after which there is no connection. */
 static void take(struct exchange *x, const char *in, size_t n, bool in_place)
 {
-    struct h1_client *h = &x->h1;
+    struct h1_client *h = x->h1;
     const char *piece = NULL;
     size_t len = 0;
 
-    while (h->conn != NULL && !h->answered) {
+    while (h->conn != NULL && !x->answered) {
         switch (h1_decoder_next(&h->decoder, &in, &n, &piece, &len)) {
         case H1_LINE:
             on_line(x, piece, len);
@@ -279,7 +281,7 @@ static void take(struct exchange *x, const char *in, size_t n, bool in_place)
 /* The connection is over before the answer's framing says so. */
 static void on_end(struct exchange *x, ssize_t how)
 {
-    const struct h1_client *h = &x->h1;
+    const struct h1_client *h = x->h1;
     bool until_close = h->decoder.state == H1_UNTIL_CLOSE;
 
     /* The kernel tells of a reset once; when it told the writing, reading ends in order. */
@@ -305,10 +307,10 @@ static bool is_plain_body(const struct h1_decoder *d, size_t *most)
 
 static void receive(struct exchange *x)
 {
-    struct h1_client *h = &x->h1;
+    struct h1_client *h = x->h1;
     struct buf *body = x->with.answer_body;
 
-    while (h->conn != NULL && !h->answered && h->conn->readable) {
+    while (h->conn != NULL && !x->answered && h->conn->readable) {
         size_t room = buf_room(body);
         size_t most = room < CONN_POOL_SCRATCH_BYTES ? room : CONN_POOL_SCRATCH_BYTES;
         bool in_place = is_plain_body(&h->decoder, &most);
@@ -342,7 +344,7 @@ static void receive(struct exchange *x)
  * connection's end. */
 static void send_rest(struct exchange *x)
 {
-    struct h1_client *h = &x->h1;
+    struct h1_client *h = x->h1;
 
     if (h->conn->readable) {
         ssize_t n = upstream_conn_read(h->conn, x->with.host->conn_pool->scratch, 1);
@@ -363,7 +365,7 @@ static void send_rest(struct exchange *x)
 
 static void pump(struct exchange *x)
 {
-    struct h1_client *h = &x->h1;
+    struct h1_client *h = x->h1;
 
     if (!h->begun && upstream_conn_has_spoken(h->conn)) {
         refuse(x, FAIL_UPSTREAM_PROTOCOL, "it came before anything was asked");
@@ -377,10 +379,10 @@ static void pump(struct exchange *x)
     } else {
         receive(x);
     }
-    if (h->conn != NULL && !h->answered)
+    if (h->conn != NULL && !x->answered)
         send_more(x);
     receive(x);
-    if (h->conn != NULL && h->answered)
+    if (h->conn != NULL && x->answered)
         send_rest(x);
 }
 
@@ -401,10 +403,10 @@ const struct conn_pool_user h1_client_user = { .on_open = on_open, .on_ready = o
 
 static enum failure_kind start(struct exchange *x)
 {
-    struct h1_client *h = &x->h1;
+    struct h1_client *h = x->h1;
 
     h->out.limit = OUT_BYTES_MAX;
-    h->begun = h->send_closed = h->chunks_ended = h->last = h->answered = false;
+    h->begun = h->send_closed = h->chunks_ended = h->last = false;
     h->body_taken = 0;
     h1_decoder_init(&h->decoder);
     clear_out(h);
@@ -425,7 +427,9 @@ static enum failure_kind start(struct exchange *x)
 
 static void cancel(struct exchange *x)
 {
-    if (x->h1.conn != NULL)
+    const struct h1_client *h = x->h1;
+
+    if (h != NULL && h->conn != NULL)
         release(x, false);
 }
 
@@ -441,12 +445,26 @@ static void more_room(struct exchange *x)
     pump(x);
 }
 
-const struct exchange_client h1_client = {
-    .start = start, .cancel = cancel, .more_body = more_body, .more_room = more_room
-};
-
-void h1_client_free(struct h1_client *h)
+static void *keep_new(struct exchange *x)
 {
+    (void)x;
+    return base_alloc(sizeof(struct h1_client));
+}
+
+static void keep_free(void *kept)
+{
+    struct h1_client *h = kept;
+
     buf_wipe(&h->out);
     h1_decoder_done(&h->decoder);
+    free(h);
 }
+
+const struct exchange_client h1_client = {
+    .start = start,
+    .cancel = cancel,
+    .more_body = more_body,
+    .more_room = more_room,
+    .keep_new = keep_new,
+    .keep_free = keep_free,
+};

@@ -4,9 +4,9 @@
 #include "base/buf.h"
 #include "http/h1_decoder.h"
 #include "upstream/conn_pool.h"
+#include "upstream/exchange.h"
 
-struct exchange_client;
-
+/* What is kept from one request to the next (exchange.h1), and how the present one goes. */
 struct h1_client {
     struct upstream_conn *conn; /* NULL: nothing is under way */
     struct h1_decoder decoder;
@@ -16,7 +16,6 @@ struct h1_client {
     bool send_closed;     /* the other side takes nothing more; its answer may still come */
     bool chunks_ended;    /* the last one is in `out`, or written */
     bool last;            /* the connection ends with this answer */
-    bool answered;        /* the answer is whole; the rest of the request is still sent */
     int64_t body_taken;   /* bytes of the body, written or in `out` */
     uint64_t sent_before; /* by the connection, when it began */
 };
@@ -24,5 +23,3 @@ struct h1_client {
 extern const struct exchange_client h1_client;
 /* For conn_pool_init: whom its connections belong to. */
 extern const struct conn_pool_user h1_client_user;
-/* Frees what is kept from one exchange to the next. Takes a zeroed one. */
-void h1_client_free(struct h1_client *h);

@@ -16,7 +16,7 @@
 #include "event/loop.h"
 #include "net/curl_host.h"
 #include "unit.h"
-#include "upstream/exchange.h"
+#include "upstream/h1_client.h"
 
 /* Time passes by itself, and when a test says so. */
 static int64_t clock_ahead_ms;
@@ -194,8 +194,9 @@ static void scripted_start(struct scripted *s, const struct conn_pool_user *user
     assert_int_equal(loop_init(&s->loop), 0);
     assert_int_equal(curl_host_init(&s->curl, &s->loop, 8), 0);
     conn_pool_init(&s->pool, &s->curl, kept, user);
-    s->host =
-        (struct exchange_host){ .loop = &s->loop, .curl = &s->curl, .conn_pool = &s->pool };
+    s->host = (struct exchange_host){
+        .loop = &s->loop, .curl = &s->curl, .conn_pool = &s->pool, .h1 = &h1_client
+    };
     s->loop.on_turn = scripted_on_turn;
     s->loop.on_turn_arg = s;
     turn(s);

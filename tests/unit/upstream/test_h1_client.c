@@ -81,8 +81,9 @@ static void trial_end(struct trial *t)
 {
     exchange_cancel(&t->x);
     /* Nothing of the token stays behind in what is kept for the next request. */
-    if (t->x.h1.out.data != NULL)
-        assert_null(memmem(t->x.h1.out.data, t->x.h1.out.cap, TOKEN, strlen(TOKEN)));
+    const struct h1_client *h = t->x.h1;
+    if (h->out.data != NULL)
+        assert_null(memmem(h->out.data, h->out.cap, TOKEN, strlen(TOKEN)));
     exchange_done(&t->x);
     buf_done(&t->answer);
     buf_done(&t->body.bytes);
