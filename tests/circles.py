@@ -63,23 +63,20 @@ def objects(build, modules):
     return found
 
 
-def symbols(path):
-    """What it defines for others, and what it needs."""
-    out = subprocess.run(["nm", "-P", "-g", path], check=True, capture_output=True, text=True)
-    defined, needed = set(), set()
-    for line in out.stdout.splitlines():
-        name, kind = line.split()[:2]
-        (needed if kind in "Uvw" else defined).add(name)
-    return defined, needed
-
-
 def uses(found):
-    tables = {module: symbols(path) for module, path in found.items()}
-    home = {name: module for module, (defined, _) in tables.items() for name in defined}
+    """(from, to) -> why"""
+    modules = {path: module for module, path in found.items()}
+    out = subprocess.run(["nm", "-A", "-P", "-g"] + sorted(modules), check=True,
+                         capture_output=True, text=True)
+    home, needed = {}, []
+    for line in out.stdout.splitlines():
+        path, name, kind = re.match(r"(.*?): (\S+) (\S)", line).groups()
+        if kind in "Uvw":
+            needed.append((modules[path], name))
+        else:
+            home[name] = modules[path]
     return {(module, home[name]): f"{module}.c uses {name}"
-            for module, (_, needed) in sorted(tables.items())
-            for name in sorted(needed, reverse=True)
-            if home.get(name, module) != module}
+            for module, name in sorted(needed, reverse=True) if home.get(name, module) != module}
 
 
 def circles(modules, edges):

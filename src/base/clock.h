@@ -1,4 +1,5 @@
 #pragma once
+/* The time: of a clock that never steps, and of the wall. */
 #include "base/base.h"
 
 /* Milliseconds of a clock that never steps and goes on during suspend

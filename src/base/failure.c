@@ -1,4 +1,4 @@
-/* The table of failures, and making one. What a caller gets for it is written by answer.c. */
+/* The table of failures, and making one. What a caller gets for it is written by http/problem.c. */
 #include "base/failure.h"
 
 #include <stdarg.h>

@@ -1,4 +1,6 @@
-/* A file is found as the kernel finds it, component by component, symbolic links followed; each
+/* Notices by inotify that files may have changed.
+ *
+ * A file is found as the kernel finds it, component by component, symbolic links followed; each
  * directory on the way is watched for the one name that leads on:
  *
  *     /etc/x/secret -> ..data/secret, ..data -> v7
@@ -162,8 +164,8 @@ static void walk_all(struct file_watch *w)
         if (!is_step(w, old[i].wd))
             (void)inotify_rm_watch(w->events.fd, old[i].wd); /* fails where it is gone anyway */
     free(old);
-    if (w->blind && w->files > 0 && !w->said) {
-        w->said = true;
+    if (w->blind && w->files > 0 && !w->logged) {
+        w->logged = true;
         log_warn("watch_unavailable",
                  log_str("detail", "inotify cannot watch the directories of the credential "
                                    "files; they are read every few seconds instead"));
@@ -202,9 +204,9 @@ static bool matters(const struct file_watch *w, const struct inotify_event *e)
     return false;
 }
 
-static void on_events(struct loop_io *watch, uint32_t events)
+static void on_events(struct loop_io *io, uint32_t events)
 {
-    struct file_watch *w = CONTAINER_OF(watch, struct file_watch, events);
+    struct file_watch *w = CONTAINER_OF(io, struct file_watch, events);
     union {
         struct inotify_event event;
         char bytes[8192];
@@ -215,7 +217,7 @@ static void on_events(struct loop_io *watch, uint32_t events)
     /* A directory where much goes on must not keep the loop from the rest: what is left wakes
      * it again. */
     for (int i = 0; i < READS_MAX; i++) {
-        ssize_t n = read(watch->fd, room.bytes, sizeof room);
+        ssize_t n = read(io->fd, room.bytes, sizeof room);
         const char *at = room.bytes;
 
         if (n <= 0)

@@ -25,7 +25,7 @@ struct file_watch {
     size_t files;
     struct file_watch_step *step; /* FILE_WATCH_STEPS_MAX */
     size_t steps;
-    bool blind, said; /* a directory of a file cannot be watched; it has been said */
+    bool blind, logged; /* a directory of a file cannot be watched; that has been logged */
     void (*on_change)(struct file_watch *w);
 };
 
@@ -36,6 +36,6 @@ void file_watch_init(struct file_watch *w, struct loop *l,
                      void (*on_change)(struct file_watch *w));
 void file_watch_done(struct file_watch *w);
 
-/* The files to watch from now on, at most FILE_WATCH_FILES_MAX; NULLs are passed over. They need not
- * exist. */
+/* The files to watch from now on, at most FILE_WATCH_FILES_MAX; NULLs are passed over. They
+ * need not exist. */
 void file_watch_files(struct file_watch *w, const char *const *files, size_t count);

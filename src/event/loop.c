@@ -1,11 +1,12 @@
-/* Waiting and dispatching: epoll for descriptors, a binary heap for timers.
+/* Waits for descriptors and timers and calls what belongs to them: epoll for descriptors, a
+ * binary heap for timers.
  *
  *   +--> sleep until an event or the first timer
  *   |    call each descriptor's on_event
  *   |    call each due timer
  *   +--- on_turn: the owner does what the callbacks left it to do
  *
- * A callback may unwatch and free anything: unwatching strikes the events of the running
+ * A callback may stop and free any loop_io: stopping strikes its events from the running
  * batch. The time is read once per turn. */
 #include "event/loop.h"
 
@@ -33,32 +34,32 @@ void loop_done(struct loop *l)
     *l = (struct loop){ .epoll_fd = -1 };
 }
 
-int loop_io_start(struct loop *l, struct loop_io *w, uint32_t events)
+int loop_io_start(struct loop *l, struct loop_io *io, uint32_t events)
 {
-    struct epoll_event ev = { .events = events, .data.ptr = w };
+    struct epoll_event ev = { .events = events, .data.ptr = io };
 
-    if (events == w->events)
+    if (events == io->events)
         return 0;
-    int op = w->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    int op = io->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
 
     /* A library may have closed the descriptor without a word, and got the same number again.
      */
-    if (epoll_ctl(l->epoll_fd, op, w->fd, &ev) != 0 &&
-        !(errno == ENOENT && epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) == 0) &&
-        !(errno == EEXIST && epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) == 0))
+    if (epoll_ctl(l->epoll_fd, op, io->fd, &ev) != 0 &&
+        !(errno == ENOENT && epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, io->fd, &ev) == 0) &&
+        !(errno == EEXIST && epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, io->fd, &ev) == 0))
         return -errno;
-    w->events = events;
+    io->events = events;
     return 0;
 }
 
-void loop_io_stop(struct loop *l, struct loop_io *w)
+void loop_io_stop(struct loop *l, struct loop_io *io)
 {
-    if (w->events == 0)
+    if (io->events == 0)
         return;
-    (void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
-    w->events = 0;
+    (void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, io->fd, NULL);
+    io->events = 0;
     for (int i = l->batch_pos; i < l->batch_len; i++)
-        if (l->batch[i].data.ptr == w)
+        if (l->batch[i].data.ptr == io)
             l->batch[i].data.ptr = NULL;
 }
 
@@ -177,10 +178,10 @@ void loop_run(struct loop *l)
         l->batch_len = n < 0 ? 0 : n;
         for (l->batch_pos = 0; l->batch_pos < l->batch_len;) {
             struct epoll_event *ev = &l->batch[l->batch_pos++];
-            struct loop_io *w = ev->data.ptr;
+            struct loop_io *io = ev->data.ptr;
 
-            if (w != NULL)
-                w->on_event(w, ev->events);
+            if (io != NULL)
+                io->on_event(io, ev->events);
         }
         run_timers(l);
         again = l->on_turn != NULL && l->on_turn(l->on_turn_arg);

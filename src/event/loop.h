@@ -8,7 +8,7 @@
 struct loop_io {
     int fd;
     uint32_t events; /* EPOLL*; 0: not registered */
-    void (*on_event)(struct loop_io *w, uint32_t events);
+    void (*on_event)(struct loop_io *io, uint32_t events);
 };
 
 struct loop_timer {
@@ -39,13 +39,13 @@ struct loop {
 int loop_init(struct loop *l) MUST_CHECK;
 void loop_done(struct loop *l);
 
-/* Registers w->fd for `events`, or changes them. Level-triggered unless EPOLLET is given.
+/* Registers io->fd for `events`, or changes them. Level-triggered unless EPOLLET is given.
  * Returns 0 or -errno. */
-int loop_io_start(struct loop *l, struct loop_io *w, uint32_t events);
+int loop_io_start(struct loop *l, struct loop_io *io, uint32_t events);
 
 /* Before the descriptor is closed. Events of this batch for it are dropped. Takes one that
  * is not registered. */
-void loop_io_stop(struct loop *l, struct loop_io *w);
+void loop_io_stop(struct loop *l, struct loop_io *io);
 
 /* Arms or re-arms; a due time in the past fires in the next turn. */
 void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t due_ms);

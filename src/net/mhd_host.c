@@ -1,4 +1,4 @@
-/* libmicrohttpd in external-epoll mode.
+/* Runs a libmicrohttpd daemon on a loop of ours (its external epoll mode).
  *
  * Its epoll descriptor is level-triggered for us but edge-triggered inside: what it has
  * read but not handled shows nowhere but in MHD_get_timeout, where 0 means "run me again".
@@ -21,10 +21,10 @@
 /* Longest time that MHD is not run while it asks for it because of polling connections. */
 #define POLL_LOOK_MS 5
 
-static void on_event(struct loop_io *w, uint32_t events)
+static void on_event(struct loop_io *io, uint32_t events)
 {
     (void)events;
-    CONTAINER_OF(w, struct mhd_host, watch)->due = true;
+    CONTAINER_OF(io, struct mhd_host, io)->due = true;
 }
 
 static void on_timer(struct loop_timer *t)
@@ -72,7 +72,7 @@ int mhd_host_init(struct mhd_host *h, struct loop *l, const struct mhd_host_opti
 
     *h = (struct mhd_host){ .loop = l,
                             .timeout_s = (unsigned)((o->idle_timeout_ms + 999) / 1000),
-                            .watch = { .on_event = on_event },
+                            .io = { .on_event = on_event },
                             .timer = { .on_due = on_timer } };
     items[n++] = (struct MHD_OptionItem){ MHD_OPTION_CONNECTION_LIMIT,
                                           (intptr_t)o->connection_limit, NULL };
@@ -89,15 +89,15 @@ int mhd_host_init(struct mhd_host *h, struct loop *l, const struct mhd_host_opti
     if (h->daemon == NULL)
         return -ENOMEM;
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    h->watch.fd = info->epoll_fd;
-    return loop_io_start(l, &h->watch, EPOLLIN);
+    h->io.fd = info->epoll_fd;
+    return loop_io_start(l, &h->io, EPOLLIN);
 }
 
 void mhd_host_done(struct mhd_host *h)
 {
     if (h->daemon == NULL)
         return;
-    loop_io_stop(h->loop, &h->watch);
+    loop_io_stop(h->loop, &h->io);
     loop_timer_clear(h->loop, &h->timer);
     MHD_stop_daemon(h->daemon);
     *h = (struct mhd_host){ .daemon = NULL };

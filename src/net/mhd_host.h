@@ -21,7 +21,7 @@ struct mhd_host_options {
 struct mhd_host {
     struct MHD_Daemon *daemon;
     struct loop *loop;
-    struct loop_io watch;
+    struct loop_io io; /* its epoll descriptor */
     struct loop_timer timer;
     unsigned timeout_s; /* the common one */
     bool due;           /* something happened that MHD must be run for */

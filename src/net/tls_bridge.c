@@ -1,15 +1,16 @@
-/* TLS in front of a plain connection.
+/* Puts TLS in front of a plain connection: bytes come from the caller encrypted, and leave for
+ * libmicrohttpd plain, by one end of a socket pair.
  *
- *     caller == net, encrypted == tls_session == plain, our end -- pair -- given end,
- * libmicrohttpd
+ *     caller ==net.fd== tls_session ==plain.fd== socket pair ==given_fd== libmicrohttpd
+ *            encrypted                                plain
  *
- *     HANDSHAKE --handshake done--> OPEN --plain end closed, all sent--> LINGERING --> freed
- *        |  \--failed----------------------------------------------------/
- *        \--too slow, net broken--> freed
+ *     HANDSHAKE --done--> OPEN --plain end closed, all sent--> LINGERING --> freed
+ *        |   \--failed-------------------------------------------/
+ *        \--too slow, or the caller is gone--> freed
  *
- * Descriptors are watched edge-triggered, once: an event only marks the tunnel ready,
- * tls_bridges_turn moves bytes until a side has none or takes none. A bounded amount each time, so
- * that a fast upload leaves room for the others. */
+ * Descriptors are watched edge-triggered, once: an event only marks the bridge ready;
+ * tls_bridges_turn then moves bytes until a side has none or takes none. A bounded amount each
+ * time, so that a fast upload leaves room for the others. */
 #include "net/tls_bridge.h"
 
 #include <errno.h>

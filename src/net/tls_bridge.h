@@ -15,11 +15,11 @@ struct tls_bridge {
     struct loop_timer deadline;
     struct buf up, down; /* what the other side of it could not take at once */
     enum {
-        TLS_BRIDGE_HANDSHAKE, /* hands: nobody above knows of it yet */
+        TLS_BRIDGE_HANDSHAKE, /* nobody above knows of it yet */
         TLS_BRIDGE_OPEN,      /* bytes go both ways */
-        TLS_BRIDGE_LINGERING  /* all is said; what the caller still sends is thrown away */
+        TLS_BRIDGE_LINGERING  /* all is sent; what the caller still sends is thrown away */
     } state;
-    int given_fd;               /* the other end, until somebody asks for its tunnel */
+    int given_fd;               /* the other end, until somebody asks for its bridge */
     struct tls_bridge **holder; /* who asked; NULL: none, or gone again */
     bool released;              /* ... gone again, and not all is sent yet */
     bool refused;               /* above listen.max_connections, see struct conn */
@@ -38,13 +38,13 @@ struct tls_bridges {
     LIST_HEAD(tls_bridge_given, tls_bridge) given;
     TAILQ_HEAD(tls_bridge_ready, tls_bridge) ready;
     size_t count;
-    size_t releasing; /* tunnels that still have to send what nobody waits for any more */
+    size_t releasing; /* bridges that still have to send what nobody waits for any more */
     /* The handshake is done: fd is the plain end, which is taken over, also on failure. Returns
      * 0 or -errno. */
     int (*on_open)(void *arg, int fd);
     /* It came to nothing (`why`, in words); what is written to net.fd now is plain text. */
     void (*on_failed)(void *arg, struct tls_bridge *t, const char *why);
-    /* A tunnel is about to be freed. */
+    /* A bridge is about to be freed. */
     void (*on_gone)(void *arg, struct tls_bridge *t);
     void *arg;
     char scratch[16384]; /* a record */
@@ -54,14 +54,14 @@ void tls_bridges_init(struct tls_bridges *host, struct loop *l);
 /* Ends all; what can be sent without waiting is sent. After the plain ends have been closed. */
 void tls_bridges_done(struct tls_bridges *host);
 
-/* Takes over an accepted, non-blocking descriptor and shakes hands until deadline_ms. Returns 0
+/* Takes over an accepted, non-blocking descriptor and does the TLS handshake until deadline_ms. Returns 0
  * or -errno (the descriptor is closed then). on_gone is called once for each that returned 0.
  */
 int tls_bridge_open(struct tls_bridges *host, struct tls *tls, int fd, int64_t deadline_ms,
                     bool refused) MUST_CHECK;
 
-/* The tunnel that a plain end leads to, or NULL; once for each. *holder is set, and set to NULL
- * when the tunnel ends first. */
+/* The bridge that a plain end leads to, or NULL; once for each. *holder is set, and set to NULL
+ * when the bridge ends first. */
 void tls_bridge_hold(struct tls_bridges *host, int fd, struct tls_bridge **holder);
 /* The plain end is about to be closed: what it has written goes out, until deadline_ms. Takes a
  * *holder that is NULL. */

@@ -1,20 +1,24 @@
-/* From the signal to the end.
+/* Ends the program in order, from the signal on.
  *
- *   NOT --SIGTERM--> DELAY --drain_delay--> CLOSED --just before drain_timeout--> GIVE_UP -->
- * OVER |                       |                                     | |      nothing runs any
- * more: OVER    nothing runs, or drain_timeout
- *                      +------------------ a second signal: OVER at once
+ *   NOT --SIGTERM--> DELAY --drain_delay--> CLOSED --just before drain_timeout--> GIVE_UP
+ *                                             |                                      |
+ *                           no request is left|        no request is left, or the    |
+ *                                             |        whole drain_timeout is over   |
+ *                                             +--------------> OVER <----------------+
+ *
+ * A second signal leads to OVER at once, from any of them.
  *
  * DELAY: not ready, and every answer says `Connection: close`; so balancers and callers go away
- * by themselves. CLOSED: the listeners are gone. GIVE_UP: callers that still wait are told what
- * became of their request, since a cut connection would not say whether it was sent. */
+ * by themselves. CLOSED: nothing is accepted any more. GIVE_UP: callers that still wait are
+ * told what became of their request, since a cut connection would not say whether it was
+ * sent. */
 #include "server/drain.h"
 
 #include "base/log.h"
 #include "server/worker.h"
 
 /* How long before drain_timeout it gives up: enough to write an answer. */
-#define FAREWELL_MS 250
+#define GIVE_UP_MS 250
 
 static void over(struct drain *d)
 {
@@ -40,7 +44,7 @@ static void on_timer(struct loop_timer *t)
 
     switch (d->state) {
     case DRAIN_DELAY:
-        step(d, DRAIN_CLOSED, worker_send_close, d->end_ms - d->farewell_ms);
+        step(d, DRAIN_CLOSED, worker_send_close, d->end_ms - d->give_up_ms);
         break;
     case DRAIN_CLOSED:
         log_warn("drain_timeout",
@@ -81,10 +85,10 @@ void drain_signal(struct drain *d, const struct config *c)
     }
     log_info("draining", log_int("delay_ms", c->process.drain_delay_ms),
              log_int("timeout_ms", c->process.drain_timeout_ms));
-    d->farewell_ms = base_min(FAREWELL_MS, c->process.drain_timeout_ms / 4);
+    d->give_up_ms = base_min(GIVE_UP_MS, c->process.drain_timeout_ms / 4);
     d->end_ms = now_ms + c->process.drain_timeout_ms;
     step(d, DRAIN_DELAY, worker_send_drain,
-         base_min(now_ms + c->process.drain_delay_ms, d->end_ms - d->farewell_ms));
+         base_min(now_ms + c->process.drain_delay_ms, d->end_ms - d->give_up_ms));
 }
 
 void drain_on_finished(struct drain *d)

@@ -21,7 +21,7 @@ struct drain {
     unsigned count, finished;
     enum drain_state state;
     struct loop_timer timer;
-    int64_t end_ms, farewell_ms;
+    int64_t end_ms, give_up_ms;
     bool hurried; /* a second signal ended it */
 };
 

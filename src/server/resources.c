@@ -1,4 +1,5 @@
-/* Asks the kernel, and asks it for more, once at start. */
+/* Asks the kernel how many CPUs and descriptors the program may use, and for more descriptors.
+ */
 #include "server/resources.h"
 
 #include <sched.h>
@@ -34,7 +35,7 @@ unsigned resources_cpus(void)
 void resources_raise_descriptors(const struct config *c)
 {
     struct rlimit limit;
-    /* By TLS: the connection, and the pair behind it (tunnel.c). */
+    /* By TLS: the connection, and the pair behind it (tls_bridge.c). */
     int64_t callers = c->listen.max_connections * (c->listen.tls != NULL ? 3 : 1);
     rlim_t wanted = (rlim_t)(callers + c->upstream.max_in_flight + DESCRIPTORS_OF_OUR_OWN);
 

@@ -1,5 +1,5 @@
-/* One datagram per message to the socket that the service manager named. That it is gone or
- * full is no reason to fail: the messages are for its convenience, and a missed sign of life is
+/* Tells the service manager how the program is: one datagram per message, to the socket that it
+ * named. That the socket is gone or full is no reason to fail, for a missed sign of life is
  * followed by another. */
 #include "server/sd_notify.h"
 

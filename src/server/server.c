@@ -1,9 +1,10 @@
-/* The control thread: owns everything, decides who is told what.
+/* Starts the program, runs its control thread, and takes everything down at the end. The
+ * control thread owns everything and decides who is told what.
  *
  *   signals ----+                      +--> worker 0   (views of the token, settings,
  *   tokens -----+--> control loop -----+--> worker 1    orders to drain and stop)
  *   workers' ---+     (mailbox)        +--> ...
- *   mail (want, refused, drained)
+ *   messages (want, refused, drained)
  *
  * SIGHUP: reload.c. SIGTERM and what follows: drain.c. */
 #include "server/server.h"
@@ -75,7 +76,7 @@ static void tell_status(struct server *s, const struct token_view *view)
         sd_notify_status(&s->notify, "Fetching a token");
 }
 
-/* How everything is, for those who watch. */
+/* How everything is: for the admin listener and the status page. */
 static void take_status(void *arg, struct status *out)
 {
     const struct server *s = arg;
@@ -102,7 +103,7 @@ static void publish(void *arg, const struct token_view *view)
     monitor_look(&s->monitor);
 }
 
-/* Mail from the workers. */
+/* Messages from the workers. */
 struct report {
     struct mail mail;
     struct server *server;

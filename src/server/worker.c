@@ -1,7 +1,7 @@
 /* A worker's turn:
  *
  *   loop wakes -> callbacks set `due` and wake relays -> on_turn:
- *       repeat: tunnels, libmicrohttpd, woken relays, curl, until none has anything left
+ *       repeat: tls_bridges, libmicrohttpd, woken relays, curl, until none has anything left
  *   -> write the log -> sleep
  *
  * so that a request that can go all the way does so in one turn. */
@@ -21,7 +21,7 @@
 #include "upstream/h1_client.h"
 
 /* Room in libmicrohttpd's pool beside the largest request head: for its own records of the
- * fields, and an answer's head of ordinary size; a larger one goes past it, see bypass.h. All
+ * fields, and an answer's head of ordinary size; a larger one goes past it, see downstream/response.h. All
  * of a pool is overwritten for each request, half of it twice, so that its size costs time. */
 #define POOL_SPARE_BYTES (16 * 1024)
 
