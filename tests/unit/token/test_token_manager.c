@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "token/token_manager.h"
 #include "unit.h"
 
@@ -485,6 +486,104 @@ static void a_token_that_lives_no_longer_than_refresh_before_is_renewed_halfway(
     token_manager_done(&t);
 }
 
+#define DRAWS 400
+
+/* Whether the draws lie in [low, high], fill all of it and no part of it more than others: each
+ * quarter has its share, give or take more than chance ever does. */
+static void assert_even(const int64_t *draw, int64_t low, int64_t high)
+{
+    size_t in_quarter[4] = { 0 };
+
+    for (size_t i = 0; i < DRAWS; i++) {
+        assert_in_range(draw[i], low, high);
+        in_quarter[(draw[i] - low) * 4 / (high - low + 1)]++;
+    }
+    for (size_t q = 0; q < 4; q++)
+        assert_in_range(in_quarter[q], DRAWS / 4 - 60, DRAWS / 4 + 60); /* 7 sigma */
+}
+
+/* Many gateways that were started together must not ask together. */
+static void renewals_are_spread_evenly_over_a_tenth_about_their_time(void **state)
+{
+    struct token_manager t;
+    int64_t after_ms[DRAWS];
+
+    (void)state;
+    begin(&t);
+    for (size_t i = 0; i < DRAWS; i++) {
+        int64_t from = now_ms;
+
+        answer_token(1000);
+        pass(t.timer.due_ms - now_ms);
+        after_ms[i] = now_ms - from;
+    }
+    assert_even(after_ms, 890000, 910000);
+    token_manager_done(&t);
+}
+
+/* The first pause after a failure lies between retry_min and twice that, the third below eight
+ * times, those of refused credentials between half of their limit and it. */
+static void pauses_after_failures_are_spread_evenly_too(void **state)
+{
+    static const struct {
+        unsigned failures;
+        bool refused;
+        int64_t low, high;
+    } cases[] = {
+        { 1, false, 1000, 2000 },   { 3, false, 1000, 8000 },
+        { 12, false, 1000, 60000 }, /* retry_max, for ever */
+        { 1, true, 4000, 16000 },   { 9, true, 4000, 60000 },
+    };
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(cases); k++) {
+        int64_t after_ms[DRAWS];
+
+        for (size_t i = 0; i < DRAWS; i++) {
+            struct token_manager t;
+
+            begin(&t);
+            for (unsigned n = 0; n < cases[k].failures; n++) {
+                if (fetching == NULL)
+                    pass(t.timer.due_ms - now_ms);
+                answer_failure(FAIL_TOKEN_CONNECT, cases[k].refused, -1);
+            }
+            after_ms[i] = t.timer.due_ms - now_ms;
+            token_manager_done(&t);
+        }
+        assert_even(after_ms, cases[k].low, cases[k].high);
+    }
+}
+
+/* Where refresh_before leaves nothing of the lifetime, or less than nothing. */
+static void no_renewal_comes_sooner_than_retry_min(void **state)
+{
+    static const struct {
+        int64_t before_ms, life_s, soonest_ms;
+    } cases[] = {
+        { 999000, 1000, 1000 }, { 1000000, 1001, 1000 }, { 950000, 1000, 1000 },
+        { 9900, 10, 1000 },     { 999, 1, 500 }, /* a life of one second: halfway */
+    };
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(cases); k++) {
+        struct token_manager t;
+        int64_t shortest = INT64_MAX;
+
+        begin(&t);
+        t.config->token.refresh_before = (struct config_share){ .ms = cases[k].before_ms };
+        for (size_t i = 0; i < 100; i++) {
+            int64_t from = now_ms;
+
+            answer_token(cases[k].life_s);
+            shortest = base_min(shortest, t.timer.due_ms - from);
+            pass(t.timer.due_ms - now_ms);
+        }
+        assert_true(shortest >= cases[k].soonest_ms);
+        token_manager_done(&t);
+    }
+}
+
 static void what_happened_to_tokens_is_kept_for_the_status_page(void **state)
 {
     struct token_manager t;
@@ -553,9 +652,13 @@ int main(void)
         cmocka_unit_test(files_that_changed_cost_one_fetch_and_others_none),
         cmocka_unit_test(changed_files_end_a_back_off),
         cmocka_unit_test(a_token_that_lives_no_longer_than_refresh_before_is_renewed_halfway),
+        cmocka_unit_test(renewals_are_spread_evenly_over_a_tenth_about_their_time),
+        cmocka_unit_test(pauses_after_failures_are_spread_evenly_too),
+        cmocka_unit_test(no_renewal_comes_sooner_than_retry_min),
         cmocka_unit_test(what_happened_to_tokens_is_kept_for_the_status_page),
         cmocka_unit_test(of_many_token_events_the_last_ten_are_kept),
     };
 
+    log_setup(LOG_ERROR, LOG_LOGFMT); /* thousands of fetches */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

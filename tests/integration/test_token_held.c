@@ -1,0 +1,257 @@
+/* A 401 of the upstream is held while a new token is fetched. What becomes of it when none
+ * comes, when the 401 itself ends too early, when the body of the request outgrows what is kept
+ * for a repeat; and that a request is repeated once and no more. */
+#include <signal.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#define THEIR_401 "{\"type\":\"UnauthenticatedError\",\"message\":\"m\",\"retryable\":false}"
+#define PATIENT "token.timeout = 60s\ntoken.wait_timeout = 60s\n"
+
+static struct gate gate;
+
+/* Refuses the first token in the way that the target says; takes all others. */
+static void serve(struct peer_conn *c, void *arg)
+{
+    struct peer_request *r;
+
+    (void)arg;
+    while ((r = peer_read_head(c)) != NULL) {
+        if (api_token_of(r) == 1 && strcmp(r->target, "/v0/early") == 0) {
+            /* before the body is here, of which it goes on to read */
+            (void)peer_puts(c, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 5\r\n\r\nearly");
+            peer_read_eof(c);
+            return;
+        }
+        if (!peer_read_body(c, r))
+            return;
+        if (api_token_of(r) == 1 && strcmp(r->target, "/v0/cut") == 0) {
+            (void)peer_puts(c, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\npart");
+            (void)gate_pass(&gate, c);
+            return;
+        }
+        if (api_token_of(r) == 1)
+            (void)peer_answer(c, 401, "WWW-Authenticate: Bearer\r\n", THEIR_401);
+        else
+            api_echo(c, r, NULL);
+    }
+}
+
+/* The first token is there, and the next one does not come until tokens_release. */
+static void start(struct world *w, const char *settings)
+{
+    gate_init(&gate);
+    world_start(w, &(struct world_options){ .serve = serve, .settings = settings });
+    assert_true(proxy_log_wait(w->proxy, "event=token_obtained", 1, SOON_MS));
+    tokens_hold(w->tokens);
+}
+
+static void ask(struct world *w, struct client *c, const char *request)
+{
+    client_open(c, w->port);
+    client_puts(c, request);
+    assert_true(proxy_log_wait(w->proxy, "event=token_dropped", 1, SOON_MS));
+}
+
+/* What happened before on any connection has been seen once this is answered: there is one
+ * worker, and it is answered without the upstream. */
+static void worker_has_seen_it(struct world *w)
+{
+    struct answer a = { 0 };
+    http_call(w->port, "TRACE", "/x", NULL, NULL, &a);
+    assert_int_equal(a.status, 405);
+    answer_free(&a);
+}
+
+static void it_goes_through_untouched_when_the_wait_is_over(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct answer a = { 0 };
+    char waited[32];
+    start(&w, "token.timeout = 60s\ntoken.wait_timeout = 300ms\n");
+    http_call(w.port, "POST", "/x", NULL, "{}", &a);
+    assert_int_equal(a.status, 401);
+    assert_string_equal(bytes_text(&a.body), THEIR_401);
+    assert_string_equal(answer_header(&a, "WWW-Authenticate"), "Bearer");
+    assert_string_equal(answer_header(&a, "Proxy-Status"),
+                        "oneshot-proxy; received-status=401");
+    assert_int_equal(answer_header_count(&a, "Retry-After"), 0);
+    assert_int_equal(peer_count(w.api, ""), 1);
+    assert_true(proxy_log_wait(w.proxy, "event=access", 1, SOON_MS));
+    assert_true(proxy_log_field(w.proxy, "event=access", 0, "token_ms", waited, sizeof waited));
+    assert_true(strtod(waited, NULL) >= 299);
+    answer_free(&a);
+}
+
+#define POST_CUT "POST /cut HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nmoney"
+
+static void one_that_is_cut_in_its_body_is_a_refusal_all_the_same(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    start(&w, PATIENT);
+    ask(&w, &c, POST_CUT);
+    gate_open(&gate);
+    assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
+    worker_has_seen_it(&w);
+    tokens_release(w.tokens);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    assert_string_equal(bytes_text(&a.body), "money");
+    assert_int_equal(peer_count(w.api, "POST /v0/cut"), 2);
+    client_close(&c);
+    answer_free(&a);
+}
+
+static void one_that_is_cut_in_its_body_never_ends_cleanly(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    start(&w, "token.timeout = 60s\ntoken.wait_timeout = 500ms\n");
+    ask(&w, &c, POST_CUT);
+    gate_open(&gate);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 401);
+    assert_int_equal(a.end, ANSWER_CUT);
+    assert_int_equal(peer_count(w.api, ""), 1);
+    client_close(&c);
+    answer_free(&a);
+}
+
+static void one_whose_request_outgrows_the_replay_buffer_goes_through_at_once(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    struct bytes more = { 0 };
+    start(&w, PATIENT "upstream.replay_limit = 1k\n");
+    ask(&w, &c,
+        "POST /early HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "5\r\nmoney\r\n");
+    bytes_add_str(&more, "800\r\n");
+    bytes_fill(&more, 'x', 2048);
+    bytes_add_str(&more, "\r\n0\r\n\r\n");
+    client_send(&c, more.data, more.len);
+    client_read(&c, &a, false, SOON_MS); /* no token has come meanwhile */
+    assert_int_equal(a.status, 401);
+    assert_string_equal(bytes_text(&a.body), "early");
+    tokens_release(w.tokens);
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 2, SOON_MS));
+    worker_has_seen_it(&w);
+    assert_int_equal(peer_count(w.api, ""), 1); /* and nothing is sent again afterwards */
+    client_close(&c);
+    bytes_free(&more);
+    answer_free(&a);
+}
+
+/* Refuses every token; the second request waits at the gate. */
+static void refuse_all(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    (void)arg;
+    if (api_token_of(r) == 1 || gate_pass(&gate, c))
+        (void)peer_answer(c, 401, NULL, THEIR_401);
+}
+
+static void a_request_is_repeated_once_even_if_another_token_could_be_had(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    gate_init(&gate);
+    world_start(&w, &(struct world_options){
+                        .answer = refuse_all,
+                        .settings = "token.retry_min = 1ms\ntoken.retry_max = 1ms\n" });
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
+    client_open(&c, w.port);
+    client_puts(&c, "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    /* until the next refusal is worth a fetch again */
+    for (int64_t until_ms = now_ms() + 20; now_ms() < until_ms;)
+        worker_has_seen_it(&w);
+    gate_open(&gate);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 401);
+    assert_string_equal(bytes_text(&a.body), THEIR_401);
+    assert_int_equal(peer_count(w.api, ""), 2);
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 3, SOON_MS));
+    worker_has_seen_it(&w);
+    assert_int_equal(peer_count(w.api, ""), 2);
+    client_close(&c);
+    answer_free(&a);
+}
+
+/* Between the moment in which a worker learns of another upstream and the one in which it is told
+ * that there is no token for it yet, its old token must not be used. late_mail.so makes that
+ * moment last: it stops the control thread once a first mail has gone out to the worker. */
+static void no_worker_sends_its_old_token_to_a_new_upstream(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    struct bytes settings = { 0 };
+    char folder[] = "/tmp/late-mail-XXXXXX", stop[64], stopped[64], env_stop[96];
+    const char *const env[] = { "LD_PRELOAD=" LATE_MAIL, env_stop, NULL };
+    struct world_options options = { .env = env,
+                                     .settings = PATIENT "process.sandbox = off\n" };
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(stop, sizeof stop, "%s/stop", folder);
+    (void)snprintf(stopped, sizeof stopped, "%s/stop.done", folder);
+    (void)snprintf(env_stop, sizeof env_stop, "LATE_MAIL=%s", stop);
+    world_start(&w, &options);
+    http_get(w.port, "/x", &a);
+    assert_int_equal(a.status, 200);
+    struct peer *other = api_start(&(struct api_options){ 0 });
+    bytes_addf(&settings,
+               PATIENT
+               "process.sandbox = off\nupstream.base_url = %s/v0\ntoken.url = %s/v0/token\n",
+               peer_url(other), peer_url(tokens_peer(w.tokens)));
+    struct bytes ini = world_ini("http://unused", "http://unused", bytes_text(&settings));
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/oneshot-proxy.ini", proxy_dir(w.proxy));
+    write_file(path, bytes_text(&ini));
+    write_file(stop, "");
+    proxy_signal(w.proxy, SIGHUP);
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    while (access(stopped, F_OK) != 0)
+        assert_true(ask_again(deadline_ms));
+    worker_has_seen_it(&w);
+    client_open(&c, w.port);
+    client_puts(&c, "POST /y HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
+    worker_has_seen_it(&w);
+    assert_false(peer_wait(other, "", 1, 100));
+    (void)unlink(stopped);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(peer_count(other, ""), 1);
+    assert_int_equal(api_token_of(peer_request(other, "", 0)), 2);
+    assert_int_equal(peer_count(w.api, ""), 1);
+    client_close(&c);
+    answer_free(&a);
+    bytes_free(&ini);
+    bytes_free(&settings);
+    world_end(&w);
+    peer_stop(other);
+    (void)rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(it_goes_through_untouched_when_the_wait_is_over),
+        TEST(one_that_is_cut_in_its_body_is_a_refusal_all_the_same),
+        TEST(one_that_is_cut_in_its_body_never_ends_cleanly),
+        TEST(one_whose_request_outgrows_the_replay_buffer_goes_through_at_once),
+        TEST(a_request_is_repeated_once_even_if_another_token_could_be_had),
+        TEST(no_worker_sends_its_old_token_to_a_new_upstream),
+    };
+    return RUN_TESTS(tests);
+}
