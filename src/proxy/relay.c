@@ -366,9 +366,10 @@ void relay_on_upstream_done(struct relay *r, const struct failure *f)
         relay_wake(r);
         return;
     }
-    if (r->phase ==
-        RELAY_HELD) { /* the refusal itself was cut: enough to know that it was one */
-        r->down_cut = true;
+    /* The refusal itself was cut: enough to know that it was one. Given to the caller after all it
+     * ends as it ended here. */
+    if (r->phase == RELAY_HELD) {
+        r->down_done = r->down_cut = true;
         return;
     }
     if (!r->sink->given) {
