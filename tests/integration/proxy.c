@@ -22,24 +22,35 @@
 #define START_MS 120000
 #define STOP_MS 120000
 
-static void *read_log(void *arg)
+void proxy_lock_log(struct proxy *p)
 {
-    struct proxy *p = arg;
     char piece[16384];
-    for (;;) {
+    (void)pthread_mutex_lock(&p->lock);
+    while (!p->log_ended) {
         ssize_t n = read(p->log_fd, piece, sizeof piece);
         if (n < 0 && errno == EINTR)
             continue;
-        (void)pthread_mutex_lock(&p->lock);
+        if (n < 0 && errno == EAGAIN)
+            break;
         if (n > 0)
             bytes_add(&p->log, piece, (size_t)n);
         else
             p->log_ended = true;
         (void)pthread_cond_broadcast(&p->changed);
-        (void)pthread_mutex_unlock(&p->lock);
-        if (n <= 0)
-            return NULL;
     }
+}
+
+static void *read_log(void *arg)
+{
+    struct proxy *p = arg;
+    struct pollfd readable = { .fd = p->log_fd, .events = POLLIN };
+    for (bool ended = false; !ended;) {
+        (void)poll(&readable, 1, -1);
+        proxy_lock_log(p);
+        ended = p->log_ended;
+        (void)pthread_mutex_unlock(&p->lock);
+    }
+    return NULL;
 }
 
 static void print_log(struct proxy *p)
@@ -104,6 +115,7 @@ struct proxy *proxy_start(const char *ini, const struct proxy_options *options)
                          &(struct spawn_streams){ p->in_fd, -1, log[1] });
     (void)close(log[1]);
     p->log_fd = log[0];
+    assert_int_equal(fcntl(p->log_fd, F_SETFL, O_NONBLOCK), 0); /* our end, not the program's */
     p->pid_fd = (int)syscall(SYS_pidfd_open, p->pid, 0);
     (void)fcntl(p->pid_fd, F_SETFD, FD_CLOEXEC);
     assert_int_equal(pthread_create(&p->reader, NULL, read_log, p), 0);

@@ -18,6 +18,10 @@ struct proxy {
     struct proxy *next;
 };
 
+/* Locks the log, with all in it that the program has written so far: what happened before an answer
+ * is not missed because the reader's thread has not had its turn. */
+void proxy_lock_log(struct proxy *p);
+
 /* Where its three standard streams lead; -1: to /dev/null. */
 struct spawn_streams {
     int in_fd, out_fd, err_fd;

@@ -72,7 +72,7 @@ static const char *find_line(const struct proxy *p, const char *pattern, size_t 
 size_t proxy_log_count(struct proxy *p, const char *pattern)
 {
     size_t len, count;
-    (void)pthread_mutex_lock(&p->lock);
+    proxy_lock_log(p);
     (void)find_line(p, pattern, SIZE_MAX, &len, &count);
     (void)pthread_mutex_unlock(&p->lock);
     return count;
@@ -95,7 +95,7 @@ bool proxy_log_wait(struct proxy *p, const char *pattern, size_t n, int ms)
 {
     struct timespec until = deadline_spec(now_ms() + ms);
     size_t from = 0, count = 0;
-    (void)pthread_mutex_lock(&p->lock);
+    proxy_lock_log(p);
     for (;;) {
         bool ended = p->log_ended;
         count += count_from(p, pattern, &from);
@@ -111,7 +111,7 @@ bool proxy_log_field(struct proxy *p, const char *pattern, size_t index, const c
                      char *out, size_t cap)
 {
     size_t len, count;
-    (void)pthread_mutex_lock(&p->lock);
+    proxy_lock_log(p);
     const char *line = find_line(p, pattern, index, &len, &count);
     const char *value = line ? find_field(line, len, key, strlen(key)) : NULL;
     if (value != NULL) {
@@ -128,7 +128,7 @@ bool proxy_log_field(struct proxy *p, const char *pattern, size_t index, const c
 
 bool proxy_log_contains(struct proxy *p, const char *needle)
 {
-    (void)pthread_mutex_lock(&p->lock);
+    proxy_lock_log(p);
     bool answer = bytes_contain(&p->log, needle);
     (void)pthread_mutex_unlock(&p->lock);
     return answer;
@@ -137,7 +137,7 @@ bool proxy_log_contains(struct proxy *p, const char *needle)
 struct bytes proxy_log_copy(struct proxy *p)
 {
     struct bytes copy = { 0 };
-    (void)pthread_mutex_lock(&p->lock);
+    proxy_lock_log(p);
     bytes_add(&copy, bytes_text(&p->log), p->log.len);
     (void)pthread_mutex_unlock(&p->lock);
     return copy;
