@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "sandbox/landlock.h"
+#include "sandbox/seccomp.h"
 #include "unit.h"
 
 #if defined(__x86_64__)
