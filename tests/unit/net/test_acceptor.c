@@ -1,0 +1,156 @@
+/* acceptor.c: real listeners and connections, on a loop of the test's own. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "net/acceptor.h"
+#include "unit.h"
+
+#define CLIENTS_MAX 300
+#define SOON_MS 15000
+
+struct stage {
+    struct loop loop;
+    struct listeners listeners;
+    struct acceptor acceptor;
+    struct loop_timer deadline;
+    int client[CLIENTS_MAX], accepted[CLIENTS_MAX];
+    size_t clients, count, wanted;
+};
+
+static void on_accepted(void *arg, const struct listener *from, int fd,
+                        const struct sockaddr *addr, socklen_t len)
+{
+    struct stage *s = arg;
+
+    (void)addr;
+    (void)len;
+    assert_ptr_equal(from, &s->listeners.item[0]);
+    assert_true(s->count < CLIENTS_MAX);
+    s->accepted[s->count++] = fd;
+    if (s->count == s->wanted)
+        loop_stop(&s->loop);
+}
+
+static void on_deadline(struct loop_timer *t)
+{
+    loop_stop(&CONTAINER_OF(t, struct stage, deadline)->loop);
+}
+
+static int set_up(void **state)
+{
+    static struct stage s;
+    struct buf error;
+
+    s = (struct stage){ .deadline.on_due = on_deadline };
+    buf_init(&error, 1024);
+    assert_int_equal(loop_init(&s.loop), 0);
+    assert_int_equal(listeners_add(&s.listeners,
+                                   &(struct listener_options){ .address = "127.0.0.1:0",
+                                                               .host = "127.0.0.1" },
+                                   &error),
+                     0);
+    buf_done(&error);
+    assert_int_equal(acceptor_init(&s.acceptor, &s.loop,
+                                   &(struct acceptor_options){ .listeners = s.listeners.item,
+                                                               .count = s.listeners.count,
+                                                               .batch = 10,
+                                                               .on_accepted = on_accepted,
+                                                               .arg = &s }),
+                     0);
+    *state = &s;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct stage *s = *state;
+
+    acceptor_done(&s->acceptor);
+    acceptor_done(&s->acceptor);
+    listeners_done(&s->listeners);
+    loop_timer_clear(&s->loop, &s->deadline);
+    loop_done(&s->loop);
+    for (size_t i = 0; i < s->clients; i++)
+        (void)close(s->client[i]);
+    for (size_t i = 0; i < s->count; i++)
+        (void)close(s->accepted[i]);
+    return 0;
+}
+
+/* 0 or the errno of connecting. */
+static int call_in(struct stage *s)
+{
+    const struct sockaddr_in addr = { .sin_family = AF_INET,
+                                      .sin_port = htons((uint16_t)s->listeners.item[0].port),
+                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    s->client[s->clients++] = fd;
+    return connect(fd, (const struct sockaddr *)&addr, sizeof addr) == 0 ? 0 : errno;
+}
+
+static void run_until(struct stage *s, size_t wanted)
+{
+    s->wanted = wanted;
+    s->loop.stopping = false;
+    loop_timer_set(&s->loop, &s->deadline, clock_ms() + SOON_MS);
+    loop_run(&s->loop);
+    assert_int_equal(s->count, wanted);
+}
+
+static void more_than_one_batch_is_accepted_in_later_turns(void **state)
+{
+    struct stage *s = *state;
+
+    for (int i = 0; i < 35; i++)
+        assert_int_equal(call_in(s), 0);
+    run_until(s, 35);
+}
+
+/* Without descriptors it rests, and goes on by itself when there are some. */
+static void when_descriptors_have_run_out_it_rests_and_then_goes_on(void **state)
+{
+    struct stage *s = *state;
+    struct rlimit before, none;
+
+    assert_int_equal(call_in(s), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){ .rlim_cur = 3, .rlim_max = before.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    s->loop.stopping = false;
+    loop_timer_set(&s->loop, &s->deadline, clock_ms()); /* one turn */
+    loop_run(&s->loop);
+    bool rests = s->acceptor.pause.slot != 0 && s->acceptor.socket[0].io.events == 0;
+
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(rests);
+    assert_int_equal(s->count, 0);
+    run_until(s, 1);
+}
+
+static void who_is_in_the_queue_when_it_closes_is_accepted_and_later_ones_refused(void **state)
+{
+    struct stage *s = *state;
+
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(call_in(s), 0);
+    acceptor_close(&s->acceptor);
+    assert_int_equal(s->count, 200);
+    assert_int_equal(call_in(s), ECONNREFUSED);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(more_than_one_batch_is_accepted_in_later_turns),
+        T(when_descriptors_have_run_out_it_rests_and_then_goes_on),
+        T(who_is_in_the_queue_when_it_closes_is_accepted_and_later_ones_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
