@@ -22,9 +22,6 @@
 
 #include "base/log.h"
 #include "downstream/downstream.h"
-#include "downstream/handler.h"
-#include "http/problem.h"
-#include "proxy/relay.h"
 
 struct conn *conn_of(struct MHD_Connection *c)
 {
@@ -59,20 +56,9 @@ static bool has_left(const struct conn *c)
     return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
-/* Refuses what has not become a request, or not a whole one, and ends the connection. */
 static void refuse(struct conn *c, const struct failure *f)
 {
-    char id[CONTEXT_REQUEST_ID_BYTES];
-
-    context_request_id(c->downstream->ctx, id);
-    if (c->relay != NULL) /* it notes the failure at its end */
-        relay_on_refused(c->relay, f, id);
-    else
-        recent_failures_note(
-            &c->downstream->ctx->failures,
-            &(struct recent_failures_request){
-                .failure = f, .status = failure_status(f), .method = "-", .request_id = id });
-    response_refuse(c, f, id);
+    c->downstream->user->on_refused(c, f);
 }
 
 /* Where bytes are not counted, the next ones are waited for. */
@@ -159,24 +145,17 @@ static void on_timer(struct loop_timer *t)
 static void on_watch(struct loop_io *w, uint32_t events)
 {
     struct conn *c = CONTAINER_OF(w, struct conn, watch);
-    bool room = (events & ~(uint32_t)EPOLLOUT) == 0;
 
-    if (c->response.feed != NULL) {
-        response_on_ready(&c->response, (events & (EPOLLHUP | EPOLLERR)) != 0);
+    if (c->phase != CONN_IDLE) {
+        c->downstream->user->on_event(c, events);
         return;
     }
     conn_unwatch(c);
-    if (c->relay != NULL && room) {
-        relay_wake(c->relay);
-    } else if (c->relay != NULL) {
-        /* Not suspended: libmicrohttpd looks at the connection and will say so itself. */
-        if (c->response.sink.held)
-            relay_on_caller_gone(c->relay);
-    } else if (c->phase == CONN_IDLE && !c->finished) { /* the first bytes of a head */
-        c->partial = true;
-        if (c->received_bytes != 0) /* not on a new connection, see check_idle */
-            c->since_ms = loop_now(&c->downstream->ctx->loop);
-    }
+    if (c->finished)
+        return;
+    c->partial = true;          /* the first bytes of a head */
+    if (c->received_bytes != 0) /* not on a new connection, see check_idle */
+        c->since_ms = loop_now(&c->downstream->ctx->loop);
 }
 
 /* It is asked of the connection, since libmicrohttpd 1.0 announces one only in a later MHD_run,
@@ -189,15 +168,14 @@ static bool is_tcp(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain != AF_UNIX;
 }
 
-static struct conn *conn_new(struct downstream *d, struct MHD_Connection *connection)
+void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *connection)
 {
-    struct conn *c = base_alloc(sizeof *c);
     const struct config *config = d->ctx->config;
     const union MHD_ConnectionInfo *fd =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     int64_t now_ms = loop_now(&d->ctx->loop);
 
-    c->downstream = d;
+    *c = (struct conn){ .downstream = d, .response = c->response };
     c->connection = connection;
     c->watch = (struct loop_io){ .fd = fd->connect_fd, .on_event = on_watch };
     c->timer.on_due = on_timer;
@@ -222,7 +200,6 @@ static struct conn *conn_new(struct downstream *d, struct MHD_Connection *connec
         metrics_add(&d->ctx->metrics, M_connections_refused, 1);
         d->refused_count++;
     }
-    return c;
 }
 
 /* A request line that libmicrohttpd cannot take apart makes it close without a word.
@@ -250,12 +227,10 @@ static void refuse_noise(struct conn *c)
     refuse(c, &f);
 }
 
-static void conn_free(struct conn *c)
+void conn_done(struct conn *c)
 {
     struct downstream *d = c->downstream;
 
-    if (c->relay != NULL)
-        handler_on_lost(c);
     refuse_noise(c);
     conn_unwatch(c);
     loop_io_stop(&d->ctx->loop, &c->watch);
@@ -269,29 +244,15 @@ static void conn_free(struct conn *c)
     tls_bridge_release(&c->tls_bridge,
                        loop_now(&d->ctx->loop) + d->ctx->config->listen.idle_timeout_ms);
     metrics_add(&d->ctx->metrics, M_connections_closed, 1);
-    body_feed_free(c->response.feed);
-    free(c);
 }
 
-void conn_on_connection(void *arg, struct MHD_Connection *connection, void **socket_context,
-                        enum MHD_ConnectionNotificationCode code)
-{
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        *socket_context = conn_new(arg, connection);
-    else
-        conn_free(*socket_context);
-}
-
-void conn_head_begun(struct conn *c, const char *target)
+void conn_head_begun(struct conn *c)
 {
     conn_unwatch(c);
-    response_init(&c->response);
     mhd_pool_end(&c->downstream->mhd_pool, &c->rest);
     if (!c->partial)
         c->since_ms = loop_now(&c->downstream->ctx->loop);
     c->phase = CONN_HEAD;
-    c->target_in_place = target;
-    c->relay = relay_new(c->downstream->ctx, &c->response.sink, target);
 }
 
 void conn_head_done(struct conn *c)
@@ -304,7 +265,6 @@ void conn_head_done(struct conn *c)
 void conn_request_done(struct conn *c)
 {
     conn_unwatch(c);
-    c->relay = NULL;
     c->phase = CONN_IDLE;
     c->partial = false;
     c->received_bytes = -1;
@@ -314,7 +274,7 @@ void conn_request_done(struct conn *c)
 
 void conn_watch(struct conn *c)
 {
-    if (c->response.feed != NULL)
+    if (c->taken_over)
         return;
     if (c->watch.events == 0 && !c->finished)
         (void)loop_io_start(&c->downstream->ctx->loop, &c->watch, EPOLLRDHUP);
@@ -331,7 +291,7 @@ void conn_watch_room(struct conn *c)
 
 void conn_unwatch(struct conn *c)
 {
-    if (c->response.feed != NULL)
+    if (c->taken_over)
         return;
     if (c->tls_bridge != NULL)
         tls_bridge_watch(c->tls_bridge, false);
@@ -341,6 +301,7 @@ void conn_unwatch(struct conn *c)
 void conn_take_over(struct conn *c, int fd)
 {
     c->watch.fd = fd;
+    c->taken_over = true;
     (void)loop_io_start(&c->downstream->ctx->loop, &c->watch,
                         EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
     if (c->tls_bridge != NULL)

@@ -6,13 +6,12 @@
 #include "base/base.h"
 #include "base/failure.h"
 #include "downstream/mhd_pool.h"
-#include "downstream/response.h"
 #include "event/loop.h"
 #include "net/mhd_host.h"
 #include "net/tls_bridge.h"
 
 struct downstream;
-struct relay;
+struct response;
 
 /* How long a connection above the limit may take to send a head before it gets its 503 anyway.
  */
@@ -42,23 +41,31 @@ struct conn {
     bool last;              /* the connection ends with the answer that comes next */
     bool tls;
     struct tls_bridge
-        *tls_bridge;     /* the TLS in front; NULL: plain, or the TLS has ended already */
-    struct relay *relay; /* the request under way */
-    const char *target_in_place; /* where its target was received */
-    struct response response;    /* its answer */
+        *tls_bridge;           /* the TLS in front; NULL: plain, or the TLS has ended already */
+    struct response *response; /* the user's */
+    bool taken_over;           /* the descriptor is not libmicrohttpd's any more */
     struct mhd_pool_rest rest;
     LIST_ENTRY(conn) link;
 };
 
-/* MHD_NotifyConnectionCallback; arg is the struct downstream. */
-void conn_on_connection(void *arg, struct MHD_Connection *c, void **socket_context,
-                        enum MHD_ConnectionNotificationCode code);
+/* Who serves them. */
+struct conn_user {
+    /* What has not become a request, or not a whole one, is to be refused, and the connection
+     * shut down. */
+    void (*on_refused)(struct conn *c, const struct failure *f);
+    /* While a request is under way: what was watched for has happened (EPOLL*). */
+    void (*on_event)(struct conn *c, uint32_t events);
+};
+
+/* A connection that libmicrohttpd has taken; it ends. */
+void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *connection);
+void conn_done(struct conn *c);
 
 /* The caller of a connection. */
 struct conn *conn_of(struct MHD_Connection *c);
 
 /* The request line has come. */
-void conn_head_begun(struct conn *c, const char *target);
+void conn_head_begun(struct conn *c);
 /* The head is whole. */
 void conn_head_done(struct conn *c);
 /* The answer is out (or given up). */

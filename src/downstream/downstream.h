@@ -12,6 +12,7 @@
 #include "proxy/context.h"
 
 struct conn;
+struct conn_user;
 struct downstream;
 
 LIST_HEAD(conn_list, conn);
@@ -25,6 +26,7 @@ struct downstream {
     struct tls_bridges tls_bridges;
     size_t tls_refused; /* TLS connections above listen.max_connections */
 
+    const struct conn_user *user; /* of all of them */
     struct conn_list conns;
     size_t refused_count; /* of them: above listen.max_connections */
     struct limit_share connections;

@@ -13,6 +13,8 @@
 
 #include "downstream/conn.h"
 #include "downstream/downstream.h"
+#include "downstream/response.h"
+#include "proxy/admission.h"
 #include "proxy/relay.h"
 
 void *handler_on_target(void *arg, const char *target, struct MHD_Connection *connection)
@@ -20,7 +22,10 @@ void *handler_on_target(void *arg, const char *target, struct MHD_Connection *co
     struct conn *c = conn_of(connection);
 
     (void)arg;
-    conn_head_begun(c, target);
+    response_init(c->response);
+    c->response->target_in_place = target;
+    c->response->relay = relay_new(c->downstream->ctx, &c->response->sink, target);
+    conn_head_begun(c);
     return c;
 }
 
@@ -47,16 +52,16 @@ static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *k
 /* The head as libmicrohttpd has it, judged. The fields lie in its buffer, for as long as the
  * request lives. */
 static void judge(struct conn *conn, const char *method, const char *version,
-                  struct relay_request *out)
+                  struct admission_request *out)
 {
     const struct config *config = conn->downstream->ctx->config;
-    struct arena *arena = conn->response.sink.arena;
+    struct arena *arena = conn->response->sink.arena;
     int fields = MHD_get_connection_values_n(conn->connection, MHD_HEADER_KIND, NULL, NULL);
     const union MHD_ConnectionInfo *size =
         MHD_get_connection_info(conn->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     struct collected c = { .count = 0 };
 
-    *out = (struct relay_request){ .method = method };
+    *out = (struct admission_request){ .method = method };
     c.fields = arena_alloc(arena, sizeof *c.fields * (size_t)(fields + 1));
     if (c.fields == NULL) {
         out->check = (struct request_check_result){ .kind = FAIL_HEAD_TOO_LARGE,
@@ -68,8 +73,8 @@ static void judge(struct conn *conn, const char *method, const char *version,
     out->count = c.count;
     const struct request_check_head head = {
         .method = method,
-        .target = relay_target(conn->relay),
-        .target_in_place = conn->target_in_place,
+        .target = relay_target(conn->response->relay),
+        .target_in_place = conn->response->target_in_place,
         .version = version,
         .fields = c.fields,
         .count = c.count,
@@ -86,15 +91,15 @@ static void judge(struct conn *conn, const char *method, const char *version,
 /* The first call: the head is whole, no byte of the body has been looked at. */
 static enum MHD_Result after_head(struct conn *c)
 {
-    struct response *s = &c->response;
+    struct response *s = c->response;
 
     if (s->begun && s->failure.kind != FAIL_NONE)
         return response_give(s);
-    if (relay_expects_body(c->relay)) /* its caller may have to be told to send it */
+    if (relay_expects_body(c->response->relay)) /* its caller may have to be told to send it */
         mhd_host_busy(&c->downstream->mhd_host);
     /* A caller that asks before it sends its body is answered before: wait for the token, then
      * let libmicrohttpd send the 100. */
-    if (relay_waits_for_token(c->relay) && relay_expects_body(c->relay) &&
+    if (relay_waits_for_token(c->response->relay) && relay_expects_body(c->response->relay) &&
         MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "Expect") != NULL) {
         s->head_waits = true;
         response_suspend(s);
@@ -104,14 +109,14 @@ static enum MHD_Result after_head(struct conn *c)
 
 static enum MHD_Result on_head(struct conn *c, const char *method, const char *version)
 {
-    struct relay_request request;
+    struct admission_request request;
 
-    c->response.head_seen = true;
-    c->response.http_1_0 = strcmp(version, "HTTP/1.0") == 0;
+    c->response->head_seen = true;
+    c->response->http_1_0 = strcmp(version, "HTTP/1.0") == 0;
     conn_head_done(c);
     mhd_pool_seen(&c->rest, method);
     judge(c, method, version, &request);
-    relay_on_head(c->relay, &request);
+    admission_on_head(c->response->relay, &request);
     return after_head(c);
 }
 
@@ -119,9 +124,9 @@ static enum MHD_Result on_head(struct conn *c, const char *method, const char *v
 static enum MHD_Result on_data(struct conn *c, const char *data, size_t *size)
 {
     mhd_host_busy(&c->downstream->mhd_host);
-    *size -= relay_on_body(c->relay, data, *size);
+    *size -= relay_on_body(c->response->relay, data, *size);
     if (*size > 0)
-        response_suspend(&c->response);
+        response_suspend(c->response);
     return MHD_YES;
 }
 
@@ -130,7 +135,7 @@ enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *connection,
                                    const char *data, size_t *data_size, void **req)
 {
     struct conn *c = *req;
-    struct response *s = &c->response;
+    struct response *s = c->response;
 
     (void)arg;
     (void)connection;
@@ -148,9 +153,9 @@ enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *connection,
     }
     if (!s->head_seen)
         return on_head(c, method, version);
-    if (s->raw_on && !s->over && relay_is_abandoned(c->relay))
+    if (s->raw_on && !s->over && relay_is_abandoned(c->response->relay))
         conn_reset_on_close(c); /* left in the middle: no end to be believed */
-    if (s->over || relay_is_abandoned(c->relay))
+    if (s->over || relay_is_abandoned(c->response->relay))
         return MHD_NO;
     if (s->head_waits) {
         s->head_waits = false;
@@ -160,7 +165,7 @@ enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *connection,
         return on_data(c, data, data_size);
     if (!s->body_whole) {
         s->body_whole = true;
-        relay_on_body_end(c->relay);
+        relay_on_body_end(c->response->relay);
     }
     if (s->raw_on)
         response_suspend(s);
@@ -174,12 +179,12 @@ enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *connection,
 /* What libmicrohttpd answered by itself: a head it cannot take apart, a broken chunk. */
 static void note_own_answer(struct conn *c, int status)
 {
-    struct response *s = &c->response;
+    struct response *s = c->response;
 
     if (s->head_seen && !s->body_whole && !s->sink.given && status == 400) {
         struct failure f = failure_make(FAIL_BAD_REQUEST, "The body is not made of chunks.");
 
-        relay_on_refused(c->relay, &f, NULL);
+        relay_on_refused(c->response->relay, &f, NULL);
     } else if (!s->head_seen && s->sink.status == 0) {
         s->sink.status = status;
     }
@@ -187,19 +192,82 @@ static void note_own_answer(struct conn *c, int status)
 
 static void over(struct conn *c)
 {
-    relay_end(c->relay);
-    response_done(&c->response);
+    relay_end(c->response->relay);
+    response_done(c->response);
     conn_request_done(c);
 }
 
-void handler_on_lost(struct conn *c)
+/* The connection ends and its request was never said to be over: libmicrohttpd 1.0 forgets that
+ * where it answers a broken body itself. */
+static void on_lost(struct conn *c)
 {
-    if (c->response.head_seen && !c->response.body_whole && !c->response.sink.closed)
+    if (c->response->head_seen && !c->response->body_whole && !c->response->sink.closed)
         note_own_answer(c, 400);
-    else if (!c->response.sink.closed)
-        relay_on_caller_gone(c->relay);
+    else if (!c->response->sink.closed)
+        relay_on_caller_gone(c->response->relay);
     over(c);
 }
+
+/* A connection and what is answered on it. */
+struct caller {
+    struct conn conn;
+    struct response response;
+};
+
+void handler_on_connection(void *arg, struct MHD_Connection *connection, void **socket_context,
+                           enum MHD_ConnectionNotificationCode code)
+{
+    struct caller *caller;
+
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        caller = base_alloc(sizeof *caller);
+        caller->response.conn = &caller->conn;
+        caller->conn.response = &caller->response;
+        conn_init(&caller->conn, arg, connection);
+        *socket_context = &caller->conn;
+        return;
+    }
+    caller = CONTAINER_OF((struct conn *)*socket_context, struct caller, conn);
+    if (caller->response.relay != NULL)
+        on_lost(&caller->conn);
+    conn_done(&caller->conn);
+    body_feed_free(caller->response.feed);
+    free(caller);
+}
+
+static void on_refused(struct conn *c, const struct failure *f)
+{
+    struct context *ctx = c->downstream->ctx;
+    char id[CONTEXT_REQUEST_ID_BYTES];
+
+    context_request_id(ctx, id);
+    if (c->response->relay != NULL) /* it notes the failure at its end */
+        relay_on_refused(c->response->relay, f, id);
+    else
+        recent_failures_note(
+            &ctx->failures,
+            &(struct recent_failures_request){
+                .failure = f, .status = failure_status(f), .method = "-", .request_id = id });
+    response_refuse(c, f, id);
+}
+
+static void on_event(struct conn *c, uint32_t events)
+{
+    struct relay *r = c->response->relay;
+
+    if (c->taken_over) {
+        response_on_ready(c->response, (events & (EPOLLHUP | EPOLLERR)) != 0);
+        return;
+    }
+    conn_unwatch(c);
+    if ((events & ~(uint32_t)EPOLLOUT) == 0)
+        relay_wake(r);
+    /* Not suspended: libmicrohttpd looks at the connection and will say so itself. */
+    else if (c->response->sink.held)
+        relay_on_caller_gone(r);
+}
+
+const struct conn_user handler_conn_user = { .on_refused = on_refused, .on_event = on_event };
 
 void handler_on_completed(void *arg, struct MHD_Connection *connection, void **req,
                           enum MHD_RequestTerminationCode code)
@@ -213,10 +281,10 @@ void handler_on_completed(void *arg, struct MHD_Connection *connection, void **r
         return;
     note_own_answer(c, status == NULL ? 0 : (int)status->http_status);
     /* By neither of us: the caller has left, before or in the middle of its answer. */
-    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !c->response.sink.closed &&
-        (c->response.sink.status == 0 || c->response.sink.given))
-        relay_on_caller_gone(c->relay);
-    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK || c->response.http_1_0)
+    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !c->response->sink.closed &&
+        (c->response->sink.status == 0 || c->response->sink.given))
+        relay_on_caller_gone(c->response->relay);
+    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK || c->response->http_1_0)
         mhd_host_close_soon(&c->downstream->mhd_host, connection);
     *req = NULL;
     over(c);

@@ -1,16 +1,17 @@
 #pragma once
-/* libmicrohttpd's callbacks for a request: its head, its body, its end. */
+/* libmicrohttpd's callbacks: a connection, the head of a request, its body, its end. */
+#include "downstream/conn.h"
 #include "net/mhd_host.h"
 
-struct conn;
-
+/* arg of all of them: the struct downstream. */
+void handler_on_connection(void *arg, struct MHD_Connection *c, void **socket_context,
+                           enum MHD_ConnectionNotificationCode code);
+void *handler_on_target(void *arg, const char *target, struct MHD_Connection *c);
 enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *c, const char *url,
                                    const char *method, const char *version, const char *data,
                                    size_t *data_size, void **req);
-void *handler_on_target(void *arg, const char *target, struct MHD_Connection *c);
 void handler_on_completed(void *arg, struct MHD_Connection *c, void **req,
                           enum MHD_RequestTerminationCode code);
 
-/* The connection ends and its request was never said to be over: libmicrohttpd 1.0 forgets that
- * where it answers a broken body itself. */
-void handler_on_lost(struct conn *c);
+/* What connections tell by themselves. */
+extern const struct conn_user handler_conn_user;

@@ -32,16 +32,6 @@
 /* Of an answer's body, asked for at a time. */
 #define BLOCK_BYTES RELAY_WINDOW_BYTES
 
-static struct conn *conn_of_response(const struct response *s)
-{
-    return CONTAINER_OF(s, struct conn, response);
-}
-
-static struct relay *relay_of(const struct response *s)
-{
-    return conn_of_response(s)->relay;
-}
-
 static struct response *of(const struct response_sink *sink)
 {
     return CONTAINER_OF(sink, struct response, sink);
@@ -164,7 +154,7 @@ size_t response_fields(struct header_field *out, struct response_text *text,
 /* All fields of the answer at hand, in the request's memory; NULL: there is none left. */
 static struct header_field *fields_of(struct response *s, bool raw, size_t *count)
 {
-    const struct conn *c = conn_of_response(s);
+    const struct conn *c = s->conn;
     struct response_text *text = arena_alloc(s->sink.arena, sizeof *text);
     struct header_field *fields =
         arena_alloc(s->sink.arena, (s->head.count + RESPONSE_OWN_FIELDS_MAX) * sizeof *fields);
@@ -190,24 +180,24 @@ void response_suspend(struct response *s)
 {
     assert(!s->sink.held);
     s->sink.held = true;
-    MHD_suspend_connection(conn_of_response(s)->connection);
+    MHD_suspend_connection(s->conn->connection);
 }
 
 static void resume_mhd(struct response *s)
 {
-    struct mhd_host *h = &conn_of_response(s)->downstream->mhd_host;
+    struct mhd_host *h = &s->conn->downstream->mhd_host;
 
     if (s->polls)
         h->due = true;
     if (!s->sink.held)
         return;
     s->sink.held = false;
-    mhd_host_resume(h, conn_of_response(s)->connection);
+    mhd_host_resume(h, s->conn->connection);
 }
 
 void response_wait(struct response *s)
 {
-    struct downstream *d = conn_of_response(s)->downstream;
+    struct downstream *d = s->conn->downstream;
 
     if (d->mhd_host.polling == POLL_MAX || d->ctx->typical_us > POLL_US) {
         response_suspend(s);
@@ -222,20 +212,20 @@ void response_stop_polling(struct response *s)
     if (!s->polls)
         return;
     s->polls = s->polled_long = false;
-    conn_of_response(s)->downstream->mhd_host.polling--;
+    s->conn->downstream->mhd_host.polling--;
 }
 
 /* MHD_ContentReaderCallback: the next bytes of the answer. */
 static ssize_t pull(void *arg, uint64_t pos, char *out, size_t max)
 {
     struct response *s = arg;
-    struct conn *c = conn_of_response(s);
+    struct conn *c = s->conn;
     size_t n = buf_unread(s->sink.body);
 
     (void)pos;
     mhd_host_busy(&c->downstream->mhd_host);
     if (n == 0) {
-        if (relay_is_abandoned(c->relay) || s->cut) {
+        if (relay_is_abandoned(s->relay) || s->cut) {
             conn_reset_on_close(c);
             s->sink.closed = s->cut;
             return MHD_CONTENT_READER_END_WITH_ERROR;
@@ -249,7 +239,7 @@ static ssize_t pull(void *arg, uint64_t pos, char *out, size_t max)
     memcpy(out, buf_front(s->sink.body), n);
     buf_consume(s->sink.body, n);
     s->sink.body_bytes += (int64_t)n;
-    relay_on_answer_taken(c->relay);
+    relay_on_answer_taken(s->relay);
     return (ssize_t)n;
 }
 
@@ -280,7 +270,7 @@ static struct MHD_Response *mhd_body(struct response *s)
 
 static void given(struct response *s)
 {
-    mhd_host_busy(&conn_of_response(s)->downstream->mhd_host);
+    mhd_host_busy(&s->conn->downstream->mhd_host);
     s->sink.given = true;
     s->sink.status = s->head.status;
 }
@@ -300,7 +290,7 @@ static enum MHD_Result give_through_mhd(struct response *s)
             MHD_YES)
             log_debug("field_not_passed", log_strn("name", fields[i].name, fields[i].name_len));
     enum MHD_Result ok =
-        MHD_queue_response(conn_of_response(s)->connection, (unsigned)s->head.status, response);
+        MHD_queue_response(s->conn->connection, (unsigned)s->head.status, response);
 
     MHD_destroy_response(response);
     given(s);
@@ -314,7 +304,7 @@ static enum MHD_Result give_through_mhd(struct response *s)
 static bool head_fits(const struct response *s)
 {
     enum { RECORD_BYTES = 128, OWN_BYTES = 1024 };
-    struct conn *c = conn_of_response(s);
+    struct conn *c = s->conn;
     const union MHD_ConnectionInfo *head =
         MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     const char *cookie = MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "Cookie");
@@ -335,12 +325,12 @@ static bool head_fits(const struct response *s)
 /* Nothing is left to do: libmicrohttpd is to close the connection. */
 static void finish(struct response *s)
 {
-    struct conn *c = conn_of_response(s);
+    struct conn *c = s->conn;
 
     if (s->over)
         return;
     s->over = s->sink.closed = true;
-    if (relay_is_abandoned(c->relay) || s->cut)
+    if (relay_is_abandoned(s->relay) || s->cut)
         conn_reset_on_close(c);
     else if (!s->half_closed)
         conn_half_close(c);
@@ -360,7 +350,7 @@ static void finish(struct response *s)
 /* Who reads the rest of the body once the answer is out. */
 static void after_answer(struct response *s)
 {
-    struct relay *r = relay_of(s);
+    struct relay *r = s->relay;
 
     s->sink.written = true;
     if (s->body_whole || s->feed == NULL || s->feed->ended || !relay_wants_rest(r)) {
@@ -368,14 +358,14 @@ static void after_answer(struct response *s)
     } else if (!s->half_closed &&
                (s->raw.framing == RAW_UNTIL_END || !relay_passes_body_on(r))) {
         s->half_closed = true;
-        conn_half_close(conn_of_response(s));
+        conn_half_close(s->conn);
     }
 }
 
 /* Writes what there is and the caller takes. */
 static void write_raw(struct response *s)
 {
-    struct conn *c = conn_of_response(s);
+    struct conn *c = s->conn;
     size_t taken = 0;
 
     if (s->over || s->sink.written)
@@ -385,15 +375,15 @@ static void write_raw(struct response *s)
 
     if (taken > 0) {
         s->sink.body_bytes += (int64_t)taken;
-        relay_on_answer_taken(c->relay);
+        relay_on_answer_taken(s->relay);
     }
     if (state != RAW_BLOCKED)
         s->sink.blocked_ms = 0;
     else if (taken > 0 || s->sink.blocked_ms == 0)
         s->sink.blocked_ms = loop_now(&c->downstream->ctx->loop);
     if (state == RAW_FAILED && !s->cut)
-        relay_on_caller_gone(c->relay);
-    if (state == RAW_FAILED || s->cut || relay_is_abandoned(c->relay))
+        relay_on_caller_gone(s->relay);
+    if (state == RAW_FAILED || s->cut || relay_is_abandoned(s->relay))
         finish(s);
     else if (state == RAW_DONE)
         after_answer(s);
@@ -404,7 +394,7 @@ static void write_raw(struct response *s)
 /* The rest of the body on its way to libmicrohttpd. */
 static void feed(struct response *s)
 {
-    struct relay *r = relay_of(s);
+    struct relay *r = s->relay;
 
     if (s->feed == NULL || s->over)
         return;
@@ -417,11 +407,11 @@ static void feed(struct response *s)
 
 void response_on_ready(struct response *s, bool broken)
 {
-    if (relay_of(s) == NULL) /* the connection is about to be closed */
+    if (s->relay == NULL) /* the connection is about to be closed */
         return;
     if (broken) /* what it has sent is of no use any more */
         s->feed->ended = true;
-    relay_wake(relay_of(s));
+    relay_wake(s->relay);
 }
 
 static void on_pair_room(struct body_feed *f)
@@ -432,7 +422,7 @@ static void on_pair_room(struct body_feed *f)
 static void take_over(struct response_sink *sink)
 {
     struct response *s = of(sink);
-    struct conn *c = conn_of_response(s);
+    struct conn *c = s->conn;
     bool was_held = sink->held;
 
     if (s->feed != NULL || s->body_whole || c->finished)
@@ -453,12 +443,11 @@ static void take_over(struct response_sink *sink)
 
 static void give_raw(struct response *s)
 {
-    struct conn *c = conn_of_response(s);
     size_t count = 0;
     const struct header_field *fields = fields_of(s, true, &count);
     int64_t length = s->head.status == 204 ? -1 : s->head.body_bytes;
 
-    if (!relay_is_stuck(c->relay))
+    if (!relay_is_stuck(s->relay))
         take_over(&s->sink);
     s->raw_on = true;
     given(s);
@@ -484,7 +473,7 @@ enum MHD_Result response_give(struct response *s)
         return give_through_mhd(s);
     s->large = true;
     response_suspend(s);
-    relay_wake(relay_of(s));
+    relay_wake(s->relay);
     return MHD_YES;
 }
 
@@ -521,7 +510,7 @@ static void reject(struct response_sink *sink, const struct failure *f)
 
 bool response_can_go_on(const struct response *s)
 {
-    const struct relay *r = relay_of(s);
+    const struct relay *r = s->relay;
 
     if (s->over || relay_is_abandoned(r))
         return true;
@@ -540,7 +529,7 @@ static void resume(struct response_sink *sink)
 {
     struct response *s = of(sink);
 
-    if (s->begun && !sink->given && !relay_is_abandoned(relay_of(s)) &&
+    if (s->begun && !sink->given && !relay_is_abandoned(s->relay) &&
         (s->large || (!s->body_whole && !s->head_waits && !s->head.waits_for_body)))
         give_raw(s);
     if (s->raw_on)
@@ -565,8 +554,7 @@ static bool has_unread(const struct response_sink *sink)
 {
     const struct response *s = of(sink);
 
-    return s->feed == NULL && !s->body_whole && !sink->held &&
-           conn_has_sent(conn_of_response(s));
+    return s->feed == NULL && !s->body_whole && !sink->held && conn_has_sent(s->conn);
 }
 
 static bool watch_close(struct response_sink *sink)
@@ -574,11 +562,11 @@ static bool watch_close(struct response_sink *sink)
     struct response *s = of(sink);
 
     if (sink->held && s->feed == NULL)
-        conn_watch(conn_of_response(s));
+        conn_watch(s->conn);
     if (!s->polls)
         return false;
     s->polled_long = true; /* to be suspended first */
-    conn_of_response(s)->downstream->mhd_host.due = true;
+    s->conn->downstream->mhd_host.due = true;
     return true;
 }
 
@@ -595,14 +583,15 @@ static const struct response_sink_ops ops = {
 
 void response_init(struct response *s)
 {
-    *s = (struct response){ .sink = { .ops = &ops } };
-    s->sink.refused = conn_of_response(s)->refused;
+    *s = (struct response){ .conn = s->conn,
+                            .sink = { .ops = &ops, .refused = s->conn->refused } };
 }
 
 void response_done(struct response *s)
 {
     response_stop_polling(s);
     raw_response_done(&s->raw);
+    s->relay = NULL;
 }
 
 /* --- where there is no request -------------------------------------------------------- */

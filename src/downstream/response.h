@@ -16,8 +16,12 @@
 #include "proxy/response_sink.h"
 
 struct conn;
+struct relay;
 
 struct response {
+    struct conn *conn;           /* stays; the rest is one request's */
+    struct relay *relay;         /* NULL: none is under way */
+    const char *target_in_place; /* where its target was received */
     struct response_sink sink;
     struct response_head head;
     struct failure failure; /* kind FAIL_NONE: the answer is not the proxy's own error */
@@ -61,7 +65,7 @@ size_t response_fields(struct header_field *out, struct response_text *text,
  * -EMSGSIZE or -ENOMEM. */
 int response_message(struct buf *out, const struct failure *f,
                      const char *request_id) MUST_CHECK;
-/* Writes one and shuts the connection down, where no request is under way. */
+/* Writes one and shuts the connection down, where no whole request is under way. */
 void response_refuse(struct conn *c, const struct failure *f, const char *request_id);
 
 /* A request begins, and is over. */

@@ -1,9 +1,10 @@
 /* The head of a request is whole: who it is for, whether it may go on, and the name it goes by
  * in logs and errors. */
+#include "proxy/admission.h"
+
 #include <string.h>
 
 #include "http/access.h"
-#include "proxy/relay_inside.h"
 
 static void make_request_id(struct relay *r)
 {
@@ -47,7 +48,7 @@ static void take_request_id(struct relay *r)
     make_request_id(r);
 }
 
-void relay_on_head(struct relay *r, const struct relay_request *request)
+void admission_on_head(struct relay *r, const struct admission_request *request)
 {
     const struct config *c = r->config;
     const struct request_check_result *v = &request->check;

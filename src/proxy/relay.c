@@ -1,36 +1,69 @@
 /* One request on its way.
  *
- *   caller -> httpd -> downstream -> RELAY -> upstream -> wire -> 1Shot API
- *                                     |  \-> `up`, the body: window and replay buffer
- *                             the worker's token, or parked until mail brings one
+ *   accept -> conn -> handler -> admission -> RELAY -> exchange -> client -> conn_pool
+ *                                              |
+ *   response  <------ head, body, end ---------+---- exchange_user <-- client
+ *   (response_sink)                              (on_head, on_end)
+ *
+ * A request goes one way, down; its answer comes back the same way through the two sinks.
  *
  *                    +------------- no token -------------+
  *                    |                                    v
- *   NEW --> (head judged) --> SENDING <--- token ------ PARKED --- wait_timeout ---+
- *    |            |            |   |                      ^                        |
- *    |   local token call   answer |401                   | token refused:         |
- *    |            |            |   v                      | repeat once            |
- *    |            v            |  HELD -- new token ------+--> SENDING             |
- *    |          LOCAL          v   |  none to come                                 |
- *    |            |        ANSWERING <--                                           |
- *    |            v            v                                                   v
- *    +--------> ENDED <--------+<--------------------------------------------- FAILED
+ *   NEW --> (admission) ---> SENDING <--- token ------ PARKED --- wait_timeout ---+
+ *    |            |            |   |                      |                       |
+ *    |   local token call   answer |401                   | no token is to come   |
+ *    |            |            |   v                      |                       |
+ *    |            |            |  HELD -- new token: repeated once --> SENDING    |
+ *    |            v            v   |  none to come, or the body ends early         |
+ *    |          LOCAL      ANSWERING <-                                           v
+ *    |            v            v            from any, before the head is given    v
+ *    +--------> ENDED <--------+<------------------------------------------- FAILED
  *
- * The libraries' callbacks only move bytes and set facts, then call relay_wake; step() looks
- * at the facts once the callbacks have returned and makes the one side go on when the other
- * has made room. A relay ends in relay_end, which libmicrohttpd's completion callback calls
- * for each request exactly once. */
+ * The callbacks of the libraries only move bytes and set facts, then call relay_wake; step() looks
+ * at the facts once the callbacks have returned, and makes the one side go on when the other has
+ * made room. A relay ends in relay_end, which the caller's side calls for each request once.
+ *
+ * Money. What a caller does before its body is whole, by what the upstream has done:
+ *
+ *   it stalls, breaks a chunk,   | no answer has begun    | something of an      | the final head
+ *   sends too much, leaves       |                        | answer is here       | is here
+ *   -----------------------------+------------------------+----------------------+---------------
+ *   nothing was sent upstream    | 408, 400, 413          | -                    | -
+ *   a part of the body was sent  | 408, 400, 413: no      | what the upstream    | the upstream's
+ *                                | upstream can take for  | says in the end; or  | answer, whole;
+ *                                | whole what breaks off  | 502 or 504, outcome  | or cut, if it
+ *                                | before its end         | unknown              | is cut
+ *   all of it was sent           | (the caller can only   | as here on the left  | as above
+ *                                | leave: logged as 499)  |                      |
+ *   a refusal of the token is    | the refusal goes to the caller: it was not carried out
+ *   held (HELD)                  |
+ *
+ * So nothing is told as retryable that an upstream may have carried out. */
+#include "proxy/relay.h"
+
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/problem.h"
-#include "proxy/relay_inside.h"
+#include "proxy/access_log.h"
 
 /* What an answer that took longer counts for in the average. */
 #define TYPICAL_US_MAX 100000
+/* A request that waits this long gets a watch for its caller leaving. */
+#define WATCH_AFTER_MS 500
+/* Relays that are kept for the next requests; what each keeps room for. */
+#define POOL_MAX 256
+#define POOLED_DOWN_BYTES 16384
+#define ARENA_BYTES (512 * 1024)
 
-void relay_enter(struct relay *r, enum relay_phase phase)
+static void arm(struct relay *r);
+
+static void release(struct relay *r);
+static void body_ends_early(struct relay *r, const struct failure *f);
+
+/* The only place where the phase changes; asserts that the step is one of the picture's. */
+static void enter(struct relay *r, enum relay_phase phase)
 {
     static const unsigned legal[] = {
         [RELAY_NEW] = 1U << RELAY_PARKED | 1U << RELAY_SENDING | 1U << RELAY_LOCAL |
@@ -58,7 +91,8 @@ void relay_wake(struct relay *r)
     TAILQ_INSERT_TAIL(&r->ctx->ready, r, ready_link);
 }
 
-void relay_unpark(struct relay *r)
+/* Leaves the list of those that wait for a token, if it is on it. */
+static void unpark(struct relay *r)
 {
     if (r->phase != RELAY_PARKED && r->phase != RELAY_HELD)
         return;
@@ -70,18 +104,18 @@ void relay_unpark(struct relay *r)
 
 static void park(struct relay *r, enum relay_phase phase)
 {
-    relay_enter(r, phase);
+    enter(r, phase);
     r->parked_ms = loop_now(&r->ctx->loop);
     r->parked_us = clock_us();
     TAILQ_INSERT_TAIL(&r->ctx->parked, r, parked_link);
-    relay_arm(r);
+    arm(r);
 }
 
 void relay_fail(struct relay *r, const struct failure *f)
 {
-    relay_unpark(r);
+    unpark(r);
     exchange_cancel(&r->exchange);
-    relay_enter(r, RELAY_FAILED);
+    enter(r, RELAY_FAILED);
     r->failure = *f;
     r->sink->ops->reject(r->sink, f);
     if (failure_info(f->kind)->stage == STAGE_UPSTREAM)
@@ -120,11 +154,11 @@ static struct exchange_request request_of(const struct relay *r)
 
 static void send_upstream(struct relay *r)
 {
-    relay_unpark(r);
+    unpark(r);
     if (r->token != NULL)
         token_unref(r->token);
     r->token = token_ref(r->ctx->token);
-    relay_enter(r, RELAY_SENDING);
+    enter(r, RELAY_SENDING);
     if (r->upstream_start_us < 0)
         r->upstream_start_us = clock_us();
     r->down_done = r->down_cut = false;
@@ -137,7 +171,7 @@ static void send_upstream(struct relay *r)
                        kind == FAIL_HEAD_TOO_LARGE
                            ? "The request head does not fit"
                            : "There is no memory left to send the request");
-    relay_arm(r);
+    arm(r);
 }
 
 /* Whether the upstream it is meant for is still the one that the worker's tokens are for. */
@@ -207,7 +241,7 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
         struct failure f =
             failure_make(FAIL_BODY_TOO_LARGE, "The body is larger than listen.max_body_size.");
 
-        relay_body_ends_early(r, &f);
+        body_ends_early(r, &f);
         return n;
     }
     if (r->up.kept && r->up_bytes + (int64_t)n > c->upstream.replay_limit_bytes) {
@@ -215,8 +249,8 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
         buf_consume(&r->up.bytes, r->up.sent);
         r->up.sent = 0;
         if (r->phase == RELAY_HELD) { /* can no longer be repeated: its 401 goes through */
-            relay_unpark(r);
-            relay_enter(r, RELAY_ANSWERING);
+            unpark(r);
+            enter(r, RELAY_ANSWERING);
             relay_wake(r);
         }
     }
@@ -232,7 +266,7 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
     if (n > 0 && buf_add(&r->up.bytes, bytes, n) != 0) {
         struct failure f = failure_make(FAIL_INTERNAL, "There is no memory left for the body.");
 
-        relay_body_ends_early(r, &f);
+        body_ends_early(r, &f);
         return n;
     }
     r->up_bytes += (int64_t)n;
@@ -265,7 +299,7 @@ void relay_on_body_lost(struct relay *r)
  *   LOCAL:           an answer that says so.
  *   FAILED:          the failure that there was before stays.
  */
-void relay_body_ends_early(struct relay *r, const struct failure *f)
+static void body_ends_early(struct relay *r, const struct failure *f)
 {
     bool answered = r->sink->given || r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED ||
                     (r->phase == RELAY_SENDING && r->exchange.attempt.began);
@@ -273,7 +307,7 @@ void relay_body_ends_early(struct relay *r, const struct failure *f)
     if (r->sink->written)
         r->sink->ops->close(r->sink);
     else if (r->phase == RELAY_HELD)
-        relay_release(r);
+        release(r);
     else if (!answered)
         relay_fail(r, f);
     r->up.discard = true;
@@ -310,7 +344,7 @@ static void on_refused(struct relay *r)
     if (!newer && !kept)
         ctx->on_refused(ctx->arg, generation);
     if (!may_repeat(r) || kept) {
-        relay_enter(r, RELAY_ANSWERING);
+        enter(r, RELAY_ANSWERING);
         return;
     }
     park(r, RELAY_HELD);
@@ -341,7 +375,7 @@ static void on_head(struct exchange *x)
     if (refused_token(r))
         on_refused(r);
     else
-        relay_enter(r, RELAY_ANSWERING);
+        enter(r, RELAY_ANSWERING);
     relay_wake(r);
 }
 
@@ -350,16 +384,7 @@ static void on_progress(struct exchange *x)
     relay_wake(relay_of(x));
 }
 
-static void on_end(struct exchange *x, const struct failure *f)
-{
-    relay_on_upstream_done(relay_of(x), f);
-}
-
-const struct exchange_user relay_exchange_user = {
-    .on_sending = on_sending, .on_head = on_head, .on_progress = on_progress, .on_end = on_end
-};
-
-void relay_on_upstream_done(struct relay *r, const struct failure *f)
+static void on_upstream_done(struct relay *r, const struct failure *f)
 {
     if (f == NULL) {
         r->down_done = true;
@@ -384,11 +409,20 @@ void relay_on_upstream_done(struct relay *r, const struct failure *f)
     relay_wake(r);
 }
 
-/* A held 401 goes to the caller after all. */
-void relay_release(struct relay *r)
+static void on_end(struct exchange *x, const struct failure *f)
 {
-    relay_unpark(r);
-    relay_enter(r, RELAY_ANSWERING);
+    on_upstream_done(relay_of(x), f);
+}
+
+static const struct exchange_user exchange_user = {
+    .on_sending = on_sending, .on_head = on_head, .on_progress = on_progress, .on_end = on_end
+};
+
+/* A held 401 goes to the caller after all. */
+static void release(struct relay *r)
+{
+    unpark(r);
+    enter(r, RELAY_ANSWERING);
     relay_wake(r);
 }
 
@@ -422,7 +456,7 @@ void relay_on_token(struct relay *r)
         if (have_token(r) && ctx->token->generation > mine)
             repeat(r);
         else if (ctx->failing || ctx->passthrough_generation == mine || !same_upstream(r))
-            relay_release(r);
+            release(r);
     }
 }
 
@@ -532,7 +566,7 @@ void relay_answer_locally(struct relay *r)
         { "Cache-Control", "no-store", sizeof "Cache-Control" - 1, sizeof "no-store" - 1 },
     };
 
-    relay_enter(r, RELAY_LOCAL);
+    enter(r, RELAY_LOCAL);
     if (buf_add_str(&r->down, TOKEN_PLACEHOLDER) != 0) {
         relay_fail_for(r, FAIL_INTERNAL, "There is no memory left for the answer");
         return;
@@ -608,4 +642,260 @@ void relay_abandon(struct relay *r)
     r->gone = true;
     exchange_cancel(&r->exchange);
     r->sink->ops->close(r->sink);
+}
+
+/* --- how long it waits --------------------------------------------------------------------
+ *
+ * One timer, armed lazily: a request only writes fields, and the timer looks at them when it
+ * fires. */
+
+struct deadline {
+    int64_t ms;
+    enum failure_kind kind;
+    const char *why;
+};
+
+/* Whether a part of a head has come; a whole interim one does not count. */
+static bool head_begun(const struct relay *r)
+{
+    return r->exchange.attempt.began && !r->exchange.head.complete;
+}
+
+/* What the relay waits for now, until when, and whose fault it is when that does not come. */
+static struct deadline deadline_of(const struct relay *r)
+{
+    const struct config *c = r->config;
+    struct deadline never = { .ms = INT64_MAX }, d = never;
+
+    if (!r->begun || r->phase == RELAY_ENDED)
+        return never;
+    if (r->phase == RELAY_PARKED || r->phase == RELAY_HELD)
+        d = (struct deadline){ r->parked_ms + c->token.wait_timeout_ms, FAIL_TOKEN_TIMEOUT,
+                               "No token came within token.wait_timeout" };
+    else if (r->phase == RELAY_SENDING && !r->exchange.wants_body && head_begun(r))
+        d = (struct deadline){
+            r->exchange.progress_ms + c->upstream.response_timeout_ms, FAIL_UPSTREAM_STALLED,
+            "The head of the answer was not whole within upstream.response_timeout: outcome "
+            "unknown"
+        };
+    else if (r->phase == RELAY_SENDING && !r->exchange.wants_body)
+        d = (struct deadline){
+            r->exchange.progress_ms + c->upstream.response_timeout_ms,
+            FAIL_UPSTREAM_RESPONSE_TIMEOUT,
+            "No answer began within upstream.response_timeout: outcome unknown"
+        };
+    else if (r->phase == RELAY_ANSWERING && !r->down_done && !r->exchange.wants_room &&
+             !(relay_passes_body_on(r) && !r->up.ended && r->exchange.wants_body))
+        d = (struct deadline){
+            r->exchange.progress_ms + c->upstream.idle_timeout_ms, FAIL_UPSTREAM_STALLED,
+            "Nothing more of the answer came within upstream.idle_timeout: outcome unknown"
+        };
+    else if (r->phase == RELAY_ANSWERING && r->down_done && !r->exchange.wants_body &&
+             exchange_is_sending(&r->exchange))
+        d = (struct deadline){ r->exchange.progress_ms + c->upstream.idle_timeout_ms,
+                               FAIL_UPSTREAM_STALLED,
+                               "The upstream takes no more of the request" };
+    /* The caller is expected to read; nobody else looks after that. */
+    if (r->sink->blocked_ms != 0 && r->sink->blocked_ms + c->listen.idle_timeout_ms < d.ms)
+        d = (struct deadline){ r->sink->blocked_ms + c->listen.idle_timeout_ms, FAIL_NONE,
+                               NULL };
+    /* The caller is expected to send, unless we hold it back. */
+    if (!r->up.ended && !r->up_lost && !r->sink->held &&
+        r->up_ms + c->listen.body_timeout_ms < d.ms)
+        d = (struct deadline){ r->up_ms + c->listen.body_timeout_ms, FAIL_BODY_TIMEOUT,
+                               "No more of the body came within listen.body_timeout" };
+    return d;
+}
+
+static void arm(struct relay *r)
+{
+    int64_t now_ms = loop_now(&r->ctx->loop);
+
+    if (r->timer.slot == 0)
+        loop_timer_set(&r->ctx->loop, &r->timer,
+                       base_min(deadline_of(r).ms, now_ms + WATCH_AFTER_MS));
+}
+
+static void expire(struct relay *r, const struct deadline *d)
+{
+    if (d->kind == FAIL_NONE) {
+        relay_on_caller_gone(r);
+        return;
+    }
+    struct failure f = failure_make(d->kind, "%s.", d->why);
+
+    if (d->kind == FAIL_BODY_TIMEOUT || d->kind == FAIL_BAD_REQUEST) {
+        r->up_stuck = d->kind == FAIL_BAD_REQUEST;
+        r->up_lost = true;
+        body_ends_early(r, &f);
+    } else if (r->phase == RELAY_HELD) {
+        release(r);
+    } else if (r->phase == RELAY_ANSWERING && r->down_done) {
+        r->up.discard = true; /* its answer is whole, and stands */
+        relay_wake(r);
+    } else if (r->sink->given) {
+        exchange_cancel(&r->exchange);
+        on_upstream_done(r, &f);
+    } else {
+        if (d->kind == FAIL_TOKEN_TIMEOUT)
+            f.retry_after_s = 1;
+        relay_fail(r, &f);
+    }
+}
+
+/* Whether libmicrohttpd has stopped reading the body: it does, without a word, when the line of
+ * a chunk's size does not fit into its buffer. Seen twice, since bytes may have come just now.
+ */
+static bool is_stuck(struct relay *r)
+{
+    bool unread = r->begun && !r->up.ended && !r->up_lost && r->sink->ops->has_unread(r->sink);
+    bool again = unread && r->stuck_ms == r->up_ms;
+
+    r->stuck_ms = unread ? r->up_ms : 0;
+    return again;
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    struct relay *r = CONTAINER_OF(t, struct relay, timer);
+    struct context *ctx = r->ctx;
+    int64_t now_ms = loop_now(&ctx->loop);
+    struct deadline d = deadline_of(r);
+
+    if (is_stuck(r))
+        d = (struct deadline){ now_ms, FAIL_BAD_REQUEST,
+                               "The line of a chunk's size is too long" };
+    if (d.ms <= now_ms) {
+        expire(r, &d);
+        d = deadline_of(r);
+    }
+    if (r->phase == RELAY_ENDED)
+        return;
+    if (r->sink->ops->watch_close(r->sink))
+        d.ms = now_ms;
+    loop_timer_set(&ctx->loop, t,
+                   base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));
+}
+
+/* --- where relays come from and go to ------------------------------------------------------
+ *
+ * A request that has ended leaves its relay, with what is dear to make, to the next one. */
+
+struct relay *relay_new(struct context *ctx, struct response_sink *sink, const char *target)
+{
+    struct relay *r = TAILQ_FIRST(&ctx->pool);
+
+    if (r != NULL) {
+        TAILQ_REMOVE(&ctx->pool, r, all_link);
+        ctx->pool_count--;
+    } else {
+        r = base_alloc(sizeof *r);
+        arena_init(&r->arena, ARENA_BYTES);
+        buf_init(&r->down, RELAY_WINDOW_BYTES);
+        exchange_init(&r->exchange, &(struct exchange_options){ .host = &ctx->exchange_host,
+                                                                .user = &exchange_user,
+                                                                .body = &r->up,
+                                                                .answer_body = &r->down,
+                                                                .arena = &r->arena });
+    }
+    r->ctx = ctx;
+    r->sink = sink;
+    sink->body = &r->down;
+    sink->arena = &r->arena;
+    r->config = config_ref(ctx->config);
+    r->start_us = clock_us();
+    r->parked_us = r->token_us = r->upstream_start_us = r->upstream_us = r->first_byte_us = -1;
+    r->timer.on_due = on_timer;
+    /* A missing target (HTTP/0.9) is refused by the guard. */
+    size_t len = target == NULL ? 0 : strlen(target);
+    r->target = arena_copy(&r->arena, target == NULL ? "" : target, len);
+    if (r->target == NULL)
+        r->target = "";
+    TAILQ_INSERT_TAIL(&ctx->running, r, all_link);
+    ctx->running_count++;
+    metrics_add(&ctx->metrics, M_requests_started, 1);
+    return r;
+}
+
+static void relay_free(struct relay *r)
+{
+    exchange_done(&r->exchange);
+    arena_done(&r->arena);
+    buf_done(&r->down);
+    free(r);
+}
+
+/* Back into the pool, with what is dear to make: curl's handle and the memory. */
+static void recycle(struct context *ctx, struct relay *r)
+{
+    if (ctx->pool_count == POOL_MAX || ctx->closed) {
+        relay_free(r);
+        return;
+    }
+    arena_clear(&r->arena);
+    if (r->down.cap > POOLED_DOWN_BYTES)
+        buf_done(&r->down);
+    buf_clear(&r->down);
+    memset((char *)r + offsetof(struct relay, ctx), 0, sizeof *r - offsetof(struct relay, ctx));
+    TAILQ_INSERT_HEAD(&ctx->pool, r, all_link);
+    ctx->pool_count++;
+}
+
+/* What is left of a request: its counts, its place among the last failures, its line. */
+static void report(struct relay *r)
+{
+    bool has_path = r->route.path != NULL;
+
+    access_log_write(r->ctx,
+                     &(struct access_log_entry){
+                         .config = r->config,
+                         .failure = r->phase == RELAY_FAILED || r->failure.kind != FAIL_NONE
+                                        ? &r->failure
+                                        : NULL,
+                         .method = r->method,
+                         .safe = r->safe,
+                         .path = has_path ? r->route.path : r->target,
+                         .path_len = has_path ? r->route.path_len : strcspn(r->target, "?#"),
+                         .status = r->sink->status,
+                         .gone = r->gone,
+                         .cut = r->down_cut,
+                         .total_us = clock_us() - r->start_us,
+                         .token_us = r->token_us,
+                         .upstream_us = r->upstream_us,
+                         .bytes_in = r->up_bytes,
+                         .bytes_out = r->sink->body_bytes,
+                         .attempts = r->sends,
+                         .request_id = r->request_id,
+                         .generation = r->token == NULL ? 0 : r->token->generation });
+}
+
+void relay_end(struct relay *r)
+{
+    struct context *ctx = r->ctx;
+
+    unpark(r);
+    exchange_cancel(&r->exchange);
+    enter(r, RELAY_ENDED);
+    report(r);
+    loop_timer_clear(&ctx->loop, &r->timer);
+    if (r->is_ready)
+        TAILQ_REMOVE(&ctx->ready, r, ready_link);
+    if (r->in_flight)
+        limit_give(&ctx->in_flight);
+    buf_done(&r->up.bytes);
+    if (r->token != NULL)
+        token_unref(r->token);
+    config_unref(r->config);
+    TAILQ_REMOVE(&ctx->running, r, all_link);
+    ctx->running_count--;
+    recycle(ctx, r);
+}
+
+void relay_free_pool(struct context *ctx)
+{
+    for (struct relay *r; (r = TAILQ_FIRST(&ctx->pool)) != NULL;) {
+        TAILQ_REMOVE(&ctx->pool, r, all_link);
+        relay_free(r);
+    }
+    ctx->pool_count = 0;
 }

@@ -9,7 +9,6 @@
 #include "base/failure.h"
 #include "event/loop.h"
 #include "http/header.h"
-#include "http/request_check.h"
 #include "http/route.h"
 #include "proxy/context.h"
 #include "proxy/response_sink.h"
@@ -82,22 +81,12 @@ struct relay {
     TAILQ_ENTRY(relay) all_link, parked_link, ready_link;
 };
 
-/* A request's head, as it was received. */
-struct relay_request {
-    const char *method;
-    const struct header_field *fields; /* stay where they are until relay_end */
-    size_t count;
-    struct request_check_result check;
-};
-
 /* A request line has come. The relay comes from the context's pool; the sink is the caller's
  * side, which outlives it. */
 struct relay *relay_new(struct context *ctx, struct response_sink *sink, const char *target);
 /* As it was received; "" where there was none. */
 const char *relay_target(const struct relay *r);
 
-/* The head is whole: decides where it goes and starts or parks it, or makes it fail. */
-void relay_on_head(struct relay *r, const struct relay_request *request);
 /* It was refused where it was read; the answer is given already. request_id NULL: as it is. */
 void relay_on_refused(struct relay *r, const struct failure *f, const char *request_id);
 
@@ -127,9 +116,6 @@ bool relay_is_stuck(const struct relay *r);
 /* Nobody is there to give an answer to. */
 bool relay_is_abandoned(const struct relay *r);
 
-/* The exchange with the upstream is over. */
-void relay_on_upstream_done(struct relay *r, const struct failure *f);
-
 /* The worker's token or settings changed; a 401 on this generation is to be passed on. */
 void relay_on_token(struct relay *r);
 /* The program is about to leave: a caller without an answer is told what became of its request.
@@ -138,8 +124,14 @@ void relay_give_up(struct relay *r);
 /* The thread ends: whatever is under way is over now. */
 void relay_abandon(struct relay *r);
 
-/* An answer of our own, instead of whatever was under way. */
+/* What admission decides for: to the upstream when there is a token, else parked until there is
+ * one, or failed when none is to come; or the caller's own token call, answered here. */
+void relay_begin(struct relay *r);
+void relay_answer_locally(struct relay *r);
+/* An answer of our own, instead of whatever was under way. Not once a head was given. */
 void relay_fail(struct relay *r, const struct failure *f);
+/* The same with a sentence (without its stop), which must last. */
+void relay_fail_for(struct relay *r, enum failure_kind kind, const char *why);
 
 /* Have the relay looked at once the libraries' callbacks have returned. */
 void relay_wake(struct relay *r);

@@ -82,7 +82,7 @@ static int start_httpd(struct worker *w, const struct config *c)
         .on_request = handler_on_request,
         .on_completed = handler_on_completed,
         .on_target = handler_on_target,
-        .on_connection = conn_on_connection,
+        .on_connection = handler_on_connection,
         .arg = &w->downstream,
     };
 
@@ -110,6 +110,7 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     w->index = index;
     w->shared = shared;
     w->downstream.ctx = &w->ctx;
+    w->downstream.user = &handler_conn_user;
     w->ctx.on_want = on_want;
     w->ctx.on_refused = on_refused;
     w->ctx.arg = w;

@@ -1,0 +1,23 @@
+#pragma once
+/* What is left of a request when it is over: its counts, its access-log line, and a place among
+ * the last failures. */
+#include "proxy/context.h"
+
+struct access_log_entry {
+    const struct config *config;
+    const struct failure *failure; /* NULL: there was none */
+    const char *method;            /* NULL: not known */
+    const char *path;              /* without query; a proxy form may be anything */
+    size_t path_len;
+    const char *request_id; /* NULL: there is none */
+    int status;             /* given to the caller; 0: none */
+    bool safe;              /* GET, HEAD, OPTIONS */
+    bool gone, cut;         /* the caller has left; the upstream's answer was cut */
+    int64_t total_us, token_us, upstream_us; /* negative: did not happen */
+    int64_t bytes_in, bytes_out;
+    unsigned attempts; /* to send it upstream */
+    uint64_t generation;
+};
+
+/* Thread: the context's. */
+void access_log_write(struct context *ctx, const struct access_log_entry *e);
