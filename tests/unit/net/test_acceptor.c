@@ -2,7 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "base/clock.h"
 #include "net/acceptor.h"
@@ -10,6 +10,19 @@
 
 #define CLIENTS_MAX 300
 #define SOON_MS 15000
+
+/* Instead of the C library's: valgrind has a limit on descriptors of its own making. */
+static bool out_of_descriptors;
+
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
+int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+    if (out_of_descriptors) {
+        errno = EMFILE;
+        return -1;
+    }
+    return (int)syscall(SYS_accept4, fd, addr, len, flags);
+}
 
 struct stage {
     struct loop loop;
@@ -115,18 +128,15 @@ static void more_than_one_batch_is_accepted_in_later_turns(void **state)
 static void when_descriptors_have_run_out_it_rests_and_then_goes_on(void **state)
 {
     struct stage *s = *state;
-    struct rlimit before, none;
 
     assert_int_equal(call_in(s), 0);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    none = (struct rlimit){ .rlim_cur = 3, .rlim_max = before.rlim_max };
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    out_of_descriptors = true;
     s->loop.stopping = false;
     loop_timer_set(&s->loop, &s->deadline, clock_ms()); /* one turn */
     loop_run(&s->loop);
+    out_of_descriptors = false;
     bool rests = s->acceptor.pause.slot != 0 && s->acceptor.socket[0].io.events == 0;
 
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_true(rests);
     assert_int_equal(s->count, 0);
     run_until(s, 1);
