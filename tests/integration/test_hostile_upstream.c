@@ -311,6 +311,18 @@ static void a_head_without_end_costs_little(void **state)
     }
 }
 
+/* As long as the other side needs to take a byte: far below any deadline here. */
+static void wait_a_moment(void)
+{
+    struct gate never;
+
+    gate_init(&never);
+    struct timespec until = deadline_spec(now_ms() + 20);
+    (void)pthread_mutex_lock(&never.lock);
+    (void)pthread_cond_clockwait(&never.changed, &never.lock, CLOCK_MONOTONIC, &until);
+    (void)pthread_mutex_unlock(&never.lock);
+}
+
 static void serve_dripping(struct peer_conn *c, void *arg)
 {
     (void)arg;
@@ -319,14 +331,8 @@ static void serve_dripping(struct peer_conn *c, void *arg)
         return;
     bool in_head = strcmp(r->target, "/v0/head") == 0;
     (void)peer_puts(c, in_head ? OK "X-A: " : "");
-    /* a byte as soon as the other side has had the time to take one: far below the deadline */
     for (int i = 0; i < 3000; i++) {
-        struct gate never;
-        gate_init(&never);
-        struct timespec until = deadline_spec(now_ms() + 20);
-        (void)pthread_mutex_lock(&never.lock);
-        (void)pthread_cond_clockwait(&never.changed, &never.lock, CLOCK_MONOTONIC, &until);
-        (void)pthread_mutex_unlock(&never.lock);
+        wait_a_moment();
         if (!peer_puts(c, in_head ? "x" : "HTTP/1.1 100 Continue\r\n\r\n"))
             return;
     }
@@ -353,6 +359,38 @@ static void a_head_that_drips_ends_at_the_deadline(void **state)
         assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
         answer_free(&a);
     }
+}
+
+/* Fewer than an answer may have, over a time that is longer than each of the deadlines. */
+static void serve_patiently(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    if (peer_read_request(c) == NULL)
+        return;
+    for (int i = 0; i < 60; i++) {
+        wait_a_moment();
+        if (!peer_puts(c, "HTTP/1.1 102 Processing\r\n\r\n"))
+            return;
+    }
+    (void)peer_puts(c, OK "Content-Length: 4\r\n\r\nfine");
+}
+
+/* An upstream that says it is still at work has response_timeout anew, and idle_timeout, which is
+ * for the body, does not count yet. */
+static void each_interim_answer_starts_the_response_timeout_again(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct answer a = { 0 };
+    world_start(&w,
+                &(struct world_options){ .serve = serve_patiently,
+                                         .settings = "upstream.idle_timeout = 10ms\n"
+                                                     "upstream.response_timeout = 600ms\n" });
+    http_call(w.port, "POST", "/slow", NULL, "{}", &a);
+    assert_int_equal(a.status, 200);
+    assert_string_equal(bytes_text(&a.body), "fine");
+    assert_int_equal(peer_count(w.api, ""), 1);
+    answer_free(&a);
 }
 
 static void answer_folded(struct peer_conn *c, const struct peer_request *r, void *arg)
@@ -428,6 +466,7 @@ int main(void)
         TEST(a_head_without_end_costs_little),
         TEST(a_first_field_that_is_folded_finds_nothing_of_an_older_answer),
         TEST(a_head_that_drips_ends_at_the_deadline),
+        TEST(each_interim_answer_starts_the_response_timeout_again),
         TEST(secret_and_token_keep_to_their_places),
     };
     return RUN_TESTS(tests);
