@@ -75,7 +75,7 @@ static void scripted_on_tick(struct loop_timer *t)
 }
 
 /* One turn of the loop: what is there is done, nothing is waited for. */
-static void turn(struct scripted *s)
+static inline void turn(struct scripted *s)
 {
     struct loop_timer tick = { .on_due = scripted_on_tick };
 
@@ -86,7 +86,7 @@ static void turn(struct scripted *s)
 }
 
 /* What a peer does in any case: accepts, and takes what comes. */
-static void peer_take(struct scripted *s)
+static inline void peer_take(struct scripted *s)
 {
     static char bytes[65536];
 
@@ -122,7 +122,7 @@ static void peer_take(struct scripted *s)
     } while (0)
 
 /* So many turns let everything happen that is going to without more from the peer. */
-static void settle(struct scripted *s)
+static inline void settle(struct scripted *s)
 {
     for (int i = 0; i < 4; i++) {
         turn(s);
@@ -130,14 +130,14 @@ static void settle(struct scripted *s)
     }
 }
 
-static void peer_say(struct scripted *s, size_t conn, const void *bytes, size_t n)
+static inline void peer_say(struct scripted *s, size_t conn, const void *bytes, size_t n)
 {
     if (n > 0)
         assert_int_equal(send(s->fd[conn], bytes, n, MSG_NOSIGNAL), n);
 }
 
 /* In order, or by a reset. */
-static void peer_close(struct scripted *s, size_t conn, bool reset)
+static inline void peer_close(struct scripted *s, size_t conn, bool reset)
 {
     const struct linger hard = { .l_onoff = 1 };
 
@@ -149,13 +149,13 @@ static void peer_close(struct scripted *s, size_t conn, bool reset)
     s->fd[conn] = -1;
 }
 
-static bool peer_has(struct scripted *s, size_t conn, const char *text)
+static inline bool peer_has(struct scripted *s, size_t conn, const char *text)
 {
     return conn < s->conns && strstr(buf_text(&s->got[conn]), text) != NULL;
 }
 
 /* How often it has read the beginning of a request, on all connections. */
-static unsigned peer_requests(struct scripted *s)
+static inline unsigned peer_requests(struct scripted *s)
 {
     unsigned count = 0;
 
@@ -165,7 +165,8 @@ static unsigned peer_requests(struct scripted *s)
     return count;
 }
 
-static void scripted_start(struct scripted *s, const struct conn_pool_user *user, size_t kept)
+static inline void scripted_start(struct scripted *s, const struct conn_pool_user *user,
+                                  size_t kept)
 {
     static bool once;
     struct sockaddr_in at = { .sin_family = AF_INET,
@@ -203,7 +204,7 @@ static void scripted_start(struct scripted *s, const struct conn_pool_user *user
 }
 
 /* No exchange may be running. */
-static void scripted_stop(struct scripted *s)
+static inline void scripted_stop(struct scripted *s)
 {
     assert_true(TAILQ_EMPTY(&s->pool.woken));
     conn_pool_done(&s->pool);
