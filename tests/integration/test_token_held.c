@@ -188,47 +188,74 @@ static void a_request_is_repeated_once_even_if_another_token_could_be_had(void *
     answer_free(&a);
 }
 
+/* late_mail.so stops the control thread once a reload has sent a first mail to the worker: what
+ * the worker is told later, it does not know until control_goes_on. */
+struct control {
+    char folder[32], stop[48], stopped[64], env_stop[64];
+    const char *env[3];
+};
+
+static void control_init(struct control *c)
+{
+    (void)snprintf(c->folder, sizeof c->folder, "/tmp/late-mail-XXXXXX");
+    assert_non_null(mkdtemp(c->folder));
+    (void)snprintf(c->stop, sizeof c->stop, "%s/stop", c->folder);
+    (void)snprintf(c->stopped, sizeof c->stopped, "%s.done", c->stop);
+    (void)snprintf(c->env_stop, sizeof c->env_stop, "LATE_MAIL=%s", c->stop);
+    c->env[0] = "LD_PRELOAD=" LATE_MAIL;
+    c->env[1] = c->env_stop;
+    c->env[2] = NULL;
+}
+
+/* Reloads these settings, as far as the first mail. */
+static void control_stops(struct control *c, struct world *w, const char *settings)
+{
+    char base[96], token[96], path[128];
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    (void)snprintf(base, sizeof base, "%s/v0", peer_url(w->api));
+    (void)snprintf(token, sizeof token, "%s/v0/token", peer_url(tokens_peer(w->tokens)));
+    struct bytes ini = world_ini(base, token, settings);
+    (void)snprintf(path, sizeof path, "%s/oneshot-proxy.ini", proxy_dir(w->proxy));
+    write_file(path, bytes_text(&ini));
+    write_file(c->stop, "");
+    proxy_signal(w->proxy, SIGHUP);
+    while (access(c->stopped, F_OK) != 0)
+        assert_true(ask_again(deadline_ms));
+    worker_has_seen_it(w);
+    bytes_free(&ini);
+}
+
+static void control_goes_on(struct control *c)
+{
+    (void)unlink(c->stopped);
+    (void)rmdir(c->folder);
+}
+
+#define UNCONFINED "process.sandbox = off\n" /* late_mail.so renames a file */
+
 /* Between the moment in which a worker learns of another upstream and the one in which it is told
- * that there is no token for it yet, its old token must not be used. late_mail.so makes that
- * moment last: it stops the control thread once a first mail has gone out to the worker. */
+ * that there is no token for it yet, its old token must not be used. */
 static void no_worker_sends_its_old_token_to_a_new_upstream(void **state)
 {
     (void)state;
     WORLD(w);
+    struct control control;
     struct client c;
     struct answer a = { 0 };
     struct bytes settings = { 0 };
-    char folder[] = "/tmp/late-mail-XXXXXX", stop[64], stopped[64], env_stop[96];
-    const char *const env[] = { "LD_PRELOAD=" LATE_MAIL, env_stop, NULL };
-    struct world_options options = { .env = env,
-                                     .settings = PATIENT "process.sandbox = off\n" };
-    assert_non_null(mkdtemp(folder));
-    (void)snprintf(stop, sizeof stop, "%s/stop", folder);
-    (void)snprintf(stopped, sizeof stopped, "%s/stop.done", folder);
-    (void)snprintf(env_stop, sizeof env_stop, "LATE_MAIL=%s", stop);
-    world_start(&w, &options);
+    control_init(&control);
+    world_start(&w,
+                &(struct world_options){ .env = control.env, .settings = PATIENT UNCONFINED });
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200);
     struct peer *other = api_start(&(struct api_options){ 0 });
-    bytes_addf(&settings,
-               PATIENT
-               "process.sandbox = off\nupstream.base_url = %s/v0\ntoken.url = %s/v0/token\n",
-               peer_url(other), peer_url(tokens_peer(w.tokens)));
-    struct bytes ini = world_ini("http://unused", "http://unused", bytes_text(&settings));
-    char path[128];
-    (void)snprintf(path, sizeof path, "%s/oneshot-proxy.ini", proxy_dir(w.proxy));
-    write_file(path, bytes_text(&ini));
-    write_file(stop, "");
-    proxy_signal(w.proxy, SIGHUP);
-    int64_t deadline_ms = now_ms() + SOON_MS;
-    while (access(stopped, F_OK) != 0)
-        assert_true(ask_again(deadline_ms));
-    worker_has_seen_it(&w);
+    bytes_addf(&settings, PATIENT UNCONFINED "upstream.base_url = %s/v0\n", peer_url(other));
+    control_stops(&control, &w, bytes_text(&settings));
     client_open(&c, w.port);
     client_puts(&c, "POST /y HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
     worker_has_seen_it(&w);
     assert_false(peer_wait(other, "", 1, 100));
-    (void)unlink(stopped);
+    control_goes_on(&control);
     client_read(&c, &a, false, SOON_MS);
     assert_int_equal(a.status, 200);
     assert_int_equal(peer_count(other, ""), 1);
@@ -236,11 +263,43 @@ static void no_worker_sends_its_old_token_to_a_new_upstream(void **state)
     assert_int_equal(peer_count(w.api, ""), 1);
     client_close(&c);
     answer_free(&a);
-    bytes_free(&ini);
     bytes_free(&settings);
     world_end(&w);
     peer_stop(other);
-    (void)rmdir(folder);
+}
+
+/* A worker looks at the clock itself, and does not wait to be told. */
+static void no_worker_sends_an_expired_token_while_the_control_thread_is_busy(void **state)
+{
+    (void)state;
+    static const char settings[] = PATIENT UNCONFINED "token.refresh_before = 1ms\n";
+    WORLD(w);
+    struct control control;
+    struct client c;
+    struct answer a = { 0 };
+    control_init(&control);
+    struct world_options options = { .env = control.env,
+                                     .settings = settings,
+                                     .no_proxy = true };
+    world_start(&w, &options);
+    tokens_lifetime(w.tokens, 2);
+    world_proxy(&w, &options);
+    int64_t expired_ms = now_ms() + 2050;
+    http_get(w.port, "/x", &a);
+    assert_int_equal(a.status, 200);
+    control_stops(&control, &w, settings);
+    while (now_ms() < expired_ms)
+        (void)ask_again(expired_ms);
+    client_open(&c, w.port);
+    client_puts(&c, "POST /y HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
+    worker_has_seen_it(&w);
+    assert_false(peer_wait(w.api, "POST", 1, 100));
+    control_goes_on(&control);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    assert_true(api_token_of(peer_request(w.api, "POST", 0)) >= 2);
+    client_close(&c);
+    answer_free(&a);
 }
 
 int main(void)
@@ -252,6 +311,7 @@ int main(void)
         TEST(one_whose_request_outgrows_the_replay_buffer_goes_through_at_once),
         TEST(a_request_is_repeated_once_even_if_another_token_could_be_had),
         TEST(no_worker_sends_its_old_token_to_a_new_upstream),
+        TEST(no_worker_sends_an_expired_token_while_the_control_thread_is_busy),
     };
     return RUN_TESTS(tests);
 }

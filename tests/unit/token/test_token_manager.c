@@ -584,6 +584,69 @@ static void no_renewal_comes_sooner_than_retry_min(void **state)
     }
 }
 
+/* What failed before a success is forgotten: pauses are short again, and credentials that have
+ * changed are tried at once again. */
+static void a_token_ends_what_was_remembered_of_failures(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 30; i++) {
+        struct token_manager t;
+
+        begin(&t);
+        for (int n = 0; n < 8; n++) {
+            answer_failure(FAIL_TOKEN_CONNECT, false, -1);
+            pass(t.timer.due_ms - now_ms);
+        }
+        answer_token(1000);
+        pass(t.timer.due_ms - now_ms);
+        answer_failure(FAIL_TOKEN_CONNECT, false, -1);
+        assert_in_range(t.timer.due_ms - now_ms, 1000, 2000);
+        pass(t.timer.due_ms - now_ms);
+        for (int n = 0; n < 2; n++) {
+            credentials_changed = true;
+            answer_failure(FAIL_TOKEN_REFUSED, true, -1);
+            assert_int_equal(t.timer.due_ms, now_ms);
+            pass(0);
+            answer_failure(FAIL_TOKEN_REFUSED, true, -1);
+            assert_true(t.timer.due_ms - now_ms >= 4000); /* not twice in a row */
+            pass(t.timer.due_ms - now_ms);
+            answer_token(1000);
+            pass(t.timer.due_ms - now_ms);
+        }
+        token_manager_done(&t);
+    }
+}
+
+/* Refusals that are long apart are tokens that were revoked, one by one: no pause has grown. */
+static void refusals_long_apart_are_no_row_of_refusals(void **state)
+{
+    static const struct {
+        int64_t apart_ms;
+        bool forgotten;
+    } cases[] = { { 121000, true }, { 119000, false } };
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(cases); k++) {
+        int64_t longest = 0;
+
+        for (int i = 0; i < 20; i++) {
+            struct token_manager t;
+
+            begin(&t);
+            answer_token(86400);
+            for (int n = 0; n < 9; n++) {
+                if (n > 0)
+                    pass(n < 8 ? t.refusal_next_ms - now_ms : cases[k].apart_ms);
+                assert_int_equal(token_manager_on_refused(&t, t.generation), 0);
+                answer_token(86400);
+            }
+            longest = base_max(longest, t.refusal_next_ms - now_ms);
+            token_manager_done(&t);
+        }
+        assert_int_equal(longest == 1000, cases[k].forgotten);
+    }
+}
+
 static void what_happened_to_tokens_is_kept_for_the_status_page(void **state)
 {
     struct token_manager t;
@@ -655,6 +718,8 @@ int main(void)
         cmocka_unit_test(renewals_are_spread_evenly_over_a_tenth_about_their_time),
         cmocka_unit_test(pauses_after_failures_are_spread_evenly_too),
         cmocka_unit_test(no_renewal_comes_sooner_than_retry_min),
+        cmocka_unit_test(a_token_ends_what_was_remembered_of_failures),
+        cmocka_unit_test(refusals_long_apart_are_no_row_of_refusals),
         cmocka_unit_test(what_happened_to_tokens_is_kept_for_the_status_page),
         cmocka_unit_test(of_many_token_events_the_last_ten_are_kept),
     };
