@@ -12,7 +12,7 @@ struct header_field {
 };
 
 /* A list of "Name: value" lines. The same two members in the same order as libcurl's
- * curl_slist, so that upstream_curl.c hands it over without copying. */
+ * curl_slist, so that curl_client.c hands it over without copying. */
 struct header_line {
     char *text;
     struct header_line *next;
@@ -35,7 +35,7 @@ struct header_forward {
  * whatever they say, Host, Expect, and names that become one of these when `_` is read as `-`.
  * An existing Via is kept and ours is appended as a field of its own. A body's
  * Content-Length or Transfer-Encoding is written anew, from body_bytes. No line holds CR, LF or
- * NUL: such input is a programming error (the guard refused it). False: it does not fit. */
+ * NUL: such input is a programming error (request_check refused it). False: it does not fit. */
 bool header_write(struct buf *out, const struct header_forward *in) MUST_CHECK;
 
 /* The same as a list for libcurl, which chooses a Transfer-Encoding itself (a Content-Length

@@ -1,6 +1,6 @@
 /* close_notify, as OpenSSL sees it.
  *
- *     relays --> farewell <-- SSL        one for each connection; the last to let go frees
+ *     exchanges --> close_notify <-- SSL     one for each connection; the last to let go frees
  *
  * libcurl reads through a BIO of its own that does not tell OpenSSL of the connection's end,
  * and newer ones set SSL_OP_IGNORE_UNEXPECTED_EOF: either way it sees the same "no more" for a
@@ -18,7 +18,7 @@ struct close_notify {
     bool said;
 };
 
-static int slot = -1; /* where an SSL keeps its farewell; set once, before any thread */
+static int slot = -1; /* where an SSL keeps it; set once, before any thread */
 
 static void release(struct close_notify *f)
 {

@@ -3,7 +3,7 @@
  *     socket --recv--> BIO (libcurl's) --> SSL's buffer --SSL_read--> libcurl
  *                       ^ watched here     ^ SSL_has_pending
  *
- * The BIO tells of each read: some bytes, or "nothing there" (`dry`). OpenSSL asks it only when
+ * The BIO tells of each read: some bytes, or "nothing there" (`drained`). OpenSSL asks it only when
  * its buffer holds no whole record. */
 #include "net/readahead.h"
 
@@ -12,7 +12,7 @@
 
 struct readahead {
     SSL *ssl;
-    bool dry;
+    bool drained;
     struct readahead **holder; /* NULL: forgotten */
     void (*on_bytes)(void *arg);
     void *arg;
@@ -48,8 +48,8 @@ static long on_bio(BIO *bio, int oper, const char *bytes, size_t len, int argi, 
     /* It is called for the end of the BIO too, when `a` has been freed with the SSL. */
     if (oper != (BIO_CB_READ | BIO_CB_RETURN) || a->holder == NULL)
         return ret;
-    a->dry = ret <= 0;
-    if (!a->dry)
+    a->drained = ret <= 0;
+    if (!a->drained)
         a->on_bytes(a->arg);
     return ret;
 }
@@ -88,7 +88,7 @@ void readahead_begin(CURL *easy, struct readahead **holder, void (*on_bytes)(voi
 
 bool readahead_holds(const struct readahead *a)
 {
-    return !a->dry && SSL_has_pending(a->ssl) == 1;
+    return !a->drained && SSL_has_pending(a->ssl) == 1;
 }
 
 void readahead_forget(struct readahead *a)
