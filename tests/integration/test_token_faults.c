@@ -70,7 +70,7 @@ static void refused_credentials_are_mirrored_or_502(void **state)
 static void an_endpoint_in_trouble_is_503_with_retry_after(void **state)
 {
     (void)state;
-    static const int statuses[] = { 429, 500, 502, 503, 504, 301 };
+    static const int statuses[] = { 408, 429, 500, 502, 503, 504, 301 };
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
         WORLD(w);
         struct answer a = { 0 };
@@ -160,6 +160,29 @@ static void a_token_answer_without_end_is_not_read_to_the_end(void **state)
     world_end(&w);
     bytes_free(&body);
     answer_free(&a);
+}
+
+/* Of an answer 64 KiB are read, all of them. */
+static void a_token_answer_of_64_kib_is_read_and_one_byte_more_is_not(void **state)
+{
+    (void)state;
+    static const char head[] =
+        "{\"access_token\":\"" CANARY "-token-1\",\"token_type\":\"Bearer\",\"pad\":\"";
+    for (size_t more = 0; more < 2; more++) {
+        WORLD(w);
+        struct answer a = { 0 };
+        struct bytes body = { 0 };
+        bytes_add_str(&body, head);
+        bytes_fill(&body, 'x', 65536 + more - strlen(head) - strlen("\"}"));
+        bytes_add_str(&body, "\"}");
+        start_with(&w, (struct token_answer){ .status = 200, .body = bytes_text(&body) },
+                   QUICK);
+        http_get(w.port, "/x", &a);
+        assert_int_equal(a.status, more == 0 ? 200 : 503);
+        world_end(&w);
+        bytes_free(&body);
+        answer_free(&a);
+    }
 }
 
 static void an_endpoint_that_cannot_be_reached_is_502(void **state)
@@ -306,6 +329,7 @@ int main(void)
         TEST(an_endpoint_in_trouble_is_503_with_retry_after),
         TEST(a_malformed_token_answer_is_503),
         TEST(a_token_answer_without_end_is_not_read_to_the_end),
+        TEST(a_token_answer_of_64_kib_is_read_and_one_byte_more_is_not),
         TEST(an_endpoint_that_cannot_be_reached_is_502),
         TEST(an_endpoint_with_a_wrong_certificate_is_502),
         TEST(a_connection_that_dies_is_a_failure_like_others),

@@ -647,6 +647,30 @@ static void refusals_long_apart_are_no_row_of_refusals(void **state)
     }
 }
 
+/* With other credentials, or for another upstream, the fault may be mended: a refusal counts again
+ * at once. */
+static void what_was_refused_before_a_new_secret_delays_nothing_after_it(void **state)
+{
+    struct token_manager t;
+
+    (void)state;
+    begin(&t);
+    answer_token(1000);
+    for (int i = 0; i < 8; i++) { /* until it has to wait */
+        (void)token_manager_on_refused(&t, t.generation);
+        if (fetching != NULL)
+            answer_token(1000);
+    }
+    assert_true(token_manager_on_refused(&t, t.generation) > now_ms);
+    credentials_changed = true;
+    token_manager_on_files(&t);
+    answer_token(1000);
+    assert_int_equal(token_manager_on_refused(&t, t.generation), 0);
+    assert_non_null(fetching);
+    answer_token(1000);
+    token_manager_done(&t);
+}
+
 static void what_happened_to_tokens_is_kept_for_the_status_page(void **state)
 {
     struct token_manager t;
@@ -720,6 +744,7 @@ int main(void)
         cmocka_unit_test(no_renewal_comes_sooner_than_retry_min),
         cmocka_unit_test(a_token_ends_what_was_remembered_of_failures),
         cmocka_unit_test(refusals_long_apart_are_no_row_of_refusals),
+        cmocka_unit_test(what_was_refused_before_a_new_secret_delays_nothing_after_it),
         cmocka_unit_test(what_happened_to_tokens_is_kept_for_the_status_page),
         cmocka_unit_test(of_many_token_events_the_last_ten_are_kept),
     };
