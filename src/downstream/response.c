@@ -137,10 +137,10 @@ static_assert(ARRAY_LEN(own_fields) == RESPONSE_OWN_FIELDS_MAX, "room for all of
 size_t response_fields(struct header_field *out, struct response_text *text,
                        const struct response_input *in)
 {
-    size_t n = in->count;
+    size_t n = 0;
 
-    if (n > 0)
-        memcpy(out, in->fields, n * sizeof *out);
+    /* Connection before Date: libmicrohttpd 0.9.75 forgets with the one that it has the other,
+     * and adds a second Date. */
     for (size_t i = 0; i < ARRAY_LEN(own_fields); i++) {
         const char *value = own_fields[i].value(in, text);
 
@@ -148,7 +148,9 @@ size_t response_fields(struct header_field *out, struct response_text *text,
             out[n++] = (struct header_field){ own_fields[i].name, value,
                                               strlen(own_fields[i].name), strlen(value) };
     }
-    return n;
+    if (in->count > 0)
+        memcpy(out + n, in->fields, in->count * sizeof *out);
+    return n + in->count;
 }
 
 /* All fields of the answer at hand, in the request's memory; NULL: there is none left. */
