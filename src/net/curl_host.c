@@ -5,10 +5,7 @@
  * saves two epoll_ctl a request. An event nobody waits for takes it out. The registration
  * ends when curl closes the socket, which it does through our close function, since
  * descriptor numbers come back.
- *
- * A socket whose TLS has read ahead may hold what no event will tell of: it stands on the list
- * `holding` then, and curl is made to read it again in the next curl_host_turn. On the list is each
- * socket that holds something and that curl wants to read. */
+ */
 #include "net/curl_host.h"
 
 #include <assert.h>
@@ -20,18 +17,12 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
-#include "net/close_notify.h"
 #include "net/curl_alloc.h"
-#include "net/readahead.h"
 
 struct curl_host_socket {
     struct loop_io watch;
     struct curl_host *multi;
     uint32_t wanted; /* what curl waits for; 0: nothing at present */
-    struct readahead *ahead;
-    bool holding;
-    unsigned looks; /* at what it holds, since bytes came last */
-    TAILQ_ENTRY(curl_host_socket) holding_link;
 };
 
 static void collect_done(struct curl_host *m)
@@ -46,9 +37,6 @@ static void collect_done(struct curl_host *m)
         struct curl_host_transfer *t = NULL;
 
         (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
-        t->socket = CURL_SOCKET_BAD;
-        if (t->ask_socket)
-            (void)curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &t->socket);
         if (!t->connects || code != CURLE_OK) {
             curl_host_remove(m, t);
         }
@@ -83,55 +71,6 @@ static void on_socket_event(struct loop_io *w, uint32_t events)
     act(m, w->fd, what);
 }
 
-/* More looks than there can be records in OpenSSL's buffer: curl does not want them. */
-#define LOOKS_MAX 1024
-
-static void put_on_list(struct curl_host_socket *s)
-{
-    if (s->holding)
-        return;
-    s->holding = true;
-    s->multi->holding_count++;
-    TAILQ_INSERT_TAIL(&s->multi->holding, s, holding_link);
-}
-
-static void strike_off(struct curl_host_socket *s)
-{
-    if (!s->holding)
-        return;
-    s->holding = false;
-    s->multi->holding_count--;
-    TAILQ_REMOVE(&s->multi->holding, s, holding_link);
-}
-
-/* Bytes have come: from within curl, so that all there is to do is to look later. */
-static void on_bytes_ahead(void *arg)
-{
-    struct curl_host_socket *s = arg;
-
-    s->looks = 0;
-    put_on_list(s);
-}
-
-/* Has curl read what those on the list hold, each once. Returns whether there was any. */
-static bool read_held(struct curl_host *m)
-{
-    bool any = false;
-
-    for (size_t left = m->holding_count; left > 0 && !TAILQ_EMPTY(&m->holding); left--) {
-        struct curl_host_socket *s = TAILQ_FIRST(&m->holding);
-
-        strike_off(s);
-        if ((s->wanted & EPOLLIN) == 0 || s->ahead == NULL || !readahead_holds(s->ahead) ||
-            ++s->looks > LOOKS_MAX)
-            continue;
-        put_on_list(s); /* there may be more than this look takes */
-        act(m, s->watch.fd, CURL_CSELECT_IN);
-        any = true;
-    }
-    return any;
-}
-
 static struct curl_host_socket *socket_of(struct curl_host *m, curl_socket_t fd)
 {
     size_t i = (size_t)fd;
@@ -163,8 +102,6 @@ static void forget_socket(struct curl_host *m, curl_socket_t fd)
     if ((size_t)fd >= m->sockets_cap || m->sockets[fd] == NULL)
         return;
     loop_io_stop(m->loop, &m->sockets[fd]->watch);
-    strike_off(m->sockets[fd]);
-    readahead_forget(m->sockets[fd]->ahead);
     free(m->sockets[fd]);
     m->sockets[fd] = NULL;
 }
@@ -178,20 +115,15 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
 {
     struct curl_host *m = arg;
     struct curl_host_socket *s = socket_of(m, fd);
-    struct curl_host_transfer *t = NULL;
     uint32_t events = 0;
 
+    (void)easy;
     (void)socket_arg;
-    (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
-    if (t != NULL)
-        t->connecting = fd;
     if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
         events |= EPOLLIN;
     if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
         events |= EPOLLOUT;
     s->wanted = events;
-    if ((events & EPOLLIN) != 0 && s->ahead != NULL)
-        put_on_list(s);
     /* Not wanted now, or paused: level-triggered events would spin, so keep listening only for
      * what a pooled connection shows at its end, which on_socket_event takes out. */
     if (what == CURL_POLL_REMOVE) {
@@ -256,60 +188,27 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
 
 bool curl_host_turn(struct curl_host *m)
 {
-    bool any = false;
-
-    if (m->timer.slot != 0 && m->timer.due_ms <= loop_now(m->loop)) {
-        loop_timer_clear(m->loop, &m->timer);
-        act(m, CURL_SOCKET_TIMEOUT, 0);
-        any = true;
-    }
-    return read_held(m) || any;
-}
-
-void curl_host_read_ahead(struct curl_host *m, struct curl_host_transfer *t)
-{
-    size_t fd = (size_t)t->connecting;
-
-    /* A connection that was there has it already. */
-    if (t->connecting == CURL_SOCKET_BAD || fd >= m->sockets_cap || m->sockets[fd] == NULL)
-        return;
-    struct curl_host_socket *s = m->sockets[fd];
-
-    if (s->ahead == NULL)
-        readahead_begin(t->easy, &s->ahead, on_bytes_ahead, s);
+    if (m->timer.slot == 0 || m->timer.due_ms > loop_now(m->loop))
+        return false;
+    loop_timer_clear(m->loop, &m->timer);
+    act(m, CURL_SOCKET_TIMEOUT, 0);
+    return true;
 }
 
 /* Of the library, asked once: its answer is put together anew each time. */
-static bool handles_last, late_chunks_framed, has_authorities;
-
-bool curl_host_handles_last(void)
-{
-    return handles_last;
-}
-
-bool curl_host_late_chunks_framed(void)
-{
-    return late_chunks_framed;
-}
+static bool has_authorities;
 
 int curl_host_global_init(void)
 {
     const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
 
-    handles_last = about->version_num >= 0x080100;
-    late_chunks_framed = about->version_num >= 0x080700;
     has_authorities = about->cainfo != NULL;
-    int err = curl_alloc_global_init();
-
-    if (err == 0)
-        err = close_notify_global_init();
-    return err != 0 ? err : readahead_global_init();
+    return curl_alloc_global_init();
 }
 
 int curl_host_init(struct curl_host *m, struct loop *l, long pool)
 {
     *m = (struct curl_host){ .loop = l, .timer = { .on_due = on_timer } };
-    TAILQ_INIT(&m->holding);
     m->curl = curl_multi_init();
     if (m->curl == NULL)
         return -ENOMEM;
@@ -399,7 +298,6 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
 int curl_host_add(struct curl_host *m, struct curl_host_transfer *t)
 {
     (void)curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
-    t->connecting = CURL_SOCKET_BAD;
     if (curl_multi_add_handle(m->curl, t->easy) != CURLM_OK)
         return -ENOMEM; /* the other reason would be a handle in use */
     t->running = true;

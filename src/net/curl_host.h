@@ -2,14 +2,11 @@
 /* libcurl's multi interface hosted on a loop: sockets, its timer, and the finished
  * transfers. Also what every handle of ours is set to. */
 #include <curl/curl.h>
-#include <sys/queue.h>
 
 #include "base/base.h"
 #include "event/loop.h"
 
 struct curl_host_socket;
-
-TAILQ_HEAD(curl_host_socket_list, curl_host_socket);
 
 struct curl_host {
     CURLM *curl;
@@ -17,8 +14,6 @@ struct curl_host {
     struct loop_timer timer;
     struct curl_host_socket **sockets; /* by descriptor */
     size_t sockets_cap;
-    struct curl_host_socket_list holding; /* their TLS may hold bytes that nothing tells of */
-    size_t holding_count;
     size_t transfers;        /* in it; each must have left before curl_host_done */
     bool starved;            /* there was no descriptor for the last connection */
     uint64_t opened, closed; /* connections so far, for the metrics */
@@ -29,9 +24,6 @@ struct curl_host_transfer {
     CURL *easy;
     bool running;
     bool connects; /* CURLOPT_CONNECT_ONLY: it goes on holding its connection after on_done */
-    curl_socket_t connecting; /* the last one that curl asked us to watch for it */
-    bool ask_socket;          /* on_done wants to know the next one */
-    curl_socket_t socket; /* of its connection, which lives on; CURL_SOCKET_BAD: it does not */
     void (*on_done)(struct curl_host_transfer *t, CURLcode code);
 };
 
@@ -75,21 +67,6 @@ void curl_host_let_go(struct curl_host *m, curl_socket_t fd);
 /* Does at once what the timer would do in the next turn, when it is due: a transfer that was
  * just added starts without another round of the loop. Returns whether there was anything. */
 bool curl_host_turn(struct curl_host *m);
-
-/* From now on the transfer's connection, if it is a new one by TLS, is read with fewer system
- * calls. For a prereq callback, when the handshake is over: before, the bytes ahead could be
- * the handshake's. */
-void curl_host_read_ahead(struct curl_host *m, struct curl_host_transfer *t);
-
-/* Whether a handle that has had an answer may be used for another transfer. libcurl before 8.1
- * keeps a pointer to the last field of that answer, frees what it points to, and writes there
- * when the next answer begins with a folded line: an upstream could corrupt our memory. */
-bool curl_host_handles_last(void);
-
-/* Whether a chunked body keeps its framing when its head took more than one write. libcurl
- * before 8.7 then sends the bare bytes (a full socket; by TLS any head of more than 16 KiB),
- * and the upstream reads the caller's bytes as framing, and as requests what is behind them. */
-bool curl_host_late_chunks_framed(void);
 
 /* Once, in main, before any thread. Returns 0, -EIO or -ENOMEM. */
 int curl_host_global_init(void) MUST_CHECK;

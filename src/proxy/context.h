@@ -15,6 +15,7 @@
 #include "token/token.h"
 #include "upstream/conn_pool.h"
 #include "upstream/exchange.h"
+#include "upstream/h2_client.h"
 
 struct relay;
 
@@ -24,7 +25,8 @@ struct context {
     struct loop loop;
     struct curl_host multi;
     struct conn_pool conn_pool;
-    struct exchange_host exchange_host; /* these three, as the exchanges know them */
+    struct h2_host h2;
+    struct exchange_host exchange_host; /* these four, as the exchanges know them */
 
     struct config *config;  /* in force; a reference */
     struct token *token;    /* NULL: none; else a reference */

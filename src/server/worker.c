@@ -17,8 +17,8 @@
 #include "downstream/conn.h"
 #include "downstream/handler.h"
 #include "proxy/relay.h"
-#include "upstream/curl_client.h"
 #include "upstream/h1_client.h"
+#include "upstream/h2_client.h"
 
 /* Room in libmicrohttpd's pool beside the largest request head: for its own records of the
  * fields, and an answer's head of ordinary size; a larger one goes past it, see downstream/response.h. All
@@ -133,11 +133,14 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     if (err == 0)
         conn_pool_init(&w->ctx.conn_pool, &w->ctx.multi, (size_t)c->upstream.max_connections,
                        &h1_client_user);
+    if (err == 0)
+        h2_host_init(&w->ctx.h2, &w->ctx.conn_pool);
     w->ctx.exchange_host = (struct exchange_host){ .loop = &w->ctx.loop,
                                                    .curl = &w->ctx.multi,
                                                    .conn_pool = &w->ctx.conn_pool,
                                                    .h1 = &h1_client,
-                                                   .h2 = &curl_client };
+                                                   .h2 = &h2_client,
+                                                   .h2_host = &w->ctx.h2 };
     if (err == 0)
         err = start_httpd(w, c);
     if (err == 0)

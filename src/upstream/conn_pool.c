@@ -50,7 +50,7 @@ bool conn_pool_turn(struct conn_pool *pool)
         if (conn == NULL)
             break;
         cancel_wake(conn);
-        pool->user->on_ready(conn);
+        conn->user->on_ready(conn);
     }
     return last != NULL;
 }
@@ -138,7 +138,19 @@ static void on_made(struct curl_host_transfer *t, CURLcode code)
         conn->open = conn->writable = true;
         bind_to_handle(conn);
     }
-    conn->pool->user->on_open(conn, code);
+    conn->user->on_open(conn, code);
+}
+
+/* Offers HTTP/2. libcurl's own offer is off: with it, it would begin to speak HTTP/2 itself. */
+static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
+{
+    static const unsigned char offer[] = "\x02h2\x08http/1.1";
+
+    (void)easy;
+    (void)arg;
+    return SSL_CTX_set_alpn_protos(context, offer, sizeof offer - 1) == 0
+               ? CURLE_OK
+               : CURLE_SSL_CONNECT_ERROR;
 }
 
 static CURL *handle_for(struct conn_pool *pool, const struct config *c, CURLSH *cache)
@@ -159,7 +171,8 @@ static CURL *handle_for(struct conn_pool *pool, const struct config *c, CURLSH *
     return NULL;
 }
 
-static struct upstream_conn *make(struct conn_pool *pool, struct config *config)
+static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
+                                  const struct conn_pool_user *user, bool offer_h2)
 {
     struct upstream_conn *conn = base_alloc(sizeof *conn);
     CURLSH *cache = curl_share_init();
@@ -168,7 +181,14 @@ static struct upstream_conn *make(struct conn_pool *pool, struct config *config)
     if (cache != NULL &&
         curl_share_setopt(cache, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) == CURLSHE_OK)
         easy = handle_for(pool, config, cache);
+    if (easy != NULL && offer_h2 &&
+        (curl_easy_setopt(easy, CURLOPT_SSL_ENABLE_ALPN, 0L) != CURLE_OK ||
+         curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context) != CURLE_OK)) {
+        curl_easy_cleanup(easy);
+        easy = NULL;
+    }
     *conn = (struct upstream_conn){ .pool = pool,
+                                    .user = user,
                                     .first = -1,
                                     .cache = cache,
                                     .transfer = {
@@ -192,8 +212,9 @@ static struct upstream_conn *make(struct conn_pool *pool, struct config *config)
 #define TRUSTED_MS 10
 
 /* Nothing has come since the last answer, on the socket or in what TLS has read ahead. */
-static bool is_quiet(const struct upstream_conn *conn, int64_t now_ms)
+bool upstream_conn_is_quiet(const struct upstream_conn *conn)
 {
+    int64_t now_ms = loop_now(conn->pool->curl->loop);
     char byte;
 
     if (conn->tls != NULL && SSL_has_pending(conn->tls) == 1)
@@ -214,7 +235,7 @@ struct upstream_conn *conn_pool_take(struct conn_pool *pool, struct config *conf
         next = TAILQ_NEXT(conn, idle_link);
         if (conn->config != config ||
             now_ms - conn->idle_since_ms > config->upstream.keepalive_ms ||
-            !is_quiet(conn, now_ms)) {
+            !upstream_conn_is_quiet(conn)) {
             upstream_conn_close(conn);
             continue;
         }
@@ -223,10 +244,31 @@ struct upstream_conn *conn_pool_take(struct conn_pool *pool, struct config *conf
         conn->readable = false;
         return conn;
     }
-    conn = make(pool, config);
+    conn = make(pool, config, pool->user, false);
     if (conn != NULL)
         conn->owner = pool;
     return conn;
+}
+
+struct upstream_conn *conn_pool_make_h2(struct conn_pool *pool, struct config *config,
+                                        const struct conn_pool_user *user)
+{
+    struct upstream_conn *conn = make(pool, config, user, true);
+
+    if (conn != NULL)
+        conn->owner = pool;
+    return conn;
+}
+
+bool upstream_conn_chose_h2(const struct upstream_conn *conn)
+{
+    const unsigned char *chosen = NULL;
+    unsigned len = 0;
+
+    if (conn->tls == NULL)
+        return true; /* without asking: only then is it made in plain text */
+    SSL_get0_alpn_selected(conn->tls, &chosen, &len);
+    return len == 2 && memcmp(chosen, "h2", 2) == 0;
 }
 
 static void arm_aging(struct conn_pool *pool)

@@ -37,10 +37,11 @@ struct conn_pool {
 
 struct upstream_conn {
     struct conn_pool *pool;
-    void *owner;                      /* NULL: idle */
-    bool readable, writable;          /* as far as is known: until IO_AGAIN */
-    bool used;                        /* it has carried a request before */
-    char error_text[CURL_ERROR_SIZE]; /* libcurl's own words about a failure */
+    const struct conn_pool_user *user; /* whom it tells */
+    void *owner;                       /* NULL: idle */
+    bool readable, writable;           /* as far as is known: until IO_AGAIN */
+    bool used;                         /* it has carried a request before */
+    char error_text[CURL_ERROR_SIZE];  /* libcurl's own words about a failure */
 
     /* from here on: conn_pool.c's */
     struct curl_host_transfer transfer;
@@ -75,6 +76,15 @@ bool conn_pool_turn(struct conn_pool *pool);
  * The caller sets `owner` at once. */
 struct upstream_conn *conn_pool_take(struct conn_pool *pool, struct config *config,
                                      bool fresh) MUST_CHECK;
+/* A new one that offers HTTP/2 before HTTP/1.1 (ALPN), or is to speak it without asking where
+ * the upstream is reached in plain text. It never becomes one of the pool's own: its owner
+ * closes it, or makes it another's by setting user and owner. NULL: no memory. */
+struct upstream_conn *conn_pool_make_h2(struct conn_pool *pool, struct config *config,
+                                        const struct conn_pool_user *user) MUST_CHECK;
+/* Whether HTTP/2 is what was agreed on, of one that is open. */
+bool upstream_conn_chose_h2(const struct upstream_conn *conn);
+/* Whether nothing has come on an idle one since idle_since_ms, neither bytes nor its end. */
+bool upstream_conn_is_quiet(const struct upstream_conn *conn);
 /* Back to the others, after a whole answer to a whole request. */
 void conn_pool_give(struct upstream_conn *conn);
 /* Ends it, also while it is being made. */

@@ -2,7 +2,7 @@
  *
  *                     .--> h1_client --> conn_pool, h1_decoder
  *     exchange_start -+                                        --> exchange_line, exchange_ended
- *     (host->h1, h2)  `--> curl_client --> curl_host
+ *     (host->h1, h2)  `--> h2_client --> conn_pool, nghttp2
  *
  * The rule that no payment is sent twice stands in exchange_may_retry: whatever client is used,
  * a second attempt is made there and nowhere else. */
@@ -14,7 +14,7 @@
 #include "event/loop.h"
 #include "net/curl_host.h"
 
-/* HTTP/2 is libcurl's; so is HTTP/1.1 where only the handshake tells which of them it is. */
+/* Whether HTTP/2 is offered to the upstream, or, in plain text, spoken without asking. */
 static bool may_be_http2(const struct config *c)
 {
     return c->upstream.http_version == HTTP_VERSION_2 ||
@@ -53,16 +53,22 @@ static enum failure_kind attempt(struct exchange *x)
     return x->client->start(x);
 }
 
+void exchange_use(struct exchange *x, const struct exchange_client *client)
+{
+    void **kept = client == x->with.host->h2 ? &x->h2 : &x->h1;
+
+    x->client = client;
+    if (*kept == NULL)
+        *kept = client->keep_new(x);
+}
+
 enum failure_kind exchange_start(struct exchange *x, const struct exchange_request *q)
 {
-    bool h2 = may_be_http2(q->config);
-    void **kept = h2 ? &x->h2 : &x->h1;
+    const struct exchange_host *host = x->with.host;
 
     x->request = *q;
-    x->client = h2 ? x->with.host->h2 : x->with.host->h1;
     x->fresh = false;
-    if (*kept == NULL)
-        *kept = x->client->keep_new(x);
+    exchange_use(x, may_be_http2(q->config) ? host->h2 : host->h1);
     return attempt(x);
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 /* One request to the upstream and its answer: what a user (a relay, or a test) hands over, and
  * what it is told. Two HTTP clients stand behind it: h1_client speaks HTTP/1.1 on connections of
- * conn_pool; curl_client leaves the exchange to libcurl where HTTP/2 may be spoken.
+ * conn_pool; h2_client speaks HTTP/2 where settings and handshake say so.
  *
  *     exchange_start --> one client --> on_sending, on_head, on_progress ... on_end
  *
@@ -25,6 +25,7 @@ struct conn_pool;
 struct curl_host;
 struct exchange;
 struct exchange_client;
+struct h2_host;
 struct loop;
 
 /* What the thread lends to its exchanges. */
@@ -34,6 +35,7 @@ struct exchange_host {
     struct conn_pool *conn_pool;
     const struct exchange_client *h1; /* for upstreams that speak HTTP/1.1 only */
     const struct exchange_client *h2; /* where HTTP/2 may be spoken */
+    struct h2_host *h2_host;          /* h2's own */
 };
 
 /* The request. All that is pointed to must last until the exchange has ended. */
@@ -139,6 +141,8 @@ struct exchange_client {
     void (*keep_free)(void *kept);
 };
 
+/* From now on the request is this client's. */
+void exchange_use(struct exchange *x, const struct exchange_client *client);
 /* The request is about to be written. */
 void exchange_sending(struct exchange *x);
 /* Bytes of the body that are here and were not sent yet. */

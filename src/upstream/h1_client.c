@@ -401,7 +401,7 @@ static void on_open(struct upstream_conn *conn, CURLcode code)
 
 const struct conn_pool_user h1_client_user = { .on_open = on_open, .on_ready = on_ready };
 
-static enum failure_kind start(struct exchange *x)
+enum failure_kind h1_client_start(struct exchange *x, struct upstream_conn *conn)
 {
     struct h1_client *h = x->h1;
 
@@ -412,17 +412,27 @@ static enum failure_kind start(struct exchange *x)
     clear_out(h);
     if (!write_head(x)) {
         clear_out(h);
+        if (conn != NULL)
+            upstream_conn_close(conn);
         return FAIL_HEAD_TOO_LARGE;
     }
-    h->conn = conn_pool_take(x->with.host->conn_pool, x->request.config, x->fresh);
+    h->conn = conn != NULL
+                  ? conn
+                  : conn_pool_take(x->with.host->conn_pool, x->request.config, x->fresh);
     if (h->conn == NULL) {
         clear_out(h);
         return FAIL_INTERNAL;
     }
+    h->conn->user = &h1_client_user;
     h->conn->owner = x;
     if (upstream_conn_is_open(h->conn))
         upstream_conn_wake(h->conn);
     return FAIL_NONE;
+}
+
+static enum failure_kind start(struct exchange *x)
+{
+    return h1_client_start(x, NULL);
 }
 
 static void cancel(struct exchange *x)

@@ -21,5 +21,8 @@ struct h1_client {
 };
 
 extern const struct exchange_client h1_client;
+/* As the client's start, on this connection, which is open and has not been used; NULL: on one
+ * of the pool. The connection is the exchange's, or closed, in any case. */
+enum failure_kind h1_client_start(struct exchange *x, struct upstream_conn *conn) MUST_CHECK;
 /* For conn_pool_init: whom its connections belong to. */
 extern const struct conn_pool_user h1_client_user;

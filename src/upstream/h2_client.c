@@ -1,0 +1,923 @@
+/* HTTP/2 with the upstream.
+ *
+ *   exchange --> h2_client --> nghttp2 --> out --> conn --> upstream
+ *   (one stream)  exchange <-- h2_client <-- nghttp2 <-- conn <--'
+ *                                 \
+ *                                  h2_session: one connection, the streams on it
+ *
+ * What a turn of the loop brings is read first; what it makes the streams say is gathered in
+ * `out` and leaves in one write at the end of the turn. Flow control is the relay's: a stream's
+ * window is given back as the caller takes the answer, the connection's at once, so that a slow
+ * caller holds up nobody else.
+ *
+ * Never twice: a request may be sent once more only when the upstream cannot have looked at it.
+ * That is known of a stream that it refused (REFUSED_STREAM), of one above the last stream that
+ * its GOAWAY names (RFC 9113 section 6.8), and of one whose HEADERS were not written. */
+#include "upstream/h2_client.h"
+
+#include <malloc.h>
+#include <nghttp2/nghttp2.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/ascii.h"
+#include "upstream/exchange.h"
+#include "upstream/h1_client.h"
+
+/* The window of a stream: no more of an answer comes than fits between the two sides. */
+#define STREAM_WINDOW_BYTES 65535
+/* The connection's; what comes is taken at once. */
+#define SESSION_WINDOW_BYTES (16 * 1024 * 1024)
+/* Streams on one connection, whatever the upstream allows. */
+#define STREAMS_MAX 256
+/* Output that is gathered before it is written. */
+#define OUT_BYTES 65536
+#define OUT_BYTES_MAX (4 * OUT_BYTES)
+/* Frames that say nothing (PING, SETTINGS, empty DATA, RST_STREAM and the like) since the last
+ * piece of an answer. */
+#define IDLE_FRAMES_MAX 10000
+/* How long the handshake's choice of HTTP/1.1 is believed. */
+#define H1_BELIEVED_MS 600000
+/* Fields that are added to those that came: four pseudo-fields, Host, Via, X-Request-Id,
+ * Authorization, and the body's measure. */
+#define FIELDS_ADDED 10
+
+enum session_state { SESSION_CONNECTING, SESSION_OPEN, SESSION_DEAD };
+
+struct h2_session {
+    struct h2_host *host;
+    struct upstream_conn *conn; /* NULL: dead */
+    nghttp2_session *ng;        /* NULL: not open yet */
+    struct config *config;      /* a reference */
+    enum session_state state;
+    bool retired;    /* takes no further requests; is closed when the last has ended */
+    bool broken;     /* what came breaks the rules of HTTP/2 */
+    size_t streams;  /* clients on it, those that wait for it among them */
+    size_t requests; /* ever sent on it */
+    unsigned idle_frames;
+    int64_t born_ms;
+    struct buf out, line;
+    uint64_t out_bytes;     /* that ever went into `out` */
+    uint64_t written_bytes; /* of these, given to the connection */
+    size_t offered_bytes;   /* that it was last offered and may have taken a part of */
+    TAILQ_HEAD(, h2_client) clients;
+    struct loop_timer idle_timer;
+    TAILQ_ENTRY(h2_session) link;
+};
+
+static struct exchange *exchange_of(struct h2_client *c)
+{
+    return c->exchange;
+}
+
+static int64_t now_ms(const struct h2_session *s)
+{
+    return loop_now(s->host->pool->curl->loop);
+}
+
+/* --- the end of a client's part ----------------------------------------------------------- */
+
+static void session_free(struct h2_session *s)
+{
+    TAILQ_REMOVE(&s->host->sessions, s, link);
+    loop_timer_clear(s->host->pool->curl->loop, &s->idle_timer);
+    nghttp2_session_del(s->ng);
+    if (s->conn != NULL)
+        upstream_conn_close(s->conn);
+    buf_wipe(&s->out);
+    buf_done(&s->line);
+    config_unref(s->config);
+    free(s);
+}
+
+static void arm_idle(struct h2_session *s)
+{
+    if (s->streams == 0 && s->idle_timer.slot == 0)
+        loop_timer_set(s->host->pool->curl->loop, &s->idle_timer,
+                       now_ms(s) + s->config->upstream.keepalive_ms);
+}
+
+/* Has what the streams want to say written, and a session that is done with closed, once nghttp2
+ * has returned. */
+static void wake(struct h2_session *s)
+{
+    if (s->conn != NULL && s->state == SESSION_OPEN)
+        upstream_conn_wake(s->conn);
+}
+
+/* Whether a byte of the request may have left. */
+static bool was_written(const struct h2_client *c)
+{
+    const struct h2_session *s = c->session;
+
+    return c->head_made && s->written_bytes + s->offered_bytes > c->head_at;
+}
+
+static void detach(struct h2_client *c)
+{
+    struct h2_session *s = c->session;
+    struct exchange *x = exchange_of(c);
+
+    x->wants_body = x->wants_room = x->answered = false;
+    if (c->stream > 0 && s->ng != NULL)
+        (void)nghttp2_session_set_stream_user_data(s->ng, c->stream, NULL);
+    TAILQ_REMOVE(&s->clients, c, link);
+    s->streams--;
+    c->session = NULL;
+    c->stream = 0;
+    if (s->streams == 0 && s->conn != NULL)
+        s->conn->idle_since_ms = now_ms(s);
+    arm_idle(s);
+    wake(s);
+}
+
+static void reset(struct h2_client *c, uint32_t error)
+{
+    if (c->stream > 0 && c->session->ng != NULL)
+        (void)nghttp2_submit_rst_stream(c->session->ng, NGHTTP2_FLAG_NONE, c->stream, error);
+}
+
+/* The exchange is over without a whole answer. untouched: the upstream cannot have looked at
+ * it. */
+static void fail(struct h2_client *c, CURLcode code, bool untouched)
+{
+    struct exchange *x = exchange_of(c);
+
+    x->attempt.wrote = !untouched && was_written(c);
+    if (c->session->conn != NULL && c->session->conn->error_text[0] != '\0')
+        memcpy(x->attempt.error_text, c->session->conn->error_text,
+               sizeof x->attempt.error_text);
+    if (untouched)
+        code = CURLE_SEND_ERROR;
+    detach(c);
+    exchange_ended(x, code, false);
+}
+
+/* What came is not what an upstream may say. */
+static void refuse(struct h2_client *c)
+{
+    reset(c, NGHTTP2_PROTOCOL_ERROR);
+    fail(c, CURLE_WEIRD_SERVER_REPLY, false);
+}
+
+/* The answer was given whole; what was left of the request is not to be sent any more. */
+static void stop_sending(struct h2_client *c)
+{
+    struct exchange *x = exchange_of(c);
+
+    detach(c);
+    x->rest_unwanted = true;
+    x->with.user->on_progress(x);
+}
+
+/* --- the request -------------------------------------------------------------------------- */
+
+static ssize_t on_read_body(nghttp2_session *ng, int32_t stream, uint8_t *out, size_t max,
+                            uint32_t *flags, nghttp2_data_source *source, void *arg)
+{
+    struct exchange *x = source->ptr;
+    struct h2_client *c = x->h2;
+    int64_t body_bytes = x->request.head.body_bytes;
+    size_t here, n;
+
+    (void)arg;
+    /* It was reset, and its source may be in use by another. */
+    if (c->session == NULL || c->session->ng != ng || c->stream != stream)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (x->rest_unwanted || x->with.body->discard)
+        return NGHTTP2_ERR_DEFERRED;
+    here = exchange_body_here(x);
+    n = here < max ? here : max;
+    if (n > 0) {
+        memcpy(out, exchange_body_front(x), n);
+        c->session->idle_frames = 0; /* what the upstream reads it gives window back for */
+        c->body_taken += (int64_t)n;
+        exchange_body_sent(x, n);
+    }
+    if (body_bytes > 0 ? c->body_taken == body_bytes : n == here && x->with.body->ended) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+        c->body_ended = true;
+        return (ssize_t)n;
+    }
+    if (n > 0)
+        return (ssize_t)n;
+    c->deferred = x->wants_body = true;
+    return NGHTTP2_ERR_DEFERRED;
+}
+
+static nghttp2_nv pair(const char *name, size_t name_len, const char *value, size_t value_len)
+{
+    return (nghttp2_nv){ .name = (uint8_t *)(uintptr_t)name,
+                         .namelen = name_len,
+                         .value = (uint8_t *)(uintptr_t)value,
+                         .valuelen = value_len };
+}
+
+static nghttp2_nv pair_of(const char *name, const char *value)
+{
+    return pair(name, strlen(name), value, strlen(value));
+}
+
+/* The lines that HTTP/1.1 would get, as names and values: names in lower case, and without what
+ * :authority and the frames say (RFC 9113 sections 8.2 and 8.3). Returns how many there are. */
+static size_t fields_of(struct h2_session *s, nghttp2_nv *nv, size_t n)
+{
+    char *at = s->line.data + s->line.start, *end = at + buf_unread(&s->line);
+
+    for (;;) {
+        char *eol = memchr(at, '\r', (size_t)(end - at));
+        char *colon = memchr(at, ':', (size_t)(eol - at));
+
+        if (colon == NULL) /* the empty line */
+            return n;
+        for (char *c = at; c < colon; c++)
+            *c = ascii_lower(*c);
+        nv[n] = pair(at, (size_t)(colon - at), colon + 2, (size_t)(eol - colon - 2));
+        bool framing = ascii_equal_str(at, (size_t)(colon - at), "transfer-encoding") ||
+                       ascii_equal_str(at, (size_t)(colon - at), "host");
+        if (ascii_equal_str(at, (size_t)(colon - at), "authorization"))
+            nv[n].flags = NGHTTP2_NV_FLAG_NO_INDEX;
+        n += !framing;
+        at = eol + 2;
+    }
+}
+
+/* Puts the request into nghttp2's queue. */
+static enum failure_kind submit(struct h2_client *c)
+{
+    struct exchange *x = exchange_of(c);
+    struct h2_session *s = c->session;
+    const struct exchange_request *q = &x->request;
+    nghttp2_data_provider body = { .source.ptr = x, .read_callback = on_read_body };
+    nghttp2_nv *nv = arena_alloc(x->with.arena, (q->head.count + FIELDS_ADDED) * sizeof *nv);
+    size_t n = 0;
+    enum failure_kind kind = FAIL_NONE;
+
+    buf_clear(&s->line);
+    if (nv == NULL || !header_write(&s->line, &q->head))
+        kind = FAIL_HEAD_TOO_LARGE;
+    size_t target_at = buf_unread(&s->line);
+    if (kind == FAIL_NONE &&
+        (buf_add_str(&s->line, "\r\n") != 0 || buf_add_str(&s->line, q->prefix) != 0 ||
+         buf_add_str(&s->line, q->path) != 0))
+        kind = FAIL_HEAD_TOO_LARGE;
+    if (kind == FAIL_NONE) {
+        const char *target = buf_front(&s->line) + target_at + 2;
+
+        nv[n++] = pair_of(":method", q->method);
+        nv[n++] = pair_of(":scheme", q->config->upstream.scheme);
+        nv[n++] = pair_of(":authority", q->head.host);
+        nv[n++] = pair(":path", 5, target, buf_unread(&s->line) - target_at - 2);
+        n = fields_of(s, nv, n);
+        c->stream = nghttp2_submit_request(s->ng, NULL, nv, n,
+                                           q->head.body_bytes == 0 ? NULL : &body, c);
+        if (c->stream <= 0)
+            kind = FAIL_INTERNAL;
+    }
+    if (s->line.data != NULL) /* it has the token */
+        explicit_bzero(s->line.data, s->line.cap);
+    buf_clear(&s->line);
+    if (kind != FAIL_NONE) {
+        c->stream = 0;
+        return kind;
+    }
+    c->body_ended = q->head.body_bytes == 0;
+    x->attempt.reused = s->requests++ > 0;
+    exchange_sending(x);
+    return FAIL_NONE;
+}
+
+/* --- the answer --------------------------------------------------------------------------- */
+
+static struct h2_client *client_of(nghttp2_session *ng, int32_t stream)
+{
+    return stream == 0 ? NULL : nghttp2_session_get_stream_user_data(ng, stream);
+}
+
+/* All of the answer is here. */
+static void finish(struct h2_client *c)
+{
+    struct exchange *x = exchange_of(c);
+
+    if (!c->body_ended &&
+        (x->rest_unwanted || x->with.body->discard || x->head.status >= 400)) {
+        x->rest_unwanted = true;
+        reset(c, NGHTTP2_NO_ERROR);
+    }
+    if (c->body_ended || x->rest_unwanted)
+        detach(c);
+    else
+        x->answered = true;
+    exchange_ended(x, CURLE_OK, true);
+}
+
+static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *arg)
+{
+    struct h2_session *s = arg;
+    struct h2_client *c = client_of(ng, frame->hd.stream_id);
+    bool is_status = name_len == 7 && memcmp(name, ":status", 7) == 0;
+
+    (void)flags;
+    if (c == NULL || exchange_of(c)->answered)
+        return 0;
+    buf_clear(&s->line);
+    int bad = is_status ? buf_add_str(&s->line, "HTTP/2 ")
+                        : buf_add(&s->line, (const char *)name, name_len);
+    bad |= is_status ? 0 : buf_add_str(&s->line, ": ");
+    bad |= buf_add(&s->line, (const char *)value, value_len);
+    bad |= buf_add_str(&s->line, is_status ? " \r\n" : "\r\n");
+    if (bad == 0 && exchange_line(exchange_of(c), buf_front(&s->line), buf_unread(&s->line)))
+        return 0;
+    /* The relay may have ended it meanwhile. */
+    c = client_of(ng, frame->hd.stream_id);
+    if (c != NULL)
+        refuse(c);
+    return 0;
+}
+
+static void on_head_end(struct h2_client *c, nghttp2_session *ng, int32_t stream)
+{
+    struct exchange *x = exchange_of(c);
+    bool sound = exchange_line(x, "\r\n", 2);
+
+    c = client_of(ng, stream);
+    if (c != NULL && !sound)
+        refuse(c);
+    else if (c != NULL && exchange_has_head(x) && x->head.status >= 400)
+        x->rest_unwanted = true;
+}
+
+static int on_data(nghttp2_session *ng, uint8_t flags, int32_t stream, const uint8_t *bytes,
+                   size_t n, void *arg)
+{
+    struct h2_session *s = arg;
+    struct h2_client *c = client_of(ng, stream);
+
+    (void)flags;
+    if (n > 0)
+        s->idle_frames = 0;
+    if (c == NULL || exchange_of(c)->answered)
+        return nghttp2_session_consume(ng, stream, n);
+    struct exchange *x = exchange_of(c);
+
+    if (!exchange_has_head(x) || buf_add(x->with.answer_body, (const char *)bytes, n) != 0) {
+        reset(c, NGHTTP2_FLOW_CONTROL_ERROR);
+        fail(c, CURLE_WEIRD_SERVER_REPLY, false);
+        return nghttp2_session_consume(ng, stream, n);
+    }
+    c->unconsumed_bytes += n;
+    x->wants_room = true;
+    x->body_bytes += (int64_t)n;
+    exchange_moved(x);
+    x->with.user->on_progress(x);
+    return nghttp2_session_consume_connection(ng, n);
+}
+
+static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
+{
+    struct h2_session *s = arg;
+    struct h2_client *c = client_of(ng, frame->hd.stream_id);
+
+    if (frame->hd.type == NGHTTP2_GOAWAY)
+        s->retired = true;
+    if (frame->hd.type == NGHTTP2_HEADERS)
+        s->idle_frames = 0;
+    else if (frame->hd.type != NGHTTP2_DATA || frame->hd.length == 0)
+        s->idle_frames++;
+    if (s->idle_frames > IDLE_FRAMES_MAX) {
+        s->retired = true;
+        return nghttp2_session_terminate_session(ng, NGHTTP2_ENHANCE_YOUR_CALM);
+    }
+    if (c == NULL || exchange_of(c)->answered)
+        return 0;
+    if (frame->hd.type == NGHTTP2_HEADERS)
+        on_head_end(c, ng, frame->hd.stream_id);
+    c = client_of(ng, frame->hd.stream_id);
+    if (c != NULL && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
+        (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
+        exchange_has_head(exchange_of(c)))
+        finish(c);
+    return 0;
+}
+
+static void mark_broken(struct exchange *x)
+{
+    if (x->head.kind != FAIL_NONE || exchange_has_head(x))
+        return;
+    x->head.kind = FAIL_UPSTREAM_PROTOCOL;
+    x->head.why = "it breaks the rules of HTTP/2";
+}
+
+/* A frame that breaks the rules: nghttp2 resets the stream, or ends the connection. */
+static int on_invalid(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *arg)
+{
+    struct h2_session *s = arg;
+    struct h2_client *c = client_of(ng, frame->hd.stream_id);
+
+    (void)error;
+    s->broken = true;
+    if (c != NULL && !exchange_of(c)->answered)
+        mark_broken(exchange_of(c));
+    return 0;
+}
+
+static int on_stream_close(nghttp2_session *ng, int32_t stream, uint32_t error, void *arg)
+{
+    struct h2_client *c = client_of(ng, stream);
+
+    (void)arg;
+    if (c == NULL)
+        return 0;
+    if (exchange_of(c)->answered) {
+        if (c->body_ended)
+            detach(c);
+        else
+            stop_sending(c);
+        return 0;
+    }
+    fail(c, exchange_of(c)->attempt.began ? CURLE_PARTIAL_FILE : CURLE_HTTP2_STREAM,
+         error == NGHTTP2_REFUSED_STREAM && !exchange_of(c)->attempt.began);
+    return 0;
+}
+
+/* Where in the output a stream's HEADERS begin. */
+static int on_before_send(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
+{
+    struct h2_session *s = arg;
+    struct h2_client *c = client_of(ng, frame->hd.stream_id);
+
+    if (c != NULL && frame->hd.type == NGHTTP2_HEADERS && !c->head_made) {
+        c->head_made = true;
+        c->head_at = s->out_bytes;
+    }
+    return 0;
+}
+
+/* --- the session -------------------------------------------------------------------------- */
+
+/* The connection is over: each request is told its own truth. */
+static void session_die(struct h2_session *s, ssize_t how)
+{
+    struct h2_client *c;
+
+    s->state = SESSION_DEAD;
+    s->retired = true;
+    while ((c = TAILQ_FIRST(&s->clients)) != NULL) {
+        struct exchange *x = exchange_of(c);
+
+        if (s->broken && !exchange_of(c)->answered)
+            mark_broken(x);
+        if (exchange_of(c)->answered)
+            stop_sending(c);
+        else
+            fail(c,
+                 x->attempt.began   ? CURLE_PARTIAL_FILE
+                 : how == IO_FAILED ? CURLE_RECV_ERROR
+                                    : CURLE_GOT_NOTHING,
+                 false);
+    }
+}
+
+/* Reads until there is nothing more. False: the connection is over. */
+static bool receive(struct h2_session *s, ssize_t *how)
+{
+    char *in = s->host->pool->scratch;
+
+    while (s->conn->readable) {
+        ssize_t n = upstream_conn_read(s->conn, in, CONN_POOL_SCRATCH_BYTES);
+
+        if (n == IO_AGAIN)
+            return true;
+        *how = n;
+        if (n <= 0)
+            return false;
+        if (nghttp2_session_mem_recv(s->ng, (const uint8_t *)in, (size_t)n) != n) {
+            s->broken = true;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Writes what there is to say. False: the connection takes nothing more. */
+static bool flush(struct h2_session *s)
+{
+    for (;;) {
+        while (buf_unread(&s->out) < OUT_BYTES) {
+            const uint8_t *bytes = NULL;
+            ssize_t n = nghttp2_session_mem_send(s->ng, &bytes);
+
+            if (n < 0 || (n > 0 && buf_add(&s->out, (const char *)bytes, (size_t)n) != 0))
+                return false;
+            if (n == 0)
+                break;
+            s->out_bytes += (uint64_t)n;
+        }
+        if (buf_unread(&s->out) == 0 || !s->conn->writable)
+            return true;
+        s->offered_bytes = buf_unread(&s->out);
+        ssize_t written = upstream_conn_write(s->conn, buf_front(&s->out), buf_unread(&s->out));
+
+        if (written == IO_AGAIN)
+            return true;
+        if (written < 0)
+            return false;
+        s->offered_bytes = 0;
+        s->written_bytes += (uint64_t)written;
+        explicit_bzero(s->out.data + s->out.start, (size_t)written); /* tokens, compressed */
+        buf_consume(&s->out, (size_t)written);
+        for (struct h2_client *c = TAILQ_FIRST(&s->clients); c != NULL; c = TAILQ_NEXT(c, link))
+            if (!exchange_of(c)->attempt.began && !c->body_ended)
+                exchange_moved(exchange_of(c));
+    }
+}
+
+/* Those whose rest has gone after their whole answer. */
+static void let_go_of_answered(struct h2_session *s)
+{
+    struct h2_client *c, *next;
+
+    for (c = TAILQ_FIRST(&s->clients); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
+        if (exchange_of(c)->answered && c->body_ended && buf_unread(&s->out) == 0)
+            detach(c);
+    }
+}
+
+static void session_turn(struct h2_session *s)
+{
+    ssize_t how = IO_AGAIN;
+    bool alive = receive(s, &how);
+
+    /* Even when reading has ended: a protocol error is told to the other side. */
+    if (!flush(s) && alive) {
+        alive = false;
+        how = IO_FAILED;
+    }
+    let_go_of_answered(s);
+    if (alive && nghttp2_session_want_read(s->ng) == 0 &&
+        nghttp2_session_want_write(s->ng) == 0 && buf_unread(&s->out) == 0)
+        alive = false;
+    if (!alive)
+        session_die(s, how);
+    if (!alive || (s->retired && s->streams == 0))
+        session_free(s);
+}
+
+static void on_ready(struct upstream_conn *conn)
+{
+    session_turn(conn->owner);
+}
+
+static void on_idle(struct loop_timer *t)
+{
+    struct h2_session *s = CONTAINER_OF(t, struct h2_session, idle_timer);
+
+    if (s->streams > 0)
+        return;
+    if (s->ng != NULL) {
+        (void)nghttp2_session_terminate_session(s->ng, NGHTTP2_NO_ERROR);
+        (void)flush(s);
+    }
+    session_free(s);
+}
+
+/* nghttp2's memory holds tokens: it is overwritten when it is given back. */
+static void *wiping_malloc(size_t n, void *arg)
+{
+    (void)arg;
+    return malloc(n);
+}
+
+static void *wiping_calloc(size_t count, size_t n, void *arg)
+{
+    (void)arg;
+    return calloc(count, n);
+}
+
+static void wiping_free(void *p, void *arg)
+{
+    (void)arg;
+    if (p != NULL)
+        explicit_bzero(p, malloc_usable_size(p));
+    free(p);
+}
+
+static void *wiping_realloc(void *p, size_t n, void *arg)
+{
+    size_t had = p == NULL ? 0 : malloc_usable_size(p);
+    void *moved = malloc(n);
+
+    if (moved == NULL)
+        return NULL;
+    if (had > 0)
+        memcpy(moved, p, had < n ? had : n);
+    wiping_free(p, arg);
+    return moved;
+}
+
+static nghttp2_mem wiping = { .malloc = wiping_malloc,
+                              .calloc = wiping_calloc,
+                              .free = wiping_free,
+                              .realloc = wiping_realloc };
+
+static bool start_session(struct h2_session *s)
+{
+    const nghttp2_settings_entry settings[] = {
+        { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
+        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW_BYTES },
+        { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, RESPONSE_CHECK_BYTES_MAX },
+    };
+    nghttp2_session_callbacks *callbacks = NULL;
+    nghttp2_option *option = NULL;
+    int bad = nghttp2_session_callbacks_new(&callbacks) | nghttp2_option_new(&option);
+
+    if (bad == 0) {
+        nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+        nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid);
+        nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+        nghttp2_session_callbacks_set_before_frame_send_callback(callbacks, on_before_send);
+        nghttp2_option_set_no_auto_window_update(option, 1);
+        nghttp2_option_set_peer_max_concurrent_streams(option, 100);
+        nghttp2_option_set_max_send_header_block_length(option, 512 * 1024);
+        bad = nghttp2_session_client_new3(&s->ng, callbacks, s, option, &wiping);
+    }
+    nghttp2_session_callbacks_del(callbacks);
+    nghttp2_option_del(option);
+    return bad == 0 &&
+           nghttp2_submit_settings(s->ng, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings)) ==
+               0 &&
+           nghttp2_session_set_local_window_size(s->ng, NGHTTP2_FLAG_NONE, 0,
+                                                 SESSION_WINDOW_BYTES) == 0;
+}
+
+/* The handshake chose HTTP/1.1: those that wait go that way, the first of them on this
+ * connection. */
+static void hand_over(struct h2_session *s)
+{
+    struct upstream_conn *conn = s->conn;
+    struct h2_client *c;
+
+    s->host->h1_config = s->config;
+    s->host->h1_until_ms = now_ms(s) + H1_BELIEVED_MS;
+    s->conn = NULL;
+    s->state = SESSION_DEAD;
+    s->retired = true;
+    while ((c = TAILQ_FIRST(&s->clients)) != NULL) {
+        struct exchange *x = exchange_of(c);
+
+        detach(c);
+        exchange_use(x, x->with.host->h1);
+        enum failure_kind kind = h1_client_start(x, conn);
+        conn = NULL;
+        if (kind != FAIL_NONE) {
+            struct failure f = failure_make(kind, "There is no memory left to send it.");
+            x->with.user->on_end(x, &f);
+        }
+    }
+    if (conn != NULL)
+        upstream_conn_close(conn);
+    session_free(s);
+}
+
+static struct h2_client *first_waiting(struct h2_session *s)
+{
+    struct h2_client *c = TAILQ_FIRST(&s->clients);
+
+    while (c != NULL && c->stream != 0)
+        c = TAILQ_NEXT(c, link);
+    return c;
+}
+
+static void on_open(struct upstream_conn *conn, CURLcode code)
+{
+    struct h2_session *s = conn->owner;
+    struct h2_client *c;
+
+    if (code != CURLE_OK) {
+        s->state = SESSION_DEAD;
+        s->retired = true;
+        while ((c = TAILQ_FIRST(&s->clients)) != NULL)
+            fail(c, code, false);
+        session_free(s);
+        return;
+    }
+    if (!upstream_conn_chose_h2(conn)) {
+        hand_over(s);
+        return;
+    }
+    s->state = SESSION_OPEN;
+    if (!start_session(s)) {
+        session_die(s, IO_FAILED);
+        session_free(s);
+        return;
+    }
+    while ((c = first_waiting(s)) != NULL) {
+        enum failure_kind kind = submit(c);
+
+        if (kind != FAIL_NONE) {
+            struct exchange *x = exchange_of(c);
+            struct failure f = failure_make(kind, "The request head does not fit.");
+
+            detach(c);
+            x->with.user->on_end(x, &f);
+        }
+    }
+    wake(s);
+}
+
+static const struct conn_pool_user session_user = { .on_open = on_open, .on_ready = on_ready };
+
+static struct h2_session *session_new(struct h2_host *h, struct config *config)
+{
+    struct h2_session *s = base_alloc(sizeof *s);
+
+    s->host = h;
+    s->config = config_ref(config);
+    s->idle_timer.on_due = on_idle;
+    s->born_ms = loop_now(h->pool->curl->loop);
+    buf_init(&s->out, OUT_BYTES_MAX);
+    buf_init(&s->line, 512 * 1024);
+    TAILQ_INIT(&s->clients);
+    TAILQ_INSERT_HEAD(&h->sessions, s, link);
+    s->conn = conn_pool_make_h2(h->pool, config, &session_user);
+    if (s->conn == NULL) {
+        session_free(s);
+        return NULL;
+    }
+    s->conn->owner = s;
+    return s;
+}
+
+static size_t streams_allowed(const struct h2_session *s)
+{
+    uint32_t theirs = s->ng == NULL ? 100
+                                    : nghttp2_session_get_remote_settings(
+                                          s->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+
+    return theirs < STREAMS_MAX ? theirs : STREAMS_MAX;
+}
+
+/* Whether it can be trusted with a request. What came on an idle one is looked at first: it may
+ * be its end. */
+static bool is_sound(struct h2_session *s)
+{
+    ssize_t how = IO_AGAIN;
+
+    if (s->streams == 0 && !upstream_conn_is_quiet(s->conn)) {
+        s->conn->readable = true;
+        if (!receive(s, &how))
+            return false;
+    }
+    return !s->retired && !s->conn->ending && nghttp2_session_check_request_allowed(s->ng) != 0;
+}
+
+/* A session that takes one more request, made with these settings. */
+static struct h2_session *find_session(struct h2_host *h, const struct config *config)
+{
+    struct h2_session *s, *next;
+
+    for (s = TAILQ_FIRST(&h->sessions); s != NULL; s = next) {
+        next = TAILQ_NEXT(s, link);
+        if (s->retired || s->config != config)
+            continue;
+        if (s->state == SESSION_OPEN && !is_sound(s)) {
+            s->retired = true;
+            wake(s); /* it is closed when it has nothing left */
+            continue;
+        }
+        if (s->streams < streams_allowed(s))
+            return s;
+    }
+    return NULL;
+}
+
+/* --- the client --------------------------------------------------------------------------- */
+
+static enum failure_kind start(struct exchange *x)
+{
+    struct h2_host *h = x->with.host->h2_host;
+    struct h2_client *c = x->h2;
+    struct config *config = x->request.config;
+
+    if (h->h1_config == config && loop_now(h->pool->curl->loop) < h->h1_until_ms) {
+        exchange_use(x, x->with.host->h1);
+        return h1_client_start(x, NULL);
+    }
+    struct h2_session *s = find_session(h, config);
+
+    if (s == NULL)
+        s = session_new(h, config);
+    if (s == NULL)
+        return FAIL_INTERNAL;
+    *c = (struct h2_client){ .exchange = x, .session = s };
+    TAILQ_INSERT_TAIL(&s->clients, c, link);
+    s->streams++;
+    loop_timer_clear(h->pool->curl->loop, &s->idle_timer);
+    if (s->state != SESSION_OPEN)
+        return FAIL_NONE;
+    enum failure_kind kind = submit(c);
+
+    if (kind != FAIL_NONE)
+        detach(c);
+    wake(s);
+    return kind;
+}
+
+static void cancel(struct exchange *x)
+{
+    struct h2_client *c = x->h2;
+
+    if (c == NULL || c->session == NULL)
+        return;
+    struct h2_session *s = c->session;
+
+    reset(c, NGHTTP2_CANCEL);
+    detach(c);
+    /* Nobody waits for a connection that is being made any more. */
+    if (s->streams == 0 && s->state == SESSION_CONNECTING)
+        session_free(s);
+}
+
+static void more_body(struct exchange *x)
+{
+    struct h2_client *c = x->h2;
+
+    x->wants_body = false;
+    if (c->session == NULL || c->stream <= 0)
+        return;
+    if (x->with.body->discard) { /* never ended as if it were whole */
+        if (!exchange_of(c)->answered)
+            return;
+        reset(c, NGHTTP2_NO_ERROR);
+        stop_sending(c);
+        return;
+    }
+    c->deferred = false;
+    (void)nghttp2_session_resume_data(c->session->ng, c->stream);
+    wake(c->session);
+}
+
+static void more_room(struct exchange *x)
+{
+    struct h2_client *c = x->h2;
+
+    x->wants_room = false;
+    if (c->session == NULL || c->stream <= 0)
+        return;
+    size_t waiting = buf_unread(x->with.answer_body);
+    size_t n = c->unconsumed_bytes > waiting ? c->unconsumed_bytes - waiting : 0;
+
+    if (n > 0)
+        (void)nghttp2_session_consume_stream(c->session->ng, c->stream, n);
+    c->unconsumed_bytes -= n;
+    x->wants_room = c->unconsumed_bytes > 0;
+    wake(c->session);
+}
+
+static void *keep_new(struct exchange *x)
+{
+    (void)x;
+    return base_alloc(sizeof(struct h2_client));
+}
+
+const struct exchange_client h2_client = {
+    .start = start,
+    .cancel = cancel,
+    .more_body = more_body,
+    .more_room = more_room,
+    .keep_new = keep_new,
+    .keep_free = free,
+};
+
+void h2_host_init(struct h2_host *h, struct conn_pool *pool)
+{
+    *h = (struct h2_host){ .pool = pool };
+    TAILQ_INIT(&h->sessions);
+}
+
+void h2_host_forget(struct h2_host *h)
+{
+    struct h2_session *s, *next;
+
+    h->h1_config = NULL;
+    for (s = TAILQ_FIRST(&h->sessions); s != NULL; s = next) {
+        next = TAILQ_NEXT(s, link);
+        s->retired = true;
+        if (s->streams == 0)
+            session_free(s);
+    }
+}
+
+void h2_host_done(struct h2_host *h)
+{
+    if (h->pool == NULL)
+        return;
+    h2_host_forget(h);
+    h->pool = NULL;
+}
