@@ -209,6 +209,7 @@ void worker_done(struct worker *w)
     mhd_pool_done(&w->downstream.mhd_pool);
     tls_bridges_done(&w->downstream.tls_bridges);
     relay_free_pool(&w->ctx);
+    h2_host_done(&w->ctx.h2);
     conn_pool_done(&w->ctx.conn_pool);
     curl_host_done(&w->ctx.multi);
     acceptor_done(&w->downstream.acceptor);
@@ -324,6 +325,7 @@ static void on_config(struct mail *mail)
     }
     /* Pooled handles and connections carry the old settings. */
     relay_free_pool(&w->ctx);
+    h2_host_forget(&w->ctx.h2);
     conn_pool_forget(&w->ctx.conn_pool);
     /* No token goes to another upstream than the one it was obtained for. */
     if (moved) {

@@ -52,6 +52,7 @@ struct h2_session {
     struct config *config;      /* a reference */
     enum session_state state;
     bool retired;    /* takes no further requests; is closed when the last has ended */
+    bool receiving;  /* nghttp2 is at work on what came: it must not be given more */
     bool broken;     /* what came breaks the rules of HTTP/2 */
     size_t streams;  /* clients on it, those that wait for it among them */
     size_t requests; /* ever sent on it */
@@ -494,7 +495,10 @@ static bool receive(struct h2_session *s, ssize_t *how)
         *how = n;
         if (n <= 0)
             return false;
-        if (nghttp2_session_mem_recv(s->ng, (const uint8_t *)in, (size_t)n) != n) {
+        s->receiving = true;
+        ssize_t taken = nghttp2_session_mem_recv(s->ng, (const uint8_t *)in, (size_t)n);
+        s->receiving = false;
+        if (taken != n) {
             s->broken = true;
             return false;
         }
@@ -769,7 +773,7 @@ static bool is_sound(struct h2_session *s)
 {
     ssize_t how = IO_AGAIN;
 
-    if (s->streams == 0 && !upstream_conn_is_quiet(s->conn)) {
+    if (s->streams == 0 && !s->receiving && !upstream_conn_is_quiet(s->conn)) {
         s->conn->readable = true;
         if (!receive(s, &how))
             return false;
