@@ -19,8 +19,8 @@
 #include "base/ascii.h"
 #include "base/log.h"
 #include "http/access.h"
+#include "http/host.h"
 #include "http/problem.h"
-#include "http/request_check.h"
 
 #define ACCEPT_BATCH 16
 /* Room for the head of an answer and for libmicrohttpd's records of a request's fields. */
@@ -155,13 +155,13 @@ static enum MHD_Result collect_host(void *arg, enum MHD_ValueKind kind, const ch
  * address of the pod. The port does not matter: it may have been forwarded. */
 static bool host_allowed(const struct admin *a, const char *text, size_t len)
 {
-    struct request_check_host h;
+    struct host h;
     char name[256];
     struct in_addr v4;
 
-    if (!request_check_host(text, len, &h) || h.name_len >= sizeof name)
+    if (!host_split(text, len, &h) || h.name_len >= sizeof name)
         return false;
-    if (h.name[0] == '[') /* request_check_host has seen to it that an address is in it */
+    if (h.name[0] == '[') /* host_split has seen to it that an address is in it */
         return true;
     memcpy(name, h.name, h.name_len);
     name[h.name_len] = '\0';

@@ -1,4 +1,4 @@
-/* The rules, the first that holds:
+/* Judges how the program is, for the status page. The first rule that holds decides:
  *
  *   a worker's loop does not turn                          bad   this proxy
  *   SIGTERM came                                           warn  nobody
@@ -13,7 +13,8 @@
  *   last minute: some failed for want of a token           warn  token endpoint
  *   else                                                   good
  *
- * What callers get wrong is their own affair: it is mentioned, and all is well. */
+ * Requests that are the callers' own mistakes change nothing: the page mentions them, and all is
+ * well. */
 #include "admin/health.h"
 
 #include <stdarg.h>
@@ -52,16 +53,16 @@ const char *health_level_name(enum health_level level)
 PRINTF_LIKE(3, 4)
 static struct health make(enum health_kind kind, const char *fault, const char *fmt, ...)
 {
-    struct health v = { .kind = kind,
+    struct health h = { .kind = kind,
                         .level = table[kind].level,
                         .headline = table[kind].headline,
                         .fault = fault };
     va_list args;
 
     va_start(args, fmt);
-    (void)vsnprintf(v.detail, sizeof v.detail, fmt, args);
+    (void)vsnprintf(h.detail, sizeof h.detail, fmt, args);
     va_end(args);
-    return v;
+    return h;
 }
 
 static const char *whose(const struct failure *f)
@@ -89,14 +90,14 @@ static struct health without_token(const struct status *s)
     } else if (s->token.generation == 0) {
         kind = HEALTH_STARTING;
     }
-    struct health v = make(kind, fault,
+    struct health h = make(kind, fault,
                            "No usable token is held; one is being fetched once more. The last "
                            "time: %s",
                            s->token.stats->last_failure.detail);
 
     if (kind != HEALTH_NO_TOKEN || s->reason == STATUS_TOKEN_FAILING)
-        status_reason_text(s, v.detail, sizeof v.detail);
-    return v;
+        status_reason_text(s, h.detail, sizeof h.detail);
+    return h;
 }
 
 /* Once is a token that was revoked; twice within the longest time between such fetches, with a
@@ -184,9 +185,9 @@ struct health health_of(const struct status *s, const struct history_step *recen
     if (!s->token.held)
         return without_token(s);
 
-    struct health v = of_requests(recent);
-    if (v.kind != HEALTH_COUNT)
-        return v;
+    struct health h = of_requests(recent);
+    if (h.kind != HEALTH_COUNT)
+        return h;
     if (tokens->consecutive_failures > 0)
         return make(HEALTH_RENEWAL_FAILS, whose(&tokens->last_failure),
                     "The token that is held serves for %lld more minutes. %s",
@@ -199,10 +200,10 @@ struct health health_of(const struct status *s, const struct history_step *recen
     return well(recent);
 }
 
-void health_track(struct health_since *s, const struct health *v, int64_t now_ms,
+void health_track(struct health_since *s, const struct health *h, int64_t now_ms,
                   int64_t wall_s)
 {
-    if (s->wall_s != 0 && s->kind == v->kind)
+    if (s->wall_s != 0 && s->kind == h->kind)
         return;
-    *s = (struct health_since){ .kind = v->kind, .ms = now_ms, .wall_s = wall_s };
+    *s = (struct health_since){ .kind = h->kind, .ms = now_ms, .wall_s = wall_s };
 }

@@ -1,6 +1,7 @@
 #pragma once
-/* Is it well, and whose fault is it if not: one sentence made of what the control thread knows.
- * The rules are the table at the head of verdict.c. Pure. Thread: control. */
+/* Whether the program is well, and whose fault it is if not: one sentence for the status page,
+ * made of what the control thread knows. The rules are the table at the head of health.c.
+ * Pure. Thread: control. */
 #include "admin/status.h"
 #include "base/base.h"
 #include "stats/history.h"
@@ -40,12 +41,12 @@ struct health health_of(const struct status *s, const struct history_step *recen
 /* "good", "warn", "bad". */
 const char *health_level_name(enum health_level level);
 
-/* Since when the verdict is what it is. */
+/* Since when the kind is what it is. */
 struct health_since {
     enum health_kind kind;
     int64_t ms, wall_s;
 };
 
-/* To be told every verdict; the first one is since the start of the process. */
-void health_track(struct health_since *s, const struct health *v, int64_t now_ms,
+/* Is to be given each result of health_of; the first one counts from the start of the process. */
+void health_track(struct health_since *s, const struct health *h, int64_t now_ms,
                   int64_t wall_s);

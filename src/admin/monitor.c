@@ -1,4 +1,4 @@
-/* The one that looks, so that the page can tell since when things are as they are.
+/* Looks at the program every ten seconds and keeps the history that the status page draws.
  *
  *   timer, every 10 s ----------+                 +--> history
  *   token published, drain -----+--> take, judge -+--> since
@@ -85,14 +85,14 @@ int monitor_render(void *arg, const struct status *s, struct buf *out)
 {
     struct monitor *m = arg;
     struct history_totals totals = history_totals_of(&s->sum);
-    struct health verdict = judge(m, s, &totals);
-    int err = page_render(&(struct page){ .status = s,
-                                          .verdict = &verdict,
-                                          .since = &m->since,
-                                          .history = &m->history,
-                                          .totals = &totals,
-                                          .failures = &m->failures,
-                                          .listen = m->listen },
+    struct health health = judge(m, s, &totals);
+    int err = page_render(&(struct content){ .status = s,
+                                             .health = &health,
+                                             .since = &m->since,
+                                             .history = &m->history,
+                                             .totals = &totals,
+                                             .failures = &m->failures,
+                                             .listen = m->listen },
                           out);
 
     return err != 0 ? err : 200;

@@ -27,7 +27,8 @@ void monitor_init(struct monitor *m, struct loop *l, const char *listen,
 /* Takes one that was not initialised, if zeroed. */
 void monitor_done(struct monitor *m);
 
-/* Something changed that may change the verdict. Takes one that is not in use. */
+/* To be called when something changed that may change the health. Takes a monitor that is not in
+ * use. */
 void monitor_look(struct monitor *m);
 
 /* The status page, as the admin listener's path wants it: arg is the monitor. Appends the

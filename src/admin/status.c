@@ -1,16 +1,13 @@
-/* Taking the snapshot, and what of it the two probes say.
+/* Takes the status, and writes what the two probes answer from it.
  *
- *   workers' shards and heartbeats --+
- *   tokens --------------------------+--> struct status --> /healthz /readyz /metrics, the page
- *   settings, draining --------------+
- *
- * The shards are read while their owners write: each number is right, two of them may be a
- * moment apart. */
+ *   metrics, workers' last turns --+
+ *   token manager -----------------+--> struct status --> /healthz /readyz /metrics, the page
+ *   settings, draining ------------+
+ */
 #include "admin/status.h"
 
 #include <errno.h>
 #include <json-c/json.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -20,36 +17,29 @@
 #include "base/log.h"
 #include "net/curl_host.h"
 #include "net/mhd_host.h"
-#include "server/worker.h"
 
-static int64_t turn_age_ms(const struct worker *w, int64_t now_ms)
+/* A worker may have read its clock after the control thread did: that is no age. */
+static int64_t turn_age_ms(int64_t turned_ms, int64_t now_ms)
 {
-    return base_max(0,
-                    now_ms - atomic_load_explicit(&w->ctx.loop.alive_ms, memory_order_relaxed));
+    return base_max(0, now_ms - turned_ms);
 }
 
-int status_stuck_worker(const struct worker *workers, unsigned count)
+bool status_is_stuck(int64_t turned_ms, int64_t now_ms)
 {
-    int64_t now_ms = clock_ms();
-
-    for (unsigned i = 0; i < count; i++)
-        if (turn_age_ms(&workers[i], now_ms) > STATUS_STUCK_MS)
-            return (int)i;
-    return -1;
+    return turn_age_ms(turned_ms, now_ms) > STATUS_STUCK_MS;
 }
 
-static void take_workers(struct status *out, const struct status_source *from)
+static void take_workers(struct status *out, const struct status_input *from)
 {
     out->worker_count = from->worker_count;
     for (unsigned i = 0; i < from->worker_count; i++) {
         struct status_worker *w = &out->worker[i];
 
-        w->turn_age_ms = turn_age_ms(&from->workers[i], out->now_ms);
-        w->stuck = w->turn_age_ms > STATUS_STUCK_MS;
+        w->turn_age_ms = turn_age_ms(from->turned_ms[i], out->now_ms);
+        w->stuck = status_is_stuck(from->turned_ms[i], out->now_ms);
         out->stuck_count += w->stuck;
-        metrics_add_shard(&out->sum, &from->workers[i].ctx.metrics);
     }
-    metrics_add_shard(&out->sum, from->control);
+    out->sum = from->sum;
 
     const uint64_t *n = out->sum.counter;
 
@@ -86,7 +76,7 @@ static enum status_reason reason_of(const struct status *s)
     return s->token.backing_off ? STATUS_TOKEN_FAILING : STATUS_TOKEN_PENDING;
 }
 
-void status_take(struct status *out, const struct status_source *from)
+void status_take(struct status *out, const struct status_input *from)
 {
     struct rusage used;
 
@@ -107,7 +97,7 @@ void status_take(struct status *out, const struct status_source *from)
         out->memory_peak_bytes = used.ru_maxrss * INT64_C(1024);
     }
     take_workers(out, from);
-    take_token(out, from->tokens);
+    take_token(out, from->token_manager);
     out->reason = reason_of(out);
 }
 

@@ -1,13 +1,11 @@
 #pragma once
-/* How the program is, at one moment, as plain values: what /readyz, /metrics and the status
- * page all tell their story from, so that it is the same story. Thread: control. */
+/* How the program is, at one moment, as plain values. /healthz, /readyz, /metrics and the status
+ * page are all made from this, so that they agree. Thread: control. */
 #include "base/base.h"
 #include "base/failure.h"
 #include "config/config.h"
 #include "stats/metrics.h"
 #include "token/token_manager.h"
-
-struct worker;
 
 #define STATUS_WORKERS_MAX 256
 /* A worker whose loop has not turned for so long is stuck; idle, it turns every LOOP_IDLE_MS.
@@ -58,22 +56,23 @@ struct status {
     const struct config *config;       /* in force; borrowed */
 };
 
-struct status_source {
+/* What it is taken from; the server fills it in. */
+struct status_input {
     int64_t started_ms, started_wall_s;
     bool draining;
     const struct config *config;
-    const struct token_manager *tokens;
-    const struct worker *workers;
+    const struct token_manager *token_manager;
     unsigned worker_count;
-    const struct metrics *control; /* the control thread's shard */
+    int64_t turned_ms[STATUS_WORKERS_MAX]; /* when each worker's loop last turned */
+    struct metrics_sum sum;                /* of all threads */
 };
 
-/* Takes the snapshot. What is borrowed lives until the control thread goes on. */
-void status_take(struct status *out, const struct status_source *from);
+/* Takes it as of now. What is borrowed lives until the control thread goes on. */
+void status_take(struct status *out, const struct status_input *from);
 
-/* The index of the first worker that is stuck, -1: all turn. For the service manager's
+/* Whether a worker whose loop last turned at that time is stuck. For the service manager's
  * watchdog, by the same bound as /healthz. */
-int status_stuck_worker(const struct worker *workers, unsigned count);
+bool status_is_stuck(int64_t turned_ms, int64_t now_ms);
 
 static inline bool status_ready(const struct status *s)
 {

@@ -1,15 +1,15 @@
-/* Who may use the port. A page in somebody's browser can make that browser send requests to a
- * local port; whoever gets through acts with the credentials. Host stops names that resolve to
- * the port only since yesterday (DNS rebinding), Origin and Sec-Fetch-Site stop pages that call
- * it by its right name, and the required header stops tools that were talked into fetching a
- * URL. */
+/* Decides who may use the port. A page in somebody's browser can make that browser send requests
+ * to a local port, and whoever gets through acts with the credentials. The check of Host stops
+ * names that were made to resolve to this port (DNS rebinding); Origin and Sec-Fetch-Site stop
+ * pages that call it by its right name; the required header stops tools that can be made to
+ * fetch any URL. */
 #include "http/access.h"
 
 #include <string.h>
 
 #include "base/ascii.h"
 #include "base/secret.h"
-#include "http/request_check.h"
+#include "http/host.h"
 
 /* --- Host ---------------------------------------------------------------------------- */
 
@@ -27,9 +27,9 @@ static bool port_allowed(const char *port, int asked)
 
 bool access_host_allowed(const struct config *c, const char *host, size_t len)
 {
-    struct request_check_host asked;
+    struct host asked;
 
-    if (!request_check_host(host, len, &asked))
+    if (!host_split(host, len, &asked))
         return false;
     for (size_t i = 0; i < c->listen.allowed_hosts.count; i++) {
         const char *entry = c->listen.allowed_hosts.item[i];
@@ -140,7 +140,8 @@ struct failure access_check(const struct access_check *in)
                             "listen.allowed_origins.");
     if (required_missing(in))
         return failure_make(FAIL_HEADER_MISSING,
-                            "The request needs exactly one header as set by "
-                            "listen.require_header.");
+                            "The request needs the header %s, once, with the value that is set "
+                            "in listen.require_header.",
+                            in->config->listen.require_header_name);
     return (struct failure){ .kind = FAIL_NONE };
 }

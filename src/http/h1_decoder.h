@@ -1,7 +1,7 @@
 #pragma once
 /* An HTTP/1.1 answer taken apart as it comes in: its lines, the pieces of its body, its end.
  * RFC 9112 sections 2.2, 6.3 and 7.1. Pure; it keeps nothing but a line that is not whole yet.
- * What a line may say is for response_check.h to judge. */
+ * Whether a line is allowed is for response_check to say. */
 #include "base/base.h"
 #include "base/buf.h"
 

@@ -1,4 +1,5 @@
-/* Header fields on their way through the proxy.
+/* Decides which header fields go on to the other side, and reads the few whose values mean
+ * something to the proxy.
  *
  *     what the caller sent ----> minus what was for us alone ----> plus what we vouch for
  *                                (hop-by-hop, nominated by         (Via, X-Request-Id,
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #include "base/ascii.h"
+#include "http/host.h"
 
 struct name {
     const char *text;
@@ -316,4 +318,119 @@ size_t header_filter_response(struct header_field *fields, size_t count)
         fields[left++] = fields[i];
     }
     return left;
+}
+
+/* --- values that mean something here: Via, X-Request-Id, Location ----------------------- */
+
+/* The end of the Via element that begins at s: its comma, or the end. A comma inside a comment
+ * "(...)" is none (RFC 9110 section 5.6.5). */
+static size_t via_element(const char *s, size_t n)
+{
+    size_t depth = 0, i = 0;
+
+    for (; i < n; i++) {
+        if (s[i] == '\\' && depth > 0)
+            i++;
+        else if (s[i] == '(')
+            depth++;
+        else if (s[i] == ')' && depth > 0)
+            depth--;
+        else if (s[i] == ',' && depth == 0)
+            break;
+    }
+    return i < n ? i : n;
+}
+
+/* protocol RWS received-by [ RWS comment ]: is the received-by ours, with a port or without? */
+static bool element_is_ours(const char *s, size_t n)
+{
+    ascii_trim(&s, &n);
+    while (n > 0 && !ascii_is_blank(*s)) {
+        s++;
+        n--;
+    }
+    ascii_trim(&s, &n);
+    size_t end = 0;
+    while (end < n && !ascii_is_blank(s[end]) && s[end] != ':')
+        end++;
+    return ascii_equal_str(s, end, HEADER_PSEUDONYM);
+}
+
+bool header_via_is_ours(const struct header_field *fields, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!header_is(&fields[i], "via"))
+            continue;
+        const char *s = fields[i].value;
+        size_t n = fields[i].value_len;
+        while (n > 0) {
+            size_t taken = via_element(s, n);
+            if (element_is_ours(s, taken))
+                return true;
+            taken += taken < n ? 1 : 0;
+            s += taken;
+            n -= taken;
+        }
+    }
+    return false;
+}
+
+bool header_request_id_ok(const char *value, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!ascii_is_visible(value[i]))
+            return false;
+    return len >= 1 && len <= 128;
+}
+
+/* Takes "scheme:" off the front, if there is one. */
+static size_t scheme_len(const char *s)
+{
+    size_t n = 0;
+
+    if (!ascii_is_alpha(s[0]))
+        return 0;
+    while (ascii_is_alpha(s[n]) || ascii_is_digit(s[n]) ||
+           (s[n] != '\0' && strchr("+-.", s[n])))
+        n++;
+    return s[n] == ':' ? n : 0;
+}
+
+static int port_or_default(const struct host *h, const char *scheme, size_t len)
+{
+    if (h->port >= 0)
+        return h->port;
+    return ascii_equal_str(scheme, len, "https") ? 443 : 80;
+}
+
+const char *header_local_location(const char *value, const char *origin)
+{
+    size_t scheme = scheme_len(origin), own_scheme = scheme_len(value);
+    assert(scheme > 0);
+    const char *authority = origin + scheme + 3, *theirs = value;
+
+    if (own_scheme > 0) {
+        if (!ascii_equal(value, own_scheme, origin, scheme))
+            return NULL;
+        theirs += own_scheme + 1;
+    }
+    if (strncmp(theirs, "//", 2) != 0)
+        return NULL;
+    theirs += 2;
+
+    struct host here, there;
+    size_t len = strcspn(theirs, "/?#");
+    if (!host_split(authority, strlen(authority), &here) || !host_split(theirs, len, &there) ||
+        !ascii_equal(here.name, here.name_len, there.name, there.name_len) ||
+        port_or_default(&here, origin, scheme) != port_or_default(&there, origin, scheme))
+        return NULL;
+
+    const char *path = theirs + len;
+    if (*path == '\0')
+        return "/";
+    if (*path != '/' || strpbrk(path, "\\\t") != NULL)
+        return NULL;
+    while (path[1] == '/')
+        path++;
+    return path;
 }

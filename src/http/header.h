@@ -62,10 +62,6 @@ bool header_has_token(const char *list, size_t len, const char *lower_token);
 #define HEADER_PSEUDONYM "oneshot-proxy"
 bool header_via_is_ours(const struct header_field *fields, size_t count);
 
-/* Retry-After (RFC 9110 section 10.2.3) in seconds from now: delay-seconds or HTTP-date against
- * wall_s. -1: absent or not understood; negative or past values give 0; capped to a day. */
-int64_t header_retry_after(const char *value, size_t len, int64_t wall_s);
-
 /* A Location that points into the upstream's origin, as a path on this proxy: returns the path
  * (points into value, or is "/"), or NULL when it points elsewhere and must pass as it is.
  * origin is "https://host[:port]"; scheme and host are compared without case, default ports are

@@ -12,7 +12,8 @@ int problem_body(const struct failure *f, struct buf *out) MUST_CHECK;
 int problem_proxy_status(const struct failure *f, int received_status,
                          struct buf *out) MUST_CHECK;
 
-/* The body of the local token endpoint: contract, "The caller's own token call". */
+/* What a caller gets that asks the proxy itself for a token, as an SDK of the API does
+ * (token.local_endpoint). It is no token: the proxy puts the real one on every request. */
 #define TOKEN_PLACEHOLDER                                                        \
     "{\"access_token\":\"oneshot-proxy-placeholder\",\"token_type\":\"Bearer\"," \
     "\"expires_in\":3600,\"scope\":\"read:api write:api\"}"

@@ -1,4 +1,4 @@
-/* The strictness that the libraries lack, for request heads. Answers: guard_answer.c.
+/* Checks a request's head as strictly as RFC 9110 and 9112 say, which the libraries do not.
  *
  * What libmicrohttpd leaves in its receive buffer, and what is checked of it (| is one NUL):
  *
@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/ascii.h"
+#include "http/host.h"
 
 static struct request_check_result refuse(enum failure_kind kind, const char *why)
 {
@@ -130,7 +131,7 @@ static struct request_check_result check_host(const struct framing *seen)
     const char *host = seen->host->value;
     size_t len = seen->host->value_len;
     ascii_trim(&host, &len);
-    if (!request_check_host(host, len, NULL))
+    if (!host_split(host, len, NULL))
         return refuse(FAIL_BAD_REQUEST, "the Host field is not a host and a port");
     return fine;
 }
@@ -211,62 +212,4 @@ struct request_check_result request_check(const struct request_check_head *head)
     if (line.kind != FAIL_NONE)
         return line;
     return check_fields(head);
-}
-
-/* The length of the bracketed address at the start of s, or 0. */
-static size_t address_v6(const char *s, size_t n)
-{
-    size_t colons = 0;
-
-    for (size_t i = 1; i < n; i++) {
-        if (s[i] == ']')
-            return colons >= 2 ? i + 1 : 0;
-        if (s[i] == ':')
-            colons++;
-        else if (s[i] != '.' && !ascii_is_hex(s[i]))
-            return 0;
-    }
-    return 0;
-}
-
-/* The length of the reg-name at the start of s: up to its ':' or its end; 0: not one. A comma
- * is left out, legal as it is: it would let two hosts pass as one. */
-static size_t reg_name(const char *s, size_t n)
-{
-    size_t i = 0;
-
-    while (i < n && s[i] != ':') {
-        if (s[i] == '%') {
-            if (n - i < 3 || !ascii_is_hex(s[i + 1]) || !ascii_is_hex(s[i + 2]))
-                return 0;
-            i += 3;
-        } else if (ascii_is_alpha(s[i]) || ascii_is_digit(s[i]) ||
-                   (s[i] != '\0' && strchr("-._~!$&'()*+;=", s[i]) != NULL)) {
-            i++;
-        } else {
-            return 0;
-        }
-    }
-    return i;
-}
-
-bool request_check_host(const char *text, size_t len, struct request_check_host *out)
-{
-    size_t name_len = len > 0 && text[0] == '[' ? address_v6(text, len) : reg_name(text, len);
-    int64_t port = -1;
-
-    if (name_len == 0)
-        return false;
-    if (name_len < len && text[name_len] != ':')
-        return false;
-    if (len > name_len + 1) { /* "host:" is legal and means the default port */
-        port = ascii_number(text + name_len + 1, len - name_len - 1);
-        if (port < 0 || port > 65535)
-            return false;
-    }
-    if (out != NULL)
-        *out = (struct request_check_host){ .name = text,
-                                            .name_len = name_len,
-                                            .port = (int)port };
-    return true;
 }

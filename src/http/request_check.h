@@ -1,6 +1,6 @@
 #pragma once
-/* The strictness that the libraries lack: what RFC 9110 and 9112 forbid in a message head is
- * refused before anything is done with it. Pure; nothing here allocates. */
+/* Checks a request's head: what RFC 9110 and 9112 forbid is refused before anything is done with
+ * it. Pure; nothing here allocates. */
 #include "base/base.h"
 #include "base/failure.h"
 #include "http/header.h"
@@ -42,14 +42,3 @@ struct request_check_result {
  * Transfer-Encoding and Content-Length must not have blanks behind their value, legal as they
  * are: libmicrohttpd 0.9.75 keeps them and then misreads the framing. */
 struct request_check_result request_check(const struct request_check_head *head);
-
-/* A host and its port, taken apart. */
-struct request_check_host {
-    const char *name; /* with the brackets of an IPv6 address */
-    size_t name_len;
-    int port; /* -1: none written */
-};
-
-/* Whether the text is "name", "name:port", "[v6]" or "[v6]:port" by RFC 3986 section 3.2.2 (no
- * user, no comma, not empty), and its parts. `out` may be NULL. */
-bool request_check_host(const char *text, size_t len, struct request_check_host *out);

@@ -1,5 +1,5 @@
-/* The strictness that libcurl lacks, for answer heads: line by line, as its header callback
- * hands them out.
+/* Checks the head of an upstream's answer line by line, as libcurl's header callback hands them
+ * out.
  *
  *     init -> status line -> fields -> empty line -> (1xx) status line -> ...
  *                                                 -> (final) trailers

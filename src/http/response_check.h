@@ -1,6 +1,6 @@
 #pragma once
-/* What RFC 9110 and 9112 forbid in the head of an answer is refused, which libcurl would let
- * pass. Pure; nothing here allocates. */
+/* Checks the head of an upstream's answer: what RFC 9110 and 9112 forbid is refused, of which
+ * libcurl would let some pass. Pure; nothing here allocates. */
 #include "base/base.h"
 #include "base/failure.h"
 #include "http/header.h"

@@ -15,7 +15,7 @@
 
 #include "base/ascii.h"
 #include "http/access.h"
-#include "http/request_check.h"
+#include "http/host.h"
 
 static struct route refuse(enum failure_kind kind, const char *why)
 {
@@ -93,12 +93,12 @@ static const char *query_bytes(const char *query)
 
 /* --- the forms ----------------------------------------------------------------------- */
 
-static bool is_upstream(const struct config *c, const struct request_check_host *h)
+static bool is_upstream(const struct config *c, const struct host *h)
 {
     int standard = strcmp(c->upstream.scheme, "https") == 0 ? 443 : 80;
-    struct request_check_host up;
+    struct host up;
 
-    if (!request_check_host(c->upstream.authority, strlen(c->upstream.authority), &up))
+    if (!host_split(c->upstream.authority, strlen(c->upstream.authority), &up))
         return false;
     return ascii_equal(h->name, h->name_len, up.name, up.name_len) &&
            (h->port < 0 ? standard : h->port) == (up.port < 0 ? standard : up.port);
@@ -118,9 +118,9 @@ static const char *authority_of(const char *target)
 static struct route absolute_form(const struct config *c, const char *authority)
 {
     size_t len = strcspn(authority, "/?#");
-    struct request_check_host host;
+    struct host host;
 
-    if (!request_check_host(authority, len, &host))
+    if (!host_split(authority, len, &host))
         return refuse(FAIL_BAD_TARGET, "the authority of the request target is not a host "
                                        "and a port");
     if (!access_host_allowed(c, authority, len) && !is_upstream(c, &host))

@@ -1,4 +1,5 @@
-/* Landlock, by its system calls (there is no library for it in Debian 12):
+/* Restricts the process to the files and ports it needs. Landlock is used by its system calls, as
+ * Debian 12 has no library for it:
  *
  *     rules -> ruleset(files, ports) -> restrict -> filter of system calls (seccomp.c)
  *
@@ -298,7 +299,7 @@ bool sandbox_enter(struct sandbox_rules *r, struct buf *name, struct buf *missin
     add_system(r);
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     int abi = restrict_self(r);
-    int err = sandbox_filter(may_remove(r));
+    int err = seccomp_filter(may_remove(r));
 
     now.entered = abi > 0;
     now.ports = r->ports;

@@ -1,4 +1,4 @@
-/* The filter of system calls (seccomp-bpf), as a list of what is refused.
+/* Builds and installs the filter of system calls (seccomp-bpf): a list of what is refused.
  *
  * A list of what is allowed would be stricter, but what libc, OpenSSL, libcurl and
  * libmicrohttpd need differs between their versions, and what it lacks breaks the gateway on
@@ -274,7 +274,7 @@ static void build(struct program *p, bool removes)
     emit_search(p, all, n);
 }
 
-int sandbox_filter(bool removes)
+int seccomp_filter(bool removes)
 {
     struct program *p = base_alloc(sizeof *p);
 
@@ -292,7 +292,7 @@ int sandbox_filter(bool removes)
 
 #else
 
-int sandbox_filter(bool removes)
+int seccomp_filter(bool removes)
 {
     (void)removes;
     return -ENOSYS;

@@ -1,5 +1,6 @@
 #pragma once
-/* The filter of system calls. */
+/* The filter of system calls (seccomp): what no part of the program ever asks of the kernel is
+ * refused from then on. It cannot be taken back. */
 #include "base/base.h"
 
 /* Sanitizers look for leaks with a process of their own that traces this one, and read /proc:
@@ -13,6 +14,6 @@
 #endif
 #endif
 
-/* Refuses, in all threads and for good, what no part of the program ever asks of the kernel.
- * `removes`: files may be removed. Returns 0 or -errno. */
-int sandbox_filter(bool removes) MUST_CHECK;
+/* Installs it in all threads. `removes`: the program may remove files. Returns 0 or -errno
+ * (-ENOSYS: there is no list for this processor). */
+int seccomp_filter(bool removes) MUST_CHECK;

@@ -76,19 +76,31 @@ static void tell_status(struct server *s, const struct token_view *view)
         sd_notify_status(&s->notify, "Fetching a token");
 }
 
-/* How everything is: for the admin listener and the status page. */
+/* When its loop last turned. */
+static int64_t turned_ms(const struct worker *w)
+{
+    return atomic_load_explicit(&w->ctx.loop.alive_ms, memory_order_relaxed);
+}
+
+/* How everything is, for the admin listener. */
 static void take_status(void *arg, struct status *out)
 {
     const struct server *s = arg;
 
-    status_take(out, &(struct status_source){ .started_ms = s->started_ms,
-                                              .started_wall_s = s->started_wall_s,
-                                              .draining = drain_begun(&s->drain),
-                                              .config = s->config,
-                                              .tokens = &s->tokens,
-                                              .workers = s->workers,
-                                              .worker_count = s->worker_count,
-                                              .control = &s->metrics });
+    struct status_input in = { .started_ms = s->started_ms,
+                               .started_wall_s = s->started_wall_s,
+                               .draining = drain_begun(&s->drain),
+                               .config = s->config,
+                               .token_manager = &s->tokens,
+                               .worker_count = s->worker_count };
+
+    /* The workers write meanwhile: each number is right, two may be a moment apart. */
+    for (unsigned i = 0; i < s->worker_count; i++) {
+        in.turned_ms[i] = turned_ms(&s->workers[i]);
+        metrics_add_shard(&in.sum, &s->workers[i].ctx.metrics);
+    }
+    metrics_add_shard(&in.sum, &s->metrics);
+    status_take(out, &in);
 }
 
 static void publish(void *arg, const struct token_view *view)
@@ -393,12 +405,16 @@ static void finish(struct server *s)
 static bool workers_turn(void *arg)
 {
     const struct server *s = arg;
-    int stuck = status_stuck_worker(s->workers, s->worker_count);
+    int64_t now_ms = clock_ms();
 
-    if (stuck >= 0)
-        log_error("worker_stuck", log_int("worker", stuck),
+    for (unsigned i = 0; i < s->worker_count; i++) {
+        if (!status_is_stuck(turned_ms(&s->workers[i]), now_ms))
+            continue;
+        log_error("worker_stuck", log_int("worker", i),
                   log_str("detail", "its loop does not turn; no sign of life is given"));
-    return stuck < 0;
+        return false;
+    }
+    return true;
 }
 
 /* Else the C library gives memory back with every 128 KiB that are freed, and a body's buffers

@@ -1,5 +1,6 @@
-/* Someone else writes these files, perhaps at this very moment: what is read is taken over only
- * when both halves are whole, and until then the last good pair serves. */
+/* Keeps the client id and secret, and reads their files again when these change. Whoever writes
+ * the files may be at it right now, so what is read replaces the old pair only when both could
+ * be read whole. */
 #include "token/credentials.h"
 
 #include <string.h>

@@ -1,10 +1,10 @@
-/* From the token endpoint's answer to a token.
+/* Makes a token of the token endpoint's answer.
  *
  * Two readers share the work. `scan` below walks over the text once to find where the access
  * token stands and how many members there are; json-c judges the grammar and reads the other
- * members. json-c is given the text without the token's characters, so that no copy of it is
- * left in memory that nobody wipes. As json-c keeps only one of two members with the same name,
- * a difference between the two counts shows a name that stands twice, however it is spelled. */
+ * members. json-c is given the text without the token's characters, because it does not wipe
+ * the memory that it frees. Of two members with the same name json-c keeps only one: when the
+ * two counts differ, a name stands twice, however it is spelled. */
 #include "token/token.h"
 
 #include <json-c/json.h>
@@ -14,7 +14,7 @@
 
 #include "base/ascii.h"
 
-/* What source.c reads at most (contract, "The token"). */
+/* token_client.c reads no longer answer. */
 #define TEXT_MAX 65536
 
 static const char not_json[] = "the answer is not JSON";
@@ -85,7 +85,7 @@ static size_t skip_digits(struct scan *s)
 {
     const char *from = s->at;
 
-    while (s->at < s->end && *s->at >= '0' && *s->at <= '9')
+    while (s->at < s->end && ascii_is_digit(*s->at))
         s->at++;
     return (size_t)(s->at - from);
 }
@@ -307,7 +307,7 @@ static int64_t seconds_of_digits(const char *text, size_t len)
     int64_t seconds = 0;
 
     for (size_t i = 0; i < len; i++) {
-        if (text[i] < '0' || text[i] > '9')
+        if (!ascii_is_digit(text[i]))
             return 0;
         seconds = base_min(seconds * 10 + (text[i] - '0'), TOKEN_LIFETIME_MAX_MS / 1000);
     }
@@ -351,14 +351,13 @@ static int64_t lifetime_ms(struct json_object *expires_in, int64_t default_ms)
 /* b64token, RFC 6750 section 2.1: what may stand behind "Bearer " in a header. */
 static bool is_b64token(const char *text, size_t len)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "0123456789-._~+/";
     size_t end = len;
 
     while (end > 0 && text[end - 1] == '=')
         end--;
     for (size_t i = 0; i < end; i++)
-        if (memchr(allowed, text[i], sizeof allowed - 1) == NULL)
+        if (!ascii_is_alpha(text[i]) && !ascii_is_digit(text[i]) &&
+            memchr("-._~+/", text[i], 6) == NULL)
             return false;
     return end > 0;
 }

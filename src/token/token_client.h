@@ -13,7 +13,7 @@ struct token_client_result {
     struct token *token;    /* with one reference, or NULL */
     struct failure failure; /* when NULL */
     bool refused; /* the endpoint refused the credentials or the request: 4xx but 408 and 429 */
-    int64_t retry_after_ms; /* -1: not said */
+    int64_t retry_after_ms; /* what the endpoint asked to wait, at most a day; 0: nothing */
 };
 
 struct token_client {
@@ -26,29 +26,30 @@ struct token_client {
     struct secret *form; /* the body or nothing */
     struct secret *authorization;
     struct credentials credentials;
-    int64_t started_ms, retry_after_ms;
+    int64_t started_ms;
     uint64_t generation;
     int64_t default_lifetime_ms, timeout_ms;
     int64_t refused_mode;                               /* enum config_refused */
     const char *url_key, *ca_key, *id_key, *secret_key; /* as of config.token */
     bool too_large, is_html;
-    void (*on_done)(struct token_client *s, const struct token_client_result *r);
+    void (*on_done)(struct token_client *client, const struct token_client_result *r);
 };
 
-int token_client_init(struct token_client *s, struct loop *l) MUST_CHECK;
-void token_client_done(struct token_client *s);
+int token_client_init(struct token_client *client, struct loop *l) MUST_CHECK;
+void token_client_done(struct token_client *client);
 
 /* Starts a fetch with the credentials as they are now; on_done comes later, exactly once.
  * Nothing may be running. */
-void token_client_fetch(struct token_client *s, const struct config *c, uint64_t generation);
+void token_client_fetch(struct token_client *client, const struct config *c,
+                        uint64_t generation);
 
 /* Ends a running one without on_done. */
-void token_client_cancel(struct token_client *s);
+void token_client_cancel(struct token_client *client);
 
 /* Looks at the credential files; whether they hold others than were known. */
-bool token_client_credentials_changed(struct token_client *s, const struct config *c);
+bool token_client_credentials_changed(struct token_client *client, const struct config *c);
 
 /* New settings, credentials included (was: the old ones, NULL at start). Returns whether a
  * fetch would now ask for something else. */
-bool token_client_configure(struct token_client *s, const struct config *was,
+bool token_client_configure(struct token_client *client, const struct config *was,
                             const struct config *now);

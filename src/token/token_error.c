@@ -1,5 +1,5 @@
-/* One table from words to sentences; the first row of which all words are in the body counts.
- */
+/* Turns the words of a token endpoint's error answer into a sentence of our own, by one table:
+ * the first row counts of which all words are in the body. */
 #include "token/token_error.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 #pragma once
-/* Why a token endpoint refused, in its own words, as far as these can be passed on: its answer
- * may repeat what was sent, so nothing of it is ever shown. */
+/* Tells why a token endpoint refused. Its answer may repeat what was sent, the secret included,
+ * so none of it is ever shown: the sentence is one of ours. */
 #include "base/base.h"
 
 /* The sentence that fits the body of a 4xx (RFC 6749 section 5.2, the API's own errors, and the

@@ -1,19 +1,27 @@
-/* The token's life.
+/* Keeps one usable token at hand. Three states; at most one fetch runs at a time:
  *
- *             start, want, renewal due, refused, new secret
- *     IDLE -------------------------------------------------> FETCHING
- *      ^  ^                                                    |    |
- *      |  +------------------- token ------------------------- +    | failure
- *      |                                                            v
- *      +--- retry due: FETCHING again <------------------------- WAITING
+ *              start; a request wants a token;
+ *              renewal is due; the token expired or was refused
+ *      IDLE ---------------------------------------------------> FETCHING <----+
+ *       ^                                                         |    |       | the wait is
+ *       |                    a token came                         |    |       | over, or new
+ *       +---------------------------------------------------------+    |       | settings or
+ *                                                       the fetch failed       | credentials
+ *                                                                      v       |
+ *                                                                    WAITING --+
  *
- * A token that is held serves in every state until it expires: a failed renewal shows to nobody
- * before that. Workers are told through `publish` whenever what they may do changes: use this
- * token; wait, one is being fetched; or give up with this failure.
+ *   IDLE      nothing runs; a timer waits for the renewal of the token that is held
+ *   FETCHING  a request to the token endpoint is under way; new settings or credentials cancel
+ *             it and begin another
+ *   WAITING   the last fetch failed; a timer ends the wait, which grows with each failure
  *
- * A token that the upstream refuses is dropped and one fetch starts. When fresh ones are
- * refused too, the fault is not the token's age: such fetches are spaced, from retry_min up,
- * and in between the upstream's 401 is the answer. */
+ * A token that is held serves in every state until it expires, so that callers do not notice a
+ * renewal that fails. `publish` tells the workers whenever what they may do changes: use this
+ * token; wait, one is being fetched; or answer with this failure.
+ *
+ * A token that the upstream refuses is dropped, and one fetch begins. When new tokens are
+ * refused too, their age is not the cause: such fetches are then spaced out, by token.retry_min
+ * at first, and in between the caller gets the upstream's 401. */
 #include "token/token_manager.h"
 
 #include <string.h>
@@ -140,7 +148,7 @@ static void on_failed(struct token_manager *t, const struct token_client_result 
     t->stats.last_failure_wall_s = clock_wall_s();
     t->stats.last_failure = result->failure;
     if (result->refused && !t->reread &&
-        token_client_credentials_changed(&t->source, t->config)) {
+        token_client_credentials_changed(&t->client, t->config)) {
         t->reread = true;
         log_info("credentials_reread");
         delay_ms = 0;
@@ -165,9 +173,9 @@ static void on_failed(struct token_manager *t, const struct token_client_result 
              log_str("detail", result->failure.detail));
 }
 
-static void on_done(struct token_client *s, const struct token_client_result *result)
+static void on_done(struct token_client *client, const struct token_client_result *result)
 {
-    struct token_manager *t = CONTAINER_OF(s, struct token_manager, source);
+    struct token_manager *t = CONTAINER_OF(client, struct token_manager, client);
 
     if (result->token != NULL)
         on_obtained(t, result->token);
@@ -187,7 +195,7 @@ static void fetch(struct token_manager *t)
     log_info("token_fetch_started", log_int("generation", (int64_t)t->generation + 1));
     if (!served)
         publish(t);
-    token_client_fetch(&t->source, t->config, t->generation + 1);
+    token_client_fetch(&t->client, t->config, t->generation + 1);
 }
 
 static void on_timer(struct loop_timer *timer)
@@ -219,9 +227,9 @@ int token_manager_init(struct token_manager *t, struct loop *l, struct config *c
         .publish = publish_fn,
         .arg = arg,
     };
-    int err = token_client_init(&t->source, l);
-    t->source.on_done = on_done;
-    (void)token_client_configure(&t->source, NULL, c);
+    int err = token_client_init(&t->client, l);
+    t->client.on_done = on_done;
+    (void)token_client_configure(&t->client, NULL, c);
     return err;
 }
 
@@ -229,7 +237,7 @@ void token_manager_done(struct token_manager *t)
 {
     if (t->loop == NULL)
         return;
-    token_client_done(&t->source);
+    token_client_done(&t->client);
     set_current(t, NULL);
     loop_timer_clear(t->loop, &t->timer);
     config_unref(t->config);
@@ -255,14 +263,14 @@ int64_t token_manager_on_refused(struct token_manager *t, uint64_t generation)
 
     if (t->current == NULL || t->current->generation != generation)
         return 0; /* a late answer to an older token; a view with what is there has been sent */
-    if (now_ms < t->refusal_next_ms)
-        return t->refusal_next_ms;
-    /* Refusals long apart are just tokens that were revoked. */
-    if (now_ms - t->refusal_last_ms > 2 * t->config->token.retry_max_ms)
-        t->refusals = 0;
-    t->refusal_last_ms = now_ms;
-    t->refusal_next_ms = now_ms + back_off_ms(t->config, t->refusals, 1);
-    t->refusals++;
+    if (now_ms < t->refused_fetch_ms)
+        return t->refused_fetch_ms;
+    /* Refused tokens long apart were just revoked. */
+    if (now_ms - t->refused_last_ms > 2 * t->config->token.retry_max_ms)
+        t->refused_in_row = 0;
+    t->refused_last_ms = now_ms;
+    t->refused_fetch_ms = now_ms + back_off_ms(t->config, t->refused_in_row, 1);
+    t->refused_in_row++;
     t->stats.dropped++;
     note(t, (struct token_manager_event){ .what = TOKEN_MANAGER_DROPPED,
                                           .generation = generation });
@@ -279,16 +287,16 @@ int64_t token_manager_on_refused(struct token_manager *t, uint64_t generation)
 
 static void refetch(struct token_manager *t)
 {
-    token_client_cancel(&t->source);
+    token_client_cancel(&t->client);
     t->failures = 0;
-    t->refusal_next_ms = 0;
+    t->refused_fetch_ms = 0;
     fetch(t);
 }
 
 void token_manager_reconfigure(struct token_manager *t, struct config *c)
 {
     struct config *was = t->config;
-    bool other = token_client_configure(&t->source, was, c);
+    bool other = token_client_configure(&t->client, was, c);
 
     /* The token belongs to the upstream it was obtained for. */
     if (strcmp(was->upstream.origin, c->upstream.origin) != 0) {
@@ -306,7 +314,7 @@ void token_manager_reconfigure(struct token_manager *t, struct config *c)
 
 void token_manager_on_files(struct token_manager *t)
 {
-    if (!token_client_credentials_changed(&t->source, t->config)) {
+    if (!token_client_credentials_changed(&t->client, t->config)) {
         log_debug("credentials_unchanged");
         return;
     }

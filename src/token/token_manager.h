@@ -1,6 +1,6 @@
 #pragma once
-/* The life of the token: when it is fetched, renewed, dropped, and how long to wait after a
- * failure. The states are at the head of tokens.c. Thread: control. */
+/* Decides when a token is fetched, renewed or dropped, and how long to wait after a failure. The
+ * states are at the head of token_manager.c. Thread: control. */
 #include "base/base.h"
 #include "base/failure.h"
 #include "config/config.h"
@@ -18,7 +18,7 @@ struct token_view {
 
 enum token_manager_state { TOKEN_MANAGER_IDLE, TOKEN_MANAGER_FETCHING, TOKEN_MANAGER_WAITING };
 
-/* What the status page tells of the last fetches, and of tokens that went. */
+/* What the status page tells of the last fetches, and of tokens that were dropped or expired. */
 struct token_manager_event {
     enum {
         TOKEN_MANAGER_OBTAINED,
@@ -49,7 +49,7 @@ struct token_manager_stats {
 struct token_manager {
     struct loop *loop;
     struct config *config;
-    struct token_client source;
+    struct token_client client;
     enum token_manager_state state;
     struct token *current;
     uint64_t generation;            /* of the last one obtained */
@@ -58,10 +58,10 @@ struct token_manager {
     struct loop_timer expiry_timer; /* tells the workers that the token is dead */
     struct failure failure;         /* the last one, while there is no token */
     unsigned failures;              /* in a row */
-    unsigned refusals;              /* fetches caused by refused tokens, in a row */
-    int64_t refusal_next_ms;        /* no such fetch before */
-    int64_t refusal_last_ms;
-    bool reread; /* the credentials were read again after a refusal and had changed */
+    unsigned refused_in_row;        /* fetches caused by refused tokens, in a row */
+    int64_t refused_fetch_ms;       /* no such fetch before */
+    int64_t refused_last_ms;
+    bool reread; /* after refused credentials they were read again and had changed */
     struct token_manager_stats stats;
     void (*publish)(void *arg, const struct token_view *view);
     void *arg;
@@ -80,8 +80,8 @@ void token_manager_start(struct token_manager *t);
 void token_manager_on_want(struct token_manager *t);
 
 /* The upstream refused the token. Returns 0 when a newer one is there or on its way (a view
- * follows or has been sent); else the point in time until which refusals are to be passed on.
- */
+ * follows or has been sent); else the time until which a 401 is to be passed on to the caller.
+ * Time in clock_ms(). */
 int64_t token_manager_on_refused(struct token_manager *t, uint64_t generation);
 
 /* New settings. One fetch when it would ask for something else than before, or when the last

@@ -284,7 +284,7 @@ def real_program(browser, binary, pictures):
     try:
         browser.look(*LOOKS["light"])
         browser.open(proxy.url("/"))
-        check(browser.evaluate("document.querySelector('#verdict h2').textContent") == "All is well",
+        check(browser.evaluate("document.querySelector('#health h2').textContent") == "All is well",
               "at first all is well")
         check(browser.requests() == [proxy.url("/")], "the page asks for nothing but itself")
         traffic(proxy)

@@ -48,7 +48,7 @@ static double log10_of(double x)
 }
 
 /* The column's step; empty where nothing is known. */
-static struct history_step column(const struct page_chart *c, size_t at)
+static struct history_step column(const struct chart *c, size_t at)
 {
     static const struct history_step nothing;
 
@@ -70,27 +70,27 @@ static double left_of(size_t at)
     return (double)at * 100 / COLUMNS;
 }
 
-static void open_chart(struct page_out *o, const char *id, const char *title)
+static void open_chart(struct html *o, const char *id, const char *title)
 {
-    page_putf(o,
+    html_putf(o,
               "<svg class=\"chart\" width=\"100%%\" height=\"%d\" role=\"img\" "
               "aria-labelledby=\"%s-title %s-desc\"><title id=\"%s-title\">%s</title>"
               "<desc id=\"%s-desc\">",
               HEIGHT, id, id, id, title, id);
 }
 
-static void grid_line(struct page_out *o, double y, bool is_base)
+static void grid_line(struct html *o, double y, bool is_base)
 {
-    page_putf(o, "<line class=\"%s\" x1=\"0\" x2=\"100%%\" y1=\"%.1f\" y2=\"%.1f\"/>",
+    html_putf(o, "<line class=\"%s\" x1=\"0\" x2=\"100%%\" y1=\"%.1f\" y2=\"%.1f\"/>",
               is_base ? "base" : "grid", y, y);
 }
 
-static void open_label(struct page_out *o, double y)
+static void open_label(struct html *o, double y)
 {
-    page_putf(o, "<text class=\"axis\" x=\"-8\" y=\"%.1f\" text-anchor=\"end\">", y + 4);
+    html_putf(o, "<text class=\"axis\" x=\"-8\" y=\"%.1f\" text-anchor=\"end\">", y + 4);
 }
 
-static void time_axis(struct page_out *o)
+static void time_axis(struct html *o)
 {
     static const struct {
         double x;
@@ -101,7 +101,7 @@ static void time_axis(struct page_out *o)
                  { 100, "end", "now" } };
 
     for (size_t i = 0; i < ARRAY_LEN(mark); i++)
-        page_putf(o,
+        html_putf(o,
                   "<line class=\"tick\" x1=\"%.3f%%\" x2=\"%.3f%%\" y1=\"%d\" y2=\"%d\"/>"
                   "<text class=\"axis\" x=\"%.3f%%\" y=\"%d\" text-anchor=\"%s\">%s</text>",
                   mark[i].x, mark[i].x, TOP + PLOT, TOP + PLOT + 4, mark[i].x, HEIGHT - 4,
@@ -109,7 +109,7 @@ static void time_axis(struct page_out *o)
 }
 
 /* A whole column to point at; the text shows then. */
-static void hints(struct page_out *o, const struct page_chart *c)
+static void hints(struct html *o, const struct chart *c)
 {
     for (size_t at = 0; at < COLUMNS; at++) {
         struct history_step s = column(c, at);
@@ -118,21 +118,21 @@ static void hints(struct page_out *o, const struct page_chart *c)
             continue;
         int64_t ago_ms = (int64_t)(COLUMNS - 1 - at) * HISTORY_STEP_MS;
 
-        page_putf(o,
+        html_putf(o,
                   "<rect class=\"hint\" x=\"%.3f%%\" y=\"0\" width=\"%.3f%%\" height=\"%d\">"
                   "<title>",
                   left_of(at), 100.0 / COLUMNS, TOP + PLOT);
-        page_span(o, ago_ms);
-        page_put(o, at == COLUMNS - 1 ? " (now): " : " ago: ");
-        page_rate(o, history_rate(&s));
-        page_putf(o, " requests/s, %llu failed", (unsigned long long)history_failed(&s));
+        html_span(o, ago_ms);
+        html_put(o, at == COLUMNS - 1 ? " (now): " : " ago: ");
+        html_rate(o, history_rate(&s));
+        html_putf(o, " requests/s, %llu failed", (unsigned long long)history_failed(&s));
         if (s.requests > 0) {
-            page_put(o, ", half within ");
-            page_latency(o, history_quantile_us(&s, 0.5));
-            page_put(o, ", 99 % within ");
-            page_latency(o, history_quantile_us(&s, 0.99));
+            html_put(o, ", half within ");
+            html_latency(o, history_quantile_us(&s, 0.5));
+            html_put(o, ", 99 % within ");
+            html_latency(o, history_quantile_us(&s, 0.99));
         }
-        page_put(o, "</title></rect>");
+        html_put(o, "</title></rect>");
     }
 }
 
@@ -148,17 +148,17 @@ static double round_up(double value)
                 return steps[i] * unit;
 }
 
-static void bar(struct page_out *o, const char *class, size_t at, double from, double height)
+static void bar(struct html *o, const char *class, size_t at, double from, double height)
 {
     if (height <= 0)
         return;
-    page_putf(o,
+    html_putf(o,
               "<rect class=\"%s\" x=\"%.3f%%\" y=\"%.1f\" width=\"%.3f%%\" height=\"%.1f\"/>",
               class, left_of(at), TOP + PLOT - from - height, 82.0 / COLUMNS, height);
 }
 
 /* Answered at the bottom, then what callers got wrong, then what failed. */
-static void stack(struct page_out *o, const struct page_chart *c, size_t at, double top)
+static void stack(struct html *o, const struct chart *c, size_t at, double top)
 {
     struct history_step s = column(c, at);
     uint64_t refused = s.failed[STAGE_REQUEST], failed = history_failed(&s) - refused;
@@ -179,7 +179,7 @@ static void stack(struct page_out *o, const struct page_chart *c, size_t at, dou
     bar(o, "failed", at, y, failed > 0 ? larger(height, 2) : 0);
 }
 
-void page_chart_rate(struct page_out *o, const struct page_chart *c)
+void chart_rate(struct html *o, const struct chart *c)
 {
     struct history_step all = history_sum(c->history, c->totals, c->now_ms, HISTORY_STEPS);
     double most = 0;
@@ -192,9 +192,9 @@ void page_chart_rate(struct page_out *o, const struct page_chart *c)
     double top = round_up(most);
 
     open_chart(o, "rate", "Requests a second over the last 15 minutes");
-    page_put(o, "At most ");
-    page_rate(o, most);
-    page_putf(o, " a second; %llu in all, %llu of them failed or were refused.</desc>",
+    html_put(o, "At most ");
+    html_rate(o, most);
+    html_putf(o, " a second; %llu in all, %llu of them failed or were refused.</desc>",
               (unsigned long long)all.requests, (unsigned long long)history_failed(&all));
     grid_line(o, TOP, false);
     grid_line(o, TOP + PLOT / 2.0, false);
@@ -202,16 +202,16 @@ void page_chart_rate(struct page_out *o, const struct page_chart *c)
         stack(o, c, at, top);
     grid_line(o, TOP + PLOT, true);
     open_label(o, TOP);
-    page_rate(o, top);
-    page_put(o, "</text>");
+    html_rate(o, top);
+    html_put(o, "</text>");
     open_label(o, TOP + PLOT / 2.0);
-    page_rate(o, top / 2);
-    page_put(o, "</text>");
+    html_rate(o, top / 2);
+    html_put(o, "</text>");
     open_label(o, TOP + PLOT);
-    page_put(o, "0</text>");
+    html_put(o, "0</text>");
     time_axis(o);
     hints(o, c);
-    page_put(o, "</svg>");
+    html_put(o, "</svg>");
 }
 
 /* Powers of ten of a microsecond. */
@@ -227,7 +227,7 @@ static double height_of(const struct decades *d, double us)
 }
 
 /* At least two, and around all that is to be drawn. */
-static struct decades decades_of(const struct page_chart *c)
+static struct decades decades_of(const struct chart *c)
 {
     double low = DBL_MAX, high = 0;
 
@@ -250,12 +250,12 @@ static struct decades decades_of(const struct page_chart *c)
 }
 
 /* A step for each column; where nobody asked there is none. */
-static void curve(struct page_out *o, const struct page_chart *c, const struct decades *d,
+static void curve(struct html *o, const struct chart *c, const struct decades *d,
                   const char *class, double q)
 {
     bool inside = false;
 
-    page_putf(o, "<path class=\"%s\" d=\"", class);
+    html_putf(o, "<path class=\"%s\" d=\"", class);
     for (size_t at = 0; at < COLUMNS; at++) {
         struct history_step s = column(c, at);
         double us = history_quantile_us(&s, q);
@@ -267,16 +267,16 @@ static void curve(struct page_out *o, const struct page_chart *c, const struct d
         double y = PLOT - height_of(d, us);
 
         if (inside)
-            page_putf(o, "V%.1fH%zu", y, at + 1);
+            html_putf(o, "V%.1fH%zu", y, at + 1);
         else
-            page_putf(o, "M%zu %.1fH%zu", at, y, at + 1);
+            html_putf(o, "M%zu %.1fH%zu", at, y, at + 1);
         inside = true;
     }
-    page_put(o, "\"/>");
+    html_put(o, "\"/>");
 }
 
 /* Between the two curves. */
-static void band(struct page_out *o, const struct page_chart *c, const struct decades *d)
+static void band(struct html *o, const struct chart *c, const struct decades *d)
 {
     for (size_t at = 0; at < COLUMNS; at++) {
         struct history_step s = column(c, at);
@@ -286,51 +286,51 @@ static void band(struct page_out *o, const struct page_chart *c, const struct de
             continue;
         double low = height_of(d, half), high = height_of(d, history_quantile_us(&s, 0.99));
 
-        page_putf(o, "<rect class=\"band\" x=\"%zu\" y=\"%.1f\" width=\"1\" height=\"%.1f\"/>",
+        html_putf(o, "<rect class=\"band\" x=\"%zu\" y=\"%.1f\" width=\"1\" height=\"%.1f\"/>",
                   at, PLOT - high, larger(high - low, 0));
     }
 }
 
-static void decade_label(struct page_out *o, int decade)
+static void decade_label(struct html *o, int decade)
 {
     static const char *const names[] = { "1 &micro;s", "10 &micro;s", "0.1 ms", "1 ms", "10 ms",
                                          "0.1 s",      "1 s",         "10 s",   "100 s" };
 
-    page_put(o, names[base_max(0, base_min(decade, (int64_t)ARRAY_LEN(names) - 1))]);
+    html_put(o, names[base_max(0, base_min(decade, (int64_t)ARRAY_LEN(names) - 1))]);
 }
 
-void page_chart_latency(struct page_out *o, const struct page_chart *c)
+void chart_latency(struct html *o, const struct chart *c)
 {
     struct history_step all = history_sum(c->history, c->totals, c->now_ms, HISTORY_STEPS);
     struct decades d = decades_of(c);
 
     open_chart(o, "latency", "Duration of requests over the last 15 minutes");
     if (all.requests == 0) {
-        page_put(o, "No requests.</desc>");
+        html_put(o, "No requests.</desc>");
     } else {
-        page_put(o, "Half of all within ");
-        page_latency(o, history_quantile_us(&all, 0.5));
-        page_put(o, ", 99 % within ");
-        page_latency(o, history_quantile_us(&all, 0.99));
-        page_put(o, "; logarithmic scale.</desc>");
+        html_put(o, "Half of all within ");
+        html_latency(o, history_quantile_us(&all, 0.5));
+        html_put(o, ", 99 % within ");
+        html_latency(o, history_quantile_us(&all, 0.99));
+        html_put(o, "; logarithmic scale.</desc>");
     }
     for (int i = d.low + 1; i <= d.high; i++)
         grid_line(o, TOP + PLOT - (double)PLOT * (i - d.low) / (d.high - d.low), false);
-    page_putf(o,
+    html_putf(o,
               "<svg x=\"0\" y=\"%d\" width=\"100%%\" height=\"%d\" viewBox=\"0 0 %d %d\" "
               "preserveAspectRatio=\"none\">",
               TOP, PLOT, COLUMNS, PLOT);
     band(o, c, &d);
     curve(o, c, &d, "p99", 0.99);
     curve(o, c, &d, "p50", 0.5);
-    page_put(o, "</svg>");
+    html_put(o, "</svg>");
     grid_line(o, TOP + PLOT, true);
     for (int i = d.low; i <= d.high; i++) {
         open_label(o, TOP + PLOT - (double)PLOT * (i - d.low) / (d.high - d.low));
         decade_label(o, i);
-        page_put(o, "</text>");
+        html_put(o, "</text>");
     }
     time_axis(o);
     hints(o, c);
-    page_put(o, "</svg>");
+    html_put(o, "</svg>");
 }

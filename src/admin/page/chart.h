@@ -1,16 +1,16 @@
 #pragma once
-/* The last quarter of an hour as two inline SVG charts. For page.c. Thread: control. */
+/* Draws the last 15 minutes as two inline SVG charts. Thread: control. */
 #include "admin/page/html.h"
 #include "stats/history.h"
 
-struct page_chart {
+struct chart {
     const struct history *history;
     const struct history_totals *totals;
     int64_t now_ms;
 };
 
 /* Requests a second, stacked by how they ended. */
-void page_chart_rate(struct page_out *o, const struct page_chart *c);
+void chart_rate(struct html *o, const struct chart *c);
 
 /* Their duration: the median and the slowest hundredth, on a logarithmic scale. */
-void page_chart_latency(struct page_out *o, const struct page_chart *c);
+void chart_latency(struct html *o, const struct chart *c);

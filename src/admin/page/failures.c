@@ -1,8 +1,10 @@
 /* The sections about requests that failed: the last of them, with what to do, and how many of
  * each kind since the start. */
+#include "admin/page/failures.h"
+
 #include <stdio.h>
 
-#include "admin/page/sections.h"
+#include "admin/page/failures.h"
 
 /* For what the failure's own words do not say already. */
 static const char *const advice[FAILURE_COUNT] = {
@@ -50,52 +52,51 @@ static const char *stage_class(enum stage stage)
     return stage == STAGE_REQUEST ? "request" : "bad";
 }
 
-static void entry(struct page_out *o, const struct status *s,
-                  const struct recent_failures_entry *e)
+static void entry(struct html *o, const struct status *s, const struct recent_failures_entry *e)
 {
-    page_put(o, "<tr role=\"row\">");
-    page_part_when(o, s, e->at_ms, e->wall_s);
-    page_putf(o,
+    html_put(o, "<tr role=\"row\">");
+    html_when(o, s->now_ms - e->at_ms, e->wall_s, s->now_wall_s);
+    html_putf(o,
               "<td role=\"cell\"><span class=\"stage %s\">%s</span></td>"
               "<td role=\"cell\" data-label=\"status\">",
               stage_class(e->stage), failure_stage_name(e->stage));
     if (e->status > 0)
-        page_putf(o, "%d", e->status);
+        html_putf(o, "%d", e->status);
     else
-        page_put(o, "none");
-    page_put(o, "</td><td role=\"cell\" class=\"what\"><code>");
-    page_text(o, e->method);
-    page_put(o, " ");
-    page_text(o, e->path);
-    page_put(o, "</code>");
+        html_put(o, "none");
+    html_put(o, "</td><td role=\"cell\" class=\"what\"><code>");
+    html_text(o, e->method);
+    html_put(o, " ");
+    html_text(o, e->path);
+    html_put(o, "</code>");
     if (e->request_id[0] != '\0') {
-        page_put(o, "<span class=\"soft small\">id <code>");
-        page_text(o, e->request_id);
-        page_put(o, "</code></span>");
+        html_put(o, "<span class=\"soft small\">id <code>");
+        html_text(o, e->request_id);
+        html_put(o, "</code></span>");
     }
-    page_put(o, "</td><td role=\"cell\" class=\"what\">");
+    html_put(o, "</td><td role=\"cell\" class=\"what\">");
     if (e->kind == FAIL_NONE) {
-        page_text(o, upstream_advice(e->status));
+        html_text(o, upstream_advice(e->status));
     } else {
-        page_sentence(o, e->detail[0] != '\0' ? e->detail : failure_info(e->kind)->title);
-        page_put(o, " ");
-        page_put(o, advice[e->kind] == NULL ? "" : advice[e->kind]);
-        page_put(o, "<span class=\"soft small\">");
-        page_put(o, failure_info(e->kind)->slug);
-        page_put(o, "</span>");
+        html_sentence(o, e->detail[0] != '\0' ? e->detail : failure_info(e->kind)->title);
+        html_put(o, " ");
+        html_put(o, advice[e->kind] == NULL ? "" : advice[e->kind]);
+        html_put(o, "<span class=\"soft small\">");
+        html_put(o, failure_info(e->kind)->slug);
+        html_put(o, "</span>");
     }
-    page_put(o, "</td></tr>\n");
+    html_put(o, "</td></tr>\n");
 }
 
-void page_part_failures(struct page_out *o, const struct page *p)
+void failures_list(struct html *o, const struct content *c)
 {
-    page_put(o, "<section id=\"failures\" aria-labelledby=\"failures-h\">"
+    html_put(o, "<section id=\"failures\" aria-labelledby=\"failures-h\">"
                 "<h2 id=\"failures-h\">The last failures</h2>");
-    if (p->failures->count == 0) {
-        page_put(o, "<p class=\"soft\">None since the start.</p></section>\n");
+    if (c->failures->count == 0) {
+        html_put(o, "<p class=\"soft\">None since the start.</p></section>\n");
         return;
     }
-    page_put(
+    html_put(
         o,
         "<table class=\"rows\" role=\"table\" aria-labelledby=\"failures-h\">"
         "<thead role=\"rowgroup\"><tr role=\"row\">"
@@ -105,9 +106,9 @@ void page_part_failures(struct page_out *o, const struct page *p)
         "<th role=\"columnheader\" scope=\"col\" class=\"target\">request</th>"
         "<th role=\"columnheader\" scope=\"col\" class=\"wide\">what happened, what to do</th>"
         "</tr></thead><tbody role=\"rowgroup\">\n");
-    for (size_t i = 0; i < p->failures->count; i++)
-        entry(o, p->status, &p->failures->entry[i]);
-    page_put(o, "</tbody></table></section>\n");
+    for (size_t i = 0; i < c->failures->count; i++)
+        entry(o, c->status, &c->failures->entry[i]);
+    html_put(o, "</tbody></table></section>\n");
 }
 
 /* Requests of both method classes that ended so. */
@@ -120,13 +121,13 @@ static uint64_t outcome(const struct metrics_sum *sum, size_t status_class, size
     return n;
 }
 
-static void outcome_row(struct page_out *o, const struct metrics_sum *sum, size_t stage,
+static void outcome_row(struct html *o, const struct metrics_sum *sum, size_t stage,
                         const char *name)
 {
     static const char *const classes[] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
     uint64_t all = 0;
 
-    page_putf(o, "<tr><th scope=\"row\">%s</th>", name);
+    html_putf(o, "<tr><th scope=\"row\">%s</th>", name);
     for (size_t i = 2; i < 6 + 1; i++) { /* no answer comes last, 1xx is no end */
         size_t status_class = i % 6;
         char metric[128];
@@ -136,17 +137,17 @@ static void outcome_row(struct page_out *o, const struct metrics_sum *sum, size_
                        "oneshot_proxy_requests_total{status=\"%s\",stage=\"%s\"}",
                        classes[status_class],
                        stage == STAGE_COUNT ? "none" : failure_stage_name((enum stage)stage));
-        page_putf(o, "<td class=\"number%s\">", n == 0 ? " zero" : "");
-        page_count(o, n, metric);
-        page_put(o, "</td>");
+        html_putf(o, "<td class=\"number%s\">", n == 0 ? " zero" : "");
+        html_count(o, n, metric);
+        html_put(o, "</td>");
         all += n;
     }
-    page_putf(o, "<td class=\"number%s\">", all == 0 ? " zero" : "");
-    page_count(o, all, NULL);
-    page_put(o, "</td></tr>\n");
+    html_putf(o, "<td class=\"number%s\">", all == 0 ? " zero" : "");
+    html_count(o, all, NULL);
+    html_put(o, "</td></tr>\n");
 }
 
-static void outcomes(struct page_out *o, const struct metrics_sum *sum)
+static void outcomes(struct html *o, const struct metrics_sum *sum)
 {
     static const char *const names[] = {
         [STAGE_REQUEST] = "the callers&#39; fault",
@@ -155,7 +156,7 @@ static void outcomes(struct page_out *o, const struct metrics_sum *sum)
         [STAGE_PROXY] = "this proxy&#39;s",
     };
 
-    page_put(o, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" id=\"outcomes\" "
+    html_put(o, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" id=\"outcomes\" "
                 "aria-labelledby=\"totals-h\"><table><thead><tr><th scope=\"col\">answer</th>"
                 "<th scope=\"col\" class=\"number\">2xx</th>"
                 "<th scope=\"col\" class=\"number\">3xx</th>"
@@ -166,47 +167,47 @@ static void outcomes(struct page_out *o, const struct metrics_sum *sum)
     outcome_row(o, sum, STAGE_COUNT, "passed through");
     for (size_t stage = 0; stage < STAGE_COUNT; stage++)
         outcome_row(o, sum, stage, names[stage]);
-    page_put(o, "</tbody></table></div>");
+    html_put(o, "</tbody></table></div>");
 }
 
-static void open_total(struct page_out *o, const char *name)
+static void open_total(struct html *o, const char *name)
 {
-    page_putf(o, "<div><dt>%s</dt><dd>", name);
+    html_putf(o, "<div><dt>%s</dt><dd>", name);
 }
 
-void page_part_totals(struct page_out *o, const struct page *p)
+void failures_totals(struct html *o, const struct content *c)
 {
-    const struct status *s = p->status;
+    const struct status *s = c->status;
     const uint64_t *counter = s->sum.counter;
 
-    page_put(o, "<section id=\"totals\" aria-labelledby=\"totals-h\"><h2 id=\"totals-h\">"
+    html_put(o, "<section id=\"totals\" aria-labelledby=\"totals-h\"><h2 id=\"totals-h\">"
                 "Since the start</h2>");
     outcomes(o, &s->sum);
-    page_put(o, "<h3>Connections and bytes</h3><dl class=\"facts\">");
+    html_put(o, "<h3>Connections and bytes</h3><dl class=\"facts\">");
     open_total(o, "Callers connected");
-    page_count(o, (uint64_t)s->connections, "oneshot_proxy_connections");
-    page_put(o, " <small>of ");
-    page_count(o, counter[M_connections_opened], "oneshot_proxy_connections_accepted_total");
-    page_put(o, "</small></dd></div>");
+    html_count(o, (uint64_t)s->connections, "oneshot_proxy_connections");
+    html_put(o, " <small>of ");
+    html_count(o, counter[M_connections_opened], "oneshot_proxy_connections_accepted_total");
+    html_put(o, "</small></dd></div>");
     open_total(o, "Upstream connections");
-    page_count(o, (uint64_t)s->upstream_connections, "oneshot_proxy_upstream_connections");
-    page_put(o, " <small>of ");
-    page_count(o, counter[M_upstream_connections_opened],
+    html_count(o, (uint64_t)s->upstream_connections, "oneshot_proxy_upstream_connections");
+    html_put(o, " <small>of ");
+    html_count(o, counter[M_upstream_connections_opened],
                "oneshot_proxy_upstream_connections_opened_total");
-    page_put(o, "</small></dd></div>");
+    html_put(o, "</small></dd></div>");
     open_total(o, "Repeated after a 401");
-    page_count(o, counter[M_replays], "oneshot_proxy_request_repeats_total");
-    page_put(o, "</dd></div>");
+    html_count(o, counter[M_replays], "oneshot_proxy_request_repeats_total");
+    html_put(o, "</dd></div>");
     open_total(o, "Tokens obtained");
-    page_count(o, s->token.stats->obtained,
+    html_count(o, s->token.stats->obtained,
                "oneshot_proxy_token_fetches_total{result=\"obtained\"}");
-    page_put(o, " <small>");
-    page_count(o, s->token.stats->failed, NULL);
-    page_put(o, " failed</small></dd></div>");
+    html_put(o, " <small>");
+    html_count(o, s->token.stats->failed, NULL);
+    html_put(o, " failed</small></dd></div>");
     open_total(o, "Bytes from callers");
-    page_bytes(o, counter[M_request_body_bytes], "oneshot_proxy_request_body_bytes_total");
-    page_put(o, "</dd></div>");
+    html_bytes(o, counter[M_request_body_bytes], "oneshot_proxy_request_body_bytes_total");
+    html_put(o, "</dd></div>");
     open_total(o, "Bytes to callers");
-    page_bytes(o, counter[M_response_body_bytes], "oneshot_proxy_response_body_bytes_total");
-    page_put(o, "</dd></div></dl></section>\n");
+    html_bytes(o, counter[M_response_body_bytes], "oneshot_proxy_response_body_bytes_total");
+    html_put(o, "</dd></div></dl></section>\n");
 }

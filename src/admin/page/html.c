@@ -8,13 +8,13 @@
 
 #define NARROW_SPACE "\xe2\x80\xaf" /* U+202F: numbers do not break at it */
 
-void page_put(struct page_out *o, const char *html)
+void html_put(struct html *o, const char *html)
 {
     if (o->err == 0)
         o->err = buf_add_str(o->buf, html);
 }
 
-void page_putf(struct page_out *o, const char *fmt, ...)
+void html_putf(struct html *o, const char *fmt, ...)
 {
     char text[512];
     va_list args;
@@ -23,7 +23,7 @@ void page_putf(struct page_out *o, const char *fmt, ...)
     int n = vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     assert(n >= 0 && n < (int)sizeof text);
-    page_put(o, text);
+    html_put(o, text);
 }
 
 static const char *entity(char c)
@@ -44,7 +44,7 @@ static const char *entity(char c)
     }
 }
 
-void page_textn(struct page_out *o, const char *text, size_t n)
+void html_textn(struct html *o, const char *text, size_t n)
 {
     size_t plain = 0; /* where what can be copied as it is began */
 
@@ -59,43 +59,43 @@ void page_textn(struct page_out *o, const char *text, size_t n)
             escaped = hex;
         }
         o->err = buf_add(o->buf, text + plain, i - plain);
-        page_put(o, escaped);
+        html_put(o, escaped);
         plain = i + 1;
     }
     if (o->err == 0 && n > plain)
         o->err = buf_add(o->buf, text + plain, n - plain);
 }
 
-void page_text(struct page_out *o, const char *text)
+void html_text(struct html *o, const char *text)
 {
-    page_textn(o, text, strlen(text));
+    html_textn(o, text, strlen(text));
 }
 
-void page_sentence(struct page_out *o, const char *text)
+void html_sentence(struct html *o, const char *text)
 {
     char first = *text >= 'a' && *text <= 'z' ? (char)(*text - 'a' + 'A') : *text;
 
-    page_textn(o, &first, *text == '\0' ? 0 : 1);
-    page_text(o, *text == '\0' ? text : text + 1);
+    html_textn(o, &first, *text == '\0' ? 0 : 1);
+    html_text(o, *text == '\0' ? text : text + 1);
 }
 
 /* The larger unit, and the smaller one unless it is 0. */
-static void two_units(struct page_out *o, long long large, const char *unit, long long small,
+static void two_units(struct html *o, long long large, const char *unit, long long small,
                       const char *small_unit)
 {
-    page_putf(o, "%lld %s", large, unit);
+    html_putf(o, "%lld %s", large, unit);
     if (small != 0)
-        page_putf(o, " %lld %s", small, small_unit);
+        html_putf(o, " %lld %s", small, small_unit);
 }
 
-void page_span(struct page_out *o, int64_t ms)
+void html_span(struct html *o, int64_t ms)
 {
     long long s = base_max(ms, 0) / 1000;
 
     if (ms < 1000)
-        page_putf(o, "%lld ms", (long long)base_max(ms, 0));
+        html_putf(o, "%lld ms", (long long)base_max(ms, 0));
     else if (s < 60)
-        page_putf(o, "%lld s", s);
+        html_putf(o, "%lld s", s);
     else if (s < 3600)
         two_units(o, s / 60, "min", s % 60, "s");
     else if (s < 86400)
@@ -104,29 +104,29 @@ void page_span(struct page_out *o, int64_t ms)
         two_units(o, s / 86400, "d", s / 3600 % 24, "h");
 }
 
-void page_ago(struct page_out *o, int64_t ms)
+void html_ago(struct html *o, int64_t ms)
 {
     if (ms < 1000) {
-        page_put(o, "just now");
+        html_put(o, "just now");
         return;
     }
-    page_span(o, ms);
-    page_put(o, " ago");
+    html_span(o, ms);
+    html_put(o, " ago");
 }
 
-void page_latency(struct page_out *o, double us)
+void html_latency(struct html *o, double us)
 {
     if (us < 0)
-        page_put(o, "&ndash;");
+        html_put(o, "&ndash;");
     else if (us < 10000)
-        page_putf(o, us < 1000 ? "%.2f ms" : "%.1f ms", us / 1000);
+        html_putf(o, us < 1000 ? "%.2f ms" : "%.1f ms", us / 1000);
     else if (us < 1000000)
-        page_putf(o, "%.0f ms", us / 1000);
+        html_putf(o, "%.0f ms", us / 1000);
     else
-        page_putf(o, us < 10000000 ? "%.1f s" : "%.0f s", us / 1000000);
+        html_putf(o, us < 10000000 ? "%.1f s" : "%.0f s", us / 1000000);
 }
 
-void page_time(struct page_out *o, int64_t wall_s, int64_t now_s)
+void html_time(struct html *o, int64_t wall_s, int64_t now_s)
 {
     time_t t = (time_t)wall_s;
     struct tm tm;
@@ -135,53 +135,62 @@ void page_time(struct page_out *o, int64_t wall_s, int64_t now_s)
     if (gmtime_r(&t, &tm) == NULL || /* no calendar can hold it */
         strftime(iso, sizeof iso, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
         return;
-    page_putf(o, "<time datetime=\"%s\">", iso);
+    html_putf(o, "<time datetime=\"%s\">", iso);
     if (wall_s / 86400 != now_s / 86400)
-        page_putf(o, "%.10s ", iso);
-    page_putf(o, "%.8s</time>", iso + 11);
+        html_putf(o, "%.10s ", iso);
+    html_putf(o, "%.8s</time>", iso + 11);
 }
 
-static void grouped(struct page_out *o, uint64_t n)
+void html_when(struct html *o, int64_t ago_ms, int64_t wall_s, int64_t now_s)
+{
+    html_put(o, "<td role=\"cell\" class=\"when\">");
+    html_ago(o, ago_ms);
+    html_put(o, " <span class=\"soft small\">");
+    html_time(o, wall_s, now_s);
+    html_put(o, "</span></td>");
+}
+
+static void grouped(struct html *o, uint64_t n)
 {
     if (n >= 1000) {
         grouped(o, n / 1000);
-        page_putf(o, NARROW_SPACE "%03llu", (unsigned long long)(n % 1000));
+        html_putf(o, NARROW_SPACE "%03llu", (unsigned long long)(n % 1000));
     } else {
-        page_putf(o, "%llu", (unsigned long long)n);
+        html_putf(o, "%llu", (unsigned long long)n);
     }
 }
 
-static void open_data(struct page_out *o, uint64_t n, const char *metric)
+static void open_data(struct html *o, uint64_t n, const char *metric)
 {
-    page_putf(o, "<data value=\"%llu\"", (unsigned long long)n);
+    html_putf(o, "<data value=\"%llu\"", (unsigned long long)n);
     if (metric != NULL) {
-        page_put(o, " data-metric=\"");
-        page_text(o, metric);
-        page_put(o, "\"");
+        html_put(o, " data-metric=\"");
+        html_text(o, metric);
+        html_put(o, "\"");
     }
-    page_put(o, ">");
+    html_put(o, ">");
 }
 
-void page_count(struct page_out *o, uint64_t n, const char *metric)
+void html_count(struct html *o, uint64_t n, const char *metric)
 {
     open_data(o, n, metric);
     grouped(o, n);
-    page_put(o, "</data>");
+    html_put(o, "</data>");
 }
 
-void page_rate(struct page_out *o, double per_s)
+void html_rate(struct html *o, double per_s)
 {
     if (per_s > 0 && per_s < 0.01)
-        page_put(o, "&lt; 0.01");
+        html_put(o, "&lt; 0.01");
     else if (per_s < 1)
-        page_putf(o, per_s > 0 ? "%.2f" : "%.0f", per_s);
+        html_putf(o, per_s > 0 ? "%.2f" : "%.0f", per_s);
     else if (per_s < 10)
-        page_putf(o, "%.1f", per_s);
+        html_putf(o, "%.1f", per_s);
     else
         grouped(o, (uint64_t)(per_s + 0.5));
 }
 
-void page_bytes(struct page_out *o, uint64_t n, const char *metric)
+void html_bytes(struct html *o, uint64_t n, const char *metric)
 {
     static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB", "EB" };
     double value = (double)n;
@@ -192,6 +201,6 @@ void page_bytes(struct page_out *o, uint64_t n, const char *metric)
         unit++;
     }
     open_data(o, n, metric);
-    page_putf(o, unit > 0 && value < 9.95 ? "%.1f" : "%.0f", value);
-    page_putf(o, NARROW_SPACE "%s</data>", units[unit]);
+    html_putf(o, unit > 0 && value < 9.95 ? "%.1f" : "%.0f", value);
+    html_putf(o, NARROW_SPACE "%s</data>", units[unit]);
 }

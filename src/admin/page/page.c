@@ -1,17 +1,18 @@
 /* The frame of the status page: head, style, script, and the sections between them.
  *
- *   header    what this is, and of when
- *   main      verdict, facts, token, traffic, failures, totals, settings: what the script
- * renews footer    the other paths of the admin listener
+ *   header    name, version, time of this copy
+ *   main      health, facts, token, traffic, failures, totals, settings
+ *             (the script asks for the page again and puts this part in)
+ *   footer    the other paths of the admin listener
  *
- * The style and the script are files of their own beside this one; the build turns them into
- * page_assets.h. */
+ * page.css and page.js lie beside this file; the build turns them into page_assets.h. */
 #include "admin/page/page.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "admin/page/failures.h"
 #include "admin/page/sections.h"
 #include "page_assets.h"
 
@@ -42,61 +43,61 @@ const char *page_policy(void)
     return policy;
 }
 
-/* A dot in the tab, in the colour of the verdict. */
+/* The dot in the browser tab shows the health by its colour. */
 static const char *icon_colour(enum health_level level)
 {
     return level == HEALTH_GOOD ? "1a9f5b" : level == HEALTH_WARN ? "d39a1e" : "d8392f";
 }
 
-static void head(struct page_out *o, const struct page *p)
+static void head(struct html *o, const struct content *c)
 {
-    page_put(o, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+    html_put(o, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
                 "<meta name=\"referrer\" content=\"no-referrer\">\n"
                 "<noscript><meta http-equiv=\"refresh\" content=\"15\"></noscript>\n<title>");
-    page_text(o, p->verdict->headline);
-    page_put(o, " &middot; oneshot-proxy</title>\n");
-    page_putf(
+    html_text(o, c->health->headline);
+    html_put(o, " &middot; oneshot-proxy</title>\n");
+    html_putf(
         o,
         "<link rel=\"icon\" href=\"data:image/svg+xml,%%3Csvg xmlns='http://www.w3.org/2000/"
         "svg' viewBox='0 0 16 16'%%3E%%3Ccircle cx='8' cy='8' r='7' fill='%%23%s'/%%3E%%3C/"
         "svg%%3E\">\n<style>",
-        icon_colour(p->verdict->level));
-    page_put(o, page_style);
-    page_put(o, "</style>\n</head>\n");
+        icon_colour(c->health->level));
+    html_put(o, page_style);
+    html_put(o, "</style>\n</head>\n");
 }
 
-static void header(struct page_out *o, const struct page *p)
+static void header(struct html *o, const struct content *c)
 {
-    page_put(o, "<body>\n<header><h1>oneshot-proxy <span class=\"soft\">");
-    page_text(o, p->status->version);
-    page_put(o, "</span></h1><p class=\"soft small\">as of ");
-    page_time(o, p->status->now_wall_s, 0);
-    page_put(o, " UTC; <span id=\"how\">renewed every 15 s</span> &middot; "
+    html_put(o, "<body>\n<header><h1>oneshot-proxy <span class=\"soft\">");
+    html_text(o, c->status->version);
+    html_put(o, "</span></h1><p class=\"soft small\">as of ");
+    html_time(o, c->status->now_wall_s, 0);
+    html_put(o, " UTC; <span id=\"how\">renewed every 15 s</span> &middot; "
                 "<a href=\"\">load again</a></p></header>\n"
                 "<p id=\"spoken\" class=\"hidden\" role=\"status\"></p>\n"
                 "<p id=\"stale\" role=\"alert\" hidden></p>\n");
 }
 
-int page_render(const struct page *p, struct buf *out)
+int page_render(const struct content *c, struct buf *out)
 {
-    struct page_out o = { .buf = out };
+    struct html o = { .buf = out };
 
-    head(&o, p);
-    header(&o, p);
-    page_put(&o, "<main>\n");
-    page_part_verdict(&o, p);
-    page_part_facts(&o, p);
-    page_part_token(&o, p);
-    page_part_traffic(&o, p);
-    page_part_failures(&o, p);
-    page_part_totals(&o, p);
-    page_part_config(&o, p);
-    page_put(&o, "</main>\n<footer><span>For machines: <a href=\"healthz\">/healthz</a>, "
+    head(&o, c);
+    header(&o, c);
+    html_put(&o, "<main>\n");
+    sections_health(&o, c);
+    sections_facts(&o, c);
+    sections_token(&o, c);
+    sections_traffic(&o, c);
+    failures_list(&o, c);
+    failures_totals(&o, c);
+    sections_settings(&o, c);
+    html_put(&o, "</main>\n<footer><span>For machines: <a href=\"healthz\">/healthz</a>, "
                  "<a href=\"readyz\">/readyz</a>, <a href=\"metrics\">/metrics</a></span>"
                  "<span>Times are UTC.</span></footer>\n");
-    page_put(&o, "<script>");
-    page_put(&o, page_script);
-    page_put(&o, "</script>\n</body>\n</html>\n");
+    html_put(&o, "<script>");
+    html_put(&o, page_script);
+    html_put(&o, "</script>\n</body>\n</html>\n");
     return o.err;
 }

@@ -27,7 +27,7 @@
 
     const show = (text) => {
         const page = new DOMParser().parseFromString(text, "text/html");
-        const headline = page.querySelector("main > #verdict > h2").textContent;
+        const headline = page.querySelector("main > #health > h2").textContent;
         const icon = page.querySelector("link[rel=icon]");
         replace(page);
         document.title = page.title;

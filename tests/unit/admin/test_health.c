@@ -39,7 +39,7 @@ static void fail_token(unsigned times, enum failure_kind kind, const char *detai
     stats.last_failure = failure_make(kind, "%s", detail);
 }
 
-static void assert_verdict(enum health_kind kind, enum health_level level, const char *fault)
+static void assert_health(enum health_kind kind, enum health_level level, const char *fault)
 {
     v = health_of(&s, &recent);
     assert_int_equal(v.kind, kind);
@@ -55,9 +55,9 @@ static void assert_verdict(enum health_kind kind, enum health_level level, const
 static void a_token_and_an_upstream_that_answers_is_well(void **state)
 {
     (void)state;
-    assert_verdict(HEALTH_WELL, HEALTH_GOOD, NULL);
+    assert_health(HEALTH_WELL, HEALTH_GOOD, NULL);
     recent.requests = 0;
-    assert_verdict(HEALTH_WELL, HEALTH_GOOD, NULL);
+    assert_health(HEALTH_WELL, HEALTH_GOOD, NULL);
     assert_non_null(strstr(v.detail, "Nobody asked"));
 }
 
@@ -65,10 +65,10 @@ static void what_callers_get_wrong_is_mentioned_and_all_is_well(void **state)
 {
     (void)state;
     recent.failed[STAGE_REQUEST] = 1000;
-    assert_verdict(HEALTH_WELL, HEALTH_GOOD, NULL);
+    assert_health(HEALTH_WELL, HEALTH_GOOD, NULL);
     assert_non_null(strstr(v.detail, "1000 requests wrong"));
     recent.failed[STAGE_REQUEST] = 1;
-    assert_verdict(HEALTH_WELL, HEALTH_GOOD, NULL);
+    assert_health(HEALTH_WELL, HEALTH_GOOD, NULL);
     assert_non_null(strstr(v.detail, "1 request wrong"));
 }
 
@@ -77,7 +77,7 @@ static void before_the_first_token_it_is_starting(void **state)
     (void)state;
     s.token = (struct status_token){ .fetching = true, .stats = &stats };
     s.reason = STATUS_TOKEN_PENDING;
-    assert_verdict(HEALTH_STARTING, HEALTH_WARN, NULL);
+    assert_health(HEALTH_STARTING, HEALTH_WARN, NULL);
 }
 
 static void refused_credentials_are_the_configurations_fault(void **state)
@@ -87,7 +87,7 @@ static void refused_credentials_are_the_configurations_fault(void **state)
                                                FAIL_TOKEN_CONFIG };
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         fail_token(1, kinds[i], "Check the secret.");
-        assert_verdict(HEALTH_NO_TOKEN, HEALTH_BAD, "the configuration (client credentials)");
+        assert_health(HEALTH_NO_TOKEN, HEALTH_BAD, "the configuration (client credentials)");
         assert_non_null(strstr(v.detail, "Check the secret."));
     }
 }
@@ -96,7 +96,7 @@ static void an_unreachable_token_endpoint_is_its_own_fault(void **state)
 {
     (void)state;
     fail_token(3, FAIL_TOKEN_DNS, "No such name.");
-    assert_verdict(HEALTH_NO_TOKEN, HEALTH_BAD, "the token endpoint");
+    assert_health(HEALTH_NO_TOKEN, HEALTH_BAD, "the token endpoint");
 }
 
 static void a_token_that_went_is_being_replaced(void **state)
@@ -104,7 +104,7 @@ static void a_token_that_went_is_being_replaced(void **state)
     (void)state;
     s.token = (struct status_token){ .fetching = true, .generation = 1, .stats = &stats };
     s.reason = STATUS_TOKEN_PENDING;
-    assert_verdict(HEALTH_RENEWING, HEALTH_WARN, NULL);
+    assert_health(HEALTH_RENEWING, HEALTH_WARN, NULL);
 }
 
 static void a_renewal_that_fails_while_the_token_serves_is_a_warning(void **state)
@@ -112,7 +112,7 @@ static void a_renewal_that_fails_while_the_token_serves_is_a_warning(void **stat
     (void)state;
     fail_token(1, FAIL_TOKEN_UNAVAILABLE, "It answered 503.");
     s.token.held = true;
-    assert_verdict(HEALTH_RENEWAL_FAILS, HEALTH_WARN, "the token endpoint");
+    assert_health(HEALTH_RENEWAL_FAILS, HEALTH_WARN, "the token endpoint");
     assert_non_null(strstr(v.detail, "30 more minutes"));
     assert_non_null(strstr(v.detail, "It answered 503."));
 }
@@ -128,12 +128,12 @@ static void an_upstream_that_refuses_fresh_tokens_points_to_the_credentials(void
 {
     (void)state;
     dropped(0, 50000);
-    assert_verdict(HEALTH_WELL, HEALTH_GOOD, NULL); /* a token that was revoked */
+    assert_health(HEALTH_WELL, HEALTH_GOOD, NULL); /* a token that was revoked */
     dropped(1, 1000);
-    assert_verdict(HEALTH_TOKENS_REFUSED, HEALTH_BAD, "the configuration (client credentials)");
+    assert_health(HEALTH_TOKENS_REFUSED, HEALTH_BAD, "the configuration (client credentials)");
     s.token.held = false; /* while the next one is fetched: the same */
     s.reason = STATUS_TOKEN_PENDING;
-    assert_verdict(HEALTH_TOKENS_REFUSED, HEALTH_BAD, "the configuration (client credentials)");
+    assert_health(HEALTH_TOKENS_REFUSED, HEALTH_BAD, "the configuration (client credentials)");
 }
 
 static void tokens_refused_long_ago_are_forgotten(void **state)
@@ -141,7 +141,7 @@ static void tokens_refused_long_ago_are_forgotten(void **state)
     (void)state;
     dropped(0, 200000);
     dropped(1, 119000);
-    assert_verdict(HEALTH_WELL, HEALTH_GOOD, NULL);
+    assert_health(HEALTH_WELL, HEALTH_GOOD, NULL);
 }
 
 static void an_upstream_that_fails_half_of_all_is_down(void **state)
@@ -149,10 +149,10 @@ static void an_upstream_that_fails_half_of_all_is_down(void **state)
     (void)state;
     recent.failed[STAGE_UPSTREAM] = 300;
     recent.upstream_errors = 200;
-    assert_verdict(HEALTH_UPSTREAM_DOWN, HEALTH_BAD, "the upstream");
+    assert_health(HEALTH_UPSTREAM_DOWN, HEALTH_BAD, "the upstream");
     assert_non_null(strstr(v.detail, "500 of 1000"));
     recent.upstream_errors = 199;
-    assert_verdict(HEALTH_UPSTREAM_FAILS, HEALTH_WARN, "the upstream");
+    assert_health(HEALTH_UPSTREAM_FAILS, HEALTH_WARN, "the upstream");
 }
 
 static void two_failures_do_not_make_an_upstream_down(void **state)
@@ -160,32 +160,32 @@ static void two_failures_do_not_make_an_upstream_down(void **state)
     (void)state;
     recent.requests = 2;
     recent.upstream_errors = 2;
-    assert_verdict(HEALTH_UPSTREAM_FAILS, HEALTH_WARN, "the upstream");
+    assert_health(HEALTH_UPSTREAM_FAILS, HEALTH_WARN, "the upstream");
     recent.requests = recent.upstream_errors = 3;
-    assert_verdict(HEALTH_UPSTREAM_DOWN, HEALTH_BAD, "the upstream");
+    assert_health(HEALTH_UPSTREAM_DOWN, HEALTH_BAD, "the upstream");
 }
 
 static void one_failure_in_more_than_a_hundred_is_well(void **state)
 {
     (void)state;
     recent.upstream_errors = 9;
-    assert_verdict(HEALTH_WELL, HEALTH_GOOD, NULL);
+    assert_health(HEALTH_WELL, HEALTH_GOOD, NULL);
     recent.upstream_errors = 10;
-    assert_verdict(HEALTH_UPSTREAM_FAILS, HEALTH_WARN, "the upstream");
+    assert_health(HEALTH_UPSTREAM_FAILS, HEALTH_WARN, "the upstream");
 }
 
 static void requests_turned_away_are_this_proxys_fault(void **state)
 {
     (void)state;
     recent.failed[STAGE_PROXY] = 20;
-    assert_verdict(HEALTH_LIMIT, HEALTH_WARN, "this proxy");
+    assert_health(HEALTH_LIMIT, HEALTH_WARN, "this proxy");
 }
 
 static void after_an_outage_of_the_token_endpoint_it_says_so_for_a_minute(void **state)
 {
     (void)state;
     recent.failed[STAGE_TOKEN] = 50;
-    assert_verdict(HEALTH_RECOVERED, HEALTH_WARN, "the token endpoint");
+    assert_health(HEALTH_RECOVERED, HEALTH_WARN, "the token endpoint");
 }
 
 static void stopping_comes_before_everything_but_a_stuck_worker(void **state)
@@ -195,11 +195,11 @@ static void stopping_comes_before_everything_but_a_stuck_worker(void **state)
     s.draining = true;
     s.reason = STATUS_DRAINING;
     s.in_flight = 3;
-    assert_verdict(HEALTH_STOPPING, HEALTH_WARN, NULL);
+    assert_health(HEALTH_STOPPING, HEALTH_WARN, NULL);
     assert_non_null(strstr(v.detail, "3 requests"));
     s.stuck_count = 1;
     s.worker[1] = (struct status_worker){ .turn_age_ms = 12345, .stuck = true };
-    assert_verdict(HEALTH_STUCK, HEALTH_BAD, "this proxy");
+    assert_health(HEALTH_STUCK, HEALTH_BAD, "this proxy");
     assert_non_null(strstr(v.detail, "worker 1 has not turned for 12 seconds"));
 }
 
@@ -210,7 +210,7 @@ static void the_longest_text_is_cut_and_not_overrun(void **state)
     stats.last_failure = failure_make(FAIL_TOKEN_DNS, "%0255d", 1);
     s.token.held = true;
     s.token.expires_in_ms = INT64_MAX;
-    assert_verdict(HEALTH_RENEWAL_FAILS, HEALTH_WARN, "the token endpoint");
+    assert_health(HEALTH_RENEWAL_FAILS, HEALTH_WARN, "the token endpoint");
     assert_true(strlen(v.detail) < sizeof v.detail);
 }
 
@@ -221,7 +221,7 @@ static void since_changes_with_the_kind_only(void **state)
     v = health_of(&s, &recent);
     health_track(&since, &v, 1000, 11);
     assert_int_equal(since.ms, 1000);
-    recent.failed[STAGE_REQUEST] = 5; /* other words, the same verdict */
+    recent.failed[STAGE_REQUEST] = 5; /* other words, the same health */
     v = health_of(&s, &recent);
     health_track(&since, &v, 5000, 15);
     assert_int_equal(since.ms, 1000);

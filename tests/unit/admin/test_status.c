@@ -1,9 +1,8 @@
-/* The snapshot from workers, tokens and settings; and what the probes make of it. */
+/* The status from what it is taken from, and what the probes make of it. */
 #include <string.h>
 
 #include "admin/status.h"
 #include "base/clock.h"
-#include "server/worker.h"
 #include "unit.h"
 
 /* The test's time, by link seam. */
@@ -22,9 +21,9 @@ int64_t clock_wall_s(void)
     return 1700000000 + now_ms / 1000;
 }
 
-static struct worker *workers;
+static int64_t turned_ms[3];
+static struct metrics shards[3], control;
 static struct token_manager tokens;
-static struct metrics control;
 static struct config config;
 static struct token token;
 static struct status status;
@@ -32,15 +31,13 @@ static bool draining;
 
 static void alive(unsigned worker, int64_t age_ms)
 {
-    atomic_store(&workers[worker].ctx.loop.alive_ms, now_ms - age_ms);
+    turned_ms[worker] = now_ms - age_ms;
 }
 
 static int setup(void **state)
 {
     (void)state;
-    workers = aligned_alloc(64, 3 * sizeof *workers);
-    assert_non_null(workers);
-    memset(workers, 0, 3 * sizeof *workers);
+    memset(shards, 0, sizeof shards);
     memset(&tokens, 0, sizeof tokens);
     memset(&control, 0, sizeof control);
     memset(&token, 0, sizeof token);
@@ -50,23 +47,20 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    free(workers);
-    return 0;
-}
-
 static void take(void)
 {
-    status_take(&status, &(struct status_source){ .started_ms = now_ms - 90500,
-                                                  .started_wall_s = 1699999000,
-                                                  .draining = draining,
-                                                  .config = &config,
-                                                  .tokens = &tokens,
-                                                  .workers = workers,
-                                                  .worker_count = 3,
-                                                  .control = &control });
+    struct status_input in = { .started_ms = now_ms - 90500,
+                               .started_wall_s = 1699999000,
+                               .draining = draining,
+                               .config = &config,
+                               .token_manager = &tokens,
+                               .worker_count = 3 };
+
+    memcpy(in.turned_ms, turned_ms, sizeof turned_ms);
+    for (size_t i = 0; i < ARRAY_LEN(shards); i++)
+        metrics_add_shard(&in.sum, &shards[i]);
+    metrics_add_shard(&in.sum, &control);
+    status_take(&status, &in);
 }
 
 /* One that was asked for `age_ms` ago. */
@@ -215,7 +209,8 @@ static void a_worker_past_the_bound_is_named(void **state)
     assert_false(status.worker[2].stuck);
     has(health(), "{\"status\":\"stuck\",\"workers\":3,"
                   "\"stuck_workers\":[{\"worker\":1,\"seconds\":5}],");
-    assert_int_equal(status_stuck_worker(workers, 3), 1);
+    assert_true(status_is_stuck(turned_ms[1], now_ms));
+    assert_false(status_is_stuck(turned_ms[2], now_ms));
 }
 
 /* A worker reads its clock after control did. */
@@ -231,17 +226,16 @@ static void the_shards_are_added_up(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
-        metrics_add(&workers[i].ctx.metrics, M_requests_started, 10);
-        metrics_add(&workers[i].ctx.metrics, M_connections_opened, 2 + i);
-        metrics_request(&workers[i].ctx.metrics,
-                        &(struct metrics_request){ .method = METRICS_UNSAFE,
-                                                   .status = 204,
-                                                   .stage = STAGE_COUNT,
-                                                   .total_us = 700,
-                                                   .token_us = 0,
-                                                   .upstream_us = -1 });
+        metrics_add(&shards[i], M_requests_started, 10);
+        metrics_add(&shards[i], M_connections_opened, 2 + i);
+        metrics_request(&shards[i], &(struct metrics_request){ .method = METRICS_UNSAFE,
+                                                               .status = 204,
+                                                               .stage = STAGE_COUNT,
+                                                               .total_us = 700,
+                                                               .token_us = 0,
+                                                               .upstream_us = -1 });
     }
-    metrics_add(&workers[1].ctx.metrics, M_connections_closed, 4);
+    metrics_add(&shards[1], M_connections_closed, 4);
     metrics_add(&control, M_reloads_applied, 3);
     take();
     assert_int_equal(status.in_flight, 27);
@@ -257,12 +251,12 @@ static void the_shards_are_added_up(void **state)
 static void what_is_open_is_never_negative(void **state)
 {
     (void)state;
-    metrics_add(&workers[0].ctx.metrics, M_requests_finished, 1);
+    metrics_add(&shards[0], M_requests_finished, 1);
     take();
     assert_int_equal(status.in_flight, 0);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup(name, setup)
 
 int main(void)
 {

@@ -431,96 +431,6 @@ static void a_request_id_is_1_to_128_visible_bytes(void **state)
     assert_false(header_request_id_ok("\xc3\xa9", 2));
 }
 
-/* Sun, 06 Nov 1994 08:49:37 GMT */
-#define WALL 784111777
-
-static int64_t after(const char *value, int64_t wall_s)
-{
-    return header_retry_after(value, strlen(value), wall_s);
-}
-
-static void retry_after_takes_seconds(void **state)
-{
-    (void)state;
-    assert_int_equal(after("3", WALL), 3);
-    assert_int_equal(after(" 120\t", WALL), 120);
-    assert_int_equal(after("0", WALL), 0);
-    assert_int_equal(after("-1", WALL), 0);
-    assert_int_equal(after("86401", WALL), 86400);
-    assert_int_equal(after("1000000000", WALL), 86400);
-    assert_int_equal(after("99999999999999999999999999", WALL), 86400);
-    assert_int_equal(after("000000000000000000000000007", WALL), 7);
-}
-
-static void retry_after_takes_all_three_kinds_of_date(void **state)
-{
-    (void)state;
-    assert_int_equal(after("Sun, 06 Nov 1994 08:49:37 GMT", WALL - 10), 10);
-    assert_int_equal(after("Sunday, 06-Nov-94 08:49:37 GMT", WALL - 10), 10);
-    assert_int_equal(after("Sun Nov  6 08:49:37 1994", WALL - 10), 10);
-    assert_int_equal(after("Wed Nov 16 08:49:37 1994", WALL + 10 * 86400 - 5), 5);
-    assert_int_equal(after("Sun, 06 Nov 1994 08:49:37 GMT", WALL), 0);
-    assert_int_equal(after("Sun, 06 Nov 1994 08:49:37 GMT", WALL + 100), 0);
-    assert_int_equal(after("Sun, 06 Nov 2094 08:49:37 GMT", WALL), 86400);
-    assert_int_equal(after("Thu, 29 Feb 2024 00:00:30 GMT", 1709164800), 30);
-}
-
-static void a_leap_second_is_a_second(void **state)
-{
-    (void)state;
-    assert_int_equal(after("Sat, 31 Dec 2016 23:59:60 GMT", 1483228799 - 5), 5);
-}
-
-static void a_two_digit_year_is_the_nearest_one_that_fits(void **state)
-{
-    (void)state;
-    /* in 2024, 94 is 1994, 30 is 2030, 74 is 2074 and 75 is 1975 */
-    assert_int_equal(after("Sunday, 06-Nov-94 08:49:37 GMT", 1709164800), 0);
-    assert_int_equal(after("Wednesday, 06-Nov-30 08:49:37 GMT", 1709164800), 86400);
-    assert_int_equal(after("Tuesday, 06-Nov-74 08:49:37 GMT", 1709164800), 86400);
-    assert_int_equal(after("Thursday, 06-Nov-75 08:49:37 GMT", 1709164800), 0);
-}
-
-static void a_retry_after_that_is_not_understood_is_as_good_as_none(void **state)
-{
-    static const char *const junk[] = {
-        "",
-        " ",
-        "-",
-        "+5",
-        "1.5",
-        "5 s",
-        "soon",
-        "0x10",
-        "Sun, 06 Nov 1994 08:49:37",
-        "Sun, 06 Nov 1994 08:49:37 CET",
-        "Sun, 06 Nov 1994 08:49:37 GMT x",
-        "Sun, 6 Nov 1994 08:49:37 GMT",
-        "Sun, 06 Nov 94 08:49:37 GMT",
-        "Sun, 06 Foo 1994 08:49:37 GMT",
-        "Foo, 06 Nov 1994 08:49:37 GMT",
-        "Sun, 31 Nov 1994 08:49:37 GMT",
-        "Sun, 00 Nov 1994 08:49:37 GMT",
-        "Wed, 29 Feb 2023 08:49:37 GMT",
-        "Sun, 06 Nov 1994 24:00:00 GMT",
-        "Sun, 06 Nov 1994 08:60:37 GMT",
-        "Sun, 06 Nov 1994 08:49:61 GMT",
-        "Sun Nov 6 08:49:37 1994",
-        "Sunday, 06-Nov-1994 08:49:37 GMT",
-        "Sunday",
-        "Sun",
-        "Sun,",
-    };
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(junk); i++) {
-        if (after(junk[i], WALL) != -1)
-            print_error("%s\n", junk[i]);
-        assert_int_equal(after(junk[i], WALL), -1);
-    }
-    assert_int_equal(header_retry_after(NULL, 0, WALL), -1);
-}
-
 #define ORIGIN "https://api.1shotapi.dev"
 
 static void a_location_on_the_upstream_becomes_a_path(void **state)
@@ -612,11 +522,6 @@ int main(void)
         cmocka_unit_test(a_token_is_found_in_a_list),
         cmocka_unit_test(a_loop_is_seen_in_any_via_element),
         cmocka_unit_test(a_request_id_is_1_to_128_visible_bytes),
-        cmocka_unit_test(retry_after_takes_seconds),
-        cmocka_unit_test(retry_after_takes_all_three_kinds_of_date),
-        cmocka_unit_test(a_leap_second_is_a_second),
-        cmocka_unit_test(a_two_digit_year_is_the_nearest_one_that_fits),
-        cmocka_unit_test(a_retry_after_that_is_not_understood_is_as_good_as_none),
         cmocka_unit_test(a_location_on_the_upstream_becomes_a_path),
         cmocka_unit_test(a_location_elsewhere_passes_as_it_is),
         cmocka_unit_test(a_local_location_never_names_another_host),

@@ -333,22 +333,6 @@ static void a_host_is_a_name_or_address_and_perhaps_a_port(void **state)
     expect_host(FAIL_BAD_REQUEST, "\xc3\xa9");
 }
 
-static void a_host_is_taken_apart(void **state)
-{
-    struct request_check_host h = { 0 };
-
-    (void)state;
-    assert_true(request_check_host("[::1]:8080", 10, &h));
-    assert_int_equal(h.name_len, 5);
-    assert_int_equal(h.port, 8080);
-    assert_true(request_check_host("name", 4, &h));
-    assert_int_equal(h.name_len, 4);
-    assert_int_equal(h.port, -1);
-    assert_true(request_check_host("name:0", 6, &h));
-    assert_int_equal(h.port, 0);
-    assert_false(request_check_host("", 0, &h));
-}
-
 static void a_field_name_is_a_token(void **state)
 {
     (void)state;
@@ -543,7 +527,6 @@ int main(void)
         cmocka_unit_test(a_target_holds_visible_ascii_only),
         cmocka_unit_test(exactly_one_host_is_required),
         cmocka_unit_test(a_host_is_a_name_or_address_and_perhaps_a_port),
-        cmocka_unit_test(a_host_is_taken_apart),
         cmocka_unit_test(a_field_name_is_a_token),
         cmocka_unit_test(a_value_holds_no_control_characters),
         cmocka_unit_test(a_content_length_is_one_number),

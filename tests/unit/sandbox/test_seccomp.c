@@ -34,7 +34,7 @@ static struct sock_filter code[CODE_MAX];
 static size_t code_len;
 static unsigned install_flags;
 
-/* In place of the C library's: what sandbox_filter gives to the kernel stays here. */
+/* In place of the C library's: what seccomp_filter gives to the kernel stays here. */
 long syscall(long number, ...)
 {
     va_list args;
@@ -185,7 +185,7 @@ static bool is_in(const struct named *list, size_t n, int number)
 static void install(bool removes)
 {
     code_len = 0;
-    assert_int_equal(sandbox_filter(removes), 0);
+    assert_int_equal(seccomp_filter(removes), 0);
     assert_true(code_len > 0);
     /* all threads, those that run already too */
     assert_true((install_flags & SECCOMP_FILTER_FLAG_TSYNC) != 0);

@@ -1,5 +1,5 @@
 /* The token's life by the test's own clock: the clock, the timers and the token endpoint are
- * defined here in place of clock.c, loop.c and source.c. */
+ * defined here in place of clock.c, loop.c and token_client.c. */
 #include <stdio.h>
 #include <string.h>
 
@@ -636,11 +636,11 @@ static void refusals_long_apart_are_no_row_of_refusals(void **state)
             answer_token(86400);
             for (int n = 0; n < 9; n++) {
                 if (n > 0)
-                    pass(n < 8 ? t.refusal_next_ms - now_ms : cases[k].apart_ms);
+                    pass(n < 8 ? t.refused_fetch_ms - now_ms : cases[k].apart_ms);
                 assert_int_equal(token_manager_on_refused(&t, t.generation), 0);
                 answer_token(86400);
             }
-            longest = base_max(longest, t.refusal_next_ms - now_ms);
+            longest = base_max(longest, t.refused_fetch_ms - now_ms);
             token_manager_done(&t);
         }
         assert_int_equal(longest == 1000, cases[k].forgotten);

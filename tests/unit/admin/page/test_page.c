@@ -17,17 +17,17 @@ static struct {
     struct history history;
     struct history_totals totals;
     struct recent_failures failures;
-    struct health verdict;
+    struct health health;
     struct health_since since;
     const char *listen;
 } world;
 
-static struct page page = { .status = &world.status,
-                            .verdict = &world.verdict,
-                            .since = &world.since,
-                            .history = &world.history,
-                            .totals = &world.totals,
-                            .failures = &world.failures };
+static struct content page = { .status = &world.status,
+                               .health = &world.health,
+                               .since = &world.since,
+                               .history = &world.history,
+                               .totals = &world.totals,
+                               .failures = &world.failures };
 static struct config *config;
 static struct buf html;
 
@@ -320,8 +320,8 @@ static int render(void)
     struct history_step recent =
         history_sum(&world.history, &world.totals, NOW_MS, HEALTH_STEPS);
 
-    world.verdict = health_of(&world.status, &recent);
-    world.since = (struct health_since){ .kind = world.verdict.kind };
+    world.health = health_of(&world.status, &recent);
+    world.since = (struct health_since){ .kind = world.health.kind };
     world.since.ms = NOW_MS - base_min(world.status.uptime_ms, 754000);
     world.since.wall_s = NOW_S - (NOW_MS - world.since.ms) / 1000;
     buf_done(&html);
@@ -400,7 +400,7 @@ static void every_state_is_sound_html_and_says_what_it_is(void **state)
         if (states[i].headline == NULL)
             continue;
         char wanted[128];
-        (void)snprintf(wanted, sizeof wanted, "<h2 id=\"verdict-h\">%s</h2>",
+        (void)snprintf(wanted, sizeof wanted, "<h2 id=\"health-h\">%s</h2>",
                        states[i].headline);
         assert_shows(text, wanted);
     }
