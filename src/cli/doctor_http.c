@@ -1,5 +1,7 @@
-/* Calls by libcurl, set up as the gateway's are, each on a loop of its own until it is done or
- * late. What libcurl keeps to itself about a certificate, OpenSSL's verification tells. */
+/* Calls by libcurl, set up as the gateway's are. What libcurl does not tell of a certificate is
+ * taken from OpenSSL while it verifies. */
+#include "cli/doctor_http.h"
+
 #include <curl/curl.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -7,7 +9,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "cli/doctor_parts.h"
 #include "event/loop.h"
 #include "net/curl_host.h"
 
@@ -64,17 +65,17 @@ static void names_of(X509 *cert, char *out, size_t size)
     GENERAL_NAMES_free(names);
 }
 
-static void note_verdict(struct doctor_call *c, int verdict)
+static void note_result(struct doctor_call *c, int result)
 {
-    c->certificate.verdict = verdict;
-    c->certificate.expired = verdict == X509_V_ERR_CERT_HAS_EXPIRED;
-    c->certificate.not_yet = verdict == X509_V_ERR_CERT_NOT_YET_VALID;
-    c->certificate.self_signed = verdict == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT;
+    c->certificate.result = result;
+    c->certificate.expired = result == X509_V_ERR_CERT_HAS_EXPIRED;
+    c->certificate.not_yet = result == X509_V_ERR_CERT_NOT_YET_VALID;
+    c->certificate.self_signed = result == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT;
     c->certificate.unknown_issuer = c->certificate.self_signed ||
-                                    verdict == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ||
-                                    verdict == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
-                                    verdict == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
-                                    verdict == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE;
+                                    result == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ||
+                                    result == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
+                                    result == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
+                                    result == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE;
 }
 
 /* Called for each certificate of the chain; what `good` says goes on counting. */
@@ -84,8 +85,8 @@ static int on_verify(int good, X509_STORE_CTX *store)
     X509 *leaf = X509_STORE_CTX_get0_cert(store);
     const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
 
-    if (good == 0 && c->certificate.verdict == X509_V_OK)
-        note_verdict(c, X509_STORE_CTX_get_error(store));
+    if (good == 0 && c->certificate.result == X509_V_OK)
+        note_result(c, X509_STORE_CTX_get_error(store));
     if (c->certificate.seen || leaf == NULL)
         return good;
     c->certificate.seen = true;
@@ -192,7 +193,7 @@ static bool setup(struct run *r, struct curl_slist **headers)
 {
     struct doctor_call *c = r->call;
     CURL *e = r->transfer.easy;
-    const struct curl_host_settings settings = config_outbound(c->config, c->target->leg);
+    const struct curl_host_settings settings = config_outbound(c->config, c->leg);
 
     if (curl_host_setup(&r->multi, e, &settings) != 0)
         return false;
@@ -208,13 +209,16 @@ static bool setup(struct run *r, struct curl_slist **headers)
     (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_head);
     (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, c);
     (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
-    (void)curl_easy_setopt(e, CURLOPT_CONNECT_ONLY, c->what == DOCTOR_CONNECT ? 1L : 0L);
+    (void)curl_easy_setopt(e, CURLOPT_CONNECT_ONLY,
+                           c->what == DOCTOR_CONNECT || c->what == DOCTOR_HANDSHAKE ? 1L : 0L);
     (void)curl_easy_setopt(e, CURLOPT_NOBODY, c->what == DOCTOR_LOOK ? 1L : 0L);
     if (c->what == DOCTOR_ROUTE) {
         (void)curl_easy_setopt(e, CURLOPT_RESOLVER_START_FUNCTION, stop_here);
         (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, connect_nowhere);
     }
-    if (c->what == DOCTOR_LOOK) { /* nothing secret is sent, and nothing it says is trusted */
+    if (c->what == DOCTOR_LOOK ||
+        c->what ==
+            DOCTOR_HANDSHAKE) { /* nothing secret is sent, and nothing it says is trusted */
         (void)curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 0L);
         (void)curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 0L);
     } else {
@@ -299,14 +303,14 @@ void doctor_call(struct doctor_call *c)
 
 struct fetch {
     struct loop loop;
-    struct token_client source;
+    struct token_client client;
     struct loop_timer deadline;
     struct token_client_result *result;
 };
 
-static void on_fetched(struct token_client *s, const struct token_client_result *r)
+static void on_fetched(struct token_client *client, const struct token_client_result *r)
 {
-    struct fetch *f = CONTAINER_OF(s, struct fetch, source);
+    struct fetch *f = CONTAINER_OF(client, struct fetch, client);
 
     *f->result = *r;
     loop_stop(&f->loop);
@@ -316,7 +320,7 @@ static void on_fetch_late(struct loop_timer *t)
 {
     struct fetch *f = CONTAINER_OF(t, struct fetch, deadline);
 
-    token_client_cancel(&f->source);
+    token_client_cancel(&f->client);
     f->result->failure =
         failure_make(FAIL_TOKEN_TIMEOUT, "The token endpoint did not answer in time.");
     loop_stop(&f->loop);
@@ -330,14 +334,14 @@ void doctor_fetch(const struct config *config, int64_t deadline_ms,
                        .loop.epoll_fd = -1 };
 
     *result = (struct token_client_result){ .token = NULL };
-    if (loop_init(&f.loop) != 0 || token_client_init(&f.source, &f.loop) != 0)
+    if (loop_init(&f.loop) != 0 || token_client_init(&f.client, &f.loop) != 0)
         abort();
-    f.source.on_done = on_fetched;
-    (void)token_client_configure(&f.source, NULL, config);
+    f.client.on_done = on_fetched;
+    (void)token_client_configure(&f.client, NULL, config);
     loop_timer_set(&f.loop, &f.deadline, deadline_ms);
-    token_client_fetch(&f.source, config, 1);
+    token_client_fetch(&f.client, config, 1);
     loop_run(&f.loop);
     loop_timer_clear(&f.loop, &f.deadline);
-    token_client_done(&f.source);
+    token_client_done(&f.client);
     loop_done(&f.loop);
 }

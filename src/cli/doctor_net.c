@@ -1,5 +1,7 @@
-/* Name and connection, each with a deadline, without any library: so that it can be said which
- * of the two fails, and for which address. */
+/* Looks names up in a thread of its own, since nothing can stop a lookup, and connects to one
+ * address after the other. */
+#include "cli/doctor_net.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -11,7 +13,6 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
-#include "cli/doctor_parts.h"
 
 /* Shared by the thread that looks up, which nothing can stop, and the one that waits for it:
  * the last to leave frees. */
@@ -107,7 +108,7 @@ static int connect_one(const struct addrinfo *a, int64_t deadline_ms)
     return -err;
 }
 
-int doctor_connect(const struct addrinfo *found, int64_t deadline_ms, struct buf *said)
+int doctor_connect(const struct addrinfo *found, int64_t deadline_ms, struct buf *text)
 {
     int err = -EHOSTUNREACH;
     size_t left = 0;
@@ -122,12 +123,12 @@ int doctor_connect(const struct addrinfo *found, int64_t deadline_ms, struct buf
 
         doctor_address(a, address, sizeof address);
         err = connect_one(a, begin_ms + share_ms);
-        const char *separator = buf_unread(said) > 0 ? "; " : "";
+        const char *separator = buf_unread(text) > 0 ? "; " : "";
         if (err == 0)
-            (void)buf_addf(said, "%s%s answers (%lld ms)", separator, address,
+            (void)buf_addf(text, "%s%s answers (%lld ms)", separator, address,
                            (long long)(clock_ms() - begin_ms));
         else
-            (void)buf_addf(said, "%s%s: %s", separator, address, strerrordesc_np(-err));
+            (void)buf_addf(text, "%s%s: %s", separator, address, strerrordesc_np(-err));
     }
     return err;
 }

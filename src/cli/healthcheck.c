@@ -1,110 +1,47 @@
-/* A request by hand, so that nothing but sockets is needed:
+/* Asks a running proxy whether it is ready, by one GET of libcurl.
  *
- *   admin.address -> where to connect -> GET /readyz -> status and body -> one line
+ *   admin.address -> URL or unix socket -> GET /readyz -> status and body -> one line
  *
- * All of it under one deadline, whatever the other side does. */
+ * Whatever listens there may be another program: how much of its answer is read, and how long
+ * that may take, is limited, and nothing of it reaches the terminal but printable text. */
 #include "cli/healthcheck.h"
 
+#include <curl/curl.h>
 #include <errno.h>
-#include <netdb.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include "base/ascii.h"
-#include "base/clock.h"
 #include "config/url.h"
+#include "net/curl_host.h"
 
 #define ANSWER_BYTES_MAX 65536
 
-/* Looking up a name can block for longer than anybody wants to wait, and cannot be told when to
- * stop. */
-static void give_up(int signal)
-{
-    static const char line[] = "the name in admin.address did not resolve in time\n";
+struct answer {
+    size_t head_bytes;
+    struct buf body;
+    bool too_long;
+};
 
-    (void)signal;
-    if (write(STDOUT_FILENO, line, sizeof line - 1) < 0)
-        _exit(EXIT_FAILURE);
-    _exit(EXIT_FAILURE);
+static size_t on_head(char *line, size_t size, size_t n, void *arg)
+{
+    struct answer *a = arg;
+
+    (void)line;
+    a->head_bytes += size * n;
+    a->too_long = a->head_bytes > ANSWER_BYTES_MAX;
+    return a->too_long ? 0 : size * n;
 }
 
-static int look_up(const char *host, const char *port, struct addrinfo **found)
+static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
 {
-    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
-    const struct sigaction action = { .sa_handler = give_up };
+    struct answer *a = arg;
 
-    (void)sigaction(SIGALRM, &action, NULL);
-    (void)alarm(HEALTHCHECK_TIMEOUT_MS / 1000);
-    int rc = getaddrinfo(host, port, &hints, found);
-
-    (void)alarm(0);
-    return rc == 0 ? 0 : -ENOENT;
+    a->too_long = buf_add(&a->body, bytes, size * n) != 0;
+    return a->too_long ? 0 : size * n;
 }
 
-/* 0: ready; or -ETIMEDOUT, -errno. */
-static int await(int fd, short events, int64_t deadline_ms)
-{
-    struct pollfd p = { .fd = fd, .events = events };
-
-    for (;;) {
-        int n = poll(&p, 1, (int)base_max(0, deadline_ms - clock_ms()));
-
-        if (n > 0)
-            return 0;
-        if (n == 0)
-            return -ETIMEDOUT;
-        if (errno != EINTR)
-            return -errno;
-    }
-}
-
-static int finish_connect(int fd, const struct sockaddr *addr, socklen_t len,
-                          int64_t deadline_ms)
-{
-    int err = 0;
-    socklen_t err_len = sizeof err;
-
-    if (connect(fd, addr, len) == 0)
-        return 0;
-    if (errno != EINPROGRESS)
-        return -errno;
-    int rc = await(fd, POLLOUT, deadline_ms);
-
-    if (rc != 0)
-        return rc;
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &err_len) != 0 ? -errno : -err;
-}
-
-/* A connected, non-blocking socket, or -errno. */
-static int connect_to(const struct sockaddr *addr, socklen_t len, int64_t deadline_ms)
-{
-    int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd < 0)
-        return -errno;
-    int err = finish_connect(fd, addr, len, deadline_ms);
-
-    if (err == 0)
-        return fd;
-    (void)close(fd);
-    return err;
-}
-
-static int connect_unix(const char *path, int64_t deadline_ms)
-{
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-
-    if (strlen(path) >= sizeof addr.sun_path)
-        return -ENAMETOOLONG;
-    memcpy(addr.sun_path, path, strlen(path));
-    return connect_to((const struct sockaddr *)&addr, sizeof addr, deadline_ms);
-}
-
-/* Who listens on every address listens on loopback too. */
+/* A proxy that listens on every address listens on the loopback address too. */
 static const char *reachable(const char *host)
 {
     if (strcmp(host, "0.0.0.0") == 0)
@@ -112,58 +49,53 @@ static const char *reachable(const char *host)
     return strcmp(host, "::") == 0 ? "::1" : host;
 }
 
-static int connect_inet(const struct config_address *a, int64_t deadline_ms)
+static void setup(CURL *easy, const struct config_address *a, struct answer *answer)
 {
-    struct addrinfo *found = NULL;
-    char port[12];
+    char url[320] = "http://localhost/readyz";
 
-    (void)snprintf(port, sizeof port, "%d", a->port);
-    int fd = look_up(reachable(a->host), port, &found);
-
-    if (fd != 0)
-        return fd;
-    fd = -ENOENT;
-    for (const struct addrinfo *f = found; f != NULL && fd < 0; f = f->ai_next)
-        fd = connect_to(f->ai_addr, f->ai_addrlen, deadline_ms);
-    freeaddrinfo(found);
-    return fd;
+    if (a->unix_path != NULL)
+        (void)curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, a->unix_path);
+    else
+        (void)snprintf(url, sizeof url, a->v6 ? "http://[%s]:%d/readyz" : "http://%s:%d/readyz",
+                       reachable(a->host), a->port);
+    (void)curl_easy_setopt(easy, CURLOPT_URL, url); /* is copied */
+    (void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http");
+    (void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    (void)curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* not the environment's either */
+    (void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)HEALTHCHECK_TIMEOUT_MS);
+    /* A look-up that does not end is left behind with the process. */
+    (void)curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_head);
+    (void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, answer);
+    (void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    (void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, answer);
 }
 
-/* Sends the request and reads until the other side closes. Returns 0 or -errno. */
-static int exchange(int fd, struct buf *answer, int64_t deadline_ms)
+/* Why there is no answer. */
+static const char *reason(CURL *easy, CURLcode code, const struct answer *a)
 {
-    static const char request[] =
-        "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    long os_error = 0;
 
-    /* It fits into the buffer of a new connection. */
-    if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) != (ssize_t)sizeof request - 1)
-        return -EIO;
-    for (;;) {
-        char piece[4096];
-        int rc = await(fd, POLLIN, deadline_ms);
-
-        if (rc != 0)
-            return rc;
-        ssize_t n = recv(fd, piece, sizeof piece, 0);
-        if (n == 0)
-            return 0;
-        if (n < 0 && errno != EAGAIN && errno != EINTR)
-            return -errno;
-        if (n > 0 && buf_add(answer, piece, (size_t)n) != 0)
-            return -EMSGSIZE;
+    (void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_error);
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return "the name does not resolve";
+    case CURLE_OPERATION_TIMEDOUT:
+        return strerrordesc_np(ETIMEDOUT);
+    case CURLE_WRITE_ERROR:
+        return a->too_long ? strerrordesc_np(EMSGSIZE) : curl_easy_strerror(code);
+    case CURLE_COULDNT_CONNECT:
+        return os_error != 0 ? strerrordesc_np((int)os_error) : curl_easy_strerror(code);
+    case CURLE_GOT_NOTHING:
+        return "the connection was closed";
+    default:
+        return curl_easy_strerror(code);
     }
 }
 
-/* The status of "HTTP/1.x NNN ...", or 0. */
-static int status_of(const char *text)
-{
-    if (strncmp(text, "HTTP/1.", 7) != 0 || !ascii_is_digit(text[7]) || text[8] != ' ')
-        return 0;
-    return (int)base_max(0, ascii_number(text + 9, strcspn(text + 9, " \r")));
-}
-
-/* The body on one line, without anything that a terminal might obey. */
-static void add_body(struct buf *out, const char *body)
+/* The first line of the body, without anything that a terminal might obey. */
+static void add_first_line(struct buf *out, const char *body)
 {
     size_t n = strcspn(body, "\n");
 
@@ -172,25 +104,31 @@ static void add_body(struct buf *out, const char *body)
             return;
 }
 
-static bool report(const char *answer, struct buf *out)
+static bool ask(CURL *easy, const struct config_address *a, struct buf *out)
 {
-    int status = status_of(answer);
-    const char *end = strstr(answer, "\r\n\r\n");
+    struct answer answer = { .head_bytes = 0 };
+    long status = 0;
 
-    if (status == 0 || end == NULL) {
+    buf_init(&answer.body, ANSWER_BYTES_MAX);
+    setup(easy, a, &answer);
+    CURLcode code = curl_easy_perform(easy);
+
+    (void)curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY) {
         (void)buf_addf(out, "the answer is not HTTP; does something else listen there?");
-        return false;
+    } else if (code != CURLE_OK) {
+        (void)buf_addf(out, "no answer: %s", reason(easy, code, &answer));
+    } else {
+        (void)buf_addf(out, "%ld ", status);
+        add_first_line(out, buf_text(&answer.body));
     }
-    (void)buf_addf(out, "%d ", status);
-    add_body(out, end + 4);
-    return status == 200;
+    buf_done(&answer.body);
+    return code == CURLE_OK && status == 200;
 }
 
 bool healthcheck_ask(const char *address, struct buf *out)
 {
-    int64_t deadline_ms = clock_ms() + HEALTHCHECK_TIMEOUT_MS;
     struct config_address a;
-    struct buf answer;
 
     if (strcmp(address, "off") == 0) {
         (void)buf_addf(out, "admin.address is off: there is nothing to ask");
@@ -205,18 +143,13 @@ bool healthcheck_ask(const char *address, struct buf *out)
                             "give it a number to be asked at");
         return false;
     }
-    auto_close int fd = a.unix_path != NULL ? connect_unix(a.unix_path, deadline_ms)
-                                            : connect_inet(&a, deadline_ms);
-    bool ready = false;
+    CURL *easy = curl_host_global_init() == 0 ? curl_easy_init() : NULL;
 
-    buf_init(&answer, ANSWER_BYTES_MAX);
+    if (easy == NULL)
+        abort(); /* a program that has just begun has memory for it */
     (void)buf_addf(out, "%s: ", address);
-    int err = fd < 0 ? fd : exchange(fd, &answer, deadline_ms);
+    bool ready = ask(easy, &a, out);
 
-    if (err != 0)
-        (void)buf_addf(out, "no answer: %s", strerrordesc_np(-err));
-    else
-        ready = report(buf_text(&answer), out);
-    buf_done(&answer);
+    curl_easy_cleanup(easy);
     return ready;
 }

@@ -1,6 +1,7 @@
-/* The command line: what is to be done, and with which settings.
+/* Reads the command line: what is to be done, and with which settings.
  *
  *     arguments -> one of `commands` -> settings -> its run() -> exit code
+ *                                       (file and environment, or those of a systemd unit)
  *
  * Exit codes: 0 fine, 1 configuration or runtime failure, 2 wrong command line. */
 #include <getopt.h>
@@ -12,6 +13,7 @@
 #include "base/secret.h"
 #include "cli/doctor.h"
 #include "cli/healthcheck.h"
+#include "cli/unit.h"
 #include "config/config.h"
 #include "config/docs.h"
 #include "server/server.h"
@@ -22,6 +24,8 @@ enum { EXIT_USAGE = 2 };
 
 struct invocation {
     const char *file;
+    const char *unit_name; /* --unit; NULL: not given */
+    struct unit unit;
     struct config_env *env;
     struct config *config; /* only where the command needs settings */
     struct config_report report;
@@ -29,10 +33,12 @@ struct invocation {
 
 struct command {
     const char *name;
-    bool is_option; /* --name, else a sub-command */
+    unsigned how; /* it is written */
     bool needs_config;
+    bool takes_unit; /* goes with --unit */
     int (*run)(struct invocation *in);
 };
+enum { AS_OPTION = 1, AS_WORD = 2 }; /* --name, name */
 
 /* Ends with what stdout made of it: a full disk or a closed pipe must not look like success. */
 static int print(const char *text)
@@ -145,7 +151,7 @@ static int run_help(struct invocation *in)
     return print(
         "oneshot-proxy: an authenticating gateway for the 1Shot API\n"
         "\n"
-        "usage: oneshot-proxy [COMMAND] [--config FILE]\n"
+        "usage: oneshot-proxy [COMMAND] [--config FILE | --unit [NAME]]\n"
         "\n"
         "Without a command it runs in the foreground and logs to stderr. Settings come from\n"
         "FILE and from variables ONESHOT_PROXY_<SECTION>_<KEY>, which win; with the client id\n"
@@ -163,7 +169,14 @@ static int run_help(struct invocation *in)
         "  --print-markdown   the same as a Markdown table\n"
         "  --print-man        the same as a man page\n"
         "  --print-metrics    every metric of /metrics, as a Markdown table\n"
-        "  --version, --help\n"
+        "  --version          the version; also -V\n"
+        "  --help             this text; also -h\n"
+        "\n"
+        "With --unit, doctor, healthcheck, --check and --print-config use the settings that "
+        "the\n"
+        "systemd unit NAME gives its service (oneshot-proxy when no NAME is given): the file, "
+        "the\n"
+        "environment and the credentials.\n"
         "\n"
         "Exit codes: 0 fine, 1 configuration or runtime failure, 2 wrong command line.\n");
 }
@@ -185,19 +198,19 @@ static int run_serve(struct invocation *in)
     return server_run(c, in->env);
 }
 
-static const struct command serve = { "", false, true, run_serve };
+static const struct command serve = { "", 0, true, false, run_serve };
 
 static const struct command commands[] = {
-    { "check", true, true, run_check },
-    { "print-config", true, true, run_print_config },
-    { "print-reference", true, false, run_reference },
-    { "print-markdown", true, false, run_markdown },
-    { "print-man", true, false, run_man },
-    { "print-metrics", true, false, run_metrics },
-    { "doctor", false, false, run_doctor },
-    { "healthcheck", false, false, run_healthcheck },
-    { "version", true, false, run_version },
-    { "help", true, false, run_help },
+    { "check", AS_OPTION, true, true, run_check },
+    { "print-config", AS_OPTION, true, true, run_print_config },
+    { "print-reference", AS_OPTION, false, false, run_reference },
+    { "print-markdown", AS_OPTION, false, false, run_markdown },
+    { "print-man", AS_OPTION, false, false, run_man },
+    { "print-metrics", AS_OPTION, false, false, run_metrics },
+    { "doctor", AS_WORD, false, true, run_doctor },
+    { "healthcheck", AS_WORD, false, true, run_healthcheck },
+    { "version", AS_OPTION | AS_WORD, false, false, run_version },
+    { "help", AS_OPTION | AS_WORD, false, false, run_help },
 };
 
 static int usage_error(const char *what, const char *which)
@@ -206,16 +219,20 @@ static int usage_error(const char *what, const char *which)
     return EXIT_USAGE;
 }
 
-/* The value getopt_long gives for --config; the commands are 1000 and up. */
-enum { OPTION_CONFIG = 'c', OPTION_COMMAND = 1000 };
+/* What getopt_long returns for the options that take a value; the commands are 1000 and up. */
+enum { OPTION_CONFIG = 'c', OPTION_UNIT = 'u', OPTION_COMMAND = 1000 };
+#define OPTIONS_MAX (ARRAY_LEN(commands) + 3)
 
-static void option_table(struct option options[ARRAY_LEN(commands) + 2])
+static const char default_unit[] = "oneshot-proxy";
+
+static void option_table(struct option options[OPTIONS_MAX])
 {
     size_t n = 0;
 
     options[n++] = (struct option){ "config", required_argument, NULL, OPTION_CONFIG };
+    options[n++] = (struct option){ "unit", optional_argument, NULL, OPTION_UNIT };
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (commands[i].is_option)
+        if ((commands[i].how & AS_OPTION) != 0)
             options[n++] =
                 (struct option){ commands[i].name, no_argument, NULL, OPTION_COMMAND + (int)i };
     }
@@ -225,46 +242,117 @@ static void option_table(struct option options[ARRAY_LEN(commands) + 2])
 static const struct command *sub_command(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (!commands[i].is_option && strcmp(commands[i].name, name) == 0)
+        if ((commands[i].how & AS_WORD) != 0 && strcmp(commands[i].name, name) == 0)
             return &commands[i];
     }
     return NULL;
+}
+
+/* Of an option: the command it stands for. NULL: it stands for none. */
+static const struct command *command_of(int option)
+{
+    if (option == 'h')
+        return sub_command("help");
+    if (option == 'V')
+        return sub_command("version");
+    return option >= OPTION_COMMAND ? &commands[option - OPTION_COMMAND] : NULL;
+}
+
+/* They are done at once, whatever else stands on the command line. */
+static bool only_tells(const struct command *c)
+{
+    return c->run == run_help || c->run == run_version;
+}
+
+/* The words behind the options: a command, and the name of a unit. */
+static int read_words(int count, char **words, struct invocation *in,
+                      const struct command **chosen)
+{
+    for (int i = 0; i < count; i++) {
+        const struct command *sub = sub_command(words[i]);
+
+        if (sub == NULL && in->unit_name == default_unit) {
+            in->unit_name = words[i];
+            continue;
+        }
+        if (sub == NULL)
+            return usage_error("unknown argument ", words[i]);
+        if (only_tells(sub)) {
+            *chosen = sub;
+            return 0;
+        }
+        if (*chosen != NULL)
+            return usage_error("more than one command: ", words[i]);
+        *chosen = sub;
+    }
+    return 0;
 }
 
 /* Returns 0 with the command, or EXIT_USAGE. */
 static int read_arguments(int argc, char **argv, struct invocation *in,
                           const struct command **command)
 {
-    struct option options[ARRAY_LEN(commands) + 2];
+    struct option options[OPTIONS_MAX];
     const struct command *chosen = NULL;
     int option;
 
     option_table(options);
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
+        const struct command *named = command_of(option);
+
         if (option == OPTION_CONFIG && in->file != NULL)
             return usage_error("--config is there twice", "");
-        if (option == OPTION_CONFIG) {
+        if (option == OPTION_CONFIG)
             in->file = optarg;
-            continue;
-        }
-        if (option < OPTION_COMMAND)
+        else if (option == OPTION_UNIT)
+            in->unit_name = optarg != NULL ? optarg : default_unit;
+        else if (named == NULL)
             return EXIT_USAGE; /* getopt_long has said why */
-        if (chosen != NULL)
-            return usage_error("more than one command: --",
-                               commands[option - OPTION_COMMAND].name);
-        chosen = &commands[option - OPTION_COMMAND];
+        else if (only_tells(named)) {
+            *command = named;
+            return 0;
+        } else if (chosen != NULL)
+            return usage_error("more than one command: --", named->name);
+        else
+            chosen = named;
     }
-    for (int i = optind; i < argc; i++) {
-        const struct command *sub = sub_command(argv[i]);
+    int code = read_words(argc - optind, argv + optind, in, &chosen);
 
-        if (sub == NULL)
-            return usage_error("unknown argument ", argv[i]);
-        if (chosen != NULL)
-            return usage_error("more than one command: ", argv[i]);
-        chosen = sub;
-    }
     *command = chosen != NULL ? chosen : &serve;
+    if (code != 0 || only_tells(*command) || in->unit_name == NULL)
+        return code;
+    if (in->file != NULL)
+        return usage_error("--unit takes the place of --config", "");
+    if (!(*command)->takes_unit)
+        return usage_error("--unit goes with doctor, healthcheck, --check and --print-config",
+                           "");
+    return 0;
+}
+
+/* Takes the settings and the environment that the unit has, in place of ours. */
+static int use_unit(struct invocation *in)
+{
+    struct buf error;
+
+    buf_init(&error, MESSAGES_MAX);
+    int err = unit_read(in->unit_name, &in->unit, &error);
+
+    if (err != 0)
+        (void)fputs(buf_text(&error), stderr);
+    buf_done(&error);
+    if (err != 0)
+        return EXIT_FAILURE;
+    in->file = in->unit.config;
+    config_env_free(in->env);
+    /* What is ours of it is taken out of the array; the unit goes on owning the text. */
+    char *environment[UNIT_VARIABLES_MAX + 1];
+
+    memcpy(environment, in->unit.variable, sizeof environment);
+    in->env = config_env_take(environment);
+    (void)clearenv();
+    for (char **v = environment; *v != NULL; v++)
+        (void)putenv(*v); /* NOLINT(concurrency-mt-unsafe) */
     return 0;
 }
 
@@ -293,8 +381,13 @@ int main(int argc, char **argv)
     in.env = config_env_take(environ);
 
     int code = read_arguments(argc, argv, &in, &command);
+    if (code == 0 && in.unit_name != NULL && command->takes_unit)
+        code = use_unit(&in);
     if (code == 0)
         code = run(command, &in);
     config_env_free(in.env);
+    if (in.unit.variables > 0)
+        (void)clearenv(); /* it points into the unit's text */
+    unit_done(&in.unit);
     return code;
 }

@@ -12,6 +12,7 @@
 #include "config/check.h"
 #include "config/files.h"
 #include "config/ini.h"
+#include "config/outbound.h"
 #include "config/url.h"
 #include "config/value.h"
 
@@ -279,10 +280,6 @@ void config_each_file(const struct config *c, void (*visit)(const char *path, vo
     }
 }
 
-/* The variables that curl looks at; its rules on which of them counts are its own business. */
-static const char *const proxy_variables[] = { "https_proxy", "HTTPS_PROXY", "http_proxy",
-                                               "all_proxy", "ALL_PROXY" };
-
 typedef void visit_port(const char *key, int port, void *arg);
 
 static void each_proxy_port(const char *key, const char *proxy, visit_port *visit, void *arg)
@@ -293,9 +290,10 @@ static void each_proxy_port(const char *key, const char *proxy, visit_port *visi
         visit(key, config_proxy_port(proxy, NULL), arg);
         return;
     }
-    for (size_t i = 0; i < ARRAY_LEN(proxy_variables); i++) {
+    /* Which of them counts is libcurl's business. */
+    for (size_t i = 0; i < CONFIG_PROXY_VARIABLES; i++) {
         /* NOLINTNEXTLINE(concurrency-mt-unsafe): the environment does not change any more */
-        const char *value = getenv(proxy_variables[i]);
+        const char *value = getenv(config_proxy_variables[i].name);
 
         if (value != NULL && *value != '\0')
             visit(key, config_proxy_port(value, NULL), arg);

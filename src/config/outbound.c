@@ -3,6 +3,12 @@
 
 #include <string.h>
 
+const struct config_proxy_variable config_proxy_variables[CONFIG_PROXY_VARIABLES] = {
+    { "https_proxy", true, false }, { "HTTPS_PROXY", true, false },
+    { "http_proxy", false, true },  { "all_proxy", true, true },
+    { "ALL_PROXY", true, true },
+};
+
 static long http_version(const struct config *c)
 {
     bool plain = strcmp(c->upstream.scheme, "http") == 0;

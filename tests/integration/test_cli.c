@@ -44,6 +44,95 @@ static void version_and_help_are_told(void **state)
     run_free(&r);
 }
 
+/* However help is asked for, it is given, and nothing else is done. */
+static void help_is_given_in_place_of_all_else(void **state)
+{
+    (void)state;
+    static const char *const lines[][4] = {
+        { "-h", NULL },
+        { "help", NULL },
+        { "doctor", "--help", NULL },
+        { "healthcheck", "--help", NULL },
+        { "doctor", "-h", NULL },
+        { "--check", "--help", NULL },
+        { "help", "doctor", NULL },
+        { "--config", "/nonexistent", "--help", NULL },
+    };
+    static const char *const versions[][2] = { { "-V", NULL }, { "version", NULL } };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        struct run r = run_proxy(lines[i], NULL);
+        if (r.code != 0)
+            fail_msg("%s left with %d: %s", lines[i][0], r.code, bytes_text(&r.err));
+        assert_contains(bytes_text(&r.out), "usage: oneshot-proxy ");
+        assert_int_equal(r.err.len, 0);
+        run_free(&r);
+    }
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+        struct run r = run_proxy(versions[i], NULL);
+        assert_int_equal(r.code, 0);
+        assert_true(strncmp(bytes_text(&r.out), "oneshot-proxy ", 14) == 0);
+        run_free(&r);
+    }
+}
+
+/* The package's file has the client id only: the secret is a credential of the unit. */
+static void settings_of_a_systemd_unit_are_checked_without_systemd(void **state)
+{
+    (void)state;
+    struct ini file, secret;
+    char dir[] = "/tmp/oneshot-units-XXXXXX", path[96], text[512], variable[96];
+    ini_write(&file, "[token]\nclient_id = " CLIENT_ID "\n");
+    ini_write(&secret, CLIENT_SECRET "\n");
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof path, "%s/gateway.service", dir);
+    (void)snprintf(text, sizeof text,
+                   "[Service]\nExecStart=/usr/bin/oneshot-proxy --config %s\n"
+                   "LoadCredential=client_secret:%s\n"
+                   "Environment=ONESHOT_PROXY_TOKEN_CLIENT_SECRET_FILE=%%d/client_secret\n"
+                   "Environment=ONESHOT_PROXY_LISTEN_ADDRESS=127.0.0.1:4711\n",
+                   file.path, secret.path);
+    write_file(path, text);
+    (void)snprintf(variable, sizeof variable, "SYSTEMD_UNIT_PATH=%s", dir);
+    /* what the service does not see does not count */
+    const char *const env[] = { variable, "ONESHOT_PROXY_LISTEN_ADDRESS=nonsense", NULL };
+    const char *const lines[][4] = { { "--check", "--unit", "gateway", NULL },
+                                     { "--check", "--unit=gateway.service", NULL } };
+    for (size_t i = 0; i < 2; i++) {
+        struct run r = run_proxy(lines[i], env);
+        if (r.code != 0)
+            fail_msg("%s", bytes_text(&r.err));
+        assert_contains(bytes_text(&r.out), ": ok\n");
+        run_free(&r);
+    }
+    const char *const print[] = { "--print-config", "--unit", "gateway", NULL };
+    struct run r = run_proxy(print, env);
+    assert_int_equal(r.code, 0);
+    assert_contains(bytes_text(&r.out), "\naddress = 127.0.0.1:4711\n");
+    assert_lacks(bytes_text(&r.out), CANARY);
+    run_free(&r);
+    const char *const without[] = { "--check", "--config", file.path, NULL };
+    r = run_proxy(without, NULL);
+    assert_int_equal(r.code, 1);
+    run_free(&r);
+    const char *const missing[] = { "doctor", "--unit", NULL };
+    r = run_proxy(missing, env);
+    assert_int_equal(r.code, 1);
+    assert_contains(bytes_text(&r.err), "there is no unit oneshot-proxy.service in ");
+    run_free(&r);
+    const char *const wrong[][5] = { { "--unit", NULL },
+                                     { "doctor", "--unit", "gateway", "more", NULL },
+                                     { "doctor", "--unit", "--config", "x", NULL } };
+    for (size_t i = 0; i < 3; i++) {
+        r = run_proxy(wrong[i], env);
+        assert_int_equal(r.code, 2);
+        run_free(&r);
+    }
+    (void)unlink(path);
+    (void)rmdir(dir);
+    (void)unlink(file.path);
+    (void)unlink(secret.path);
+}
+
 static void a_wrong_command_line_is_2(void **state)
 {
     (void)state;
@@ -305,6 +394,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(version_and_help_are_told),
+        TEST(help_is_given_in_place_of_all_else),
+        TEST(settings_of_a_systemd_unit_are_checked_without_systemd),
         TEST(a_wrong_command_line_is_2),
         TEST(a_sound_file_passes_the_check),
         TEST(the_check_names_every_error_with_its_line_and_key),

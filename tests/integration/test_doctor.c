@@ -14,6 +14,8 @@ struct visit {
     const char *const *env;
     bool system_ca;
     const char *base_url, *token_url; /* NULL: the peers' */
+    const char *path;                 /* of base_url; NULL: /v0 */
+    bool write_http;                  /* though the peer speaks TLS */
 };
 
 /* One run of doctor, in a system that knows localhost; env: what else is in its environment. */
@@ -37,7 +39,9 @@ static struct run visit(const struct visit *v)
     char base[160], token[160], dir[] = "/tmp/oneshot-doctor-XXXXXX", path[96];
     options.no_proxy = true;
     world_start(&w, &options);
-    (void)snprintf(base, sizeof base, "%s/v0", peer_url(w.api));
+    (void)snprintf(base, sizeof base, "%s%s", peer_url(w.api), v->path ? v->path : "/v0");
+    if (v->write_http)
+        (void)snprintf(base, sizeof base, "http://localhost:%d/v0", peer_port(w.api));
     (void)snprintf(token, sizeof token, "%s/v0/token", peer_url(tokens_peer(w.tokens)));
     if (!v->system_ca && (options.cert != CERT_NONE || options.token_cert != CERT_NONE))
         bytes_addf(&settings, "upstream.ca_file = %s\n", certs_ca_file());
@@ -382,7 +386,7 @@ static void each_answer_to_the_request_has_its_sentence(void **state)
         const char *verdict, *words;
         char *headers;
     } rows[] = {
-        { 404, 0, "ok", "404, the token is accepted", NULL },
+        { 404, 0, "note", "404, the token is accepted", NULL },
         { 401, 1, "FAILED", "do token.url and upstream.base_url belong to the same", NULL },
         { 403, 1, "FAILED", "the API key lacks the right", NULL },
         { 429, 1, "FAILED", "try again later", NULL },
@@ -398,6 +402,41 @@ static void each_answer_to_the_request_has_its_sentence(void **state)
         assert_step(&r, "request", rows[i].verdict, rows[i].words);
         run_free(&r);
     }
+}
+
+static void answer_below_v0(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    (void)arg;
+    (void)peer_answer(c, strncmp(r->target, "/v0/", 4) == 0 ? 200 : 404, "", "{}");
+}
+
+static void a_wrong_path_in_base_url_is_recognised(void **state)
+{
+    (void)state;
+    static const char *const paths[] = { "", "/v1" };
+    for (size_t i = 0; i < 2; i++) {
+        struct run r = visit(
+            &(struct visit){ .options = { .answer = answer_below_v0 }, .path = paths[i] });
+        assert_code(&r, 1);
+        assert_step(&r, "request", "FAILED", "the path in upstream.base_url is wrong");
+        assert_step(&r, "request", "FAILED", "set upstream.base_url to http://127.0.0.1:");
+        run_free(&r);
+    }
+    struct run r = visit(&(struct visit){ .options = { .answer = answer_below_v0 } });
+    assert_code(&r, 0);
+    run_free(&r);
+}
+
+static void http_to_a_port_that_speaks_tls_is_recognised(void **state)
+{
+    (void)state;
+    struct run r =
+        visit(&(struct visit){ .options = { .cert = CERT_VALID }, .write_http = true });
+    assert_code(&r, 1);
+    assert_step(&r, "upstream TLS", "note", "not used: upstream.base_url is http://");
+    assert_step(&r, "request", "FAILED",
+                "speaks TLS: write https:// in place of http:// in upstream.base_url");
+    run_free(&r);
 }
 
 /* --- an outbound proxy ------------------------------------------------------------------- */
@@ -477,6 +516,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(all_is_well),
         TEST(bad_settings_are_told_and_nothing_is_tried),
+        TEST(a_wrong_path_in_base_url_is_recognised),
+        TEST(http_to_a_port_that_speaks_tls_is_recognised),
         TEST(a_name_that_does_not_exist),
         TEST(a_port_where_nobody_listens),
         TEST(a_host_that_does_not_answer),

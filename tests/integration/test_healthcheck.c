@@ -132,9 +132,9 @@ static void answer_never(struct peer_conn *c, void *arg)
 static void answer_forever(struct peer_conn *c, void *arg)
 {
     (void)arg;
-    while (
-        peer_puts(c, "HTTP/1.1 200 OK\r\nX-Padding: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n"))
-        ;
+    bool more = peer_puts(c, "HTTP/1.1 200 OK\r\n");
+    while (more)
+        more = peer_puts(c, "X-Padding: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n");
 }
 
 static void ask_peer(peer_serve_fn serve, int code, const char *words)

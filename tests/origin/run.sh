@@ -114,6 +114,11 @@ start_proxy() { # start_proxy [ARGUMENT...]
         ONESHOT_PROXY_ADMIN_ADDRESS=127.0.0.1:$(free_port 9090 "admin page")
     fi
     listen=${ONESHOT_PROXY_LISTEN_ADDRESS%%,*}
+    case $ONESHOT_PROXY_ADMIN_ADDRESS in
+    off) page="(admin.address is off)" ;;
+    unix:*) page="at $ONESHOT_PROXY_ADMIN_ADDRESS" ;;
+    *) page=http://$ONESHOT_PROXY_ADMIN_ADDRESS/ ;;
+    esac
     start - "$proxy" "$@"
     proxy_pid=$started
     case $listen in
@@ -139,11 +144,13 @@ if [ $real = yes ]; then
     cat <<END
 
 Running, until Ctrl-C:
-  oneshot-proxy   http://$listen -> ${ONESHOT_PROXY_UPSTREAM_BASE_URL:-the 1Shot API}, with the credentials of the environment
+  oneshot-proxy   http://$listen, status page $page
+                  -> ${ONESHOT_PROXY_UPSTREAM_BASE_URL:-the 1Shot API}, with the credentials of the environment
 Try, in another terminal:
   curl -si http://$listen/chains
   curl -s 'http://$listen/business/YOUR-BUSINESS-ID/wallets?pageSize=5'
   curl -s 'http://$listen/business/YOUR-BUSINESS-ID/transactions?pageSize=5'
+  $proxy doctor      # tries the settings step by step
 
 END
 else
@@ -165,12 +172,14 @@ END
     cat <<END
 
 Running, until Ctrl-C:
-  oneshot-proxy   http://$listen
+  oneshot-proxy   http://$listen, status page $page
+                  its settings: $tmp/oneshot-proxy.ini
   oneshot-origin  $base_url, a stand-in for the 1Shot API that knows one client
 Try, in another terminal; the callers have no credentials, the proxy adds the token:
   curl -si http://$listen/chains
   curl -s http://$listen/business/$business/wallets
   curl -s http://$listen/methods/$method/execute -H 'Content-Type: application/json' -d '{"params":{"to":"0x52908400098527886e0f7030069857d2e4169ee7","value":"1"}}'
+  $proxy doctor --config $tmp/oneshot-proxy.ini      # tries the settings step by step
 
 END
 fi

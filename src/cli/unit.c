@@ -1,0 +1,503 @@
+/* Reads a systemd unit file as far as this program's settings depend on it.
+ *
+ *     name -> file and drop-ins -> lines of [Service] -> --config, variables, credentials
+ *
+ * This is no systemd: conditions, other specifiers than %% %d %i %I %n %N, and credentials that are
+ * encrypted are not understood. Such a credential is looked for where systemd puts the copy of a
+ * service that runs. See systemd.unit(5), systemd.exec(5). */
+#include "cli/unit.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/ascii.h"
+#include "base/secret.h"
+
+#define CREDENTIALS_MAX 32
+#define PATH_BYTES 4096
+
+/* In systemd's order; the first file that is found counts. */
+static const char default_path[] = "/etc/systemd/system:/run/systemd/system:"
+                                   "/usr/local/lib/systemd/system:/usr/lib/systemd/system:"
+                                   "/lib/systemd/system";
+
+struct reader {
+    struct unit *unit;
+    char name[256];     /* "oneshot-proxy@billing.service" */
+    char plain[256];    /* "oneshot-proxy@.service", or as `name` */
+    char instance[128]; /* "billing", or empty */
+    bool in_service;
+    struct {
+        char *id, *path;
+    } credential[CREDENTIALS_MAX];
+    size_t credentials;
+    struct buf *error;
+};
+
+/* --- values ------------------------------------------------------------------------------ */
+
+static int add_credential_path(const struct reader *r, const char *id, size_t len,
+                               struct buf *out)
+{
+    for (size_t i = 0; i < r->credentials; i++)
+        if (strlen(r->credential[i].id) == len && memcmp(r->credential[i].id, id, len) == 0)
+            return buf_add_str(out, r->credential[i].path);
+    return buf_addf(out, "/run/credentials/%s/%.*s", r->name, (int)len, id);
+}
+
+/* Appends the value with its specifiers put in. Returns 0 or -errno. */
+static int expand(const struct reader *r, const char *value, struct buf *out)
+{
+    int err = 0;
+
+    for (const char *p = value; *p != '\0' && err == 0; p++) {
+        if (*p != '%') {
+            err = buf_add(out, p, 1);
+            continue;
+        }
+        p++;
+        if (*p == 'd' && p[1] == '/') {
+            size_t len = strcspn(p + 2, "/ \"'");
+
+            err = add_credential_path(r, p + 2, len, out);
+            p += 1 + len;
+        } else if (*p == 'd') {
+            err = buf_addf(out, "/run/credentials/%s", r->name);
+        } else if (*p == 'i' || *p == 'I') {
+            err = buf_add_str(out, r->instance);
+        } else if (*p == 'n') {
+            err = buf_add_str(out, r->name);
+        } else if (*p == 'N') {
+            err = buf_add(out, r->name, strlen(r->name) - strlen(".service"));
+        } else if (*p == '%') {
+            err = buf_add(out, "%", 1);
+        } else {
+            err = -EINVAL;
+        }
+        if (*p == '\0')
+            break;
+    }
+    return err;
+}
+
+/* Takes the next word off a line: quotes may surround it or a part of it. Returns 1 with the
+ * word appended, 0 at the end, or -errno. */
+static int next_word(const char **line, struct buf *word)
+{
+    const char *p = *line + strspn(*line, " \t");
+    char quote = '\0';
+    int err = 0;
+
+    if (*p == '\0')
+        return 0;
+    for (; *p != '\0' && err == 0; p++) {
+        if (quote == '\0' && ascii_is_blank(*p))
+            break;
+        if (quote == '\0' && (*p == '"' || *p == '\'')) {
+            quote = *p;
+        } else if (quote != '\0' && *p == quote) {
+            quote = '\0';
+        } else {
+            if (*p == '\\' && p[1] != '\0')
+                p++;
+            err = buf_add(word, p, 1);
+        }
+    }
+    *line = p;
+    return err != 0 ? err : quote != '\0' ? -EINVAL : 1;
+}
+
+/* Calls `take` with each word of the line, specifiers put in. */
+static int each_word(struct reader *r, const char *line,
+                     int (*take)(struct reader *r, const char *word))
+{
+    struct buf word, expanded;
+    int rc;
+
+    buf_init(&word, UNIT_FILE_BYTES_MAX);
+    buf_init(&expanded, UNIT_FILE_BYTES_MAX);
+    while ((rc = next_word(&line, &word)) > 0) {
+        int err = expand(r, buf_text(&word), &expanded);
+
+        rc = err == 0 ? take(r, buf_text(&expanded)) : err;
+        buf_clear(&word);
+        buf_clear(&expanded);
+        if (rc != 0)
+            break;
+    }
+    buf_wipe(&word);
+    buf_wipe(&expanded);
+    return rc;
+}
+
+/* --- directives -------------------------------------------------------------------------- */
+
+static char *copy(const char *text)
+{
+    char *s = strdup(text);
+
+    if (s == NULL)
+        abort();
+    return s;
+}
+
+static void drop(char *variable)
+{
+    secret_wipe(variable, strlen(variable));
+    free(variable);
+}
+
+/* "NAME=value"; a later one replaces one of the same name. */
+static int set_variable(struct reader *r, const char *word)
+{
+    struct unit *u = r->unit;
+    size_t name = strcspn(word, "=") + 1;
+
+    if (word[name - 1] == '\0')
+        return -EINVAL;
+    for (size_t i = 0; i < u->variables; i++) {
+        if (strncmp(u->variable[i], word, name) != 0)
+            continue;
+        drop(u->variable[i]);
+        u->variable[i] = copy(word);
+        return 0;
+    }
+    if (u->variables == UNIT_VARIABLES_MAX)
+        return -E2BIG;
+    u->variable[u->variables++] = copy(word);
+    return 0;
+}
+
+static void clear_variables(struct unit *u)
+{
+    while (u->variables > 0)
+        drop(u->variable[--u->variables]);
+    u->variable[0] = NULL;
+}
+
+static int on_environment(struct reader *r, const char *value)
+{
+    if (*value == '\0')
+        clear_variables(r->unit);
+    return each_word(r, value, set_variable);
+}
+
+static int read_file(struct reader *r, const char *path,
+                     int (*on_line)(struct reader *r, char *line));
+
+/* A line of an EnvironmentFile. */
+static int on_environment_line(struct reader *r, char *line)
+{
+    struct buf text;
+    char *equals = strchr(line, '=');
+
+    if (*line == '\0' || *line == '#' || *line == ';' || equals == NULL)
+        return 0;
+    buf_init(&text, UNIT_FILE_BYTES_MAX);
+    int err = buf_add(&text, line, (size_t)(equals - line) + 1);
+    const char *value = equals + 1;
+
+    if (err == 0 && (*value == '"' || *value == '\''))
+        err = next_word(&value, &text) < 0 ? -EINVAL : 0;
+    else if (err == 0)
+        err = buf_add_str(&text, value);
+    if (err == 0)
+        err = set_variable(r, buf_text(&text));
+    buf_wipe(&text);
+    return err;
+}
+
+static int on_environment_file(struct reader *r, const char *value)
+{
+    bool optional = *value == '-';
+    struct buf path;
+
+    buf_init(&path, PATH_BYTES);
+    int err = expand(r, value + optional, &path);
+    if (err == 0 && buf_unread(&path) > 0)
+        err = read_file(r, buf_text(&path), on_environment_line);
+    buf_done(&path);
+    return optional && err == -ENOENT ? 0 : err;
+}
+
+static int on_credential(struct reader *r, const char *value)
+{
+    const char *colon = strchr(value, ':');
+    struct buf path;
+
+    if (*value == '\0') {
+        while (r->credentials > 0) {
+            free(r->credential[--r->credentials].id);
+            free(r->credential[r->credentials].path);
+        }
+        return 0;
+    }
+    if (colon == NULL || colon[1] != '/') /* from systemd's own store: not to be found here */
+        return 0;
+    if (r->credentials == CREDENTIALS_MAX)
+        return -E2BIG;
+    buf_init(&path, PATH_BYTES);
+    int err = expand(r, colon + 1, &path);
+
+    if (err == 0) {
+        char *id = strndup(value, (size_t)(colon - value));
+
+        if (id == NULL)
+            abort();
+        r->credential[r->credentials].id = id;
+        r->credential[r->credentials++].path = copy(buf_text(&path));
+    }
+    buf_done(&path);
+    return err;
+}
+
+/* The word behind --config is the file. */
+static int take_argument(struct reader *r, const char *word)
+{
+    struct unit *u = r->unit;
+    bool is_next = u->config != NULL && *u->config == '\0';
+
+    if (is_next || strncmp(word, "--config=", 9) == 0) {
+        free(u->config);
+        u->config = copy(is_next ? word : word + 9);
+    } else if (strcmp(word, "--config") == 0) {
+        free(u->config);
+        u->config = copy("");
+    }
+    return 0;
+}
+
+static int on_exec_start(struct reader *r, const char *value)
+{
+    free(r->unit->config);
+    r->unit->config = NULL;
+    return each_word(r, value, take_argument);
+}
+
+/* A variable may be set before the credential it names: credentials are read in a first pass. */
+static const struct directive {
+    const char *name;
+    int (*on_value)(struct reader *r, const char *value);
+    int pass;
+} directives[] = {
+    { "LoadCredential", on_credential, 1 },
+    { "Environment", on_environment, 2 },
+    { "EnvironmentFile", on_environment_file, 2 },
+    { "ExecStart", on_exec_start, 2 },
+};
+
+static int on_unit_line(struct reader *r, char *line, int pass)
+{
+    char *equals = strchr(line, '=');
+
+    if (*line == '#' || *line == ';')
+        return 0;
+    if (*line == '[')
+        r->in_service = strcmp(line, "[Service]") == 0;
+    if (!r->in_service || equals == NULL)
+        return 0;
+    const char *name = line, *value = equals + 1;
+    size_t name_len = (size_t)(equals - line);
+
+    ascii_trim(&name, &name_len);
+    value += strspn(value, " \t");
+    for (size_t i = 0; i < ARRAY_LEN(directives); i++)
+        if (directives[i].pass == pass && strlen(directives[i].name) == name_len &&
+            memcmp(directives[i].name, name, name_len) == 0)
+            return directives[i].on_value(r, value);
+    return 0;
+}
+
+static int on_first_pass(struct reader *r, char *line)
+{
+    return on_unit_line(r, line, 1);
+}
+
+static int on_second_pass(struct reader *r, char *line)
+{
+    return on_unit_line(r, line, 2);
+}
+
+/* --- files ------------------------------------------------------------------------------- */
+
+/* Calls on_line with each line, blanks at its ends taken off; one that ends in a backslash goes
+ * on with the next. */
+static int read_file(struct reader *r, const char *path,
+                     int (*on_line)(struct reader *r, char *line))
+{
+    FILE *f = fopen(path, "re");
+    struct buf whole;
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t n;
+    int err = f == NULL ? -errno : 0;
+
+    buf_init(&whole, UNIT_FILE_BYTES_MAX);
+    while (err == 0 && (n = getline(&line, &size, f)) >= 0) {
+        while (n > 0 && (line[n - 1] == '\n' || ascii_is_blank(line[n - 1])))
+            line[--n] = '\0';
+        bool more = n > 0 && line[n - 1] == '\\';
+
+        if (more)
+            line[n - 1] = ' ';
+        err = buf_add_str(&whole, buf_unread(&whole) > 0 ? line : line + strspn(line, " \t"));
+        if (err != 0 || more)
+            continue;
+        char *text = strdup(buf_text(&whole));
+
+        if (text == NULL)
+            abort();
+        err = on_line(r, text);
+        drop(text);
+        buf_clear(&whole);
+    }
+    if (err == 0 && ferror(f) != 0)
+        err = -EIO;
+    if (line != NULL)
+        drop(line);
+    buf_wipe(&whole);
+    if (f != NULL)
+        (void)fclose(f);
+    if (err != 0)
+        (void)buf_addf(r->error, "%s: %s\n", path,
+                       err == -EINVAL ? "a line is not understood" : strerrordesc_np(-err));
+    return err;
+}
+
+static int read_unit_file(struct reader *r, const char *path)
+{
+    r->in_service = false;
+    int err = read_file(r, path, on_first_pass);
+
+    r->in_service = false;
+    return err == 0 ? read_file(r, path, on_second_pass) : err;
+}
+
+static int is_drop_in(const struct dirent *entry)
+{
+    size_t n = strlen(entry->d_name);
+
+    return n > 5 && entry->d_name[0] != '.' && strcmp(entry->d_name + n - 5, ".conf") == 0;
+}
+
+/* The drop-ins of one directory, by name. */
+static int read_drop_ins(struct reader *r, const char *dir, int dir_len, const char *name)
+{
+    char path[PATH_BYTES], file[PATH_BYTES];
+    struct dirent **entries = NULL;
+    int err = 0;
+
+    (void)snprintf(path, sizeof path, "%.*s/%s.d", dir_len, dir, name);
+    int n = scandir(path, &entries, is_drop_in, alphasort);
+
+    for (int i = 0; i < n; i++) {
+        int len = snprintf(file, sizeof file, "%s/%s", path, entries[i]->d_name);
+
+        if (err == 0)
+            err = len < (int)sizeof file ? read_unit_file(r, file) : -ENAMETOOLONG;
+        free(entries[i]);
+    }
+    free(entries);
+    return err;
+}
+
+static int split_name(struct reader *r, const char *name)
+{
+    size_t len = strlen(name);
+    const char *at = strchr(name, '@');
+
+    if (len > 8 && strcmp(name + len - 8, ".service") == 0)
+        len -= 8;
+    if (len == 0 || len > 200 || strchr(name, '/') != NULL)
+        return -EINVAL;
+    (void)snprintf(r->name, sizeof r->name, "%.*s.service", (int)len, name);
+    (void)snprintf(r->plain, sizeof r->plain, "%s", r->name);
+    if (at == NULL)
+        return 0;
+    int before = (int)(at - name) + 1, instance = (int)len - before;
+
+    if (instance <= 0 || instance >= (int)sizeof r->instance)
+        return -EINVAL;
+    (void)snprintf(r->instance, sizeof r->instance, "%.*s", instance, at + 1);
+    (void)snprintf(r->plain, sizeof r->plain, "%.*s.service", before, name);
+    return 0;
+}
+
+/* Calls `visit` for each directory of the search path, until it returns other than 0. */
+static int each_directory(struct reader *r, const char *path,
+                          int (*visit)(struct reader *r, const char *dir, int len))
+{
+    int rc = 0;
+
+    while (*path != '\0' && rc == 0) {
+        size_t len = strcspn(path, ":");
+
+        rc = len > 0 ? visit(r, path, (int)len) : 0;
+        path += len + (path[len] == ':');
+    }
+    return rc;
+}
+
+/* 1: found and read; 0: it is not here; or -errno. */
+static int read_main(struct reader *r, const char *dir, int len)
+{
+    const char *const names[] = { r->name, r->plain };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char path[PATH_BYTES];
+
+        (void)snprintf(path, sizeof path, "%.*s/%s", len, dir, names[i]);
+        if (access(path, F_OK) != 0)
+            continue;
+        r->unit->path = copy(path);
+        int err = read_unit_file(r, path);
+
+        return err == 0 ? 1 : err;
+    }
+    return 0;
+}
+
+static int read_additions(struct reader *r, const char *dir, int len)
+{
+    int err = 0;
+
+    if (strcmp(r->plain, r->name) != 0)
+        err = read_drop_ins(r, dir, len, r->plain);
+    return err == 0 ? read_drop_ins(r, dir, len, r->name) : err;
+}
+
+int unit_read(const char *name, struct unit *out, struct buf *error)
+{
+    /* As systemd has it, for units that lie elsewhere. */
+    const char *path = getenv("SYSTEMD_UNIT_PATH"); /* NOLINT(concurrency-mt-unsafe) */
+    struct reader r = { .unit = out, .error = error };
+
+    *out = (struct unit){ .path = NULL };
+    if (path == NULL || *path == '\0')
+        path = default_path;
+    int rc = split_name(&r, name);
+
+    if (rc != 0) {
+        (void)buf_addf(error, "\"%s\" is no name of a service unit\n", name);
+        return rc;
+    }
+    rc = each_directory(&r, path, read_main);
+    if (rc == 0) {
+        (void)buf_addf(error, "there is no unit %s in %s\n", r.name, path);
+        rc = -ENOENT;
+    } else if (rc == 1) {
+        rc = each_directory(&r, path, read_additions);
+    }
+    (void)on_credential(&r, "");
+    return rc;
+}
+
+void unit_done(struct unit *u)
+{
+    clear_variables(u);
+    free(u->path);
+    free(u->config);
+    *u = (struct unit){ .path = NULL };
+}
