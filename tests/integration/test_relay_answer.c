@@ -310,6 +310,35 @@ static void a_large_head_below_the_limits_passes(void **state)
     answer_free(&a);
 }
 
+static void one_request_id_comes_back_whatever_the_upstream_says(void **state)
+{
+    (void)state;
+    static char large[40000];
+    int n =
+        snprintf(large, sizeof large,
+                 "HTTP/1.1 200 OK\r\nX-Request-Id: theirs\r\nContent-Length: 0\r\nX-Large: ");
+    memset(large + n, 'x', sizeof large - (size_t)n - 5);
+    memcpy(large + sizeof large - 5, "\r\n\r\n", 5);
+    const struct canned answers[] = {
+        { .target = "/v0/with",
+          .bytes = "HTTP/1.1 200 OK\r\nX-Request-Id: theirs\r\nContent-Length: 0\r\n\r\n" },
+        { .target = "/v0/without", .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" },
+        { .target = "/v0/large", .bytes = large },
+        { 0 },
+    };
+    static const char *const ids[] = { NULL, "X-Request-Id: mine\r\n" };
+    WORLD(w);
+    struct answer a = { 0 };
+    start(&w, answers);
+    for (size_t i = 0; answers[i].target != NULL; i++)
+        for (size_t k = 0; k < sizeof ids / sizeof *ids; k++) {
+            http_call(w.port, "GET", answers[i].target, ids[k], NULL, &a);
+            assert_int_equal(a.status, 200);
+            assert_int_equal(answer_header_count(&a, "X-Request-Id"), 1);
+        }
+    answer_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +350,7 @@ int main(void)
         TEST(error_answers_of_the_upstream_pass_byte_for_byte),
         TEST(redirects_are_not_followed_and_lead_back_here),
         TEST(interim_answers_do_not_disturb_the_final_one),
+        TEST(one_request_id_comes_back_whatever_the_upstream_says),
         TEST(a_large_head_below_the_limits_passes),
     };
     return RUN_TESTS(tests);

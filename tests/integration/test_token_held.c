@@ -188,6 +188,39 @@ static void a_request_is_repeated_once_even_if_another_token_could_be_had(void *
     answer_free(&a);
 }
 
+/* Refuses the first token, and on /never every token. */
+static void refuse_some(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    (void)arg;
+    if (api_token_of(r) == 1 || strcmp(r->target, "/v0/never") == 0)
+        (void)peer_answer(c, 401, NULL, THEIR_401);
+    else
+        api_echo(c, r, NULL);
+}
+
+static void it_goes_through_at_once_while_no_other_token_is_asked_for(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){
+                        .answer = refuse_some,
+                        .settings = PATIENT "token.retry_min = 60s\ntoken.retry_max = 60s\n" });
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
+    http_call(w.port, "POST", "/x", NULL, "{}", &a);
+    assert_int_equal(a.status, 200);
+    for (size_t i = 1; i <= 3; i++) {
+        http_call(w.port, "POST", "/never", NULL, "{}", &a); /* and not after wait_timeout */
+        assert_int_equal(a.status, 401);
+        assert_string_equal(bytes_text(&a.body), THEIR_401);
+        assert_int_equal(peer_count(w.api, "POST /v0/never"), i);
+    }
+    http_call(w.port, "POST", "/x", NULL, "{}", &a); /* the token goes on serving others */
+    assert_int_equal(a.status, 200);
+    assert_int_equal(tokens_fetches(w.tokens), 2);
+    answer_free(&a);
+}
+
 /* late_mail.so stops the control thread once a reload has sent a first mail to the worker: what
  * the worker is told later, it does not know until control_goes_on. */
 struct control {
@@ -310,6 +343,7 @@ int main(void)
         TEST(one_that_is_cut_in_its_body_never_ends_cleanly),
         TEST(one_whose_request_outgrows_the_replay_buffer_goes_through_at_once),
         TEST(a_request_is_repeated_once_even_if_another_token_could_be_had),
+        TEST(it_goes_through_at_once_while_no_other_token_is_asked_for),
         TEST(no_worker_sends_its_old_token_to_a_new_upstream),
         TEST(no_worker_sends_an_expired_token_while_the_control_thread_is_busy),
     };
