@@ -40,12 +40,13 @@ peers_fail() {
 
 # peers_wait PID FILE TEXT: until the file has a line with the text.
 peers_wait() {
-    for _ in $(seq 150); do
+    peers_deadline=$(($(date +%s) + 60))
+    while [ "$(date +%s)" -lt "$peers_deadline" ]; do
         grep -q -e "$3" "$2" 2>/dev/null && return
         kill -0 "$1" 2>/dev/null || peers_fail "it ended before it was ready"
         sleep 0.1
     done
-    peers_fail "no '$3' within 15 s"
+    peers_fail "no '$3' within a minute"
 }
 
 # A root of our own, and a certificate for the loopback names signed with it.

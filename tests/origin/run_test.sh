@@ -22,7 +22,7 @@ fail() {
 for n in 1 2; do
     "$here/run.sh" "$1" "$2" >"$dir/$n" 2>&1 &
     groups+=($!)
-    for ((i = 0; i < 300; i++)); do
+    for ((deadline = SECONDS + 60; SECONDS < deadline; )); do
         grep -q '^  curl .*execute' "$dir/$n" && break
         kill -0 $! 2>/dev/null || break
         sleep 0.1
