@@ -73,6 +73,47 @@ only_a_whole_answer_with_nothing_behind_it_leaves_a_connection_for_the_next(void
     }
 }
 
+#define LARGE 100000
+
+/* A body that is read where it belongs, and more behind it: as much is asked of the connection
+ * as the body has, and what follows stays unread. */
+static void answer_large_and_more(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    (void)arg;
+    if (strcmp(r->target, "/v0/next") == 0) {
+        (void)peer_answer(c, 200, NULL, "clean");
+        return;
+    }
+    struct bytes out = { 0 };
+    bytes_addf(&out, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", LARGE);
+    bytes_fill(&out, 'x', LARGE);
+    bytes_add_str(&out, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
+    (void)peer_write(c, out.data, out.len);
+    bytes_free(&out);
+}
+
+static void what_lies_unread_behind_a_large_answer_is_never_the_next_answer(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        WORLD(w);
+        struct client c;
+        struct answer a = { 0 };
+        world_start(&w, &(struct world_options){ .answer = answer_large_and_more });
+        client_open(&c, w.port);
+        /* the next one is there at once, so that no time passes in between */
+        client_puts(&c, "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                        "POST /next HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        client_read(&c, &a, false, SOON_MS);
+        assert_int_equal(a.body.len, LARGE);
+        client_read(&c, &a, false, SOON_MS);
+        assert_int_equal(a.status, 200);
+        assert_string_equal(bytes_text(&a.body), "clean");
+        client_close(&c);
+        answer_free(&a);
+    }
+}
+
 /* Answers before the body is here, and reads what else comes. */
 static void serve_early(struct peer_conn *c, void *arg)
 {
@@ -230,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(only_a_whole_answer_with_nothing_behind_it_leaves_a_connection_for_the_next),
+        TEST(what_lies_unread_behind_a_large_answer_is_never_the_next_answer),
         TEST(a_connection_whose_request_was_not_all_sent_is_not_used_again),
         TEST(dead_connections_cost_a_request_no_third_sending),
         TEST(a_body_that_is_no_longer_kept_is_not_sent_again),

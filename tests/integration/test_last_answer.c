@@ -92,6 +92,30 @@ static void an_unread_next_request_does_not_reset_the_answer_with_a_large_head(v
     answer_free(&a);
 }
 
+/* Nobody but the write itself tells that the caller is gone: it left while the program stood
+ * still, and so did the answer. */
+static void a_caller_that_left_before_a_large_head_is_written_is_told_in_the_log(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    gate_init(&gate);
+    world_start(&w, &(struct world_options){ .answer = answer_large });
+    client_open(&c, w.port);
+    client_puts(&c, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    proxy_signal(w.proxy, SIGSTOP);
+    gate_open(&gate);
+    client_reset(&c);
+    proxy_signal(w.proxy, SIGCONT);
+    assert_true(proxy_log_wait(w.proxy, "event=access aborted=caller", 1, SOON_MS));
+    http_get(w.port, "/next", &a);
+    assert_int_equal(a.status, 200);
+    client_close(&c);
+    answer_free(&a);
+}
+
 #define MIB (1024 * 1024)
 
 /* A body that nobody wants is read, so that its caller comes to the answer; but not without end. */
@@ -197,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(unread_bytes_of_a_broken_body_do_not_reset_the_connection),
         TEST(an_unread_next_request_does_not_reset_the_answer_with_a_large_head),
+        TEST(a_caller_that_left_before_a_large_head_is_written_is_told_in_the_log),
         TEST(a_body_that_is_thrown_away_is_read_up_to_a_bound),
         TEST(a_request_that_comes_whole_too_late_is_not_begun),
     };

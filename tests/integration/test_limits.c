@@ -101,8 +101,12 @@ static void the_callers_token_call_counts_as_no_request_under_way(void **state)
     client_open(&in, w.port);
     client_puts(&in, "GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
-    http_call(w.port, "POST", "/token", NULL, "x", &a);
-    assert_int_equal(a.status, 200);
+    for (int i = 0; i < 3; i++) {
+        http_call(w.port, "POST", "/token", NULL, "x", &a);
+        assert_int_equal(a.status, 200);
+    }
+    http_get(w.port, "/y", &a); /* nor does it leave room for one more */
+    assert_problem(&a, 503, "proxy", "connection_limit_reached");
     client_close(&in);
     answer_free(&a);
 }
@@ -210,6 +214,46 @@ static void a_body_that_goes_on_slowly_is_no_timeout(void **state)
     assert_int_equal(a.status, 200);
     assert_int_equal(a.body.len, 15);
     client_close(&c);
+    answer_free(&a);
+}
+
+/* Reads nothing of a body until the gate is open. */
+static void serve_slowly(struct peer_conn *c, void *arg)
+{
+    struct peer_request *r = peer_read_head(c);
+    if (r != NULL && gate_pass(arg, c) && peer_read_body(c, r))
+        (void)peer_answer(c, 200, NULL, "fine");
+}
+
+/* Who may not send does not stand still by his own fault. */
+static void a_caller_that_a_slow_upstream_holds_back_gets_no_408(void **state)
+{
+    (void)state;
+    enum { BODY = 24 * 1024 * 1024 };
+    WORLD(w);
+    static struct gate gate;
+    struct client c;
+    struct answer a = { 0 };
+    struct bytes request = { 0 };
+    gate_init(&gate);
+    world_start(&w, &(struct world_options){ .serve = serve_slowly,
+                                             .arg = &gate,
+                                             .receive_buffer = 65536,
+                                             .settings = "listen.body_timeout = 300ms\n" });
+    bytes_addf(&request, "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n",
+               BODY);
+    bytes_fill(&request, 'x', BODY);
+    client_open(&c, w.port);
+    size_t sent = client_try_send(&c, request.data, request.len, 1500);
+    assert_true(sent < request.len); /* it was held back */
+    assert_int_equal(client_fill(&c, 0), -1);
+    gate_open(&gate);
+    client_send(&c, request.data + sent, request.len - sent);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(peer_request(w.api, "", 0)->body.len, BODY);
+    client_close(&c);
+    bytes_free(&request);
     answer_free(&a);
 }
 
@@ -358,6 +402,7 @@ int main(void)
         TEST(a_head_that_takes_too_long_gets_408_however_it_drips),
         TEST(a_body_that_stands_still_gets_408),
         TEST(a_body_that_goes_on_slowly_is_no_timeout),
+        TEST(a_caller_that_a_slow_upstream_holds_back_gets_no_408),
         TEST(a_connection_that_is_idle_for_long_is_closed),
         TEST(a_slow_upstream_is_no_idle_caller),
         TEST(a_body_above_the_limit_is_413),

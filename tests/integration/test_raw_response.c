@@ -345,6 +345,26 @@ static void a_caller_that_takes_nothing_behind_a_large_head_is_ended(void **stat
     }
 }
 
+/* ... but not one that takes a little each time. */
+static void a_caller_that_takes_little_behind_a_large_head_is_not_ended(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    start(&w, false, "listen.idle_timeout = 1s\n");
+    ask(&w, false, &c, "GET /long");
+    client_read_head(&c, &a, SOON_MS);
+    assert_int_equal(a.status, 200);
+    for (int64_t until_ms = now_ms() + 2500; now_ms() < until_ms; (void)ask_again(until_ms)) {
+        assert_int_equal(client_fill(&c, SOON_MS), 1);
+        bytes_clear(&c.in);
+    }
+    assert_int_equal(proxy_log_count(w.proxy, "event=access"), 0);
+    client_close(&c);
+    answer_free(&a);
+}
+
 int main(void)
 {
     make_large();
@@ -358,6 +378,7 @@ int main(void)
         TEST(a_caller_of_http_1_0_gets_no_chunks_and_sees_a_cut_as_a_reset),
         TEST(a_caller_that_leaves_behind_a_large_head_is_noticed),
         TEST(a_caller_that_takes_nothing_behind_a_large_head_is_ended),
+        TEST(a_caller_that_takes_little_behind_a_large_head_is_not_ended),
     };
     return RUN_TESTS(tests);
 }

@@ -159,6 +159,40 @@ static void answers_without_a_body_keep_their_lengths_and_the_connection(void **
     answer_free(&a);
 }
 
+/* Where the upstream says no length there is none to be made up, and no end of a body that is
+ * not there. */
+static void answers_without_a_body_or_a_length_get_neither(void **state)
+{
+    (void)state;
+    static const struct canned answers[] = {
+        { .target = "/v0/head", .bytes = "HTTP/1.1 200 OK\r\nX-A: h\r\n\r\n" },
+        { .target = "/v0/head/chunked",
+          .bytes = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" },
+        { .target = "/v0/304", .bytes = "HTTP/1.1 304 Not Modified\r\nETag: \"t\"\r\n\r\n" },
+        { 0 }
+    };
+    WORLD(w);
+    struct answer a = { 0 };
+    start(&w, answers);
+    for (size_t i = 0; answers[i].target != NULL; i++) {
+        struct client c;
+        char request[128];
+        (void)snprintf(request, sizeof request,
+                       "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                       i < 2 ? "HEAD" : "GET", answers[i].target);
+        client_open(&c, w.port);
+        client_puts(&c, request);
+        client_read(&c, &a, true, SOON_MS);
+        assert_int_equal(a.status, i < 2 ? 200 : 304);
+        assert_int_equal(answer_header_count(&a, "Content-Length"), 0);
+        while (client_fill(&c, SOON_MS) > 0)
+            ;
+        assert_int_equal(c.in.len, 0);
+        client_close(&c);
+    }
+    answer_free(&a);
+}
+
 static void a_chunked_answer_and_one_until_close_arrive_whole(void **state)
 {
     (void)state;
@@ -346,6 +380,7 @@ int main(void)
         TEST(an_empty_field_of_an_answer_is_kept),
         TEST(a_compressed_body_is_not_touched),
         TEST(answers_without_a_body_keep_their_lengths_and_the_connection),
+        TEST(answers_without_a_body_or_a_length_get_neither),
         TEST(a_chunked_answer_and_one_until_close_arrive_whole),
         TEST(error_answers_of_the_upstream_pass_byte_for_byte),
         TEST(redirects_are_not_followed_and_lead_back_here),

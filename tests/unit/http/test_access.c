@@ -159,6 +159,21 @@ static void the_host_of_an_absolute_form_request_does_not_count(void **state)
     assert_int_equal(access_check(&in).kind, FAIL_NONE);
 }
 
+/* There are no patterns: a star is everything, or a letter of a name that nobody has. */
+static void a_star_counts_only_by_itself(void **state)
+{
+    struct config c = { .listen.allowed_hosts = LIST("*.example.com", "*:80", "**") };
+
+    (void)state;
+    assert_false(allowed(&c, "evil"));
+    assert_false(allowed(&c, "a.example.com"));
+    assert_false(allowed(&c, "evil:80"));
+    c.listen.allowed_hosts = LIST("localhost", "*");
+    assert_true(allowed(&c, "evil"));
+    c.listen.allowed_origins = LIST("https://*", "**");
+    assert_int_equal(check(&c, F("Origin", "https://evil.example")), FAIL_ORIGIN_DENIED);
+}
+
 static void a_web_page_is_denied(void **state)
 {
     const struct config *c = SETTINGS();
@@ -170,6 +185,8 @@ static void a_web_page_is_denied(void **state)
     assert_int_equal(check(c, F("ORIGIN", "http://localhost:8080")), FAIL_ORIGIN_DENIED);
     assert_int_equal(check(c, F("Sec-Fetch-Site", "cross-site")), FAIL_ORIGIN_DENIED);
     assert_int_equal(check(c, F("sec-fetch-site", " Same-Site ")), FAIL_ORIGIN_DENIED);
+    assert_int_equal(check(c, F("Sec-Fetch-Site", "cross-site"), F("Sec-Fetch-Site", "none")),
+                     FAIL_ORIGIN_DENIED);
     assert_int_equal(check(c, F("Sec-Fetch-Site", "none"), F("Sec-Fetch-Site", "cross-site")),
                      FAIL_ORIGIN_DENIED);
 }
@@ -253,6 +270,7 @@ int main(void)
         cmocka_unit_test(a_request_from_a_program_passes),
         cmocka_unit_test(a_host_that_is_not_listed_is_denied_and_the_detail_names_the_key),
         cmocka_unit_test(the_host_of_an_absolute_form_request_does_not_count),
+        cmocka_unit_test(a_star_counts_only_by_itself),
         cmocka_unit_test(a_web_page_is_denied),
         cmocka_unit_test(a_listed_origin_passes_also_across_sites),
         cmocka_unit_test(a_star_allows_every_origin),
