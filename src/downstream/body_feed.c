@@ -54,25 +54,24 @@ struct body_feed *body_feed_new(struct loop *l, int fd)
 }
 
 /* Whether all of it went. */
-static bool hand_on(struct body_feed *f, bool keep)
+static bool hand_on(struct body_feed *f)
 {
     while (f->len > f->start) {
-        ssize_t n = f->pair.fd < 0 ? -1
-                                   : send(f->pair.fd, f->bytes + f->start, f->len - f->start,
-                                          MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n = send(f->pair.fd, f->bytes + f->start, f->len - f->start,
+                         MSG_DONTWAIT | MSG_NOSIGNAL);
 
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0 && keep)
+        if (n < 0)
             return false;
-        f->start += n < 0 ? f->len - f->start : (size_t)n;
+        f->start += (size_t)n;
     }
     return true;
 }
 
-void body_feed_move(struct body_feed *f, bool keep)
+void body_feed_move(struct body_feed *f)
 {
-    while (hand_on(f, keep) && !f->ended) {
+    while (hand_on(f) && !f->ended) {
         ssize_t n = recv(f->connection, f->bytes, sizeof f->bytes, MSG_DONTWAIT);
 
         if (n < 0 && errno == EINTR)

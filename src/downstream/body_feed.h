@@ -25,9 +25,8 @@ struct body_feed {
  * meanwhile (suspended). Returns NULL when there is no descriptor or memory left; nothing has
  * changed then. */
 struct body_feed *body_feed_new(struct loop *l, int fd) MUST_CHECK;
-/* Moves what has come and can be handed on. keep: what cannot be handed on is kept, and the
- * caller held back; else it is thrown away. */
-void body_feed_move(struct body_feed *f, bool keep);
+/* Moves what has come and libmicrohttpd takes; while it takes nothing the caller is held back. */
+void body_feed_move(struct body_feed *f);
 /* libmicrohttpd sees the end of its connection. */
 void body_feed_close_pair(struct body_feed *f);
 /* Closes both. Takes NULL. */

@@ -400,7 +400,7 @@ static void feed(struct response *s)
 
     if (s->feed == NULL || s->over)
         return;
-    body_feed_move(s->feed, relay_passes_body_on(r) || !s->sink.written);
+    body_feed_move(s->feed);
     if (s->feed->ended && !s->body_whole)
         relay_on_body_lost(r);
     if (s->sink.written)

