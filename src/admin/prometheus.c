@@ -22,6 +22,7 @@ struct metric {
     const char *name, *type, *labels, *help;
     void (*write)(struct writer *w, int which);
     int which;
+    enum metric_when { ALWAYS, WITH_CLASSES } when; /* what has to be set for it to be there */
 };
 
 /* --- one sample --- */
@@ -77,23 +78,49 @@ static void write_build(struct writer *w, int which)
           1);
 }
 
+static const char *const status_classes[] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
+
+static const char *stage_label(size_t stage)
+{
+    return stage == STAGE_COUNT ? "none" : failure_stage_name((enum stage)stage);
+}
+
 static void write_requests(struct writer *w, int which)
 {
     static const char *const methods[] = {
         [METRICS_SAFE] = "safe", [METRICS_UNSAFE] = "unsafe"
     };
-    static const char *const classes[] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
 
     (void)which;
     for (size_t m = 0; m < METRICS_METHOD_COUNT; m++)
-        for (size_t c = 0; c < ARRAY_LEN(classes); c++)
+        for (size_t c = 0; c < ARRAY_LEN(status_classes); c++)
             for (size_t stage = 0; stage <= STAGE_COUNT && c != 1; stage++)
                 count(w,
-                      (const char *const[]){
-                          "method", methods[m], "status", classes[c], "stage",
-                          stage == STAGE_COUNT ? "none" : failure_stage_name((enum stage)stage),
-                          NULL, NULL },
+                      (const char *const[]){ "method", methods[m], "status", status_classes[c],
+                                             "stage", stage_label(stage), NULL, NULL },
                       w->status->sum.requests[m][c][stage]);
+}
+
+static void write_class_results(struct writer *w, int which)
+{
+    (void)which;
+    for (int k = 0; k < CLASS_COUNT; k++)
+        for (size_t c = 0; c < ARRAY_LEN(status_classes); c++)
+            for (size_t stage = 0; stage <= STAGE_COUNT && c != 1; stage++)
+                count(w,
+                      (const char *const[]){ "class", class_name((enum request_class)k),
+                                             "status", status_classes[c], "stage",
+                                             stage_label(stage), NULL, NULL },
+                      w->status->sum.class_results[k][c][stage]);
+}
+
+static void write_outcome_unknown(struct writer *w, int which)
+{
+    (void)which;
+    for (int k = 0; k < CLASS_COUNT; k++)
+        count(w,
+              (const char *const[]){ "class", class_name((enum request_class)k), NULL, NULL },
+              w->status->sum.outcome_unknown[k]);
 }
 
 static void write_histogram(struct writer *w, int which)
@@ -234,47 +261,50 @@ static void write_single(struct writer *w, int which)
 /* name, type, labels, help, how its value is written and which one it is */
 /* clang-format off */
 static const struct metric metrics[] = {
-    { "build_info", "gauge", "version, libcurl, libmicrohttpd", "Versions of the program and of its libraries; the value is 1.", write_build, 0 },
-    { "start_timestamp_seconds", "gauge", "", "When the process started, in seconds since 1970.", write_single, ONE_STARTED },
-    { "ready", "gauge", "", "1 while /readyz answers 200: a usable token is held and the proxy is not draining.", write_single, ONE_READY },
-    { "draining", "gauge", "", "1 from SIGTERM on.", write_single, ONE_DRAINING },
-    { "workers", "gauge", "", "Worker threads.", write_single, ONE_WORKERS },
-    { "workers_stuck", "gauge", "", "Workers whose loop has not turned within the bound of /healthz.", write_single, ONE_STUCK },
-    { "worker_turn_age_seconds", "gauge", "worker", "Time since a worker's loop last turned; up to about 1 when idle.", write_turn_ages, 0 },
-    { "cpu_seconds_total", "counter", "", "CPU time of the process, user and system.", write_single, ONE_CPU },
-    { "memory_peak_bytes", "gauge", "", "Largest resident memory of the process so far.", write_single, ONE_MEMORY },
-    { "log_lines_dropped_total", "counter", "", "Log lines that a full stderr did not take.", write_single, ONE_LOG_DROPPED },
+    { "build_info", "gauge", "version, libcurl, libmicrohttpd", "Versions of the program and of its libraries; the value is 1.", write_build, 0, ALWAYS },
+    { "start_timestamp_seconds", "gauge", "", "When the process started, in seconds since 1970.", write_single, ONE_STARTED, ALWAYS },
+    { "ready", "gauge", "", "1 while /readyz answers 200: a usable token is held and the proxy is not draining.", write_single, ONE_READY, ALWAYS },
+    { "draining", "gauge", "", "1 from SIGTERM on.", write_single, ONE_DRAINING, ALWAYS },
+    { "workers", "gauge", "", "Worker threads.", write_single, ONE_WORKERS, ALWAYS },
+    { "workers_stuck", "gauge", "", "Workers whose loop has not turned within the bound of /healthz.", write_single, ONE_STUCK, ALWAYS },
+    { "worker_turn_age_seconds", "gauge", "worker", "Time since a worker's loop last turned; up to about 1 when idle.", write_turn_ages, 0, ALWAYS },
+    { "cpu_seconds_total", "counter", "", "CPU time of the process, user and system.", write_single, ONE_CPU, ALWAYS },
+    { "memory_peak_bytes", "gauge", "", "Largest resident memory of the process so far.", write_single, ONE_MEMORY, ALWAYS },
+    { "log_lines_dropped_total", "counter", "", "Log lines that a full stderr did not take.", write_single, ONE_LOG_DROPPED, ALWAYS },
 
-    { "requests_total", "counter", "method, status, stage", "Finished requests. method: safe (GET, HEAD, OPTIONS) or unsafe. status: class of the answer, none when the caller got none. stage: whose fault an answer of the proxy's own was, none when the upstream answered.", write_requests, 0 },
-    { "request_duration_seconds", "histogram", "", "From the request line to the end of the answer.", write_histogram, METRICS_TOTAL },
-    { "token_wait_seconds", "histogram", "", "What requests waited for a token, 0 when one was held.", write_histogram, METRICS_TOKEN_WAIT },
-    { "upstream_first_byte_seconds", "histogram", "", "From sending a request upstream to the head of its answer, repeats and waiting for a new token included.", write_histogram, METRICS_UPSTREAM },
-    { "requests_in_flight", "gauge", "", "Requests under way.", write_single, ONE_IN_FLIGHT },
-    { "requests_in_flight_limit", "gauge", "", "upstream.max_in_flight.", write_single, ONE_IN_FLIGHT_MAX },
-    { "request_body_bytes_total", "counter", "", "Body bytes of finished requests, from callers.", write_counter, M_request_body_bytes },
-    { "response_body_bytes_total", "counter", "", "Body bytes of finished requests, to callers.", write_counter, M_response_body_bytes },
-    { "request_repeats_total", "counter", "", "Requests sent once more because the upstream refused the token.", write_counter, M_replays },
+    { "requests_total", "counter", "method, status, stage", "Finished requests. method: safe (GET, HEAD, OPTIONS) or unsafe. status: class of the answer, none when the caller got none. stage: whose fault an answer of the proxy's own was, none when the upstream answered.", write_requests, 0, ALWAYS },
+    { "request_duration_seconds", "histogram", "", "From the request line to the end of the answer.", write_histogram, METRICS_TOTAL, ALWAYS },
+    { "token_wait_seconds", "histogram", "", "What requests waited for a token, 0 when one was held.", write_histogram, METRICS_TOKEN_WAIT, ALWAYS },
+    { "upstream_first_byte_seconds", "histogram", "", "From sending a request upstream to the head of its answer, repeats and waiting for a new token included.", write_histogram, METRICS_UPSTREAM, ALWAYS },
+    { "requests_in_flight", "gauge", "", "Requests under way.", write_single, ONE_IN_FLIGHT, ALWAYS },
+    { "requests_in_flight_limit", "gauge", "", "upstream.max_in_flight.", write_single, ONE_IN_FLIGHT_MAX, ALWAYS },
+    { "request_body_bytes_total", "counter", "", "Body bytes of finished requests, from callers.", write_counter, M_request_body_bytes, ALWAYS },
+    { "response_body_bytes_total", "counter", "", "Body bytes of finished requests, to callers.", write_counter, M_response_body_bytes, ALWAYS },
+    { "request_repeats_total", "counter", "", "Requests sent once more because the upstream refused the token.", write_counter, M_replays, ALWAYS },
 
-    { "connections", "gauge", "", "Open connections of callers.", write_single, ONE_CONNECTIONS },
-    { "connections_limit", "gauge", "", "listen.max_connections.", write_single, ONE_CONNECTIONS_MAX },
-    { "connections_accepted_total", "counter", "", "Connections of callers.", write_counter, M_connections_opened },
-    { "connections_refused_total", "counter", "", "Those of them above listen.max_connections: they got a 503.", write_counter, M_connections_refused },
-    { "tls_handshakes_failed_total", "counter", "", "Callers whose TLS handshake came to nothing; they are no connections yet.", write_counter, M_tls_handshakes_failed },
-    { "upstream_connections", "gauge", "", "Open connections to the upstream, idle ones included.", write_single, ONE_UPSTREAM_CONNECTIONS },
-    { "upstream_connections_opened_total", "counter", "", "Connections to the upstream, failed attempts included.", write_counter, M_upstream_connections_opened },
-    { "upstream_connections_reused_total", "counter", "", "Requests that went out on a connection that was there.", write_counter, M_upstream_connections_reused },
-    { "upstream_requests_total", "counter", "", "Requests sent to the upstream, repeats included.", write_counter, M_upstream_requests },
+    { "connections", "gauge", "", "Open connections of callers.", write_single, ONE_CONNECTIONS, ALWAYS },
+    { "connections_limit", "gauge", "", "listen.max_connections.", write_single, ONE_CONNECTIONS_MAX, ALWAYS },
+    { "connections_accepted_total", "counter", "", "Connections of callers.", write_counter, M_connections_opened, ALWAYS },
+    { "connections_refused_total", "counter", "", "Those of them above listen.max_connections: they got a 503.", write_counter, M_connections_refused, ALWAYS },
+    { "tls_handshakes_failed_total", "counter", "", "Callers whose TLS handshake came to nothing; they are no connections yet.", write_counter, M_tls_handshakes_failed, ALWAYS },
+    { "upstream_connections", "gauge", "", "Open connections to the upstream, idle ones included.", write_single, ONE_UPSTREAM_CONNECTIONS, ALWAYS },
+    { "upstream_connections_opened_total", "counter", "", "Connections to the upstream, failed attempts included.", write_counter, M_upstream_connections_opened, ALWAYS },
+    { "upstream_connections_reused_total", "counter", "", "Requests that went out on a connection that was there.", write_counter, M_upstream_connections_reused, ALWAYS },
+    { "upstream_requests_total", "counter", "", "Requests sent to the upstream, repeats included.", write_counter, M_upstream_requests, ALWAYS },
 
-    { "token_held", "gauge", "", "1 while a usable token is held.", write_single, ONE_HELD },
-    { "token_expires_in_seconds", "gauge", "", "What is left of the token's life; 0 without a token.", write_single, ONE_EXPIRES },
-    { "token_age_seconds", "gauge", "", "Time since the token was asked for; 0 without a token.", write_single, ONE_AGE },
-    { "token_fetches_total", "counter", "result", "Finished token fetches. result: obtained, or the error as in the log and in the type of a problem.", write_fetches, 0 },
-    { "token_consecutive_failures", "gauge", "", "Token fetches that failed since the last one that did not.", write_single, ONE_FAILURES },
-    { "token_last_success_timestamp_seconds", "gauge", "", "When a token was last obtained, in seconds since 1970; 0: never.", write_single, ONE_SUCCESS },
-    { "token_last_failure_timestamp_seconds", "gauge", "", "When a token fetch last failed, in seconds since 1970; 0: never.", write_single, ONE_FAILURE },
-    { "tokens_dropped_total", "counter", "", "Tokens that were dropped because the upstream refused them.", write_single, ONE_DROPPED },
+    { "token_held", "gauge", "", "1 while a usable token is held.", write_single, ONE_HELD, ALWAYS },
+    { "token_expires_in_seconds", "gauge", "", "What is left of the token's life; 0 without a token.", write_single, ONE_EXPIRES, ALWAYS },
+    { "token_age_seconds", "gauge", "", "Time since the token was asked for; 0 without a token.", write_single, ONE_AGE, ALWAYS },
+    { "token_fetches_total", "counter", "result", "Finished token fetches. result: obtained, or the error as in the log and in the type of a problem.", write_fetches, 0, ALWAYS },
+    { "token_consecutive_failures", "gauge", "", "Token fetches that failed since the last one that did not.", write_single, ONE_FAILURES, ALWAYS },
+    { "token_last_success_timestamp_seconds", "gauge", "", "When a token was last obtained, in seconds since 1970; 0: never.", write_single, ONE_SUCCESS, ALWAYS },
+    { "token_last_failure_timestamp_seconds", "gauge", "", "When a token fetch last failed, in seconds since 1970; 0: never.", write_single, ONE_FAILURE, ALWAYS },
+    { "tokens_dropped_total", "counter", "", "Tokens that were dropped because the upstream refused them.", write_single, ONE_DROPPED, ALWAYS },
 
-    { "reloads_total", "counter", "result", "Settings read again while running. result: applied, or refused because they were wrong.", write_reloads, 0 },
+    { "class_results_total", "counter", "class, status, stage", "With classes.table: finished requests by class; status and stage as in requests_total.", write_class_results, 0, WITH_CLASSES },
+    { "outcome_unknown_total", "counter", "class", "With classes.table: requests of which nobody can tell whether the upstream carried them out, because no answer, or no whole one, came back.", write_outcome_unknown, 0, WITH_CLASSES },
+
+    { "reloads_total", "counter", "result", "Settings read again while running. result: applied, or refused because they were wrong.", write_reloads, 0, ALWAYS },
 };
 /* clang-format on */
 
@@ -283,6 +313,8 @@ int prometheus_render(const struct status *s, struct buf *out)
     struct writer w = { .out = out, .status = s };
 
     for (size_t i = 0; i < ARRAY_LEN(metrics) && w.err == 0; i++) {
+        if (metrics[i].when == WITH_CLASSES && s->config->rules == NULL)
+            continue;
         w.metric = &metrics[i];
         w.err = buf_addf(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n",
                          metrics[i].name, metrics[i].help, metrics[i].name, metrics[i].type);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/check_rights.h"
 #include "config/files.h"
 #include "config/url.h"
 #include "config/value.h"
@@ -678,4 +679,5 @@ void config_check(struct config *c, struct config_report *report)
     check_extra(&k);
     check_retries(&k);
     check_drain(&k);
+    config_check_rights(c, report);
 }

@@ -186,6 +186,7 @@ void config_unref(struct config *c)
     config_pem_clear(&c->upstream.key);
     config_pem_clear(&c->token.ca);
     tls_unref(c->listen.tls);
+    rules_free(c->rules);
     free(c->upstream.scheme);
     free(c->upstream.authority);
     free(c->upstream.origin);

@@ -87,6 +87,15 @@ const struct config_key config_keys[] = {
     { AT(process, drain_delay, drain_delay_ms), TYPE_DURATION, "0s", 0, HOUR, RELOAD, NULL, "After SIGTERM, how long to go on accepting while already not ready; a part of drain_timeout." },
     { AT(process, drain_timeout, drain_timeout_ms), TYPE_DURATION, "30s", 0, HOUR, RELOAD, NULL, "After SIGTERM, the latest end." },
     { SAME(process, sandbox), TYPE_WORD, "auto", 0, 1, RESTART, "auto off", "After start, give up everything but reading the program's own files and connecting out, where the kernel can do that." },
+
+    { SAME(classes, table), TYPE_WORD, "off", 0, 2, RELOAD, "off 1shot methods", "How requests are told apart by what they can do: by the operations of the 1Shot API, or by their methods for any other upstream; off: not at all." },
+    { AT(classes, read, added[CLASS_READ]), TYPE_LIST, NULL, 0, 64, RELOAD, NULL, "Operations that only look, as METHOD /path with {uuid}, {n} or {} for one open segment, added to the table; a built-in operation may be made stricter by it, never laxer." },
+    { AT(classes, simulate, added[CLASS_SIMULATE]), TYPE_LIST, NULL, 0, 64, RELOAD, NULL, "As read, for operations that compute something and change nothing." },
+    { AT(classes, create, added[CLASS_CREATE]), TYPE_LIST, NULL, 0, 64, RELOAD, NULL, "As read, for operations that make an object or a key." },
+    { AT(classes, change, added[CLASS_CHANGE]), TYPE_LIST, NULL, 0, 64, RELOAD, NULL, "As read, for operations that alter or remove objects." },
+    { AT(classes, sign, added[CLASS_SIGN]), TYPE_LIST, NULL, 0, 64, RELOAD, NULL, "As read, for operations that make a signature." },
+    { AT(classes, money, added[CLASS_MONEY]), TYPE_LIST, NULL, 0, 64, RELOAD, NULL, "As read, for operations that pay or write on chain." },
+    { SAME(classes, repeat_simulate), TYPE_BOOL, "no", 0, 1, RELOAD, NULL, "Repeat a built-in simulate operation on a new connection when a pooled one turned out to be dead, as a read is; its body has to fit upstream.replay_limit." },
 };
 /* clang-format on */
 
@@ -106,6 +115,7 @@ const struct config_key *config_find(const char *section, const char *name)
 const struct config_section config_sections[] = {
     { .name = "listen" }, { .name = "upstream" }, { .name = "token" },
     { .name = "admin" },  { .name = "log" },      { .name = "process" },
+    { .name = "classes" },
 };
 const size_t config_section_count = ARRAY_LEN(config_sections);
 

@@ -52,7 +52,7 @@ struct config_key {
     const char *help;
 };
 
-#define CONFIG_KEYS_MAX 64
+#define CONFIG_KEYS_MAX 96
 
 extern const struct config_key config_keys[];
 extern const size_t config_key_count;

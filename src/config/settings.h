@@ -4,6 +4,7 @@
 #include "base/base.h"
 #include "base/secret.h"
 #include "net/tls.h"
+#include "rights/rules.h"
 
 struct config_list {
     char **item;
@@ -94,6 +95,13 @@ struct config {
         int64_t drain_delay_ms, drain_timeout_ms;
         int64_t sandbox;
     } process;
+    struct {
+        int64_t table;                           /* enum class_table */
+        struct config_list added[CLASS_UNKNOWN]; /* classes.read to classes.money */
+        bool repeat_simulate;
+    } classes;
+
+    struct rules *rules; /* what follows from classes; NULL: nothing is told apart */
 
     char *file; /* the path it came from, NULL: environment only */
     _Atomic int refs;

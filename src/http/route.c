@@ -194,6 +194,7 @@ struct route route_find(const struct config *c, const char *method, const char *
 
     const char *rest = below(r.path, r.path_len, c->upstream.base_path);
     r.prefix = rest != NULL ? "" : c->upstream.base_path;
+    r.api_path = rest != NULL ? rest : r.path;
     r.kind = is_token_endpoint(c, method, r.path, r.path_len, rest) ? ROUTE_TOKEN_ENDPOINT
                                                                     : ROUTE_FORWARD;
     return r;

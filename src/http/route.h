@@ -11,7 +11,9 @@ struct route {
     const char *prefix;        /* put in front of `path` ("" or the base path) */
     const char *path; /* points into the target: origin-form, begins with '/', query included */
     size_t path_len;  /* without the query: for the log */
-    bool absolute;    /* the target was in absolute-form: for access_check */
+    const char
+        *api_path; /* the same as the upstream sees it, less its base path: for classes */
+    bool absolute; /* the target was in absolute-form: for access_check */
 };
 
 /* Finds where a request goes. method and target are as received (NUL-terminated, no

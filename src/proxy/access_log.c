@@ -6,6 +6,30 @@
 /* For the log, where nothing was given because the caller had left. */
 #define GONE_STATUS 499
 
+/* Whether the upstream may have carried the request out, and nobody can tell. */
+static bool outcome_unknown(const struct access_log_entry *e)
+{
+    if (e->attempts == 0)
+        return false;
+    if (e->failure == NULL)
+        return e->gone && e->status == 0;
+
+    const struct failure_info *info = failure_info(e->failure->kind);
+
+    return info->stage == STAGE_UPSTREAM && !info->retryable &&
+           e->failure->kind != FAIL_UPSTREAM_CERT;
+}
+
+static void count_class(struct context *ctx, const struct access_log_entry *e, int stage)
+{
+    static_assert((int)CLASS_COUNT == METRICS_CLASSES, "one counter for each class");
+    metrics_class(&ctx->metrics,
+                  &(struct metrics_class){ .class = (int)e->class,
+                                           .status = e->status,
+                                           .stage = stage,
+                                           .outcome_unknown = outcome_unknown(e) });
+}
+
 void access_log_write(struct context *ctx, const struct access_log_entry *e)
 {
     enum stage stage = e->failure != NULL ? failure_info(e->failure->kind)->stage : STAGE_COUNT;
@@ -22,6 +46,8 @@ void access_log_write(struct context *ctx, const struct access_log_entry *e)
                                        .total_us = e->total_us,
                                        .token_us = e->token_us,
                                        .upstream_us = e->upstream_us });
+    if (e->has_class)
+        count_class(ctx, e, (int)stage);
     metrics_add(&ctx->metrics, M_request_body_bytes, (uint64_t)e->bytes_in);
     metrics_add(&ctx->metrics, M_response_body_bytes, (uint64_t)e->bytes_out);
     if (status == 0 && e->gone) /* among the metrics it is nobody's 4xx */
@@ -42,6 +68,7 @@ void access_log_write(struct context *ctx, const struct access_log_entry *e)
         return;
     log_info("access", log_str("method", e->method != NULL ? e->method : "-"),
              log_strn("path", path, path_len), log_int("status", status),
+             log_str("class", e->has_class ? class_name(e->class) : NULL),
              log_str("stage", e->failure != NULL ? failure_stage_name(stage) : NULL),
              log_str("error", e->failure != NULL ? failure_info(e->failure->kind)->slug : NULL),
              log_str("aborted", e->gone  ? "caller"

@@ -12,7 +12,9 @@ struct access_log_entry {
     const char *request_id; /* NULL: there is none */
     int status;             /* given to the caller; 0: none */
     bool safe;              /* GET, HEAD, OPTIONS */
-    bool gone, cut;         /* the caller has left; the upstream's answer was cut */
+    bool has_class;         /* the next is known */
+    enum request_class class;
+    bool gone, cut; /* the caller has left; the upstream's answer was cut */
     int64_t total_us, token_us, upstream_us; /* negative: did not happen */
     int64_t bytes_in, bytes_out;
     unsigned attempts; /* to send it upstream */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "http/access.h"
+#include "http/override.h"
 
 static void make_request_id(struct relay *r)
 {
@@ -48,6 +49,27 @@ static void take_request_id(struct relay *r)
     make_request_id(r);
 }
 
+/* Says what the request can do, and whether it may be sent again where a connection was dead. */
+static void find_class(struct relay *r)
+{
+    const struct rules *p = r->config->rules;
+    const char *query = r->route.path + r->route.path_len;
+    const struct rules_request q = {
+        .method = r->method,
+        .api_path = r->route.api_path,
+        .overridden =
+            override_found(&(struct override_request){ .query = query + (*query == '?'),
+                                                       .fields = r->fields,
+                                                       .count = r->count,
+                                                       .has_body = r->body_bytes != 0 }),
+    };
+    const struct operation o = rules_operation(p, &q);
+
+    r->has_class = true;
+    r->class = o.class;
+    r->resendable = rules_may_resend(p, &q, &o);
+}
+
 void admission_on_head(struct relay *r, const struct admission_request *request)
 {
     const struct config *c = r->config;
@@ -61,6 +83,7 @@ void admission_on_head(struct relay *r, const struct admission_request *request)
     r->count = request->count;
     r->is_head = strcmp(r->method, "HEAD") == 0;
     r->safe = r->is_head || strcmp(r->method, "GET") == 0 || strcmp(r->method, "OPTIONS") == 0;
+    r->resendable = r->safe;
     r->body_bytes = v->body_bytes;
     r->up.kept = true;
     r->up_ms = loop_now(&r->ctx->loop);
@@ -96,6 +119,8 @@ void admission_on_head(struct relay *r, const struct admission_request *request)
         relay_fail_for(r, FAIL_LOOP, "upstream.base_url leads back to this proxy");
         return;
     }
+    if (c->rules != NULL && r->route.kind == ROUTE_FORWARD)
+        find_class(r);
     if (!admit(r))
         return;
     if (r->route.kind == ROUTE_TOKEN_ENDPOINT)

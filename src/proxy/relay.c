@@ -147,7 +147,7 @@ static struct exchange_request request_of(const struct relay *r)
                   .request_id = r->request_id_ours ? r->request_id : NULL,
                   .require_name = c->listen.require_header_name,
                   .body_bytes = r->body_bytes },
-        .safe = r->safe,
+        .resendable = r->resendable,
         .is_head = r->is_head,
     };
 }
@@ -854,6 +854,8 @@ static void report(struct relay *r)
                                         : NULL,
                          .method = r->method,
                          .safe = r->safe,
+                         .has_class = r->has_class,
+                         .class = r->class,
                          .path = has_path ? r->route.path : r->target,
                          .path_len = has_path ? r->route.path_len : strcspn(r->target, "?#"),
                          .status = r->sink->status,

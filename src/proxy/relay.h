@@ -51,6 +51,9 @@ struct relay {
     int64_t body_bytes;   /* declared; -1: chunked */
     bool request_id_ours; /* made here */
     bool safe;            /* GET, HEAD, OPTIONS */
+    bool resendable;      /* may go out twice when a pooled connection turns out to be dead */
+    bool has_class;       /* the next is known: there are rules, and it came that far */
+    enum request_class class;
     bool is_head;
     bool begun; /* its head is whole */
 

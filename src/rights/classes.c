@@ -188,6 +188,7 @@ struct operation classes_find(const struct classes *c, const struct class_reques
         o.class = class_of_method(r->method);
     if (found != NULL)
         take(&o, found, is_options ? CLASS_READ : found->class);
+    o.is_builtin = found != NULL;
     /* An added pattern may make it stricter; where the table knows methods only, or does not
      * know the request, it decides. Of several the strictest does. */
     enum request_class least = found != NULL ? o.class : CLASS_READ;
@@ -199,8 +200,10 @@ struct operation classes_find(const struct classes *c, const struct class_reques
                        : !pattern_matches(&p->pattern, r->method, &o.shape))
             continue;
         enum request_class class = is_options ? CLASS_READ : p->class;
-        if (hits++ > 0 ? class > o.class : class >= least)
+        if (hits++ > 0 ? class > o.class : class >= least) {
             take(&o, p, class);
+            o.is_builtin = false;
+        }
     }
     return o;
 }

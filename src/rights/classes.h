@@ -51,6 +51,7 @@ struct operation {
     enum request_class class;
     const char *text; /* "POST /methods/{uuid}/execute"; "unknown" in no table. Not a copy. */
     size_t text_len;
+    bool is_builtin;         /* of the 1shot table, no added pattern */
     struct path_shape shape; /* not plain when overridden: no pattern may match it then */
 };
 

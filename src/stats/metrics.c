@@ -14,15 +14,25 @@ static void observe(struct metrics *m, enum metrics_duration which, int64_t us)
     metrics_bump(&m->sum_us[which], (uint64_t)us);
 }
 
+static int status_class_of(int status)
+{
+    return status >= 100 && status <= 599 ? status / 100 : 0;
+}
+
 void metrics_request(struct metrics *m, const struct metrics_request *r)
 {
-    int status_class = r->status >= 100 && r->status <= 599 ? r->status / 100 : 0;
-
-    metrics_bump(&m->requests[r->method][status_class][r->stage], 1);
+    metrics_bump(&m->requests[r->method][status_class_of(r->status)][r->stage], 1);
     metrics_add(m, M_requests_finished, 1);
     observe(m, METRICS_TOTAL, r->total_us);
     observe(m, METRICS_TOKEN_WAIT, r->token_us);
     observe(m, METRICS_UPSTREAM, r->upstream_us);
+}
+
+void metrics_class(struct metrics *m, const struct metrics_class *r)
+{
+    metrics_bump(&m->class_results[r->class][status_class_of(r->status)][r->stage], 1);
+    if (r->outcome_unknown)
+        metrics_bump(&m->outcome_unknown[r->class], 1);
 }
 
 void metrics_add_shard(struct metrics_sum *sum, const struct metrics *shard)
@@ -35,5 +45,7 @@ void metrics_add_shard(struct metrics_sum *sum, const struct metrics *shard)
     ADD(requests);
     ADD(bucket);
     ADD(sum_us);
+    ADD(class_results);
+    ADD(outcome_unknown);
 #undef ADD
 }

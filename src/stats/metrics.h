@@ -51,11 +51,21 @@ struct metrics_request {
     int64_t total_us, token_us, upstream_us; /* negative: did not happen */
 };
 
+/* Of a request whose class is known, see rights/classes.h. */
+#define METRICS_CLASSES 7
+struct metrics_class {
+    int class;
+    int status, stage; /* as in metrics_request */
+    bool outcome_unknown;
+};
+
 struct metrics {
     _Alignas(64) _Atomic uint64_t counter[METRICS_COUNTER_COUNT];
     _Atomic uint64_t requests[METRICS_METHOD_COUNT][6][STAGE_COUNT + 1];
     _Atomic uint64_t bucket[METRICS_DURATION_COUNT][METRICS_BUCKETS];
     _Atomic uint64_t sum_us[METRICS_DURATION_COUNT];
+    _Atomic uint64_t class_results[METRICS_CLASSES][6][STAGE_COUNT + 1];
+    _Atomic uint64_t outcome_unknown[METRICS_CLASSES];
 };
 
 /* All shards added up: plain values. The total of a duration is the sum of its buckets. */
@@ -64,6 +74,8 @@ struct metrics_sum {
     uint64_t requests[METRICS_METHOD_COUNT][6][STAGE_COUNT + 1];
     uint64_t bucket[METRICS_DURATION_COUNT][METRICS_BUCKETS];
     uint64_t sum_us[METRICS_DURATION_COUNT];
+    uint64_t class_results[METRICS_CLASSES][6][STAGE_COUNT + 1];
+    uint64_t outcome_unknown[METRICS_CLASSES];
 };
 
 /* Adds a shard. Thread: any. */
@@ -96,3 +108,4 @@ static inline void metrics_set(struct metrics *m, enum metrics_counter which, ui
 
 /* Counts a finished request. Thread: the shard's owner. */
 void metrics_request(struct metrics *m, const struct metrics_request *r);
+void metrics_class(struct metrics *m, const struct metrics_class *r);

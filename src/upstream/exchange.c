@@ -234,10 +234,10 @@ static bool was_not_sent(const struct upstream_attempt *a, CURLcode code)
             code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
 }
 
-/* A safe request that went out on a pooled connection which turned out to be dead. */
+/* A request that may go out twice and went out on a pooled connection which turned out to be dead. */
 static bool met_a_dead_connection(const struct exchange *x, CURLcode code)
 {
-    return x->request.safe && upstream_error_lost(code) && x->attempt.reused &&
+    return x->request.resendable && upstream_error_lost(code) && x->attempt.reused &&
            x->attempt.sendings == 1;
 }
 

@@ -43,7 +43,8 @@ struct exchange_request {
     struct config *config; /* what outlives the exchange takes a reference of its own */
     const char *method, *prefix, *path; /* the target is prefix and path together */
     struct header_forward head;         /* with the length of the body */
-    bool safe;                          /* GET, HEAD, OPTIONS (RFC 9110 section 9.2.1) */
+    bool resendable; /* whatever became of it on a dead pooled connection, it may go out again:
+                        GET, HEAD, OPTIONS (RFC 9110 section 9.2.1), as far as known to be safe */
     bool is_head;
 };
 

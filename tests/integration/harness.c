@@ -94,10 +94,23 @@ static void add_line(struct bytes *ini, const char *section, const char *line)
         bytes_addf(ini, "%.*s\n", (int)strcspn(line + n + 1, "\n"), line + n + 1);
 }
 
+/* Whether a line is about that section. */
+static bool mentions(const char *settings, const char *section)
+{
+    size_t len = strlen(section);
+    for (const char *line = settings; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, section, len) == 0 && line[len] == '.')
+            return true;
+    }
+    return false;
+}
+
 struct bytes world_ini(const char *base_url, const char *token_url, const char *settings)
 {
-    static const char *const sections[] = { "listen", "upstream", "token",
-                                            "admin",  "log",      "process" };
+    enum { OPTIONAL_FROM = 6 }; /* these are left out unless there is something in them */
+    static const char *const sections[] = { "listen",  "upstream", "token",   "admin", "log",
+                                            "process", "classes",  "callers", "freeze" };
     struct bytes ini = { 0 };
     char base[160], token[160], key[128];
     (void)snprintf(base, sizeof base, "upstream.base_url = %s", base_url);
@@ -105,6 +118,8 @@ struct bytes world_ini(const char *base_url, const char *token_url, const char *
     if (settings == NULL)
         settings = "";
     for (size_t s = 0; s < sizeof sections / sizeof *sections; s++) {
+        if (s >= OPTIONAL_FROM && !mentions(settings, sections[s]))
+            continue;
         bytes_addf(&ini, "[%s]\n", sections[s]);
         for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
             if (key_of(defaults[i], key, sizeof key) && !overridden(key, settings))
@@ -154,6 +169,8 @@ static struct bytes ini_of(const struct world *w, const struct world_options *op
         bytes_addf(&settings, "token.ca_file = %s\n", certs_ca_file());
     bytes_add_str(&settings, options->settings ? options->settings : "");
     struct bytes ini = world_ini(base, token, bytes_text(&settings));
+    if (options->more != NULL)
+        bytes_addf(&ini, "%s", options->more);
     bytes_free(&settings);
     return ini;
 }

@@ -47,6 +47,7 @@ struct world_options {
     /* "section.key = value" lines over the defaults of a test; "-section.key": not even the
      * default */
     const char *settings;
+    const char *more; /* text of an ini file that goes behind all that; NULL: none */
     const char *const *env;
 };
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "admin/page/failures.h"
+#include "admin/page/rights.h"
 #include "admin/page/sections.h"
 #include "page_assets.h"
 
@@ -92,6 +93,7 @@ int page_render(const struct content *c, struct buf *out)
     sections_traffic(&o, c);
     failures_list(&o, c);
     failures_totals(&o, c);
+    rights_classes(&o, c->status);
     sections_settings(&o, c);
     html_put(&o, "</main>\n<footer><span>For machines: <a href=\"healthz\">/healthz</a>, "
                  "<a href=\"readyz\">/readyz</a>, <a href=\"metrics\">/metrics</a></span>"

@@ -69,6 +69,14 @@ static const struct {
     { "process", "drain_delay", "0s" },
     { "process", "drain_timeout", "30s" },
     { "process", "sandbox", "auto" },
+    { "classes", "table", "off" },
+    { "classes", "read", NULL },
+    { "classes", "simulate", NULL },
+    { "classes", "create", NULL },
+    { "classes", "change", NULL },
+    { "classes", "sign", NULL },
+    { "classes", "money", NULL },
+    { "classes", "repeat_simulate", "no" },
 };
 
 /* The key's value in force as text; "(none)" when there is none. */

@@ -76,7 +76,7 @@ static void only_what_was_not_written_or_is_safe_is_sent_again(void **state)
     assert_false(exchange_may_retry(&x, CURLE_SEND_ERROR));
     x = failed(true, true, "");
     assert_false(exchange_may_retry(&x, CURLE_GOT_NOTHING));
-    x.request.safe = true;
+    x.request.resendable = true;
     assert_true(exchange_may_retry(&x, CURLE_GOT_NOTHING));
     x.attempt.reused = false;
     assert_false(exchange_may_retry(&x, CURLE_GOT_NOTHING));

@@ -70,7 +70,7 @@ static void trial_start(struct scripted *s, struct trial *t, const char *method,
                   .host = s->config->upstream.authority,
                   .authorization = "Authorization: Bearer " TOKEN,
                   .body_bytes = body_bytes },
-        .safe = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0,
+        .resendable = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0,
         .is_head = strcmp(method, "HEAD") == 0,
     };
     assert_int_equal(exchange_start(&t->x, &request), FAIL_NONE);

@@ -1,0 +1,57 @@
+/* The section about request classes: what the requests could do, and how they ended. */
+#include "admin/page/rights.h"
+
+#include <stdio.h>
+
+#include "rights/classes.h"
+
+/* Answers of this class in which the status begins with that digit (0: none). */
+static uint64_t class_answers(const struct metrics_sum *sum, int class, size_t status_class)
+{
+    uint64_t n = 0;
+
+    for (size_t stage = 0; stage <= STAGE_COUNT; stage++)
+        n += sum->class_results[class][status_class][stage];
+    return n;
+}
+
+static void number(struct html *o, uint64_t n, const char *metric)
+{
+    html_putf(o, "<td class=\"number%s\">", n == 0 ? " zero" : "");
+    html_count(o, n, metric);
+    html_put(o, "</td>");
+}
+
+static void class_row(struct html *o, const struct metrics_sum *sum, int class)
+{
+    const char *name = class_name((enum request_class) class);
+    char metric[96];
+
+    html_putf(o, "<tr><th scope=\"row\">%s</th>", name);
+    for (size_t status_class = 2; status_class <= 6; status_class++)
+        number(o, class_answers(sum, class, status_class % 6), NULL);
+    (void)snprintf(metric, sizeof metric, "oneshot_proxy_outcome_unknown_total{class=\"%s\"}",
+                   name);
+    number(o, sum->outcome_unknown[class], metric);
+    html_put(o, "</tr>\n");
+}
+
+void rights_classes(struct html *o, const struct status *s)
+{
+    if (s->config->rules == NULL)
+        return;
+    html_put(o, "<section id=\"classes\" aria-labelledby=\"classes-h\"><h2 id=\"classes-h\">"
+                "By what they can do</h2><div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+                "id=\"by-class\" aria-labelledby=\"classes-h\"><table><thead><tr>"
+                "<th scope=\"col\">class</th>"
+                "<th scope=\"col\" class=\"number\">2xx</th>"
+                "<th scope=\"col\" class=\"number\">3xx</th>"
+                "<th scope=\"col\" class=\"number\">4xx</th>"
+                "<th scope=\"col\" class=\"number\">5xx</th>"
+                "<th scope=\"col\" class=\"number\">none</th>"
+                "<th scope=\"col\" class=\"number\">outcome unknown</th>"
+                "</tr></thead><tbody>\n");
+    for (int class = 0; class < CLASS_COUNT; class ++)
+        class_row(o, &s->sum, class);
+    html_put(o, "</tbody></table></div></section>\n");
+}
