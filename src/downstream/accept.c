@@ -76,9 +76,9 @@ void accept_on_accepted(void *arg, const struct listener *from, int fd,
         log_debug("connection_not_taken");
 }
 
-/* --- tunnels ------------------------------------------------------------------------- */
+/* --- TLS ----------------------------------------------------------------------------- */
 
-static int on_tunnel_open(void *arg, int fd)
+static int on_tls_open(void *arg, int fd)
 {
     struct downstream *d = arg;
     struct sockaddr_un nameless = { .sun_family = AF_UNIX };
@@ -86,7 +86,7 @@ static int on_tunnel_open(void *arg, int fd)
     return mhd_host_take(&d->mhd_host, fd, (struct sockaddr *)&nameless, sizeof(sa_family_t));
 }
 
-static void on_tunnel_failed(void *arg, struct tls_bridge *t, const char *why)
+static void on_tls_failed(void *arg, struct tls_bridge *t, const char *why)
 {
     struct downstream *d = arg;
 
@@ -103,7 +103,7 @@ static void on_tunnel_failed(void *arg, struct tls_bridge *t, const char *why)
     tell(d, t->net.fd, &f);
 }
 
-static void on_tunnel_gone(void *arg, struct tls_bridge *t)
+static void on_tls_gone(void *arg, struct tls_bridge *t)
 {
     struct downstream *d = arg;
 
@@ -116,8 +116,8 @@ static void on_tunnel_gone(void *arg, struct tls_bridge *t)
 void accept_init(struct downstream *d)
 {
     tls_bridges_init(&d->tls_bridges, &d->ctx->loop);
-    d->tls_bridges.on_open = on_tunnel_open;
-    d->tls_bridges.on_failed = on_tunnel_failed;
-    d->tls_bridges.on_gone = on_tunnel_gone;
+    d->tls_bridges.on_open = on_tls_open;
+    d->tls_bridges.on_failed = on_tls_failed;
+    d->tls_bridges.on_gone = on_tls_gone;
     d->tls_bridges.arg = d;
 }

@@ -15,5 +15,5 @@ struct downstream;
 void accept_on_accepted(void *arg, const struct listener *from, int fd,
                         const struct sockaddr *addr, socklen_t len);
 
-/* Takes the worker's tunnels into use. */
+/* Takes TLS into use. */
 void accept_init(struct downstream *d);
