@@ -1,5 +1,9 @@
 /* Limits on what callers may take: connections, requests under way, time, sizes. Those above
  * get an answer that says so, never silence. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include "harness.h"
 
 #define N 8
@@ -276,6 +280,46 @@ static void a_connection_that_is_idle_for_long_is_closed(void **state)
     answer_free(&a);
 }
 
+/* ... and one whose caller has said that nothing more comes, together with its last request, sooner
+ * than that. */
+static void a_connection_of_a_caller_that_is_done_is_closed_soon(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "listen.idle_timeout = 60s\n"
+                                                         "listen.header_timeout = 300ms\n" });
+    client_open(&c, w.port);
+    const int one = 1; /* in one segment, which is one event */
+    assert_int_equal(setsockopt(c.fd, IPPROTO_TCP, TCP_CORK, &one, sizeof one), 0);
+    client_puts(&c, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_int_equal(shutdown(c.fd, SHUT_WR), 0);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    assert_true(client_closed(&c, SOON_MS));
+    client_close(&c);
+    answer_free(&a);
+}
+
+/* What it has received before does not count as the beginning of a next head. */
+static void a_connection_between_requests_is_under_no_header_timeout(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "listen.header_timeout = 200ms\n" });
+    client_open(&c, w.port);
+    for (int i = 0; i < 2; i++) {
+        client_call(&c, "GET", "/x", NULL, NULL, &a);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(client_fill(&c, 800), -1);
+    }
+    client_close(&c);
+    answer_free(&a);
+}
+
 static void a_slow_upstream_is_no_idle_caller(void **state)
 {
     (void)state;
@@ -404,6 +448,8 @@ int main(void)
         TEST(a_body_that_goes_on_slowly_is_no_timeout),
         TEST(a_caller_that_a_slow_upstream_holds_back_gets_no_408),
         TEST(a_connection_that_is_idle_for_long_is_closed),
+        TEST(a_connection_of_a_caller_that_is_done_is_closed_soon),
+        TEST(a_connection_between_requests_is_under_no_header_timeout),
         TEST(a_slow_upstream_is_no_idle_caller),
         TEST(a_body_above_the_limit_is_413),
         TEST(the_longest_target_is_a_setting),

@@ -151,6 +151,22 @@ static void one_whose_request_outgrows_the_replay_buffer_goes_through_at_once(vo
     answer_free(&a);
 }
 
+static void it_goes_through_when_the_body_never_becomes_whole(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    start(&w, PATIENT "listen.body_timeout = 300ms\n");
+    ask(&w, &c, "POST /early HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\npart");
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 401); /* the upstream's word, and not a 408 */
+    assert_string_equal(bytes_text(&a.body), "early");
+    assert_int_equal(peer_count(w.api, ""), 1);
+    client_close(&c);
+    answer_free(&a);
+}
+
 /* Refuses every token; the second request waits at the gate. */
 static void refuse_all(struct peer_conn *c, const struct peer_request *r, void *arg)
 {
@@ -342,6 +358,7 @@ int main(void)
         TEST(one_that_is_cut_in_its_body_is_a_refusal_all_the_same),
         TEST(one_that_is_cut_in_its_body_never_ends_cleanly),
         TEST(one_whose_request_outgrows_the_replay_buffer_goes_through_at_once),
+        TEST(it_goes_through_when_the_body_never_becomes_whole),
         TEST(a_request_is_repeated_once_even_if_another_token_could_be_had),
         TEST(it_goes_through_at_once_while_no_other_token_is_asked_for),
         TEST(no_worker_sends_its_old_token_to_a_new_upstream),
