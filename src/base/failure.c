@@ -24,6 +24,11 @@ const struct failure_info *failure_info(enum failure_kind kind)
     return &table[kind];
 }
 
+bool failure_retryable(const struct failure *f)
+{
+    return failure_info(f->kind)->retryable && !f->may_have_run;
+}
+
 int failure_status(const struct failure *f)
 {
     return f->status != 0 ? f->status : failure_info(f->kind)->status;

@@ -64,6 +64,7 @@ struct failure {
     int status;          /* 0: the table's; else what the caller gets instead */
     int received_status; /* what the other side answered, 0: nothing */
     int retry_after_s;   /* 0: none */
+    bool may_have_run;   /* a part of the request was sent: never told as retryable */
     const char *error;   /* NULL: the table's Proxy-Status error; else a literal */
     char detail[256];    /* a sentence: what happened and what to do about it */
 };
@@ -77,6 +78,9 @@ struct failure_info {
 
 /* The row of a kind. Thread: any. */
 const struct failure_info *failure_info(enum failure_kind kind);
+
+/* Whether the caller may send the request again without having it carried out twice. */
+bool failure_retryable(const struct failure *f);
 
 /* The status a caller gets for it. */
 int failure_status(const struct failure *f);

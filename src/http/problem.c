@@ -25,7 +25,7 @@ int problem_body(const struct failure *f, struct buf *out)
         { "detail", json_object_new_string(f->detail[0] != '\0' ? f->detail : info->title) },
         { "stage", json_object_new_string(failure_stage_name(info->stage)) },
         { "message", json_object_new_string(f->detail[0] != '\0' ? f->detail : info->title) },
-        { "retryable", json_object_new_boolean(info->retryable) },
+        { "retryable", json_object_new_boolean(failure_retryable(f)) },
         { "data", NULL },
     };
 

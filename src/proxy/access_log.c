@@ -16,8 +16,8 @@ static bool outcome_unknown(const struct access_log_entry *e)
 
     const struct failure_info *info = failure_info(e->failure->kind);
 
-    return info->stage == STAGE_UPSTREAM && !info->retryable &&
-           e->failure->kind != FAIL_UPSTREAM_CERT;
+    return e->failure->may_have_run || (info->stage == STAGE_UPSTREAM && !info->retryable &&
+                                        e->failure->kind != FAIL_UPSTREAM_CERT);
 }
 
 static void count_class(struct context *ctx, const struct access_log_entry *e, int stage)

@@ -29,10 +29,10 @@
  *   sends too much, leaves       |                        | answer is here       | is here
  *   -----------------------------+------------------------+----------------------+---------------
  *   nothing was sent upstream    | 408, 400, 413          | -                    | -
- *   a part of the body was sent  | 408, 400, 413: no      | what the upstream    | the upstream's
- *                                | upstream can take for  | says in the end; or  | answer, whole;
- *                                | whole what breaks off  | 502 or 504, outcome  | or cut, if it
- *                                | before its end         | unknown              | is cut
+ *   a part of the body was sent  | 408, 400, 413, not     | what the upstream    | the upstream's
+ *                                | retryable unless the   | says in the end; or  | answer, whole;
+ *                                | method is safe: some   | 502 or 504, outcome  | or cut, if it
+ *                                | act before the end     | unknown              | is cut
  *   all of it was sent           | (the caller can only   | as here on the left  | as above
  *                                | leave: logged as 499)  |                      |
  *   a refusal of the token is    | the refusal goes to the caller: it was not carried out
@@ -291,8 +291,9 @@ void relay_on_body_lost(struct relay *r)
 
 /* A body that is never whole, in each phase (money: see also the head of this file):
  *
- *   PARKED, SENDING: an answer that says so. Nothing that was not whole can have been executed;
- *                    the upstream sees its connection break off.
+ *   PARKED, SENDING: an answer that says so; the upstream sees its connection break off. Once a
+ *                    part was sent it is not told as retryable: an upstream may act on what it
+ *                    has before the end comes.
  *   SENDING, and something of an answer has come; ANSWERING: the upstream's word counts. It
  *                    gets no more of the body; its answer goes on, and how that ends is told.
  *   HELD:            the upstream's refusal of the token is its answer; it goes to the caller.
@@ -301,15 +302,18 @@ void relay_on_body_lost(struct relay *r)
  */
 static void body_ends_early(struct relay *r, const struct failure *f)
 {
+    struct failure sent =
+        failure_make(f->kind, "%s A part of the request was sent: outcome unknown.", f->detail);
     bool answered = r->sink->given || r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED ||
                     (r->phase == RELAY_SENDING && r->exchange.attempt.began);
 
+    sent.may_have_run = true;
     if (r->sink->written)
         r->sink->ops->close(r->sink);
     else if (r->phase == RELAY_HELD)
         release(r);
     else if (!answered)
-        relay_fail(r, f);
+        relay_fail(r, r->sends > 0 && !r->safe ? &sent : f);
     r->up.discard = true;
     relay_wake(r);
 }

@@ -231,6 +231,50 @@ static void a_body_that_stalls_is_told_and_logged_as_what_it_is(void **state)
     answer_free(&a);
 }
 
+/* Reads what comes and answers nothing: who knows what it has done. */
+static void serve_silence(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    if (peer_read_head(c) != NULL)
+        peer_read_eof(c);
+}
+
+/* An upstream may act on a body whose end it has not seen. */
+static void a_part_that_was_sent_is_never_told_as_retryable(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head;
+        const char *retryable;
+    } cases[] = {
+        { "POST /pay HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+          "7\r\n{\"a\":1}\r\n",
+          "\"retryable\":false" },
+        { "PUT /pay HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{\"a\":1}",
+          "\"retryable\":false" },
+        { "GET /look HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{\"a\":1}",
+          "\"retryable\":true" },
+    };
+    WORLD(w);
+    world_start(&w, &(struct world_options){ .serve = serve_silence,
+                                             .settings = "listen.body_timeout = 300ms\n" });
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct client c;
+        struct answer a = { 0 };
+        client_open(&c, w.port);
+        client_puts(&c, cases[i].head);
+        client_read(&c, &a, false, SOON_MS);
+        assert_problem(&a, 408, "request", "http_request_error");
+        if (strstr(bytes_text(&a.body), cases[i].retryable) == NULL)
+            fail_msg("%s", bytes_text(&a.body));
+        if (i < 2)
+            assert_problem_detail(&a, "outcome unknown");
+        assert_true(peer_wait(w.api, "", i + 1, SOON_MS));
+        answer_free(&a);
+        client_close(&c);
+    }
+}
+
 static void a_head_that_is_never_whole_gets_a_name_too(void **state)
 {
     (void)state;
@@ -298,6 +342,7 @@ int main(void)
         TEST(an_upload_goes_on_behind_an_answer_below_400),
         TEST(an_upload_that_stalls_behind_an_answer_ends_within_body_timeout),
         TEST(a_body_that_stalls_is_told_and_logged_as_what_it_is),
+        TEST(a_part_that_was_sent_is_never_told_as_retryable),
         TEST(a_head_that_is_never_whole_gets_a_name_too),
         TEST(a_refusal_before_the_body_is_whole_has_all_its_fields),
         TEST(a_body_that_is_too_large_to_throw_away_is_counted_as_the_callers),

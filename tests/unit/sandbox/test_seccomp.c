@@ -320,9 +320,9 @@ static void a_signal_may_go_to_this_process_only(void **state)
     (void)state;
     install(false);
     struct seccomp_data call = { .nr = __NR_tgkill, .arch = ARCHITECTURE };
-    call.args[0] = (uint64_t)getpid();
+    call.args[0] = (__u64)getpid();
     assert_int_equal(run(&call), ALLOWED); /* abort() */
-    call.args[0] = (uint64_t)getppid();
+    call.args[0] = (__u64)getppid();
     assert_int_equal(run(&call), REFUSED);
     call.args[0] = (uint64_t)getpid() + 1;
     assert_int_equal(run(&call), REFUSED);
