@@ -274,6 +274,27 @@ static void the_callers_own_token_call_is_answered_here(void **state)
     answer_free(&a);
 }
 
+/* Its body is waited for, so that the connection can go on. */
+static void the_callers_own_token_call_leaves_the_connection(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ 0 });
+    client_open(&c, w.port);
+    client_puts(&c, "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\npart");
+    assert_int_equal(client_fill(&c, 100), -1);
+    client_puts(&c, "rest");
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(answer_header_count(&a, "Connection"), 0);
+    client_call(&c, "GET", "/x", NULL, NULL, &a);
+    assert_int_equal(a.status, 200);
+    client_close(&c);
+    answer_free(&a);
+}
+
 static void the_token_call_is_answered_even_while_no_token_is_there(void **state)
 {
     (void)state;
@@ -313,6 +334,7 @@ int main(void)
         TEST(an_upstream_connection_that_lay_idle_longer_than_keepalive_is_not_used_again),
         TEST(an_old_caller_is_served_and_closed),
         TEST(the_callers_own_token_call_is_answered_here),
+        TEST(the_callers_own_token_call_leaves_the_connection),
         TEST(the_token_call_is_answered_even_while_no_token_is_there),
         TEST(the_token_call_is_forwarded_where_that_is_wanted),
     };
