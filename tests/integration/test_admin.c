@@ -5,6 +5,7 @@
 
 #include "harness.h"
 #include "hold.h"
+#include "later.h"
 
 #define ADMIN "admin.address = 127.0.0.1:0\n"
 
@@ -102,21 +103,35 @@ static void a_refused_secret_is_told_with_its_stage(void **state)
     answer_free(&a);
 }
 
+/* Asks until the answer holds this; it is the last one. */
+static void await_words(int port, const char *path, const char *words, struct answer *a)
+{
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    do
+        http_get(port, path, a);
+    while (!bytes_contain(&a->body, words) && now_ms() < deadline_ms);
+    assert_contains(bytes_text(&a->body), words);
+}
+
 static void a_token_that_ran_out_makes_it_not_ready_and_the_next_one_ready(void **state)
 {
     (void)state;
+    LATER(later);
     WORLD(w);
     struct answer a = { 0 };
-    world_start(&w, &(struct world_options){ .settings = ADMIN, .no_proxy = true });
-    tokens_lifetime(w.tokens, 1);
     const char *settings = ADMIN "token.retry_min = 50ms\ntoken.retry_max = 100ms\n";
-    tokens_push(w.tokens, (struct token_answer){ 0 });
-    tokens_push(w.tokens, (struct token_answer){ .status = 503, .times = 100000 });
-    world_proxy(&w, &(struct world_options){ .settings = settings });
+    world_start(&w, &(struct world_options){ .settings = settings, .env = later.env });
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=1", 1, SOON_MS));
+    tokens_always(w.tokens, (struct token_answer){ .status = 503 });
     int admin = proxy_admin_port(w.proxy);
-    await_status(admin, "/readyz", 503, &a);
-    assert_true(proxy_log_wait(w.proxy, "event=token_expired", 1, SOON_MS));
-    assert_contains(bytes_text(&a.body), "\"error\":\"token-unavailable\"");
+    await_status(admin, "/readyz", 200, &a);
+    later_by(&later, 3600 * 1000);
+    await_words(admin, "/readyz", "\"error\":\"token-unavailable\"", &a);
+    assert_int_equal(a.status, 503);
+    assert_true(proxy_log_wait(w.proxy, "event=token_expired generation=1", 1, SOON_MS));
+    tokens_always(w.tokens, (struct token_answer){ 0 });
+    await_status(admin, "/readyz", 200, &a);
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=2", 1, SOON_MS));
     answer_free(&a);
 }
 

@@ -201,10 +201,10 @@ static void a_file_that_is_not_whole_keeps_the_last_good_secret_and_says_so_once
     char got[64];
     prepare(&r);
     write_file(r.file, CANARY "-1");
-    start(&r, "token.refresh_before = 90%\n");
+    start(&r, "token.refresh_before = 29s\n");
     write_file(r.file, CANARY "-2");
     assert_fetched(&r, 2, CANARY "-2");
-    tokens_lifetime(r.world.tokens, 3); /* for the renewal below */
+    tokens_lifetime(r.world.tokens, 30); /* for the renewal below */
     write_file(r.file, "");
     assert_true(proxy_log_wait(r.world.proxy, "event=credentials_unreadable", 1, SOON_MS));
     assert_true(proxy_log_contains(r.world.proxy, "secret: is empty"));

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "later.h"
 
 #define THEIR_401 "{\"type\":\"UnauthenticatedError\",\"message\":\"m\",\"retryable\":false}"
 #define PATIENT "token.timeout = 60s\ntoken.wait_timeout = 60s\n"
@@ -321,24 +322,20 @@ static void no_worker_sends_its_old_token_to_a_new_upstream(void **state)
 static void no_worker_sends_an_expired_token_while_the_control_thread_is_busy(void **state)
 {
     (void)state;
-    static const char settings[] = PATIENT UNCONFINED "token.refresh_before = 1ms\n";
+    static const char settings[] = PATIENT UNCONFINED;
+    LATER(later);
     WORLD(w);
     struct control control;
     struct client c;
     struct answer a = { 0 };
     control_init(&control);
-    struct world_options options = { .env = control.env,
-                                     .settings = settings,
-                                     .no_proxy = true };
-    world_start(&w, &options);
-    tokens_lifetime(w.tokens, 2);
-    world_proxy(&w, &options);
-    int64_t expired_ms = now_ms() + 2050;
+    later_preload(&later, LATE_MAIL);
+    later.env[2] = control.env_stop;
+    world_start(&w, &(struct world_options){ .env = later.env, .settings = settings });
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200);
     control_stops(&control, &w, settings);
-    while (now_ms() < expired_ms)
-        (void)ask_again(expired_ms);
+    later_by(&later, 3600 * 1000);
     client_open(&c, w.port);
     client_puts(&c, "POST /y HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
     worker_has_seen_it(&w);

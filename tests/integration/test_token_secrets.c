@@ -168,11 +168,11 @@ static void a_changed_secret_file_is_used_by_the_next_renewal(void **state)
     struct bytes settings = { 0 };
     bytes_addf(&settings,
                "-token.client_secret\ntoken.client_secret_file = %s\n"
-               "token.refresh_before = 90%%\n",
+               "token.refresh_before = 29s\n",
                path);
     struct world_options options = { .no_proxy = true, .settings = bytes_text(&settings) };
     world_start(&w, &options);
-    tokens_lifetime(w.tokens, 10);
+    tokens_lifetime(w.tokens, 30);
     world_proxy(&w, &options);
     assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
     write_file(path, CANARY "-next\r\n");
