@@ -109,7 +109,7 @@ static bool tokens_refused(const struct status *s)
     int64_t since_ms = s->now_ms - 2 * s->config->token.retry_max_ms;
 
     for (size_t i = 0; i < kept; i++)
-        refused += t->event[i].what == TOKEN_MANAGER_DROPPED && t->event[i].at_ms >= since_ms;
+        refused += t->event[i].what == TOKEN_MANAGER_SUSPECT && t->event[i].at_ms >= since_ms;
     return refused >= 2;
 }
 

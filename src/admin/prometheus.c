@@ -238,7 +238,7 @@ static uint64_t single_number(const struct status *s, int which)
     case ONE_FAILURES:
         return s->token.stats->consecutive_failures;
     case ONE_DROPPED:
-        return s->token.stats->dropped;
+        return s->token.stats->refused;
     default:
         return s->log_dropped;
     }
@@ -299,7 +299,7 @@ static const struct metric metrics[] = {
     { "token_consecutive_failures", "gauge", "", "Token fetches that failed since the last one that did not.", write_single, ONE_FAILURES, ALWAYS },
     { "token_last_success_timestamp_seconds", "gauge", "", "When a token was last obtained, in seconds since 1970; 0: never.", write_single, ONE_SUCCESS, ALWAYS },
     { "token_last_failure_timestamp_seconds", "gauge", "", "When a token fetch last failed, in seconds since 1970; 0: never.", write_single, ONE_FAILURE, ALWAYS },
-    { "tokens_dropped_total", "counter", "", "Tokens that were dropped because the upstream refused them.", write_single, ONE_DROPPED, ALWAYS },
+    { "tokens_dropped_total", "counter", "", "Tokens that the upstream refused; each serves until a new one is here.", write_single, ONE_DROPPED, ALWAYS },
 
     { "class_results_total", "counter", "class, status, stage", "With classes.table: finished requests by class; status and stage as in requests_total.", write_class_results, 0, WITH_CLASSES },
     { "outcome_unknown_total", "counter", "class", "With classes.table: requests of which nobody can tell whether the upstream carried them out, because no answer, or no whole one, came back.", write_outcome_unknown, 0, WITH_CLASSES },

@@ -28,10 +28,13 @@ struct context {
     struct h2_host h2;
     struct exchange_host exchange_host; /* these four, as the exchanges know them */
 
-    struct config *config;  /* in force; a reference */
-    struct token *token;    /* NULL: none; else a reference */
-    bool failing;           /* no token, and none is being fetched */
-    struct failure failure; /* why */
+    struct config *config;     /* in force; a reference */
+    struct token *token;       /* NULL: none; else a reference */
+    struct token *other_token; /* NULL, or another one that is alive, see token_manager.h */
+    bool other_good;           /* the older one of the two is not known to be refused */
+    uint64_t doubted[2];       /* tokens that were refused: when one is taken, it is told */
+    bool failing;              /* no token, and none is being fetched */
+    struct failure failure;    /* why */
     /* A refusal of the token of this generation is passed on, until then. */
     uint64_t passthrough_generation;
     int64_t passthrough_until_ms;
@@ -53,10 +56,12 @@ struct context {
     bool closed;    /* nothing is accepted any more */
     bool giving_up; /* callers without an answer are told that there will be none */
 
-    /* A request waits for a token; the upstream refused the token of this generation. */
+    /* A request waits for a token; the upstream refused the token of this generation; it took one
+     * that is doubted. */
     void (*on_want)(void *arg);
     void (*on_refused)(void *arg, uint64_t generation);
-    void *arg; /* for both */
+    void (*on_accepted)(void *arg, uint64_t generation);
+    void *arg; /* for all */
 };
 
 /* A new name for a request, of 128 random bits; empty when there are none. */

@@ -152,12 +152,12 @@ static struct exchange_request request_of(const struct relay *r)
     };
 }
 
-static void send_upstream(struct relay *r)
+static void send_upstream(struct relay *r, struct token *token)
 {
     unpark(r);
-    if (r->token != NULL)
-        token_unref(r->token);
-    r->token = token_ref(r->ctx->token);
+    token_ref(token);
+    token_unref(r->token);
+    r->token = token;
     enter(r, RELAY_SENDING);
     if (r->upstream_start_us < 0)
         r->upstream_start_us = clock_us();
@@ -182,21 +182,42 @@ static bool same_upstream(const struct relay *r)
     return mine == now || strcmp(mine->upstream.origin, now->upstream.origin) == 0;
 }
 
-static bool have_token(const struct relay *r)
+/* The token to send with; NULL: there is none. */
+static struct token *token_for(const struct relay *r)
 {
-    const struct token *t = r->ctx->token;
+    struct context *ctx = r->ctx;
+    int64_t now_ms = loop_now(&ctx->loop);
 
-    return t != NULL && token_valid(t, loop_now(&r->ctx->loop)) && same_upstream(r);
+    if (!same_upstream(r))
+        return NULL;
+    return token_valid(ctx->token, now_ms)         ? ctx->token
+           : token_valid(ctx->other_token, now_ms) ? ctx->other_token
+                                                   : NULL;
+}
+
+/* The token that is newer (older) than the one it was sent with; NULL: there is none. */
+static struct token *another_token(const struct relay *r, bool newer)
+{
+    struct token *const held[] = { r->ctx->token, r->ctx->other_token };
+
+    for (size_t i = 0; i < ARRAY_LEN(held) && same_upstream(r); i++)
+        if (token_valid(held[i], loop_now(&r->ctx->loop)) &&
+            held[i]->generation != r->token->generation &&
+            (held[i]->generation > r->token->generation) == newer)
+            return held[i];
+    return NULL;
 }
 
 void relay_begin(struct relay *r)
 {
     struct context *ctx = r->ctx;
 
-    if (have_token(r)) {
+    struct token *token = token_for(r);
+
+    if (token != NULL) {
         if (r->token_us < 0)
             r->token_us = 0;
-        send_upstream(r);
+        send_upstream(r, token);
     } else if (ctx->failing) {
         relay_fail(r, &ctx->failure);
     } else {
@@ -336,22 +357,35 @@ static bool may_repeat(const struct relay *r)
            (replay == REPLAY_ALL || (replay == REPLAY_SAFE && r->safe));
 }
 
-/* The upstream says the token is dead. */
+/* The upstream refuses the token. */
 static void on_refused(struct relay *r)
 {
     struct context *ctx = r->ctx;
     uint64_t generation = r->token->generation;
-    bool newer = have_token(r) && ctx->token->generation > generation;
-    bool kept = ctx->passthrough_generation == generation &&
-                loop_now(&ctx->loop) < ctx->passthrough_until_ms;
 
-    if (!newer && !kept)
+    if (ctx->passthrough_generation == generation &&
+        loop_now(&ctx->loop) >= ctx->passthrough_until_ms)
+        ctx->passthrough_generation = 0;
+    /* Of an older one it is told only once, so that it is not thought good any more. */
+    if (another_token(r, true) == NULL ? ctx->passthrough_generation != generation
+                                       : ctx->other_good)
         ctx->on_refused(ctx->arg, generation);
-    if (!may_repeat(r) || kept) {
+    if (may_repeat(r))
+        park(r, RELAY_HELD);
+    else
         enter(r, RELAY_ANSWERING);
-        return;
-    }
-    park(r, RELAY_HELD);
+}
+
+/* The upstream takes a token that it had refused before. */
+static void on_accepted(struct relay *r)
+{
+    struct context *ctx = r->ctx;
+
+    for (size_t i = 0; i < ARRAY_LEN(ctx->doubted); i++)
+        if (ctx->doubted[i] == r->token->generation) {
+            ctx->doubted[i] = 0;
+            ctx->on_accepted(ctx->arg, r->token->generation);
+        }
 }
 
 static struct relay *relay_of(struct exchange *x)
@@ -376,10 +410,13 @@ static void on_head(struct exchange *x)
     r->first_byte_us = clock_us();
     r->upstream_us = r->first_byte_us - r->upstream_start_us;
     r->ctx->typical_us += (base_min(r->upstream_us, TYPICAL_US_MAX) - r->ctx->typical_us) / 8;
-    if (refused_token(r))
+    if (refused_token(r)) {
         on_refused(r);
-    else
+    } else {
+        if (r->exchange.head.status < 400)
+            on_accepted(r);
         enter(r, RELAY_ANSWERING);
+    }
     relay_wake(r);
 }
 
@@ -430,12 +467,32 @@ static void release(struct relay *r)
     relay_wake(r);
 }
 
-static void repeat(struct relay *r)
+static void repeat(struct relay *r, struct token *token)
 {
     r->repeated = true;
     exchange_cancel(&r->exchange);
     metrics_add(&r->ctx->metrics, M_replays, 1);
-    send_upstream(r);
+    send_upstream(r, token);
+}
+
+/* What becomes of a held refusal. It is repeated with a newer token when there is one; or with an
+ * older one, when its own is so young that the upstream may not know it everywhere, and the older
+ * one is good, or serves, or is all that is left to try. Otherwise it waits for the token that is
+ * being fetched, or goes to the caller when none is. */
+static void decide_held(struct relay *r)
+{
+    const struct context *ctx = r->ctx;
+    struct token *newer = another_token(r, true), *older = another_token(r, false);
+    bool passed_on = ctx->failing || ctx->passthrough_generation == r->token->generation ||
+                     !same_upstream(r);
+
+    if (newer != NULL)
+        repeat(r, newer);
+    else if (older != NULL && (ctx->other_good || older == ctx->token || passed_on) &&
+             token_is_young(r->token, loop_now(&ctx->loop)))
+        repeat(r, older);
+    else if (passed_on)
+        release(r);
 }
 
 void relay_on_token(struct relay *r)
@@ -445,8 +502,10 @@ void relay_on_token(struct relay *r)
     if (r->gone) /* nobody would hear the answer: do not begin what moves money */
         return;
     if (r->phase == RELAY_PARKED) {
-        if (have_token(r))
-            send_upstream(r);
+        struct token *token = token_for(r);
+
+        if (token != NULL)
+            send_upstream(r, token);
         else if (!same_upstream(r))
             relay_fail_for(
                 r, FAIL_TOKEN_TIMEOUT,
@@ -455,12 +514,7 @@ void relay_on_token(struct relay *r)
             relay_fail(r, &ctx->failure);
         relay_wake(r);
     } else if (r->phase == RELAY_HELD) {
-        uint64_t mine = r->token->generation;
-
-        if (have_token(r) && ctx->token->generation > mine)
-            repeat(r);
-        else if (ctx->failing || ctx->passthrough_generation == mine || !same_upstream(r))
-            release(r);
+        decide_held(r);
     }
 }
 

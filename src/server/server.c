@@ -119,18 +119,15 @@ static void publish(void *arg, const struct token_view *view)
 struct report {
     struct mail mail;
     struct server *server;
-    struct worker *worker;
     uint64_t generation;
 };
 
-static void report(struct server *s, void (*run)(struct mail *), struct worker *w,
-                   uint64_t generation)
+static void report(struct server *s, void (*run)(struct mail *), uint64_t generation)
 {
     struct report *r = base_alloc(sizeof *r);
 
     *r = (struct report){ .mail = { .run = run, .free = mail_free },
                           .server = s,
-                          .worker = w,
                           .generation = generation };
     mailbox_send(&s->mailbox, &r->mail);
 }
@@ -145,10 +142,15 @@ static void want_arrived(struct mail *m)
 static void refused_arrived(struct mail *m)
 {
     struct report *r = CONTAINER_OF(m, struct report, mail);
-    int64_t until_ms = token_manager_on_refused(&r->server->tokens, r->generation);
 
-    if (until_ms > 0)
-        worker_send_keep(r->worker, r->generation, until_ms);
+    token_manager_on_refused(&r->server->tokens, r->generation);
+}
+
+static void accepted_arrived(struct mail *m)
+{
+    struct report *r = CONTAINER_OF(m, struct report, mail);
+
+    token_manager_on_accepted(&r->server->tokens, r->generation);
 }
 
 static void drained_arrived(struct mail *m)
@@ -160,17 +162,22 @@ static void drained_arrived(struct mail *m)
 
 static void on_want(void *arg)
 {
-    report(arg, want_arrived, NULL, 0);
+    report(arg, want_arrived, 0);
 }
 
-static void on_refused(void *arg, struct worker *w, uint64_t generation)
+static void on_refused(void *arg, uint64_t generation)
 {
-    report(arg, refused_arrived, w, generation);
+    report(arg, refused_arrived, generation);
+}
+
+static void on_accepted(void *arg, uint64_t generation)
+{
+    report(arg, accepted_arrived, generation);
 }
 
 static void on_drained(void *arg)
 {
-    report(arg, drained_arrived, NULL, 0);
+    report(arg, drained_arrived, 0);
 }
 
 static void watch_credentials(struct server *s)
@@ -481,6 +488,7 @@ int server_run(struct config *c, struct config_env *env)
                                                        : &s.monitor.failures,
                                        .on_want = on_want,
                                        .on_refused = on_refused,
+                                       .on_accepted = on_accepted,
                                        .on_drained = on_drained,
                                        .arg = &s };
     limit_init(&s.shared.in_flight, c->upstream.max_in_flight, s.worker_count);

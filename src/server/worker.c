@@ -98,9 +98,16 @@ static void on_want(void *arg)
 
 static void on_refused(void *arg, uint64_t generation)
 {
-    struct worker *w = arg;
+    const struct worker *w = arg;
 
-    w->shared->on_refused(w->shared->arg, w, generation);
+    w->shared->on_refused(w->shared->arg, generation);
+}
+
+static void on_accepted(void *arg, uint64_t generation)
+{
+    const struct worker *w = arg;
+
+    w->shared->on_accepted(w->shared->arg, generation);
 }
 
 int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
@@ -113,6 +120,7 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     w->downstream.user = &handler_conn_user;
     w->ctx.on_want = on_want;
     w->ctx.on_refused = on_refused;
+    w->ctx.on_accepted = on_accepted;
     w->ctx.arg = w;
     w->ctx.in_flight.quota = &shared->in_flight;
     w->downstream.connections.quota = &shared->connections;
@@ -215,6 +223,7 @@ void worker_done(struct worker *w)
     acceptor_done(&w->downstream.acceptor);
     recent_failures_outbox_done(&w->ctx.failures);
     token_unref(w->ctx.token);
+    token_unref(w->ctx.other_token);
     config_unref(w->ctx.config);
     tls_unref(w->downstream.tls);
     loop_done(&w->ctx.loop);
@@ -246,9 +255,15 @@ static void on_view(struct mail *mail)
     struct worker *w = m->worker;
 
     token_unref(w->ctx.token);
+    token_unref(w->ctx.other_token);
     w->ctx.token = STEAL(m->view.token);
+    w->ctx.other_token = STEAL(m->view.other);
+    w->ctx.other_good = m->view.other_good;
     w->ctx.failing = m->view.failing;
     w->ctx.failure = m->view.failure;
+    w->ctx.passthrough_generation = m->view.passthrough_generation;
+    w->ctx.passthrough_until_ms = m->view.passthrough_until_ms;
+    memcpy(w->ctx.doubted, m->view.doubted, sizeof w->ctx.doubted);
     tell_parked(w);
 }
 
@@ -257,6 +272,7 @@ static void free_view(struct mail *mail)
     struct view_mail *m = CONTAINER_OF(mail, struct view_mail, mail);
 
     token_unref(m->view.token);
+    token_unref(m->view.other);
     free(m);
 }
 
@@ -269,34 +285,8 @@ void worker_send_view(struct worker *w, const struct token_view *view)
                              .view = *view };
     if (view->token != NULL)
         token_ref(view->token);
-    mailbox_send(&w->mailbox, &m->mail);
-}
-
-struct keep_mail {
-    struct mail mail;
-    struct worker *worker;
-    uint64_t generation;
-    int64_t until_ms;
-};
-
-static void on_keep(struct mail *mail)
-{
-    struct keep_mail *m = CONTAINER_OF(mail, struct keep_mail, mail);
-    struct worker *w = m->worker;
-
-    w->ctx.passthrough_generation = m->generation;
-    w->ctx.passthrough_until_ms = m->until_ms;
-    tell_parked(w);
-}
-
-void worker_send_keep(struct worker *w, uint64_t generation, int64_t until_ms)
-{
-    struct keep_mail *m = base_alloc(sizeof *m);
-
-    *m = (struct keep_mail){ .mail = { .run = on_keep, .free = mail_free },
-                             .worker = w,
-                             .generation = generation,
-                             .until_ms = until_ms };
+    if (view->other != NULL)
+        token_ref(view->other);
     mailbox_send(&w->mailbox, &m->mail);
 }
 
@@ -330,7 +320,8 @@ static void on_config(struct mail *mail)
     /* No token goes to another upstream than the one it was obtained for. */
     if (moved) {
         token_unref(w->ctx.token);
-        w->ctx.token = NULL;
+        token_unref(w->ctx.other_token);
+        w->ctx.token = w->ctx.other_token = NULL;
         w->ctx.failing = false;
         tell_parked(w);
     }

@@ -18,11 +18,11 @@ struct worker;
 /* What the workers share with whoever runs them. Both calls are made on the worker's thread. */
 struct worker_shared {
     struct limit in_flight, connections;
-    struct recent_failures *failures; /* NULL: nobody looks at them */
-    void (*on_want)(void *arg);       /* a request waits for a token */
-    void (*on_refused)(void *arg, struct worker *w,
-                       uint64_t generation); /* the upstream refused it */
-    void (*on_drained)(void *arg);           /* a draining worker has nothing left */
+    struct recent_failures *failures;                    /* NULL: nobody looks at them */
+    void (*on_want)(void *arg);                          /* a request waits for a token */
+    void (*on_refused)(void *arg, uint64_t generation);  /* the upstream refused this token */
+    void (*on_accepted)(void *arg, uint64_t generation); /* ... took this one after all */
+    void (*on_drained)(void *arg); /* a draining worker has nothing left */
     void *arg;
 };
 
@@ -49,7 +49,6 @@ void worker_done(struct worker *w);
 
 /* Mail to the worker. Thread: control. */
 void worker_send_view(struct worker *w, const struct token_view *view);
-void worker_send_keep(struct worker *w, uint64_t generation, int64_t until_ms);
 void worker_send_config(struct worker *w, struct config *c);
 /* Answers get `Connection: close` from now on. */
 void worker_send_drain(struct worker *w);

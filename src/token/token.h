@@ -40,3 +40,10 @@ static inline bool token_valid(const struct token *t, int64_t now_ms)
 {
     return t != NULL && now_ms < t->expires_ms;
 }
+
+/* A token may be unknown in parts of the upstream for so long after it was asked for. */
+#define TOKEN_YOUNG_MS 10000
+static inline bool token_is_young(const struct token *t, int64_t now_ms)
+{
+    return now_ms - t->obtained_ms < TOKEN_YOUNG_MS;
+}

@@ -19,9 +19,18 @@
  * renewal that fails. `publish` tells the workers whenever what they may do changes: use this
  * token; wait, one is being fetched; or answer with this failure.
  *
- * A token that the upstream refuses is dropped, and one fetch begins. When new tokens are
- * refused too, their age is not the cause: such fetches are then spaced out, by token.retry_min
- * at first, and in between the caller gets the upstream's 401. */
+ * Two tokens are kept: the current one, and the one before while it lives.
+ *
+ *   The upstream refuses the current one:   what is done
+ *     it is young, the one before is good   it is not known everywhere yet: the one before serves
+ *                                           for a moment, then it is tried again; nothing is fetched
+ *     else                                  it becomes suspect: it goes on serving, since one path
+ *                                           that answers 401 says nothing of the others; and one
+ *                                           fetch begins, unless one runs or must not begin yet
+ *
+ * When new tokens are refused too, their age is not the cause: the fetches that refusals cause are
+ * spaced out, by token.retry_min at first, and in between, or when the fetch fails, the caller
+ * gets the upstream's 401. A refusal of an older token says nothing of a newer one. */
 #include "token/token_manager.h"
 
 #include <string.h>
@@ -33,6 +42,8 @@
 /* Refused credentials will hardly be right a second later. */
 #define REFUSED_FACTOR 8
 #define RETRY_AFTER_FLOOR_MS 60000
+/* A young token that was refused is tried again after this. */
+#define REST_MS 1000
 
 static void fetch(struct token_manager *t);
 
@@ -58,18 +69,48 @@ static int64_t back_off_ms(const struct config *c, unsigned step, int64_t factor
         base_min(c->token.retry_min_ms * factor / (factor > 1 ? 2 : 1), ceiling), ceiling);
 }
 
+/* Whether the one before serves, as the current one is not known everywhere yet. */
+static bool is_resting(const struct token_manager *t, int64_t now_ms)
+{
+    return t->rest_timer.slot != 0 && token_valid(t->previous, now_ms);
+}
+
+/* Until when refusals of the current token are passed on; 0: a fetch runs, or may begin. */
+static int64_t passthrough_until_ms(const struct token_manager *t, int64_t now_ms)
+{
+    int64_t until_ms = t->refused_fetch_ms;
+
+    if (!t->suspect || t->state == TOKEN_MANAGER_FETCHING)
+        return 0;
+    if (t->state == TOKEN_MANAGER_WAITING)
+        until_ms = base_max(until_ms, t->timer.due_ms);
+    return until_ms > now_ms ? until_ms : 0;
+}
+
 struct token_view token_manager_view(const struct token_manager *t)
 {
     struct token_view v = { .token = NULL };
+    int64_t now_ms = clock_ms();
 
-    if (token_valid(t->current, clock_ms())) {
-        v.token = t->current;
+    if (token_valid(t->current, now_ms)) {
+        bool resting = is_resting(t, now_ms);
+
+        v.token = resting ? t->previous : t->current;
+        v.other = resting ? t->current : token_valid(t->previous, now_ms) ? t->previous : NULL;
+        v.other_good = !t->previous_refused;
+        v.passthrough_until_ms = passthrough_until_ms(t, now_ms);
+        if (v.passthrough_until_ms != 0)
+            v.passthrough_generation = t->current->generation;
+        if (t->suspect && !t->suspect_accepted)
+            v.doubted[0] = t->current->generation;
+        if (t->previous != NULL && t->previous_refused)
+            v.doubted[1] = t->previous->generation;
         return v;
     }
     v.failing = t->state == TOKEN_MANAGER_WAITING;
     v.failure = t->failure;
     if (v.failing) {
-        int64_t left_ms = t->timer.due_ms - clock_ms();
+        int64_t left_ms = t->timer.due_ms - now_ms;
 
         v.failure.retry_after_s = (int)base_max(1, (left_ms + 999) / 1000);
     }
@@ -83,13 +124,52 @@ static void publish(struct token_manager *t)
     t->publish(t->arg, &v);
 }
 
+/* One timer for both: the sooner of the two ends. */
+static void arm_expiry(struct token_manager *t)
+{
+    loop_timer_clear(t->loop, &t->expiry_timer);
+    if (t->current == NULL)
+        return;
+    loop_timer_set(t->loop, &t->expiry_timer,
+                   t->previous == NULL
+                       ? t->current->expires_ms
+                       : base_min(t->current->expires_ms, t->previous->expires_ms));
+}
+
+static void drop_previous(struct token_manager *t)
+{
+    token_unref(t->previous);
+    t->previous = NULL;
+    t->previous_refused = false;
+    loop_timer_clear(t->loop, &t->rest_timer);
+}
+
+static void drop_tokens(struct token_manager *t)
+{
+    drop_previous(t);
+    token_unref(t->current);
+    t->current = NULL;
+    t->suspect = t->suspect_accepted = false;
+    arm_expiry(t);
+}
+
+/* A new one comes, and the one that was current becomes the one before; unless that was refused
+ * itself and the one before it is good. */
 static void set_current(struct token_manager *t, struct token *token)
 {
-    token_unref(t->current);
+    bool unproven = t->rest_timer.slot != 0 || (t->suspect && !t->suspect_accepted);
+
+    if (unproven && token_valid(t->previous, clock_ms()) && !t->previous_refused) {
+        loop_timer_clear(t->loop, &t->rest_timer);
+        token_unref(t->current);
+    } else {
+        drop_previous(t);
+        t->previous = t->current;
+        t->previous_refused = t->current != NULL && t->suspect && !t->suspect_accepted;
+    }
     t->current = token;
-    loop_timer_clear(t->loop, &t->expiry_timer);
-    if (token != NULL)
-        loop_timer_set(t->loop, &t->expiry_timer, token->expires_ms);
+    t->suspect = t->suspect_accepted = false;
+    arm_expiry(t);
 }
 
 /* When to renew: refresh_before ahead of the end, give or take a tenth. A token that lives no
@@ -173,14 +253,37 @@ static void on_failed(struct token_manager *t, const struct token_client_result 
              log_str("detail", result->failure.detail));
 }
 
+/* A token that was dead when it came is of no use, and asking for the next one at once would not
+ * help. */
+static struct token_client_result dead_on_arrival(const struct token_manager *t,
+                                                  const struct token *token)
+{
+    return (struct token_client_result){
+        .failure =
+            failure_make(FAIL_TOKEN_INVALID,
+                         "The token lives for %lld ms, and fetching it took %lld ms: it was "
+                         "expired when it came. Have the token endpoint give longer lives "
+                         "(expires_in) or answer faster.",
+                         (long long)(token->expires_ms - token->obtained_ms),
+                         (long long)(clock_ms() - t->sent_ms)),
+        .retry_after_ms = -1
+    };
+}
+
 static void on_done(struct token_client *client, const struct token_client_result *result)
 {
     struct token_manager *t = CONTAINER_OF(client, struct token_manager, client);
 
-    if (result->token != NULL)
-        on_obtained(t, result->token);
-    else
+    if (result->token == NULL) {
         on_failed(t, result);
+    } else if (token_valid(result->token, clock_ms())) {
+        on_obtained(t, result->token);
+    } else {
+        const struct token_client_result dead = dead_on_arrival(t, result->token);
+
+        token_unref(result->token);
+        on_failed(t, &dead);
+    }
     publish(t);
 }
 
@@ -193,7 +296,7 @@ static void fetch(struct token_manager *t)
     t->sent_ms = clock_ms();
     t->stats.fetches++;
     log_info("token_fetch_started", log_int("generation", (int64_t)t->generation + 1));
-    if (!served)
+    if (!served || t->suspect)
         publish(t);
     token_client_fetch(&t->client, t->config, t->generation + 1);
 }
@@ -206,14 +309,33 @@ static void on_timer(struct loop_timer *timer)
 static void on_expiry(struct loop_timer *timer)
 {
     struct token_manager *t = CONTAINER_OF(timer, struct token_manager, expiry_timer);
+    int64_t now_ms = clock_ms();
 
-    set_current(t, NULL);
+    if (!token_valid(t->previous, now_ms))
+        drop_previous(t);
+    if (token_valid(t->current, now_ms)) {
+        arm_expiry(t);
+        publish(t);
+        return;
+    }
     note(t, (struct token_manager_event){ .what = TOKEN_MANAGER_EXPIRED,
-                                          .generation = t->generation });
-    log_warn("token_expired", log_int("generation", (int64_t)t->generation));
+                                          .generation = t->current->generation });
+    log_warn("token_expired", log_int("generation", (int64_t)t->current->generation));
+    token_unref(t->current);
+    t->current = t->previous; /* which may live longer, or be none */
+    t->suspect = t->previous_refused;
+    t->suspect_accepted = false;
+    t->previous = NULL;
+    drop_previous(t);
+    arm_expiry(t);
     publish(t);
     if (t->state == TOKEN_MANAGER_IDLE)
         fetch(t);
+}
+
+static void on_rested(struct loop_timer *timer)
+{
+    publish(CONTAINER_OF(timer, struct token_manager, rest_timer));
 }
 
 int token_manager_init(struct token_manager *t, struct loop *l, struct config *c,
@@ -224,6 +346,7 @@ int token_manager_init(struct token_manager *t, struct loop *l, struct config *c
         .config = config_ref(c),
         .timer.on_due = on_timer,
         .expiry_timer.on_due = on_expiry,
+        .rest_timer.on_due = on_rested,
         .publish = publish_fn,
         .arg = arg,
     };
@@ -238,7 +361,7 @@ void token_manager_done(struct token_manager *t)
     if (t->loop == NULL)
         return;
     token_client_done(&t->client);
-    set_current(t, NULL);
+    drop_tokens(t);
     loop_timer_clear(t->loop, &t->timer);
     config_unref(t->config);
     *t = (struct token_manager){ .loop = NULL };
@@ -257,32 +380,88 @@ void token_manager_on_want(struct token_manager *t)
         publish(t); /* the asker has not seen the present view yet */
 }
 
-int64_t token_manager_on_refused(struct token_manager *t, uint64_t generation)
+static void rest(struct token_manager *t)
+{
+    log_info("token_not_known_yet", log_int("generation", (int64_t)t->current->generation),
+             log_str("detail", "the upstream does not take the new token yet; the one before "
+                               "serves for a moment"));
+    loop_timer_set(t->loop, &t->rest_timer, clock_ms() + REST_MS);
+    publish(t);
+}
+
+static void doubt(struct token_manager *t)
+{
+    t->suspect = true;
+    t->suspect_accepted = false;
+    t->stats.refused++;
+    note(t, (struct token_manager_event){ .what = TOKEN_MANAGER_SUSPECT,
+                                          .generation = t->current->generation });
+    log_warn(
+        "token_suspect", log_int("generation", (int64_t)t->current->generation),
+        log_str("detail", "the upstream refused the token; it serves until a new one is here"));
+}
+
+static void on_previous_refused(struct token_manager *t)
+{
+    if (t->previous_refused)
+        return;
+    t->previous_refused = true;
+    publish(t);
+}
+
+void token_manager_on_refused(struct token_manager *t, uint64_t generation)
 {
     int64_t now_ms = clock_ms();
 
+    if (t->previous != NULL && t->previous->generation == generation)
+        on_previous_refused(t);
     if (t->current == NULL || t->current->generation != generation)
-        return 0; /* a late answer to an older token; a view with what is there has been sent */
-    if (now_ms < t->refused_fetch_ms)
-        return t->refused_fetch_ms;
-    /* Refused tokens long apart were just revoked. */
+        return; /* a late answer to an older token; a view with what is there has been sent */
+    if (is_resting(t, now_ms))
+        return; /* that is known, and it will be tried again */
+    if (!t->suspect && token_is_young(t->current, now_ms) && token_valid(t->previous, now_ms) &&
+        !t->previous_refused) {
+        rest(t);
+        return;
+    }
+    if (!t->suspect)
+        doubt(t);
+    if (t->state == TOKEN_MANAGER_FETCHING)
+        return; /* what comes of it will be told */
+    /* Backing off, a refused token is no reason to ask the endpoint sooner than it wants. */
+    if (t->state == TOKEN_MANAGER_WAITING || now_ms < t->refused_fetch_ms) {
+        publish(t);
+        return;
+    }
+    /* Refusals long apart are just tokens that were revoked. */
     if (now_ms - t->refused_last_ms > 2 * t->config->token.retry_max_ms)
         t->refused_in_row = 0;
     t->refused_last_ms = now_ms;
     t->refused_fetch_ms = now_ms + back_off_ms(t->config, t->refused_in_row, 1);
     t->refused_in_row++;
-    t->stats.dropped++;
-    note(t, (struct token_manager_event){ .what = TOKEN_MANAGER_DROPPED,
-                                          .generation = generation });
-    log_warn("token_dropped", log_int("generation", (int64_t)generation),
-             log_str("detail", "the upstream refused the token"));
-    set_current(t, NULL);
-    /* Backing off, a dead token is no reason to ask the endpoint sooner than it wants. */
-    if (t->state == TOKEN_MANAGER_IDLE)
-        fetch(t);
-    else
-        publish(t);
-    return 0;
+    fetch(t);
+}
+
+void token_manager_on_accepted(struct token_manager *t, uint64_t generation)
+{
+    int64_t now_ms = clock_ms();
+
+    if (t->current != NULL && t->current->generation == generation && t->suspect) {
+        t->suspect_accepted = true;
+    } else if (t->previous != NULL && t->previous->generation == generation &&
+               t->previous_refused) {
+        t->previous_refused = false;
+        /* So the young one was not refused for its own sake. */
+        if (t->suspect && t->state == TOKEN_MANAGER_IDLE &&
+            token_is_young(t->current, now_ms)) {
+            t->suspect = false;
+            rest(t);
+            return;
+        }
+    } else {
+        return;
+    }
+    publish(t);
 }
 
 static void refetch(struct token_manager *t)
@@ -300,7 +479,7 @@ void token_manager_reconfigure(struct token_manager *t, struct config *c)
 
     /* The token belongs to the upstream it was obtained for. */
     if (strcmp(was->upstream.origin, c->upstream.origin) != 0) {
-        set_current(t, NULL);
+        drop_tokens(t);
         other = true;
     }
     t->config = config_ref(c);

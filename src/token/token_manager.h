@@ -9,11 +9,20 @@
 #include "token/token_client.h"
 
 /* What the workers are told. Either a token; or none and one is being fetched; or none and why.
- */
+ * The tokens are borrowed for the call. */
 struct token_view {
-    struct token *token; /* borrowed for the call */
+    struct token *token; /* the one to send requests with */
+    struct token *other; /* NULL, or another one that is alive: newer or older */
+    bool other_good;     /* the upstream is not known to refuse the older one of the two */
     bool failing;
     struct failure failure;
+    /* A refusal of the token of this generation is to be passed on until then: no other token is
+     * being fetched. 0: none. */
+    uint64_t passthrough_generation;
+    int64_t passthrough_until_ms;
+    /* The upstream has refused these. When it takes one of them after all, that is to be told by
+     * token_manager_on_accepted. 0: none. */
+    uint64_t doubted[2];
 };
 
 enum token_manager_state { TOKEN_MANAGER_IDLE, TOKEN_MANAGER_FETCHING, TOKEN_MANAGER_WAITING };
@@ -23,7 +32,7 @@ struct token_manager_event {
     enum {
         TOKEN_MANAGER_OBTAINED,
         TOKEN_MANAGER_FAILED,
-        TOKEN_MANAGER_DROPPED,
+        TOKEN_MANAGER_SUSPECT, /* the upstream refused it */
         TOKEN_MANAGER_EXPIRED
     } what;
     int64_t at_ms, wall_s;
@@ -37,7 +46,7 @@ struct token_manager_event {
 
 /* Counted for the metrics and the status page. */
 struct token_manager_stats {
-    uint64_t fetches, obtained, failed, dropped;
+    uint64_t fetches, obtained, failed, refused;
     uint64_t failed_of[FAILURE_COUNT]; /* `failed`, by kind */
     unsigned consecutive_failures;
     int64_t last_success_wall_s, last_failure_wall_s;
@@ -51,15 +60,21 @@ struct token_manager {
     struct config *config;
     struct token_client client;
     enum token_manager_state state;
-    struct token *current;
-    uint64_t generation;            /* of the last one obtained */
-    int64_t sent_ms;                /* when the running fetch began */
+    struct token *current;  /* the newest one */
+    struct token *previous; /* NULL, or the one before, while it lives */
+    bool suspect;           /* the upstream has refused the current one ... */
+    bool suspect_accepted;  /* ... and then taken it */
+    bool previous_refused; /* the upstream has refused the one before, and not taken it since */
+    uint64_t generation;   /* of the last one obtained */
+    int64_t sent_ms;       /* when the running fetch began */
     struct loop_timer timer;        /* renewal, or the end of a back-off */
-    struct loop_timer expiry_timer; /* tells the workers that the token is dead */
-    struct failure failure;         /* the last one, while there is no token */
-    unsigned failures;              /* in a row */
-    unsigned refused_in_row;        /* fetches caused by refused tokens, in a row */
-    int64_t refused_fetch_ms;       /* no such fetch before */
+    struct loop_timer expiry_timer; /* a token dies */
+    struct loop_timer rest_timer; /* armed: the one before serves, and the current one, which is
+                                       young and was refused, is tried again when this is due */
+    struct failure failure;       /* the last one, while there is no token */
+    unsigned failures;            /* in a row */
+    unsigned refused_in_row;      /* fetches caused by refused tokens, in a row */
+    int64_t refused_fetch_ms;     /* no such fetch before */
     int64_t refused_last_ms;
     bool reread; /* after refused credentials they were read again and had changed */
     struct token_manager_stats stats;
@@ -79,10 +94,13 @@ void token_manager_start(struct token_manager *t);
 /* A request waits: fetch, unless that is under way or backing off. */
 void token_manager_on_want(struct token_manager *t);
 
-/* The upstream refused the token. Returns 0 when a newer one is there or on its way (a view
- * follows or has been sent); else the time until which a 401 is to be passed on to the caller.
- * Time in clock_ms(). */
-int64_t token_manager_on_refused(struct token_manager *t, uint64_t generation);
+/* The upstream refused the token of this generation. A view follows, or has been sent, that says
+ * what to do: it holds another token; or says until when such refusals are passed on; or does
+ * neither, and then one is being fetched. */
+void token_manager_on_refused(struct token_manager *t, uint64_t generation);
+
+/* The upstream took a token that the view says is doubted. */
+void token_manager_on_accepted(struct token_manager *t, uint64_t generation);
 
 /* New settings. One fetch when it would ask for something else than before, or when the last
  * one failed; the old token serves until the new one is here. */

@@ -67,6 +67,7 @@ static struct {
     struct loop_timer kick;
     int64_t now_us;
     uint64_t generation;
+    struct token *token; /* the last one given; a reference */
     struct peer caller[CALLERS_MAX], upstream[UPSTREAMS_MAX];
     size_t callers, upstreams;
     struct buf early; /* for an upstream connection that is not there yet */
@@ -95,10 +96,9 @@ static void ignore_want(void *arg)
     (void)arg;
 }
 
-static void ignore_refused(void *arg, struct worker *w, uint64_t generation)
+static void ignore_generation(void *arg, uint64_t generation)
 {
     (void)arg;
-    (void)w;
     (void)generation;
 }
 
@@ -244,12 +244,27 @@ static void give_token(void)
     struct token_view view = {
         .token = token_parse(
             json, (size_t)n,
-            &(struct token_rules){ .now_ms = clock_ms(), .generation = h.generation }, &why)
+            &(struct token_rules){ .now_ms = clock_ms(), .generation = h.generation }, &why),
+        .other = h.token,
+        .other_good = h.generation % 3 != 0,
+        .doubted = { h.generation - 1 },
     };
 
     require(view.token != NULL);
     worker_send_view(&h.worker, &view);
-    token_unref(view.token);
+    token_unref(h.token);
+    h.token = view.token;
+}
+
+/* Refusals of the token are passed on for a second. */
+static void pass_refusals(void)
+{
+    struct token_view view = { .token = h.token,
+                               .failing = h.token == NULL,
+                               .passthrough_generation = h.generation,
+                               .passthrough_until_ms = clock_ms() + 1000 };
+
+    worker_send_view(&h.worker, &view);
 }
 
 static void give_none(bool failing)
@@ -333,7 +348,7 @@ static void command(uint8_t letter)
         give_none(letter == 'F');
         break;
     case 'K':
-        worker_send_keep(w, h.generation, clock_ms() + 1000);
+        pass_refusals();
         break;
     case 'Z':
         h.config_now = 1 - h.config_now;
@@ -412,7 +427,7 @@ static void start(void)
         config_report_done(&report);
     }
     h.shared.on_want = h.shared.on_drained = ignore_want;
-    h.shared.on_refused = ignore_refused;
+    h.shared.on_refused = h.shared.on_accepted = ignore_generation;
     limit_init(&h.shared.in_flight, h.config[0]->upstream.max_in_flight, 1);
     limit_init(&h.shared.connections, h.config[0]->listen.max_connections, 1);
     int err = curl_host_global_init();

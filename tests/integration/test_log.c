@@ -118,7 +118,7 @@ static void an_access_line_names_the_failure_and_its_stage(void **state)
     http_get(w.port, "/401", &a);
     assert_int_equal(a.status, 401);
     assert_true(proxy_log_wait(w.proxy, "event=access status=401 attempts=2", 1, SOON_MS));
-    assert_true(proxy_log_wait(w.proxy, "event=token_dropped generation=1", 1, SOON_MS));
+    assert_true(proxy_log_wait(w.proxy, "event=token_suspect generation=1", 1, SOON_MS));
     answer_free(&a);
 }
 

@@ -296,7 +296,7 @@ static void an_upstream_that_refuses_every_token_is_not_called_well(void **state
         assert_true(ask_again(deadline_ms));
     }
     const char *page = page_with(&w, &a, "<code>GET /v0/401</code>");
-    assert_contains(page, ">dropped</span>");
+    assert_contains(page, ">refused</span>");
     assert_contains(page, "the configuration (client credentials)");
     assert_lacks(page, CANARY);
     answer_free(&a);

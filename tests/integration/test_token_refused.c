@@ -1,4 +1,4 @@
-/* The upstream says 401: the token is dropped once, the request repeated once. */
+/* The upstream says 401: one fetch begins, the request is repeated once, and all others go on. */
 #include <stdatomic.h>
 
 #include "harness.h"
@@ -70,7 +70,7 @@ static void a_refused_token_is_replaced_and_the_request_repeated(void **state)
         assert_int_equal(api_token_of(second), 2);
         assert_string_equal(bytes_text(&second->body), cases[i].body ? cases[i].body : "");
         assert_int_equal(tokens_fetches(w.tokens), 2);
-        assert_int_equal(proxy_log_count(w.proxy, "event=token_dropped"), 1);
+        assert_int_equal(proxy_log_count(w.proxy, "event=token_suspect"), 1);
         answer_free(&a);
     }
 }
@@ -162,7 +162,7 @@ static void a_late_401_for_an_older_token_drops_nothing(void **state)
     assert_int_equal(a.status, 200);
     assert_int_equal(api_token_of(peer_request(w.api, "GET /v0/y", 0)), 2);
     assert_int_equal(tokens_fetches(w.tokens), 2);
-    assert_int_equal(proxy_log_count(w.proxy, "event=token_dropped"), 1);
+    assert_int_equal(proxy_log_count(w.proxy, "event=token_suspect"), 1);
     client_close(&late);
     answer_free(&a);
 }
@@ -289,8 +289,113 @@ static void when_no_new_token_can_be_had_nothing_is_sent_again(void **state)
     assert_their_401(&a);
     assert_int_equal(peer_count(w.api, ""), 1);
     http_get(w.port, "/x", &a);
-    assert_problem(&a, 503, "token", "destination_unavailable");
-    assert_int_equal(peer_count(w.api, ""), 1); /* a dropped token is not used again */
+    assert_their_401(&a);
+    assert_int_equal(peer_count(w.api, ""), 2); /* it is all there is, and may do elsewhere */
+    answer_free(&a);
+}
+
+/* Refuses all at one path; elsewhere takes what the doorman takes. */
+static void refuse_one_path(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    if (strncmp(r->target, "/v0/never", 9) == 0)
+        (void)peer_answer(c, 401, "WWW-Authenticate: Bearer\r\n", THEIR_401);
+    else
+        answer_by_token(c, r, arg);
+}
+
+/* Whatever the token endpoint does: the other paths do not notice that one answers 401. */
+static void a_path_that_answers_401_stops_no_other(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *settings;
+        int status; /* of the token endpoint from now on; 0: it says nothing */
+    } cases[] = { { "503", NULL, 503 },
+                  { "401", NULL, 401 },
+                  { "silence", "token.timeout = 1s\ntoken.wait_timeout = 200ms\n", 0 },
+                  { "fast", "token.retry_min = 1ms\ntoken.retry_max = 2ms\n", 500 } };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        WORLD(w);
+        static struct doorman d;
+        struct answer a = { 0 };
+
+        gate_init(&d.gate);
+        d.status = 401;
+        d.lowest = 1;
+        world_start(&w, &(struct world_options){ .answer = refuse_one_path,
+                                                 .arg = &d,
+                                                 .settings = cases[i].settings });
+        assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
+        if (cases[i].status == 0)
+            tokens_hold(w.tokens);
+        else
+            tokens_always(w.tokens, (struct token_answer){ .status = cases[i].status });
+        for (int n = 0; n < 30; n++) {
+            if (n % 10 == 0) {
+                http_call(w.port, n % 20 == 0 ? "GET" : "POST", "/never", NULL, NULL, &a);
+                assert_their_401(&a);
+            }
+            http_call(w.port, n % 2 == 0 ? "GET" : "POST", "/x", NULL, n % 2 == 0 ? NULL : "{}",
+                      &a);
+            if (a.status != 200)
+                fail_msg("token endpoint: %s: request %d got %d", cases[i].name, n, a.status);
+        }
+        assert_int_equal(proxy_log_count(w.proxy, "event=token_suspect"), 1);
+        tokens_release(w.tokens);
+        answer_free(&a);
+    }
+}
+
+/* Takes each token only some time after it first came to know of it. */
+struct slow_doorman {
+    atomic_llong known_ms[64];
+    long long delay_ms;
+    atomic_size_t refused;
+};
+
+static void answer_later(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    struct slow_doorman *d = arg;
+    size_t n = api_token_of(r) < 64 ? api_token_of(r) : 63;
+    long long none = 0;
+
+    (void)atomic_compare_exchange_strong(&d->known_ms[n], &none, now_ms() + d->delay_ms);
+    if (n == 1 || now_ms() >= d->known_ms[n]) {
+        api_echo(c, r, NULL);
+    } else {
+        d->refused++;
+        (void)peer_answer(c, 401, "WWW-Authenticate: Bearer\r\n", THEIR_401);
+    }
+}
+
+static void a_new_token_that_is_not_known_yet_shows_to_nobody(void **state)
+{
+    (void)state;
+    WORLD(w);
+    static struct slow_doorman d;
+    struct answer a = { 0 };
+
+    d.delay_ms = 1500;
+    struct world_options options = { .answer = answer_later,
+                                     .arg = &d,
+                                     .settings = "token.refresh_before = 27s\n"
+                                                 "process.workers = 2\n",
+                                     .no_proxy = true };
+    world_start(&w, &options);
+    tokens_lifetime(w.tokens, 30);
+    world_proxy(&w, &options);
+    int64_t until_ms = now_ms() + SOON_MS;
+    for (int n = 0; !proxy_log_wait(w.proxy, "event=token_obtained", 3, 1); n++) {
+        assert_true(now_ms() < until_ms);
+        http_call(w.port, n % 2 == 0 ? "GET" : "POST", "/x", NULL, n % 2 == 0 ? NULL : "{}",
+                  &a);
+        if (a.status != 200)
+            fail_msg("request %d got %d", n, a.status);
+    }
+    assert_true(d.refused > 0);
+    assert_int_equal(proxy_log_count(w.proxy, "event=token_suspect"), 0);
+    assert_true(tokens_fetches(w.tokens) <= 4);
     answer_free(&a);
 }
 
@@ -306,6 +411,8 @@ int main(void)
         TEST(replay_can_be_narrowed),
         TEST(other_statuses_drop_no_token_unless_configured),
         TEST(when_no_new_token_can_be_had_nothing_is_sent_again),
+        TEST(a_path_that_answers_401_stops_no_other),
+        TEST(a_new_token_that_is_not_known_yet_shows_to_nobody),
     };
     return RUN_TESTS(tests);
 }

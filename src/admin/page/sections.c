@@ -138,8 +138,8 @@ static void what_happened(struct html *o, const struct token_manager_event *e)
         html_span(o, e->retry_ms);
         html_put(o, ".</span>");
         break;
-    case TOKEN_MANAGER_DROPPED:
-        html_putf(o, "number %llu: the upstream refused it", (unsigned long long)e->generation);
+    case TOKEN_MANAGER_SUSPECT:
+        html_putf(o, "number %llu: the upstream refused it; it serves until a new one is here", (unsigned long long)e->generation);
         break;
     case TOKEN_MANAGER_EXPIRED:
         html_putf(o, "number %llu: no new one had come by then",
@@ -155,7 +155,7 @@ static void event_row(struct html *o, const struct status *s,
         const char *class, *text;
     } names[] = { [TOKEN_MANAGER_OBTAINED] = { "good", "obtained" },
                   [TOKEN_MANAGER_FAILED] = { "bad", "failed" },
-                  [TOKEN_MANAGER_DROPPED] = { "warn", "dropped" },
+                  [TOKEN_MANAGER_SUSPECT] = { "warn", "refused" },
                   [TOKEN_MANAGER_EXPIRED] = { "warn", "expired" } };
 
     html_put(o, "<tr role=\"row\">");

@@ -119,7 +119,7 @@ static void a_renewal_that_fails_while_the_token_serves_is_a_warning(void **stat
 
 static void dropped(size_t at, int64_t age_ms)
 {
-    stats.event[at] = (struct token_manager_event){ .what = TOKEN_MANAGER_DROPPED,
+    stats.event[at] = (struct token_manager_event){ .what = TOKEN_MANAGER_SUSPECT,
                                                     .at_ms = s.now_ms - age_ms };
     stats.events = at + 1;
 }

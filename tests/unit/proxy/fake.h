@@ -137,7 +137,7 @@ static const struct response_sink_ops fake_ops = { .begin = fake_begin,
 static struct config config;
 static struct limit in_flight;
 static struct token tokens[2];
-static size_t wanted, refused;
+static size_t wanted, refused, accepted;
 static uint64_t refused_generation;
 
 static void on_want(void *arg)
@@ -151,6 +151,13 @@ static void on_refused(void *arg, uint64_t generation)
     (void)arg;
     refused++;
     refused_generation = generation;
+}
+
+static void on_accepted(void *arg, uint64_t generation)
+{
+    (void)arg;
+    (void)generation;
+    accepted++;
 }
 
 /* Token 0 or 1 is the thread's; -1: none. */
@@ -198,7 +205,8 @@ static int fake_setup(void **state)
     ctx.in_flight.quota = &in_flight;
     ctx.on_want = on_want;
     ctx.on_refused = on_refused;
-    wanted = refused = 0;
+    ctx.on_accepted = on_accepted;
+    wanted = refused = accepted = 0;
     fake.sink.ops = &fake_ops;
     give_token(0);
     return loop_init(&ctx.loop);

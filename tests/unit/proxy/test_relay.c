@@ -243,6 +243,113 @@ static void a_held_refusal_goes_through_when_no_token_is_to_come(void **state)
     the_end(r);
 }
 
+/* The second token is the thread's newest and so young that it may not be known everywhere. */
+static struct relay *refused_young(bool other_good)
+{
+    struct relay *r;
+
+    tokens[1].obtained_ms = ctx.loop.now_ms;
+    ctx.other_token = &tokens[0];
+    ctx.other_good = other_good;
+    r = begin(0);
+    give_token(1);
+    relay_begin(r);
+    assert_ptr_equal(r->token, &tokens[1]);
+    r->exchange.head.complete = true;
+    r->exchange.head.status = 401;
+    r->exchange.attempt.began = true;
+    r->exchange.with.user->on_head(&r->exchange);
+    (void)relay_turn(&ctx);
+    return r;
+}
+
+static void a_refused_young_token_is_told_and_the_one_before_used(void **state)
+{
+    (void)state;
+    struct relay *r = refused_young(true);
+    assert_int_equal(refused, 1);
+    assert_int_equal(refused_generation, 2);
+    assert_int_equal(r->phase, RELAY_SENDING);
+    assert_int_equal(fake_exchange.starts, 2);
+    assert_ptr_equal(r->token, &tokens[0]);
+    r->exchange.head.status = 401; /* which is refused, too */
+    r->exchange.with.user->on_head(&r->exchange);
+    assert_int_equal(r->phase, RELAY_ANSWERING);
+    assert_int_equal(fake_exchange.starts, 2);
+    assert_int_equal(refused, 2); /* so that it is not thought good */
+    assert_int_equal(refused_generation, 1);
+    the_end(r);
+}
+
+static void a_bad_one_before_is_used_only_when_nothing_else_is_to_come(void **state)
+{
+    (void)state;
+    struct relay *r = refused_young(false);
+    assert_int_equal(r->phase, RELAY_HELD);
+    ctx.passthrough_generation = 2;
+    relay_on_token(r);
+    assert_int_equal(r->phase, RELAY_SENDING);
+    assert_ptr_equal(r->token, &tokens[0]);
+    the_end(r);
+    ctx.passthrough_generation = 0;
+    r = refused_young(false);
+    assert_int_equal(r->phase, RELAY_HELD);
+    ctx.token = &tokens[0]; /* it serves for a moment */
+    ctx.other_token = &tokens[1];
+    relay_on_token(r);
+    assert_int_equal(r->phase, RELAY_SENDING);
+    assert_ptr_equal(r->token, &tokens[0]);
+    the_end(r);
+}
+
+static void one_that_is_not_young_waits_for_the_next(void **state)
+{
+    (void)state;
+    ctx.loop.now_ms += TOKEN_YOUNG_MS;
+    struct relay *r = refused_young(true);
+    assert_int_equal(r->phase, RELAY_SENDING); /* it is young: it was had just now */
+    the_end(r);
+    r = refused_young(true);
+    the_end(r);
+    tokens[1].obtained_ms = ctx.loop.now_ms - TOKEN_YOUNG_MS;
+    ctx.token = &tokens[1];
+    r = begin(0);
+    relay_begin(r);
+    r->exchange.head.status = 401;
+    r->exchange.with.user->on_head(&r->exchange);
+    (void)relay_turn(&ctx);
+    assert_int_equal(r->phase, RELAY_HELD);
+    the_end(r);
+}
+
+static void the_first_time_a_doubted_token_is_taken_is_told(void **state)
+{
+    (void)state;
+    ctx.doubted[0] = 7;
+    ctx.doubted[1] = 1;
+    for (int i = 0; i < 3; i++)
+        the_end(in_phase(RELAY_ANSWERING, 0));
+    assert_int_equal(accepted, 1);
+}
+
+static void refusals_are_passed_on_until_the_time_is_over(void **state)
+{
+    (void)state;
+    ctx.passthrough_generation = 1;
+    ctx.passthrough_until_ms = ctx.loop.now_ms + 10;
+    struct relay *r = in_phase(RELAY_HELD, 0);
+    (void)relay_turn(&ctx);
+    assert_int_equal(r->phase, RELAY_ANSWERING);
+    assert_int_equal(refused, 0);
+    the_end(r);
+    ctx.loop.now_ms += 10;
+    r = in_phase(RELAY_HELD, 0);
+    (void)relay_turn(&ctx);
+    assert_int_equal(r->phase, RELAY_HELD);
+    assert_int_equal(refused, 1);
+    the_end(r);
+}
+
 static void a_body_that_is_kept_no_more_is_not_sent_again(void **state)
 {
     (void)state;
@@ -437,6 +544,11 @@ int main(void)
         T(no_answer_at_all_is_a_failure),
         T(a_refused_token_is_told_and_the_answer_held),
         T(it_is_repeated_once_and_no_more),
+        T(a_refused_young_token_is_told_and_the_one_before_used),
+        T(a_bad_one_before_is_used_only_when_nothing_else_is_to_come),
+        T(one_that_is_not_young_waits_for_the_next),
+        T(the_first_time_a_doubted_token_is_taken_is_told),
+        T(refusals_are_passed_on_until_the_time_is_over),
         T(a_held_refusal_goes_through_when_no_token_is_to_come),
         T(a_body_that_is_kept_no_more_is_not_sent_again),
         T(a_stalled_body_is_told_by_what_the_upstream_may_have_done),

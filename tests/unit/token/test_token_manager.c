@@ -109,25 +109,30 @@ static void pass(int64_t ms)
     now_ms = end;
 }
 
-static void answer_token(int64_t lifetime_s)
+static void answer_token_sent(int64_t lifetime_s, int64_t sent_ms)
 {
-    struct token_client *s = fetching;
+    struct token_client *client = fetching;
     char json[128];
     const char *why = "";
 
-    assert_non_null(s);
+    assert_non_null(client);
     (void)snprintf(json, sizeof json,
                    "{\"access_token\":\"abc\",\"token_type\":\"Bearer\",\"expires_in\":%lld}",
                    (long long)lifetime_s);
     struct token_client_result r = { .retry_after_ms = -1 };
     r.token = token_parse(json, strlen(json),
                           &(struct token_rules){ .default_lifetime_ms = 1000,
-                                                 .now_ms = now_ms,
+                                                 .now_ms = sent_ms,
                                                  .generation = fetching_generation },
                           &why);
     assert_non_null(r.token);
     fetching = NULL;
-    s->on_done(s, &r);
+    client->on_done(client, &r);
+}
+
+static void answer_token(int64_t lifetime_s)
+{
+    answer_token_sent(lifetime_s, now_ms);
 }
 
 static void answer_failure(enum failure_kind kind, bool refused, int64_t retry_after_ms)
@@ -146,6 +151,15 @@ static void on_publish(void *arg, const struct token_view *view)
     (void)arg;
     seen = *view;
     views++;
+}
+
+/* The upstream refuses a token. Returns until when that is passed on; 0: it is not. */
+static int64_t refuse(struct token_manager *t, uint64_t generation)
+{
+    token_manager_on_refused(t, generation);
+    struct token_view v = token_manager_view(t);
+
+    return v.passthrough_generation == generation ? v.passthrough_until_ms : 0;
 }
 
 static struct loop loop;
@@ -315,7 +329,7 @@ static void however_many_ask_one_fetch_runs(void **state)
     token_manager_done(&t);
 }
 
-static void a_refused_token_is_dropped_and_fetched_once(void **state)
+static void a_refused_token_serves_until_the_new_one_is_here_which_is_fetched_once(void **state)
 {
     struct token_manager t;
 
@@ -323,14 +337,16 @@ static void a_refused_token_is_dropped_and_fetched_once(void **state)
     begin(&t);
     answer_token(1000);
     for (int i = 0; i < 50; i++)
-        assert_int_equal(token_manager_on_refused(&t, 1), 0);
+        assert_int_equal(refuse(&t, 1), 0);
     assert_int_equal(fetches, 2);
-    assert_null(seen.token);
-    assert_false(seen.failing);
+    assert_int_equal(seen.token->generation, 1);
     answer_token(1000);
-    assert_int_equal(token_manager_on_refused(&t, 1), 0); /* late, for the older one */
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(refuse(&t, 1), 0); /* late, for the older one */
     assert_int_equal(token_manager_view(&t).token->generation, 2);
+    assert_int_equal(token_manager_view(&t).passthrough_generation, 0);
     assert_int_equal(fetches, 2);
+    assert_int_equal(t.stats.refused, 1);
     token_manager_done(&t);
 }
 
@@ -343,7 +359,7 @@ static void fresh_tokens_that_are_refused_too_are_fetched_ever_more_rarely(void 
     answer_token(100000);
     for (int i = 0; i < 6000; i++) { /* a refusal each 100 ms for ten minutes */
         pass(100);
-        int64_t until = token_manager_on_refused(&t, t.generation);
+        int64_t until = refuse(&t, t.generation);
         if (fetching != NULL) {
             answer_token(100000);
         } else {
@@ -366,9 +382,9 @@ static void a_token_refused_while_the_endpoint_backs_off_does_not_hurry_it(void 
         pass(1000);
     answer_failure(FAIL_TOKEN_UNAVAILABLE, false, 30000);
     assert_int_equal(fetches, 2);
-    assert_int_equal(token_manager_on_refused(&t, 1), 0);
+    assert_int_equal(refuse(&t, 1), t.timer.due_ms); /* the refusal goes to the caller */
     assert_int_equal(fetches, 2);
-    assert_true(seen.failing);
+    assert_int_equal(seen.token->generation, 1);
     token_manager_done(&t);
 }
 
@@ -637,7 +653,7 @@ static void refusals_long_apart_are_no_row_of_refusals(void **state)
             for (int n = 0; n < 9; n++) {
                 if (n > 0)
                     pass(n < 8 ? t.refused_fetch_ms - now_ms : cases[k].apart_ms);
-                assert_int_equal(token_manager_on_refused(&t, t.generation), 0);
+                assert_int_equal(refuse(&t, t.generation), 0);
                 answer_token(86400);
             }
             longest = base_max(longest, t.refused_fetch_ms - now_ms);
@@ -657,15 +673,15 @@ static void what_was_refused_before_a_new_secret_delays_nothing_after_it(void **
     begin(&t);
     answer_token(1000);
     for (int i = 0; i < 8; i++) { /* until it has to wait */
-        (void)token_manager_on_refused(&t, t.generation);
+        (void)refuse(&t, t.generation);
         if (fetching != NULL)
             answer_token(1000);
     }
-    assert_true(token_manager_on_refused(&t, t.generation) > now_ms);
+    assert_true(refuse(&t, t.generation) > now_ms);
     credentials_changed = true;
     token_manager_on_files(&t);
     answer_token(1000);
-    assert_int_equal(token_manager_on_refused(&t, t.generation), 0);
+    assert_int_equal(refuse(&t, t.generation), 0);
     assert_non_null(fetching);
     answer_token(1000);
     token_manager_done(&t);
@@ -684,7 +700,7 @@ static void what_happened_to_tokens_is_kept_for_the_status_page(void **state)
         pass(1000);
     now_ms += 7;
     answer_failure(FAIL_TOKEN_UNAVAILABLE, false, 30000);
-    assert_int_equal(token_manager_on_refused(&t, 1), 0);
+    assert_int_equal(refuse(&t, 1), t.timer.due_ms);
     assert_int_equal(t.stats.events, 3);
     assert_int_equal(t.stats.event[0].what, TOKEN_MANAGER_OBTAINED);
     assert_int_equal(t.stats.event[0].took_ms, 40);
@@ -695,7 +711,7 @@ static void what_happened_to_tokens_is_kept_for_the_status_page(void **state)
     assert_int_equal(t.stats.event[1].retry_ms, 30000);
     assert_int_equal(t.stats.event[1].failure.kind, FAIL_TOKEN_UNAVAILABLE);
     assert_int_equal(t.stats.event[1].at_ms, now_ms);
-    assert_int_equal(t.stats.event[2].what, TOKEN_MANAGER_DROPPED);
+    assert_int_equal(t.stats.event[2].what, TOKEN_MANAGER_SUSPECT);
     assert_int_equal(t.stats.event[2].generation, 1);
     token_manager_done(&t);
 }
@@ -719,6 +735,342 @@ static void of_many_token_events_the_last_ten_are_kept(void **state)
     token_manager_done(&t);
 }
 
+/* One path that answers 401 says nothing of the others, however ill the token endpoint is. */
+static void a_suspect_token_serves_while_the_endpoint_is_down(void **state)
+{
+    struct token_manager t;
+
+    (void)state;
+    begin(&t);
+    answer_token(36000);
+    pass(60000);
+    for (int64_t end = now_ms + 3600000; now_ms < end;) {
+        (void)refuse(&t, 1);
+        assert_int_equal(token_manager_view(&t).token->generation, 1);
+        if (fetching != NULL && now_ms % 3 == 0)
+            answer_failure(FAIL_TOKEN_UNAVAILABLE, false, -1);
+        /* never both: held for ever, and nothing is being fetched */
+        assert_true(fetching != NULL || token_manager_view(&t).passthrough_until_ms > now_ms);
+        pass(333);
+    }
+    assert_int_equal(t.stats.refused, 1);
+    if (fetching == NULL)
+        pass(60000);
+    answer_token(1000);
+    assert_int_equal(seen.token->generation, 2);
+    assert_int_equal(seen.passthrough_generation, 0);
+    token_manager_done(&t);
+}
+
+static void a_young_token_that_is_refused_rests_and_is_tried_again(void **state)
+{
+    struct token_manager t;
+
+    (void)state;
+    begin(&t);
+    answer_token(1000);
+    pass(t.timer.due_ms - now_ms);
+    answer_token(1000);
+    assert_int_equal(seen.other->generation, 1);
+    assert_true(seen.other_good);
+    for (int i = 0; i < 9; i++) {
+        assert_int_equal(refuse(&t, 2), 0);
+        assert_int_equal(seen.token->generation, 1);
+        assert_int_equal(seen.other->generation, 2);
+        pass(900);
+        assert_int_equal(seen.token->generation, 1);
+        pass(101);
+        assert_int_equal(seen.token->generation, 2); /* once more */
+    }
+    assert_int_equal(fetches, 2);
+    assert_int_equal(t.stats.refused, 0);
+    pass(1000); /* not young any more */
+    assert_int_equal(refuse(&t, 2), 0);
+    assert_int_equal(fetches, 3);
+    assert_int_equal(seen.token->generation, 2);
+    answer_token(1000);
+    assert_int_equal(seen.other->generation, 1); /* the one before that is good is kept */
+    token_manager_done(&t);
+}
+
+/* When both are refused, and nobody has had the one before taken since, the age of the young one is
+ * not the cause. */
+static void a_young_token_is_replaced_when_the_one_before_is_refused_too(void **state)
+{
+    (void)state;
+    for (int was_suspect = 0; was_suspect < 2; was_suspect++) {
+        struct token_manager t;
+
+        begin(&t);
+        answer_token(1000);
+        if (was_suspect)
+            (void)refuse(&t, 1);
+        else
+            pass(t.timer.due_ms - now_ms);
+        answer_token(1000);
+        pass(1001);
+        if (!was_suspect) {
+            assert_int_equal(refuse(&t, 2), 0); /* it rests */
+            assert_null(fetching);
+            assert_int_equal(refuse(&t, 1), 0);
+            assert_false(seen.other_good);
+            assert_int_equal(seen.doubted[1], 1);
+            pass(1001);
+        }
+        assert_int_equal(refuse(&t, 2), 0);
+        assert_int_equal(fetches, 3);
+        answer_token(1000);
+        assert_int_equal(seen.other->generation, 2);
+        token_manager_done(&t);
+    }
+}
+
+static void the_token_before_goes_when_it_dies(void **state)
+{
+    struct token_manager t;
+
+    (void)state;
+    begin(&t);
+    answer_token(100);
+    pass(t.timer.due_ms - now_ms);
+    answer_token(1000);
+    assert_int_equal(refuse(&t, 2), 0); /* the one before serves */
+    t.rest_timer.due_ms = now_ms + 60000;
+    pass(20000);
+    assert_int_equal(seen.token->generation, 2);
+    assert_null(seen.other);
+    assert_null(t.previous);
+    token_manager_done(&t);
+}
+
+static void
+a_token_that_lives_shorter_than_its_fetch_takes_is_a_failure_with_pauses(void **state)
+{
+    struct token_manager t;
+
+    (void)state;
+    begin(&t);
+    for (int i = 0; i < 20; i++) {
+        int64_t sent_ms = now_ms;
+
+        assert_non_null(fetching);
+        now_ms += 3000 + i * 100;
+        answer_token_sent(2, sent_ms);
+        assert_null(seen.token);
+        assert_true(seen.failing);
+        assert_int_equal(seen.failure.kind, FAIL_TOKEN_INVALID);
+        assert_non_null(strstr(seen.failure.detail, "The token lives for 2000 ms"));
+        assert_true(t.timer.due_ms - now_ms >= 1000);
+        pass(t.timer.due_ms - now_ms);
+    }
+    assert_int_equal(t.stats.obtained, 0);
+    assert_int_equal(t.stats.failed, 20);
+    answer_token(1000);
+    assert_int_equal(seen.token->generation, 1);
+    token_manager_done(&t);
+}
+
+/* --- a model of the upstream, and of requests that follow the views ------------------------
+ *
+ * Each token becomes known to the upstream some time after it was given out, and may be revoked;
+ * one path refuses all. A request is sent with the view's token and repeated once as relay.c
+ * does. */
+
+#define MODEL_TOKENS 4000
+
+static struct {
+    int64_t known_ms[MODEL_TOKENS];
+    bool revoked[MODEL_TOKENS];
+    int64_t propagation_ms;
+    int64_t last_fetch_ms; /* of those that refusals caused */
+    uint64_t random;
+} model;
+
+static uint64_t draw(uint64_t n)
+{
+    model.random ^= model.random << 13;
+    model.random ^= model.random >> 7;
+    model.random ^= model.random << 17;
+    return model.random % n;
+}
+
+static bool upstream_takes(const struct token *token, bool path_refuses)
+{
+    assert_true(token_valid(token, now_ms)); /* an expired one is never sent */
+    return !path_refuses && !model.revoked[token->generation] &&
+           now_ms >= model.known_ms[token->generation];
+}
+
+static void check_view(const struct token_manager *t)
+{
+    struct token_view v = token_manager_view(t);
+
+    if (v.token != NULL) {
+        assert_true(token_valid(v.token, now_ms));
+        assert_ptr_not_equal(v.token, v.other);
+        assert_false(v.failing);
+    } else {
+        assert_true(v.failing || fetching != NULL);
+    }
+}
+
+/* Tells what the upstream said, as a worker does. Returns whether the token was taken. */
+static bool model_send(struct token_manager *t, const struct token *token, bool path_refuses)
+{
+    uint64_t generation = token->generation;
+    struct token_view v = token_manager_view(t);
+    unsigned before = fetches;
+
+    if (upstream_takes(token, path_refuses)) {
+        if (v.doubted[0] == generation || v.doubted[1] == generation)
+            token_manager_on_accepted(t, generation);
+        return true;
+    }
+    token_manager_on_refused(t, generation);
+    if (fetches > before) { /* spaced, however many refuse */
+        assert_true(now_ms - model.last_fetch_ms >= 1000);
+        model.last_fetch_ms = now_ms;
+    }
+    check_view(t);
+    return false;
+}
+
+/* Returns whether the caller gets something else than a 401. Whom it waits for, while a token is
+ * being fetched, has it at once here: `wait` says that it comes, in this moment. */
+static bool model_request(struct token_manager *t, bool path_refuses, bool wait)
+{
+    struct token_view v = token_manager_view(t);
+
+    if (v.token == NULL)
+        return true; /* waits, or is told of the token endpoint */
+    uint64_t mine = v.token->generation;
+    bool young = token_is_young(v.token, now_ms);
+
+    if (model_send(t, v.token, path_refuses))
+        return true;
+    v = token_manager_view(t);
+    if (v.token == NULL)
+        return false;
+    bool passed_on = v.passthrough_generation == mine;
+    const struct token *newest =
+        v.other != NULL && v.other->generation > v.token->generation ? v.other : v.token;
+    const struct token *oldest = newest == v.token ? v.other : v.token;
+
+    if (newest->generation > mine)
+        return model_send(t, newest, path_refuses);
+    if (oldest != NULL && oldest->generation < mine && young &&
+        (v.other_good || oldest == v.token || passed_on))
+        return model_send(t, oldest, path_refuses);
+    if (passed_on || !wait)
+        return false;
+    assert_non_null(fetching); /* it is not held for nothing */
+    model.known_ms[fetching_generation] = now_ms + (int64_t)draw(2) * model.propagation_ms;
+    answer_token(30 + (int64_t)draw(600));
+    return model_send(t, t->current, path_refuses);
+}
+
+static void model_begin(struct token_manager *t, uint64_t seed, int64_t propagation_ms)
+{
+    memset(&model, 0, sizeof model);
+    model.random = seed * 0x9E3779B97F4A7C15ULL + 1;
+    model.propagation_ms = propagation_ms;
+    begin(t);
+}
+
+static void model_answer(int64_t life_s)
+{
+    model.known_ms[fetching_generation] = now_ms + model.propagation_ms;
+    answer_token(life_s);
+}
+
+/* Everything happens: what must hold always is checked in the functions above, and that the
+ * current token, if the upstream takes it, is enough for everybody on a sound path. */
+static void whatever_happens_to_tokens_a_good_one_serves_all_sound_paths(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        struct token_manager t;
+
+        model_begin(&t, seed, (int64_t)draw(2) * 1500);
+        for (int step = 0; step < 1000 && t.generation + 2 < MODEL_TOKENS; step++) {
+            bool sound = t.current != NULL && token_valid(t.current, now_ms) &&
+                         upstream_takes(t.current, false);
+
+            switch (draw(12)) {
+            case 0:
+                if (fetching != NULL)
+                    model_answer(5 + (int64_t)draw(600));
+                break;
+            case 1:
+                if (fetching != NULL)
+                    answer_failure(draw(2) ? FAIL_TOKEN_CONNECT : FAIL_TOKEN_UNAVAILABLE, false,
+                                   draw(2) ? -1 : (int64_t)draw(60000));
+                break;
+            case 2: /* late, for any that there was */
+                if (t.generation > 1)
+                    token_manager_on_refused(&t, 1 + draw(t.generation - 1));
+                break;
+            case 3:
+                if (draw(10) == 0)
+                    model.revoked[t.generation] = true;
+                break;
+            case 4:
+                if (draw(10) == 0 && t.generation > 1)
+                    model.revoked[t.generation - 1] = true;
+                break;
+            case 5:
+            case 6: /* the path that refuses all */
+                (void)model_request(&t, true, draw(2) == 1);
+                break;
+            case 7:
+                pass((int64_t)draw(20000));
+                break;
+            case 8:
+                token_manager_on_want(&t);
+                break;
+            default: {
+                bool served = model_request(&t, false, false);
+
+                assert_true(served || !sound);
+                break;
+            }
+            }
+            pass((int64_t)draw(500));
+            check_view(&t);
+        }
+        token_manager_done(&t);
+    }
+}
+
+/* Where nothing is revoked and the endpoint is well, no sound path ever sees a 401, although each
+ * new token is unknown for a while, and one path refuses whatever it gets. */
+static void no_renewal_shows_while_new_tokens_are_not_known_everywhere(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct token_manager t;
+        int64_t refusing_path = (int64_t)(seed % 3 == 0 ? 0 : seed % 3 == 1 ? 300 : 5000);
+        int64_t next_ms = 0;
+
+        model_begin(&t, seed, 1500 + (int64_t)(seed % 5) * 1000);
+        model_answer(120);
+        model.known_ms[1] = 0;
+        while (t.generation < 60 && now_ms < 1000000 + 3600000) {
+            if (refusing_path > 0 && now_ms >= next_ms) {
+                (void)model_request(&t, true, false);
+                next_ms = now_ms + (int64_t)draw((uint64_t)refusing_path);
+            }
+            assert_true(model_request(&t, false, false));
+            if (fetching != NULL && draw(3) == 0)
+                model_answer(120);
+            pass(50 + (int64_t)draw(100));
+        }
+        if (refusing_path == 0)
+            assert_int_equal(t.stats.refused, 0);
+        token_manager_done(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -729,7 +1081,8 @@ int main(void)
         cmocka_unit_test(changed_credentials_are_tried_at_once_but_only_once),
         cmocka_unit_test(retry_after_is_honoured_and_capped),
         cmocka_unit_test(however_many_ask_one_fetch_runs),
-        cmocka_unit_test(a_refused_token_is_dropped_and_fetched_once),
+        cmocka_unit_test(
+            a_refused_token_serves_until_the_new_one_is_here_which_is_fetched_once),
         cmocka_unit_test(fresh_tokens_that_are_refused_too_are_fetched_ever_more_rarely),
         cmocka_unit_test(a_token_refused_while_the_endpoint_backs_off_does_not_hurry_it),
         cmocka_unit_test(a_new_secret_is_fetched_with_at_once_while_the_old_token_serves),
@@ -747,6 +1100,14 @@ int main(void)
         cmocka_unit_test(what_was_refused_before_a_new_secret_delays_nothing_after_it),
         cmocka_unit_test(what_happened_to_tokens_is_kept_for_the_status_page),
         cmocka_unit_test(of_many_token_events_the_last_ten_are_kept),
+        cmocka_unit_test(a_suspect_token_serves_while_the_endpoint_is_down),
+        cmocka_unit_test(a_young_token_that_is_refused_rests_and_is_tried_again),
+        cmocka_unit_test(a_young_token_is_replaced_when_the_one_before_is_refused_too),
+        cmocka_unit_test(the_token_before_goes_when_it_dies),
+        cmocka_unit_test(
+            a_token_that_lives_shorter_than_its_fetch_takes_is_a_failure_with_pauses),
+        cmocka_unit_test(whatever_happens_to_tokens_a_good_one_serves_all_sound_paths),
+        cmocka_unit_test(no_renewal_shows_while_new_tokens_are_not_known_everywhere),
     };
 
     log_setup(LOG_ERROR, LOG_LOGFMT); /* thousands of fetches */
