@@ -3,9 +3,10 @@
 
     rows.py check | write
 
-A test says which rows it proves in the comment in front of it: "row 17", "rows 44, 45". `check`
-fails when the table's last column is not what the tests say, and when a row is neither proven by
-one nor listed under "Not in ctest". `write` makes that column anew."""
+The comment in front of a test says what must be, and at its end which rows that proves:
+"(row 17)", "(rows 44, 45)". `check` fails when the table's last column is not what the tests say,
+and when a row is neither proven by one nor listed under "Not in ctest". `write` makes that column
+anew."""
 import glob
 import os
 import re

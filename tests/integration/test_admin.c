@@ -58,7 +58,8 @@ static void it_says_where_it_listens_and_that_all_is_well(void **state)
     answer_free(&a);
 }
 
-/* row 79 */
+/* While there is no token yet the program runs, is alive, and says that it is not ready; with
+ * the token it is ready. (row 79) */
 static void it_is_not_ready_before_the_first_token(void **state)
 {
     (void)state;
@@ -378,7 +379,7 @@ static void a_reload_changes_its_hosts_and_not_its_address(void **state)
     assert_int_equal(status_with_host(admin, "gateway.example"), 200);
 }
 
-/* row 68 */
+/* Callers above the limit of connections leave the health probes answered. (row 68) */
 static void connections_held_open_keep_no_probe_out(void **state)
 {
     (void)state;

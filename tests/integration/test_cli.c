@@ -162,7 +162,8 @@ static void a_sound_file_passes_the_check(void **state)
     (void)unlink(f.path);
 }
 
-/* row 80 */
+/* A settings file is loaded exactly as written, or refused with the line of each error.
+ * (row 80) */
 static void the_check_names_every_error_with_its_line_and_key(void **state)
 {
     (void)state;
@@ -241,7 +242,8 @@ static void a_missing_credential_is_an_error(void **state)
     (void)unlink(f.path);
 }
 
-/* row 80 */
+/* A settings file or a file with the secret that is not there, or a directory in its place, is
+ * an error. (row 80) */
 static void files_that_cannot_be_read_are_errors(void **state)
 {
     (void)state;
@@ -321,7 +323,7 @@ static void an_unknown_variable_and_a_wrong_one_are_errors(void **state)
     (void)unlink(f.path);
 }
 
-/* row 34 */
+/* A second instance on the same port says so in one line and leaves with 1. (row 34) */
 static void a_port_that_is_taken_is_a_clear_failure(void **state)
 {
     (void)state;
@@ -374,7 +376,8 @@ static void tls_that_is_asked_for_is_never_served_as_plain_text(void **state)
     (void)unlink(key.path);
 }
 
-/* row 80 */
+/* A byte order mark, CRLF, `;` in a value, a blank line and a last line without a line end are
+ * read as they stand there. (row 80) */
 static void lines_of_all_shapes_are_read_as_written(void **state)
 {
     (void)state;

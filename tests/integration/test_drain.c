@@ -28,7 +28,7 @@ static bool nobody_listens(int port)
     return gone;
 }
 
-/* row 74 */
+/* SIGTERM under load: what runs is finished, and the program leaves with 0. (row 74) */
 static void running_requests_are_finished_and_it_leaves_with_0(void **state)
 {
     (void)state;
@@ -121,7 +121,7 @@ static void a_download_under_way_is_finished(void **state)
     answer_free(&a);
 }
 
-/* row 74 */
+/* After SIGTERM, requests that do not finish are ended when drain_timeout is over. (row 74) */
 static void drain_timeout_ends_what_does_not_finish(void **state)
 {
     (void)state;
@@ -146,7 +146,7 @@ static void drain_timeout_ends_what_does_not_finish(void **state)
     answer_free(&a);
 }
 
-/* row 74 */
+/* A second SIGTERM does not wait for anything. (row 74) */
 static void a_second_sigterm_ends_it_at_once(void **state)
 {
     (void)state;

@@ -24,7 +24,8 @@ static void terminate(struct world *w)
     assert_true(proxy_log_wait(w->proxy, "event=draining", 1, SOON_MS));
 }
 
-/* row 75 */
+/* SIGTERM while a token is being fetched: the request that waits for it is finished.
+ * (row 75) */
 static void a_request_that_waits_for_a_token_gets_it_and_is_finished(void **state)
 {
     (void)state;
@@ -45,7 +46,7 @@ static void a_request_that_waits_for_a_token_gets_it_and_is_finished(void **stat
     answer_free(&a);
 }
 
-/* row 75 */
+/* SIGTERM while a token is being fetched that never comes: the caller is told. (row 75) */
 static void when_no_token_comes_it_is_told_that_nothing_was_sent(void **state)
 {
     (void)state;

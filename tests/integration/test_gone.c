@@ -61,7 +61,8 @@ static bool ended_within(struct watch *x, int ms)
     return answer;
 }
 
-/* row 39 */
+/* When the caller goes away, the transfer with the upstream ends within a second, and its
+ * connection is not used again. (row 39) */
 static void a_caller_that_leaves_while_waiting_ends_the_upstream_transfer(void **state)
 {
     (void)state;
@@ -133,7 +134,8 @@ static void a_caller_that_leaves_while_its_download_stands_still_is_noticed(void
     answer_free(&a);
 }
 
-/* row 38 */
+/* When the caller dies in the middle of its upload, the upstream must not see a complete
+ * request. (row 38) */
 static void an_upload_that_breaks_off_is_never_complete_upstream(void **state)
 {
     (void)state;
@@ -211,7 +213,8 @@ static bool lost_by_reset(enum early how, size_t size, const struct answer *a)
            strstr(bytes_text(&a->body), "outcome unknown") != NULL;
 }
 
-/* row 40 */
+/* The upstream answers and closes while the upload still runs: the caller gets that answer.
+ * (row 40) */
 static void an_early_answer_reaches_a_caller_that_is_still_sending(void **state)
 {
     (void)state;
@@ -312,7 +315,8 @@ static void an_early_success_reaches_a_caller_that_is_still_sending_chunks(void 
     }
 }
 
-/* row 21 */
+/* Expect: 100-continue with a body that is refused: one final answer, and no 100 before it.
+ * (row 21) */
 static void an_early_answer_comes_before_the_body_where_100_is_expected(void **state)
 {
     (void)state;
@@ -356,7 +360,8 @@ static void many(struct world *w, size_t n)
     bytes_free(&r.first);
 }
 
-/* row 72, scaled */
+/* Memory and descriptors are back where they were after many requests, of which some were
+ * broken off. (row 72, scaled) */
 static void requests_and_broken_off_ones_leave_nothing_behind(void **state)
 {
     (void)state;

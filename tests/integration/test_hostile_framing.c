@@ -25,7 +25,8 @@ static void assert_refused(struct world *w, const struct bytes *request)
     answer_free(&a);
 }
 
-/* row 7 */
+/* NUL, CR and the other control characters in a value or a target: 400, and nothing goes
+ * upstream. (row 7) */
 static void every_control_character_in_a_value_or_a_target_is_refused(void **state)
 {
     (void)state;
@@ -54,7 +55,7 @@ static void every_control_character_in_a_value_or_a_target_is_refused(void **sta
     }
 }
 
-/* row 8 */
+/* Lines that end with LF or CR alone, and doubled blanks in the request line: 400. (row 8) */
 static void line_ends_that_are_none_are_refused(void **state)
 {
     (void)state;
@@ -86,7 +87,8 @@ static void line_ends_that_are_none_are_refused(void **state)
     answer_free(&a);
 }
 
-/* row 9 */
+/* A chunk size that is no number, or a chunk of another length: refused, and the transfer with
+ * the upstream is aborted. (row 9) */
 static void chunks_with_a_wrong_measure_never_end_upstream(void **state)
 {
     (void)state;
@@ -141,7 +143,8 @@ static void chunks_with_a_wrong_measure_never_end_upstream(void **state)
     answer_free(&a);
 }
 
-/* row 10 */
+/* A chunk extension of 64 KiB, or 100,000 chunks of one byte: refused, or the right body; never
+ * a 500. (row 10) */
 static void chunk_extensions_and_tiny_chunks_are_no_attack(void **state)
 {
     (void)state;
@@ -176,8 +179,8 @@ static void chunk_extensions_and_tiny_chunks_are_no_attack(void **state)
     answer_free(&a);
 }
 
-/* libmicrohttpd stops reading where the line of a size does not fit, and does not say so.
- * row 10 */
+/* A chunk extension longer than the buffer: libmicrohttpd stops reading where the line of a
+ * size does not fit, and does not say so. (row 10) */
 static void a_size_of_a_chunk_that_fits_nowhere_is_refused_soon(void **state)
 {
     (void)state;
@@ -230,7 +233,7 @@ static void a_slow_chunked_body_is_waited_for(void **state)
     answer_free(&a);
 }
 
-/* row 11 */
+/* Trailers that carry framing or credentials are dropped; the body is forwarded. (row 11) */
 static void trailers_change_nothing(void **state)
 {
     (void)state;
@@ -258,7 +261,8 @@ static void trailers_change_nothing(void **state)
     answer_free(&a);
 }
 
-/* row 13; the seed is fixed, so that what fails can be seen again */
+/* Other versions of HTTP, TLS and random bytes are answered or closed, never forwarded. The
+ * seed is fixed, so that what fails can be seen again. (row 13) */
 static void noise_and_old_versions_never_reach_the_upstream(void **state)
 {
     (void)state;
@@ -295,7 +299,7 @@ static void noise_and_old_versions_never_reach_the_upstream(void **state)
     assert_int_equal(peer_count(w.api, ""), 0);
 }
 
-/* row 14 */
+/* A request cut at any byte is waited for, and then served. (row 14) */
 static void the_rest_of_a_request_is_waited_for_wherever_it_was_cut(void **state)
 {
     (void)state;
@@ -323,7 +327,8 @@ static void the_rest_of_a_request_is_waited_for_wherever_it_was_cut(void **state
     answer_free(&a);
 }
 
-/* row 15 */
+/* The body of a GET, HEAD, OPTIONS or DELETE is forwarded or refused, and is never read as the
+ * next request. (row 15) */
 static void a_body_where_none_is_usual_is_no_second_request(void **state)
 {
     (void)state;
@@ -358,8 +363,9 @@ static void a_body_where_none_is_usual_is_no_second_request(void **state)
     }
 }
 
-/* The body would be a request of its own to an upstream that is told of no body, and the answer
- * to that one the next caller's. row 18 */
+/* `Connection: content-length` must not remove the length: an upstream that is told of no body
+ * would take the body for a request of its own, and the answer to that would go to the next
+ * caller. (row 18) */
 static void a_measure_that_is_called_hop_by_hop_still_measures(void **state)
 {
     (void)state;
@@ -393,7 +399,7 @@ static void answer_held(struct peer_conn *c, const struct peer_request *r, void 
         (void)peer_answer(c, 200, NULL, r->target);
 }
 
-/* row 16 */
+/* Pipelined requests are answered in order, though one of them is slow. (row 16) */
 static void pipelined_requests_wait_for_a_slow_one_among_them(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
-/* row 54: an upstream that breaks the rules of HTTP/2. What must never be sent twice is in
- * test_money_h2.c; here it is what the caller gets, and that neighbours get theirs. */
+/* An upstream that breaks the rules of HTTP/2: what the caller gets then, and that other
+ * requests on the same connection get theirs. What must never be sent twice is in
+ * test_money_h2.c. (row 54) */
 #include <stdatomic.h>
 
 #include "harness.h"
@@ -123,7 +124,8 @@ static void start(struct world *w, peer_serve_fn serve, void *arg)
                                                      "upstream.response_timeout = 1500ms\n" });
 }
 
-/* row 54 */
+/* Resets, GOAWAY, wrong lengths, bad frames: 502, or a cut where the answer has begun, and the
+ * next request is served. (row 54) */
 static void a_broken_exchange_is_told_or_cut_and_the_next_one_is_fine(void **state)
 {
     (void)state;
@@ -173,7 +175,8 @@ static void serve_odd_field(struct peer_conn *c, void *arg)
     }
 }
 
-/* row 54: dropped or refused, as long as nothing of it comes out at the other end */
+/* Fields that HTTP/2 forbids are dropped or refused, as long as nothing of them comes out at
+ * the other end. (row 54) */
 static void fields_that_cannot_be_in_http2_do_not_come_out_in_http1(void **state)
 {
     (void)state;
@@ -218,7 +221,8 @@ static void serve_pair(struct peer_conn *c, void *arg)
     }
 }
 
-/* row 54 */
+/* A stream that the upstream resets does not disturb the other streams of its connection.
+ * (row 54) */
 static void a_reset_stream_leaves_its_neighbours_alone(void **state)
 {
     (void)state;
@@ -262,8 +266,9 @@ static void serve_reset_upload(struct peer_conn *c, void *arg)
     }
 }
 
-/* row 54; the libcurl of Debian 12 is in the range of a use after free here, which the build
- * with the address sanitizer would show */
+/* The upstream resets the stream of an upload while it runs. The libcurl of Debian 12 is in the
+ * range of a use after free here, which the build with the address sanitizer would show.
+ * (row 54) */
 static void an_upload_that_is_reset_while_it_streams_ends_well(void **state)
 {
     (void)state;

@@ -25,7 +25,8 @@ static void serve_at_once(struct peer_conn *c, void *arg)
     }
 }
 
-/* row 21: a final status instead of, or behind, the 100; never both out of order */
+/* Expect: 100-continue: a final status instead of the 100, or after it; never both out of
+ * order. (row 21) */
 static void an_expectation_ends_in_one_final_answer(void **state)
 {
     (void)state;
@@ -56,7 +57,8 @@ static void an_expectation_ends_in_one_final_answer(void **state)
     answer_free(&a);
 }
 
-/* row 21: libmicrohttpd gives a 100 to whoever asks for it, without a body too */
+/* Expect: 100-continue without a body, or from a caller of HTTP/1.0. libmicrohttpd gives a 100
+ * to whoever asks for it, without a body too. (row 21) */
 static void an_expectation_without_a_body_or_of_old_callers_is_served(void **state)
 {
     (void)state;
@@ -81,7 +83,7 @@ static void an_expectation_without_a_body_or_of_old_callers_is_served(void **sta
     answer_free(&a);
 }
 
-/* row 23 */
+/* A request that asks for an upgrade (websocket, h2c) is served as plain HTTP. (row 23) */
 static void a_wish_to_change_the_protocol_is_not_passed_on(void **state)
 {
     (void)state;
@@ -108,7 +110,7 @@ static void a_wish_to_change_the_protocol_is_not_passed_on(void **state)
     answer_free(&a);
 }
 
-/* row 24: the contract passes what others say about the way; it decides nothing here */
+/* X-Forwarded-* and the like are passed on, and decide nothing here. (row 24) */
 static void what_a_caller_says_about_its_way_changes_nothing(void **state)
 {
     (void)state;
@@ -158,7 +160,8 @@ static int status_of(struct world *w, const struct bytes *request)
     return status;
 }
 
-/* row 25: with the limits that nobody changed */
+/* Too many fields or too long ones: 431; a target that is too long: 414. With the default
+ * limits. (row 25) */
 static void heads_of_every_size_get_the_answer_for_their_size(void **state)
 {
     (void)state;
@@ -194,7 +197,8 @@ static void heads_of_every_size_get_the_answer_for_their_size(void **state)
     bytes_free(&request);
 }
 
-/* row 30 */
+/* An absolute target is accepted for our own host and the upstream's; any other gets 400 or
+ * 421. (row 30) */
 static void a_target_that_names_another_host_goes_nowhere(void **state)
 {
     (void)state;
@@ -234,7 +238,8 @@ static void a_target_that_names_another_host_goes_nowhere(void **state)
     answer_free(&a);
 }
 
-/* row 31 */
+/* CONNECT and TRACE get 405 with Allow, what is no token gets 400; any other method is passed
+ * on in the case that it was written in. (row 31) */
 static void methods_are_refused_by_name_and_otherwise_passed_as_written(void **state)
 {
     (void)state;
@@ -291,7 +296,8 @@ static void answer_fields(struct peer_conn *c, const struct peer_request *r, voi
         (void)peer_answer(c, 200, NULL, "next");
 }
 
-/* rows 19, 28 */
+/* Hop-by-hop fields of an answer, and those that its Connection field names, are removed.
+ * (rows 19, 28) */
 static void hop_by_hop_fields_of_an_answer_stay_here(void **state)
 {
     (void)state;
@@ -317,7 +323,8 @@ static void hop_by_hop_fields_of_an_answer_stay_here(void **state)
     answer_free(&a);
 }
 
-/* row 27: RFC 9110 section 15.3.6 forbids it; whoever sends it all the same frames it, too */
+/* A 205 may have no body (RFC 9110, section 15.3.6). An upstream that sends one all the same
+ * frames it too, so the next answer is still found. (row 27) */
 static void a_205_with_a_body_keeps_the_framing(void **state)
 {
     (void)state;

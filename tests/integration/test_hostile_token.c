@@ -18,7 +18,8 @@ static void start_with(struct world *w, struct token_answer answer, const char *
     world_proxy(w, &options);
 }
 
-/* rows 56, 59: each is refused, nothing of it goes anywhere, and the next good one is taken */
+/* A malformed token answer, or a token with bytes that no token has: each is refused, nothing
+ * of it goes anywhere, and the next good one is taken. (rows 56, 59) */
 static void an_answer_that_only_looks_like_a_token_is_refused(void **state)
 {
     (void)state;
@@ -88,7 +89,8 @@ static void an_answer_that_only_looks_like_a_token_is_refused(void **state)
     bytes_free(&too_many);
 }
 
-/* row 58 */
+/* An expires_in that is fractional, huge, or no number at all: neither a token for ever nor a
+ * fetch in a loop. (row 58) */
 static void odd_lifetimes_neither_last_for_ever_nor_stampede(void **state)
 {
     (void)state;
@@ -130,7 +132,8 @@ static void odd_lifetimes_neither_last_for_ever_nor_stampede(void **state)
     }
 }
 
-/* row 62 */
+/* Retry-After of the token endpoint as seconds, as a date, huge, negative or as junk: honoured
+ * up to a limit. (row 62) */
 static void a_retry_after_is_honoured_where_it_makes_sense(void **state)
 {
     (void)state;
@@ -189,7 +192,8 @@ static void serve_dripping(struct peer_conn *c, void *arg)
     }
 }
 
-/* row 63 */
+/* A token answer that comes byte by byte ends at the timeout, which is for the whole fetch.
+ * (row 63) */
 static void a_token_that_drips_in_ends_at_the_timeout_as_a_whole(void **state)
 {
     (void)state;

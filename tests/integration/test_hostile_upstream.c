@@ -27,7 +27,8 @@ static void answer_events(struct peer_conn *c, const struct peer_request *r, voi
         (void)peer_puts(c, "0\r\n\r\n");
 }
 
-/* row 41: each event is here before the next one is sent, so nothing waits for company */
+/* Events of a stream are passed on at once: each one is here before the next one is sent.
+ * (row 41) */
 static void an_event_is_passed_on_before_the_next_one_is_sent(void **state)
 {
     (void)state;
@@ -82,7 +83,8 @@ static void assert_failed(const struct answer *a, const char *what)
                  bytes_text(&a->body), what);
 }
 
-/* rows 44, 45, 46, 47 */
+/* An answer that is cut in its head or its body, is not HTTP, or contradicts itself about its
+ * length: 502, or aborted, but never passed on as a whole answer. (rows 44, 45, 46, 47) */
 static void an_answer_that_breaks_anywhere_is_no_whole_one(void **state)
 {
     (void)state;
@@ -156,7 +158,8 @@ static void serve_unasked(struct peer_conn *c, void *arg)
         (void)peer_answer(c, 200, NULL, r->target);
 }
 
-/* row 50: nobody knows whose answer that is */
+/* Bytes that the upstream sends before it was asked anything: nobody knows whose answer that
+ * is. (row 50) */
 static void an_answer_before_the_question_is_nobodys(void **state)
 {
     (void)state;
@@ -224,8 +227,9 @@ static void wait_until_taken(struct proxy *p)
     }
 }
 
-/* row 45: what was still to be written is told of the reset, and the kernel tells of it once:
- * what is read then ends as if in order */
+/* A reset in the body of an answer is a cut, not an end. The kernel tells of a reset once: the
+ * write of the upload is told of it here, and what is read after that ends as if in order.
+ * (row 45) */
 static void an_answer_until_close_that_is_reset_under_an_upload_is_cut(void **state)
 {
     (void)state;
@@ -290,7 +294,8 @@ static void serve_flood(struct peer_conn *c, void *arg)
     }
 }
 
-/* row 48 */
+/* Heads of an answer that are too large or do not end: 502, and the memory is bounded.
+ * (row 48) */
 static void a_head_without_end_costs_little(void **state)
 {
     (void)state;
@@ -338,7 +343,8 @@ static void serve_dripping(struct peer_conn *c, void *arg)
     }
 }
 
-/* row 49: the deadline is for the head as a whole, however it drips */
+/* An upstream that sends its head byte by byte: 504, since the deadline is for the head as a
+ * whole. (row 49) */
 static void a_head_that_drips_ends_at_the_deadline(void **state)
 {
     (void)state;
@@ -405,8 +411,8 @@ static void answer_folded(struct peer_conn *c, const struct peer_request *r, voi
         peer_close(c);
 }
 
-/* row 46: libcurl before 8.1 writes what a first line that is folded holds behind the last
- * field of the answer before it, which it has freed */
+/* An answer that begins with a folded line. libcurl before 8.1 writes what such a line holds
+ * after the last field of the answer before it, which it has freed. (row 46) */
 static void a_first_field_that_is_folded_finds_nothing_of_an_older_answer(void **state)
 {
     (void)state;
@@ -423,7 +429,7 @@ static void a_first_field_that_is_folded_finds_nothing_of_an_older_answer(void *
     answer_free(&a);
 }
 
-/* row 67: the secret goes to the token endpoint alone, the token to the upstream alone */
+/* The secret goes to the token endpoint alone, the token to the upstream alone. (row 67) */
 static void secret_and_token_keep_to_their_places(void **state)
 {
     (void)state;

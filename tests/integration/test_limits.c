@@ -15,7 +15,7 @@ static void assert_busy(const struct answer *a)
     assert_true(strtol(value, NULL, 10) >= 1);
 }
 
-/* row 68 */
+/* Callers above the limit of connections get 503 with Retry-After, and are closed. (row 68) */
 static void connections_above_the_limit_get_503_and_are_closed(void **state)
 {
     (void)state;
@@ -55,7 +55,7 @@ static void answer_held(struct peer_conn *c, const struct peer_request *r, void 
         api_echo(c, r, NULL);
 }
 
-/* row 70 */
+/* Requests above the limit of those in flight get 503 at once. (row 70) */
 static void requests_above_max_in_flight_get_503_at_once(void **state)
 {
     (void)state;
@@ -146,7 +146,8 @@ static void drip(struct client *c, char byte, struct answer *a)
     client_read(c, a, false, SOON_MS);
 }
 
-/* row 37 */
+/* A caller that sends its head byte by byte gets 408 at the deadline, which is for the head as
+ * a whole. (row 37) */
 static void a_head_that_takes_too_long_gets_408_however_it_drips(void **state)
 {
     (void)state;
@@ -174,7 +175,7 @@ static void a_head_that_takes_too_long_gets_408_however_it_drips(void **state)
     answer_free(&a);
 }
 
-/* row 37 */
+/* A caller that stops in the middle of its body gets 408 at the deadline. (row 37) */
 static void a_body_that_stands_still_gets_408(void **state)
 {
     (void)state;
@@ -377,7 +378,7 @@ static void a_body_above_the_limit_is_413(void **state)
     answer_free(&a);
 }
 
-/* row 73 */
+/* The status of a GET whose target is `len` bytes long. */
 static int status_of_target(struct world *w, size_t len)
 {
     struct answer a = { 0 };

@@ -222,7 +222,7 @@ static void a_web_page_that_calls_the_port_by_its_name_is_403(void **state)
     ATTEMPTS(&w, table);
 }
 
-/* row 33 */
+/* A preflight of a browser gets no CORS field and costs no token. (row 33) */
 static void a_preflight_learns_nothing(void **state)
 {
     (void)state;
@@ -347,7 +347,7 @@ static bool has_ipv6(void)
     return ok;
 }
 
-/* row 34 */
+/* Listening on an address that other machines reach gets one warning. (row 34) */
 static void an_address_that_others_reach_gets_one_warning(void **state)
 {
     (void)state;
@@ -372,7 +372,7 @@ static void an_address_that_others_reach_gets_one_warning(void **state)
     }
 }
 
-/* row 34 */
+/* The loopback address of IPv6 is listened on and served. (row 34) */
 static void a_caller_by_ipv6_is_served(void **state)
 {
     (void)state;

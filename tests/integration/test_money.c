@@ -100,7 +100,8 @@ static void lose_on_reuse(enum fate fate)
     }
 }
 
-/* row 53 */
+/* A pooled connection dies after the upstream has read a request that is not safe to repeat: it
+ * was sent once, and the caller gets 502. (row 53) */
 static void an_unsafe_request_lost_on_a_reused_connection_is_sent_once(void **state)
 {
     (void)state;
@@ -150,7 +151,8 @@ static void half_an_answer_to_an_unsafe_request_is_not_repeated(void **state)
     }
 }
 
-/* row 53 */
+/* A pooled connection dies under a request that is safe to repeat: it is sent once more, and
+ * not again. (row 53) */
 static void a_safe_request_lost_on_a_reused_connection_is_repeated_once(void **state)
 {
     (void)state;

@@ -86,14 +86,16 @@ static void an_unsafe_request_lost_with_its_connection_is_sent_once(void **state
     lose(FATE_CLOSE);
 }
 
-/* row 54 */
+/* The upstream resets the stream of a request that is not safe to repeat: it was sent once.
+ * (row 54) */
 static void an_unsafe_request_on_a_reset_stream_is_sent_once(void **state)
 {
     (void)state;
     lose(FATE_CANCEL);
 }
 
-/* row 54 */
+/* A GOAWAY says that a request may have been processed: one that is not safe to repeat was sent
+ * once. (row 54) */
 static void an_unsafe_request_covered_by_a_goaway_is_sent_once(void **state)
 {
     (void)state;
@@ -114,7 +116,8 @@ static void a_get_lost_with_its_connection_is_repeated_once(void **state)
     answer_free(&a);
 }
 
-/* row 54 */
+/* REFUSED_STREAM, or a GOAWAY, says that a request was not processed: any request may be
+ * repeated, and is at most once. (row 54) */
 static void a_refused_stream_is_repeated_at_most_once(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* row 17: mutations of requests and of answers, against the real program. Whatever comes in,
- * what goes out on either side is HTTP to the letter, everything ends, and nothing falls over.
+/* Mutations of requests and of answers, against the real program: whatever comes in, what goes
+ * out on either side is HTTP to the letter, everything ends, and nothing falls over. (row 17)
  * The same number is the same mutation; ONESHOT_PROXY_MUTATIONS sets how many, and
  * ONESHOT_PROXY_MUTATION_FIRST where to begin. */
 #include <errno.h>

@@ -56,7 +56,8 @@ static void close_neighbours(struct client *c)
     answer_free(&a);
 }
 
-/* row 45 */
+/* An answer that is cut in its body is cut for the caller at once, also where older connections
+ * of other callers are idle. (row 45) */
 static void an_answer_that_is_cut_ends_beside_idle_neighbours(void **state)
 {
     (void)state;

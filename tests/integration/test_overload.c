@@ -15,7 +15,8 @@ static void answer_held(struct peer_conn *c, const struct peer_request *r, void 
 
 #define HELD "GET /held HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
-/* row 68: whether they ask for something or say nothing at all */
+/* Callers above the limit of connections are told so, whether they ask for something or say
+ * nothing at all. (row 68) */
 static void callers_above_the_limit_are_told_while_those_inside_wait(void **state)
 {
     (void)state;
@@ -68,7 +69,8 @@ static void a_flood_of_callers_above_the_limit_is_still_answered(void **state)
     answer_free(&a);
 }
 
-/* row 37 */
+/* Hundreds of callers that send their heads or bodies byte by byte get 408 in time, and others
+ * are served meanwhile. (row 37) */
 static void hundreds_of_slow_callers_end_in_408_and_hinder_nobody(void **state)
 {
     (void)state;
@@ -126,7 +128,8 @@ static void limit(const struct proxy *p, __rlimit_resource_t what, rlim_t most)
     assert_int_equal(prlimit(proxy_pid(p), what, &now, NULL), 0);
 }
 
-/* row 69 */
+/* No descriptors left: no crash, no busy loop, and it recovers when there are some again.
+ * (row 69) */
 static void without_descriptors_nothing_spins_or_dies_and_it_recovers(void **state)
 {
     (void)state;
@@ -205,7 +208,7 @@ static void wait_for_standstill(const struct proxy *p)
     } while (cpu_ms(p) - before > 20 && now_ms() < deadline_ms);
 }
 
-/* rows 35, 71: what a download costs whose caller does not read */
+/* What a download costs in memory whose caller does not read. (rows 35, 71) */
 static void many_downloads_that_stand_still_cost_little_and_hinder_nobody(void **state)
 {
     (void)state;
@@ -267,8 +270,8 @@ static long address_space_kib(const struct proxy *p)
     return kib;
 }
 
-/* row 71: what does not fit is refused or ended, who is inside goes on, and afterwards all is
- * as it was */
+/* No memory left: what does not fit is refused or ended, what has begun goes on, and afterwards
+ * all is as it was. (row 71) */
 static void without_memory_new_work_fails_and_old_work_goes_on(void **state)
 {
     (void)state;
@@ -337,7 +340,8 @@ static void serve_stuck(struct peer_conn *c, void *arg)
     }
 }
 
-/* row 73 and more: whatever is stuck, in whatever state, a live caller is served */
+/* Whatever is stuck, in whatever state (suspended connections among them), a live caller is
+ * served. (row 73) */
 static void nothing_that_is_stuck_holds_up_a_live_caller(void **state)
 {
     (void)state;

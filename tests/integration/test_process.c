@@ -75,7 +75,7 @@ static void assert_blind(const struct look *seen)
     assert_int_equal(seen->trace_error, EPERM);
 }
 
-/* row 82 */
+/* Another user reads neither memory nor environment of the process in /proc. (row 82) */
 static void another_user_sees_neither_memory_nor_environment(void **state)
 {
     (void)state;
@@ -154,7 +154,8 @@ static bool holds(const struct bytes *b, const char *needle)
     return memmem(b->data, b->len, needle, strlen(needle)) != NULL;
 }
 
-/* row 82 */
+/* The secret is neither in the command line nor left in the environment, as /proc shows them.
+ * (row 82) */
 static void the_secret_is_in_no_argument_and_not_left_in_the_environment(void **state)
 {
     (void)state;
@@ -330,8 +331,8 @@ static void refuse_the_first_token(struct peer_conn *c, const struct peer_reques
         (void)peer_answer(c, 200, NULL, "fine");
 }
 
-/* row 84: the workers' copies in libcurl are freed, not wiped, and get overwritten as requests
- * go on */
+/* After a rotation no old token is in protected memory. The workers' copies in libcurl are
+ * freed, not wiped, and get overwritten as requests go on. (row 84) */
 static void an_old_token_is_wiped_where_we_keep_it_and_fades_elsewhere(void **state)
 {
     (void)state;
@@ -356,7 +357,7 @@ static void an_old_token_is_wiped_where_we_keep_it_and_fades_elsewhere(void **st
 
 /* --- core files -------------------------------------------------------------------------- */
 
-/* row 83 */
+/* A crash leaves no core file. (row 83) */
 static void a_crash_leaves_no_core_whatever_the_limit(void **state)
 {
     (void)state;
@@ -382,7 +383,8 @@ static void a_crash_leaves_no_core_whatever_the_limit(void **state)
 
 /* --- the environment --------------------------------------------------------------------- */
 
-/* row 85 */
+/* Variables like HTTPS_PROXY, SSL_CERT_FILE and SSLKEYLOGFILE, and a .netrc file, are not
+ * obeyed. (row 85) */
 static void the_environment_weakens_nothing(void **state)
 {
     (void)state;

@@ -46,7 +46,8 @@ static void assert_all_refused(const struct refusal *x, size_t n, const char *se
 #define GET(target) "GET " target " HTTP/1.1\r\nHost: localhost\r\n\r\n"
 #define HEAD_OF(fields) "GET /x HTTP/1.1\r\n" fields "\r\n"
 
-/* row 33 */
+/* A Host that is not in the list gets 421: a web page may have had its name point here.
+ * (row 33) */
 static void a_host_that_is_not_allowed_is_421(void **state)
 {
     (void)state;
@@ -97,7 +98,7 @@ static void allowed_hosts_are_served(void **state)
     answer_free(&a);
 }
 
-/* row 33 */
+/* What a browser sends for another site's page (Origin, Sec-Fetch-Site) gets 403. (row 33) */
 static void a_web_page_is_refused_unless_its_origin_is_listed(void **state)
 {
     (void)state;
@@ -151,7 +152,7 @@ static void a_required_header_must_be_there_and_goes_no_further(void **state)
     answer_free(&a);
 }
 
-/* row 31 */
+/* CONNECT and TRACE get 405. (row 31) */
 static void methods_that_are_no_business_of_a_gateway_are_405(void **state)
 {
     (void)state;
@@ -166,7 +167,8 @@ static void methods_that_are_no_business_of_a_gateway_are_405(void **state)
     ALL_REFUSED(table, "listen.allowed_hosts = *\n");
 }
 
-/* rows 29, 32 */
+/* Dots and encoded slashes that would leave the base path, control characters, fragments and
+ * bad escapes: 400. (rows 29, 32) */
 static void targets_that_climb_or_hide_are_400(void **state)
 {
     (void)state;
@@ -189,7 +191,7 @@ static void targets_that_climb_or_hide_are_400(void **state)
     }
 }
 
-/* row 24 */
+/* A request with our own entry in its Via field has come in a loop: 508. (row 24) */
 static void a_request_that_came_through_here_before_is_508(void **state)
 {
     (void)state;
@@ -204,7 +206,7 @@ static void a_request_that_came_through_here_before_is_508(void **state)
     ALL_REFUSED(table, NULL);
 }
 
-/* row 22 */
+/* Expect with anything but 100-continue: 417. (row 22) */
 static void an_expectation_of_something_else_is_417(void **state)
 {
     (void)state;
@@ -217,7 +219,7 @@ static void an_expectation_of_something_else_is_417(void **state)
     ALL_REFUSED(table, NULL);
 }
 
-/* row 33 */
+/* A request that is refused here costs no token. (row 33) */
 static void a_refusal_needs_no_token(void **state)
 {
     (void)state;

@@ -49,7 +49,8 @@ static void assert_all_bad(const struct bad *x, size_t n)
 
 #define POST(fields) "POST /x HTTP/1.1\r\n" H fields "\r\n"
 
-/* rows 1, 2 */
+/* Content-Length together with Transfer-Encoding, or twice, or in a form that is no length:
+ * 400, and nothing goes upstream. (rows 1, 2) */
 static void a_body_that_could_be_measured_twice_is_400(void **state)
 {
     (void)state;
@@ -73,7 +74,8 @@ static void a_body_that_could_be_measured_twice_is_400(void **state)
     ALL_BAD(table);
 }
 
-/* rows 3, 4, 6 */
+/* A Transfer-Encoding other than exactly `chunked`, one of HTTP/1.0, and a folded one: refused
+ * at once instead of waiting for the end. (rows 3, 4, 6) */
 static void an_unknown_transfer_coding_is_501_or_400_at_once(void **state)
 {
     (void)state;
@@ -102,7 +104,8 @@ static void an_unknown_transfer_coding_is_501_or_400_at_once(void **state)
     ALL_BAD(table);
 }
 
-/* rows 5, 6, 7, 8 */
+/* Blanks or forbidden bytes in a field's name, folded fields, control characters, lines without
+ * CRLF: 400. (rows 5, 6, 7, 8) */
 static void names_and_values_that_hide_something_are_400(void **state)
 {
     (void)state;
@@ -139,7 +142,7 @@ static void names_and_values_that_hide_something_are_400(void **state)
     ALL_BAD(table);
 }
 
-/* row 12 */
+/* No Host, two of them, a list, or one with a user or a path: 400. (row 12) */
 static void exactly_one_sound_host_is_needed(void **state)
 {
     (void)state;
@@ -174,7 +177,7 @@ static void exactly_one_sound_host_is_needed(void **state)
     assert_int_equal(peer_count(w.api, ""), 0);
 }
 
-/* row 13 */
+/* Versions of HTTP other than 1.0 and 1.1: 505 or 400. (row 13) */
 static void other_versions_are_505_or_400(void **state)
 {
     (void)state;
@@ -190,7 +193,8 @@ static void other_versions_are_505_or_400(void **state)
     ALL_BAD(table);
 }
 
-/* row 13 */
+/* TLS, SSH or JSON in place of a request: the connection is closed, and nothing is forwarded.
+ * (row 13) */
 static void noise_is_answered_or_closed_but_never_forwarded(void **state)
 {
     (void)state;
@@ -238,7 +242,7 @@ static void a_request_that_cannot_be_read_is_closed_without_a_400(void **state)
     assert_int_equal(peer_count(w.api, ""), 0);
 }
 
-/* row 25 */
+/* Too many fields or too long ones: 431; a target that is too long: 414. (row 25) */
 static void too_much_head_is_431_and_a_long_target_414(void **state)
 {
     (void)state;
@@ -264,7 +268,7 @@ static void too_much_head_is_431_and_a_long_target_414(void **state)
     bytes_free(&request);
 }
 
-/* row 25 */
+/* A head of just the size that the limits allow is served. (row 25) */
 static void heads_at_the_limits_pass(void **state)
 {
     (void)state;
@@ -289,7 +293,8 @@ static void heads_at_the_limits_pass(void **state)
     answer_free(&a);
 }
 
-/* row 9 */
+/* A body with broken chunks ends the caller's connection and the transfer with the upstream.
+ * (row 9) */
 static void broken_chunks_end_the_upload_and_the_connection(void **state)
 {
     (void)state;

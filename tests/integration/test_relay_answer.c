@@ -28,7 +28,8 @@ static void start(struct world *w, const struct canned *answers)
                                             .arg = (void *)(uintptr_t)answers });
 }
 
-/* rows 19, 26, 28 */
+/* Fields of an answer keep their order, number and bytes; only hop-by-hop ones are removed.
+ * (rows 19, 26, 28) */
 static void fields_come_back_unchanged_but_for_the_hop_by_hop_ones(void **state)
 {
     (void)state;
@@ -80,7 +81,7 @@ static void fields_come_back_unchanged_but_for_the_hop_by_hop_ones(void **state)
     answer_free(&a);
 }
 
-/* row 26 */
+/* A field of an answer without a value is passed on. (row 26) */
 static void an_empty_field_of_an_answer_is_kept(void **state)
 {
     (void)state;
@@ -98,7 +99,7 @@ static void an_empty_field_of_an_answer_is_kept(void **state)
     answer_free(&a);
 }
 
-/* row 28 */
+/* A body that is compressed is passed on as it is. (row 28) */
 static void a_compressed_body_is_not_touched(void **state)
 {
     (void)state;
@@ -119,7 +120,8 @@ static void a_compressed_body_is_not_touched(void **state)
     answer_free(&a);
 }
 
-/* row 27 */
+/* Answers to HEAD, 204, 304 and a length of 0 have no body, and the next answer on the
+ * connection is still found. (row 27) */
 static void answers_without_a_body_keep_their_lengths_and_the_connection(void **state)
 {
     (void)state;
@@ -222,7 +224,7 @@ static void a_chunked_answer_and_one_until_close_arrive_whole(void **state)
     answer_free(&a);
 }
 
-/* row 51 */
+/* Answers of 4xx and 5xx are passed on as they are. (row 51) */
 static void error_answers_of_the_upstream_pass_byte_for_byte(void **state)
 {
     (void)state;
@@ -272,7 +274,7 @@ static void answer_location(struct peer_conn *c, const struct peer_request *r, v
     (void)peer_answer(c, strstr(r->target, "created") ? 201 : 307, headers, "");
 }
 
-/* row 51 */
+/* Redirects are passed on, not followed. (row 51) */
 static void redirects_are_not_followed_and_lead_back_here(void **state)
 {
     (void)state;
@@ -300,7 +302,7 @@ static void redirects_are_not_followed_and_lead_back_here(void **state)
     answer_free(&a);
 }
 
-/* row 42 */
+/* Answers of 1xx before the final one leave it whole. (row 42) */
 static void interim_answers_do_not_disturb_the_final_one(void **state)
 {
     (void)state;

@@ -35,7 +35,7 @@ static void a_body_with_a_length_arrives_byte_for_byte(void **state)
     answer_free(&a);
 }
 
-/* row 11 */
+/* Trailers of an upload are dropped, and its body arrives whole. (row 11) */
 static void a_chunked_body_arrives_whole_without_its_trailers(void **state)
 {
     (void)state;
@@ -60,7 +60,7 @@ static void a_chunked_body_arrives_whole_without_its_trailers(void **state)
     answer_free(&a);
 }
 
-/* row 10 */
+/* A chunk extension is not passed on. (row 10) */
 static void a_chunk_extension_is_dropped_or_refused(void **state)
 {
     (void)state;
@@ -80,7 +80,7 @@ static void a_chunk_extension_is_dropped_or_refused(void **state)
     answer_free(&a);
 }
 
-/* row 15 */
+/* A body with any method is forwarded, and an empty one is told apart from none. (row 15) */
 static void bodies_and_lengths_of_nothing_keep_their_form(void **state)
 {
     (void)state;
@@ -108,7 +108,7 @@ static void bodies_and_lengths_of_nothing_keep_their_form(void **state)
     answer_free(&a);
 }
 
-/* row 21 */
+/* Expect: 100-continue with a body that is wanted: 100, then the answer. (row 21) */
 static void a_caller_that_expects_100_gets_it_before_the_body(void **state)
 {
     (void)state;
@@ -131,7 +131,7 @@ static void a_caller_that_expects_100_gets_it_before_the_body(void **state)
     answer_free(&a);
 }
 
-/* row 14 */
+/* A request that comes in single bytes is served. (row 14) */
 static void a_request_in_single_bytes_is_waited_for(void **state)
 {
     (void)state;
@@ -151,7 +151,7 @@ static void a_request_in_single_bytes_is_waited_for(void **state)
     answer_free(&a);
 }
 
-/* row 16 */
+/* A hundred requests in one write are answered in order, each by its own answer. (row 16) */
 static void a_hundred_pipelined_requests_are_answered_in_order(void **state)
 {
     (void)state;

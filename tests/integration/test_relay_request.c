@@ -23,7 +23,8 @@ static const char *authority(const struct world *w)
     return strstr(peer_url(w->api), "://") + 3;
 }
 
-/* rows 29, 32 */
+/* The base path is put in front where it is absent, and the query stays as it is.
+ * (rows 29, 32) */
 static void every_target_arrives_below_the_base_path(void **state)
 {
     (void)state;
@@ -91,7 +92,7 @@ static void a_long_query_arrives_whole(void **state)
     answer_free(&a);
 }
 
-/* row 30 */
+/* An absolute target is accepted for our own host and the upstream's. (row 30) */
 static void an_absolute_target_of_ours_or_of_the_upstream_is_accepted(void **state)
 {
     (void)state;
@@ -121,7 +122,7 @@ static void an_absolute_target_of_ours_or_of_the_upstream_is_accepted(void **sta
     answer_free(&a);
 }
 
-/* row 26 */
+/* Repeated, empty and 8-bit fields of a request keep their order, number and bytes. (row 26) */
 static void fields_pass_unchanged_and_in_order(void **state)
 {
     (void)state;
@@ -194,7 +195,8 @@ static void nothing_is_added_that_the_contract_does_not_name(void **state)
     answer_free(&a);
 }
 
-/* rows 18, 19 */
+/* Hop-by-hop fields of a request, and those that its Connection field names, are removed.
+ * (rows 18, 19) */
 static void hop_by_hop_fields_stay_here(void **state)
 {
     (void)state;
@@ -231,7 +233,8 @@ static void hop_by_hop_fields_stay_here(void **state)
     answer_free(&a);
 }
 
-/* rows 18, 20 */
+/* The upstream gets exactly one Authorization, which is ours, whatever the caller sends, and
+ * though it says `Connection: authorization`. (rows 18, 20) */
 static void the_callers_authorization_is_replaced_by_exactly_one(void **state)
 {
     (void)state;
@@ -254,7 +257,7 @@ static void the_callers_authorization_is_replaced_by_exactly_one(void **state)
     answer_free(&a);
 }
 
-/* row 24 */
+/* A Via of others is passed on, followed by ours. (row 24) */
 static void a_via_of_others_is_kept_and_ours_follows(void **state)
 {
     (void)state;
@@ -291,7 +294,7 @@ static void the_request_id_is_taken_over_or_made_and_comes_back(void **state)
     answer_free(&a);
 }
 
-/* row 31 */
+/* Methods other than CONNECT and TRACE are forwarded. (row 31) */
 static void any_other_method_goes_through(void **state)
 {
     (void)state;

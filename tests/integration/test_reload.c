@@ -37,7 +37,8 @@ static void good_settings_apply_to_new_requests(void **state)
     answer_free(&a);
 }
 
-/* row 76 */
+/* SIGHUP with a settings file that is wrong: the old settings stay, and every error is told.
+ * (row 76) */
 static void a_bad_file_changes_nothing_and_says_every_error_with_its_line(void **state)
 {
     (void)state;
@@ -71,7 +72,8 @@ static void a_bad_file_changes_nothing_and_says_every_error_with_its_line(void *
     answer_free(&a);
 }
 
-/* row 76 */
+/* SIGHUP with an empty secret, or a CA file that cannot be read: the old settings stay.
+ * (row 76) */
 static void files_that_are_not_fit_refuse_a_reload(void **state)
 {
     (void)state;
@@ -126,7 +128,7 @@ static void keys_that_need_a_restart_are_named_each_time_while_others_apply(void
     answer_free(&a);
 }
 
-/* row 78 */
+/* A hundred SIGHUPs while a token is being fetched start no second fetch. (row 78) */
 static void a_hundred_hangups_during_a_fetch_cost_no_other(void **state)
 {
     (void)state;
@@ -160,7 +162,7 @@ static void answer_held(struct peer_conn *c, const struct peer_request *r, void 
         api_echo(c, r, NULL);
 }
 
-/* row 78 */
+/* SIGHUPs after SIGTERM change nothing. (row 78) */
 static void hangups_during_a_drain_are_ignored(void **state)
 {
     (void)state;

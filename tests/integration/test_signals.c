@@ -4,7 +4,7 @@
 #include "hammer.h"
 #include "harness.h"
 
-/* row 78: none of them costs a request, whatever system call it interrupts */
+/* Signals in great number cost no request, whatever system call they interrupt. (row 78) */
 static void a_storm_of_signals_disturbs_nothing(void **state)
 {
     (void)state;

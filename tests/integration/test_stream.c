@@ -153,14 +153,15 @@ static void download(bool chunked)
     answer_free(&a);
 }
 
-/* row 35 */
+/* A large download that the caller reads slowly: the memory stays flat, and the upstream waits.
+ * (row 35) */
 static void a_download_with_a_length_stays_flat_with_a_slow_reader(void **state)
 {
     (void)state;
     download(false);
 }
 
-/* row 35 */
+/* The same for a download whose length is not known. (row 35) */
 static void a_chunked_download_stays_flat_with_a_slow_reader(void **state)
 {
     (void)state;
@@ -276,14 +277,15 @@ static void upload(bool chunked)
     answer_free(&a);
 }
 
-/* row 36 */
+/* A large upload that the upstream reads slowly: the memory stays flat, and the caller waits.
+ * (row 36) */
 static void an_upload_with_a_length_stays_flat_with_a_slow_upstream(void **state)
 {
     (void)state;
     upload(false);
 }
 
-/* row 36 */
+/* The same for an upload whose length is not known. (row 36) */
 static void an_upload_of_unknown_length_stays_flat_with_a_slow_upstream(void **state)
 {
     (void)state;

@@ -27,7 +27,8 @@ static void assert_retry_after(const struct answer *a)
         fail_msg("Retry-After is \"%s\"", value);
 }
 
-/* row 61 */
+/* The token endpoint refuses the credentials: 401 and 403 are passed on as they are or as 502,
+ * as the settings say; any other refusal is 502. (row 61) */
 static void refused_credentials_are_mirrored_or_502(void **state)
 {
     (void)state;
@@ -66,7 +67,8 @@ static void refused_credentials_are_mirrored_or_502(void **state)
     }
 }
 
-/* rows 62, 63 */
+/* The token endpoint answers 408, 429 or 5xx, or redirects: 503 with Retry-After, and nothing
+ * is followed. (rows 62, 63) */
 static void an_endpoint_in_trouble_is_503_with_retry_after(void **state)
 {
     (void)state;
@@ -93,7 +95,8 @@ static void an_endpoint_in_trouble_is_503_with_retry_after(void **state)
     }
 }
 
-/* rows 56, 59, 60 */
+/* A token answer that is not JSON, holds no token or a bad one, or is of another token_type:
+ * 503, and nothing of it is sent upstream. (rows 56, 59, 60) */
 static void a_malformed_token_answer_is_503(void **state)
 {
     (void)state;
@@ -144,7 +147,7 @@ static void a_malformed_token_answer_is_503(void **state)
     answer_free(&a);
 }
 
-/* row 56 */
+/* A token answer that does not end is read up to 64 KiB. (row 56) */
 static void a_token_answer_without_end_is_not_read_to_the_end(void **state)
 {
     (void)state;
@@ -205,7 +208,7 @@ static void an_endpoint_that_cannot_be_reached_is_502(void **state)
     }
 }
 
-/* row 63 */
+/* A token endpoint with a wrong certificate gets no secret, and the caller 502. (row 63) */
 static void an_endpoint_with_a_wrong_certificate_is_502(void **state)
 {
     (void)state;
@@ -263,7 +266,7 @@ static void a_request_waits_for_a_token_only_so_long(void **state)
     answer_free(&a);
 }
 
-/* row 63 */
+/* A token endpoint that does not answer is left at the timeout. (row 63) */
 static void a_fetch_without_an_answer_ends_by_its_timeout(void **state)
 {
     (void)state;
@@ -281,7 +284,8 @@ static void a_fetch_without_an_answer_ends_by_its_timeout(void **state)
     answer_free(&a);
 }
 
-/* row 62 */
+/* While the next fetch is put off, requests get the failure at once and cost no fetch.
+ * (row 62) */
 static void while_backing_off_requests_get_the_failure_at_once(void **state)
 {
     (void)state;

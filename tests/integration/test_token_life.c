@@ -80,7 +80,8 @@ static void extra_form_fields_are_sent_as_they_are_written(void **state)
     bytes_free(&ini);
 }
 
-/* row 55 */
+/* A thousand requests that all wait for the first token cost one fetch, and are all served.
+ * (row 55) */
 static void a_thousand_first_requests_cost_one_fetch(void **state)
 {
     (void)state;
@@ -150,7 +151,7 @@ static void a_token_is_renewed_before_it_expires(void **state)
     answer_free(&a);
 }
 
-/* row 63 */
+/* A token endpoint that hangs delays no request while there is a valid token. (row 63) */
 static void a_renewal_under_way_delays_no_request(void **state)
 {
     (void)state;
@@ -176,7 +177,7 @@ static void a_renewal_under_way_delays_no_request(void **state)
     answer_free(&a);
 }
 
-/* rows 62, 64 */
+/* While the old token is valid, no caller sees that its renewal failed. (rows 62, 64) */
 static void a_failed_renewal_is_invisible_while_the_old_token_is_valid(void **state)
 {
     (void)state;
@@ -232,7 +233,7 @@ static void an_expired_token_is_never_sent(void **state)
     answer_free(&a);
 }
 
-/* row 58 */
+/* An expires_in that is absent or no lifetime is replaced by the default. (row 58) */
 static void a_lifetime_that_is_no_lifetime_is_replaced_by_the_default(void **state)
 {
     (void)state;
@@ -272,7 +273,8 @@ static void a_lifetime_that_is_no_lifetime_is_replaced_by_the_default(void **sta
     answer_free(&a);
 }
 
-/* rows 58, 60 */
+/* An expires_in in a string counts, a day is the most, and token_type may be in any case.
+ * (rows 58, 60) */
 static void a_lifetime_in_a_string_counts_and_a_day_is_the_most(void **state)
 {
     (void)state;

@@ -44,7 +44,8 @@ static void assert_their_401(const struct answer *a)
     assert_string_equal(answer_header(a, "Proxy-Status"), "oneshot-proxy; received-status=401");
 }
 
-/* row 57 */
+/* The upstream's 401 for a token that should be valid: one fetch, and the request is repeated
+ * once. (row 57) */
 static void a_refused_token_is_replaced_and_the_request_repeated(void **state)
 {
     (void)state;
@@ -75,7 +76,7 @@ static void a_refused_token_is_replaced_and_the_request_repeated(void **state)
     }
 }
 
-/* rows 55, 57 */
+/* Many 401s at the same time cost one fetch for all of them. (rows 55, 57) */
 static void fifty_parallel_401s_cost_one_fetch_and_fifty_repeats(void **state)
 {
     (void)state;
@@ -96,7 +97,7 @@ static void fifty_parallel_401s_cost_one_fetch_and_fifty_repeats(void **state)
     crowd_free(crowd);
 }
 
-/* row 57 */
+/* A 401 for a token that is new is passed on as it is. (row 57) */
 static void a_second_401_goes_through_as_it_is(void **state)
 {
     (void)state;
@@ -112,7 +113,8 @@ static void a_second_401_goes_through_as_it_is(void **state)
     answer_free(&a);
 }
 
-/* row 57 */
+/* An upstream that answers 401 to every token is no reason to fetch tokens in a loop.
+ * (row 57) */
 static void refusals_without_end_cost_few_fetches(void **state)
 {
     (void)state;
@@ -186,7 +188,7 @@ static void post_sized(int port, size_t n, bool chunked, struct answer *a)
     bytes_free(&request);
 }
 
-/* row 57 */
+/* After a 401 a request is repeated only when its whole body is still held here. (row 57) */
 static void a_body_of_the_replay_limit_is_repeated_and_one_byte_more_is_not(void **state)
 {
     (void)state;

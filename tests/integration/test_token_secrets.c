@@ -100,7 +100,8 @@ static void check_all(enum source source)
     }
 }
 
-/* row 66 */
+/* Secrets with any character, and long ones, arrive intact in a Basic field and in a form.
+ * (row 66) */
 static void secrets_in_the_ini_arrive_intact(void **state)
 {
     (void)state;

@@ -7,7 +7,7 @@
 
 #include "harness.h"
 
-/* row 43 */
+/* An upstream that refuses the connection, or whose name is not known: 502. (row 43) */
 static void an_upstream_that_refuses_or_has_no_name_is_502(void **state)
 {
     (void)state;
@@ -46,7 +46,8 @@ static int full_listener(int *port, int fillers[], size_t n)
     return fd;
 }
 
-/* row 43 */
+/* An upstream that does not accept the connection: 504, with the name of the setting.
+ * (row 43) */
 static void connecting_without_end_is_504_and_names_the_key(void **state)
 {
     (void)state;
@@ -68,7 +69,7 @@ static void connecting_without_end_is_504_and_names_the_key(void **state)
     answer_free(&a);
 }
 
-/* row 52 */
+/* An upstream whose certificate is not right gets nothing, and the caller 502. (row 52) */
 static void a_certificate_that_is_not_right_is_502(void **state)
 {
     (void)state;
@@ -142,7 +143,7 @@ static void serve_part(struct peer_conn *c, void *arg)
     peer_read_eof(c);
 }
 
-/* row 49 */
+/* An upstream that does not begin to answer: 504. (row 49) */
 static void an_upstream_without_a_first_byte_is_504(void **state)
 {
     (void)state;
@@ -161,7 +162,7 @@ static void an_upstream_without_a_first_byte_is_504(void **state)
     answer_free(&a);
 }
 
-/* row 49 */
+/* An upstream that stops in the head of its answer: 504. (row 49) */
 static void an_upstream_that_stalls_in_its_head_is_504(void **state)
 {
     (void)state;
@@ -177,7 +178,8 @@ static void an_upstream_that_stalls_in_its_head_is_504(void **state)
     answer_free(&a);
 }
 
-/* row 45 */
+/* An upstream that stops in the body of its answer: aborted, so that the caller does not take
+ * it for whole. (row 45) */
 static void an_upstream_that_stalls_in_its_body_is_cut_off(void **state)
 {
     (void)state;
@@ -224,7 +226,8 @@ static void answer_cut(struct peer_conn *c, const struct peer_request *r, void *
         peer_close(c);
 }
 
-/* row 45 */
+/* An upstream that closes in the body of its answer: aborted, so that the caller does not take
+ * it for whole. (row 45) */
 static void a_body_cut_short_is_never_ended_cleanly(void **state)
 {
     (void)state;
@@ -256,7 +259,7 @@ static void answer_too_much(struct peer_conn *c, const struct peer_request *r, v
         (void)peer_answer(c, 200, NULL, "clean");
 }
 
-/* row 50 */
+/* Bytes that follow an answer are not the answer to the next request. (row 50) */
 static void bytes_behind_an_answer_poison_nothing(void **state)
 {
     (void)state;

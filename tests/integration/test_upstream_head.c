@@ -58,7 +58,7 @@ static void assert_all_502(const struct reply *reply, size_t count, const char *
         .bytes = text, .len = sizeof(text) - 1 \
     }
 
-/* row 46 */
+/* An answer that is not HTTP, or of another version, or with a bad status: 502. (row 46) */
 static void what_is_not_http_is_502(void **state)
 {
     (void)state;
@@ -78,7 +78,7 @@ static void what_is_not_http_is_502(void **state)
     assert_all_502(table, by_libcurl(NULL) ? count - 1 : count, "http_");
 }
 
-/* row 46 */
+/* An answer with control characters, no colon or no name in a field: 502. (row 46) */
 static void fields_that_may_not_stand_in_a_head_are_502(void **state)
 {
     (void)state;
@@ -96,7 +96,7 @@ static void fields_that_may_not_stand_in_a_head_are_502(void **state)
     ALL_502(table, "http_");
 }
 
-/* row 47 */
+/* An answer whose lengths contradict each other, or are none: 502. (row 47) */
 static void an_ambiguous_length_is_502(void **state)
 {
     (void)state;
@@ -118,7 +118,7 @@ static void an_ambiguous_length_is_502(void **state)
     ALL_502(table, "http_protocol_error");
 }
 
-/* row 47 */
+/* An answer with the same Content-Length twice is passed on with one. (row 47) */
 static void the_same_length_twice_is_one(void **state)
 {
     (void)state;
@@ -136,7 +136,8 @@ static void the_same_length_twice_is_one(void **state)
     answer_free(&a);
 }
 
-/* rows 23, 51 */
+/* A 101 that nobody asked for, and a 407, which is between the proxy and its own upstream: 502.
+ * (rows 23, 51) */
 static void answers_that_no_gateway_can_pass_are_502(void **state)
 {
     (void)state;
@@ -148,7 +149,7 @@ static void answers_that_no_gateway_can_pass_are_502(void **state)
     ALL_502(table, "http_protocol_error");
 }
 
-/* row 44 */
+/* An answer that ends before or inside its head: 502. (row 44) */
 static void an_answer_cut_inside_its_head_is_502(void **state)
 {
     (void)state;
@@ -165,7 +166,7 @@ static void an_answer_cut_inside_its_head_is_502(void **state)
     ALL_502(table, by_libcurl(NULL) ? "" : "http_response_incomplete");
 }
 
-/* row 48 */
+/* A head of an answer that is too large, or does not end: 502. (row 48) */
 static void a_head_without_measure_is_502(void **state)
 {
     (void)state;
@@ -182,7 +183,7 @@ static void a_head_without_measure_is_502(void **state)
     ALL_502(table, "http_response_header_section_size");
 }
 
-/* row 42 */
+/* Answers of 1xx without end: 502. (row 42) */
 static void interim_answers_without_end_are_502(void **state)
 {
     (void)state;

@@ -2,7 +2,8 @@
  * difference between an end and a cut (close_notify). */
 #include "harness.h"
 
-/* row 52 */
+/* Certificates that are expired, of another name or not trusted, old TLS, a client certificate
+ * demanded: 502, and the log names the cause. (row 52) */
 static void a_handshake_that_proves_nothing_is_502_and_the_log_says_why(void **state)
 {
     (void)state;
@@ -62,7 +63,8 @@ static void answer_until_the_end(struct peer_conn *c, const struct peer_request 
         peer_close(c);
 }
 
-/* row 52 */
+/* An answer without a length ends with the connection. Without close_notify anybody could have
+ * cut it, so it is aborted. (row 52) */
 static void an_answer_until_the_end_is_whole_only_with_close_notify(void **state)
 {
     (void)state;
@@ -89,7 +91,8 @@ static void an_answer_until_the_end_is_whole_only_with_close_notify(void **state
     answer_free(&a);
 }
 
-/* row 52: the same for a caller of HTTP/1.0, to whom only the connection's end tells an end. */
+/* The same for a caller of HTTP/1.0, to whom only the connection's end tells an end.
+ * (row 52) */
 static void an_old_caller_can_tell_a_cut_from_an_end(void **state)
 {
     (void)state;
@@ -106,7 +109,8 @@ static void an_old_caller_can_tell_a_cut_from_an_end(void **state)
     answer_free(&a);
 }
 
-/* row 52: RFC 9112 section 9.8: a length that was kept needs no close_notify. */
+/* An answer that was as long as it said needs no close_notify (RFC 9112, section 9.8).
+ * (row 52) */
 static void a_measured_answer_needs_no_close_notify(void **state)
 {
     (void)state;

@@ -32,7 +32,8 @@ static void milliseconds_and_microseconds_are_of_one_clock(void **state)
     assert_true(ms <= after);
 }
 
-/* row 65 */
+/* Deadlines are measured from the boot, suspend included: neither a change of the wall clock
+ * nor a suspend lets a token live for ever, or makes all of them due at once. (row 65) */
 static void the_clock_counts_since_boot_with_suspend(void **state)
 {
     struct timespec ts;

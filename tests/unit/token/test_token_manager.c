@@ -220,7 +220,7 @@ static void a_token_is_renewed_a_tenth_before_its_end_and_serves_meanwhile(void 
     token_manager_done(&t);
 }
 
-/* row 64 */
+/* While the old token is valid, nobody sees that its renewal failed. (row 64) */
 static void a_failed_renewal_shows_to_nobody_until_the_token_dies(void **state)
 {
     struct token_manager t;
@@ -294,7 +294,7 @@ static void changed_credentials_are_tried_at_once_but_only_once(void **state)
     token_manager_done(&t);
 }
 
-/* row 62 */
+/* Retry-After of the token endpoint is honoured up to a limit. (row 62) */
 static void retry_after_is_honoured_and_capped(void **state)
 {
     struct token_manager t;
