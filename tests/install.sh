@@ -13,6 +13,7 @@ prefix=$(find "$root" -type f -path '*/bin/oneshot-proxy' | sed 's|/bin/oneshot-
 for file in "$prefix/bin/oneshot-proxy" "$sysconf/oneshot-proxy.ini" \
     "$prefix/share/man/man1/oneshot-proxy.1.gz" "$prefix/share/man/man5/oneshot-proxy.ini.5.gz" \
     "$prefix/lib/systemd/system/oneshot-proxy.service" "$prefix/lib/systemd/system/oneshot-proxy@.service" \
+    "$prefix/lib/systemd/system/oneshot-proxy.socket" "$prefix/lib/systemd/system/oneshot-proxy-admin.socket" \
     "$prefix/share/doc/oneshot-proxy/README.md" "$prefix/share/doc/oneshot-proxy/alerts.yml" \
     "$prefix/share/doc/oneshot-proxy/docs/configuration.md" "$prefix/share/doc/oneshot-proxy/docs/status-page.png" \
     "$prefix/share/doc/oneshot-proxy/CHANGELOG.md" "$prefix/share/doc/oneshot-proxy/SECURITY.md" \
@@ -20,7 +21,7 @@ for file in "$prefix/bin/oneshot-proxy" "$sysconf/oneshot-proxy.ini" \
     [ -s "$file" ] || { echo "not there: $file"; status=1; }
 done
 others=$(find "$root" -type f ! -path '*/share/doc/oneshot-proxy/*' | wc -l)
-[ "$others" = 6 ] || { echo "$others files beside the documents, not 6:"; find "$root" -type f; status=1; }
+[ "$others" = 8 ] || { echo "$others files beside the documents, not 8:"; find "$root" -type f; status=1; }
 
 # The default settings lack nothing but credentials, and say which.
 if "$prefix/bin/oneshot-proxy" --check --config "$sysconf/oneshot-proxy.ini" 2>"$root/said"; then

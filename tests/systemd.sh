@@ -32,6 +32,19 @@ for unit in oneshot-proxy.service oneshot-proxy@staging.service; do
     tail -n 1 "$dir/said"
 done
 
+# They listen where the settings do by default, for that service, under names that the program knows.
+for unit in oneshot-proxy.socket oneshot-proxy-admin.socket; do
+    cp "$tree/conf/$unit" "$dir/$unit"
+    systemd-analyze verify --man=no --recursive-errors=no "$dir/$unit" >"$dir/said" 2>&1 ||
+        fail "$unit does not verify"
+    grep -F "$unit" "$dir/said" && fail "$unit: systemd has something to say"
+    section=listen; [ "$unit" = oneshot-proxy.socket ] || section=admin
+    grep -qx "FileDescriptorName=$section" "$dir/$unit" || fail "$unit has not the name $section"
+    grep -qx "Service=oneshot-proxy.service" "$dir/$unit" || fail "$unit is for another service"
+    address=$("$proxy" --print-reference | sed -n "/^\[$section\]/,/^\[/s/^#address = //p")
+    grep -qx "ListenStream=$address" "$dir/$unit" || fail "$unit does not listen on $address"
+done
+
 # The two differ in names only.
 plain() { grep -v '^#' "$1" | sed "s|%i.client_secret|client_secret|; s|%i.ini|oneshot-proxy.ini|; s|/%i||; s|, identity %i||"; }
 diff <(plain "$tree/conf/oneshot-proxy.service") <(plain "$tree/conf/oneshot-proxy@.service") ||

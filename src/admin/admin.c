@@ -325,8 +325,26 @@ void admin_add(struct admin *a, const struct admin_path *path)
     a->paths++;
 }
 
+/* The addresses that are really listened on. */
+static void name_listeners(struct admin *a)
+{
+    struct buf text;
+
+    buf_init(&text, 4096);
+    listeners_names(&a->listeners, &text);
+    a->names = strdup(buf_text(&text));
+    buf_done(&text);
+}
+
 static int listen_on(struct admin *a, struct buf *error)
 {
+    if (a->options.passed->count > 0) {
+        a->listeners = *a->options.passed;
+        *a->options.passed = (struct listeners){ .count = 0 };
+        return 0;
+    }
+    if (!config_address_split(a->options.address, &a->address))
+        return -EINVAL;
     const struct listener_options o = { .address = a->options.address,
                                         .host = a->address.host,
                                         .unix_path = a->address.unix_path,
@@ -337,12 +355,8 @@ static int listen_on(struct admin *a, struct buf *error)
     buf_init(&text, 4096);
     int err = listeners_add(&a->listeners, &o, &text);
 
-    if (err != 0) {
+    if (err != 0)
         (void)buf_addf(error, "admin.address: %s", buf_text(&text));
-    } else {
-        listeners_names(&a->listeners, &text);
-        a->names = strdup(buf_text(&text));
-    }
     buf_done(&text);
     return err;
 }
@@ -369,14 +383,14 @@ int admin_init(struct admin *a, struct loop *l, const struct admin_options *o,
     TAILQ_INIT(&a->connections);
     for (size_t i = 0; i < ARRAY_LEN(paths); i++)
         admin_add(a, &paths[i]);
-    if (strcmp(o->address, "off") == 0)
+    if (o->passed->count == 0 && strcmp(o->address, "off") == 0)
         return 0;
-    if (!config_address_split(o->address, &a->address))
-        return -EINVAL;
     int err = listen_on(a, error);
 
-    if (err == 0)
+    if (err == 0) {
+        name_listeners(a);
         err = mhd_host_init(&a->mhd_host, l, &httpd);
+    }
     if (err == 0)
         err = acceptor_init(&a->acceptor, l,
                             &(struct acceptor_options){ .listeners = a->listeners.item,

@@ -31,7 +31,8 @@ struct admin_path {
 };
 
 struct admin_options {
-    const char *address; /* "off": nothing is opened */
+    const char *address;      /* "off": nothing is opened */
+    struct listeners *passed; /* take the place of the address, unless empty; empty then */
     int64_t socket_mode;
     const struct config *const *config; /* where the settings in force are found at any time */
     void (*take)(void *arg, struct status *out);
@@ -55,7 +56,7 @@ struct admin {
     size_t paths;
 };
 
-/* Listens; /healthz, /readyz and /metrics are there. Returns 0, or -errno with one line in
+/* Listens, on what was passed or else on the address; /healthz, /readyz and /metrics are there. Returns 0, or -errno with one line in
  * `error`. Thread: control, as all of these. */
 int admin_init(struct admin *a, struct loop *l, const struct admin_options *o,
                struct buf *error) MUST_CHECK;

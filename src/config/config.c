@@ -187,6 +187,7 @@ void config_unref(struct config *c)
     config_pem_clear(&c->token.ca);
     tls_unref(c->listen.tls);
     rules_free(c->rules);
+    config_list_clear(&c->listen.bound_hosts);
     free(c->upstream.scheme);
     free(c->upstream.authority);
     free(c->upstream.origin);

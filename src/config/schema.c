@@ -20,9 +20,9 @@
 /* section and key (and field), type, default, min, max, when it applies, words, help */
 /* clang-format off */
 const struct config_key config_keys[] = {
-    { SAME(listen, address), TYPE_LIST, "127.0.0.1:8080", 1, 64, RESTART, NULL, "Where callers reach the proxy: host:port, [v6]:port or unix:/path; several, by commas; port 0 takes a free one." },
+    { SAME(listen, address), TYPE_LIST, "127.0.0.1:8080", 1, 64, RESTART, NULL, "Where callers reach the proxy: host:port, [v6]:port or unix:/path; several, by commas; a name is listened on by all its addresses; port 0 takes a free one. Sockets that systemd passes under the name listen take its place." },
     { SAME(listen, socket_mode), TYPE_MODE, "0600", 0, 0777, RESTART, NULL, "Permissions of a unix socket, in octal." },
-    { SAME(listen, allowed_hosts), TYPE_LIST, "localhost, 127.0.0.1, [::1]", 1, 256, RELOAD, NULL, "Host headers that are accepted, besides the hosts in address: name (with any port), name:port or [v6]; a guard against DNS rebinding; * allows all." },
+    { SAME(listen, allowed_hosts), TYPE_LIST, "localhost, 127.0.0.1, [::1]", 1, 256, RELOAD, NULL, "Host headers that are accepted, besides the hosts in address and the numeric addresses that are listened on: name (with any port), name:port or [v6]; a guard against DNS rebinding; * allows all." },
     { SAME(listen, allowed_origins), TYPE_LIST, NULL, 0, 256, RELOAD, NULL, "Origins of web pages that may use the proxy, such as https://app.example; a request with any other Origin is refused; * allows all." },
     { AT(listen, require_header, require_header_name), TYPE_HEADER, NULL, 0, TEXT_MAX, RELOAD, NULL, "A header, as \"Name: value\", that every request must carry; it is not forwarded and its value is kept secret." },
     { SAME(listen, max_connections), TYPE_COUNT, "4096", 1, 1000000, RESTART, NULL, "Open caller connections; those above it get a 503 and are closed." },
@@ -77,7 +77,7 @@ const struct config_key config_keys[] = {
     { SAME(token, ca_file), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "As upstream.ca_file, for the token endpoint; the default is upstream's." },
     { SAME(token, proxy), TYPE_PROXY, NULL, 0, TEXT_MAX, RELOAD, NULL, "As upstream.proxy, for the token endpoint; the default is upstream's." },
 
-    { SAME(admin, address), TYPE_STRING, "127.0.0.1:9090", 1, TEXT_MAX, RESTART, NULL, "Where health, metrics and the status page are served: host:port, [v6]:port, unix:/path, or off." },
+    { SAME(admin, address), TYPE_STRING, "127.0.0.1:9090", 1, TEXT_MAX, RESTART, NULL, "Where health, metrics and the status page are served: host:port, [v6]:port, unix:/path, or off. Sockets that systemd passes under the name admin take its place." },
 
     { SAME(log, level), TYPE_WORD, "info", 0, 3, RELOAD, "error warn info debug", "What is logged: this level and those more severe." },
     { SAME(log, format), TYPE_WORD, "logfmt", 0, 1, RELOAD, "logfmt json", "How it is written." },

@@ -36,6 +36,9 @@ struct config {
         struct config_list address;
         int64_t socket_mode;
         struct config_list allowed_hosts; /* lower case; the hosts of `address` are added */
+        /* The numeric addresses that are really listened on, as in a Host: allowed too. Not read
+         * but put in once they are known. */
+        struct config_list bound_hosts;
         struct config_list allowed_origins;
         char *require_header_name, *require_header_value; /* NULL: none */
         int64_t max_connections;

@@ -175,7 +175,7 @@ void config_list_add(struct config_list *list, const char *text, size_t len)
     list->item = item;
 }
 
-static void clear_list(struct config_list *list)
+void config_list_clear(struct config_list *list)
 {
     for (size_t i = 0; i < list->count; i++)
         free(list->item[i]);
@@ -212,10 +212,10 @@ static const char *set_list(const struct config_key *key, const char *text,
     const char *wrong = split_list(text, key->max, &list);
 
     if (wrong != NULL) {
-        clear_list(&list);
+        config_list_clear(&list);
         return wrong;
     }
-    clear_list(field);
+    config_list_clear(field);
     *field = list;
     return NULL;
 }
@@ -250,7 +250,7 @@ static const char *set_statuses(const struct config_key *key, const char *text,
 
     if (wrong == NULL)
         wrong = read_statuses(key, &list, c);
-    clear_list(&list);
+    config_list_clear(&list);
     return wrong;
 }
 
@@ -434,7 +434,7 @@ void config_value_clear(struct config *c, const struct config_key *key)
         *(struct secret **)field = NULL;
         break;
     case TYPE_LIST:
-        clear_list(field);
+        config_list_clear(field);
         break;
     case TYPE_HEADER:
         wipe_string(&c->listen.require_header_name);

@@ -82,7 +82,8 @@ static int64_t check_idle(struct conn *c, int64_t now_ms)
 {
     const struct config *config = c->downstream->ctx->config;
     int64_t look_ms = config->listen.header_timeout_ms / 2 + 1;
-    int64_t idle_ms = c->since_ms + config->listen.idle_timeout_ms;
+    int64_t idle_ms =
+        c->begin_by_ms != 0 ? c->begin_by_ms : c->since_ms + config->listen.idle_timeout_ms;
 
     if (c->refused) {
         struct failure f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
@@ -253,6 +254,7 @@ void conn_head_begun(struct conn *c)
     if (!c->partial)
         c->since_ms = loop_now(&c->downstream->ctx->loop);
     c->phase = CONN_HEAD;
+    c->begin_by_ms = 0;
 }
 
 void conn_head_done(struct conn *c)
@@ -344,6 +346,28 @@ void conn_close_idle(struct conn *c)
     c->finished = true;
     conn_unwatch(c);
     (void)shutdown(c->watch.fd, SHUT_RDWR);
+}
+
+void conn_drain(struct conn *c)
+{
+    int64_t now_ms = loop_now(&c->downstream->ctx->loop);
+
+    if (c->phase != CONN_IDLE || c->partial || c->finished)
+        return;
+    if (conn_has_sent(c)) {
+        c->partial = true;
+        c->since_ms = now_ms;
+    } else if (!c->heard && !c->refused && now_ms < c->since_ms + CONN_NEW_GRACE_MS) {
+        c->begin_by_ms = c->since_ms + CONN_NEW_GRACE_MS;
+        loop_timer_set(&c->downstream->ctx->loop, &c->timer, c->begin_by_ms);
+    } else {
+        conn_close_idle(c);
+    }
+}
+
+bool conn_in_head(const struct conn *c)
+{
+    return !c->finished && (c->partial || c->phase == CONN_HEAD || c->begin_by_ms != 0);
 }
 
 void conn_tls_changed(struct downstream *d, const struct tls *before)

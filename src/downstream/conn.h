@@ -17,6 +17,10 @@ struct response;
  */
 #define CONN_REFUSED_GRACE_MS 1000
 
+/* At the end of the program: how long one that is new, and has not asked yet, may take to begin. Its
+ * caller has just connected and is about to send, or never will. */
+#define CONN_NEW_GRACE_MS 1000
+
 enum conn_phase {
     CONN_IDLE, /* between requests; part of the next head may be here */
     CONN_HEAD, /* the request line is here, the head is not whole */
@@ -33,6 +37,7 @@ struct conn {
     enum conn_phase phase;
     int64_t since_ms;       /* the phase, or the first byte of a head */
     int64_t received_bytes; /* when last looked; -1: not looked since the last request */
+    int64_t begin_by_ms;    /* IDLE and new, at the end of the program; 0: not so */
     bool partial;           /* IDLE, and bytes of a head have come */
     bool refused;           /* above listen.max_connections: gets a 503 */
     bool finished;          /* shut down by us */
@@ -93,6 +98,11 @@ void conn_reset_on_close(struct conn *c);
 bool conn_has_sent(const struct conn *c);
 /* Shuts down a connection that is between requests. */
 void conn_close_idle(struct conn *c);
+/* The program ends: shuts it down if it is between requests and none has begun. One that is new
+ * gets a moment to begin, since its request may be on its way. */
+void conn_drain(struct conn *c);
+/* Whether a request has begun, or may be about to, and its head is not whole. */
+bool conn_in_head(const struct conn *c);
 
 /* The TLS settings have been exchanged: who was let in by other client authorities has
  * to come anew. */

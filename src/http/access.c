@@ -25,24 +25,28 @@ static bool port_allowed(const char *port, int asked)
     return wanted == asked || (asked < 0 && (wanted == 80 || wanted == 443));
 }
 
-bool access_host_allowed(const struct config *c, const char *host, size_t len)
+static bool is_in(const struct config_list *list, const struct host *asked)
 {
-    struct host asked;
-
-    if (!host_split(host, len, &asked))
-        return false;
-    for (size_t i = 0; i < c->listen.allowed_hosts.count; i++) {
-        const char *entry = c->listen.allowed_hosts.item[i];
+    for (size_t i = 0; i < list->count; i++) {
+        const char *entry = list->item[i];
 
         if (strcmp(entry, "*") == 0)
             return true;
         size_t name_len = entry[0] == '[' ? strcspn(entry, "]") + 1 : strcspn(entry, ":");
         if (name_len <= strlen(entry) &&
-            ascii_equal(asked.name, asked.name_len, entry, name_len) &&
-            port_allowed(entry + name_len, asked.port))
+            ascii_equal(asked->name, asked->name_len, entry, name_len) &&
+            port_allowed(entry + name_len, asked->port))
             return true;
     }
     return false;
+}
+
+bool access_host_allowed(const struct config *c, const char *host, size_t len)
+{
+    struct host asked;
+
+    return host_split(host, len, &asked) &&
+           (is_in(&c->listen.allowed_hosts, &asked) || is_in(&c->listen.bound_hosts, &asked));
 }
 
 static bool host_denied(const struct access_check *in)

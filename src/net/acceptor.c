@@ -17,9 +17,9 @@ static int watch(struct acceptor *a)
     for (size_t i = 0; i < a->count && err == 0; i++) {
         struct acceptor_socket *s = &a->socket[i];
 
-        /* A unix socket is shared by all threads: one of them is enough to accept. */
+        /* Of the threads that share a queue one is enough to accept. */
         err = loop_io_start(a->loop, &s->io,
-                            EPOLLIN | (s->listener->port < 0 ? (uint32_t)EPOLLEXCLUSIVE : 0));
+                            EPOLLIN | (s->listener->shared ? (uint32_t)EPOLLEXCLUSIVE : 0));
     }
     return err;
 }
@@ -89,11 +89,13 @@ void acceptor_close(struct acceptor *a)
     for (size_t i = 0; i < a->count; i++) {
         struct acceptor_socket *s = &a->socket[i];
 
+        if (s->listener->passed) /* what waits is for the instance that comes next */
+            continue;
         accept_all(s);
         (void)shutdown(s->io.fd, SHUT_RDWR);
         /* Who waits for a place in the queue of a unix socket is not told by this, only woken
          * by each that is accepted. */
-        if (s->listener->port < 0)
+        if (s->listener->shared)
             accept_all(s);
     }
     a->count = 0;

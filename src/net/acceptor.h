@@ -43,7 +43,8 @@ int acceptor_init(struct acceptor *a, struct loop *l,
 /* Stops listening without a reset for anybody who is connected already: what waits in the
  * queues is accepted, in this call; from then on the kernel refuses. The descriptors stay open.
  * For the listeners of this acceptor alone; a unix socket, which several share, is closed for
- * all of them. */
+ * all of them. A socket that was passed goes on listening, since others have it too: it is only
+ * not looked at any more, and what waits in its queue stays there. */
 void acceptor_close(struct acceptor *a);
 /* Accepts no more. Takes a zeroed one. */
 void acceptor_done(struct acceptor *a);

@@ -1,4 +1,4 @@
-/* Binding and listening: unix sockets, then TCP. */
+/* Binding and listening: unix sockets, then TCP, then sockets that were passed. */
 #include "net/listener.h"
 
 #include <errno.h>
@@ -109,6 +109,7 @@ static int bind_unix(struct listener *l, const struct sockaddr_un *addr, mode_t 
     (void)umask(before);
     if (bound != 0 || lstat(addr->sun_path, &st) != 0)
         return -1;
+    l->shared = true;
     l->path = strdup(addr->sun_path);
     l->device = st.st_dev;
     l->inode = st.st_ino;
@@ -365,7 +366,81 @@ static int add_inet(struct listeners *s, const struct listener_options *o, struc
     return err;
 }
 
-/* --- both ---------------------------------------------------------------------------- */
+/* --- passed -------------------------------------------------------------------------- */
+
+static int number_option(int fd, int option)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+
+    return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 ? value : -1;
+}
+
+static int not_usable(struct buf *error, const char *why)
+{
+    (void)buf_addf(error, "%s", why);
+    return -EINVAL;
+}
+
+/* "unix:/path", "unix:@name" for one without a file. */
+static int describe_unix(const struct sockaddr_un *addr, socklen_t len, char **name)
+{
+    size_t n = len - offsetof(struct sockaddr_un, sun_path);
+    bool has_file = n > 0 && addr->sun_path[0] != '\0';
+    const char *path = addr->sun_path + (n > 0 && !has_file);
+
+    n = has_file ? strnlen(path, n) : n - (n > 0);
+    if (asprintf(name, "unix:%s%.*s", has_file ? "" : "@", (int)n, path) < 0)
+        abort();
+    return 0;
+}
+
+int listeners_adopt(struct listeners *s, int fd, struct buf *error)
+{
+    struct sockaddr_storage addr = { .ss_family = AF_UNSPEC };
+    socklen_t len = sizeof addr;
+    struct listener l = CLOSED;
+    int flags = fcntl(fd, F_GETFL), protocol = number_option(fd, SO_PROTOCOL);
+
+    if (flags < 0 || getsockname(fd, (struct sockaddr *)&addr, &len) != 0) {
+        int err = -errno;
+
+        (void)buf_addf(error, "%s",
+                       err == -ENOTSOCK ? "it is not a socket" : strerrordesc_np(-err));
+        return err;
+    }
+    bool is_unix = addr.ss_family == AF_UNIX;
+
+    if (!is_unix && addr.ss_family != AF_INET && addr.ss_family != AF_INET6)
+        return not_usable(error, "it is neither a TCP nor a unix socket");
+    if (number_option(fd, SO_TYPE) != SOCK_STREAM ||
+        (!is_unix && protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP))
+        return not_usable(error, "it is no stream of bytes; the unit needs ListenStream=");
+    if (number_option(fd, SO_ACCEPTCONN) != 1)
+        return not_usable(error, "it does not listen; the unit needs Accept=no");
+    if (s->count == LISTENERS_MAX) {
+        (void)buf_addf(error, "there are more than %d of that name", LISTENERS_MAX);
+        return -E2BIG;
+    }
+    int err = is_unix ? describe_unix((const struct sockaddr_un *)&addr, len, &l.name)
+                      : describe((const struct sockaddr *)&addr, len, &l.name);
+
+    if (err == 0 &&
+        (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0))
+        err = -errno;
+    if (err != 0) {
+        (void)buf_addf(error, "%s", strerrordesc_np(-err));
+        free(l.name);
+        return err;
+    }
+    l.fd = fd;
+    l.port = is_unix ? -1 : port_of(&addr);
+    l.shared = l.passed = true;
+    s->item[s->count++] = l;
+    return 0;
+}
+
+/* --- all ----------------------------------------------------------------------------- */
 
 int listeners_add(struct listeners *s, const struct listener_options *o, struct buf *error)
 {
@@ -389,7 +464,10 @@ int listener_twin(struct listener *first, struct listener *twin, struct buf *err
     int err = 0;
 
     *twin = CLOSED;
-    if (first->port < 0) {
+    if (first->shared) {
+        twin->shared = true;
+        twin->passed = first->passed;
+        twin->port = first->port;
         twin->fd = fcntl(first->fd, F_DUPFD_CLOEXEC, 0);
         err = twin->fd < 0 ? -errno : 0;
     } else if (getsockname(first->fd, (struct sockaddr *)&addr, &len) != 0 ||
@@ -401,6 +479,26 @@ int listener_twin(struct listener *first, struct listener *twin, struct buf *err
         err = listen_at(twin, &addr, len, true);
     }
     return err == 0 ? 0 : inet_failed(error, first->name, first->name, err);
+}
+
+bool listener_host(const struct listener *l, char host[64])
+{
+    const char *end = l->port < 0 ? NULL : strrchr(l->name, ':');
+    size_t scope = strcspn(l->name, "%"); /* "[fe80::1%eth0]": callers leave it out */
+
+    if (end == NULL)
+        return false;
+    if (l->name + scope < end)
+        (void)snprintf(host, 64, "%.*s]", (int)base_min((int64_t)scope, 60), l->name);
+    else
+        (void)snprintf(host, 64, "%.*s", (int)(end - l->name), l->name);
+    return strcmp(host, "0.0.0.0") != 0 && strcmp(host, "[::]") != 0;
+}
+
+bool listener_is_local(const struct listener *l)
+{
+    return l->port < 0 || strncmp(l->name, "127.", 4) == 0 ||
+           strncmp(l->name, "[::1]:", 6) == 0;
 }
 
 void listeners_names(const struct listeners *s, struct buf *out)

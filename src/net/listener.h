@@ -1,6 +1,6 @@
 #pragma once
 /* Listening sockets: one for a unix socket's path or a numeric address, one for each address
- * of a name. */
+ * of a name; or one that was opened by somebody else and passed to this process. */
 #include <sys/types.h>
 
 #include "base/base.h"
@@ -11,9 +11,13 @@
 
 struct listener {
     int fd;
-    int port;   /* as bound; -1: a unix socket */
-    char *name; /* "127.0.0.1:8080", "unix:/run/x.sock": for the ready line */
-    char *path; /* of a unix socket, to remove it at the end; NULL: none */
+    int port; /* as bound; -1: a unix socket */
+    /* All threads accept from one queue, by duplicates of one descriptor: a unix socket, or one
+     * that was passed. Else each has a queue of its own (SO_REUSEPORT). */
+    bool shared;
+    bool passed; /* it stays the service manager's: never shut down, its file never removed */
+    char *name;  /* "127.0.0.1:8080", "unix:/run/x.sock": for the ready line */
+    char *path;  /* of a unix socket, to remove it at the end; NULL: none */
     dev_t device;
     ino_t inode; /* of that file as it was made: what is there later may not be ours */
 };
@@ -48,10 +52,22 @@ struct listener_options {
 int listeners_add(struct listeners *s, const struct listener_options *o,
                   struct buf *error) MUST_CHECK;
 
+/* Adds a socket that listens already and was passed to this process; it becomes non-blocking and
+ * is closed on exec. Owns: fd, on success. Returns 0, or -errno with what is wrong with it in
+ * `error`. Thread: control, before others start. */
+int listeners_adopt(struct listeners *s, int fd, struct buf *error) MUST_CHECK;
+
 /* Another listener for what `first` of this process listens on, so that another thread can
  * accept too: over TCP a socket among which the kernel shares out the connections
- * (SO_REUSEPORT), else a duplicate of the descriptor. Returns as listeners_add. */
+ * (SO_REUSEPORT); of a unix socket and of one that was passed, a duplicate of the descriptor.
+ * Returns as listeners_add. */
 int listener_twin(struct listener *first, struct listener *twin, struct buf *error) MUST_CHECK;
+
+/* The address as a Host names it, "127.0.0.1" or "[::1]", for `host`. False: it is a unix socket,
+ * or listens on every address of the machine. */
+bool listener_host(const struct listener *l, char host[64]);
+/* Whether only this machine reaches it: a unix socket, or a loopback address. */
+bool listener_is_local(const struct listener *l);
 
 /* Appends the names, by commas. */
 void listeners_names(const struct listeners *s, struct buf *out);

@@ -105,10 +105,20 @@ static void reset(struct tls_bridge *t)
     tls_bridge_free(t);
 }
 
+static bool has_begun(const struct tls_bridge *t)
+{
+    return tls_bridge_received_bytes(t) > 0 || tls_bridge_has_received(t);
+}
+
 static void on_deadline(struct loop_timer *timer)
 {
     struct tls_bridge *t = CONTAINER_OF(timer, struct tls_bridge, deadline);
 
+    if (t->state == TLS_BRIDGE_HANDSHAKE && t->whole_by_ms > loop_now(t->host->loop) &&
+        has_begun(t)) {
+        loop_timer_set(t->host->loop, timer, t->whole_by_ms);
+        return;
+    }
     if (t->state == TLS_BRIDGE_HANDSHAKE)
         t->host->on_failed(t->host->arg, t, "the handshake took too long");
     t->expired = true; /* a timer cannot be freed by its own callback */
@@ -425,15 +435,14 @@ bool tls_bridges_in_handshake(const struct tls_bridges *host)
     return false;
 }
 
-void tls_bridges_stop_silent(struct tls_bridges *host)
+void tls_bridges_stop_silent(struct tls_bridges *host, int64_t begin_by_ms)
 {
-    struct tls_bridge *t, *next;
+    struct tls_bridge *t;
 
-    for (t = LIST_FIRST(&host->all); t != NULL; t = next) {
-        next = LIST_NEXT(t, link);
-        if (t->state == TLS_BRIDGE_HANDSHAKE && tls_bridge_received_bytes(t) == 0 &&
-            !tls_bridge_has_received(t))
-            tls_bridge_free(t);
+    LIST_FOREACH(t, &host->all, link)
+    if (t->state == TLS_BRIDGE_HANDSHAKE && t->deadline.due_ms > begin_by_ms && !has_begun(t)) {
+        t->whole_by_ms = t->deadline.due_ms;
+        loop_timer_set(host->loop, &t->deadline, begin_by_ms);
     }
 }
 

@@ -13,6 +13,7 @@ struct tls_bridge {
     struct tls_session *session;
     struct loop_io net, plain; /* plain.fd: our end of the pair; -1: not yet */
     struct loop_timer deadline;
+    int64_t whole_by_ms; /* of a handshake whose deadline is its first byte's; 0: of no other */
     struct buf up, down; /* what the other side of it could not take at once */
     enum {
         TLS_BRIDGE_HANDSHAKE, /* nobody above knows of it yet */
@@ -80,7 +81,7 @@ bool tls_bridge_has_received(const struct tls_bridge *t);
 bool tls_bridges_turn(struct tls_bridges *host);
 /* Whether a handshake is under way. */
 bool tls_bridges_in_handshake(const struct tls_bridges *host);
-/* Ends those from which nothing has come. */
-void tls_bridges_stop_silent(struct tls_bridges *host);
+/* Ends those from which nothing has come by then. */
+void tls_bridges_stop_silent(struct tls_bridges *host, int64_t begin_by_ms);
 /* Ends those that nobody above knows of yet. */
 void tls_bridges_stop_handshakes(struct tls_bridges *host);

@@ -2,13 +2,13 @@
  *
  * What may be read: the file of the settings and every file they name, certificates that
  * libcurl trusts by itself. What may be connected to: the ports of base_url, token.url, their
- * proxies, and DNS over TCP. What may be removed: the unix sockets, at the end. */
+ * proxies, and DNS over TCP. What may be removed: the unix sockets that were made here, at the
+ * end. */
 #include "sandbox/policy.h"
 
 #include <string.h>
 
 #include "base/log.h"
-#include "config/url.h"
 #include "net/curl_host.h"
 #include "sandbox/landlock.h"
 
@@ -25,12 +25,11 @@ static void may_connect(const char *key, int port, void *arg)
     sandbox_may_connect(arg, port);
 }
 
-static void may_remove(struct sandbox_rules *rules, const char *address)
+static void may_remove(struct sandbox_rules *rules, const struct listeners *listeners)
 {
-    struct config_address a;
-
-    if (config_address_split(address, &a) && a.unix_path != NULL)
-        sandbox_may_remove(rules, a.unix_path);
+    for (size_t i = 0; i < listeners->count; i++)
+        if (listeners->item[i].path != NULL)
+            sandbox_may_remove(rules, listeners->item[i].path);
 }
 
 static void rules_of(const struct config *c, struct sandbox_rules *rules)
@@ -40,16 +39,14 @@ static void rules_of(const struct config *c, struct sandbox_rules *rules)
     config_each_file(c, may_read, rules);
     config_each_port(c, may_connect, rules);
     sandbox_may_connect(rules, DNS_PORT);
-    for (size_t i = 0; i < c->listen.address.count; i++)
-        may_remove(rules, c->listen.address.item[i]);
-    may_remove(rules, c->admin.address);
     curl_host_trusted(&ca_file, &ca_directory);
     sandbox_may_read(rules, ca_file);
     if (ca_directory != NULL)
         sandbox_may_read_beneath(rules, ca_directory);
 }
 
-void policy_enforce(const struct config *c, struct buf *name)
+void policy_enforce(const struct config *c, const struct listeners *callers,
+                    const struct listeners *admin, struct buf *name)
 {
     struct sandbox_rules rules = { .paths = 0 };
     struct buf missing;
@@ -61,6 +58,8 @@ void policy_enforce(const struct config *c, struct buf *name)
     log_flush(); /* what logging opens is open from here on */
     buf_init(&missing, 1024);
     rules_of(c, &rules);
+    may_remove(&rules, callers);
+    may_remove(&rules, admin);
     if (!sandbox_enter(&rules, name, &missing))
         log_warn("sandbox_partial", log_str("in_force", buf_text(name)),
                  log_str("missing", buf_text(&missing)),

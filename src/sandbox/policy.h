@@ -2,12 +2,14 @@
 /* The sandbox for a process with these settings. */
 #include "base/buf.h"
 #include "config/config.h"
+#include "net/listener.h"
 
-/* Gives up what is not needed any more once everything is open and before other threads are
+/* For a process that listens on these: `callers`, and `admin`, which may be empty. Gives up what is not needed any more once everything is open and before other threads are
  * started, when process.sandbox says so. Appends what the ready line says ("landlock(abi
  * 7)+seccomp", "off") to `name`. What the kernel does not offer is one line of the log, no
  * failure. Thread: control. */
-void policy_enforce(const struct config *c, struct buf *name);
+void policy_enforce(const struct config *c, const struct listeners *callers,
+                    const struct listeners *admin, struct buf *name);
 
 /* Whether the sandbox lets this process connect to every port that these settings lead to; it
  * is closed to those that were not named when it was entered. Calls `barred` with each one that

@@ -21,12 +21,14 @@
 #include "admin/status.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "config/value.h"
 #include "event/file_watch.h"
 #include "net/curl_host.h"
 #include "sandbox/policy.h"
 #include "server/drain.h"
 #include "server/reload.h"
 #include "server/resources.h"
+#include "server/sd_listen.h"
 #include "server/sd_notify.h"
 #include "server/worker.h"
 
@@ -53,6 +55,7 @@ struct server {
     struct drain drain;
     struct file_watch watch; /* the credential files */
     struct sd_notify notify;
+    struct sd_listen passed;    /* what is not in use yet */
     struct listeners listeners; /* the first worker's */
     struct listener *twins;     /* the others': a row of as many for each */
     size_t twin_count;
@@ -196,8 +199,20 @@ static void on_files_changed(struct file_watch *w)
         token_manager_on_files(&s->tokens);
 }
 
+/* Callers may ask by the addresses that are really listened on: of a name, of a socket that was
+ * passed. No name can be made to lead here by that (DNS rebinding). */
+static void add_bound_hosts(const struct server *s, struct config *c)
+{
+    char host[64];
+
+    for (size_t i = 0; i < s->listeners.count; i++)
+        if (listener_host(&s->listeners.item[i], host))
+            config_list_add(&c->listen.bound_hosts, host, strlen(host));
+}
+
 static void apply(struct server *s, struct config *c)
 {
+    add_bound_hosts(s, c);
     log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
     limit_change(&s->shared.in_flight,
                  c->upstream.max_in_flight - s->config->upstream.max_in_flight);
@@ -261,7 +276,17 @@ static int take_signals(struct server *s)
     return loop_io_start(&s->loop, &s->signals, EPOLLIN);
 }
 
-static int open_listeners(struct server *s, struct buf *error)
+/* As with an open address in the file (config/check.c). */
+static void warn_of_open(const struct listeners *passed, const char *what_for)
+{
+    for (size_t i = 0; i < passed->count; i++)
+        if (!listener_is_local(&passed->item[i]))
+            log_warn("socket_open", log_str("address", passed->item[i].name),
+                     log_str("detail", what_for));
+}
+
+/* Binds what listen.address says. */
+static int bind_listeners(struct server *s, struct buf *error)
 {
     const struct config *c = s->config;
     struct config_address a;
@@ -279,6 +304,22 @@ static int open_listeners(struct server *s, struct buf *error)
                                                         .port = a.port,
                                                         .socket_mode = c->listen.socket_mode },
                             error);
+    }
+    return err;
+}
+
+static int open_listeners(struct server *s, struct buf *error)
+{
+    int err = 0;
+
+    if (s->passed.listen.count > 0) {
+        s->listeners = s->passed.listen;
+        s->passed.listen = (struct listeners){ .count = 0 };
+        warn_of_open(&s->listeners,
+                     "it is not a loopback address: whoever reaches it acts with "
+                     "the credentials");
+    } else {
+        err = bind_listeners(s, error);
     }
     size_t count = (s->worker_count - 1) * s->listeners.count;
 
@@ -349,11 +390,15 @@ static bool on_turn(void *arg)
 static int open_admin(struct server *s, struct buf *error)
 {
     const struct admin_options o = { .address = s->config->admin.address,
+                                     .passed = &s->passed.admin,
                                      .socket_mode = s->config->listen.socket_mode,
                                      .config = (const struct config *const *)&s->config,
                                      .take = take_status,
                                      .arg = s };
 
+    warn_of_open(&s->passed.admin,
+                 "it is not a loopback address: whoever reaches it sees status "
+                 "and metrics");
     s->loop.on_turn = on_turn;
     s->loop.on_turn_arg = s;
     return admin_init(&s->admin, &s->loop, &o, error);
@@ -403,6 +448,7 @@ static void finish(struct server *s)
         listener_close(&s->twins[i]);
     free(s->twins);
     listeners_done(&s->listeners);
+    sd_listen_done(&s->passed);
     free(s->workers);
     buf_done(&s->sandbox);
     loop_done(&s->loop);
@@ -438,7 +484,9 @@ static void keep_freed_memory(void)
 static int start(struct server *s, struct buf *error)
 {
     keep_freed_memory();
-    int err = curl_host_global_init();
+    int err = sd_listen_take(&s->passed, error);
+    if (err == 0)
+        err = curl_host_global_init();
     if (err == 0)
         err = loop_init(&s->loop);
     if (err == 0) {
@@ -455,10 +503,12 @@ static int start(struct server *s, struct buf *error)
         err = token_manager_init(&s->tokens, &s->loop, s->config, publish, s);
     if (err == 0)
         err = open_admin(s, error);
+    s->shared.failures = s->admin.mhd_host.daemon == NULL ? NULL : &s->monitor.failures;
     if (err == 0) /* last, since from here on callers may wait in its queue */
         err = open_listeners(s, error);
     if (err == 0) {
-        policy_enforce(s->config, &s->sandbox);
+        add_bound_hosts(s, s->config);
+        policy_enforce(s->config, &s->listeners, &s->admin.listeners, &s->sandbox);
         err = start_workers(s);
     }
     return err;
@@ -483,10 +533,7 @@ int server_run(struct config *c, struct config_env *env)
     if (s.workers == NULL)
         abort();
     memset(s.workers, 0, sizeof *s.workers * s.worker_count);
-    s.shared = (struct worker_shared){ .failures = strcmp(c->admin.address, "off") == 0
-                                                       ? NULL
-                                                       : &s.monitor.failures,
-                                       .on_want = on_want,
+    s.shared = (struct worker_shared){ .on_want = on_want,
                                        .on_refused = on_refused,
                                        .on_accepted = on_accepted,
                                        .on_drained = on_drained,

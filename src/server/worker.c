@@ -25,13 +25,13 @@
  * of a pool is overwritten for each request, half of it twice, so that its size costs time. */
 #define POOL_SPARE_BYTES (16 * 1024)
 
-/* A head that has begun counts as running. */
+/* A head that has begun, or may be about to, counts as running. */
 static bool head_under_way(const struct worker *w)
 {
     struct conn *c;
 
     LIST_FOREACH(c, &w->downstream.conns, link)
-    if (!c->finished && (c->partial || c->phase == CONN_HEAD))
+    if (conn_in_head(c))
         return true;
     return false;
 }
@@ -377,18 +377,10 @@ static void on_close(struct mail *mail)
     acceptor_close(&w->downstream.acceptor);
     w->downstream.mhd_host.due = true;
     (void)mhd_host_turn(&w->downstream.mhd_host);
-    tls_bridges_stop_silent(&w->downstream.tls_bridges);
+    tls_bridges_stop_silent(&w->downstream.tls_bridges,
+                            loop_now(&w->ctx.loop) + CONN_NEW_GRACE_MS);
     LIST_FOREACH(c, &w->downstream.conns, link)
-    {
-        if (c->phase != CONN_IDLE || c->partial)
-            continue;
-        if (!conn_has_sent(c)) {
-            conn_close_idle(c);
-            continue;
-        }
-        c->partial = true;
-        c->since_ms = loop_now(&w->ctx.loop);
-    }
+    conn_drain(c);
 }
 
 static void on_give_up(struct mail *mail)

@@ -394,6 +394,41 @@ static void a_caller_by_ipv6_is_served(void **state)
     assert_string_equal(line, "200");
 }
 
+static int status_at(const char *address, int port, const char *host)
+{
+    char command[256], line[64] = "";
+
+    (void)snprintf(command, sizeof command,
+                   "curl -sS -o /dev/null -w '%%{http_code}' --noproxy '*' -H 'Host: %s' "
+                   "http://%s:%d/x",
+                   host, address, port);
+    FILE *curl = popen(command, "r");
+    assert_non_null(curl);
+    if (fgets(line, sizeof line, curl) == NULL)
+        line[0] = '\0';
+    assert_int_equal(pclose(curl), 0);
+    return (int)strtol(line, NULL, 10);
+}
+
+/* A page can have a name of its own lead to that address, but not be one that comes by it. */
+static void the_address_of_a_name_that_is_listened_on_may_be_asked_by(void **state)
+{
+    static const char *const env[] = { "LD_PRELOAD=" NAMES, NULL };
+    static const char settings[] = "listen.address = gateway.test:0\n";
+    (void)state;
+    WORLD(w);
+    world_start(&w, &(struct world_options){ .settings = settings, .env = env });
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(status_at("127.0.0.5", w.port, "gateway.test"), 200);
+        assert_int_equal(status_at("127.0.0.5", w.port, "127.0.0.5"), 200);
+        assert_int_equal(status_at("127.0.0.5", w.port, "127.0.0.5:9"), 200);
+        assert_int_equal(status_at("127.0.0.5", w.port, "127.0.0.6"), 421);
+        assert_int_equal(status_at("127.0.0.5", w.port, "evil.example"), 421);
+        if (i == 0) /* the address is not in the file, and stays */
+            world_reload(&w, &(struct world_options){ .settings = settings }, "reloaded");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +443,7 @@ int main(void)
         TEST(the_lists_are_reloaded_for_open_connections_too),
         TEST(an_address_that_others_reach_gets_one_warning),
         TEST(a_caller_by_ipv6_is_served),
+        TEST(the_address_of_a_name_that_is_listened_on_may_be_asked_by),
     };
     return RUN_TESTS(tests);
 }

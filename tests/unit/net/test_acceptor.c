@@ -153,6 +153,28 @@ static void who_is_in_the_queue_when_it_closes_is_accepted_and_later_ones_refuse
     assert_int_equal(call_in(s), ECONNREFUSED);
 }
 
+/* It is the service manager's: whoever has it too goes on with it. */
+static void of_a_socket_that_was_passed_the_queue_is_left_to_the_next(void **state)
+{
+    struct stage *s = *state;
+
+    s->listeners.item[0].shared = s->listeners.item[0].passed = true;
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(call_in(s), 0);
+    acceptor_close(&s->acceptor);
+    assert_int_equal(s->count, 0);
+    assert_int_equal(call_in(s), 0);
+    acceptor_done(&s->acceptor);
+    assert_int_equal(acceptor_init(&s->acceptor, &s->loop,
+                                   &(struct acceptor_options){ .listeners = s->listeners.item,
+                                                               .count = s->listeners.count,
+                                                               .batch = 10,
+                                                               .on_accepted = on_accepted,
+                                                               .arg = s }),
+                     0);
+    run_until(s, 21);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -161,6 +183,7 @@ int main(void)
         T(more_than_one_batch_is_accepted_in_later_turns),
         T(when_descriptors_have_run_out_it_rests_and_then_goes_on),
         T(who_is_in_the_queue_when_it_closes_is_accepted_and_later_ones_refused),
+        T(of_a_socket_that_was_passed_the_queue_is_left_to_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,9 @@
-/* listener.c: unix sockets. Who may connect is a matter of the file, so it must be right from
+/* listener.c: unix sockets, and sockets that were passed. Who may connect is a matter of the file, so it must be right from
  * the first moment, and what is not ours must stay as it is. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -267,6 +269,90 @@ static void one_that_is_starting_is_waited_for_but_not_for_ever(void **state)
     place_close(&p);
 }
 
+static void a_socket_that_was_passed_is_described_and_its_file_left_alone(void **state)
+{
+    struct place p;
+    struct listeners l = { .count = 0 };
+    struct listener twin;
+
+    (void)state;
+    place_open(&p);
+    int fd = bound(&p, SOCK_STREAM, true);
+    assert_int_equal(listeners_adopt(&l, fd, &p.error), 0);
+    assert_string_equal(l.item[0].name, p.address);
+    assert_int_equal(l.item[0].port, -1);
+    assert_true(l.item[0].shared && l.item[0].passed);
+    assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    assert_int_equal(listener_twin(&l.item[0], &twin, &p.error), 0);
+    assert_true(twin.shared && twin.passed);
+    assert_int_not_equal(twin.fd, fd);
+    listener_close(&twin);
+    listeners_done(&l);
+    assert_true(is_there(&p));
+    place_close(&p);
+}
+
+static int tcp_at(const char *address, bool listening)
+{
+    struct sockaddr_in v4 = { .sin_family = AF_INET };
+    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+    bool is_v6 = strchr(address, ':') != NULL;
+    int fd = socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(inet_pton(is_v6 ? AF_INET6 : AF_INET, address,
+                               is_v6 ? (void *)&v6.sin6_addr : (void *)&v4.sin_addr),
+                     1);
+    if (fd < 0 || bind(fd, is_v6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4,
+                       is_v6 ? sizeof v6 : sizeof v4) != 0) {
+        (void)close(fd);
+        return -1;
+    }
+    if (listening)
+        assert_int_equal(listen(fd, 1), 0);
+    return fd;
+}
+
+/* What callers may name as Host, and who reaches it. */
+static void of_tcp_sockets_the_host_is_the_bare_address(void **state)
+{
+    static const struct {
+        const char *address, *host; /* host NULL: none */
+        bool local;
+    } rows[] = {
+        { "127.0.0.1", "127.0.0.1", true },
+        { "127.1.2.3", "127.1.2.3", true },
+        { "0.0.0.0", NULL, false },
+        { "::1", "[::1]", true },
+        { "::", NULL, false },
+    };
+    struct buf error;
+    char host[64];
+
+    (void)state;
+    buf_init(&error, 1024);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct listeners l = { .count = 0 };
+        int fd = tcp_at(rows[i].address, true);
+
+        if (fd < 0) /* a machine without IPv6 */
+            continue;
+        assert_int_equal(listeners_adopt(&l, fd, &error), 0);
+        assert_true(l.item[0].port > 0);
+        assert_int_equal(listener_host(&l.item[0], host), rows[i].host != NULL);
+        if (rows[i].host != NULL)
+            assert_string_equal(host, rows[i].host);
+        assert_int_equal(listener_is_local(&l.item[0]), rows[i].local);
+        listeners_done(&l);
+    }
+    struct listener scoped = { .port = 80, .name = (char[]){ "[fe80::1%eth0]:80" } };
+
+    assert_true(listener_host(&scoped, host));
+    assert_string_equal(host, "[fe80::1]");
+    assert_false(listener_is_local(&scoped));
+    buf_done(&error);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +363,8 @@ int main(void)
         cmocka_unit_test(only_its_own_file_is_removed_at_the_end),
         cmocka_unit_test(paths_that_do_not_do_are_told),
         cmocka_unit_test(one_that_is_starting_is_waited_for_but_not_for_ever),
+        cmocka_unit_test(a_socket_that_was_passed_is_described_and_its_file_left_alone),
+        cmocka_unit_test(of_tcp_sockets_the_host_is_the_bare_address),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
