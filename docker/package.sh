@@ -89,14 +89,15 @@ command_line() { sed -n 's/^ExecStart=//p' "$system/usr/lib/systemd/system/onesh
 
 # As another user than root, with the secret where systemd would lay it.
 it_runs_under_the_command_line_of_its_unit() {
-    local command url port as_nobody i
+    local command url port as_nobody deadline ready=no
     as_nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs
         env ONESHOT_PROXY_TOKEN_CLIENT_SECRET_FILE=/run/credentials/client_secret)
     read -ra command < <(command_line)
     # In the system it was built in, whose libraries it wants.
     base_exec "$root" /src/build/release/tests/origin/oneshot-origin --client-id package --client-secret 'S3cret;#&' >"$log.origin" &
     pids+=($!)
-    for ((i = 0; i < 100; i++)); do grep -q ' ready ' "$log.origin" && break; sleep 0.1; done
+    deadline=$((SECONDS + 60))
+    until grep -q ' ready ' "$log.origin"; do [ "$SECONDS" -lt "$deadline" ] || return 1; sleep 0.1; done
     url=$(sed -n 's/^oneshot-origin ready //p' "$log.origin")
     port=$((20000 + RANDOM % 10000))
     sed -i "s|^#base_url = .*|base_url = $url|; s|^#client_id =.*|client_id = package|
@@ -108,12 +109,13 @@ it_runs_under_the_command_line_of_its_unit() {
     chown -R 65534:65534 "$system/run/credentials"
     base_exec "$system" "${as_nobody[@]}" "${command[@]}" >"$log.proxy" 2>&1 &
     pids+=($!)
-    for ((i = 0; i < 100; i++)); do
-        if base_run "$system" "${as_nobody[@]}" "${command[0]}" healthcheck "${command[@]:1}"; then break; fi
+    deadline=$((SECONDS + 60))
+    while [ $ready = no ] && [ "$SECONDS" -lt "$deadline" ]; do
+        if base_run "$system" "${as_nobody[@]}" "${command[0]}" healthcheck "${command[@]:1}"; then ready=yes; fi
         sleep 0.1
     done
     cat "$log.proxy"
-    [ $i -lt 100 ]
+    [ $ready = yes ]
     grep 'event=token_obtained' "$log.proxy"
     stop_started
 }

@@ -319,7 +319,8 @@ class Held:
 
 def end(pid):
     os.kill(pid, 15)
-    for _ in range(500):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         try:
             with open(f"/proc/{pid}/stat") as f:
                 if f.read().rsplit(")", 1)[1].split()[0] == "Z":
@@ -327,6 +328,7 @@ def end(pid):
         except OSError:
             return
         time.sleep(0.01)
+    raise RuntimeError(f"process {pid} does not end")
 
 
 def medians(found, what):
@@ -349,11 +351,15 @@ def resident(c):
 
 
 def settle(c):
-    """Until the memory is what it was three seconds ago."""
+    """Until the memory is what it was three seconds ago, at most for a minute."""
+    deadline = time.monotonic() + 60
     before = -1
-    for _ in range(10):
+    while True:
         now = resident(c)
         if abs(now - before) < 256:
+            return
+        if time.monotonic() > deadline:
+            say(f"memory {c.name}: it has not settled within a minute, {before} KiB and then {now}")
             return
         before = now
         time.sleep(3)

@@ -49,6 +49,7 @@ address = off
 [log]
 access = no
 """
+SOON_S = 60  # reaching it means failure
 TOKEN = b'{"access_token":"token-1","token_type":"Bearer","expires_in":3600}'
 
 
@@ -58,9 +59,9 @@ def free_port():
 
 
 def wait_for(port, process):
-    for _ in range(400):
-        if process.poll() is not None:
-            return False
+    """True once it listens; False when it has ended, or does neither in time."""
+    deadline = time.monotonic() + SOON_S
+    while process.poll() is None and time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return True
@@ -127,7 +128,8 @@ def start_oneshot(directory, say, binary):
     log_path = os.path.join(directory, "oneshot-proxy.out")
     with open(log_path, "wb") as log:
         server.process = subprocess.Popen([binary, "--config", path], stdout=log, stderr=log)
-    for _ in range(600):
+    deadline = time.monotonic() + SOON_S
+    while time.monotonic() < deadline:
         with open(log_path, encoding="latin-1") as log:
             ready = re.search(r"event=ready listen=127\.0\.0\.1:(\d+)", log.read())
         if ready:

@@ -58,13 +58,14 @@ free_port() {
     echo "$port"
 }
 
-# until_or_dead WHAT PID COMMAND...: wait for the command to succeed while the process lives.
+# until_or_dead WHAT PID COMMAND...: wait for the command to succeed while the process lives, at most
+# for a minute.
 until_or_dead() {
-    local what=$1 pid=$2 tries=0
+    local what=$1 pid=$2 deadline=$((SECONDS + 60))
     shift 2
     until "$@"; do
         kill -0 "$pid" 2>/dev/null || die "$what did not start"
-        [ $((tries += 1)) -le 300 ] || die "$what is not ready after 30 seconds"
+        [ "$SECONDS" -lt "$deadline" ] || die "$what is not ready after a minute"
         sleep 0.1
     done
 }
