@@ -113,9 +113,8 @@ const struct config_key *config_find(const char *section, const char *name)
 }
 
 const struct config_section config_sections[] = {
-    { .name = "listen" }, { .name = "upstream" }, { .name = "token" },
-    { .name = "admin" },  { .name = "log" },      { .name = "process" },
-    { .name = "classes" },
+    { .name = "listen" }, { .name = "upstream" }, { .name = "token" },   { .name = "admin" },
+    { .name = "log" },    { .name = "process" },  { .name = "classes" },
 };
 const size_t config_section_count = ARRAY_LEN(config_sections);
 

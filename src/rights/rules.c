@@ -12,7 +12,7 @@ struct operation rules_operation(const struct rules *p, const struct rules_reque
 }
 
 bool rules_may_resend(const struct rules *p, const struct rules_request *r,
-                       const struct operation *o)
+                      const struct operation *o)
 {
     if (strcmp(r->method, "OPTIONS") == 0)
         return true;

@@ -20,7 +20,7 @@ struct operation rules_operation(const struct rules *p, const struct rules_reque
  * be dead: what only looks, and OPTIONS; a built-in simulate operation where the settings say so. A
  * GET that signs may not: nobody knows what became of the first. */
 bool rules_may_resend(const struct rules *p, const struct rules_request *r,
-                       const struct operation *o);
+                      const struct operation *o);
 
 /* Takes NULL. */
 void rules_free(struct rules *p);

@@ -139,7 +139,8 @@ static void what_happened(struct html *o, const struct token_manager_event *e)
         html_put(o, ".</span>");
         break;
     case TOKEN_MANAGER_SUSPECT:
-        html_putf(o, "number %llu: the upstream refused it; it serves until a new one is here", (unsigned long long)e->generation);
+        html_putf(o, "number %llu: the upstream refused it; it serves until a new one is here",
+                  (unsigned long long)e->generation);
         break;
     case TOKEN_MANAGER_EXPIRED:
         html_putf(o, "number %llu: no new one had come by then",
