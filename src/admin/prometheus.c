@@ -22,7 +22,11 @@ struct metric {
     const char *name, *type, *labels, *help;
     void (*write)(struct writer *w, int which);
     int which;
-    enum metric_when { ALWAYS, WITH_CLASSES } when; /* what has to be set for it to be there */
+    enum metric_when {
+        ALWAYS,
+        WITH_CLASSES,
+        WITH_FREEZE
+    } when; /* what has to be set for it to be there */
 };
 
 /* --- one sample --- */
@@ -201,6 +205,8 @@ enum single {
     ONE_FAILURE,
     ONE_FAILURES,
     ONE_DROPPED,
+    ONE_FROZEN,
+    ONE_FROZEN_SINCE,
     ONE_LOG_DROPPED
 };
 
@@ -237,6 +243,10 @@ static uint64_t single_number(const struct status *s, int which)
         return (uint64_t)s->token.stats->last_failure_wall_s;
     case ONE_FAILURES:
         return s->token.stats->consecutive_failures;
+    case ONE_FROZEN:
+        return s->freeze->is_frozen;
+    case ONE_FROZEN_SINCE:
+        return s->freeze->is_frozen ? (uint64_t)s->freeze->since_s : 0;
     case ONE_DROPPED:
         return s->token.stats->refused;
     default:
@@ -303,17 +313,31 @@ static const struct metric metrics[] = {
 
     { "class_results_total", "counter", "class, status, stage", "With classes.table: finished requests by class; status and stage as in requests_total.", write_class_results, 0, WITH_CLASSES },
     { "outcome_unknown_total", "counter", "class", "With classes.table: requests of which nobody can tell whether the upstream carried them out, because no answer, or no whole one, came back.", write_outcome_unknown, 0, WITH_CLASSES },
+    { "frozen", "gauge", "", "With freeze.file: 1 while it stops requests.", write_single, ONE_FROZEN, WITH_FREEZE },
+    { "frozen_since_timestamp_seconds", "gauge", "", "With freeze.file: since when it does, in seconds since 1970; 0: it does not.", write_single, ONE_FROZEN_SINCE, WITH_FREEZE },
 
     { "reloads_total", "counter", "result", "Settings read again while running. result: applied, or refused because they were wrong.", write_reloads, 0, ALWAYS },
 };
 /* clang-format on */
+
+static bool is_there(enum metric_when when, const struct status *s)
+{
+    switch (when) {
+    case WITH_CLASSES:
+        return s->config->rules != NULL;
+    case WITH_FREEZE:
+        return s->freeze != NULL;
+    default:
+        return true;
+    }
+}
 
 int prometheus_render(const struct status *s, struct buf *out)
 {
     struct writer w = { .out = out, .status = s };
 
     for (size_t i = 0; i < ARRAY_LEN(metrics) && w.err == 0; i++) {
-        if (metrics[i].when == WITH_CLASSES && s->config->rules == NULL)
+        if (!is_there(metrics[i].when, s))
             continue;
         w.metric = &metrics[i];
         w.err = buf_addf(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n",

@@ -90,6 +90,8 @@ void status_take(struct status *out, const struct status_input *from)
                             .draining = from->draining,
                             .log_dropped = log_dropped(),
                             .config = from->config };
+    if (from->freeze != NULL && from->freeze->file != NULL)
+        out->freeze = from->freeze;
     out->uptime_ms = out->now_ms - from->started_ms;
     if (getrusage(RUSAGE_SELF, &used) == 0) {
         out->cpu_us = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * INT64_C(1000000) +
@@ -242,5 +244,10 @@ int status_ready_json(const struct status *s, struct buf *out)
     put(o, "detail", text(detail));
     put(o, "token", token_json(&s->token));
     put(o, "last_failure", failure_json(s->token.stats));
+    if (s->freeze != NULL) {
+        put(o, "frozen", json_object_new_boolean(s->freeze->is_frozen));
+        put(o, "frozen_reason", s->freeze->is_frozen ? text(s->freeze->reason) : NULL);
+        put(o, "frozen_since", moment(s->freeze->is_frozen ? s->freeze->since_s : 0));
+    }
     return write_line(o, out);
 }

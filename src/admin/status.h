@@ -4,6 +4,7 @@
 #include "base/base.h"
 #include "base/failure.h"
 #include "config/config.h"
+#include "rights/freeze.h"
 #include "stats/metrics.h"
 #include "token/token_manager.h"
 
@@ -54,6 +55,7 @@ struct status {
     int64_t cpu_us, memory_peak_bytes; /* of the process */
     uint64_t log_dropped;              /* lines */
     const struct config *config;       /* in force; borrowed */
+    const struct freeze *freeze;       /* NULL: there is no freeze.file; borrowed */
 };
 
 /* What it is taken from; the server fills it in. */
@@ -65,6 +67,7 @@ struct status_input {
     unsigned worker_count;
     int64_t turned_ms[STATUS_WORKERS_MAX]; /* when each worker's loop last turned */
     struct metrics_sum sum;                /* of all threads */
+    const struct freeze *freeze;           /* NULL: nobody can freeze anything */
 };
 
 /* Takes it as of now. What is borrowed lives until the control thread goes on. */

@@ -52,12 +52,19 @@ enum stage { STAGE_REQUEST, STAGE_TOKEN, STAGE_UPSTREAM, STAGE_PROXY, STAGE_COUN
     X(UPSTREAM_INCOMPLETE, "upstream-incomplete", 502, UPSTREAM, "http_response_incomplete", false, "The answer of the upstream was cut short") \
     /* ourselves */ \
     X(OVERLOAD,           "overload",            503, PROXY, "connection_limit_reached", true,  "The proxy is at its limit") \
+    X(FROZEN,             "frozen",              503, PROXY, "http_request_denied", true,  "Requests of this class are stopped") \
     X(DRAINING,           "draining",            503, PROXY, "destination_unavailable", true,  "The proxy is shutting down") \
     X(INTERNAL,           "internal",            500, PROXY, "proxy_internal_error", true,  "The proxy failed")
 /* clang-format on */
 
 #define FAILURE_ID(id, slug, status, stage, error, retryable, title) FAIL_##id,
 enum failure_kind { FAIL_NONE, FAILURES(FAILURE_ID) FAILURE_COUNT };
+
+/* What a refusal by classes, rights, limits or the freeze was about. */
+struct failure_about {
+    const char *class;  /* a literal; NULL: it was about none of these */
+    char operation[96]; /* "POST /methods/{uuid}/execute" */
+};
 
 struct failure {
     enum failure_kind kind;
@@ -66,7 +73,8 @@ struct failure {
     int retry_after_s;   /* 0: none */
     bool may_have_run;   /* a part of the request was sent: never told as retryable */
     const char *error;   /* NULL: the table's Proxy-Status error; else a literal */
-    char detail[256];    /* a sentence: what happened and what to do about it */
+    char detail[320];    /* a sentence: what happened and what to do about it */
+    struct failure_about about;
 };
 
 struct failure_info {

@@ -4,6 +4,7 @@
  *                                       (file and environment, or those of a systemd unit)
  *
  * Exit codes: 0 fine, 1 configuration or runtime failure, 2 wrong command line. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "cli/unit.h"
 #include "config/config.h"
 #include "config/docs.h"
+#include "rights/freeze.h"
 #include "server/server.h"
 
 enum { EXIT_USAGE = 2 };
@@ -25,6 +27,7 @@ enum { EXIT_USAGE = 2 };
 struct invocation {
     const char *file;
     const char *unit_name; /* --unit; NULL: not given */
+    const char *reason;    /* of freeze; NULL: not given */
     struct unit unit;
     struct config_env *env;
     struct config *config; /* only where the command needs settings */
@@ -139,6 +142,49 @@ static int run_doctor(struct invocation *in)
     return doctor_run(in->file, in->env) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* The file, or NULL with all messages told. Nothing else of the settings has to be right: it is
+ * an incident. */
+static char *freeze_file(struct invocation *in)
+{
+    char *file = config_freeze_file(in->file, in->env, &in->report);
+
+    if (file == NULL)
+        tell(&in->report);
+    return file;
+}
+
+static int freeze_done_with(const char *file, int err, const char *what, const char *failed)
+{
+    if (err == 0)
+        return printf("%s: %s\n", file, what) < 0 ? EXIT_FAILURE : print("");
+    (void)fprintf(stderr, "oneshot-proxy: %s cannot be %s: %s\n", file, failed,
+                  strerrordesc_np(-err));
+    return EXIT_FAILURE;
+}
+
+static int run_freeze(struct invocation *in)
+{
+    auto_free char *file = freeze_file(in);
+
+    return file == NULL ? EXIT_FAILURE
+                        : freeze_done_with(file, freeze_create(file, in->reason),
+                                           "frozen; within a second no running proxy that "
+                                           "watches it sends what it stops",
+                                           "written");
+}
+
+static int run_thaw(struct invocation *in)
+{
+    auto_free char *file = freeze_file(in);
+    int err = file == NULL ? 0 : freeze_remove(file);
+
+    if (file == NULL)
+        return EXIT_FAILURE;
+    if (err == -ENOENT)
+        return printf("%s: was not frozen\n", file) < 0 ? EXIT_FAILURE : print("");
+    return freeze_done_with(file, err, "thawed", "removed");
+}
+
 static int run_version(struct invocation *in)
 {
     (void)in;
@@ -163,6 +209,9 @@ static int run_help(struct invocation *in)
         "  healthcheck        ask the /readyz of the proxy that runs with these settings; "
         "exits 0\n"
         "                     when it is ready\n"
+        "  freeze \"REASON\"    create freeze.file: requests that sign or may move money are\n"
+        "                     refused\n"
+        "  thaw               remove it\n"
         "  --check            say what is wrong with the settings, or \"ok\"\n"
         "  --print-config     the settings in force, as an ini file, secrets hidden\n"
         "  --print-reference  every setting with its default and what it does, as an ini file\n"
@@ -209,6 +258,8 @@ static const struct command commands[] = {
     { "print-metrics", AS_OPTION, false, false, run_metrics },
     { "doctor", AS_WORD, false, true, run_doctor },
     { "healthcheck", AS_WORD, false, true, run_healthcheck },
+    { "freeze", AS_WORD, false, false, run_freeze },
+    { "thaw", AS_WORD, false, false, run_thaw },
     { "version", AS_OPTION | AS_WORD, false, false, run_version },
     { "help", AS_OPTION | AS_WORD, false, false, run_help },
 };
@@ -275,6 +326,11 @@ static int read_words(int count, char **words, struct invocation *in,
             in->unit_name = words[i];
             continue;
         }
+        if (sub == NULL && *chosen != NULL && (*chosen)->run == run_freeze &&
+            in->reason == NULL) {
+            in->reason = words[i];
+            continue;
+        }
         if (sub == NULL)
             return usage_error("unknown argument ", words[i]);
         if (only_tells(sub)) {
@@ -285,6 +341,10 @@ static int read_words(int count, char **words, struct invocation *in,
             return usage_error("more than one command: ", words[i]);
         *chosen = sub;
     }
+    if (*chosen != NULL && (*chosen)->run == run_freeze &&
+        (in->reason == NULL || in->reason[strspn(in->reason, " ")] == '\0'))
+        return usage_error("freeze needs a reason for those who are refused, such as ",
+                           "freeze --config FILE \"incident 7, call 555\"");
     return 0;
 }
 

@@ -82,9 +82,41 @@ static void check_table_needed(struct check *k)
         if (c->classes.added[class].count > 0)
             config_fail(k->report, class_key(class),
                         "needs classes.table; allowed: 1shot or methods");
+    if (c->freeze.file != NULL)
+        config_fail(k->report, config_find("freeze", "file"),
+                    "needs classes.table, which says what a request can do; allowed: 1shot or "
+                    "methods");
     if (c->classes.repeat_simulate)
         config_fail(k->report, config_find("classes", "repeat_simulate"),
                     "needs classes.table; allowed: 1shot");
+}
+
+/* --- freeze ------------------------------------------------------------------------------- */
+
+static void check_freeze(struct check *k, struct rules *rules)
+{
+    const struct config *c = k->config;
+    const struct config_key *key = config_find("freeze", "classes");
+    unsigned classes = 0;
+    char quoted[64];
+
+    for (size_t i = 0; i < c->freeze.classes.count; i++) {
+        const char *name = c->freeze.classes.item[i];
+        enum request_class class = class_of_name(name, strlen(name));
+
+        if (class >= CLASS_UNKNOWN)
+            config_fail(
+                k->report, key,
+                "%s is not a class that can be frozen; allowed: read, simulate, create, "
+                "change, sign, money",
+                config_quote(name, quoted));
+        else
+            classes |= 1U << class;
+    }
+    if (config_sound(k->report, key) && (classes & 1U << CLASS_MONEY) == 0)
+        config_fail(k->report, key, "lacks money; a freeze that lets payments through is none");
+    if (c->freeze.file != NULL)
+        rules->frozen_classes = classes | 1U << CLASS_UNKNOWN;
 }
 
 void config_check_rights(struct config *c, struct config_report *report)
@@ -101,4 +133,5 @@ void config_check_rights(struct config *c, struct config_report *report)
     classes_init(&p->classes, (enum class_table)c->classes.table);
     p->repeat_simulate = c->classes.repeat_simulate;
     add_class_patterns(&k, p);
+    check_freeze(&k, p);
 }

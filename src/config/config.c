@@ -152,20 +152,47 @@ void config_reload_report_done(struct config_reload_report *r)
     buf_done(&r->changed);
 }
 
-char *config_admin_address(const char *file, const struct config_env *env,
-                           struct config_report *report)
+static char *copy_of(const char *text)
+{
+    char *copy = text == NULL ? NULL : strdup(text);
+
+    if (text != NULL && copy == NULL)
+        abort();
+    return copy;
+}
+
+/* One text of the settings, whatever is wrong elsewhere. */
+static char *only(const char *file, const struct config_env *env, const struct config_key *key,
+                  struct config_report *report)
 {
     struct config *c = with_defaults();
-    char *address = NULL;
+    char *text = NULL;
 
     report->file = file;
     if (file != NULL)
         config_ini_read(c, report, file);
     config_env_apply(env, c, report);
-    if (!report->unread && config_sound(report, config_find("admin", "address")))
-        address = strdup(c->admin.address);
+    if (!report->unread && config_sound(report, key))
+        text = copy_of(*(char *const *)(const void *)((const char *)c + key->offset));
     config_unref(c);
-    return address;
+    return text;
+}
+
+char *config_admin_address(const char *file, const struct config_env *env,
+                           struct config_report *report)
+{
+    return only(file, env, config_find("admin", "address"), report);
+}
+
+char *config_freeze_file(const char *file, const struct config_env *env,
+                         struct config_report *report)
+{
+    const struct config_key *key = config_find("freeze", "file");
+    char *path = only(file, env, key, report);
+
+    if (path == NULL && !report->unread && config_sound(report, key))
+        config_fail(report, key, "is not set, and there is nothing to be done without it");
+    return path;
 }
 
 struct config *config_ref(struct config *c)
@@ -280,6 +307,8 @@ void config_each_file(const struct config *c, void (*visit)(const char *path, vo
         if (path != NULL)
             visit(path, arg);
     }
+    if (c->freeze.file != NULL)
+        visit(c->freeze.file, arg);
 }
 
 typedef void visit_port(const char *key, int port, void *arg);

@@ -23,6 +23,10 @@ struct config *config_load_text(const char *name, const char *text, size_t len,
 char *config_admin_address(const char *file, const struct config_env *env,
                            struct config_report *report) MUST_CHECK;
 
+/* Likewise freeze.file; it is an error when there is none. */
+char *config_freeze_file(const char *file, const struct config_env *env,
+                         struct config_report *report) MUST_CHECK;
+
 /* Thread: any. */
 struct config *config_ref(struct config *c);
 /* Takes NULL. Secrets are wiped with the last reference. */

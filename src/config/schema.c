@@ -96,6 +96,9 @@ const struct config_key config_keys[] = {
     { AT(classes, sign, added[CLASS_SIGN]), TYPE_LIST, NULL, 0, 64, RELOAD, NULL, "As read, for operations that make a signature." },
     { AT(classes, money, added[CLASS_MONEY]), TYPE_LIST, NULL, 0, 64, RELOAD, NULL, "As read, for operations that pay or write on chain." },
     { SAME(classes, repeat_simulate), TYPE_BOOL, "no", 0, 1, RELOAD, NULL, "Repeat a built-in simulate operation on a new connection when a pooled one turned out to be dead, as a read is; its body has to fit upstream.replay_limit." },
+
+    { SAME(freeze, file), TYPE_STRING, NULL, 0, TEXT_MAX, RELOAD, NULL, "While this file is there requests of the classes below are refused, whoever makes them; its first line is the reason. When its directory cannot be looked at they are refused, too. Needs classes.table." },
+    { SAME(freeze, classes), TYPE_LIST, "sign, money", 1, 8, RELOAD, NULL, "Classes that freeze.file stops; money has to be among them, and covers what is in no class." },
 };
 /* clang-format on */
 
@@ -114,7 +117,7 @@ const struct config_key *config_find(const char *section, const char *name)
 
 const struct config_section config_sections[] = {
     { .name = "listen" }, { .name = "upstream" }, { .name = "token" },   { .name = "admin" },
-    { .name = "log" },    { .name = "process" },  { .name = "classes" },
+    { .name = "log" },    { .name = "process" },  { .name = "classes" }, { .name = "freeze" },
 };
 const size_t config_section_count = ARRAY_LEN(config_sections);
 

@@ -104,7 +104,12 @@ struct config {
         bool repeat_simulate;
     } classes;
 
-    struct rules *rules; /* what follows from classes; NULL: nothing is told apart */
+    struct {
+        char *file; /* NULL: none */
+        struct config_list classes;
+    } freeze;
+
+    struct rules *rules; /* what follows from classes and freeze; NULL: nothing is told apart */
 
     char *file; /* the path it came from, NULL: environment only */
     _Atomic int refs;

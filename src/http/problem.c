@@ -7,6 +7,15 @@
 
 #include "http/header.h"
 
+/* What a refusal was about, beside the members that every problem has. */
+static int add_about(struct json_object *o, const struct failure_about *about)
+{
+    if (about->class == NULL)
+        return 0;
+    return json_object_object_add(o, "class", json_object_new_string(about->class)) |
+           json_object_object_add(o, "operation", json_object_new_string(about->operation));
+}
+
 int problem_body(const struct failure *f, struct buf *out)
 {
     const struct failure_info *info = failure_info(f->kind);
@@ -31,6 +40,7 @@ int problem_body(const struct failure *f, struct buf *out)
 
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         err |= json_object_object_add(o, members[i].key, members[i].value);
+    err |= add_about(o, &f->about);
     if (err == 0)
         err = buf_add_str(out, json_object_to_json_string_ext(
                                    o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));

@@ -69,6 +69,7 @@ void access_log_write(struct context *ctx, const struct access_log_entry *e)
     log_info("access", log_str("method", e->method != NULL ? e->method : "-"),
              log_strn("path", path, path_len), log_int("status", status),
              log_str("class", e->has_class ? class_name(e->class) : NULL),
+             log_str("decision", rules_outcome_name(e->decision)),
              log_str("stage", e->failure != NULL ? failure_stage_name(stage) : NULL),
              log_str("error", e->failure != NULL ? failure_info(e->failure->kind)->slug : NULL),
              log_str("aborted", e->gone  ? "caller"

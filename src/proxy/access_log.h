@@ -14,6 +14,7 @@ struct access_log_entry {
     bool safe;              /* GET, HEAD, OPTIONS */
     bool has_class;         /* the next is known */
     enum request_class class;
+    enum rules_outcome decision;
     bool gone, cut; /* the caller has left; the upstream's answer was cut */
     int64_t total_us, token_us, upstream_us; /* negative: did not happen */
     int64_t bytes_in, bytes_out;

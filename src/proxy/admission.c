@@ -67,6 +67,9 @@ static void find_class(struct relay *r)
 
     r->has_class = true;
     r->class = o.class;
+    r->operation = o.text;
+    r->operation_len = o.text_len;
+    r->decision = p->frozen_classes != 0 ? DECISION_ALLOWED : DECISION_NONE;
     r->resendable = rules_may_resend(p, &q, &o);
 }
 
@@ -121,6 +124,10 @@ void admission_on_head(struct relay *r, const struct admission_request *request)
     }
     if (c->rules != NULL && r->route.kind == ROUTE_FORWARD)
         find_class(r);
+    if (relay_is_frozen(r)) {
+        relay_fail_frozen(r);
+        return;
+    }
     if (!admit(r))
         return;
     if (r->route.kind == ROUTE_TOKEN_ENDPOINT)

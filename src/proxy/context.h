@@ -10,6 +10,7 @@
 #include "event/loop.h"
 #include "net/curl_host.h"
 #include "proxy/limit.h"
+#include "rights/freeze.h"
 #include "stats/metrics.h"
 #include "stats/recent_failures.h"
 #include "token/token.h"
@@ -47,6 +48,8 @@ struct context {
     int64_t typical_us;        /* running average of the upstream's time to a first byte */
     unsigned char random[512]; /* for request ids */
     size_t random_left;
+
+    struct freeze *freeze; /* shared by all threads */
 
     struct limit_share in_flight;
     struct metrics metrics;

@@ -41,6 +41,7 @@
  * So nothing is told as retryable that an upstream may have carried out. */
 #include "proxy/relay.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -52,6 +53,8 @@
 #define TYPICAL_US_MAX 100000
 /* A request that waits this long gets a watch for its caller leaving. */
 #define WATCH_AFTER_MS 500
+/* When a caller may try again what the freeze file has stopped. */
+#define FROZEN_RETRY_AFTER_S 30
 /* Relays that are kept for the next requests; what each keeps room for. */
 #define POOL_MAX 256
 #define POOLED_DOWN_BYTES 16384
@@ -131,6 +134,13 @@ void relay_fail_for(struct relay *r, enum failure_kind kind, const char *why)
     relay_fail(r, &f);
 }
 
+void relay_about(const struct relay *r, struct failure *f)
+{
+    f->about.class = class_name(r->class);
+    (void)snprintf(f->about.operation, sizeof f->about.operation, "%.*s", (int)r->operation_len,
+                   r->operation);
+}
+
 static struct exchange_request request_of(const struct relay *r)
 {
     const struct config *c = r->config;
@@ -152,8 +162,37 @@ static struct exchange_request request_of(const struct relay *r)
     };
 }
 
+void relay_fail_frozen(struct relay *r)
+{
+    char reason[FREEZE_REASON_MAX + 1];
+    int64_t now_ms = loop_now(&r->ctx->loop);
+
+    freeze_reason(r->ctx->freeze, now_ms, reason);
+    struct failure f = failure_make(
+        FAIL_FROZEN, "Requests that %s are stopped here for now, and this one was not sent: %s",
+        r->class == CLASS_SIGN    ? "sign"
+        : r->class >= CLASS_MONEY ? "may move money"
+                                  : "change",
+        reason);
+
+    f.retry_after_s = FROZEN_RETRY_AFTER_S;
+    relay_about(r, &f);
+    r->decision = DECISION_FROZEN;
+    relay_fail(r, &f);
+}
+
+bool relay_is_frozen(const struct relay *r)
+{
+    return r->has_class && (r->config->rules->frozen_classes & 1U << r->class) != 0 &&
+           freeze_is_on(r->ctx->freeze, loop_now(&r->ctx->loop));
+}
+
 static void send_upstream(struct relay *r, struct token *token)
 {
+    if (relay_is_frozen(r)) {
+        relay_fail_frozen(r);
+        return;
+    }
     unpark(r);
     token_ref(token);
     token_unref(r->token);
@@ -166,7 +205,9 @@ static void send_upstream(struct relay *r, struct token *token)
     const struct exchange_request request = request_of(r);
     enum failure_kind kind = exchange_start(&r->exchange, &request);
 
-    if (kind != FAIL_NONE)
+    if (kind == FAIL_FROZEN)
+        relay_fail_frozen(r);
+    else if (kind != FAIL_NONE)
         relay_fail_for(r, kind,
                        kind == FAIL_HEAD_TOO_LARGE
                            ? "The request head does not fit"
@@ -370,7 +411,7 @@ static void on_refused(struct relay *r)
     if (another_token(r, true) == NULL ? ctx->passthrough_generation != generation
                                        : ctx->other_good)
         ctx->on_refused(ctx->arg, generation);
-    if (may_repeat(r))
+    if (may_repeat(r) && !relay_is_frozen(r))
         park(r, RELAY_HELD);
     else
         enter(r, RELAY_ANSWERING);
@@ -391,6 +432,11 @@ static void on_accepted(struct relay *r)
 static struct relay *relay_of(struct exchange *x)
 {
     return CONTAINER_OF(x, struct relay, exchange);
+}
+
+static bool may_send(struct exchange *x)
+{
+    return !relay_is_frozen(relay_of(x));
 }
 
 static void on_sending(struct exchange *x)
@@ -438,6 +484,10 @@ static void on_upstream_done(struct relay *r, const struct failure *f)
         r->down_done = r->down_cut = true;
         return;
     }
+    if (f->kind == FAIL_FROZEN) {
+        relay_fail_frozen(r);
+        return;
+    }
     if (!r->sink->given) {
         relay_fail(r, f);
         return;
@@ -455,9 +505,11 @@ static void on_end(struct exchange *x, const struct failure *f)
     on_upstream_done(relay_of(x), f);
 }
 
-static const struct exchange_user exchange_user = {
-    .on_sending = on_sending, .on_head = on_head, .on_progress = on_progress, .on_end = on_end
-};
+static const struct exchange_user exchange_user = { .may_send = may_send,
+                                                    .on_sending = on_sending,
+                                                    .on_head = on_head,
+                                                    .on_progress = on_progress,
+                                                    .on_end = on_end };
 
 /* A held 401 goes to the caller after all. */
 static void release(struct relay *r)
@@ -478,7 +530,7 @@ static void repeat(struct relay *r, struct token *token)
 /* What becomes of a held refusal. It is repeated with a newer token when there is one; or with an
  * older one, when its own is so young that the upstream may not know it everywhere, and the older
  * one is good, or serves, or is all that is left to try. Otherwise it waits for the token that is
- * being fetched, or goes to the caller when none is. */
+ * being fetched, or goes to the caller when none is; or at once when it was frozen meanwhile. */
 static void decide_held(struct relay *r)
 {
     const struct context *ctx = r->ctx;
@@ -486,7 +538,9 @@ static void decide_held(struct relay *r)
     bool passed_on = ctx->failing || ctx->passthrough_generation == r->token->generation ||
                      !same_upstream(r);
 
-    if (newer != NULL)
+    if (relay_is_frozen(r))
+        release(r);
+    else if (newer != NULL)
         repeat(r, newer);
     else if (older != NULL && (ctx->other_good || older == ctx->token || passed_on) &&
              token_is_young(r->token, loop_now(&ctx->loop)))
@@ -914,6 +968,7 @@ static void report(struct relay *r)
                          .safe = r->safe,
                          .has_class = r->has_class,
                          .class = r->class,
+                         .decision = r->decision,
                          .path = has_path ? r->route.path : r->target,
                          .path_len = has_path ? r->route.path_len : strcspn(r->target, "?#"),
                          .status = r->sink->status,

@@ -54,6 +54,9 @@ struct relay {
     bool resendable;      /* may go out twice when a pooled connection turns out to be dead */
     bool has_class;       /* the next is known: there are rules, and it came that far */
     enum request_class class;
+    const char *operation; /* as in struct operation */
+    size_t operation_len;
+    enum rules_outcome decision;
     bool is_head;
     bool begun; /* its head is whole */
 
@@ -131,6 +134,11 @@ void relay_abandon(struct relay *r);
  * one, or failed when none is to come; or the caller's own token call, answered here. */
 void relay_begin(struct relay *r);
 void relay_answer_locally(struct relay *r);
+/* Whether the freeze file stops it; the answer that says so, when nothing of it was sent. */
+bool relay_is_frozen(const struct relay *r);
+void relay_fail_frozen(struct relay *r);
+/* Says in a refusal which class and operation it was about. */
+void relay_about(const struct relay *r, struct failure *f);
 /* An answer of our own, instead of whatever was under way. Not once a head was given. */
 void relay_fail(struct relay *r, const struct failure *f);
 /* The same with a sentence (without its stop), which must last. */

@@ -4,6 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *rules_outcome_name(enum rules_outcome o)
+{
+    static const char *const names[DECISION_COUNT] = {
+        [DECISION_ALLOWED] = "allowed", [DECISION_FROZEN] = "frozen"
+    };
+
+    assert((unsigned)o < DECISION_COUNT);
+    return names[o];
+}
+
 struct operation rules_operation(const struct rules *p, const struct rules_request *r)
 {
     return classes_find(&p->classes, &(struct class_request){ .method = r->method,

@@ -1,11 +1,22 @@
 #pragma once
 /* What the settings say about requests, made ready for the request path: which class each
- * belongs to. Made with the settings and never changed, so that any thread may read it. */
+ * belongs to, and which of them the freeze file stops. Made with the settings and never changed, so that any thread may read it. */
 #include "rights/classes.h"
+
+/* What became of a request, in the words of the log and of the metrics. */
+enum rules_outcome {
+    DECISION_NONE, /* there is nothing to decide */
+    DECISION_ALLOWED,
+    DECISION_FROZEN,
+    DECISION_COUNT
+};
+/* "allowed" ...; NULL for DECISION_NONE. */
+const char *rules_outcome_name(enum rules_outcome o);
 
 struct rules {
     struct classes classes;
     bool repeat_simulate;
+    unsigned frozen_classes; /* bits 1 << class that freeze.file stops; 0: there is none */
 };
 
 /* What a request is judged by. */

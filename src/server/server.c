@@ -95,7 +95,8 @@ static void take_status(void *arg, struct status *out)
                                .draining = drain_begun(&s->drain),
                                .config = s->config,
                                .token_manager = &s->tokens,
-                               .worker_count = s->worker_count };
+                               .worker_count = s->worker_count,
+                               .freeze = &s->shared.freeze };
 
     /* The workers write meanwhile: each number is right, two may be a moment apart. */
     for (unsigned i = 0; i < s->worker_count; i++) {
@@ -210,10 +211,23 @@ static void add_bound_hosts(const struct server *s, struct config *c)
             config_list_add(&c->listen.bound_hosts, host, strlen(host));
 }
 
+static void on_freeze(struct freeze *f)
+{
+    struct server *s = CONTAINER_OF(f, struct server, shared.freeze);
+
+    if (f->is_frozen)
+        log_warn("frozen", log_str("file", f->file), log_str("reason", f->reason));
+    else
+        log_info("thawed", log_str("file", f->file));
+    monitor_look(&s->monitor);
+}
+
 static void apply(struct server *s, struct config *c)
 {
     add_bound_hosts(s, c);
     log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
+    /* Before the workers know the settings: what is frozen by them is so at once. */
+    freeze_set_file(&s->shared.freeze, c->freeze.file);
     limit_change(&s->shared.in_flight,
                  c->upstream.max_in_flight - s->config->upstream.max_in_flight);
     for (unsigned i = 0; i < s->worker_count; i++)
@@ -443,6 +457,7 @@ static void finish(struct server *s)
         (void)close(s->signals.fd);
     sd_notify_done(&s->notify);
     file_watch_done(&s->watch);
+    freeze_done(&s->shared.freeze);
     drain_done(&s->drain);
     for (size_t i = 0; i < s->twin_count; i++)
         listener_close(&s->twins[i]);
@@ -493,6 +508,7 @@ static int start(struct server *s, struct buf *error)
         sd_notify_init(&s->notify, &s->loop, workers_turn, s);
         drain_init(&s->drain, &s->loop);
         file_watch_init(&s->watch, &s->loop, on_files_changed);
+        freeze_init(&s->shared.freeze, &s->loop, on_freeze);
     }
     if (err == 0)
         err = mailbox_init(&s->mailbox, &s->loop);
@@ -501,8 +517,10 @@ static int start(struct server *s, struct buf *error)
         err = take_signals(s);
     if (err == 0)
         err = token_manager_init(&s->tokens, &s->loop, s->config, publish, s);
-    if (err == 0)
+    if (err == 0) {
+        freeze_set_file(&s->shared.freeze, s->config->freeze.file);
         err = open_admin(s, error);
+    }
     s->shared.failures = s->admin.mhd_host.daemon == NULL ? NULL : &s->monitor.failures;
     if (err == 0) /* last, since from here on callers may wait in its queue */
         err = open_listeners(s, error);

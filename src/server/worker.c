@@ -123,6 +123,7 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     w->ctx.on_accepted = on_accepted;
     w->ctx.arg = w;
     w->ctx.in_flight.quota = &shared->in_flight;
+    w->ctx.freeze = &shared->freeze;
     w->downstream.connections.quota = &shared->connections;
     w->ctx.config = config_ref(c);
     w->downstream.tls = c->listen.tls == NULL ? NULL : tls_ref(c->listen.tls);

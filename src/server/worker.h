@@ -18,6 +18,7 @@ struct worker;
 /* What the workers share with whoever runs them. Both calls are made on the worker's thread. */
 struct worker_shared {
     struct limit in_flight, connections;
+    struct freeze freeze; /* set before the first request; the control thread looks */
     struct recent_failures *failures;                    /* NULL: nobody looks at them */
     void (*on_want)(void *arg);                          /* a request waits for a token */
     void (*on_refused)(void *arg, uint64_t generation);  /* the upstream refused this token */

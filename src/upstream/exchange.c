@@ -102,6 +102,20 @@ bool exchange_is_sending(const struct exchange *x)
     return x->answered;
 }
 
+bool exchange_may_send(struct exchange *x)
+{
+    const struct exchange_user *user = x->with.user;
+
+    return user->may_send == NULL || user->may_send(x);
+}
+
+void exchange_barred(struct exchange *x)
+{
+    const struct failure f = failure_make(FAIL_FROZEN, "Requests are stopped.");
+
+    x->with.user->on_end(x, &f);
+}
+
 void exchange_sending(struct exchange *x)
 {
     x->attempt.sendings++;

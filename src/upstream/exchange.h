@@ -61,6 +61,9 @@ struct exchange_body {
  * exchange_start; from exchange_go_on, all of them may be. Only on_end may call into the
  * exchange (cancel, or start the next one); none may free it. */
 struct exchange_user {
+    /* Whether the request may be sent now, just before its first byte. False: it ends with
+     * FAIL_FROZEN. NULL: it may. */
+    bool (*may_send)(struct exchange *x);
     /* The request is about to be written: `attempt.reused` tells on what. */
     void (*on_sending)(struct exchange *x);
     /* The final head is whole: `head`, `fields`. */
@@ -144,6 +147,10 @@ struct exchange_client {
 
 /* From now on the request is this client's. */
 void exchange_use(struct exchange *x, const struct exchange_client *client);
+/* Whether the request may be written now; to be asked just before its first byte. */
+bool exchange_may_send(struct exchange *x);
+/* It may not: the end. Nothing of the client's may hold on to the exchange any more. */
+void exchange_barred(struct exchange *x);
 /* The request is about to be written. */
 void exchange_sending(struct exchange *x);
 /* Bytes of the body that are here and were not sent yet. */

@@ -371,6 +371,11 @@ static void pump(struct exchange *x)
         refuse(x, FAIL_UPSTREAM_PROTOCOL, "it came before anything was asked");
         return;
     }
+    if (!h->begun && !exchange_may_send(x)) {
+        release(x, false);
+        exchange_barred(x);
+        return;
+    }
     if (!h->begun) {
         h->begun = true;
         x->attempt.reused = h->conn->used;

@@ -255,6 +255,8 @@ static enum failure_kind submit(struct h2_client *c)
     size_t n = 0;
     enum failure_kind kind = FAIL_NONE;
 
+    if (!exchange_may_send(x))
+        return FAIL_FROZEN;
     buf_clear(&s->line);
     if (nv == NULL || !header_write(&s->line, &q->head))
         kind = FAIL_HEAD_TOO_LARGE;

@@ -87,6 +87,7 @@ int page_render(const struct content *c, struct buf *out)
     head(&o, c);
     header(&o, c);
     html_put(&o, "<main>\n");
+    rights_freeze(&o, c->status);
     sections_health(&o, c);
     sections_facts(&o, c);
     sections_token(&o, c);

@@ -55,3 +55,24 @@ void rights_classes(struct html *o, const struct status *s)
         class_row(o, &s->sum, class);
     html_put(o, "</tbody></table></div></section>\n");
 }
+
+void rights_freeze(struct html *o, const struct status *s)
+{
+    if (s->freeze == NULL || !s->freeze->is_frozen)
+        return;
+    html_put(o, "<section id=\"frozen\" class=\"bad\" aria-labelledby=\"frozen-h\">"
+                "<h2 id=\"frozen-h\">Frozen</h2><p>");
+    html_text(o, s->freeze->reason);
+    html_put(o, "</p><p>Refused since ");
+    html_time(o, s->freeze->since_s, s->now_wall_s);
+    html_put(o, " UTC (");
+    html_ago(o, (s->now_wall_s - s->freeze->since_s) * 1000);
+    html_put(o, "), until <code>");
+    html_text(o, s->freeze->file);
+    html_put(o, "</code> is gone: ");
+    for (size_t i = 0; i < s->config->freeze.classes.count; i++) {
+        html_put(o, i == 0 ? "" : ", ");
+        html_text(o, s->config->freeze.classes.item[i]);
+    }
+    html_put(o, ", and what is in no class.</p></section>\n");
+}

@@ -3,5 +3,7 @@
 #include "admin/page/html.h"
 #include "admin/status.h"
 
+/* Whether requests are frozen, why and since when; nothing when they are not. */
+void rights_freeze(struct html *o, const struct status *s);
 /* A section; nothing where classes.table is off. */
 void rights_classes(struct html *o, const struct status *s);

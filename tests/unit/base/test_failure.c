@@ -105,6 +105,7 @@ static const struct {
       "http_response_incomplete", false },
     /* the proxy itself: before anything was sent */
     { FAIL_OVERLOAD, "overload", 503, "proxy", "connection_limit_reached", true },
+    { FAIL_FROZEN, "frozen", 503, "proxy", "http_request_denied", true },
     { FAIL_DRAINING, "draining", 503, "proxy", "destination_unavailable", true },
     { FAIL_INTERNAL, "internal", 500, "proxy", "proxy_internal_error", true },
 };

@@ -77,6 +77,8 @@ static const struct {
     { "classes", "sign", NULL },
     { "classes", "money", NULL },
     { "classes", "repeat_simulate", "no" },
+    { "freeze", "file", NULL },
+    { "freeze", "classes", "sign, money" },
 };
 
 /* The key's value in force as text; "(none)" when there is none. */

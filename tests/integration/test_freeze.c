@@ -1,0 +1,225 @@
+/* The freeze file, against the running program: what it stops and when, and the two commands that
+ * create and remove it. */
+#include <unistd.h>
+
+#include "harness.h"
+
+#define U "6f1c0de0-aaaa-4bbb-8ccc-dddddddddddd"
+#define EXECUTE "/methods/" U "/execute"
+#define SETTINGS                                         \
+    "admin.address = 127.0.0.1:0\nprocess.workers = 1\n" \
+    "classes.table = 1shot\nfreeze.file = "
+
+/* A directory with room for the file, and the settings that name it. */
+struct place {
+    char dir[64], file[96], settings[512], ini[96];
+};
+
+static void place_make(struct place *p)
+{
+    (void)snprintf(p->dir, sizeof p->dir, "/tmp/freeze-test-XXXXXX");
+    assert_non_null(mkdtemp(p->dir));
+    (void)snprintf(p->file, sizeof p->file, "%s/freeze", p->dir);
+    (void)snprintf(p->ini, sizeof p->ini, "%s/ini", p->dir);
+    (void)snprintf(p->settings, sizeof p->settings, SETTINGS "%s", p->file);
+    char ini[256];
+    /* What is wrong elsewhere must not keep anybody from freezing. */
+    (void)snprintf(ini, sizeof ini, "[freeze]\nfile = %s\n[token]\nclient_id_file = /none\n",
+                   p->file);
+    write_file(p->ini, ini);
+}
+
+static void place_remove(struct place *p)
+{
+    (void)unlink(p->file);
+    (void)unlink(p->ini);
+    (void)rmdir(p->dir);
+}
+
+#define PLACE(name) struct place name __attribute__((cleanup(place_remove)))
+
+static void command(struct place *p, const char *name, const char *reason, int code)
+{
+    const char *const argv[] = { "--config", p->ini, name, reason, NULL };
+    struct run r = run_proxy(argv, NULL);
+
+    if (r.code != code)
+        fail_msg("%s: %d %s %s", name, r.code, bytes_text(&r.out), bytes_text(&r.err));
+    run_free(&r);
+}
+
+static void freeze_now(struct world *w, struct place *p)
+{
+    size_t before = proxy_log_count(w->proxy, "event=frozen");
+    command(p, "freeze", "incident-7", 0);
+    assert_true(
+        proxy_log_wait(w->proxy, "event=frozen reason=incident-7", before + 1, SOON_MS));
+}
+
+static void assert_frozen(const struct answer *a)
+{
+    assert_problem(a, 503, "proxy", "http_request_denied");
+    assert_problem_detail(a, "incident-7");
+    assert_string_equal(answer_header(a, "Retry-After"), "30");
+    assert_contains(bytes_text(&a->body), "\"class\":\"money\"");
+    assert_contains(bytes_text(&a->body), "\"operation\":\"POST /methods/{uuid}/execute\"");
+}
+
+static void while_the_file_is_there_what_moves_money_is_refused_and_reads_go_on(void **state)
+{
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    WORLD(w);
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = p.settings });
+    http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    assert_int_equal(a.status, 200);
+    freeze_now(&w, &p);
+    http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    assert_frozen(&a);
+    http_call(w.port, "GET", "/wallets/" U "/signature/permit2", NULL, NULL, &a);
+    assert_int_equal(a.status, 503);
+    http_call(w.port, "POST", "/nowhere", NULL, "{}", &a);
+    assert_int_equal(a.status, 503);
+    http_call(w.port, "POST", "/token", NULL, "{}", &a);
+    assert_int_equal(a.status, 200);
+    http_get(w.port, "/chains", &a);
+    assert_int_equal(a.status, 200);
+    assert_true(
+        proxy_log_wait(w.proxy, "event=access class=money decision=frozen", 1, SOON_MS));
+    assert_true(
+        proxy_log_wait(w.proxy, "event=access class=read decision=allowed", 1, SOON_MS));
+    http_get(proxy_admin_port(w.proxy), "/readyz", &a);
+    assert_int_equal(a.status, 200);
+    assert_contains(bytes_text(&a.body), "\"frozen\":true,\"frozen_reason\":\"incident-7\"");
+    http_get(proxy_admin_port(w.proxy), "/metrics", &a);
+    assert_contains(bytes_text(&a.body), "\noneshot_proxy_frozen 1\n");
+    http_get(proxy_admin_port(w.proxy), "/", &a);
+    assert_contains(bytes_text(&a.body), "id=\"frozen\"");
+    command(&p, "thaw", NULL, 0);
+    assert_true(proxy_log_wait(w.proxy, "event=thawed", 1, SOON_MS));
+    http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(peer_count(w.api, "POST /v0" EXECUTE), 2);
+    answer_free(&a);
+}
+
+static void a_file_that_is_there_at_the_start_is_in_force_before_the_first_request(void **state)
+{
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    command(&p, "freeze", "incident-7", 0);
+    WORLD(w);
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = p.settings });
+    http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    assert_frozen(&a);
+    assert_int_equal(peer_count(w.api, "POST /v0" EXECUTE), 0);
+    answer_free(&a);
+}
+
+static void what_waits_for_a_token_is_stopped_too(void **state)
+{
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = p.settings, .hold_tokens = true });
+    client_open(&c, w.port);
+    client_puts(&c,
+                "POST " EXECUTE " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
+    assert_true(tokens_wait(w.tokens, 1, SOON_MS));
+    http_call(w.port, "POST", "/token", NULL, "{}", &a); /* the first has been read by now */
+    freeze_now(&w, &p);
+    tokens_release(w.tokens);
+    client_read(&c, &a, false, SOON_MS);
+    assert_frozen(&a);
+    assert_int_equal(peer_count(w.api, "POST /v0" EXECUTE), 0);
+    client_close(&c);
+    answer_free(&a);
+}
+
+static void answer_401(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    (void)arg;
+    (void)r;
+    (void)peer_answer(c, 401, NULL, "dead token");
+}
+
+static void a_refusal_of_the_token_is_passed_on_and_nothing_is_repeated(void **state)
+{
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = p.settings, .answer = answer_401 });
+    tokens_hold(w.tokens);
+    client_open(&c, w.port);
+    client_puts(&c,
+                "POST " EXECUTE " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
+    assert_true(tokens_wait(w.tokens, 2, SOON_MS)); /* the 401 is here, and held */
+    freeze_now(&w, &p);
+    tokens_release(w.tokens);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 401);
+    assert_string_equal(bytes_text(&a.body), "dead token");
+    assert_int_equal(peer_count(w.api, "POST /v0" EXECUTE), 1);
+    client_close(&c);
+    answer_free(&a);
+}
+
+static void a_reload_that_names_a_file_which_is_there_freezes(void **state)
+{
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    WORLD(w);
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "classes.table = 1shot" });
+    command(&p, "freeze", "incident-7", 0);
+    world_reload(&w, &(struct world_options){ .settings = p.settings }, "reloaded");
+    int64_t until_ms = now_ms() + SOON_MS; /* the workers take it up one by one */
+    do
+        http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    while (a.status == 200 && now_ms() < until_ms);
+    /* the sandbox of the start does not let it read the reason */
+    assert_problem(&a, 503, "proxy", "http_request_denied");
+    answer_free(&a);
+}
+
+static void the_commands_say_what_they_need(void **state)
+{
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    command(&p, "freeze", NULL, 2);
+    command(&p, "freeze", " ", 2);
+    command(&p, "thaw", "reason", 2);
+    command(&p, "thaw", NULL, 0); /* was not frozen */
+    write_file(p.ini, "[classes]\ntable = 1shot\n");
+    command(&p, "freeze", "x", 1);
+    command(&p, "thaw", NULL, 1);
+    char ini[160];
+    (void)snprintf(ini, sizeof ini, "[freeze]\nfile = %s/none/freeze\n", p.dir);
+    write_file(p.ini, ini);
+    command(&p, "freeze", "x", 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(while_the_file_is_there_what_moves_money_is_refused_and_reads_go_on),
+        TEST(a_file_that_is_there_at_the_start_is_in_force_before_the_first_request),
+        TEST(what_waits_for_a_token_is_stopped_too),
+        TEST(a_refusal_of_the_token_is_passed_on_and_nothing_is_repeated),
+        TEST(a_reload_that_names_a_file_which_is_there_freezes),
+        TEST(the_commands_say_what_they_need),
+    };
+    return RUN_TESTS(tests);
+}
