@@ -232,6 +232,8 @@ static bool check_url(struct check *k, const struct config_key *key, const char 
 
     if (wrong == NULL && strcmp(url->scheme, "https") != 0 && strcmp(url->scheme, "http") != 0)
         wrong = "is neither https:// nor http://";
+    if (wrong == NULL && url->query && key != KEY(token, url))
+        wrong = "has a query";
     if (wrong != NULL) {
         config_fail(k->report, key, "%s; " URL_ALLOWED, wrong);
         return false;
@@ -305,7 +307,7 @@ static const char *proxy_fault(const char *text)
 
     const char *wrong = config_url_split(without, &url);
     if (wrong == NULL && url.path[0] != '\0' && strcmp(url.path, "/") != 0)
-        wrong = "has a path";
+        wrong = "has a path or a query";
     free(without);
     for (size_t i = 0; wrong == NULL && i < ARRAY_LEN(schemes); i++) {
         if (strcmp(url.scheme, schemes[i]) == 0)

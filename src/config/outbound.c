@@ -3,11 +3,20 @@
 
 #include <string.h>
 
+#include "config/url.h"
+
 const struct config_proxy_variable config_proxy_variables[CONFIG_PROXY_VARIABLES] = {
     { "https_proxy", true, false }, { "HTTPS_PROXY", true, false },
     { "http_proxy", false, true },  { "all_proxy", true, true },
     { "ALL_PROXY", true, true },
 };
+
+/* The token leg speaks what its own URL, and in a handshake its server, gives. */
+static long token_http_version(const struct config *c)
+{
+    return strncmp(c->token.url, "https:", 6) == 0 ? CURL_HTTP_VERSION_2TLS
+                                                   : CURL_HTTP_VERSION_1_1;
+}
 
 static long http_version(const struct config *c)
 {
@@ -30,6 +39,7 @@ static struct curl_host_pem pem(const struct config_pem *p)
 struct curl_host_settings config_outbound(const struct config *c, enum config_leg leg)
 {
     bool token = leg == LEG_TOKEN;
+    char host[256];
 
     return (struct curl_host_settings){
         .ca = pem(token ? &c->token.ca : &c->upstream.ca),
@@ -38,6 +48,7 @@ struct curl_host_settings config_outbound(const struct config *c, enum config_le
         .proxy = token && c->token.proxy != NULL ? c->token.proxy : c->upstream.proxy,
         .connect_timeout_ms = c->upstream.connect_timeout_ms,
         .keepalive_ms = c->upstream.keepalive_ms,
-        .http_version = http_version(c),
+        .http_version = token ? token_http_version(c) : http_version(c),
+        .port = config_url_port(token ? c->token.url : c->upstream.base_url, host),
     };
 }

@@ -147,11 +147,11 @@ static const char *check_path(const char *path)
     for (const char *p = path; *p != '\0'; p++) {
         if (*p == '%' && (!is_hex(p[1]) || !is_hex(p[2])))
             return "has a % that begins no escape";
-        if (!isalnum((unsigned char)*p) && strchr("/-._~!$&'()*+,;=:@%", *p) == NULL)
+        if (!isalnum((unsigned char)*p) && strchr("/-._~!$&'()*+,;=:@%?", *p) == NULL)
             return "has a character in its path that must be escaped";
     }
     for (const char *p = path; *p == '/';) {
-        size_t len = strcspn(p + 1, "/");
+        size_t len = strcspn(p + 1, "/?");
 
         if (is_dot_segment(p + 1, len) || (len == 0 && p[1] == '/'))
             return "has an empty, . or .. segment in its path";
@@ -182,8 +182,8 @@ const char *config_url_split(const char *text, struct config_url *out)
 
     if (memchr(authority, '@', len) != NULL)
         return "has a user name in it";
-    if (strpbrk(authority, "?#") != NULL)
-        return "has a query or a fragment";
+    if (strchr(authority, '#') != NULL)
+        return "has a fragment";
     if (!config_is_host(authority, host))
         return "has no valid host";
     if (host < len) {
@@ -193,6 +193,7 @@ const char *config_url_split(const char *text, struct config_url *out)
     }
     copy_host(authority, host, out->host, sizeof out->host);
     out->path = authority + len;
+    out->query = strchr(out->path, '?') != NULL;
     out->port = port > 0 ? port : default_port(out->scheme);
 
     bool v6 = authority[0] == '[';

@@ -8,7 +8,8 @@ struct config_url {
     char authority[288]; /* host or [v6], and the port where it is not the default */
     char host[256];      /* without brackets */
     int port;            /* the scheme's when there is none; -1: it has none either */
-    const char *path;    /* points into the text; "" when there is none */
+    const char *path;    /* points into the text, up to its end; "" when there is none */
+    bool query;          /* ... and a query behind it */
 };
 
 /* Returns NULL, or what is wrong with it (a literal; it holds nothing of the text). */

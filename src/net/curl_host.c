@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -233,8 +234,58 @@ void curl_host_done(struct curl_host *m)
     *m = (struct curl_host){ .curl = NULL };
 }
 
+/* Where the port of an exception begins, with its colon; NULL: it has none. */
+static const char *exception_port(const char *entry, size_t len)
+{
+    const char *colon = memrchr(entry, ':', len);
+
+    if (colon == NULL || colon + 1 == entry + len ||
+        strspn(colon + 1, "0123456789") < len - (size_t)(colon + 1 - entry))
+        return NULL;
+    /* several colons and no brackets: an address of IPv6 */
+    return memchr(entry, ':', len) == colon || colon[-1] == ']' ? colon : NULL;
+}
+
+char *curl_host_no_proxy(const char *list, int port)
+{
+    char *out = base_alloc(strlen(list) + 1);
+    size_t n = 0;
+    bool ported = false;
+
+    for (const char *at = list; *at != '\0';) {
+        size_t skip = strspn(at, ", \t"), len = strcspn(at + skip, ", \t");
+        const char *entry = at + skip, *colon = exception_port(entry, len);
+
+        at = entry + len;
+        ported |= colon != NULL;
+        if (len == 0 || (colon != NULL && strtol(colon + 1, NULL, 10) != port))
+            continue;
+        len = colon != NULL ? (size_t)(colon - entry) : len;
+        if (n > 0)
+            out[n++] = ',';
+        memcpy(out + n, entry, len);
+        n += len;
+    }
+    out[n] = '\0';
+    if (!ported) { /* as libcurl reads it itself */
+        free(out);
+        return NULL;
+    }
+    return out;
+}
+
+/* NULL: there is none. As libcurl looks for it. */
+static const char *no_proxy_variable(void)
+{
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody writes the environment once threads run */
+    const char *list = getenv("no_proxy");
+
+    return list != NULL ? list : getenv("NO_PROXY"); /* NOLINT(concurrency-mt-unsafe) */
+}
+
 int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_settings *s)
 {
+    const char *exceptions = no_proxy_variable();
     int bad = 0;
 
 #define SET(option, value) \
@@ -286,6 +337,10 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
     /* "env" is curl's own behaviour; always a tunnel, so that the target stays ours. */
     SET(HTTPPROXYTUNNEL, 1L);
     SET(SUPPRESS_CONNECT_HEADERS, 1L);
+    auto_free char *no_proxy =
+        exceptions == NULL ? NULL : curl_host_no_proxy(exceptions, s->port);
+    if (no_proxy != NULL)
+        SET(NOPROXY, no_proxy);
     if (strcmp(s->proxy, "none") == 0)
         SET(PROXY, "");
     else if (strcmp(s->proxy, "env") != 0)

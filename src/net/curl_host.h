@@ -46,6 +46,7 @@ struct curl_host_settings {
     const char *proxy;                     /* "env", "none", or a URL */
     int64_t connect_timeout_ms, keepalive_ms;
     long http_version; /* CURL_HTTP_VERSION_... */
+    int port;          /* of the URL, for the exceptions in NO_PROXY */
     bool lasting;      /* the texts outlive the handle, so that they need not be copied */
 };
 
@@ -53,6 +54,11 @@ struct curl_host_settings {
  * netrc, nothing of its own in the request. Returns 0 or -EINVAL. */
 int curl_host_setup(struct curl_host *m, CURL *easy,
                     const struct curl_host_settings *s) MUST_CHECK;
+
+/* The exceptions that hold for a port, of a list as in NO_PROXY, without their ports, which libcurl
+ * does not know; NULL: none has a port, and the list is as libcurl wants it. Owns: the caller frees
+ * it. */
+char *curl_host_no_proxy(const char *list, int port);
 
 /* Starts; on_done comes later, never from within. Returns 0, or -ENOMEM: nothing was started.
  */

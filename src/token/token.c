@@ -301,11 +301,17 @@ static bool is_bearer(struct json_object *type)
            strcasecmp(json_object_get_string(type), "Bearer") == 0;
 }
 
-/* Seconds from a string of digits, 0 when it is something else. */
+/* Seconds from a string of digits, perhaps with a fraction, which does not count; 0 when it is
+ * something else. */
 static int64_t seconds_of_digits(const char *text, size_t len)
 {
     int64_t seconds = 0;
+    size_t fraction = len;
 
+    while (fraction > 0 && ascii_is_digit(text[fraction - 1]))
+        fraction--;
+    if (fraction > 1 && fraction < len && text[fraction - 1] == '.')
+        len = fraction - 1;
     for (size_t i = 0; i < len; i++) {
         if (!ascii_is_digit(text[i]))
             return 0;
@@ -395,7 +401,7 @@ static const char *flaw_of(struct json_object *o, const struct scan *s)
 
     struct json_object *type = NULL;
     if (!json_object_object_get_ex(o, "token_type", &type))
-        return "token_type is missing";
+        return NULL; /* it is taken for Bearer */
     return is_bearer(type) ? NULL : "token_type is not Bearer";
 }
 
@@ -440,6 +446,7 @@ struct token *token_parse(const char *json, size_t len, const struct token_rules
         t->expires_ms = rules->now_ms + lifetime_ms(json_object_object_get(o, "expires_in"),
                                                     rules->default_lifetime_ms);
         t->header = header;
+        t->untyped = !json_object_object_get_ex(o, "token_type", NULL);
         t->scope = scope_from(json_object_object_get(o, "scope"));
     }
     json_object_put(o);

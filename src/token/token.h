@@ -10,6 +10,7 @@ struct token {
     int64_t obtained_ms;   /* clock_ms() when the request for it was sent */
     int64_t expires_ms;    /* never sent from then on */
     struct secret *header; /* "Authorization: Bearer ..." */
+    bool untyped;          /* the answer had no token_type */
     char *scope;           /* as granted: another's text, of any bytes; NULL: not said */
 };
 
@@ -24,9 +25,9 @@ struct token_rules {
 /* The longest access token that is accepted. */
 #define TOKEN_LENGTH_MAX 16384
 
-/* Reads the body of a 200 from the token endpoint: strict JSON (RFC 8259), one object,
- * `access_token` a string of b64token bytes, `token_type` "Bearer" in any case,
- * `expires_in` a number or a string of digits. A key that stands twice is refused.
+/* Reads the body of a 2xx from the token endpoint: strict JSON (RFC 8259), one object,
+ * `access_token` a string of b64token bytes, `token_type` "Bearer" in any case or absent,
+ * `expires_in` a number, or a string of digits that may have a fraction. A key that stands twice is refused.
  * Returns the token with one reference, or NULL with `*why` naming the flaw (a literal; it
  * never holds anything of the body). Thread: control. */
 struct token *token_parse(const char *json, size_t len, const struct token_rules *rules,

@@ -252,13 +252,28 @@ static struct failure status_failure(const struct token_client *client, int stat
                          "The token endpoint answered %d; the proxy keeps trying.", status);
     else
         f = failure_make(FAIL_TOKEN_INVALID,
-                         "The token endpoint answered %d where 200 was expected; redirects are "
+                         "The token endpoint answered %d where 2xx was expected; redirects are "
                          "not followed.",
                          status);
     f.received_status = status;
     if (*refused && client->refused_mode == REFUSED_502)
         f.status = 502;
     return f;
+}
+
+/* Some servers answer 200 to whatever they refuse. */
+static struct failure refusal_in_2xx(const struct token_client *client, int status,
+                                     const char *words)
+{
+    const char *reason =
+        token_error_reason(buf_front(&client->body), buf_unread(&client->body));
+
+    return failure_make(FAIL_TOKEN_CONFIG,
+                        "The token endpoint answered %d with an error, \"%s\". %s", status,
+                        words,
+                        reason != NULL ? reason
+                                       : "Check token.client_id, token.client_secret and "
+                                         "token.scope.");
 }
 
 static void on_done(struct curl_host_transfer *t, CURLcode code)
@@ -277,9 +292,12 @@ static void on_done(struct curl_host_transfer *t, CURLcode code)
         result.failure.received_status = (int)status;
     } else if (code != CURLE_OK) {
         result.failure = transport_failure(code);
-    } else if (status != 200) {
+    } else if (status / 100 != 2) {
         result.failure = status_failure(client, (int)status, &result.refused);
     } else {
+        static const char web_page[] = "it is a web page; check token.url, and whether a login "
+                                       "page or a proxy is in the way";
+        char words[TOKEN_ERROR_WORDS_BYTES];
         const char *why = "";
 
         result.token = token_parse(
@@ -289,14 +307,21 @@ static void on_done(struct curl_host_transfer *t, CURLcode code)
                                    .generation = client->generation },
             &why);
         if (result.token == NULL) {
-            result.failure = failure_make(
-                FAIL_TOKEN_INVALID,
-                "The token endpoint answered 200 without a usable token: %s.",
-                client->is_html
-                    ? "it is a web page; check token.url, and whether a login page or a "
-                      "proxy is in the way"
-                    : why);
-            result.failure.received_status = 200;
+            result.refused =
+                token_error_words(buf_front(&client->body), buf_unread(&client->body),
+                                  client->credentials.secret, words);
+            result.failure = result.refused
+                                 ? refusal_in_2xx(client, (int)status, words)
+                                 : failure_make(FAIL_TOKEN_INVALID,
+                                                "The token endpoint answered %ld without a "
+                                                "usable token: %s.",
+                                                status, client->is_html ? web_page : why);
+            result.failure.received_status = (int)status;
+        } else if (result.token->untyped && !client->untyped) {
+            client->untyped = true;
+            log_warn("token_type_missing",
+                     log_str("detail", "the token endpoint's answer has no token_type; it is "
+                                       "taken for Bearer"));
         }
     }
     finish(client, &result);

@@ -32,6 +32,7 @@ struct token_client {
     int64_t refused_mode;                               /* enum config_refused */
     const char *url_key, *ca_key, *id_key, *secret_key; /* as of config.token */
     bool too_large, is_html;
+    bool untyped; /* an answer had no token_type, which has been logged */
     void (*on_done)(struct token_client *client, const struct token_client_result *r);
 };
 

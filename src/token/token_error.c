@@ -1,7 +1,9 @@
 /* Turns the words of a token endpoint's error answer into a sentence of our own, by one table:
- * the first row counts of which all words are in the body. */
+ * the first row counts of which all words are in the body. And reads the error it names. */
 #include "token/token_error.h"
 
+#include <json-c/json.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/ascii.h"
@@ -60,4 +62,60 @@ const char *token_error_reason(const char *body, size_t len)
             reason = rows[i].reason;
     secret_wipe(text, sizeof text);
     return reason;
+}
+
+/* Whether a piece of the secret, as it is or percent-encoded, stands in the text. */
+static bool repeats(const char *text, const struct secret *secret)
+{
+    enum { PIECE = 6 };
+    const char *from = secret_text(secret);
+    size_t len = secret_len(secret), piece = len < PIECE ? len : PIECE, text_len = strlen(text);
+
+    for (size_t i = 0; piece > 0 && i + piece <= len; i++)
+        if (memmem(text, text_len, from + i, piece) != NULL)
+            return true;
+    return false;
+}
+
+/* Printable ASCII as it is, "?" for each other byte; nothing that begins an escape of ours. */
+static void copy_printable(char *out, size_t size, const char *text)
+{
+    size_t n = 0;
+
+    for (; text[n] != '\0' && n + 1 < size; n++)
+        out[n] = text[n] >= 0x20 && text[n] < 0x7f ? text[n] : '?';
+    out[n] = '\0';
+}
+
+bool token_error_words(const char *body, size_t len, const struct secret *secret,
+                       char words[TOKEN_ERROR_WORDS_BYTES])
+{
+    struct json_tokener *tok = json_tokener_new();
+    struct json_object *o = NULL, *error = NULL, *description = NULL;
+    char name[41], why[TOKEN_ERROR_WORDS_BYTES - 41];
+
+    words[0] = '\0';
+    /* json-c does not wipe what it frees. */
+    if (tok != NULL && memmem(body, len, "access_token", 12) == NULL)
+        o = json_tokener_parse_ex(tok, body, (int)len);
+    json_tokener_free(tok);
+    bool found = json_object_is_type(o, json_type_object) &&
+                 json_object_object_get_ex(o, "error", &error) &&
+                 json_object_is_type(error, json_type_string);
+
+    if (found) {
+        copy_printable(name, sizeof name, json_object_get_string(error));
+        if (repeats(json_object_get_string(error), secret))
+            name[0] = '\0';
+        if (json_object_object_get_ex(o, "error_description", &description) &&
+            json_object_is_type(description, json_type_string) &&
+            !repeats(json_object_get_string(description), secret)) {
+            copy_printable(why, sizeof why - 2, json_object_get_string(description));
+            (void)snprintf(words, TOKEN_ERROR_WORDS_BYTES, "%s: %s", name, why);
+        } else {
+            (void)snprintf(words, TOKEN_ERROR_WORDS_BYTES, "%s", name);
+        }
+    }
+    json_object_put(o);
+    return found;
 }

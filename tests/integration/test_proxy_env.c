@@ -94,6 +94,29 @@ static void no_proxy_exempts_a_host(void **state)
     tollgate_stop(s.gate);
 }
 
+static void an_exception_with_a_port_exempts_that_port(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct setting s;
+    char exception[64];
+    struct world_options options = { .cert = CERT_VALID,
+                                     .token_cert = CERT_VALID,
+                                     .settings = "upstream.proxy = env\n",
+                                     .no_proxy = true };
+    world_start(&w, &options);
+    (void)snprintf(exception, sizeof exception, "NO_PROXY=other:1, localhost:%d",
+                   peer_port(w.api));
+    set_up(&s, NULL, "HTTPS_PROXY", "", exception);
+    options.env = s.env;
+    world_proxy(&w, &options);
+    get(w.port, 200);
+    assert_int_equal(asked_for(&s, w.api), 0);
+    assert_int_equal(asked_for(&s, tokens_peer(w.tokens)), 1);
+    world_end(&w);
+    tollgate_stop(s.gate);
+}
+
 static void none_ignores_the_environment(void **state)
 {
     (void)state;
@@ -206,6 +229,7 @@ int main(void)
         TEST(https_proxy_carries_the_token_call_and_the_requests),
         TEST(http_is_tunnelled_too_so_that_the_proxy_sees_no_token),
         TEST(no_proxy_exempts_a_host),
+        TEST(an_exception_with_a_port_exempts_that_port),
         TEST(none_ignores_the_environment),
         TEST(the_token_endpoint_may_have_another_way),
         TEST(credentials_in_the_url_are_sent_and_never_shown),

@@ -95,6 +95,67 @@ static void an_endpoint_in_trouble_is_503_with_retry_after(void **state)
     }
 }
 
+/* What others take: any 2xx, no token_type (warned of once), seconds with a fraction. */
+static void a_sound_token_is_taken_however_it_is_wrapped(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        const char *body;
+    } cases[] = {
+        { 201, "{\"access_token\":\"" CANARY "-token-1\",\"token_type\":\"bearer\"}" },
+        { 202, "{\"access_token\":\"" CANARY "-token-1\"}" },
+        { 299, "{\"access_token\":\"" CANARY "-token-1\",\"expires_in\":\"3600.0\"}" }
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        WORLD(w);
+        struct answer a = { 0 };
+        start_with(&w,
+                   (struct token_answer){ .status = cases[i].status, .body = cases[i].body },
+                   QUICK);
+        http_get(w.port, "/x", &a);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(proxy_log_count(w.proxy, "event=token_type_missing"), i > 0);
+        answer_free(&a);
+    }
+}
+
+static void a_200_with_an_error_is_a_refusal_and_tells_its_words(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct answer a = { 0 };
+    start_with(&w,
+               (struct token_answer){ .status = 200,
+                                      .body = "{\"error\":\"invalid_client\","
+                                              "\"error_description\":\"no \\u001b client\"}" },
+               QUICK);
+    http_get(w.port, "/x", &a);
+    assert_problem(&a, 502, "token", "proxy_configuration_error");
+    assert_problem_detail(&a, "answered 200 with an error");
+    assert_problem_detail(&a, "invalid_client: no ? client");
+    answer_free(&a);
+}
+
+static void a_token_url_may_have_a_query(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct answer a = { 0 };
+    char settings[160];
+    struct world_options options = { .no_proxy = true };
+    world_start(&w, &options);
+    (void)snprintf(settings, sizeof settings,
+                   "token.url = http://127.0.0.1:%d/t/oauth?api-version=2&x=%%2F\n",
+                   peer_port(tokens_peer(w.tokens)));
+    options.settings = settings;
+    world_proxy(&w, &options);
+    http_get(w.port, "/x", &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(peer_count(tokens_peer(w.tokens), "POST /t/oauth?api-version=2&x=%2F"), 1);
+    answer_free(&a);
+}
+
 /* A token answer that is not JSON, holds no token or a bad one, or is of another token_type:
  * 503, and nothing of it is sent upstream. (rows 56, 59, 60) */
 static void a_malformed_token_answer_is_503(void **state)
@@ -115,7 +176,6 @@ static void a_malformed_token_answer_is_503(void **state)
         "{\"access_token\":\"" CANARY "\\u0000\",\"token_type\":\"Bearer\"}",
         "{\"access_token\":\"" CANARY " b\",\"token_type\":\"Bearer\"}",
         "{\"access_token\":\"" CANARY "\",\"token_type\":\"mac\"}",
-        "{\"access_token\":\"" CANARY "\"}",
         "{\"access_token\":\"" CANARY "\",\"token_type\":\"Bearer\",}",
         "{\"access_token\":\"" CANARY "\",\"token_type\":\"Bearer\"} x",
         "{'access_token':'" CANARY "','token_type':'Bearer'}",
@@ -331,6 +391,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(refused_credentials_are_mirrored_or_502),
         TEST(an_endpoint_in_trouble_is_503_with_retry_after),
+        TEST(a_sound_token_is_taken_however_it_is_wrapped),
+        TEST(a_200_with_an_error_is_a_refusal_and_tells_its_words),
+        TEST(a_token_url_may_have_a_query),
         TEST(a_malformed_token_answer_is_503),
         TEST(a_token_answer_without_end_is_not_read_to_the_end),
         TEST(a_token_answer_of_64_kib_is_read_and_one_byte_more_is_not),

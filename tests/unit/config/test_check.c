@@ -266,13 +266,29 @@ static void the_base_url_is_taken_apart(void **state)
     }
 }
 
+static void only_the_token_url_may_have_a_query(void **state)
+{
+    static const char *const urls[] = { "https://a/?q", "https://a?q=/../x",
+                                        "https://a/t?a=b&c" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        auto_result struct result base = load_one("upstream", "base_url", urls[i]);
+        auto_result struct result token = load_one("token", "url", urls[i]);
+
+        assert_says(base.errors, "upstream.base_url: has a query");
+        assert_loads(token);
+        assert_string_equal(token.config->token.url, urls[i]);
+    }
+}
+
 static void urls_that_could_be_read_in_two_ways_are_refused(void **state)
 {
     static const char *const wrong[] = {
         "api.example",     "//api.example",      "https:api",          "https://",
         "https:///path",   "https://a:b",        "https://a:",         "https://a:0",
         "https://a:65536", "https://a b/",       "https://u@a",        "https://u:p@a/",
-        "https://a/?q",    "https://a/#f",       "https://a?q",        "https://a#f",
+        "https://a/?#f",   "https://a/#f",       "https://a?q#",       "https://a#f",
         "https://a/../b",  "https://a/./b",      "https://a/b/..",     "https://a//b",
         "https://a/%zz",   "https://a/%",        "https://a\\b/",      "https://a/b\\c",
         "https://[::1/",   "https://[g]/",       "https://[::1]x/",    "https://1.2.3/",
@@ -767,6 +783,7 @@ int main(void)
         cmocka_unit_test(hosts_and_origins_have_a_form),
         cmocka_unit_test(a_required_header_is_split),
         cmocka_unit_test(the_base_url_is_taken_apart),
+        cmocka_unit_test(only_the_token_url_may_have_a_query),
         cmocka_unit_test(urls_that_could_be_read_in_two_ways_are_refused),
         cmocka_unit_test(plain_http_leaves_this_machine_only_when_allowed),
         cmocka_unit_test(the_token_url_can_be_elsewhere),

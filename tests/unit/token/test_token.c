@@ -107,7 +107,7 @@ static void token_type_is_bearer_in_any_case(void **state)
     expect_refused("{\"access_token\":\"abc\",\"token_type\":[\"Bearer\"]}",
                    "token_type is not");
     expect_refused("{\"access_token\":\"abc\",\"token_type\":null}", "token_type is not");
-    expect_refused("{\"access_token\":\"abc\"}", "token_type is missing");
+    expect_header("{\"access_token\":\"abc\"}", "Authorization: Bearer abc");
 }
 
 static void escapes_in_the_token_are_resolved(void **state)
@@ -123,6 +123,9 @@ static void expires_in_is_a_number_or_digits(void **state)
     (void)state;
     expect_lifetime("3600", 3600000);
     expect_lifetime("\"3600\"", 3600000);
+    expect_lifetime("\"3600.0\"", 3600000);
+    expect_lifetime("\"3600.7\"", 3600000);
+    expect_lifetime("\"7.000000000000000000000000000000000000000\"", 7000);
     expect_lifetime("3600.7", 3600000);
     expect_lifetime("3.6e3", 3600000);
     expect_lifetime("1", 1000);
@@ -146,7 +149,11 @@ static void a_useless_expires_in_gives_the_default(void **state)
     expect_lifetime("\"0\"", 300000);
     expect_lifetime("\"-5\"", 300000);
     expect_lifetime("\"NaN\"", 300000);
-    expect_lifetime("\"3600.7\"", 300000);
+    expect_lifetime("\"3600.\"", 300000);
+    expect_lifetime("\".5\"", 300000);
+    expect_lifetime("\"36.0.0\"", 300000);
+    expect_lifetime("\"3600.0e1\"", 300000);
+    expect_lifetime("\"3600,0\"", 300000);
     expect_lifetime("\" 3600\"", 300000);
     expect_lifetime("\"soon\"", 300000);
 }

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "token/token_error.h"
@@ -49,12 +50,56 @@ static void what_is_not_known_or_empty_tells_nothing(void **state)
     assert_null(token_error_reason(large, sizeof large));
 }
 
+static void words(const char *body, const char *expected)
+{
+    char text[TOKEN_ERROR_WORDS_BYTES];
+    struct secret *secret = secret_new("s3cr3t-value", 12);
+
+    assert_int_equal(token_error_words(body, strlen(body), secret, text), expected != NULL);
+    if (expected != NULL)
+        assert_string_equal(text, expected);
+    secret_free(secret);
+}
+
+static void the_error_of_an_answer_is_told_cut_and_without_the_secret(void **state)
+{
+    char body[4096], text[TOKEN_ERROR_WORDS_BYTES];
+    struct secret *secret = secret_new("s3cr3t-value", 12);
+
+    (void)state;
+    words("{\"error\":\"invalid_client\"}", "invalid_client");
+    words("{\"error\":\"invalid_client\",\"error_description\":\"no such client\"}",
+          "invalid_client: no such client");
+    words("{\"error\":\"x\\u000a\\u001b[31m\",\"error_description\":\"\\u00e9\\u2028\"}",
+          "x??[31m: ?????");
+    words("{\"error\":\"bad\",\"error_description\":\"the secret s3cr3t-value is wrong\"}",
+          "bad");
+    words("{\"error\":\"bad\",\"error_description\":\"it begins with cr3t-v\"}", "bad");
+    words("{\"error\":\"is 3t-val\",\"error_description\":\"why\"}", ": why");
+    words("{\"error\":{\"code\":1}}", NULL);
+    words("{\"error\":null}", NULL);
+    words("[]", NULL);
+    words("", NULL);
+    words("{\"access_token\":\"a b\",\"error\":\"x\"}", NULL);
+    for (size_t n = 0; n < 3000; n += 7) { /* both of any length */
+        static char long_text[3000];
+
+        memset(long_text, 'e', sizeof long_text);
+        (void)snprintf(body, sizeof body, "{\"error\":\"%.*s\",\"error_description\":\"%.*s\"}",
+                       (int)(n / 3), long_text, (int)n, long_text);
+        assert_true(token_error_words(body, strlen(body), secret, text));
+        assert_true(strlen(text) < sizeof text);
+    }
+    secret_free(secret);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_errors_of_rfc_6749_are_known),
         cmocka_unit_test(plain_words_tell_the_id_from_the_secret),
         cmocka_unit_test(what_is_not_known_or_empty_tells_nothing),
+        cmocka_unit_test(the_error_of_an_answer_is_told_cut_and_without_the_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
