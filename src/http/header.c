@@ -320,7 +320,7 @@ size_t header_filter_response(struct header_field *fields, size_t count)
     return left;
 }
 
-/* --- values that mean something here: Via, X-Request-Id, Location ----------------------- */
+/* --- values that mean something here: Via, Keep-Alive, X-Request-Id, Location ----------------------- */
 
 /* The end of the Via element that begins at s: its comma, or the end. A comma inside a comment
  * "(...)" is none (RFC 9110 section 5.6.5). */
@@ -373,6 +373,32 @@ bool header_via_is_ours(const struct header_field *fields, size_t count)
         }
     }
     return false;
+}
+
+int64_t header_keep_alive_s(const char *value, size_t len)
+{
+    static const char name[] = "timeout";
+    const char *element = NULL;
+    size_t n = 0;
+
+    while (next_element(&value, &len, &element, &n)) {
+        const char *equals = memchr(element, '=', n);
+
+        if (equals == NULL)
+            continue;
+        const char *key = element, *number = equals + 1;
+        size_t key_len = (size_t)(equals - element), number_len = n - key_len - 1;
+
+        ascii_trim(&key, &key_len);
+        ascii_trim(&number, &number_len);
+        if (number_len >= 2 && number[0] == '"' && number[number_len - 1] == '"') {
+            number++;
+            number_len -= 2;
+        }
+        if (ascii_equal_str(key, key_len, name))
+            return ascii_number(number, number_len);
+    }
+    return -1;
 }
 
 bool header_request_id_ok(const char *value, size_t len)

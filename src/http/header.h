@@ -72,3 +72,6 @@ const char *header_local_location(const char *value, const char *origin);
 
 /* A caller's X-Request-Id that may be taken over: 1 to 128 visible ASCII bytes. */
 bool header_request_id_ok(const char *value, size_t len);
+
+/* The N of `Keep-Alive: timeout=N` (RFC 2068 section 19.7.1), in seconds; -1: it says none. */
+int64_t header_keep_alive_s(const char *value, size_t len);

@@ -5,6 +5,17 @@
  * saves two epoll_ctl a request. An event nobody waits for takes it out. The registration
  * ends when curl closes the socket, which it does through our close function, since
  * descriptor numbers come back.
+ *
+ * How long an address gets. A name may have several, of which some swallow what is sent to them
+ * (no answer, no refusal). libcurl tries the next one only after half of the time, or all of it
+ * when that is less than 600 ms; and libcurl before 8.4 then forgets to go on at all (curl issue
+ * 11920). So an address that is silent is given up here, by a shutdown of its socket, which
+ * libcurl takes for a refusal and goes on at once:
+ *
+ *     round 0: each address gets an eighth of what is left of the time
+ *     later:   the addresses, counted now, get equal parts of it; the last one has the rest
+ *
+ * Each round asks for the name anew, so that one that has moved meanwhile is found.
  */
 #include "net/curl_host.h"
 
@@ -20,11 +31,75 @@
 #include "base/log.h"
 #include "net/curl_alloc.h"
 
+/* Shares of the time to connect, and the least that an address gets in round 0. */
+#define FIRST_SHARE 8
+#define FIRST_SHARE_MIN_MS 50
+/* Rounds through the addresses of a name. */
+#define ROUNDS_MAX 4
+/* A name for which libcurl has no answer after so long was asked of a silent name server: one
+ * that answers says at once that there is no such name. */
+#define NAME_SILENT_MS 900
+
 struct curl_host_socket {
     struct loop_io watch;
     struct curl_host *multi;
     uint32_t wanted; /* what curl waits for; 0: nothing at present */
+    struct loop_timer give_up;
+    struct curl_host_transfer *connecting; /* whose; it is for give_up */
 };
+
+static bool went_nowhere(CURLcode code)
+{
+    return code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT;
+}
+
+static int start(struct curl_host *m, struct curl_host_transfer *t)
+{
+    t->opened = t->given_up = 0;
+    /* Zero: what is remembered is too old. Minutes are libcurl's default. */
+    (void)curl_easy_setopt(t->easy, CURLOPT_DNS_CACHE_TIMEOUT, m->names_old ? 0L : 60L);
+    m->names_old = false;
+    if (curl_multi_add_handle(m->curl, t->easy) != CURLM_OK)
+        return -ENOMEM; /* the other reason would be a handle in use */
+    t->running = true;
+    m->transfers++;
+    return 0;
+}
+
+/* All addresses have failed, some of them because they were given up: whether they are gone
+ * through once more. */
+static bool start_over(struct curl_host *m, struct curl_host_transfer *t)
+{
+    int64_t left_ms = t->connect_until_ms - loop_now(m->loop);
+
+    if (t->given_up == 0 || left_ms < FIRST_SHARE_MIN_MS || t->round + 1 == ROUNDS_MAX)
+        return false;
+    t->round++;
+    t->addresses = t->opened;
+    m->names_old = true;
+    (void)curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)left_ms);
+    return start(m, t) == 0;
+}
+
+/* Of a transfer that has left the multi handle with a failure: what that tells, in libcurl's
+ * words. */
+static CURLcode told(struct curl_host *m, struct curl_host_transfer *t, CURLcode code)
+{
+    bool no_name = code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY;
+
+    bool late = loop_now(m->loop) - t->started_ms >= NAME_SILENT_MS;
+
+    if (t->opened == 0 && t->round == 0 &&
+        (code == CURLE_OPERATION_TIMEDOUT || (no_name && late))) {
+        t->name_silent = true;
+        return no_name ? code : CURLE_COULDNT_RESOLVE_HOST;
+    }
+    if (went_nowhere(code))
+        m->names_old = true;
+    if (code == CURLE_COULDNT_CONNECT && t->given_up > 0 && t->given_up == t->opened)
+        return CURLE_OPERATION_TIMEDOUT;
+    return code;
+}
 
 static void collect_done(struct curl_host *m)
 {
@@ -38,10 +113,11 @@ static void collect_done(struct curl_host *m)
         struct curl_host_transfer *t = NULL;
 
         (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
-        if (!t->connects || code != CURLE_OK) {
+        if (!t->connects || code != CURLE_OK)
             curl_host_remove(m, t);
-        }
-        t->on_done(t, code);
+        if (code == CURLE_COULDNT_CONNECT && start_over(m, t))
+            continue;
+        t->on_done(t, code == CURLE_OK ? code : told(m, t, code));
     }
 }
 
@@ -72,6 +148,20 @@ static void on_socket_event(struct loop_io *w, uint32_t events)
     act(m, w->fd, what);
 }
 
+/* A socket that is still connecting is shut down: libcurl tries the next address. */
+static void on_give_up(struct loop_timer *t)
+{
+    struct curl_host_socket *s = CONTAINER_OF(t, struct curl_host_socket, give_up);
+    struct tcp_info about = { 0 };
+    socklen_t len = sizeof about;
+
+    if (getsockopt(s->watch.fd, IPPROTO_TCP, TCP_INFO, &about, &len) != 0 ||
+        about.tcpi_state != TCP_SYN_SENT)
+        return;
+    s->connecting->given_up++;
+    (void)shutdown(s->watch.fd, SHUT_RDWR);
+}
+
 static struct curl_host_socket *socket_of(struct curl_host *m, curl_socket_t fd)
 {
     size_t i = (size_t)fd;
@@ -94,6 +184,7 @@ static struct curl_host_socket *socket_of(struct curl_host *m, curl_socket_t fd)
         m->sockets[i] = base_alloc(sizeof **m->sockets);
         m->sockets[i]->multi = m;
         m->sockets[i]->watch = (struct loop_io){ .fd = fd, .on_event = on_socket_event };
+        m->sockets[i]->give_up.on_due = on_give_up;
     }
     return m->sockets[i];
 }
@@ -103,6 +194,7 @@ static void forget_socket(struct curl_host *m, curl_socket_t fd)
     if ((size_t)fd >= m->sockets_cap || m->sockets[fd] == NULL)
         return;
     loop_io_stop(m->loop, &m->sockets[fd]->watch);
+    loop_timer_clear(m->loop, &m->sockets[fd]->give_up);
     free(m->sockets[fd]);
     m->sockets[fd] = NULL;
 }
@@ -163,18 +255,48 @@ static void on_timer(struct loop_timer *t)
     act(CONTAINER_OF(t, struct curl_host, timer), CURL_SOCKET_TIMEOUT, 0);
 }
 
+/* An address has failed: libcurl looks for the next one only when the transfer's next timer is
+ * due. All transfers are made to look at their state now. */
+static void on_go_on(struct loop_timer *t)
+{
+    struct curl_host *m = CONTAINER_OF(t, struct curl_host, go_on);
+    int running;
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    (void)curl_multi_socket_all(m->curl, &running);
+#pragma GCC diagnostic pop
+    collect_done(m);
+}
+
 static int on_close_socket(void *arg, curl_socket_t fd)
 {
     struct curl_host *m = arg;
 
     m->closed++;
+    if ((size_t)fd < m->sockets_cap && m->sockets[fd] != NULL &&
+        m->sockets[fd]->connecting != NULL)
+        loop_timer_set(m->loop, &m->go_on, loop_now(m->loop));
     forget_socket(m, fd);
     return close(fd);
 }
 
+/* How long the address gets that is tried now; 0: as long as libcurl gives it. */
+static int64_t share_ms(const struct curl_host_transfer *t)
+{
+    int64_t left_ms = t->connect_until_ms - loop_now(t->host->loop);
+
+    if (t->connect_timeout_ms == 0 || left_ms <= 0)
+        return 0;
+    if (t->round == 0)
+        return base_max(left_ms / FIRST_SHARE, FIRST_SHARE_MIN_MS);
+    return t->opened < t->addresses ? left_ms / (t->addresses - t->opened + 1) : 0;
+}
+
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
 {
-    struct curl_host *m = arg;
+    struct curl_host_transfer *t = arg;
+    struct curl_host *m = t->host;
 
     (void)purpose;
     int fd =
@@ -182,8 +304,16 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
 
     m->starved =
         fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
-    if (fd >= 0)
-        m->opened++;
+    if (fd < 0)
+        return fd;
+    m->opened++;
+    t->opened++;
+    int64_t share = share_ms(t);
+    struct curl_host_socket *s = socket_of(m, fd);
+
+    s->connecting = t;
+    if (share > 0 && addr->socktype == SOCK_STREAM)
+        loop_timer_set(m->loop, &s->give_up, loop_now(m->loop) + share);
     return fd;
 }
 
@@ -209,7 +339,9 @@ int curl_host_global_init(void)
 
 int curl_host_init(struct curl_host *m, struct loop *l, long pool)
 {
-    *m = (struct curl_host){ .loop = l, .timer = { .on_due = on_timer } };
+    *m = (struct curl_host){ .loop = l,
+                             .timer = { .on_due = on_timer },
+                             .go_on = { .on_due = on_go_on } };
     m->curl = curl_multi_init();
     if (m->curl == NULL)
         return -ENOMEM;
@@ -228,6 +360,7 @@ void curl_host_done(struct curl_host *m)
     assert(m->transfers == 0);
     (void)curl_multi_cleanup(m->curl);
     loop_timer_clear(m->loop, &m->timer);
+    loop_timer_clear(m->loop, &m->go_on);
     for (size_t i = 0; i < m->sockets_cap; i++)
         forget_socket(m, (curl_socket_t)i);
     free(m->sockets);
@@ -320,7 +453,6 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
     SET(BUFFERSIZE, 16384L);
     SET(UPLOAD_BUFFERSIZE, 16384L);
     SET(OPENSOCKETFUNCTION, on_open_socket);
-    SET(OPENSOCKETDATA, m);
     SET(CLOSESOCKETFUNCTION, on_close_socket);
     SET(CLOSESOCKETDATA, m);
     /* From memory: curl keeps the trust store it made of a file for a day. */
@@ -352,12 +484,14 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
 
 int curl_host_add(struct curl_host *m, struct curl_host_transfer *t)
 {
+    t->host = m;
+    t->name_silent = false;
+    t->round = t->addresses = 0;
+    t->started_ms = loop_now(m->loop);
+    t->connect_until_ms = t->started_ms + t->connect_timeout_ms;
     (void)curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
-    if (curl_multi_add_handle(m->curl, t->easy) != CURLM_OK)
-        return -ENOMEM; /* the other reason would be a handle in use */
-    t->running = true;
-    m->transfers++;
-    return 0;
+    (void)curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
+    return start(m, t);
 }
 
 void curl_host_remove(struct curl_host *m, struct curl_host_transfer *t)

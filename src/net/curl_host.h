@@ -1,6 +1,7 @@
 #pragma once
 /* libcurl's multi interface hosted on a loop: sockets, its timer, and the finished
- * transfers. Also what every handle of ours is set to. */
+ * transfers. Also what every handle of ours is set to, and how long each address of a name gets
+ * when connecting. */
 #include <curl/curl.h>
 
 #include "base/base.h"
@@ -11,20 +12,31 @@ struct curl_host_socket;
 struct curl_host {
     CURLM *curl;
     struct loop *loop;
-    struct loop_timer timer;
+    struct loop_timer timer, go_on;
     struct curl_host_socket **sockets; /* by descriptor */
     size_t sockets_cap;
     size_t transfers;        /* in it; each must have left before curl_host_done */
     bool starved;            /* there was no descriptor for the last connection */
+    bool names_old;          /* the next transfer asks for its name anew */
     uint64_t opened, closed; /* connections so far, for the metrics */
 };
 
-/* One running transfer; embedded in its owner, who sets `easy` and `on_done`. */
+/* One running transfer; embedded in its owner, who sets what is above the line. */
 struct curl_host_transfer {
     CURL *easy;
-    bool running;
     bool connects; /* CURLOPT_CONNECT_ONLY: it goes on holding its connection after on_done */
+    int64_t connect_timeout_ms; /* for all addresses together; 0: none is given up early */
     void (*on_done)(struct curl_host_transfer *t, CURLcode code);
+
+    /* from here on: curl_host.c's */
+    struct curl_host *host;
+    bool running;
+    bool name_silent; /* for on_done: no name server answered in time */
+    int64_t started_ms, connect_until_ms;
+    unsigned round;     /* how often the addresses were gone through before */
+    unsigned addresses; /* in the round before; 0: not known */
+    unsigned opened;    /* addresses tried in this round */
+    unsigned given_up;  /* of these, before they had answered in any way */
 };
 
 /* pool: how many idle connections are kept. Returns 0 or -errno. */
@@ -63,6 +75,17 @@ char *curl_host_no_proxy(const char *list, int port);
 /* Starts; on_done comes later, never from within. Returns 0, or -ENOMEM: nothing was started.
  */
 int curl_host_add(struct curl_host *m, struct curl_host_transfer *t) MUST_CHECK;
+/* The names that libcurl remembers are not to be trusted: the next transfer asks for its own
+ * anew. It is so by itself after a connection that could not be made. */
+static inline void curl_host_forget_names(struct curl_host *m)
+{
+    m->names_old = true;
+}
+/* Whether a running transfer still waits for the address of its name. */
+static inline bool curl_host_has_no_address(const struct curl_host_transfer *t)
+{
+    return t->running && t->opened == 0 && t->round == 0;
+}
 /* Ends a running transfer without on_done. Takes one that is not running. Never from a curl
  * callback. */
 void curl_host_remove(struct curl_host *m, struct curl_host_transfer *t);

@@ -181,11 +181,18 @@ static void finish(struct token_client *client, struct token_client_result *resu
 }
 
 /* What the transport says, for a person. */
-static struct failure transport_failure(CURLcode code)
+static struct failure transport_failure(CURLcode code, bool name_silent)
 {
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
+        if (name_silent) {
+            struct failure f =
+                failure_make(FAIL_TOKEN_DNS, "No name server answered in time for the host in "
+                                             "token.url; check DNS of this machine.");
+            f.error = "dns_timeout";
+            return f;
+        }
         return failure_make(
             FAIL_TOKEN_DNS,
             "The host in token.url does not resolve; check its spelling and DNS.");
@@ -291,7 +298,7 @@ static void on_done(struct curl_host_transfer *t, CURLcode code)
                                       "The token endpoint's answer is larger than 64 KiB.");
         result.failure.received_status = (int)status;
     } else if (code != CURLE_OK) {
-        result.failure = transport_failure(code);
+        result.failure = transport_failure(code, t->name_silent);
     } else if (status / 100 != 2) {
         result.failure = status_failure(client, (int)status, &result.refused);
     } else {
@@ -330,8 +337,11 @@ static void on_done(struct curl_host_transfer *t, CURLcode code)
 static void on_deadline(struct loop_timer *timer)
 {
     struct token_client *client = CONTAINER_OF(timer, struct token_client, deadline);
-    struct token_client_result result = { .failure =
-                                              transport_failure(CURLE_OPERATION_TIMEDOUT) };
+    bool name_silent = curl_host_has_no_address(&client->transfer);
+    struct token_client_result result = {
+        .failure = transport_failure(
+            name_silent ? CURLE_COULDNT_RESOLVE_HOST : CURLE_OPERATION_TIMEDOUT, name_silent)
+    };
 
     if (client->transfer.easy == NULL)
         result.failure =
@@ -422,6 +432,8 @@ void token_client_fetch(struct token_client *client, const struct config *c,
     client->id_key = c->token.client_id_key;
     client->secret_key = c->token.client_secret_key;
     client->transfer.on_done = on_done;
+    client->transfer.connect_timeout_ms =
+        base_min(c->upstream.connect_timeout_ms, c->token.timeout_ms);
     (void)credentials_reread(&client->credentials, c);
     bool ok = build_request(client, c) == 0;
 

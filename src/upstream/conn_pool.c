@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <openssl/ssl.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 
 #include "config/config.h"
@@ -171,6 +172,16 @@ static CURL *handle_for(struct conn_pool *pool, const struct config *c, CURLSH *
     return NULL;
 }
 
+/* So that connections that were made together are not all made anew together. */
+static int64_t give_or_take_a_tenth(int64_t ms)
+{
+    uint32_t random = 0;
+
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return ms;
+    return ms - ms / 10 + (int64_t)(random % (uint64_t)(ms / 5 + 1));
+}
+
 static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
                                   const struct conn_pool_user *user, bool offer_h2)
 {
@@ -191,8 +202,11 @@ static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
                                     .user = user,
                                     .first = -1,
                                     .cache = cache,
-                                    .transfer = {
-                                        .easy = easy, .connects = true, .on_done = on_made } };
+                                    .transfer = { .easy = easy,
+                                                  .connects = true,
+                                                  .connect_timeout_ms =
+                                                      config->upstream.connect_timeout_ms,
+                                                  .on_done = on_made } };
     if (easy == NULL) {
         (void)curl_share_cleanup(cache);
         free(conn);
@@ -201,6 +215,9 @@ static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
     (void)curl_easy_setopt(conn->transfer.easy, CURLOPT_ERRORBUFFER, conn->error_text);
     pool->count++;
     conn->config = config_ref(config);
+    conn->keep_ms = config->upstream.keepalive_ms;
+    conn->old_ms = loop_now(pool->curl->loop) +
+                   give_or_take_a_tenth(config->upstream.max_connection_age_ms);
     if (curl_host_add(pool->curl, &conn->transfer) != 0) {
         upstream_conn_close(conn);
         return NULL;
@@ -210,6 +227,9 @@ static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
 
 /* For so long the loop is trusted to have told of what came; it is asked in each turn. */
 #define TRUSTED_MS 10
+/* An idle connection is not used in the last second before the other side closes it, or, when
+ * it closes soon, in the second half of the time. */
+#define KEEP_MARGIN_MS 1000
 
 /* Nothing has come since the last answer, on the socket or in what TLS has read ahead. */
 bool upstream_conn_is_quiet(const struct upstream_conn *conn)
@@ -226,6 +246,34 @@ bool upstream_conn_is_quiet(const struct upstream_conn *conn)
            (errno == EAGAIN || errno == EINTR);
 }
 
+bool upstream_conn_is_old(const struct upstream_conn *conn)
+{
+    return loop_now(conn->pool->curl->loop) >= conn->old_ms;
+}
+
+void upstream_conn_limit_idle(struct upstream_conn *conn, int64_t timeout_s)
+{
+    int64_t theirs_ms = base_min(timeout_s, INT32_MAX) * 1000;
+
+    conn->keep_ms =
+        base_min(conn->keep_ms, theirs_ms - base_min(KEEP_MARGIN_MS, theirs_ms / 2));
+}
+
+/* The last moment at which an idle one is given out. */
+static int64_t usable_until_ms(const struct upstream_conn *conn)
+{
+    return base_min(conn->idle_since_ms + conn->keep_ms, conn->old_ms - 1);
+}
+
+/* It is not given out any more. What comes in the place of one that is too old is to find the
+ * address that the name has now. */
+static void close_unusable(struct upstream_conn *conn)
+{
+    if (upstream_conn_is_old(conn))
+        curl_host_forget_names(conn->pool->curl);
+    upstream_conn_close(conn);
+}
+
 struct upstream_conn *conn_pool_take(struct conn_pool *pool, struct config *config, bool fresh)
 {
     int64_t now_ms = loop_now(pool->curl->loop);
@@ -233,10 +281,9 @@ struct upstream_conn *conn_pool_take(struct conn_pool *pool, struct config *conf
 
     for (conn = fresh ? NULL : TAILQ_FIRST(&pool->idle); conn != NULL; conn = next) {
         next = TAILQ_NEXT(conn, idle_link);
-        if (conn->config != config ||
-            now_ms - conn->idle_since_ms > config->upstream.keepalive_ms ||
+        if (conn->config != config || now_ms > usable_until_ms(conn) ||
             !upstream_conn_is_quiet(conn)) {
-            upstream_conn_close(conn);
+            close_unusable(conn);
             continue;
         }
         TAILQ_REMOVE(&pool->idle, conn, idle_link);
@@ -271,45 +318,43 @@ bool upstream_conn_chose_h2(const struct upstream_conn *conn)
     return len == 2 && memcmp(chosen, "h2", 2) == 0;
 }
 
-static void arm_aging(struct conn_pool *pool)
+static void arm_aging(struct conn_pool *pool, int64_t usable_until)
 {
-    struct upstream_conn *oldest = TAILQ_LAST(&pool->idle, upstream_conn_list);
-
-    if (oldest != NULL && pool->aging.slot == 0)
-        loop_timer_set(pool->curl->loop, &pool->aging,
-                       oldest->idle_since_ms + oldest->config->upstream.keepalive_ms + 1);
+    if (pool->aging.slot == 0 || pool->aging.due_ms > usable_until + 1)
+        loop_timer_set(pool->curl->loop, &pool->aging, usable_until + 1);
 }
 
 static void on_aging(struct loop_timer *t)
 {
     struct conn_pool *pool = CONTAINER_OF(t, struct conn_pool, aging);
     int64_t now_ms = loop_now(pool->curl->loop);
+    struct upstream_conn *conn, *next;
 
-    for (struct upstream_conn *conn;
-         (conn = TAILQ_LAST(&pool->idle, upstream_conn_list)) != NULL;) {
-        if (now_ms - conn->idle_since_ms <= conn->config->upstream.keepalive_ms)
-            break;
-        upstream_conn_close(conn);
+    for (conn = TAILQ_FIRST(&pool->idle); conn != NULL; conn = next) {
+        next = TAILQ_NEXT(conn, idle_link);
+        if (now_ms > usable_until_ms(conn))
+            close_unusable(conn);
+        else
+            arm_aging(pool, usable_until_ms(conn));
     }
-    arm_aging(pool);
 }
 
 void conn_pool_give(struct upstream_conn *conn)
 {
     struct conn_pool *pool = conn->pool;
 
-    if (conn->ending) {
-        upstream_conn_close(conn);
+    conn->idle_since_ms = loop_now(pool->curl->loop);
+    if (conn->ending || conn->idle_since_ms > usable_until_ms(conn) || conn->keep_ms <= 0) {
+        close_unusable(conn);
         return;
     }
     cancel_wake(conn);
     conn->used = true;
     conn->owner = NULL;
-    conn->idle_since_ms = loop_now(pool->curl->loop);
     TAILQ_INSERT_HEAD(&pool->idle, conn, idle_link);
+    arm_aging(pool, usable_until_ms(conn));
     if (pool->count > pool->max)
         upstream_conn_close(TAILQ_LAST(&pool->idle, upstream_conn_list));
-    arm_aging(pool);
 }
 
 void upstream_conn_close(struct upstream_conn *conn)

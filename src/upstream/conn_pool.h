@@ -57,6 +57,8 @@ struct upstream_conn {
     CURLcode broken;      /* found before anything was asked */
     uint64_t plain_bytes; /* written */
     int64_t idle_since_ms;
+    int64_t keep_ms; /* how long it may be idle: the other side may have said less than we */
+    int64_t old_ms;  /* when it is too old to be used again */
     TAILQ_ENTRY(upstream_conn) idle_link, woken_link;
 };
 
@@ -83,6 +85,12 @@ struct upstream_conn *conn_pool_make_h2(struct conn_pool *pool, struct config *c
                                         const struct conn_pool_user *user) MUST_CHECK;
 /* Whether HTTP/2 is what was agreed on, of one that is open. */
 bool upstream_conn_chose_h2(const struct upstream_conn *conn);
+/* The other side closes it after so many seconds without a request (`Keep-Alive: timeout=N`). It
+ * is used again for a shorter time only, since a request that is on its way when the other side
+ * closes may have been carried out or not. */
+void upstream_conn_limit_idle(struct upstream_conn *conn, int64_t timeout_s);
+/* Whether upstream.max_connection_age is over, give or take a tenth. */
+bool upstream_conn_is_old(const struct upstream_conn *conn);
 /* Whether nothing has come on an idle one since idle_since_ms, neither bytes nor its end. */
 bool upstream_conn_is_quiet(const struct upstream_conn *conn);
 /* Back to the others, after a whole answer to a whole request. */

@@ -75,6 +75,14 @@ struct failure upstream_error(const struct upstream_attempt *a,
         f.retry_after_s = 1;
         return f;
     }
+    if (a->name_silent) {
+        struct failure f = failure_make(
+            FAIL_UPSTREAM_DNS, "No name server answered in time for the name in "
+                               "upstream.base_url (or of an outbound proxy); check DNS of "
+                               "this machine.");
+        f.error = "dns_timeout";
+        return f;
+    }
     for (size_t i = 0; i < ARRAY_LEN(code_table); i++)
         /* Without memory after the request was sent: see below. */
         if (code_table[i].code == code &&

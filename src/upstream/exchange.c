@@ -46,6 +46,7 @@ static enum failure_kind attempt(struct exchange *x)
     x->attempt.sendings = 0;
     x->attempt.reused = x->attempt.wrote = x->attempt.began = false;
     x->attempt.unconfirmed = x->attempt.resend_refused = x->attempt.starved = false;
+    x->attempt.name_silent = false;
     x->attempt.error_text[0] = '\0';
     x->wants_body = x->wants_room = x->answered = x->rest_unwanted = false;
     x->with.body->sent = 0;

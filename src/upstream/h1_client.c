@@ -44,6 +44,7 @@ static void release(struct exchange *x, bool reusable)
     x->attempt.wrote = h->begun && upstream_conn_sent_bytes(conn) != h->sent_before;
     if (conn->error_text[0] != '\0')
         memcpy(x->attempt.error_text, conn->error_text, sizeof x->attempt.error_text);
+    x->attempt.name_silent = conn->transfer.name_silent;
     clear_out(h);
     h1_decoder_done(&h->decoder);
     if (reusable)
@@ -197,6 +198,21 @@ static bool says_close(const struct exchange *x)
     return close;
 }
 
+/* How long the other side keeps the connection, when it says so. */
+static void heed_keep_alive(struct exchange *x)
+{
+    const struct h1_client *h = x->h1;
+
+    for (size_t i = 0; i < x->field_count; i++) {
+        const struct header_field *f = &x->fields[i];
+        int64_t s =
+            header_is(f, "keep-alive") ? header_keep_alive_s(f->value, f->value_len) : -1;
+
+        if (s >= 0)
+            upstream_conn_limit_idle(h->conn, s);
+    }
+}
+
 static void on_line(struct exchange *x, const char *line, size_t n)
 {
     struct h1_client *h = x->h1;
@@ -209,6 +225,7 @@ static void on_line(struct exchange *x, const char *line, size_t n)
         return;
     bool bodiless = exchange_is_bodiless(x);
 
+    heed_keep_alive(x);
     /* What follows a 204 that says it has a body may be that body. */
     h->last = says_close(x) ||
               (x->head.status == 204 && (x->head.chunked || x->head.content_length > 0));

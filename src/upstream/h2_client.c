@@ -708,8 +708,10 @@ static void on_open(struct upstream_conn *conn, CURLcode code)
     if (code != CURLE_OK) {
         s->state = SESSION_DEAD;
         s->retired = true;
-        while ((c = TAILQ_FIRST(&s->clients)) != NULL)
+        while ((c = TAILQ_FIRST(&s->clients)) != NULL) {
+            exchange_of(c)->attempt.name_silent = conn->transfer.name_silent;
             fail(c, code, false);
+        }
         session_free(s);
         return;
     }
@@ -779,6 +781,10 @@ static bool is_sound(struct h2_session *s)
         s->conn->readable = true;
         if (!receive(s, &how))
             return false;
+    }
+    if (upstream_conn_is_old(s->conn)) {
+        curl_host_forget_names(s->host->pool->curl);
+        return false;
     }
     return !s->retired && !s->conn->ending && nghttp2_session_check_request_allowed(s->ng) != 0;
 }

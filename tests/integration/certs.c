@@ -137,7 +137,7 @@ static X509 *make_leaf(EVP_PKEY **key, enum cert_kind kind)
     *key = EVP_EC_gen("P-256");
     check(*key != NULL, "a key");
     struct recipe recipe = { .common_name = "localhost",
-                             .alternative_names = "DNS:localhost,IP:127.0.0.1" };
+                             .alternative_names = "DNS:localhost,DNS:api.test,IP:127.0.0.1" };
     if (kind == CERT_EXPIRED)
         recipe.to_days = -1;
     if (kind == CERT_FUTURE)

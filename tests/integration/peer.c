@@ -251,6 +251,8 @@ static void *accept_connections(void *arg)
     }
 }
 
+int peer_host;
+
 struct peer *peer_start(const struct peer_options *options)
 {
     (void)signal(SIGPIPE, SIG_IGN);
@@ -264,7 +266,8 @@ struct peer *peer_start(const struct peer_options *options)
         p->tls = certs_context(options->cert, options->h2);
 
     struct sockaddr_in address = { .sin_family = AF_INET,
-                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+                                   .sin_addr.s_addr =
+                                       htonl(INADDR_LOOPBACK + (uint32_t)peer_host) };
     socklen_t len = sizeof address;
     p->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (options->receive_buffer > 0)

@@ -44,6 +44,8 @@ struct peer_options {
     int receive_buffer; /* SO_RCVBUF of the connections, 0: the system's */
 };
 
+/* Those that are started from now on listen on 127.0.0.1 plus so much. */
+extern int peer_host;
 struct peer *peer_start(const struct peer_options *options);
 /* Ends all connections, waits for their threads, frees. */
 void peer_stop(struct peer *p);

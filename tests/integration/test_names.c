@@ -3,12 +3,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "harness.h"
+#include "hosts.h"
 
 /* The first two lines are Debian's own. */
 static const char hosts[] = "127.0.0.1 localhost\n"
@@ -20,44 +19,20 @@ static const char hosts[] = "127.0.0.1 localhost\n"
                             "127.0.0.4 half.test\n"
                             "192.0.2.9 elsewhere.test\n";
 
-static char dir[] = "/tmp/oneshot-names-XXXXXX";
 static bool possible;
 
-/* ONESHOT_PROXY_WRAP leads every start of the program through a script. */
 static int make_world_of_names(void **state)
 {
-    static const char script[] =
-        "#!/bin/sh\n"
-        "[ \"$(id -u)\" = 0 ] && how=-m || how=-rm\n"
-        "exec unshare $how sh -c 'mount --bind \"$0\" /etc/hosts && exec \"$@\"' '%s/hosts' "
-        "\"$@\"\n";
-    char path[64], text[512], probe[128];
     (void)state;
-    assert_non_null(mkdtemp(dir));
-    (void)snprintf(path, sizeof path, "%s/hosts", dir);
-    write_file(path, hosts);
-    assert_int_equal(chmod(path, 0644), 0);
-    (void)snprintf(path, sizeof path, "%s/with-hosts", dir);
-    (void)snprintf(text, sizeof text, script, dir);
-    write_file(path, text);
-    assert_int_equal(chmod(path, 0755), 0);
-    assert_int_equal(setenv("ONESHOT_PROXY_WRAP", path, 1), 0);
-    (void)snprintf(probe, sizeof probe, "%s true", path);
-    possible = system(probe) == 0;
-    if (!possible)
-        (void)fprintf(stderr, "SKIPPED: no mount namespace can be made here\n");
+    possible = hosts_begin(hosts);
     return 0;
 }
 
 static int unmake_it(void **state)
 {
-    char path[64];
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/hosts", dir);
-    (void)unlink(path);
-    (void)snprintf(path, sizeof path, "%s/with-hosts", dir);
-    (void)unlink(path);
-    return rmdir(dir);
+    hosts_end();
+    return 0;
 }
 
 /* The status of a GET there, 0: nobody listens, -1: no address of that kind on this machine. */

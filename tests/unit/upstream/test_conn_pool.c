@@ -369,6 +369,66 @@ static void those_that_are_woken_are_told_once_in_the_next_turn(void **state)
     scripted_stop(&s);
 }
 
+/* At 10 minutes, give or take a tenth, however often it is used. */
+static void one_that_is_old_is_not_given_out(void **state)
+{
+    (void)state;
+    struct scripted s;
+    begin(&s, 4);
+    struct upstream_conn *first = idle(&s), *conn = first;
+    int64_t born_ms = clock_ms();
+    while (clock_ms() - born_ms < 534000) {
+        clock_ahead_ms += 4000;
+        turn(&s);
+        conn = take(&s);
+        assert_ptr_equal(conn, first);
+        conn_pool_give(conn);
+    }
+    while (conn == first && clock_ms() - born_ms < 700000) {
+        clock_ahead_ms += 4000;
+        turn(&s);
+        conn = take(&s);
+        assert_int_equal(conn->used, conn == first);
+        if (conn->used)
+            conn_pool_give(conn);
+        else
+            break;
+    }
+    assert_false(conn->used);
+    assert_in_range(clock_ms() - born_ms, 540000, 668000);
+    upstream_conn_close(conn);
+    scripted_stop(&s);
+}
+
+/* N, for how long it is given out, and from when on it is not. */
+static void the_other_sides_time_is_heeded_less_a_margin(void **state)
+{
+    static const struct {
+        int64_t timeout_s, given_out_ms, closed_ms;
+    } cases[] = { { 0, -1, 0 },      { 1, 450, 550 },    { 2, 950, 1050 },
+                  { 5, 3900, 4100 }, { 60, 4900, 5100 }, { INT64_MAX, 4900, 5100 } };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int late = 0; late < 2; late++) {
+            struct scripted s;
+            begin(&s, 4);
+            struct upstream_conn *conn = take_new(&s);
+            upstream_conn_limit_idle(conn, cases[i].timeout_s);
+            conn_pool_give(conn);
+            settle(&s);
+            bool kept = s.pool.count == 1;
+            assert_int_equal(kept, cases[i].given_out_ms >= 0);
+            if (kept) {
+                clock_ahead_ms += late ? cases[i].closed_ms : cases[i].given_out_ms;
+                turn(&s);
+                conn = take(&s);
+                assert_int_equal(conn->used, !late);
+                upstream_conn_close(conn);
+            }
+            scripted_stop(&s);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +436,8 @@ int main(void)
         cmocka_unit_test(the_one_used_last_is_given_out_first),
         cmocka_unit_test(a_fresh_one_is_never_an_idle_one),
         cmocka_unit_test(no_more_are_kept_than_is_said),
+        cmocka_unit_test(one_that_is_old_is_not_given_out),
+        cmocka_unit_test(the_other_sides_time_is_heeded_less_a_margin),
         cmocka_unit_test(an_idle_connection_on_which_something_came_is_not_given_out),
         cmocka_unit_test(bytes_that_nobody_has_read_end_a_connection_that_is_given_back),
         cmocka_unit_test(a_connection_that_is_ending_is_not_kept),
