@@ -384,15 +384,12 @@ static void one_that_is_old_is_not_given_out(void **state)
         assert_ptr_equal(conn, first);
         conn_pool_give(conn);
     }
-    while (conn == first && clock_ms() - born_ms < 700000) {
+    while (conn->used && clock_ms() - born_ms < 700000) {
         clock_ahead_ms += 4000;
         turn(&s);
         conn = take(&s);
-        assert_int_equal(conn->used, conn == first);
         if (conn->used)
             conn_pool_give(conn);
-        else
-            break;
     }
     assert_false(conn->used);
     assert_in_range(clock_ms() - born_ms, 540000, 668000);
