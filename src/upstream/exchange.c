@@ -249,11 +249,12 @@ static bool was_not_sent(const struct upstream_attempt *a, CURLcode code)
             code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
 }
 
-/* A request that may go out twice and went out on a pooled connection which turned out to be dead. */
+/* A request that may go out twice and went out on a pooled connection which turned out to be
+ * dead. One that resets a stream of HTTP/2 is alive. */
 static bool met_a_dead_connection(const struct exchange *x, CURLcode code)
 {
-    return x->request.resendable && upstream_error_lost(code) && x->attempt.reused &&
-           x->attempt.sendings == 1;
+    return x->request.resendable && upstream_error_lost(code) && code != CURLE_HTTP2_STREAM &&
+           x->attempt.reused && x->attempt.sendings == 1;
 }
 
 bool exchange_may_retry(const struct exchange *x, CURLcode code)

@@ -37,11 +37,25 @@
 /* Frames that say nothing (PING, SETTINGS, empty DATA, RST_STREAM and the like) since the last
  * piece of an answer. */
 #define IDLE_FRAMES_MAX 10000
+/* What is read before others get their turn. */
+#define READS_MAX 32
+/* Frames that wait in nghttp2's queue; with more, the upstream does not read. */
+#define QUEUED_MAX 1000
+/* Streams on a connection whose SETTINGS are not here yet (RFC 9113 section 6.5.2 asks for as
+ * many at least). */
+#define STREAMS_EXPECTED 100
+/* A connection on which nothing has come for so long while answers are waited for is asked by a
+ * PING, and takes no further requests when nothing comes for as long again. */
+#define SILENCE_MS 5000
 /* How long the handshake's choice of HTTP/1.1 is believed. */
 #define H1_BELIEVED_MS 600000
 /* Fields that are added to those that came: four pseudo-fields, Host, Via, X-Request-Id,
  * Authorization, and the body's measure. */
 #define FIELDS_ADDED 10
+/* A head that is not sent is not told of: more than `line` holds, in nghttp2's estimate. */
+#define HEAD_BYTES_MAX (8 * 1024 * 1024)
+/* Of each frame, before its payload. */
+#define FRAME_HEAD_BYTES 9
 
 enum session_state { SESSION_CONNECTING, SESSION_OPEN, SESSION_DEAD };
 
@@ -52,24 +66,33 @@ struct h2_session {
     struct config *config;      /* a reference */
     enum session_state state;
     bool retired;    /* takes no further requests; is closed when the last has ended */
-    bool receiving;  /* nghttp2 is at work on what came: it must not be given more */
+    bool receiving;  /* nghttp2 is at work on what came */
     bool broken;     /* what came breaks the rules of HTTP/2 */
     size_t streams;  /* clients on it, those that wait for it among them */
     size_t requests; /* ever sent on it */
     unsigned idle_frames;
-    int64_t born_ms;
+    bool settled;     /* its SETTINGS are here */
+    bool limited;     /* new SETTINGS may allow fewer streams */
+    bool pinged;      /* nothing has come since the PING */
+    int64_t heard_ms; /* when something came last */
     struct buf out, line;
     uint64_t out_bytes;     /* that ever went into `out` */
     uint64_t written_bytes; /* of these, given to the connection */
     size_t offered_bytes;   /* that it was last offered and may have taken a part of */
-    TAILQ_HEAD(, h2_client) clients;
-    struct loop_timer idle_timer;
+    TAILQ_HEAD(h2_client_list, h2_client) clients;
+    struct loop_timer idle_timer, silence_timer;
     TAILQ_ENTRY(h2_session) link;
 };
 
 static struct exchange *exchange_of(struct h2_client *c)
 {
     return c->exchange;
+}
+
+/* Whose stream it is; NULL: nobody's, or no longer. */
+static struct h2_client *client_of(nghttp2_session *ng, int32_t stream)
+{
+    return stream == 0 ? NULL : nghttp2_session_get_stream_user_data(ng, stream);
 }
 
 static int64_t now_ms(const struct h2_session *s)
@@ -83,6 +106,7 @@ static void session_free(struct h2_session *s)
 {
     TAILQ_REMOVE(&s->host->sessions, s, link);
     loop_timer_clear(s->host->pool->curl->loop, &s->idle_timer);
+    loop_timer_clear(s->host->pool->curl->loop, &s->silence_timer);
     nghttp2_session_del(s->ng);
     if (s->conn != NULL)
         upstream_conn_close(s->conn);
@@ -177,23 +201,25 @@ static void stop_sending(struct h2_client *c)
 static ssize_t on_read_body(nghttp2_session *ng, int32_t stream, uint8_t *out, size_t max,
                             uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
-    struct exchange *x = source->ptr;
-    struct h2_client *c = x->h2;
+    struct h2_session *s = arg;
+    struct h2_client *c = client_of(ng, stream);
+
+    (void)source;
+    if (c == NULL) /* its exchange is over, and may be gone */
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    struct exchange *x = exchange_of(c);
     int64_t body_bytes = x->request.head.body_bytes;
     size_t here, n;
 
-    (void)arg;
-    /* It was reset, and its source may be in use by another. */
-    if (c->session == NULL || c->session->ng != ng || c->stream != stream)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (x->rest_unwanted || x->with.body->discard)
         return NGHTTP2_ERR_DEFERRED;
     here = exchange_body_here(x);
     n = here < max ? here : max;
     if (n > 0) {
         memcpy(out, exchange_body_front(x), n);
-        c->session->idle_frames = 0; /* what the upstream reads it gives window back for */
+        s->idle_frames = 0; /* what the upstream reads it gives window back for */
         c->body_taken += (int64_t)n;
+        c->body_until = s->out_bytes + FRAME_HEAD_BYTES + n;
         exchange_body_sent(x, n);
     }
     if (body_bytes > 0 ? c->body_taken == body_bytes : n == here && x->with.body->ended) {
@@ -203,7 +229,7 @@ static ssize_t on_read_body(nghttp2_session *ng, int32_t stream, uint8_t *out, s
     }
     if (n > 0)
         return (ssize_t)n;
-    c->deferred = x->wants_body = true;
+    x->wants_body = true;
     return NGHTTP2_ERR_DEFERRED;
 }
 
@@ -237,7 +263,9 @@ static size_t fields_of(struct h2_session *s, nghttp2_nv *nv, size_t n)
         nv[n] = pair(at, (size_t)(colon - at), colon + 2, (size_t)(eol - colon - 2));
         bool framing = ascii_equal_str(at, (size_t)(colon - at), "transfer-encoding") ||
                        ascii_equal_str(at, (size_t)(colon - at), "host");
-        if (ascii_equal_str(at, (size_t)(colon - at), "authorization"))
+        /* A secret; and what is different each time only drives the others out. */
+        if (ascii_equal_str(at, (size_t)(colon - at), "authorization") ||
+            ascii_equal_str(at, (size_t)(colon - at), "x-request-id"))
             nv[n].flags = NGHTTP2_NV_FLAG_NO_INDEX;
         n += !framing;
         at = eol + 2;
@@ -250,7 +278,7 @@ static enum failure_kind submit(struct h2_client *c)
     struct exchange *x = exchange_of(c);
     struct h2_session *s = c->session;
     const struct exchange_request *q = &x->request;
-    nghttp2_data_provider body = { .source.ptr = x, .read_callback = on_read_body };
+    nghttp2_data_provider body = { .read_callback = on_read_body };
     nghttp2_nv *nv = arena_alloc(x->with.arena, (q->head.count + FIELDS_ADDED) * sizeof *nv);
     size_t n = 0;
     enum failure_kind kind = FAIL_NONE;
@@ -287,16 +315,10 @@ static enum failure_kind submit(struct h2_client *c)
     }
     c->body_ended = q->head.body_bytes == 0;
     x->attempt.reused = s->requests++ > 0;
-    exchange_sending(x);
     return FAIL_NONE;
 }
 
 /* --- the answer --------------------------------------------------------------------------- */
-
-static struct h2_client *client_of(nghttp2_session *ng, int32_t stream)
-{
-    return stream == 0 ? NULL : nghttp2_session_get_stream_user_data(ng, stream);
-}
 
 /* All of the answer is here. */
 static void finish(struct h2_client *c)
@@ -306,7 +328,7 @@ static void finish(struct h2_client *c)
     if (!c->body_ended &&
         (x->rest_unwanted || x->with.body->discard || x->head.status >= 400)) {
         x->rest_unwanted = true;
-        reset(c, NGHTTP2_NO_ERROR);
+        reset(c, NGHTTP2_CANCEL);
     }
     if (c->body_ended || x->rest_unwanted)
         detach(c);
@@ -324,7 +346,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     bool is_status = name_len == 7 && memcmp(name, ":status", 7) == 0;
 
     (void)flags;
-    if (c == NULL || exchange_of(c)->answered)
+    if (c == NULL || exchange_of(c)->answered || frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     buf_clear(&s->line);
     int bad = is_status ? buf_add_str(&s->line, "HTTP/2 ")
@@ -341,6 +363,22 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     return 0;
 }
 
+/* A name or a value with bytes that may not be there. nghttp2 would leave the field out. */
+static int on_bad_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
+                         size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                         void *arg)
+{
+    (void)ng;
+    (void)frame;
+    (void)name;
+    (void)name_len;
+    (void)value;
+    (void)value_len;
+    (void)flags;
+    (void)arg;
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* on_invalid is next */
+}
+
 static void on_head_end(struct h2_client *c, nghttp2_session *ng, int32_t stream)
 {
     struct exchange *x = exchange_of(c);
@@ -349,7 +387,10 @@ static void on_head_end(struct h2_client *c, nghttp2_session *ng, int32_t stream
     c = client_of(ng, stream);
     if (c != NULL && !sound)
         refuse(c);
-    else if (c != NULL && exchange_has_head(x) && x->head.status >= 400)
+    if (c == NULL || !sound || !exchange_has_head(x))
+        return;
+    c->session->idle_frames = 0;
+    if (x->head.status >= 400)
         x->rest_unwanted = true;
 }
 
@@ -360,10 +401,9 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t stream, const uin
     struct h2_client *c = client_of(ng, stream);
 
     (void)flags;
-    if (n > 0)
-        s->idle_frames = 0;
     if (c == NULL || exchange_of(c)->answered)
         return nghttp2_session_consume(ng, stream, n);
+    s->idle_frames = 0;
     struct exchange *x = exchange_of(c);
 
     if (!exchange_has_head(x) || buf_add(x->with.answer_body, (const char *)bytes, n) != 0) {
@@ -379,6 +419,18 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t stream, const uin
     return nghttp2_session_consume_connection(ng, n);
 }
 
+/* Each frame, CONTINUATION too, before it is looked at. */
+static int on_frame_begin(nghttp2_session *ng, const nghttp2_frame_hd *head, void *arg)
+{
+    struct h2_session *s = arg;
+
+    (void)head;
+    if (++s->idle_frames <= IDLE_FRAMES_MAX || s->broken)
+        return 0;
+    s->retired = s->broken = true;
+    return nghttp2_session_terminate_session(ng, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 {
     struct h2_session *s = arg;
@@ -386,14 +438,11 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 
     if (frame->hd.type == NGHTTP2_GOAWAY)
         s->retired = true;
-    if (frame->hd.type == NGHTTP2_HEADERS)
-        s->idle_frames = 0;
-    else if (frame->hd.type != NGHTTP2_DATA || frame->hd.length == 0)
-        s->idle_frames++;
-    if (s->idle_frames > IDLE_FRAMES_MAX) {
-        s->retired = true;
-        return nghttp2_session_terminate_session(ng, NGHTTP2_ENHANCE_YOUR_CALM);
-    }
+    if (frame->hd.type == NGHTTP2_SETTINGS)
+        s->limited = true;
+    if (frame->hd.type == NGHTTP2_PUSH_PROMISE) /* said before it knew that we want none */
+        (void)nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE,
+                                        frame->push_promise.promised_stream_id, NGHTTP2_CANCEL);
     if (c == NULL || exchange_of(c)->answered)
         return 0;
     if (frame->hd.type == NGHTTP2_HEADERS)
@@ -417,11 +466,10 @@ static void mark_broken(struct exchange *x)
 /* A frame that breaks the rules: nghttp2 resets the stream, or ends the connection. */
 static int on_invalid(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *arg)
 {
-    struct h2_session *s = arg;
     struct h2_client *c = client_of(ng, frame->hd.stream_id);
 
     (void)error;
-    s->broken = true;
+    (void)arg;
     if (c != NULL && !exchange_of(c)->answered)
         mark_broken(exchange_of(c));
     return 0;
@@ -455,7 +503,10 @@ static int on_before_send(nghttp2_session *ng, const nghttp2_frame *frame, void 
     if (c != NULL && frame->hd.type == NGHTTP2_HEADERS && !c->head_made) {
         c->head_made = true;
         c->head_at = s->out_bytes;
+        exchange_sending(exchange_of(c));
     }
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
+        s->broken = true;
     return 0;
 }
 
@@ -484,12 +535,17 @@ static void session_die(struct h2_session *s, ssize_t how)
     }
 }
 
-/* Reads until there is nothing more. False: the connection is over. */
+/* Reads until there is nothing more, or others have waited long enough. False: the connection is
+ * over. */
 static bool receive(struct h2_session *s, ssize_t *how)
 {
     char *in = s->host->pool->scratch;
 
-    while (s->conn->readable) {
+    for (int reads = 0; s->conn->readable; reads++) {
+        if (reads == READS_MAX) {
+            wake(s);
+            return true;
+        }
         ssize_t n = upstream_conn_read(s->conn, in, CONN_POOL_SCRATCH_BYTES);
 
         if (n == IO_AGAIN)
@@ -497,9 +553,11 @@ static bool receive(struct h2_session *s, ssize_t *how)
         *how = n;
         if (n <= 0)
             return false;
-        s->receiving = true;
+        s->heard_ms = now_ms(s);
+        s->pinged = false;
+        s->receiving = s->host->receiving = true;
         ssize_t taken = nghttp2_session_mem_recv(s->ng, (const uint8_t *)in, (size_t)n);
-        s->receiving = false;
+        s->receiving = s->host->receiving = false;
         if (taken != n) {
             s->broken = true;
             return false;
@@ -532,11 +590,12 @@ static bool flush(struct h2_session *s)
         if (written < 0)
             return false;
         s->offered_bytes = 0;
+        uint64_t before = s->written_bytes;
         s->written_bytes += (uint64_t)written;
         explicit_bzero(s->out.data + s->out.start, (size_t)written); /* tokens, compressed */
         buf_consume(&s->out, (size_t)written);
         for (struct h2_client *c = TAILQ_FIRST(&s->clients); c != NULL; c = TAILQ_NEXT(c, link))
-            if (!exchange_of(c)->attempt.began && !c->body_ended)
+            if (c->body_until > before) /* some of this was its body */
                 exchange_moved(exchange_of(c));
     }
 }
@@ -553,10 +612,57 @@ static void let_go_of_answered(struct h2_session *s)
     }
 }
 
+static size_t streams_allowed(const struct h2_session *s)
+{
+    uint32_t theirs = s->host->streams_expected;
+
+    if (s->ng != NULL && s->settled)
+        theirs =
+            nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    return theirs < STREAMS_MAX ? theirs : STREAMS_MAX;
+}
+
+static enum failure_kind start(struct exchange *x);
+
+/* The upstream allows fewer streams than there are: what was not sent goes to another session. */
+static void move_surplus(struct h2_session *s)
+{
+    struct h2_client *c, *prev;
+    size_t allowed;
+
+    s->limited = false;
+    s->settled = true;
+    allowed = streams_allowed(s);
+    s->host->streams_expected = (uint32_t)base_max((int64_t)allowed, 1);
+    s->retired |= allowed == 0;
+    for (c = TAILQ_LAST(&s->clients, h2_client_list); c != NULL && s->streams > allowed;
+         c = prev) {
+        struct exchange *x = exchange_of(c);
+
+        prev = TAILQ_PREV(c, h2_client_list, link);
+        if (c->head_made)
+            continue;
+        reset(c, NGHTTP2_CANCEL);
+        if (allowed == 0) { /* another one will say the same: tried once */
+            fail(c, CURLE_SEND_ERROR, true);
+            continue;
+        }
+        detach(c);
+        enum failure_kind kind = start(x);
+        if (kind != FAIL_NONE) {
+            struct failure f = failure_make(kind, "There is no memory left to send it.");
+            x->with.user->on_end(x, &f);
+        }
+    }
+}
+
 static void session_turn(struct h2_session *s)
 {
     ssize_t how = IO_AGAIN;
     bool alive = receive(s, &how);
+
+    if (alive && s->limited)
+        move_surplus(s);
 
     /* Even when reading has ended: a protocol error is told to the other side. */
     if (!flush(s) && alive) {
@@ -564,6 +670,8 @@ static void session_turn(struct h2_session *s)
         how = IO_FAILED;
     }
     let_go_of_answered(s);
+    if (s->broken)
+        alive = false;
     if (alive && nghttp2_session_want_read(s->ng) == 0 &&
         nghttp2_session_want_write(s->ng) == 0 && buf_unread(&s->out) == 0)
         alive = false;
@@ -578,17 +686,38 @@ static void on_ready(struct upstream_conn *conn)
     session_turn(conn->owner);
 }
 
+static void arm_silence(struct h2_session *s)
+{
+    if (s->streams > 0 && s->silence_timer.slot == 0 && !s->retired && s->ng != NULL)
+        loop_timer_set(s->host->pool->curl->loop, &s->silence_timer, now_ms(s) + SILENCE_MS);
+}
+
+/* A connection may be lost without a word, and would take all requests with it. */
+static void on_silence(struct loop_timer *t)
+{
+    struct h2_session *s = CONTAINER_OF(t, struct h2_session, silence_timer);
+
+    if (s->streams > 0 && now_ms(s) - s->heard_ms >= SILENCE_MS) {
+        if (s->pinged)
+            s->retired = true; /* those on it may still be answered */
+        else
+            (void)nghttp2_submit_ping(s->ng, NGHTTP2_FLAG_NONE, NULL);
+        s->pinged = true;
+        wake(s);
+    }
+    arm_silence(s);
+}
+
 static void on_idle(struct loop_timer *t)
 {
     struct h2_session *s = CONTAINER_OF(t, struct h2_session, idle_timer);
 
     if (s->streams > 0)
         return;
-    if (s->ng != NULL) {
-        (void)nghttp2_session_terminate_session(s->ng, NGHTTP2_NO_ERROR);
-        (void)flush(s);
-    }
-    session_free(s);
+    /* It is closed in its next turn: a timer must outlive its call. */
+    s->retired = true;
+    (void)nghttp2_session_terminate_session(s->ng, NGHTTP2_NO_ERROR);
+    wake(s);
 }
 
 /* nghttp2's memory holds tokens: it is overwritten when it is given back. */
@@ -642,15 +771,18 @@ static bool start_session(struct h2_session *s)
     int bad = nghttp2_session_callbacks_new(&callbacks) | nghttp2_option_new(&option);
 
     if (bad == 0) {
+        nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_frame_begin);
         nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+        nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_bad_header);
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid);
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
         nghttp2_session_callbacks_set_before_frame_send_callback(callbacks, on_before_send);
         nghttp2_option_set_no_auto_window_update(option, 1);
-        nghttp2_option_set_peer_max_concurrent_streams(option, 100);
-        nghttp2_option_set_max_send_header_block_length(option, 512 * 1024);
+        nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(option, 1);
+        nghttp2_option_set_peer_max_concurrent_streams(option, s->host->streams_expected);
+        nghttp2_option_set_max_send_header_block_length(option, HEAD_BYTES_MAX);
         bad = nghttp2_session_client_new3(&s->ng, callbacks, s, option, &wiping);
     }
     nghttp2_session_callbacks_del(callbacks);
@@ -720,6 +852,7 @@ static void on_open(struct upstream_conn *conn, CURLcode code)
         return;
     }
     s->state = SESSION_OPEN;
+    s->heard_ms = now_ms(s);
     if (!start_session(s)) {
         session_die(s, IO_FAILED);
         session_free(s);
@@ -736,6 +869,7 @@ static void on_open(struct upstream_conn *conn, CURLcode code)
             x->with.user->on_end(x, &f);
         }
     }
+    arm_silence(s);
     wake(s);
 }
 
@@ -748,7 +882,7 @@ static struct h2_session *session_new(struct h2_host *h, struct config *config)
     s->host = h;
     s->config = config_ref(config);
     s->idle_timer.on_due = on_idle;
-    s->born_ms = loop_now(h->pool->curl->loop);
+    s->silence_timer.on_due = on_silence;
     buf_init(&s->out, OUT_BYTES_MAX);
     buf_init(&s->line, 512 * 1024);
     TAILQ_INIT(&s->clients);
@@ -762,41 +896,47 @@ static struct h2_session *session_new(struct h2_host *h, struct config *config)
     return s;
 }
 
-static size_t streams_allowed(const struct h2_session *s)
+/* Whether what came on an idle one has been looked at: it may be its end. While another session
+ * is at work on what came, nothing can be read. */
+static bool is_looked_at(struct h2_session *s)
 {
-    uint32_t theirs = s->ng == NULL ? 100
-                                    : nghttp2_session_get_remote_settings(
-                                          s->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-
-    return theirs < STREAMS_MAX ? theirs : STREAMS_MAX;
-}
-
-/* Whether it can be trusted with a request. What came on an idle one is looked at first: it may
- * be its end. */
-static bool is_sound(struct h2_session *s)
-{
+    if (s->streams > 0 || s->receiving || upstream_conn_is_quiet(s->conn))
+        return true;
+    if (s->host->receiving)
+        return false;
     ssize_t how = IO_AGAIN;
 
-    if (s->streams == 0 && !s->receiving && !upstream_conn_is_quiet(s->conn)) {
-        s->conn->readable = true;
-        if (!receive(s, &how))
-            return false;
-    }
+    s->conn->readable = true;
+    if (!receive(s, &how))
+        s->retired = true;
+    return true;
+}
+
+/* Whether it can be trusted with a request. */
+static bool is_sound(struct h2_session *s)
+{
     if (upstream_conn_is_old(s->conn)) {
         curl_host_forget_names(s->host->pool->curl);
         return false;
     }
-    return !s->retired && !s->conn->ending && nghttp2_session_check_request_allowed(s->ng) != 0;
+    return !s->retired && !s->broken && !s->conn->ending &&
+           nghttp2_session_get_outbound_queue_size(s->ng) < QUEUED_MAX &&
+           nghttp2_session_check_request_allowed(s->ng) != 0;
 }
 
-/* A session that takes one more request, made with these settings. */
-static struct h2_session *find_session(struct h2_host *h, const struct config *config)
+/* A session that takes one more request, made with these settings. fresh: one that is known to
+ * be alive, as far as such a thing can be known. */
+static struct h2_session *find_session(struct h2_host *h, const struct config *config,
+                                       bool fresh)
 {
     struct h2_session *s, *next;
 
     for (s = TAILQ_FIRST(&h->sessions); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
         if (s->retired || s->config != config)
+            continue;
+        if (s->state == SESSION_OPEN && !s->receiving &&
+            ((fresh && s->streams == 0) || !is_looked_at(s)))
             continue;
         if (s->state == SESSION_OPEN && !is_sound(s)) {
             s->retired = true;
@@ -821,7 +961,7 @@ static enum failure_kind start(struct exchange *x)
         exchange_use(x, x->with.host->h1);
         return h1_client_start(x, NULL);
     }
-    struct h2_session *s = find_session(h, config);
+    struct h2_session *s = find_session(h, config, x->fresh);
 
     if (s == NULL)
         s = session_new(h, config);
@@ -837,6 +977,7 @@ static enum failure_kind start(struct exchange *x)
 
     if (kind != FAIL_NONE)
         detach(c);
+    arm_silence(s);
     wake(s);
     return kind;
 }
@@ -866,11 +1007,10 @@ static void more_body(struct exchange *x)
     if (x->with.body->discard) { /* never ended as if it were whole */
         if (!exchange_of(c)->answered)
             return;
-        reset(c, NGHTTP2_NO_ERROR);
+        reset(c, NGHTTP2_CANCEL);
         stop_sending(c);
         return;
     }
-    c->deferred = false;
     (void)nghttp2_session_resume_data(c->session->ng, c->stream);
     wake(c->session);
 }
@@ -909,7 +1049,7 @@ const struct exchange_client h2_client = {
 
 void h2_host_init(struct h2_host *h, struct conn_pool *pool)
 {
-    *h = (struct h2_host){ .pool = pool };
+    *h = (struct h2_host){ .pool = pool, .streams_expected = STREAMS_EXPECTED };
     TAILQ_INIT(&h->sessions);
 }
 
@@ -918,6 +1058,7 @@ void h2_host_forget(struct h2_host *h)
     struct h2_session *s, *next;
 
     h->h1_config = NULL;
+    h->streams_expected = STREAMS_EXPECTED;
     for (s = TAILQ_FIRST(&h->sessions); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
         s->retired = true;

@@ -22,8 +22,8 @@ struct h2_client {
     struct h2_session *session; /* NULL: nothing is under way */
     int32_t stream;             /* 0: waits for the connection */
     bool body_ended;            /* END_STREAM is in the session's output, or was sent */
-    bool deferred;              /* nghttp2 waits for more of the body */
     int64_t body_taken;         /* bytes of the body that went into frames */
+    uint64_t body_until;        /* where in the session's output the last of these end */
     size_t unconsumed_bytes;    /* of the answer, for which no window was given back yet */
     uint64_t head_at;           /* where in the session's output its HEADERS begin */
     bool head_made;             /* they are in there */
@@ -36,6 +36,8 @@ TAILQ_HEAD(h2_session_list, h2_session);
 struct h2_host {
     struct conn_pool *pool;
     struct h2_session_list sessions;
+    bool receiving; /* nghttp2 is at work on what one of them read into the pool's scratch */
+    uint32_t streams_expected; /* on one whose SETTINGS are not here yet */
     /* With http_version = auto: the handshake chose HTTP/1.1 with these settings, which is
      * believed until then. */
     const struct config *h1_config;

@@ -17,6 +17,7 @@
 #include "net/curl_host.h"
 #include "unit.h"
 #include "upstream/h1_client.h"
+#include "upstream/h2_client.h"
 
 /* Time passes by itself, and when a test says so. */
 static int64_t clock_ahead_ms;
@@ -46,6 +47,7 @@ struct scripted {
     struct curl_host curl;
     struct conn_pool pool;
     struct exchange_host host;
+    struct h2_host h2_host;
     struct config *config;
     int listener;
 
@@ -165,8 +167,9 @@ static inline unsigned peer_requests(struct scripted *s)
     return count;
 }
 
-static inline void scripted_start(struct scripted *s, const struct conn_pool_user *user,
-                                  size_t kept)
+/* settings: further lines of the section [upstream]. */
+static inline void scripted_start_with(struct scripted *s, const struct conn_pool_user *user,
+                                       size_t kept, const char *settings)
 {
     static bool once;
     struct sockaddr_in at = { .sin_family = AF_INET,
@@ -185,9 +188,9 @@ static inline void scripted_start(struct scripted *s, const struct conn_pool_use
     assert_int_equal(getsockname(s->listener, (struct sockaddr *)&at, &len), 0);
     int n = snprintf(text, sizeof text,
                      "[upstream]\nbase_url = http://127.0.0.1:%d/v0\nproxy = none\n"
-                     "keepalive = 5s\n"
+                     "keepalive = 5s\n%s"
                      "[token]\nclient_id = id\nclient_secret = secret\n",
-                     ntohs(at.sin_port));
+                     ntohs(at.sin_port), settings);
     config_report_init(&report);
     s->config = config_load_text("test", text, (size_t)n, &report);
     config_report_done(&report);
@@ -195,17 +198,28 @@ static inline void scripted_start(struct scripted *s, const struct conn_pool_use
     assert_int_equal(loop_init(&s->loop), 0);
     assert_int_equal(curl_host_init(&s->curl, &s->loop, 8), 0);
     conn_pool_init(&s->pool, &s->curl, kept, user);
-    s->host = (struct exchange_host){
-        .loop = &s->loop, .curl = &s->curl, .conn_pool = &s->pool, .h1 = &h1_client
-    };
+    h2_host_init(&s->h2_host, &s->pool);
+    s->host = (struct exchange_host){ .loop = &s->loop,
+                                      .curl = &s->curl,
+                                      .conn_pool = &s->pool,
+                                      .h1 = &h1_client,
+                                      .h2 = &h2_client,
+                                      .h2_host = &s->h2_host };
     s->loop.on_turn = scripted_on_turn;
     s->loop.on_turn_arg = s;
     turn(s);
 }
 
+static inline void scripted_start(struct scripted *s, const struct conn_pool_user *user,
+                                  size_t kept)
+{
+    scripted_start_with(s, user, kept, "");
+}
+
 /* No exchange may be running. */
 static inline void scripted_stop(struct scripted *s)
 {
+    h2_host_done(&s->h2_host);
     assert_true(TAILQ_EMPTY(&s->pool.woken));
     conn_pool_done(&s->pool);
     assert_int_equal(s->pool.count, 0);
