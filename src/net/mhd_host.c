@@ -56,11 +56,6 @@ static enum MHD_OPTION strict_option(void)
     return MHD_OPTION_STRICT_FOR_CLIENT;
 }
 
-bool mhd_host_is_lenient(void)
-{
-    return is_before(9, 77);
-}
-
 int mhd_host_init(struct mhd_host *h, struct loop *l, const struct mhd_host_options *o)
 {
     /* MHD_ALLOW_SUSPEND_RESUME asks for a wake-up descriptor too, which serves other threads
@@ -71,6 +66,7 @@ int mhd_host_init(struct mhd_host *h, struct loop *l, const struct mhd_host_opti
     size_t n = 0;
 
     *h = (struct mhd_host){ .loop = l,
+                            .is_lenient = is_before(9, 77),
                             .timeout_s = (unsigned)((o->idle_timeout_ms + 999) / 1000),
                             .io = { .on_event = on_event },
                             .timer = { .on_due = on_timer } };

@@ -24,7 +24,10 @@ struct mhd_host {
     struct loop_io io; /* its epoll descriptor */
     struct loop_timer timer;
     unsigned timeout_s; /* the common one */
-    bool due;           /* something happened that MHD must be run for */
+    /* The library that is loaded lets heads pass that it should refuse (before 0.9.77): every
+     * byte of a head has to be accounted for, see request_check. */
+    bool is_lenient;
+    bool due; /* something happened that MHD must be run for */
     /* Connections that wait for an answer without being suspended. MHD asks to be run again at
      * once because of them; it is, while a run was `busy` with something else. */
     unsigned polling;
@@ -65,10 +68,6 @@ static inline void mhd_host_busy(struct mhd_host *h)
 
 /* A suspended connection goes on in the next mhd_host_turn. */
 void mhd_host_resume(struct mhd_host *h, struct MHD_Connection *c);
-
-/* Whether the library that is loaded lets heads pass that it should refuse (before 0.9.77): then
- * every byte of a head has to be accounted for. */
-bool mhd_host_is_lenient(void);
 
 /* "0.9.75", as loaded. */
 const char *mhd_host_library_version(void);
