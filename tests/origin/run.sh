@@ -11,8 +11,9 @@ set -euo pipefail
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 proxy=${1:-$tree/build/release/oneshot-proxy}
 origin=${2:-$tree/build/release/tests/origin/oneshot-origin}
-tmp=$(mktemp -d)
+tmp=
 pids=()
+exec {choosing}</tmp # locked by whoever chooses ports, until the proxy listens there
 
 say() { printf '==> %s\n' "$*"; }
 die() { printf 'run: %s\n' "$*" >&2; exit 1; }
@@ -25,9 +26,9 @@ start() {
     shift
     set -m
     if [ "$out" = - ]; then
-        "$@" </dev/null &
+        "$@" </dev/null {choosing}<&- &
     else
-        "$@" </dev/null >"$out" &
+        "$@" </dev/null {choosing}<&- >"$out" &
     fi
     set +m
     started=$!
@@ -45,8 +46,6 @@ stop() {
     done
     rm -rf "$tmp"
 }
-trap stop EXIT
-trap 'echo; say "ending"; exit 0' INT TERM HUP
 
 in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
@@ -106,6 +105,7 @@ has() { # has KEY: are KEY or KEY_FILE in the environment?
 }
 
 start_proxy() { # start_proxy [ARGUMENT...]
+    flock "$choosing"
     if [ -z "${ONESHOT_PROXY_LISTEN_ADDRESS:-}" ]; then
         export ONESHOT_PROXY_LISTEN_ADDRESS
         ONESHOT_PROXY_LISTEN_ADDRESS=127.0.0.1:$(free_port 8080 proxy)
@@ -126,23 +126,29 @@ start_proxy() { # start_proxy [ARGUMENT...]
     *:*[!0-9]* | *:0) until_or_dead "oneshot-proxy" "$proxy_pid" true ;;
     *) until_or_dead "oneshot-proxy" "$proxy_pid" in_use "${listen##*:}" ;;
     esac
+    flock -u "$choosing"
 }
 
-targets=(oneshot-proxy)
-id=ONESHOT_PROXY_TOKEN_CLIENT_ID secret=ONESHOT_PROXY_TOKEN_CLIENT_SECRET
-if has $id && has $secret; then
-    real=yes
-elif has $id || has $secret; then
-    die "one of $id and $secret (or …_FILE) is set, the other is missing"
-else
-    real=no
-    targets+=(oneshot-origin)
-fi
-[ $# -gt 0 ] || build "${targets[@]}"
+# All that is done, in the background: see below.
+work() {
+    trap stop EXIT
+    trap 'echo; say "ending"; exit 0' INT TERM HUP
+    tmp=$(mktemp -d)
+    targets=(oneshot-proxy)
+    id=ONESHOT_PROXY_TOKEN_CLIENT_ID secret=ONESHOT_PROXY_TOKEN_CLIENT_SECRET
+    if has $id && has $secret; then
+        real=yes
+    elif has $id || has $secret; then
+        die "one of $id and $secret (or …_FILE) is set, the other is missing"
+    else
+        real=no
+        targets+=(oneshot-origin)
+    fi
+    [ $# -gt 0 ] || build "${targets[@]}"
 
-if [ $real = yes ]; then
-    start_proxy
-    cat <<END
+    if [ $real = yes ]; then
+        start_proxy
+        cat <<END
 
 Running, until Ctrl-C:
   oneshot-proxy   http://$listen, status page $page
@@ -154,10 +160,10 @@ Try, in another terminal:
   $proxy doctor      # tries the settings step by step
 
 END
-else
-    id=demo-client secret=demo-secret
-    start_origin
-    cat >"$tmp/oneshot-proxy.ini" <<END
+    else
+        id=demo-client secret=demo-secret
+        start_origin
+        cat >"$tmp/oneshot-proxy.ini" <<END
 [upstream]
 base_url = $base_url
 ca_file = $tmp/ca.pem
@@ -166,11 +172,11 @@ ca_file = $tmp/ca.pem
 client_id = $id
 client_secret = $secret
 END
-    start_proxy --config "$tmp/oneshot-proxy.ini"
-    # Two of the objects that oneshot-origin always has.
-    business=7c1e5a52-3f0b-4d7e-9a54-0d2f6c8b1e01
-    method=7c1e5a52-3f0b-4d7e-9a54-0d2f6c8b1e03
-    cat <<END
+        start_proxy --config "$tmp/oneshot-proxy.ini"
+        # Two of the objects that oneshot-origin always has.
+        business=7c1e5a52-3f0b-4d7e-9a54-0d2f6c8b1e01
+        method=7c1e5a52-3f0b-4d7e-9a54-0d2f6c8b1e03
+        cat <<END
 
 Running, until Ctrl-C:
   oneshot-proxy   http://$listen, status page $page
@@ -183,6 +189,21 @@ Try, in another terminal; the callers have no credentials, the proxy adds the to
   $proxy doctor --config $tmp/oneshot-proxy.ini      # tries the settings step by step
 
 END
-fi
-wait -n "${pids[@]}" && code=0 || code=$?
-die "one of them ended by itself (exit code $code)"
+    fi
+    wait -n "${pids[@]}" && code=0 || code=$?
+    die "one of them ended by itself (exit code $code)"
+}
+
+# While bash waits for a command, it forgets a Ctrl-C that comes just as the command ends by itself. So this
+# shell only waits, for all the rest, which is in a process group that the terminal does not signal.
+worker='' ending=no code=0
+trap 'ending=yes; [ -z "$worker" ] || kill -TERM "$worker" 2>/dev/null || true' INT TERM HUP
+set -m
+work "$@" </dev/null &
+worker=$!
+set +m
+[ $ending = no ] || kill -TERM "$worker" 2>/dev/null || true # it came before there was a worker
+wait "$worker" || code=$?
+while kill -0 "$worker" 2>/dev/null; do wait "$worker" || code=$?; done # a signal ends the waiting
+[ $ending = no ] || exit 0
+exit "$code"

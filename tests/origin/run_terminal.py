@@ -11,6 +11,8 @@ import random
 import re
 import select
 import shutil
+import signal
+import socket
 import sys
 import tempfile
 import time
@@ -22,13 +24,23 @@ WORRYING = [b"by itself", b"Aborted", b"Killed", b"Segmentation", b"Terminated",
             b"level=error", b"No such"]
 
 
+def free_address():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return "127.0.0.1:%d" % s.getsockname()[1]
+
+
 class Run:
     def __init__(self, tmp):
         self.tmp, self.text = tmp, b""
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
+            # Ignored in what a script starts in the background, the tests perhaps: no shell can undo that.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             env = {k: v for k, v in os.environ.items() if not k.startswith("ONESHOT_PROXY_")}
             env["TMPDIR"] = tmp
+            # Not the usual ports: other tests look whether those are free.
+            env["ONESHOT_PROXY_LISTEN_ADDRESS"] = free_address()
+            env["ONESHOT_PROXY_ADMIN_ADDRESS"] = free_address()
             os.execve(RUN, [RUN] + sys.argv[1:3], env)
 
     def read_until(self, wanted, deadline):
@@ -89,6 +101,8 @@ def check(what, run, ready, hurried=False):
     left = left_behind(run.tmp)
     while left and time.monotonic() < deadline:
         left = left_behind(run.tmp)
+    for process in left:
+        os.kill(int(process.split()[0]), signal.SIGKILL)
     wrong += left + os.listdir(run.tmp)
     if wrong:
         print(f"FAILED: {what}: {', '.join(wrong)}\n{run.text.decode(errors='replace')}")
