@@ -296,6 +296,7 @@ static const struct metric metrics[] = {
     { "connections_limit", "gauge", "", "listen.max_connections.", write_single, ONE_CONNECTIONS_MAX, ALWAYS },
     { "connections_accepted_total", "counter", "", "Connections of callers.", write_counter, M_connections_opened, ALWAYS },
     { "connections_refused_total", "counter", "", "Those of them above listen.max_connections: they got a 503.", write_counter, M_connections_refused, ALWAYS },
+    { "send_timeouts_total", "counter", "", "Answers that were cut, since the caller took nothing of them for listen.send_timeout.", write_counter, M_send_timeouts, ALWAYS },
     { "tls_handshakes_failed_total", "counter", "", "Callers whose TLS handshake came to nothing; they are no connections yet.", write_counter, M_tls_handshakes_failed, ALWAYS },
     { "upstream_connections", "gauge", "", "Open connections to the upstream, idle ones included.", write_single, ONE_UPSTREAM_CONNECTIONS, ALWAYS },
     { "upstream_connections_opened_total", "counter", "", "Connections to the upstream, failed attempts included.", write_counter, M_upstream_connections_opened, ALWAYS },

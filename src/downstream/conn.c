@@ -242,8 +242,7 @@ void conn_done(struct conn *c)
         d->refused_count--;
     else if (!c->tls)
         limit_give(&d->connections);
-    tls_bridge_release(&c->tls_bridge,
-                       loop_now(&d->ctx->loop) + d->ctx->config->listen.idle_timeout_ms);
+    tls_bridge_release(&c->tls_bridge, d->ctx->config->listen.send_timeout_ms);
     metrics_add(&d->ctx->metrics, M_connections_closed, 1);
 }
 
@@ -331,6 +330,35 @@ void conn_reset_on_close(struct conn *c)
         tls_bridge_cut(c->tls_bridge);
     else if (c->tcp)
         (void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+}
+
+/* By TCP the caller's kernel says how much it has taken. Of a unix socket we see what still lies
+ * there, which becomes less with each piece that was read whole. */
+struct conn_sent conn_look_sent(const struct conn *c)
+{
+    int fd = c->tls_bridge != NULL ? tls_bridge_fd(c->tls_bridge) : c->watch.fd, waiting = 0;
+    struct conn_sent sent = { .waiting = c->tls_bridge != NULL &&
+                                         tls_bridge_keeps_bytes(c->tls_bridge) };
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+
+    if ((c->tls && c->tls_bridge == NULL) || ioctl(fd, TIOCOUTQ, &waiting) != 0)
+        return (struct conn_sent){ .waiting = false };
+    sent.waiting |= waiting > 0;
+    memset(&info, 0, sizeof info);
+    if (!c->tcp && !c->tls)
+        sent.taken = -waiting;
+    else if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
+        sent.taken = (int64_t)info.tcpi_bytes_acked;
+    return sent;
+}
+
+void conn_abort(struct conn *c)
+{
+    conn_reset_on_close(c);
+    if (c->tls_bridge != NULL)
+        tls_bridge_abort(c->tls_bridge);
+    (void)shutdown(c->watch.fd, SHUT_RDWR);
 }
 
 bool conn_has_sent(const struct conn *c)

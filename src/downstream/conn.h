@@ -91,6 +91,15 @@ void conn_half_close(struct conn *c);
  * answer. */
 void conn_discard_unread(struct conn *c);
 
+/* What has been written to the caller. */
+struct conn_sent {
+    bool waiting;  /* some of it was not taken yet */
+    int64_t taken; /* changes as the caller takes some */
+};
+struct conn_sent conn_look_sent(const struct conn *c);
+/* Ends it at once, by a reset (by TCP; a unix socket has none): what was not taken is thrown away. */
+void conn_abort(struct conn *c);
+
 /* Makes the peer see a reset, not an orderly end, when the connection is closed. */
 void conn_reset_on_close(struct conn *c);
 

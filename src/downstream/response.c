@@ -332,7 +332,9 @@ static void finish(struct response *s)
     if (s->over)
         return;
     s->over = s->sink.closed = true;
-    if (relay_is_abandoned(s->relay) || s->cut)
+    if (s->sink.stalled)
+        conn_abort(c);
+    else if (relay_is_abandoned(s->relay) || s->cut)
         conn_reset_on_close(c);
     else if (!s->half_closed)
         conn_half_close(c);
@@ -379,10 +381,6 @@ static void write_raw(struct response *s)
         s->sink.body_bytes += (int64_t)taken;
         relay_on_answer_taken(s->relay);
     }
-    if (state != RAW_BLOCKED)
-        s->sink.blocked_ms = 0;
-    else if (taken > 0 || s->sink.blocked_ms == 0)
-        s->sink.blocked_ms = loop_now(&c->downstream->ctx->loop);
     if (state == RAW_FAILED && !s->cut)
         relay_on_caller_gone(s->relay);
     if (state == RAW_FAILED || s->cut || relay_is_abandoned(s->relay))
@@ -437,7 +435,6 @@ static void take_over(struct response_sink *sink)
         s->feed->on_room = on_pair_room;
         s->feed->arg = s;
         conn_take_over(c, s->feed->connection);
-        mhd_host_never_idle(&c->downstream->mhd_host, c->connection);
     }
     if (!was_held)
         resume_mhd(s);
@@ -527,9 +524,24 @@ bool response_can_go_on(const struct response *s)
     return !s->body_whole && relay_takes_body(r);
 }
 
+/* libmicrohttpd waits for room that does not come, or for us; it sees the end of the connection. */
+static void cut_stalled(struct response *s)
+{
+    s->over = s->sink.closed = true;
+    conn_abort(s->conn);
+    s->conn->downstream->mhd_host.due = true;
+    resume_mhd(s);
+}
+
 static void resume(struct response_sink *sink)
 {
     struct response *s = of(sink);
+
+    if (sink->stalled && !s->raw_on) {
+        if (!s->over)
+            cut_stalled(s);
+        return;
+    }
 
     if (s->begun && !sink->given && !relay_is_abandoned(s->relay) &&
         (s->large || (!s->body_whole && !s->head_waits && !s->head.waits_for_body)))
@@ -559,6 +571,23 @@ static bool has_unread(const struct response_sink *sink)
     return s->feed == NULL && !s->body_whole && !sink->held && conn_has_sent(s->conn);
 }
 
+/* The bytes of all answers on the connection count: an earlier one may stand before this one. */
+static void look(struct response_sink *sink)
+{
+    struct response *s = of(sink);
+    struct conn_sent sent = { .waiting = false };
+
+    if (sink->given && !s->over)
+        sent = conn_look_sent(s->conn);
+    int64_t taken = sent.taken + sink->body_bytes;
+
+    if (!sent.waiting)
+        sink->blocked_ms = 0;
+    else if (sink->blocked_ms == 0 || taken != s->taken)
+        sink->blocked_ms = loop_now(&s->conn->downstream->ctx->loop);
+    s->taken = taken;
+}
+
 static bool watch_close(struct response_sink *sink)
 {
     struct response *s = of(sink);
@@ -580,6 +609,7 @@ static const struct response_sink_ops ops = {
     .close = close_now,
     .take_over = take_over,
     .has_unread = has_unread,
+    .look = look,
     .watch_close = watch_close,
 };
 

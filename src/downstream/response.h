@@ -32,6 +32,7 @@ struct response {
     bool ended, cut;  /* and nothing more of its body comes */
     bool large;       /* its head does not fit libmicrohttpd's pool */
     bool raw_on;      /* it goes past libmicrohttpd */
+    int64_t taken;    /* of the answer's bytes by the caller, when it was last looked */
     bool half_closed; /* nothing more is written */
     bool over;        /* nothing is left to do but to close the connection */
     bool body_whole;  /* the request's body is all here */

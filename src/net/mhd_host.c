@@ -18,6 +18,9 @@
 
 #include "base/clock.h"
 
+/* Of a connection that has a timeout for other reasons than to be ended by it: ten years. */
+#define FAR_S (10U * 365 * 24 * 3600)
+
 /* Longest time that MHD is not run while it asks for it because of polling connections. */
 #define POLL_LOOK_MS 5
 
@@ -142,7 +145,8 @@ void mhd_host_close_soon(struct mhd_host *h, struct MHD_Connection *c)
 {
     /* Those with the common timeout are only looked at while the oldest of them has something
      * to do; those with one of their own in every run. */
-    (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, h->timeout_s + 1);
+    (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT,
+                                    h->timeout_s == 0 ? FAR_S : h->timeout_s + 1);
     h->due = true;
 }
 
@@ -150,12 +154,6 @@ void mhd_host_close_stuck(struct mhd_host *h, struct MHD_Connection *c)
 {
     (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
     h->due = true;
-}
-
-void mhd_host_never_idle(struct mhd_host *h, struct MHD_Connection *c)
-{
-    (void)h;
-    (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
 }
 
 void mhd_host_resume(struct mhd_host *h, struct MHD_Connection *c)

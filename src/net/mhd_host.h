@@ -10,7 +10,7 @@
 struct mhd_host_options {
     size_t pool_bytes; /* per connection: the head of a request and of its answer */
     unsigned connection_limit;
-    int64_t idle_timeout_ms; /* inactivity of a connection that is not suspended */
+    int64_t idle_timeout_ms; /* inactivity of a connection that is not suspended; 0: no limit */
     MHD_AccessHandlerCallback on_request;
     MHD_RequestCompletedCallback on_completed;
     void *(*on_target)(void *arg, const char *target, struct MHD_Connection *c);
@@ -56,9 +56,6 @@ void mhd_host_close_soon(struct mhd_host *h, struct MHD_Connection *c);
 /* MHD has stopped reading from the connection, which we have shut down, and sees nothing of
  * that: it closes it once it was idle for a second. */
 void mhd_host_close_stuck(struct mhd_host *h, struct MHD_Connection *c);
-
-/* It is closed for want of activity no more; somebody else watches over it. */
-void mhd_host_never_idle(struct mhd_host *h, struct MHD_Connection *c);
 
 /* A handler did something: its connection may have more to do at once. */
 static inline void mhd_host_busy(struct mhd_host *h)

@@ -14,8 +14,8 @@
 #include "net/tls_bridge.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -110,6 +110,17 @@ static bool has_begun(const struct tls_bridge *t)
     return tls_bridge_received_bytes(t) > 0 || tls_bridge_has_received(t);
 }
 
+/* What the caller's kernel has taken. */
+static int64_t taken_bytes(const struct tls_bridge *t)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+
+    memset(&info, 0, sizeof info);
+    (void)getsockopt(t->net.fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+    return (int64_t)info.tcpi_bytes_acked;
+}
+
 static void on_deadline(struct loop_timer *timer)
 {
     struct tls_bridge *t = CONTAINER_OF(timer, struct tls_bridge, deadline);
@@ -121,6 +132,11 @@ static void on_deadline(struct loop_timer *timer)
     }
     if (t->state == TLS_BRIDGE_HANDSHAKE)
         t->host->on_failed(t->host->arg, t, "the handshake took too long");
+    if (t->released && taken_bytes(t) != t->taken_bytes) {
+        t->taken_bytes = taken_bytes(t);
+        loop_timer_set(t->host->loop, timer, loop_now(t->host->loop) + t->send_timeout_ms);
+        return;
+    }
     t->expired = true; /* a timer cannot be freed by its own callback */
     mark_ready(t);
 }
@@ -302,6 +318,10 @@ static void throw_away(struct tls_bridge *t)
 static void run(struct tls_bridge *t)
 {
     unmark_ready(t);
+    if (t->expired && t->released) {
+        reset(t);
+        return;
+    }
     if (t->expired) {
         tls_bridge_free(t);
         return;
@@ -386,7 +406,7 @@ void tls_bridge_hold(struct tls_bridges *host, int fd, struct tls_bridge **holde
     }
 }
 
-void tls_bridge_release(struct tls_bridge **holder, int64_t deadline_ms)
+void tls_bridge_release(struct tls_bridge **holder, int64_t send_timeout_ms)
 {
     struct tls_bridge *t = *holder;
 
@@ -398,7 +418,9 @@ void tls_bridge_release(struct tls_bridge **holder, int64_t deadline_ms)
         return;
     t->released = true;
     t->host->releasing++;
-    loop_timer_set(t->host->loop, &t->deadline, deadline_ms);
+    t->send_timeout_ms = send_timeout_ms;
+    t->taken_bytes = taken_bytes(t);
+    loop_timer_set(t->host->loop, &t->deadline, loop_now(t->host->loop) + send_timeout_ms);
 }
 
 void tls_bridge_watch(struct tls_bridge *t, bool on)
@@ -411,6 +433,21 @@ void tls_bridge_watch(struct tls_bridge *t, bool on)
 void tls_bridge_cut(struct tls_bridge *t)
 {
     t->cut = true;
+}
+
+void tls_bridge_abort(struct tls_bridge *t)
+{
+    reset(t);
+}
+
+int tls_bridge_fd(const struct tls_bridge *t)
+{
+    return t->net.fd;
+}
+
+bool tls_bridge_keeps_bytes(const struct tls_bridge *t)
+{
+    return buf_unread(&t->down) > 0;
 }
 
 int64_t tls_bridge_received_bytes(const struct tls_bridge *t)

@@ -23,6 +23,8 @@ struct tls_bridge {
     int given_fd;               /* the other end, until somebody asks for its bridge */
     struct tls_bridge **holder; /* who asked; NULL: none, or gone again */
     bool released;              /* ... gone again, and not all is sent yet */
+    int64_t send_timeout_ms;    /* ... for how long the caller may take nothing of it then */
+    int64_t taken_bytes;        /* ... of what is sent, when last looked */
     bool refused;               /* above listen.max_connections, see struct conn */
     bool cut;                   /* the end must not look like one */
     bool watched;               /* the caller leaving is of interest */
@@ -64,14 +66,20 @@ int tls_bridge_open(struct tls_bridges *host, struct tls *tls, int fd, int64_t d
 /* The bridge that a plain end leads to, or NULL; once for each. *holder is set, and set to NULL
  * when the bridge ends first. */
 void tls_bridge_hold(struct tls_bridges *host, int fd, struct tls_bridge **holder);
-/* The plain end is about to be closed: what it has written goes out, until deadline_ms. Takes a
- * *holder that is NULL. */
-void tls_bridge_release(struct tls_bridge **holder, int64_t deadline_ms);
+/* The plain end is about to be closed: what it has written goes out, unless the caller takes none
+ * of it for so long; then it sees a reset. Takes a *holder that is NULL. */
+void tls_bridge_release(struct tls_bridge **holder, int64_t send_timeout_ms);
 
 /* From now on, whether the caller left is told by the plain end (half-closed). */
 void tls_bridge_watch(struct tls_bridge *t, bool on);
 /* The end must look like a broken connection: no close_notify, a reset. */
 void tls_bridge_cut(struct tls_bridge *t);
+/* Ends it now, by a reset. */
+void tls_bridge_abort(struct tls_bridge *t);
+/* The caller's connection, to be looked at. */
+int tls_bridge_fd(const struct tls_bridge *t);
+/* Whether it holds bytes that the caller has had no room for. */
+bool tls_bridge_keeps_bytes(const struct tls_bridge *t);
 /* Bytes that have come from the caller, encrypted. */
 int64_t tls_bridge_received_bytes(const struct tls_bridge *t);
 /* Whether more has come and was not looked at yet. */

@@ -72,9 +72,10 @@ void access_log_write(struct context *ctx, const struct access_log_entry *e)
              log_str("decision", rules_outcome_name(e->decision)),
              log_str("stage", e->failure != NULL ? failure_stage_name(stage) : NULL),
              log_str("error", e->failure != NULL ? failure_info(e->failure->kind)->slug : NULL),
-             log_str("aborted", e->gone  ? "caller"
-                                : e->cut ? "upstream"
-                                         : NULL),
+             log_str("aborted", e->stalled ? "send_timeout"
+                                : e->gone  ? "caller"
+                                : e->cut   ? "upstream"
+                                           : NULL),
              log_ms("total_ms", e->total_us), log_ms("token_ms", base_max(e->token_us, 0)),
              log_ms("upstream_ms", base_max(e->upstream_us, 0)),
              log_int("bytes_in", e->bytes_in), log_int("bytes_out", e->bytes_out),

@@ -16,6 +16,7 @@ struct access_log_entry {
     enum request_class class;
     enum rules_outcome decision;
     bool gone, cut; /* the caller has left; the upstream's answer was cut */
+    bool stalled;   /* gone: it took nothing for listen.send_timeout, and was cut */
     int64_t total_us, token_us, upstream_us; /* negative: did not happen */
     int64_t bytes_in, bytes_out;
     unsigned attempts; /* to send it upstream */

@@ -125,6 +125,7 @@ void relay_fail(struct relay *r, const struct failure *f)
         log_warn("upstream_failed", log_str("request_id", r->request_id),
                  log_str("error", failure_info(f->kind)->slug), log_str("detail", f->detail));
     relay_wake(r);
+    arm(r);
 }
 
 void relay_fail_for(struct relay *r, enum failure_kind kind, const char *why)
@@ -691,6 +692,7 @@ void relay_answer_locally(struct relay *r)
     r->head_begun = true;
     r->sink->ops->begin(r->sink, &r->head);
     r->sink->ops->end(r->sink, RESPONSE_WHOLE);
+    arm(r);
 }
 
 static void step(struct relay *r)
@@ -773,14 +775,26 @@ static bool head_begun(const struct relay *r)
     return r->exchange.attempt.began && !r->exchange.head.complete;
 }
 
+/* The caller is expected to take its answer. */
+static struct deadline send_deadline(const struct relay *r)
+{
+    int64_t since_ms = r->gone ? 0 : r->sink->blocked_ms;
+
+    return (struct deadline){ .ms = since_ms == 0
+                                        ? INT64_MAX
+                                        : since_ms + r->config->listen.send_timeout_ms };
+}
+
 /* What the relay waits for now, until when, and whose fault it is when that does not come. */
 static struct deadline deadline_of(const struct relay *r)
 {
     const struct config *c = r->config;
     struct deadline never = { .ms = INT64_MAX }, d = never;
 
-    if (!r->begun || r->phase == RELAY_ENDED)
+    if (r->phase == RELAY_ENDED)
         return never;
+    if (!r->begun)
+        return send_deadline(r);
     if (r->phase == RELAY_PARKED || r->phase == RELAY_HELD)
         d = (struct deadline){ r->parked_ms + c->token.wait_timeout_ms, FAIL_TOKEN_TIMEOUT,
                                "No token came within token.wait_timeout" };
@@ -807,10 +821,8 @@ static struct deadline deadline_of(const struct relay *r)
         d = (struct deadline){ r->exchange.progress_ms + c->upstream.idle_timeout_ms,
                                FAIL_UPSTREAM_STALLED,
                                "The upstream takes no more of the request" };
-    /* The caller is expected to read; nobody else looks after that. */
-    if (r->sink->blocked_ms != 0 && r->sink->blocked_ms + c->listen.idle_timeout_ms < d.ms)
-        d = (struct deadline){ r->sink->blocked_ms + c->listen.idle_timeout_ms, FAIL_NONE,
-                               NULL };
+    if (send_deadline(r).ms < d.ms)
+        d = send_deadline(r);
     /* The caller is expected to send, unless we hold it back. */
     if (!r->up.ended && !r->up_lost && !r->sink->held &&
         r->up_ms + c->listen.body_timeout_ms < d.ms)
@@ -831,6 +843,8 @@ static void arm(struct relay *r)
 static void expire(struct relay *r, const struct deadline *d)
 {
     if (d->kind == FAIL_NONE) {
+        r->sink->stalled = true;
+        metrics_add(&r->ctx->metrics, M_send_timeouts, 1);
         relay_on_caller_gone(r);
         return;
     }
@@ -872,6 +886,9 @@ static void on_timer(struct loop_timer *t)
     struct relay *r = CONTAINER_OF(t, struct relay, timer);
     struct context *ctx = r->ctx;
     int64_t now_ms = loop_now(&ctx->loop);
+
+    r->sink->ops->look(r->sink);
+
     struct deadline d = deadline_of(r);
 
     if (is_stuck(r))
@@ -973,6 +990,7 @@ static void report(struct relay *r)
                          .path_len = has_path ? r->route.path_len : strcspn(r->target, "?#"),
                          .status = r->sink->status,
                          .gone = r->gone,
+                         .stalled = r->sink->stalled,
                          .cut = r->down_cut,
                          .total_us = clock_us() - r->start_us,
                          .token_us = r->token_us,

@@ -43,6 +43,8 @@ struct response_sink_ops {
     void (*take_over)(struct response_sink *s);
     /* Whether bytes of the request lie there that nobody reads. */
     bool (*has_unread)(const struct response_sink *s);
+    /* Looks whether the caller takes anything of its answer, for `blocked_ms`. */
+    void (*look)(struct response_sink *s);
     /* The request waits for long: relay_on_caller_gone is to be called when its caller leaves.
      * True: it is to be asked again at once. */
     bool (*watch_close)(struct response_sink *s);
@@ -60,5 +62,8 @@ struct response_sink {
     bool refused;           /* the connection is above listen.max_connections */
     int status;             /* of what was given; 0: nothing */
     int64_t body_bytes;     /* taken from the buffer */
-    int64_t blocked_ms;     /* since when the caller takes nothing of the answer; 0: it does */
+    /* Since when bytes of the answer lie there and the caller takes none, as far as was looked; 0:
+     * it does, or there are none. */
+    int64_t blocked_ms;
+    bool stalled; /* it did so for too long: it is to see a reset, at once */
 };

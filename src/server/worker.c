@@ -78,7 +78,7 @@ static int start_httpd(struct worker *w, const struct config *c)
         .pool_bytes = w->downstream.mhd_pool.pool_bytes,
         .connection_limit =
             (unsigned)c->listen.max_connections + ACCEPT_REFUSED_MAX + ACCEPT_BATCH,
-        .idle_timeout_ms = c->listen.idle_timeout_ms,
+        .idle_timeout_ms = 0, /* conn.c and relay.c tell waits apart, and how each is to end */
         .on_request = handler_on_request,
         .on_completed = handler_on_completed,
         .on_target = handler_on_target,

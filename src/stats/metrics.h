@@ -13,6 +13,8 @@
     X(connections_refused, COUNTER, "Caller connections above listen.max_connections")      \
     X(requests_started, COUNTER, "Requests whose head was read")                            \
     X(requests_finished, COUNTER, "Requests answered or given up")                          \
+    X(send_timeouts, COUNTER,                                                               \
+      "Answers cut since the caller took none of it for listen.send_timeout")               \
     X(request_body_bytes, COUNTER, "Body bytes taken from callers")                         \
     X(response_body_bytes, COUNTER, "Body bytes given to callers")                          \
     X(upstream_connections_opened, COUNTER, "Connections opened to the upstream")           \

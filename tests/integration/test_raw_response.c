@@ -323,48 +323,6 @@ static void a_caller_that_leaves_behind_a_large_head_is_noticed(void **state)
     }
 }
 
-/* libmicrohttpd, whose part that is else, does not look after such a connection. */
-static void a_caller_that_takes_nothing_behind_a_large_head_is_ended(void **state)
-{
-    (void)state;
-    for (int tls = 0; tls < 2; tls++) {
-        WORLD(w);
-        struct client c;
-        struct answer a = { 0 };
-        start(&w, tls, "listen.idle_timeout = 1s\n");
-        ask(&w, tls, &c, "GET /long");
-        client_read_head(&c, &a, SOON_MS);
-        assert_int_equal(a.status, 200);
-        assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
-        assert_true(
-            proxy_log_wait(w.proxy, "event=access status=200 aborted=caller", 1, SOON_MS));
-        assert_true(client_closed(&c, SOON_MS));
-        assert_true(c.reset);
-        client_close(&c);
-        answer_free(&a);
-    }
-}
-
-/* ... but not one that takes a little each time. */
-static void a_caller_that_takes_little_behind_a_large_head_is_not_ended(void **state)
-{
-    (void)state;
-    WORLD(w);
-    struct client c;
-    struct answer a = { 0 };
-    start(&w, false, "listen.idle_timeout = 1s\n");
-    ask(&w, false, &c, "GET /long");
-    client_read_head(&c, &a, SOON_MS);
-    assert_int_equal(a.status, 200);
-    for (int64_t until_ms = now_ms() + 2500; now_ms() < until_ms; (void)ask_again(until_ms)) {
-        assert_int_equal(client_fill(&c, SOON_MS), 1);
-        bytes_clear(&c.in);
-    }
-    assert_int_equal(proxy_log_count(w.proxy, "event=access"), 0);
-    client_close(&c);
-    answer_free(&a);
-}
-
 int main(void)
 {
     make_large();
@@ -377,8 +335,6 @@ int main(void)
         TEST(a_long_body_behind_a_large_head_waits_for_a_slow_reader),
         TEST(a_caller_of_http_1_0_gets_no_chunks_and_sees_a_cut_as_a_reset),
         TEST(a_caller_that_leaves_behind_a_large_head_is_noticed),
-        TEST(a_caller_that_takes_nothing_behind_a_large_head_is_ended),
-        TEST(a_caller_that_takes_little_behind_a_large_head_is_not_ended),
     };
     return RUN_TESTS(tests);
 }

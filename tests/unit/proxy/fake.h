@@ -117,6 +117,11 @@ static bool fake_has_unread(const struct response_sink *s)
     return fake.unread;
 }
 
+static void fake_look(struct response_sink *s)
+{
+    (void)s;
+}
+
 static bool fake_watch_close(struct response_sink *s)
 {
     (void)s;
@@ -130,6 +135,7 @@ static const struct response_sink_ops fake_ops = { .begin = fake_begin,
                                                    .close = fake_close,
                                                    .take_over = fake_take_over,
                                                    .has_unread = fake_has_unread,
+                                                   .look = fake_look,
                                                    .watch_close = fake_watch_close };
 
 /* --- the thread --- */
