@@ -424,7 +424,9 @@ static void the_environment_weakens_nothing(void **state)
     world_end(&w);
     /* without: the variables do not make it trust that CA */
     world_start(&w, &(struct world_options){
-                        .cert = CERT_VALID, .env = env, .settings = "-upstream.ca_file\n" });
+                        .cert = CERT_VALID,
+                        .env = env,
+                        .settings = "-upstream.ca_file\nupstream.connect_timeout = 60s\n" });
     http_get(w.port, "/x", &a);
     assert_problem(&a, 502, "upstream", "tls_certificate_error");
     assert_int_equal(stat(keys, &st), -1);
