@@ -1,13 +1,13 @@
-/* A libmicrohttpd daemon of its own on the control thread's loop.
+/* Serves the admin paths with a libmicrohttpd daemon of its own on the control thread's loop.
  *
- *   accept -> (64 there? shut the oldest down) -> head -> Host, method, path -> status_take
+ *   accept -> (64 open? close the oldest) -> head -> check Host, method, path -> status_take
  *          -> the path's render -> answer, Connection: close
  *
- * A peer here is not trusted, though it may be let in by mistake only: a connection carries one
- * request and lives five seconds, whatever it does; the newest always gets in, so that nobody
- * can keep a probe out by holding connections; an answer is made from the program's state alone
- * and repeats nothing of the request. All of it is non-blocking, in bounded steps between the
- * control thread's other work. */
+ * Nobody is trusted here, though only a mistake in the settings lets strangers in. A connection
+ * carries one request and lives five seconds at most. A new connection is always accepted, so
+ * that nobody can keep a probe out by holding connections open. An answer is made from the
+ * program's state alone and repeats nothing of the request. Nothing here blocks: it runs in
+ * bounded steps between the control thread's other work. */
 #include "admin/admin.h"
 
 #include <arpa/inet.h>
@@ -30,7 +30,7 @@ struct admin_connection {
     struct admin *admin;
     int fd;
     int64_t deadline_ms;
-    bool ended; /* shut down; libmicrohttpd has not let go of it yet */
+    bool ended; /* the socket was shut down; libmicrohttpd has not closed it yet */
     TAILQ_ENTRY(admin_connection) link;
 };
 

@@ -56,8 +56,8 @@ struct admin {
     size_t paths;
 };
 
-/* Listens, on what was passed or else on the address; /healthz, /readyz and /metrics are there. Returns 0, or -errno with one line in
- * `error`. Thread: control, as all of these. */
+/* Listens, on what was passed or else on the address; /healthz, /readyz and /metrics are there.
+ * Returns 0, or -errno with one line in `error`. Thread: control, as all of these. */
 int admin_init(struct admin *a, struct loop *l, const struct admin_options *o,
                struct buf *error) MUST_CHECK;
 /* Takes one that was not initialised, if zeroed. */

@@ -1,7 +1,9 @@
-/* One table, one writer per shape of a metric.
+/* Writes the metrics. The table below names them all; a metric that is more than one number has
+ * a function of its own that writes its samples.
  *
- * Counters never go back and begin at 0; what is not there (no token) is 0 too, so that no
- * series comes and goes. Values are in base units: seconds and bytes. */
+ * Counters begin at 0 and never go back. A value that does not exist now, such as the age of a
+ * token when there is none, is 0 too, so that no time series comes and goes. Values are in base
+ * units: seconds and bytes. */
 #include "admin/prometheus.h"
 
 #include <inttypes.h>
@@ -31,8 +33,8 @@ struct metric {
 
 /* --- one sample --- */
 
-/* label and its value, up to two... three times, NULL at the end; the values are our own words.
- */
+/* Writes the name of a sample and its labels: pairs of a label and its value, NULL at the end.
+ * The values are words of this program and need no escaping. */
 static void name_sample(struct writer *w, const char *suffix, const char *const *labels)
 {
     if (w->err == 0)
@@ -184,7 +186,7 @@ static void write_reloads(struct writer *w, int which)
     count(w, (const char *const[]){ "result", "refused", NULL, NULL }, n[M_reloads_refused]);
 }
 
-/* What is one number of the snapshot. */
+/* Metrics without labels: each is one number of the status. */
 enum single {
     ONE_READY,
     ONE_DRAINING,

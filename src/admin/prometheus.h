@@ -1,6 +1,6 @@
 #pragma once
-/* The snapshot as Prometheus' text format, version 0.0.4. Every metric stands in one table in
- * prometheus.c: name, type, labels, help and where its value comes from. */
+/* Writes the status as Prometheus reads it: its text format, version 0.0.4. Every metric stands
+ * in one table in prometheus.c: name, type, labels, help and where its value comes from. */
 #include "admin/status.h"
 #include "base/base.h"
 #include "base/buf.h"

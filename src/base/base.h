@@ -1,6 +1,7 @@
 #pragma once
 /* What every file uses: attributes, scope-bound release, array length. */
 #include <assert.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +36,15 @@ static inline void base_close_p(int *fd)
         stolen;                     \
     })
 
+/* The same for a scoped descriptor: `return base_take_fd(&fd);` */
+static inline int base_take_fd(int *fd)
+{
+    int taken = *fd;
+
+    *fd = -1;
+    return taken;
+}
+
 /* A small fixed allocation, zeroed; the process aborts when there is none. */
 static inline void *base_alloc(size_t size_bytes)
 {
@@ -48,6 +58,13 @@ static inline void *base_alloc(size_t size_bytes)
 static inline bool base_same_text(const char *a, const char *b)
 {
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* Whether this value of errno says that descriptors or memory have run out: a state of this
+ * process or machine that passes, and nobody else's fault. */
+static inline bool base_ran_out(int err)
+{
+    return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
 }
 
 static inline int64_t base_min(int64_t a, int64_t b)

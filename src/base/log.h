@@ -54,7 +54,7 @@ void log_emit(enum log_level level, const char *event, const struct log_field *f
 /* Writes out what this thread has gathered. Thread: any. */
 void log_flush(void);
 
-/* Lines that a full stderr swallowed so far. Thread: any. */
+/* Lines lost so far because stderr was full. Thread: any. */
 uint64_t log_dropped(void);
 
 #define log_at(level, event, ...)                                                              \

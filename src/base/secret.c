@@ -6,6 +6,7 @@
  * with what a bug in other code may read out. */
 #include "base/secret.h"
 
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -93,6 +94,26 @@ bool secret_bytes_equal(const char *a, size_t a_len, const char *b, size_t b_len
 bool secret_equal(const struct secret *a, const struct secret *b)
 {
     return a == NULL || b == NULL ? a == b : secret_is(a, b->text, b->len);
+}
+
+void secret_wiping_free(void *p)
+{
+    if (p != NULL)
+        explicit_bzero(p, malloc_usable_size(p));
+    free(p);
+}
+
+void *secret_wiping_realloc(void *p, size_t n)
+{
+    size_t had = p == NULL ? 0 : malloc_usable_size(p);
+    void *moved = n == 0 ? NULL : malloc(n);
+
+    if (moved == NULL && n > 0)
+        return NULL;
+    if (moved != NULL && had > 0)
+        memcpy(moved, p, had < n ? had : n);
+    secret_wiping_free(p);
+    return moved;
 }
 
 void secret_wipe(void *bytes, size_t n)

@@ -33,6 +33,11 @@ bool secret_bytes_equal(const char *a, size_t a_len, const char *b, size_t b_len
 /* Overwrites bytes the compiler would otherwise leave. */
 void secret_wipe(void *bytes, size_t n);
 
+/* free() and realloc() for memory of a library that may hold a copy of a secret: what is given
+ * back is overwritten first, whatever its size. */
+void secret_wiping_free(void *p);
+void *secret_wiping_realloc(void *p, size_t n) MUST_CHECK;
+
 /* Makes the process refuse core files and debuggers (RLIMIT_CORE 0, not dumpable)
  * and drops what the environment offers to weaken TLS (SSLKEYLOGFILE and the like).
  * Called first of all in main. */

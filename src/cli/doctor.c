@@ -651,11 +651,8 @@ static struct target target_of(const char *name, const struct config *c, bool to
 
 static bool same_way(const struct target *a, const struct target *b)
 {
-    bool same_ca = a->ca_file == b->ca_file || (a->ca_file != NULL && b->ca_file != NULL &&
-                                                strcmp(a->ca_file, b->ca_file) == 0);
-
     return strcmp(a->host, b->host) == 0 && a->port == b->port && a->tls == b->tls &&
-           strcmp(a->proxy, b->proxy) == 0 && same_ca;
+           strcmp(a->proxy, b->proxy) == 0 && base_same_text(a->ca_file, b->ca_file);
 }
 
 static void examine(struct doctor *d)

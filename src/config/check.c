@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "config/check_rights.h"
 #include "config/files.h"
 #include "config/url.h"
@@ -180,7 +181,7 @@ static bool is_origin(const char *text)
 
     if (strcmp(text, "*") == 0 || strcmp(text, "null") == 0)
         return true;
-    return rest != NULL && config_is_token(text, (size_t)(rest - text)) && rest[3] != '\0' &&
+    return rest != NULL && ascii_is_token(text, (size_t)(rest - text)) && rest[3] != '\0' &&
            strpbrk(rest + 3, "/?#@\\ \t") == NULL;
 }
 

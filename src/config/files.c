@@ -17,7 +17,7 @@
 
 /* Landlock has no say in access(), only in what follows: when the permissions allow what open()
  * was refused, it is the sandbox of this process that forbids it. */
-static int refusal(const char *path, int error)
+static int why_not_opened(const char *path, int error)
 {
     bool permitted = error == EACCES && faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0;
 
@@ -31,16 +31,13 @@ static int open_regular(const char *path, unsigned *mode)
     auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
     if (fd < 0)
-        return -refusal(path, errno);
+        return -why_not_opened(path, errno);
     if (fstat(fd, &st) != 0)
         return -errno;
     if (!S_ISREG(st.st_mode))
         return S_ISDIR(st.st_mode) ? -EISDIR : -ENOTSUP;
     *mode = st.st_mode & 07777;
-
-    int kept = fd;
-    fd = -1;
-    return kept;
+    return base_take_fd(&fd);
 }
 
 int config_file_mode(const char *path, unsigned *mode)

@@ -83,6 +83,7 @@ static struct config_message at_key(struct config_report *r, const struct config
 }
 
 /* Completes m with the text, behind the key's name (NULL: none), and takes it in. */
+PRINTF_LIKE(4, 0)
 static void add(struct config_report *r, struct config_message m, const struct config_key *key,
                 const char *fmt, va_list args)
 {

@@ -3,20 +3,16 @@
 #include "config/url.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/un.h>
 
-bool config_is_token(const char *text, size_t len)
+#include "base/ascii.h"
+
+static bool is_alnum(char c)
 {
-    for (size_t i = 0; i < len; i++) {
-        if (!isalnum((unsigned char)text[i]) &&
-            (text[i] == '\0' || strchr("!#$%&'*+-.^_`|~", text[i]) == NULL))
-            return false;
-    }
-    return len > 0;
+    return ascii_is_alpha(c) || ascii_is_digit(c);
 }
 
 static bool is_v6(const char *text, size_t len)
@@ -42,12 +38,11 @@ static bool is_name(const char *text, size_t len)
     if (len == 0 || len >= sizeof copy || text[0] == '.' || text[0] == '-')
         return false;
     for (size_t i = 0; i < len; i++) {
-        if (!isalnum((unsigned char)text[i]) && text[i] != '-' && text[i] != '.' &&
-            text[i] != '_')
+        if (!is_alnum(text[i]) && text[i] != '-' && text[i] != '.' && text[i] != '_')
             return false;
         if (text[i] == '.' && i + 1 < len && text[i + 1] == '.')
             return false;
-        numeric = numeric && (isdigit((unsigned char)text[i]) || text[i] == '.');
+        numeric = numeric && (ascii_is_digit(text[i]) || text[i] == '.');
     }
     memcpy(copy, text, len);
     copy[len] = '\0';
@@ -81,7 +76,7 @@ static int read_port(const char *text, size_t len)
     if (len == 0 || len > 5)
         return -1;
     for (size_t i = 0; i < len; i++) {
-        if (!isdigit((unsigned char)text[i]))
+        if (!ascii_is_digit(text[i]))
             return -1;
         port = port * 10 + (text[i] - '0');
     }
@@ -109,7 +104,7 @@ static void copy_host(const char *text, size_t len, char *out, size_t size)
     (void)snprintf(out, size, "%.*s", (int)(brackets ? len - 2 : len),
                    brackets ? text + 1 : text);
     for (char *p = out; *p != '\0'; p++)
-        *p = (char)tolower((unsigned char)*p);
+        *p = ascii_lower(*p);
 }
 
 bool config_address_split(const char *text, struct config_address *out)
@@ -131,11 +126,6 @@ bool config_address_split(const char *text, struct config_address *out)
     return out->port >= 0;
 }
 
-static bool is_hex(char ch)
-{
-    return isxdigit((unsigned char)ch) != 0;
-}
-
 static bool is_dot_segment(const char *segment, size_t len)
 {
     return (len == 1 && segment[0] == '.') || (len == 2 && memcmp(segment, "..", 2) == 0);
@@ -145,9 +135,9 @@ static bool is_dot_segment(const char *segment, size_t len)
 static const char *check_path(const char *path)
 {
     for (const char *p = path; *p != '\0'; p++) {
-        if (*p == '%' && (!is_hex(p[1]) || !is_hex(p[2])))
+        if (*p == '%' && (!ascii_is_hex(p[1]) || !ascii_is_hex(p[2])))
             return "has a % that begins no escape";
-        if (!isalnum((unsigned char)*p) && strchr("/-._~!$&'()*+,;=:@%?", *p) == NULL)
+        if (!is_alnum(*p) && strchr("/-._~!$&'()*+,;=:@%?", *p) == NULL)
             return "has a character in its path that must be escaped";
     }
     for (const char *p = path; *p == '/';) {
@@ -171,7 +161,7 @@ const char *config_url_split(const char *text, struct config_url *out)
     size_t scheme = colon == NULL ? 0 : (size_t)(colon - text);
 
     *out = (struct config_url){ .path = "" };
-    if (scheme == 0 || scheme >= sizeof out->scheme || !config_is_token(text, scheme))
+    if (scheme == 0 || scheme >= sizeof out->scheme || !ascii_is_token(text, scheme))
         return "does not begin with a scheme such as https://";
     copy_host(text, scheme, out->scheme, sizeof out->scheme);
 

@@ -37,6 +37,3 @@ bool config_is_loopback(const char *host);
 
 /* A host of len bytes: a name, an IPv4 address or an IPv6 address in brackets. */
 bool config_is_host(const char *text, size_t len);
-
-/* The name of an http header (RFC 9110 section 5.6.2). */
-bool config_is_token(const char *text, size_t len);

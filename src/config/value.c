@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "config/url.h"
 
 #define HOUR_MS 3600000
@@ -261,7 +262,7 @@ static const char *set_header(const char *text, struct config *c)
 
     value += *value == ':';
     value += strspn(value, " \t");
-    if (text[name] != ':' || !config_is_token(text, name))
+    if (text[name] != ':' || !ascii_is_token(text, name))
         return "has no header name before a colon";
     if (*value == '\0')
         return "has no value after the colon";

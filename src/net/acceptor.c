@@ -35,11 +35,6 @@ static void on_pause_over(struct loop_timer *t)
     (void)watch(CONTAINER_OF(t, struct acceptor, pause));
 }
 
-static bool ran_out(int err)
-{
-    return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
-}
-
 /* Accepts one: 0, or -errno, -EAGAIN when nobody waits. */
 static int accept_one(struct acceptor_socket *s)
 {
@@ -63,7 +58,7 @@ static void on_acceptable(struct loop_io *io, uint32_t events)
     (void)events;
     for (int i = 0; i < a->batch && err == 0; i++)
         err = accept_one(s);
-    if (!ran_out(-err))
+    if (!base_ran_out(-err))
         return;
     log_warn("descriptors_exhausted", log_str("detail", strerrordesc_np(-err)));
     unwatch(a);

@@ -1,37 +1,25 @@
-/* See wiping.h. Only the thread that has the client secret pays for it. */
+/* Only the thread that has the client secret pays for the wiping. */
 #include "net/curl_alloc.h"
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <malloc.h>
 #include <string.h>
+
+#include "base/secret.h"
 
 static _Thread_local bool wipes;
 
 static void curl_alloc_free(void *p)
 {
-    if (wipes && p != NULL)
-        explicit_bzero(p, malloc_usable_size(p));
-    free(p);
+    if (wipes)
+        secret_wiping_free(p);
+    else
+        free(p);
 }
 
 static void *curl_alloc_realloc(void *p, size_t n)
 {
-    if (n == 0) {
-        curl_alloc_free(p);
-        return NULL;
-    }
-    if (!wipes || p == NULL)
-        return realloc(p, n);
-
-    size_t had = malloc_usable_size(p);
-    void *moved = malloc(n);
-
-    if (moved == NULL)
-        return NULL;
-    memcpy(moved, p, had < n ? had : n);
-    curl_alloc_free(p);
-    return moved;
+    return wipes ? secret_wiping_realloc(p, n) : realloc(p, n);
 }
 
 int curl_alloc_global_init(void)

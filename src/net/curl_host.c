@@ -302,8 +302,7 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     int fd =
         socket(addr->family, addr->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, addr->protocol);
 
-    m->starved =
-        fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+    m->starved = fd < 0 && base_ran_out(errno);
     if (fd < 0)
         return fd;
     m->opened++;
@@ -466,7 +465,8 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
     SET_PEM(SSLKEY_BLOB, &s->key);
     /* Else ending a transfer waits for a name server that does not answer. */
     SET(QUICK_EXIT, 1L);
-    /* "env" is curl's own behaviour; always a tunnel, so that the target stays ours. */
+    /* "env" is what curl does by itself. Always by CONNECT, so that a request
+     * is the same as without a proxy. */
     SET(HTTPPROXYTUNNEL, 1L);
     SET(SUPPRESS_CONNECT_HEADERS, 1L);
     auto_free char *no_proxy =

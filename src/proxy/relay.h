@@ -70,7 +70,7 @@ struct relay {
     int64_t stuck_ms; /* what that was when more had come and was not read; 0: was read */
 
     /* the upstream's side */
-    unsigned sends; /* attempts that reached the wire, for the log */
+    unsigned sends; /* attempts of which at least a byte was sent, for the log */
     bool repeated;  /* after a 401 */
 
     /* the answer */

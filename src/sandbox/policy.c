@@ -1,8 +1,10 @@
-/*     settings -> files, ports, sockets -> rules -> sandbox
+/* Makes the rules of the sandbox from the settings:
  *
- * What may be read: the file of the settings and every file they name, certificates that
- * libcurl trusts by itself. What may be connected to: the ports of base_url, token.url, their
- * proxies, and DNS over TCP. What may be removed: the unix sockets that were made here, at the
+ *     settings -> files, ports, sockets -> rules -> sandbox
+ *
+ * The process may read the settings, every file that they name, and the certificates that libcurl
+ * trusts by default. It may connect to the ports of base_url, of token.url and of their proxies,
+ * and to DNS over TCP. It may remove the unix sockets that it made itself, which it does at the
  * end. */
 #include "sandbox/policy.h"
 
@@ -55,7 +57,7 @@ void policy_enforce(const struct config *c, const struct listeners *callers,
         (void)buf_addf(name, "off");
         return;
     }
-    log_flush(); /* what logging opens is open from here on */
+    log_flush(); /* logging has opened all that it needs then */
     buf_init(&missing, 1024);
     rules_of(c, &rules);
     may_remove(&rules, callers);
@@ -72,7 +74,7 @@ void policy_enforce(const struct config *c, const struct listeners *callers,
 struct reach {
     void (*barred)(void *arg, const char *key, int port);
     void *arg;
-    const char *told; /* one key is told once: token.url may follow from base_url */
+    const char *told; /* the last key told: token.url may follow from base_url */
     bool good;
 };
 
@@ -101,12 +103,12 @@ void policy_check_resolver(void)
 {
     static const char *const files[] = { "/etc/resolv.conf", "/etc/hosts",
                                          "/etc/nsswitch.conf" };
-    static bool said;
+    static bool logged;
 
-    for (size_t i = 0; i < ARRAY_LEN(files) && !said; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(files) && !logged; i++) {
         if (!sandbox_hides(files[i]))
             continue;
-        said = true;
+        logged = true;
         log_error("restart_needed", log_str("file", files[i]),
                   log_str("detail",
                           "another file was put in its place since the start, and the "

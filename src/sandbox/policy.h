@@ -1,22 +1,24 @@
 #pragma once
-/* The sandbox for a process with these settings. */
+/* Which rights a process with these settings needs, and giving up all others. */
 #include "base/buf.h"
 #include "config/config.h"
 #include "net/listener.h"
 
-/* For a process that listens on these: `callers`, and `admin`, which may be empty. Gives up what is not needed any more once everything is open and before other threads are
- * started, when process.sandbox says so. Appends what the ready line says ("landlock(abi
- * 7)+seccomp", "off") to `name`. What the kernel does not offer is one line of the log, no
- * failure. Thread: control. */
+/* Enters the sandbox, if process.sandbox says so: gives up every right that is not needed any
+ * more. To be called when all listeners are open and before other threads are started. The
+ * process listens on `callers` and on `admin`, which may be empty. Appends to `name` what the
+ * ready line says ("landlock(abi 7)+seccomp", "off"). What the kernel does not offer is told in
+ * one line of the log, and is no failure. Thread: control. */
 void policy_enforce(const struct config *c, const struct listeners *callers,
                     const struct listeners *admin, struct buf *name);
 
-/* Whether the sandbox lets this process connect to every port that these settings lead to; it
- * is closed to those that were not named when it was entered. Calls `barred` with each one that
- * is not, and the key that leads there. Thread: control. */
+/* Whether this process may connect to every port that these settings name. In a sandbox it may
+ * connect only to the ports that were named when it was entered. Calls `barred` with each port
+ * that it may not, and the setting that names it. Thread: control. */
 bool policy_reaches(const struct config *c,
                     void (*barred)(void *arg, const char *key, int port), void *arg) MUST_CHECK;
 
-/* Name resolution reads files anew when they change, and one that was put in the place of
- * another cannot be read any more. Logs that once, if that is how it is. Thread: control. */
+/* Looks whether the files that name resolution needs can still be read: the sandbox allows the
+ * files that were there when it was entered, not others that were put in their place since. Logs
+ * that once, if it is so. Thread: control. */
 void policy_check_resolver(void);

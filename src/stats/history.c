@@ -1,6 +1,6 @@
-/* A ring of differences between totals.
+/* Keeps what happened in each of the last steps, as differences between totals, in a ring.
  *
- *        |<- step ->|<- step ->|   nobody looked   |<- step ->| rest |
+ *        |<- step ->|<- step ->|     no sample     |<- step ->| rest |
  *   -----+----------+----------+- - - - -+- - - - -+----------+------+---> time
  *      sample     sample     sample             sample            now
  */
@@ -50,7 +50,7 @@ void history_init(struct history *h, const struct history_totals *totals, int64_
 
 void history_sample(struct history *h, const struct history_totals *totals, int64_t now_ms)
 {
-    static const struct history_step nobody_looked;
+    static const struct history_step no_sample;
     int64_t span_ms = now_ms - h->last_ms;
     int64_t steps = (span_ms + HISTORY_STEP_MS / 2) / HISTORY_STEP_MS;
 
@@ -58,7 +58,7 @@ void history_sample(struct history *h, const struct history_totals *totals, int6
         return;
     steps = base_min(steps, HISTORY_STEPS);
     for (int64_t i = 1; i < steps; i++)
-        push(h, &nobody_looked);
+        push(h, &no_sample);
 
     struct history_step s = difference(&h->last, totals, span_ms);
 

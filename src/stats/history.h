@@ -1,6 +1,7 @@
 #pragma once
-/* The last quarter of an hour in steps of ten seconds, made from totals that only grow. It has
- * no clock: the times are the caller's, of clock_ms(). Thread: control. */
+/* What happened in the last quarter of an hour, in steps of ten seconds, for the charts of the
+ * status page. It is made from totals that only grow. It reads no clock: whoever calls passes
+ * the time of clock_ms(). Thread: control. */
 #include "base/base.h"
 #include "base/failure.h"
 #include "stats/metrics.h"
@@ -16,9 +17,9 @@ struct history_totals {
     uint64_t bucket[METRICS_BUCKETS]; /* durations of whole requests */
 };
 
-/* What happened in a stretch of time. */
+/* What happened between two samples. */
 struct history_step {
-    int64_t span_ms; /* how long it was; 0: nobody looked (the process or the machine slept) */
+    int64_t span_ms; /* how long that was; 0: no sample (the process or machine slept) */
     uint64_t requests, failed[STAGE_COUNT], upstream_errors, bucket[METRICS_BUCKETS];
 };
 
@@ -29,7 +30,7 @@ struct history {
     size_t newest, count;
 };
 
-/* Out of what is counted. */
+/* The totals, taken from the metrics of all threads. */
 struct history_totals history_totals_of(const struct metrics_sum *sum);
 
 /* The totals as they are at the beginning. */

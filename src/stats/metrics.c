@@ -1,4 +1,4 @@
-/* Counting a finished request: one counter by outcome, one bucket per duration. */
+/* Counts a finished request, by its outcome and by how long it took, and adds shards up. */
 #include "stats/metrics.h"
 
 static void observe(struct metrics *m, enum metrics_duration which, int64_t us)

@@ -1,6 +1,7 @@
 #pragma once
-/* What is counted. A shard per thread, written by its owner only with plain stores and read
- * by the admin listener: no lock, no shared line in the request path. */
+/* The counters of the program. Each thread has its own set, a shard, which it alone writes, with
+ * plain stores; the admin listener reads all of them and adds them up. So counting takes no lock,
+ * and no two threads write to the same cache line. */
 #include <stdatomic.h>
 
 #include "base/base.h"

@@ -1,10 +1,11 @@
-/* From the workers to control:
+/* Brings failed requests from the workers to the control thread:
  *
  *   recent_failures_note -> ring of a worker --- timer: 0 to 100 ms ---> one mail with what is in it
  *                                                                          |
  *                               the newest of all, by time <--- control ---+
  *
- * The ring is as long as the list, so that what it overwrites would not have stayed there. */
+ * The ring of a worker is as long as the list of control: an entry that it overwrites has so many
+ * newer ones after it that it would have left the list, too. */
 #include "stats/recent_failures.h"
 
 #include <string.h>
@@ -23,7 +24,8 @@ void recent_failures_init(struct recent_failures *f, struct mailbox *control)
     *f = (struct recent_failures){ .mailbox = control };
 }
 
-/* In front of those of the same moment: what comes later from one worker is newer. */
+/* Keeps the list sorted, the newest first. Of two with the same time the one that comes in later
+ * is the newer one. */
 static void insert(struct recent_failures *f, const struct recent_failures_entry *e)
 {
     size_t at = 0;
@@ -96,7 +98,7 @@ void recent_failures_note(struct recent_failures_outbox *o,
 {
     struct recent_failures_entry *e = &o->entry[o->next];
 
-    if (o->to == NULL) /* nobody will look */
+    if (o->to == NULL) /* nobody keeps the list */
         return;
     o->next = (o->next + 1) % RECENT_FAILURES_KEPT;
     if (o->count < RECENT_FAILURES_KEPT)

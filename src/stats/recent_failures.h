@@ -1,7 +1,7 @@
 #pragma once
-/* The last requests that failed, for the status page. They happen on the workers: each keeps
- * its own last few and mails them to control, at most ten times a second, so that neither a
- * request that succeeds nor a storm of failures costs anything worth naming. */
+/* The last requests that failed, for the status page. Each worker keeps its own last few, and
+ * mails them to the control thread at most ten times a second. So a request that succeeds costs
+ * nothing, and many failures at once cost little. */
 #include "base/base.h"
 #include "base/failure.h"
 #include "event/loop.h"

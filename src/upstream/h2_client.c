@@ -15,13 +15,13 @@
  * its GOAWAY names (RFC 9113 section 6.8), and of one whose HEADERS were not written. */
 #include "upstream/h2_client.h"
 
-#include <malloc.h>
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/ascii.h"
+#include "base/secret.h"
 #include "upstream/exchange.h"
 #include "upstream/h1_client.h"
 
@@ -721,43 +721,33 @@ static void on_idle(struct loop_timer *t)
 }
 
 /* nghttp2's memory holds tokens: it is overwritten when it is given back. */
-static void *wiping_malloc(size_t n, void *arg)
+static void *ng_malloc(size_t n, void *arg)
 {
     (void)arg;
     return malloc(n);
 }
 
-static void *wiping_calloc(size_t count, size_t n, void *arg)
+static void *ng_calloc(size_t count, size_t n, void *arg)
 {
     (void)arg;
     return calloc(count, n);
 }
 
-static void wiping_free(void *p, void *arg)
+static void ng_free(void *p, void *arg)
 {
     (void)arg;
-    if (p != NULL)
-        explicit_bzero(p, malloc_usable_size(p));
-    free(p);
+    secret_wiping_free(p);
 }
 
-static void *wiping_realloc(void *p, size_t n, void *arg)
+static void *ng_realloc(void *p, size_t n, void *arg)
 {
-    size_t had = p == NULL ? 0 : malloc_usable_size(p);
-    void *moved = malloc(n);
-
-    if (moved == NULL)
-        return NULL;
-    if (had > 0)
-        memcpy(moved, p, had < n ? had : n);
-    wiping_free(p, arg);
-    return moved;
+    (void)arg;
+    return secret_wiping_realloc(p, n);
 }
 
-static nghttp2_mem wiping = { .malloc = wiping_malloc,
-                              .calloc = wiping_calloc,
-                              .free = wiping_free,
-                              .realloc = wiping_realloc };
+static nghttp2_mem ng_memory = {
+    .malloc = ng_malloc, .calloc = ng_calloc, .free = ng_free, .realloc = ng_realloc
+};
 
 static bool start_session(struct h2_session *s)
 {
@@ -783,7 +773,7 @@ static bool start_session(struct h2_session *s)
         nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(option, 1);
         nghttp2_option_set_peer_max_concurrent_streams(option, s->host->streams_expected);
         nghttp2_option_set_max_send_header_block_length(option, HEAD_BYTES_MAX);
-        bad = nghttp2_session_client_new3(&s->ng, callbacks, s, option, &wiping);
+        bad = nghttp2_session_client_new3(&s->ng, callbacks, s, option, &ng_memory);
     }
     nghttp2_session_callbacks_del(callbacks);
     nghttp2_option_del(option);

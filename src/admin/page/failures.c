@@ -4,8 +4,6 @@
 
 #include <stdio.h>
 
-#include "admin/page/failures.h"
-
 /* For what the failure's own words do not say already. */
 static const char *const advice[FAILURE_COUNT] = {
     [FAIL_BAD_REQUEST] = "The caller has to send sound HTTP.",

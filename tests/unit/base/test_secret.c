@@ -175,6 +175,30 @@ static void a_protected_process_has_no_core_no_debugger_and_no_key_log(void **st
     assert_int_equal(status, 0);
 }
 
+/* That the old bytes are gone cannot be looked at without reading what was freed; that the new
+ * ones are right can. */
+static void memory_that_is_wiped_when_given_back_keeps_its_bytes_when_it_grows(void **state)
+{
+    (void)state;
+    enum { SIZE = 200, MORE = 4000 };
+    char *p = malloc(SIZE);
+    assert_non_null(p);
+    memset(p, 's', SIZE);
+    p = secret_wiping_realloc(p, MORE);
+    assert_non_null(p);
+    for (size_t i = 0; i < SIZE; i++)
+        assert_int_equal(p[i], 's');
+    p = secret_wiping_realloc(p, 10);
+    assert_non_null(p);
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(p[i], 's');
+    secret_wiping_free(p);
+    secret_wiping_free(NULL);
+    p = secret_wiping_realloc(NULL, 10);
+    assert_non_null(p);
+    assert_null(secret_wiping_realloc(p, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +207,7 @@ int main(void)
         cmocka_unit_test(a_secret_above_64_kib_is_refused),
         cmocka_unit_test(equal_means_same_length_and_bytes),
         cmocka_unit_test(wiping_leaves_zeros),
+        cmocka_unit_test(memory_that_is_wiped_when_given_back_keeps_its_bytes_when_it_grows),
         cmocka_unit_test(the_pages_stay_out_of_core_files_and_children),
         cmocka_unit_test(a_secret_is_made_even_when_nothing_may_be_locked),
         cmocka_unit_test(a_protected_process_has_no_core_no_debugger_and_no_key_log),

@@ -170,7 +170,7 @@ static int setup(void **state)
     ctx.config = &config;
     downstream.ctx = &ctx;
     downstream.user = &handler_conn_user;
-    downstream.connections.quota = &connections;
+    downstream.connections.limit = &connections;
     LIST_INIT(&downstream.conns);
     caller = -1;
     in_len = 0;

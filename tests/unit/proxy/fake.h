@@ -208,7 +208,7 @@ static int fake_setup(void **state)
     TAILQ_INIT(&ctx.running);
     TAILQ_INIT(&ctx.pool);
     ctx.config = &config;
-    ctx.in_flight.quota = &in_flight;
+    ctx.in_flight.limit = &in_flight;
     ctx.on_want = on_want;
     ctx.on_refused = on_refused;
     ctx.on_accepted = on_accepted;

@@ -28,7 +28,7 @@ static void a_small_limit_is_exact_whoever_takes_from_it(void **state)
 
     (void)state;
     limit_init(&l, 10, 2);
-    a = b = (struct limit_share){ .quota = &l };
+    a = b = (struct limit_share){ .limit = &l };
     assert_int_equal(take_all(&a), 10);
     assert_false(limit_take(&b));
     limit_give(&a);
@@ -49,7 +49,7 @@ static void nothing_is_lost_or_gained_by_giving_back_in_batches(void **state)
         struct limit_share s;
 
         limit_init(&l, limits[i], 1);
-        s = (struct limit_share){ .quota = &l };
+        s = (struct limit_share){ .limit = &l };
         for (int round = 0; round < 50; round++) {
             assert_int_equal(take_all(&s), limits[i]);
             give(&s, limits[i]);
@@ -66,7 +66,7 @@ static void what_is_given_back_can_be_taken_by_others(void **state)
 
     (void)state;
     limit_init(&l, 8192, 2);
-    a = b = (struct limit_share){ .quota = &l };
+    a = b = (struct limit_share){ .limit = &l };
     assert_int_equal(take_all(&a), 8192);
     give(&a, 8192);
     int64_t theirs = take_all(&b);
@@ -83,7 +83,7 @@ static _Atomic int64_t taken, most;
 
 static void *take_and_give(void *arg)
 {
-    struct limit_share s = { .quota = &shared };
+    struct limit_share s = { .limit = &shared };
 
     (void)arg;
     for (int round = 0; round < 200; round++) {
@@ -127,7 +127,7 @@ static void a_changed_limit_counts_from_now_on(void **state)
 
     (void)state;
     limit_init(&l, 10, 1);
-    s = (struct limit_share){ .quota = &l };
+    s = (struct limit_share){ .limit = &l };
     assert_int_equal(take_all(&s), 10);
     limit_change(&l, 3);
     assert_int_equal(take_all(&s), 3);
