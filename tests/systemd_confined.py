@@ -141,11 +141,23 @@ def confine(program, unit):
 
 
 def write(path, text, mode):
-    with open(path, "w", encoding="utf-8") as file:
+    """In one step: one that is there may not be writable to us."""
+    new = path + ".new"
+    with open(new, "w", encoding="utf-8") as file:
         file.write(text)
-    os.chmod(path, mode)
+    os.chmod(new, mode)
     if os.geteuid() == 0:
-        os.chown(path, NOBODY, NOBODY)
+        os.chown(new, NOBODY, NOBODY)
+    os.replace(new, path)
+
+
+def local_name():
+    """Looking it up is to be tried under the filter, too; not every system has it."""
+    try:
+        socket.getaddrinfo("localhost", None)
+        return "localhost"
+    except OSError:
+        return "127.0.0.1"
 
 
 class Manager:
@@ -223,7 +235,7 @@ def main():
             url = re.search(r"ready http://[^:]*(:\d+\S*)", origin.stdout.readline()).group(1)
             write(f"{directory}/secret", "secret", 0o400)
             write(f"{directory}/ini", "[listen]\naddress = 127.0.0.1:0\n[admin]\naddress = 127.0.0.1:0\n"
-                  f"[upstream]\nbase_url = http://localhost{url}\n[token]\nclient_id = id\n"
+                  f"[upstream]\nbase_url = http://{local_name()}{url}\n[token]\nclient_id = id\n"
                   "retry_min = 50ms\nretry_max = 100ms\n", 0o644)
             manager = Manager(f"{directory}/notify")
             environment = {"NOTIFY_SOCKET": f"{directory}/notify", "WATCHDOG_USEC": "1000000",
