@@ -120,7 +120,7 @@ class World:
         self.origin = subprocess.Popen([ORIGIN, "--client-id", "id", "--client-secret", "secret"],
                                        stdout=subprocess.PIPE, text=True)
         port = re.search(r"ready http://[^:]*(:\d+\S*)", self.origin.stdout.readline()).group(1)
-        self.url = f"http://localhost{port}"
+        self.url = f"http://127.0.0.1{port}"
 
     def tcp(self, host="127.0.0.1"):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
