@@ -36,8 +36,7 @@ static const struct {
 bool upstream_error_lost(CURLcode code)
 {
     return code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
-           code == CURLE_SEND_FAIL_REWIND || code == CURLE_ABORTED_BY_CALLBACK ||
-           code == CURLE_PARTIAL_FILE || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM;
+           code == CURLE_PARTIAL_FILE || code == CURLE_HTTP2_STREAM;
 }
 
 /* An alert on a new connection about our certificate comes before the request is looked at; any
@@ -95,8 +94,7 @@ struct failure upstream_error(const struct upstream_attempt *a,
     if (a->unconfirmed)
         return failure_make(FAIL_UPSTREAM_INCOMPLETE,
                             "The upstream's answer has no length and its TLS connection ended "
-                            "%s: it may be cut short; outcome unknown.",
-                            head->http_major == 1 ? "without close_notify" : "behind its head");
+                            "without close_notify: it may be cut short; outcome unknown.");
     if (!a->began && strstr(a->error_text, " alert ") != NULL)
         return alert(a, strstr(a->error_text, " alert ") + 1);
     if (a->began)
@@ -112,8 +110,7 @@ struct failure upstream_error(const struct upstream_attempt *a,
                             "The connection was lost after the request was sent and before an "
                             "answer: outcome unknown. "
                             "Check whether it was carried out before sending it again (%s).",
-                            a->resend_refused ? "not sent a second time"
-                                              : curl_easy_strerror(code));
+                            curl_easy_strerror(code));
     return failure_make(FAIL_UPSTREAM_PROTOCOL,
                         "The exchange with the upstream failed: outcome unknown (%s).",
                         curl_easy_strerror(code));

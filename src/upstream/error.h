@@ -8,14 +8,12 @@
 
 /* What is known of one attempt. */
 struct upstream_attempt {
-    unsigned sendings;   /* how often it was about to be written */
-    bool reused;         /* its connection had carried another request before */
-    bool wrote;          /* when it has failed: a byte of it may have left */
-    bool began;          /* something of the answer has come */
-    bool resend_refused; /* libcurl wanted to send an unsafe request again, and was stopped */
-    bool unconfirmed;    /* the answer ended with its connection, which does not say that this
-                            was all */
-    bool starved;        /* there was no descriptor for a connection */
+    bool reused;      /* its connection had carried another request before */
+    bool wrote;       /* when it has failed: a byte of it may have left */
+    bool began;       /* something of the answer has come */
+    bool unconfirmed; /* the answer ended with its connection, which does not say that this
+                         was all */
+    bool starved;     /* there was no descriptor for a connection */
     bool name_silent;    /* no name server answered in time */
     char error_text[CURL_ERROR_SIZE]; /* libcurl's own words about a failure */
 };

@@ -43,9 +43,8 @@ static enum failure_kind attempt(struct exchange *x)
     x->fields = NULL;
     x->field_count = x->field_cap = 0;
     x->body_bytes = 0;
-    x->attempt.sendings = 0;
     x->attempt.reused = x->attempt.wrote = x->attempt.began = false;
-    x->attempt.unconfirmed = x->attempt.resend_refused = x->attempt.starved = false;
+    x->attempt.unconfirmed = x->attempt.starved = false;
     x->attempt.name_silent = false;
     x->attempt.error_text[0] = '\0';
     x->wants_body = x->wants_room = x->answered = x->rest_unwanted = false;
@@ -119,7 +118,6 @@ void exchange_barred(struct exchange *x)
 
 void exchange_sending(struct exchange *x)
 {
-    x->attempt.sendings++;
     exchange_moved(x);
     x->with.user->on_sending(x);
 }
@@ -244,7 +242,7 @@ void exchange_ended(struct exchange *x, CURLcode code, bool whole)
  * name that does not resolve, a certificate or a timeout would only fail again. */
 static bool was_not_sent(const struct upstream_attempt *a, CURLcode code)
 {
-    return !a->wrote && !a->resend_refused &&
+    return !a->wrote &&
            (code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR ||
             code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
 }
@@ -254,7 +252,7 @@ static bool was_not_sent(const struct upstream_attempt *a, CURLcode code)
 static bool met_a_dead_connection(const struct exchange *x, CURLcode code)
 {
     return x->request.resendable && upstream_error_lost(code) && code != CURLE_HTTP2_STREAM &&
-           x->attempt.reused && x->attempt.sendings == 1;
+           x->attempt.reused;
 }
 
 bool exchange_may_retry(const struct exchange *x, CURLcode code)

@@ -136,18 +136,18 @@ struct bytes world_ini(const char *base_url, const char *token_url, const char *
     return ini;
 }
 
-bool by_libcurl(const char *why)
+bool by_handshake(const char *why)
 {
     const char *way = getenv("ONESHOT_TEST_WAY");
-    bool so = way != NULL && strcmp(way, "libcurl") == 0;
+    bool so = way != NULL && strcmp(way, "auto") == 0;
     if (so && why != NULL)
-        (void)fprintf(stderr, "SKIPPED by libcurl: %s\n", why);
+        (void)fprintf(stderr, "SKIPPED by handshake: %s\n", why);
     return so;
 }
 
 static enum cert_kind cert_of(const struct world_options *options)
 {
-    bool ours = options->cert == CERT_NONE && !options->h2 && by_libcurl(NULL) &&
+    bool ours = options->cert == CERT_NONE && !options->h2 && by_handshake(NULL) &&
                 !overridden("upstream.http_version", options->settings);
     return ours ? CERT_VALID : options->cert;
 }
@@ -160,9 +160,9 @@ static struct bytes ini_of(const struct world *w, const struct world_options *op
     (void)snprintf(base, sizeof base, "%s/v0", peer_url(w->api));
     (void)snprintf(token, sizeof token, "%s/v0/token", peer_url(tokens_peer(w->tokens)));
     bool tls = strncmp(base, "https", 5) == 0;
-    if (tls && by_libcurl(NULL) && !overridden("upstream.http_version", options->settings))
+    if (tls && by_handshake(NULL) && !overridden("upstream.http_version", options->settings))
         bytes_add_str(&settings, "upstream.http_version = auto\n");
-    if ((options->cert != CERT_NONE || (tls && by_libcurl(NULL))) &&
+    if ((options->cert != CERT_NONE || (tls && by_handshake(NULL))) &&
         !overridden("upstream.ca_file", options->settings))
         bytes_addf(&settings, "upstream.ca_file = %s\n", certs_ca_file());
     else if (options->token_cert != CERT_NONE)

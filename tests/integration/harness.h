@@ -63,10 +63,10 @@ void world_end(struct world *w);
  * ("reloaded", "reload_refused"). */
 void world_reload(struct world *w, const struct world_options *options, const char *event);
 
-/* With ONESHOT_TEST_WAY=libcurl a test that asks for no HTTP version has an API with TLS, and
- * the version is left to the handshake: HTTP/1.1 is libcurl's affair then and not the program's
- * own. True then; `why` tells what of a test cannot hold so (NULL: nothing is said). */
-bool by_libcurl(const char *why);
+/* With ONESHOT_TEST_WAY=auto a test that asks for no HTTP version has an API with TLS that
+ * speaks HTTP/1.1, and the version is left to the handshake (upstream.http_version = auto). True
+ * then; `why` tells what of a test cannot be so (NULL: nothing is said). */
+bool by_handshake(const char *why);
 
 /* Makes or overwrites it, in place. */
 void write_file(const char *path, const char *text);

@@ -166,7 +166,7 @@ static void an_answer_before_the_question_is_nobodys(void **state)
     WORLD(w);
     struct answer a = { 0 };
     char settings[96];
-    if (by_libcurl("the proxy on the way speaks in plain text"))
+    if (by_handshake("the proxy on the way speaks in plain text"))
         skip();
     world_start(&w, &(struct world_options){ .serve = serve_unasked, .no_proxy = true });
     (void)snprintf(settings, sizeof settings, "token.proxy = none\nupstream.proxy = %s\n",
@@ -238,7 +238,7 @@ static void an_answer_until_close_that_is_reset_under_an_upload_is_cut(void **st
     struct client c;
     struct answer a = { 0 }, other = { 0 };
     struct bytes request = { 0 };
-    if (by_libcurl("the answer is written in plain text"))
+    if (by_handshake("the answer is written in plain text"))
         skip();
     gate_init(&gates[0]);
     gate_init(&gates[1]);

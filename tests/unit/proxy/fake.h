@@ -34,7 +34,7 @@ enum failure_kind exchange_start(struct exchange *x, const struct exchange_reque
     fake_exchange.starts++;
     fake_exchange.request = *q;
     x->request = *q;
-    x->attempt = (struct upstream_attempt){ .sendings = 0 };
+    x->attempt = (struct upstream_attempt){ .reused = false };
     x->rest_unwanted = x->wants_body = x->wants_room = false;
     x->field_count = 0;
     x->progress_ms = ctx.loop.now_ms;

@@ -15,7 +15,6 @@ static struct exchange failed(bool wrote, bool reused, const char *words)
     response_check_init(&x.head);
     x.attempt.wrote = wrote;
     x.attempt.reused = reused;
-    x.attempt.sendings = 1;
     (void)strncpy(x.attempt.error_text, words, sizeof x.attempt.error_text - 1);
     return x;
 }
