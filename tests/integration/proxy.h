@@ -36,6 +36,7 @@ pid_t proxy_pid(const struct proxy *p);
 /* The directory that the ini is in; it is removed with all files at the end. */
 const char *proxy_dir(const struct proxy *p);
 long proxy_rss_kib(const struct proxy *p);
+/* -1: before Linux 6.2 only root can count those of a process that is not dumpable. */
 int proxy_descriptors(const struct proxy *p);
 
 /* A pattern is "key=value key=value ..." in any order, as written in the log; a line matches

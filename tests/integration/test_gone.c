@@ -375,10 +375,14 @@ static void requests_and_broken_off_ones_leave_nothing_behind(void **state)
     long grown_kib = proxy_rss_kib(w.proxy) - before_kib;
     if (!sanitized() && grown_kib > 1024) /* the sanitizers keep what is freed */
         fail_msg("it has grown by %ld KiB", grown_kib);
+    if (before < 0) {
+        (void)fprintf(stderr, "SKIPPED: its descriptors cannot be counted here\n");
+        skip();
+    }
     /* More than a pooled connection for each caller that stays is a leak; soon, not at once. */
     int64_t deadline_ms = now_ms() + SOON_MS;
     while (proxy_descriptors(w.proxy) > before + CROWD)
-        if (now_ms() > deadline_ms)
+        if (!ask_again(deadline_ms))
             fail_msg("%d descriptors, %d before", proxy_descriptors(w.proxy), before);
 }
 

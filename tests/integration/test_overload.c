@@ -138,6 +138,10 @@ static void without_descriptors_nothing_spins_or_dies_and_it_recovers(void **sta
     struct client live;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "listen.idle_timeout = 60s\n" });
+    if (proxy_descriptors(w.proxy) < 0) {
+        (void)fprintf(stderr, "SKIPPED: its descriptors cannot be counted here\n");
+        skip();
+    }
     client_open(&live, w.port);
     client_call(&live, "GET", "/live", NULL, NULL, &a);
     assert_int_equal(a.status, 200);
