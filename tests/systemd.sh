@@ -38,7 +38,7 @@ for unit in oneshot-proxy.socket oneshot-proxy-admin.socket; do
     systemd-analyze verify --man=no --recursive-errors=no "$dir/$unit" >"$dir/said" 2>&1 ||
         fail "$unit does not verify"
     grep -F "$unit" "$dir/said" && fail "$unit: systemd has something to say"
-    section=listen; [ "$unit" = oneshot-proxy.socket ] || section=admin
+    section=listen; [ "$unit" = oneshot-proxy.socket ] || section="admin"
     grep -qx "FileDescriptorName=$section" "$dir/$unit" || fail "$unit has not the name $section"
     grep -qx "Service=oneshot-proxy.service" "$dir/$unit" || fail "$unit is for another service"
     address=$("$proxy" --print-reference | sed -n "/^\[$section\]/,/^\[/s/^#address = //p")

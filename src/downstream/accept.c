@@ -107,6 +107,14 @@ static void on_tls_gone(void *arg, struct tls_bridge *t)
 {
     struct downstream *d = arg;
 
+    /* Its access line was written when libmicrohttpd had given it all to the bridge. */
+    if (t->stalled) {
+        metrics_add(&d->ctx->metrics, M_send_timeouts, 1);
+        if (d->ctx->config->log.access)
+            log_info("send_timeout",
+                     log_str("detail", "the end of an answer was cut, since its caller took "
+                                       "nothing of it for listen.send_timeout"));
+    }
     if (t->refused)
         d->tls_refused--;
     else

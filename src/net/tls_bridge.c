@@ -319,6 +319,7 @@ static void run(struct tls_bridge *t)
 {
     unmark_ready(t);
     if (t->expired && t->released) {
+        t->stalled = true;
         reset(t);
         return;
     }

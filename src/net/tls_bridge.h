@@ -29,6 +29,7 @@ struct tls_bridge {
     bool cut;                   /* the end must not look like one */
     bool watched;               /* the caller leaving is of interest */
     bool left;                  /* the caller has closed, or half-closed */
+    bool stalled;               /* ... it was cut, since the caller took nothing of it */
     bool expired;               /* its deadline has passed */
     bool up_ended, ready;
     LIST_ENTRY(tls_bridge) link, given_link;

@@ -2,6 +2,7 @@
  * answer is given: through libmicrohttpd or, behind a large head, past it; by TCP, TLS and a unix
  * socket; to HTTP/1.1 and to HTTP/1.0, where nothing but the end of the connection says whether an
  * answer is whole. */
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -24,6 +25,15 @@ static void answer(struct peer_conn *c, const struct peer_request *r, void *arg)
     (void)arg;
     if (strcmp(r->target, "/v0/held") == 0) {
         (void)!(gate_pass(&gate, c) && peer_answer(c, 200, NULL, ""));
+        return;
+    }
+    if (strncmp(r->target, "/v0/size/", 9) == 0) {
+        long n = strtol(r->target + 9, NULL, 10);
+        char head[96];
+
+        (void)snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %ld\r\n\r\n", n);
+        for (bool ok = peer_puts(c, head); ok && n > 0; n -= MIB)
+            ok = peer_write(c, piece, n < MIB ? (size_t)n : MIB);
         return;
     }
     if (strstr(r->target, "/long") == NULL) {
@@ -214,6 +224,48 @@ static void a_caller_that_takes_a_little_each_time_is_not_cut(void **state)
     each_way(takes_little);
 }
 
+/* Asks for that much by TLS, reads nothing until the request is over and somebody was cut, and
+ * returns whether it was over before. *taken: what was written on the way to the caller. */
+static bool cut_behind_its_end(long size, long *taken)
+{
+    WORLD(w);
+    struct client c;
+    char request[128], text[32], tail[8];
+
+    start(&w, "listen.send_timeout = 300ms\n");
+    assert_true(client_open_tls(&c, w.port, NULL));
+    (void)snprintf(request, sizeof request,
+                   "GET /size/%ld HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                   size);
+    client_puts(&c, request);
+    assert_true(proxy_log_wait(w.proxy, "event=access status=200", 1, SOON_MS));
+    bool whole = proxy_log_count(w.proxy, "aborted=send_timeout") == 0;
+    bool cut = whole && proxy_log_wait(w.proxy, "event=send_timeout", 1, 1500);
+
+    assert_true(proxy_log_field(w.proxy, "event=access", 0, "bytes_out", text, sizeof text));
+    *taken = strtol(text, NULL, 10);
+    long n = read_rest(&c, tail);
+
+    assert_int_equal(c.reset, !whole || cut);
+    if (!c.reset)
+        assert_true(n > size);
+    client_close(&c);
+    return cut;
+}
+
+/* The last bytes of an answer by TLS lie in the bridge when libmicrohttpd has done its part. */
+static void the_end_of_an_answer_that_nobody_takes_is_cut_behind_tls_too(void **state)
+{
+    (void)state;
+    long most = 0, taken;
+    bool found = cut_behind_its_end(TOTAL, &most);
+
+    assert_false(found);
+    for (int i = 0; i < 24 && !found; i++)
+        found = cut_behind_its_end(most - i * 40000L, &taken);
+    assert_true(found);
+}
+
 /* Between requests nothing is owed, and idle_timeout counts. */
 static void a_caller_without_a_request_is_not_under_send_timeout(void **state)
 {
@@ -274,6 +326,7 @@ int main(void)
         TEST(a_caller_that_pauses_for_longer_than_idle_timeout_gets_all_of_it),
         TEST(a_caller_that_takes_nothing_is_cut_by_a_reset),
         TEST(a_caller_that_takes_a_little_each_time_is_not_cut),
+        TEST(the_end_of_an_answer_that_nobody_takes_is_cut_behind_tls_too),
         TEST(a_caller_without_a_request_is_not_under_send_timeout),
         TEST(who_asks_on_and_on_and_reads_nothing_is_cut),
     };
