@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a request costs, in counts that a noisy machine does not change: system calls, allocations
-and instructions of the proxy (one worker, one caller that keeps its connection, TLS upstream).
-Each is the difference of two runs, so that start, warm-up and end do not count, and must stay
+and instructions of the proxy (one worker, one caller that keeps its connection, TLS upstream),
+with HTTP/1.1 to oneshot-origin and with HTTP/2 to nginx, if that is installed. Each is the difference of two runs, so that start, warm-up and end do not count, and must stay
 below what is stated here. `costs.py BUILD-DIRECTORY`; 77: a tool is missing, which is said."""
 import os
 import shutil
@@ -11,7 +11,8 @@ import tempfile
 
 os.environ["BENCH_BUILD"] = sys.argv[1]
 import contenders                                                    # noqa: E402
-from contenders import BUILD, COUNTER, Contender, certificates, load, with_parent  # noqa: E402
+from contenders import (BUILD, COUNTER, Contender, answer_json, certificates, free_port,  # noqa: E402
+                        load, with_parent, write)
 
 # The most that one request may cost, with what was counted when the line was last written
 # (gcc 12, libmicrohttpd 0.9.75, libcurl 7.88, OpenSSL 3.0) and the margin: for other versions, and
@@ -26,6 +27,45 @@ MOST = {
 }
 # Nobody there takes such a POST: it is answered with 404, which costs the proxy the same.
 REQUESTS = {"GET": ("GET", "/v0/chains", 0), "POST": ("POST", "/v0/nowhere", 1024)}
+
+
+# Over HTTP/2. What requests on a busy connection share (reads, writes, TLS records) a lone caller
+# pays alone.
+MOST_H2 = {
+    ("system calls", "GET"): (9.2, 1.35),
+    ("allocations", "GET"): (29, 1.25),
+    ("instructions", "GET"): (156000, 1.5),
+}
+
+NGINX = """daemon off; pid {dir}/h2.pid; error_log {dir}/h2.log warn;
+events {{ worker_connections 64; }}
+http {{
+  access_log off; default_type application/json; keepalive_timeout 600s; keepalive_requests 1000000;
+  client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir}; uwsgi_temp_path {dir};
+  scgi_temp_path {dir};
+  server {{
+    listen 127.0.0.1:{port} ssl http2; server_name localhost;
+    ssl_certificate {dir}/origin.pem; ssl_certificate_key {dir}/origin.key;
+    location = /v0/token {{
+      return 200 '{{"access_token":"costs","token_type":"Bearer","expires_in":3600}}'; }}
+    location / {{ return 200 '{json}'; }}
+  }}
+}}
+"""
+
+
+class H2Origin:
+    """nginx with TLS and HTTP/2."""
+
+    def __init__(self, dir):
+        self.port = free_port()
+        text = NGINX.format(dir=dir, port=self.port, json=answer_json())
+        self.process = subprocess.Popen(["nginx", "-p", dir, "-c", write(f"{dir}/h2.conf", text)],
+                                        stderr=subprocess.DEVNULL, preexec_fn=with_parent())
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
 
 
 class Origin:
@@ -56,7 +96,7 @@ def arguments(proxy, kind, requests):
 
 
 def run(dir, origin, kind, requests, wrapper=(), env=None, more=()):
-    proxy = Contender("oneshot", dir, origin.port)
+    proxy = Contender("oneshot", dir, origin.port, h2=isinstance(origin, H2Origin))
     patient = {"ONESHOT_PROXY_TOKEN_WAIT_TIMEOUT": "60s"}  # a tool makes the first fetch slow
     proxy.start(wrapper=wrapper, env={**patient, **(env or {})})
     try:
@@ -112,20 +152,25 @@ def main():
     missing, dear = False, False
     contenders.PROXY_CPUS = contenders.OTHER_CPUS = None
     try:
-        origin = Origin(dir)
-        try:
-            for (what, kind), (counted, margin) in MOST.items():
-                tool, measure = TOOLS[what]
-                if tool and shutil.which(tool) is None:
-                    print(f"SKIPPED: {what} of a {kind}: {tool} is not installed")
-                    missing = True
-                    continue
-                now, most = measure(dir, origin, kind), counted * margin
-                print(f"{'ok ' if now <= most else 'DEAR'} {what} of a {kind}: {now:.2f}, "
-                      f"at most {most:.2f}")
-                dear |= now > most
-        finally:
-            origin.stop()
+        for make, version, table in ((Origin, "HTTP/1.1", MOST), (H2Origin, "HTTP/2", MOST_H2)):
+            if make is H2Origin and shutil.which("nginx") is None:
+                print("SKIPPED: HTTP/2: nginx is not installed")
+                missing = True
+                continue
+            origin = make(dir)
+            try:
+                for (what, kind), (counted, margin) in table.items():
+                    tool, measure = TOOLS[what]
+                    if tool and shutil.which(tool) is None:
+                        print(f"SKIPPED: {what} of a {kind}: {tool} is not installed")
+                        missing = True
+                        continue
+                    now, most = measure(dir, origin, kind), counted * margin
+                    print(f"{'ok ' if now <= most else 'DEAR'} {what} of a {kind} over {version}: "
+                          f"{now:.2f}, at most {most:.2f}", flush=True)
+                    dear |= now > most
+            finally:
+                origin.stop()
     finally:
         shutil.rmtree(dir, ignore_errors=True)
     sys.exit(1 if dear else 77 if missing else 0)
