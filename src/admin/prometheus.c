@@ -27,6 +27,7 @@ struct metric {
     enum metric_when {
         ALWAYS,
         WITH_CLASSES,
+        WITH_CALLERS,
         WITH_FREEZE
     } when; /* what has to be set for it to be there */
 };
@@ -118,6 +119,27 @@ static void write_class_results(struct writer *w, int which)
                                              "status", status_classes[c], "stage",
                                              stage_label(stage), NULL, NULL },
                       w->status->sum.class_results[k][c][stage]);
+}
+
+static void write_caller(struct writer *w, const char *name, struct caller_counts *counts)
+{
+    for (int k = 0; k < CLASS_COUNT; k++)
+        for (int d = DECISION_ALLOWED; d < DECISION_COUNT; d++)
+            count(w,
+                  (const char *const[]){
+                      "caller", name, "class", class_name((enum request_class)k), "decision",
+                      rules_outcome_name((enum rules_outcome)d), NULL, NULL },
+                  atomic_load_explicit(&counts->requests[k][d], memory_order_relaxed));
+}
+
+static void write_callers(struct writer *w, int which)
+{
+    const struct rules *rules = w->status->config->rules;
+
+    (void)which;
+    for (size_t i = 0; i < rules->callers.count; i++)
+        write_caller(w, rules->callers.caller[i].name, rules->callers.caller[i].counts);
+    write_caller(w, "none", rules->nobody);
 }
 
 static void write_outcome_unknown(struct writer *w, int which)
@@ -316,6 +338,7 @@ static const struct metric metrics[] = {
 
     { "class_results_total", "counter", "class, status, stage", "With classes.table: finished requests by class; status and stage as in requests_total.", write_class_results, 0, WITH_CLASSES },
     { "outcome_unknown_total", "counter", "class", "With classes.table: requests of which nobody can tell whether the upstream carried them out, because no answer, or no whole one, came back.", write_outcome_unknown, 0, WITH_CLASSES },
+    { "caller_requests_total", "counter", "caller, class, decision", "With [caller NAME] sections: finished requests by caller (none: nobody was recognised), class, and what was decided: allowed, denied or frozen.", write_callers, 0, WITH_CALLERS },
     { "frozen", "gauge", "", "With freeze.file: 1 while it stops requests.", write_single, ONE_FROZEN, WITH_FREEZE },
     { "frozen_since_timestamp_seconds", "gauge", "", "With freeze.file: since when it does, in seconds since 1970; 0: it does not.", write_single, ONE_FROZEN_SINCE, WITH_FREEZE },
 
@@ -328,6 +351,8 @@ static bool is_there(enum metric_when when, const struct status *s)
     switch (when) {
     case WITH_CLASSES:
         return s->config->rules != NULL;
+    case WITH_CALLERS:
+        return s->config->rules != NULL && s->config->rules->has_callers;
     case WITH_FREEZE:
         return s->freeze != NULL;
     default:

@@ -17,6 +17,8 @@ enum stage { STAGE_REQUEST, STAGE_TOKEN, STAGE_UPSTREAM, STAGE_PROXY, STAGE_COUN
     X(HOST_DENIED,        "host-not-allowed",    421, REQUEST, "http_request_denied", false, "The Host of the request is not allowed here") \
     X(ORIGIN_DENIED,      "origin-not-allowed",  403, REQUEST, "http_request_denied", false, "Requests from web pages are not allowed here") \
     X(HEADER_MISSING,     "header-required",     403, REQUEST, "http_request_denied", false, "A required header is missing") \
+    X(CALLER_UNKNOWN,     "caller-unknown",      403, REQUEST, "http_request_denied", false, "The caller was not recognised") \
+    X(NOT_ALLOWED,        "not-allowed",         403, REQUEST, "http_request_denied", false, "The caller may not do that") \
     X(NOT_FOUND,          "not-found",           404, REQUEST, "http_request_error", false, "Nothing is served at this path") \
     X(METHOD_DENIED,      "method-not-allowed",  405, REQUEST, "http_request_error", false, "The method is not allowed") \
     X(HEAD_TIMEOUT,       "head-timeout",        408, REQUEST, "http_request_error", true,  "The request head took too long") \
@@ -63,6 +65,7 @@ enum failure_kind { FAIL_NONE, FAILURES(FAILURE_ID) FAILURE_COUNT };
 /* What a refusal by classes, rights, limits or the freeze was about. */
 struct failure_about {
     const char *class;  /* a literal; NULL: it was about none of these */
+    char caller[32];    /* "": none was recognised, or there are none */
     char operation[96]; /* "POST /methods/{uuid}/execute" */
 };
 

@@ -348,8 +348,8 @@ static void check_urls(struct check *k)
 
 static void check_files(struct check *k)
 {
-    for (size_t i = 0; i < config_key_count; i++) {
-        const struct config_key *key = &config_keys[i];
+    for (size_t i = 0; i < config_keys_of(k->config); i++) {
+        const struct config_key *key = config_key_at(k->config, i);
         unsigned mode = 0;
 
         if ((key->type != TYPE_PATH && key->type != TYPE_KEY_FILE) ||

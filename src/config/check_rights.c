@@ -1,8 +1,11 @@
 /* Makes the rules of the settings, and says what in them is wrong or doubtful. */
 #include "config/check_rights.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "config/url.h"
 #include "config/value.h"
 
 struct check {
@@ -86,6 +89,10 @@ static void check_table_needed(struct check *k)
         config_fail(k->report, config_find("freeze", "file"),
                     "needs classes.table, which says what a request can do; allowed: 1shot or "
                     "methods");
+    if (c->callers > 0)
+        config_fail(k->report, config_find("classes", "table"),
+                    "is off, and [caller %s] needs it; allowed: 1shot or methods",
+                    c->caller[0].name);
     if (c->classes.repeat_simulate)
         config_fail(k->report, config_find("classes", "repeat_simulate"),
                     "needs classes.table; allowed: 1shot");
@@ -119,6 +126,343 @@ static void check_freeze(struct check *k, struct rules *rules)
         rules->frozen_classes = classes | 1U << CLASS_UNKNOWN;
 }
 
+/* --- callers ------------------------------------------------------------------------------ */
+
+static const struct config_key *caller_key(const struct check *k, const struct config_caller *s,
+                                           const char *name)
+{
+    char section[CONFIG_TITLE_MAX];
+
+    (void)snprintf(section, sizeof section, "caller %s", s->name);
+    return config_find_named(k->config, section, name);
+}
+
+static bool is_tcp(const char *address)
+{
+    return strncmp(address, "unix:", 5) != 0;
+}
+
+/* Whether some operation of the table, or an added pattern, matches it. */
+static bool can_match(const struct rules *r, const struct pattern *p)
+{
+    const struct class_pattern *o;
+
+    for (size_t i = 0; (o = classes_builtin(i)) != NULL; i++)
+        if (pattern_overlaps(&o->pattern, p))
+            return true;
+    for (size_t i = 0; i < r->classes.added_count; i++)
+        if (pattern_overlaps(&r->classes.added[i].pattern, p))
+            return true;
+    return r->classes.table == CLASS_TABLE_METHODS;
+}
+
+static void fill_list(struct check *k, const struct config_key *key, struct rights_list *to,
+                      const struct config_list *from)
+{
+    char quoted[64];
+
+    for (size_t i = 0; i < from->count; i++) {
+        const char *text = from->item[i];
+        size_t patterns = to->count;
+        const char *wrong = rights_list_add(to, text, strlen(text));
+
+        if (wrong != NULL)
+            config_fail(k->report, key, "%s %s", config_quote(text, quoted), wrong);
+        else if (has_base_path(k->config, text))
+            config_fail(k->report, key, "%s can match nothing: leave out %s",
+                        config_quote(text, quoted), k->config->upstream.base_path);
+        else if (to->count > patterns && !can_match(k->config->rules, &to->pattern[patterns]))
+            config_fail(k->report, key,
+                        "%s can match nothing: no operation of classes.table is like that; add "
+                        "a new one to [classes] first",
+                        config_quote(text, quoted));
+    }
+}
+
+static void fill_certificate(struct check *k, const struct config_caller *s, struct caller *c)
+{
+    static const char *const kinds[] = { "uri:", "dns:", "subject:" };
+    struct caller_names *const names[] = { &c->uri, &c->dns, &c->subject };
+    const struct config_key *key = caller_key(k, s, "certificate");
+    char quoted[64];
+
+    for (size_t i = 0; i < s->certificate.count; i++) {
+        const char *text = s->certificate.item[i];
+        size_t kind = 0;
+
+        while (kind < ARRAY_LEN(kinds) &&
+               (strncmp(text, kinds[kind], strlen(kinds[kind])) != 0 ||
+                text[strlen(kinds[kind])] == '\0'))
+            kind++;
+        if (kind == ARRAY_LEN(kinds)) {
+            config_fail(k->report, key,
+                        "%s is no name; allowed: uri:..., dns:... or subject:...",
+                        config_quote(text, quoted));
+            continue;
+        }
+        const char **more = realloc((void *)(uintptr_t)names[kind]->item,
+                                    (names[kind]->count + 1) * sizeof *more);
+
+        if (more == NULL)
+            abort();
+        more[names[kind]->count++] = text + strlen(kinds[kind]);
+        names[kind]->item = more;
+    }
+    if (s->certificate.count > 0 && k->config->listen.tls_client_ca == NULL)
+        config_fail(k->report, key, "needs listen.tls_client_ca, which asks for certificates");
+}
+
+static void check_peer(struct check *k, const struct config_caller *s, const char *name,
+                       int64_t value)
+{
+    const struct config_key *key = caller_key(k, s, name);
+    bool unix_address = false;
+
+    if (value < 0)
+        return;
+    if (value == 65534)
+        config_fail(k->report, key,
+                    "65534 stands for users that are not mapped; any of them would be this "
+                    "caller");
+    for (size_t i = 0; i < s->address.count; i++)
+        unix_address |= !is_tcp(s->address.item[i]);
+    for (size_t i = 0; i < k->config->listen.address.count; i++)
+        unix_address |= !is_tcp(k->config->listen.address.item[i]);
+    if (!unix_address)
+        config_fail(k->report, key,
+                    "needs a unix socket, in address here or in listen.address");
+}
+
+/* Which of the sockets that were opened at the start are this caller's. */
+static void fill_listeners(struct check *k, const struct config_caller *s, struct caller *c)
+{
+    const struct config_list *owners = &k->config->owners;
+
+    if (s->address.count > 0)
+        c->listeners = CALLER_NO_LISTENER; /* until the next start */
+    for (size_t i = 0; i < owners->count && s->address.count > 0; i++)
+        if (strcmp(owners->item[i], s->name) == 0)
+            c->listeners = 1U << i;
+}
+
+/* A denied execute with an id, while the batch, whose ids are in its body, is allowed. */
+static void check_batch(struct check *k, const struct config_caller *s, const struct caller *c)
+{
+    static const struct {
+        const char *one, *batch;
+    } pairs[] = { { "execute", "POST /methods/executeBatch" },
+                  { "executeAsDelegator", "POST /methods/executeAsDelegatorBatch" } };
+
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        const struct operation batch = rules_operation(
+            k->config->rules,
+            &(struct rules_request){ .method = "POST", .api_path = pairs[i].batch + 5 });
+
+        if (rights_decide(&c->rights, "POST", &batch).rule != RIGHTS_ALLOWED)
+            continue;
+        for (size_t j = 0; j < c->rights.deny.count; j++) {
+            const struct pattern *p = &c->rights.deny.pattern[j];
+
+            if (p->count == 3 && p->method_len == 4 && memcmp(p->text, "POST", 4) == 0 &&
+                p->segment[0].len == 7 && memcmp(p->segment[0].text, "methods", 7) == 0 &&
+                p->segment[2].len == strlen(pairs[i].one) &&
+                memcmp(p->segment[2].text, pairs[i].one, p->segment[2].len) == 0)
+                config_fail(k->report, caller_key(k, s, "deny"),
+                            "%.*s is denied while %s is allowed: the batch carries ids in its "
+                            "body; deny it too",
+                            (int)p->text_len, p->text, pairs[i].batch);
+        }
+    }
+}
+
+/* Whether it may do anything of the class. */
+static bool reaches(const struct rules *r, const struct caller *c, enum request_class class)
+{
+    const struct class_pattern *o;
+
+    if ((c->rights.allow.classes & 1U << class) != 0)
+        return true;
+    for (size_t j = 0; j < c->rights.allow.count; j++) {
+        const struct pattern *p = &c->rights.allow.pattern[j];
+
+        for (size_t i = 0; (o = classes_builtin(i)) != NULL; i++)
+            if (o->class == class && pattern_overlaps(&o->pattern, p))
+                return true;
+        for (size_t i = 0; i < r->classes.added_count; i++)
+            if (r->classes.added[i].class == class &&
+                pattern_overlaps(&r->classes.added[i].pattern, p))
+                return true;
+    }
+    return false;
+}
+
+static void add_caller(struct check *k, const struct config_caller *s)
+{
+    struct caller *c = rules_add_caller(k->config->rules, s->name);
+    bool proves =
+        s->address.count > 0 || s->uid >= 0 || s->gid >= 0 || s->certificate.count > 0;
+    const struct config_key *allow = caller_key(k, s, "allow"),
+                            *deny = caller_key(k, s, "deny");
+
+    c->uid = s->uid;
+    c->gid = s->gid;
+    fill_listeners(k, s, c);
+    fill_certificate(k, s, c);
+    check_peer(k, s, "uid", s->uid);
+    check_peer(k, s, "gid", s->gid);
+    fill_list(k, allow, &c->rights.allow, &s->allow);
+    fill_list(k, deny, &c->rights.deny, &s->deny);
+    if (!c->is_other && !proves)
+        config_fail(k->report, caller_key(k, s, "address"),
+                    "there is nothing by which [caller %s] could be recognised; allowed: "
+                    "address, uid, gid, certificate",
+                    s->name);
+    if (c->is_other && proves)
+        config_fail(k->report, caller_key(k, s, "address"),
+                    "[caller other] stands for those that nobody recognised; it has neither "
+                    "address, uid, gid nor certificate");
+    if (s->deny.count > 0 && (c->rights.allow.classes & 1U << CLASS_UNKNOWN) != 0)
+        config_fail(k->report, allow,
+                    "has unknown or all beside a deny: another spelling would walk around what "
+                    "is denied; name the classes");
+    if ((c->rights.deny.classes & 1U << CLASS_UNKNOWN) != 0)
+        config_fail(k->report, deny,
+                    "has unknown or all; what is not allowed is refused anyhow");
+    check_batch(k, s, c);
+    if (s->allow.count == 0)
+        config_warn(k->report, allow, "is empty: [caller %s] may do nothing", s->name);
+}
+
+static bool same_list(const struct config_list *a, const struct config_list *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->item[i], b->item[i]) != 0)
+            return false;
+    return true;
+}
+
+/* Whether one request could show what both want. */
+static bool could_be_both(const struct config_caller *a, const struct config_caller *b)
+{
+    if ((a->uid >= 0 && b->uid >= 0 && a->uid != b->uid) ||
+        (a->gid >= 0 && b->gid >= 0 && a->gid != b->gid))
+        return false;
+    if (a->address.count > 0 && b->address.count > 0)
+        return false; /* no address belongs to two */
+    if (a->certificate.count == 0 || b->certificate.count == 0)
+        return true;
+    for (size_t i = 0; i < a->certificate.count; i++)
+        for (size_t j = 0; j < b->certificate.count; j++)
+            if (strcmp(a->certificate.item[i], b->certificate.item[j]) == 0 ||
+                strncmp(a->certificate.item[i], b->certificate.item[j], 4) != 0 ||
+                strncmp(a->certificate.item[i], "dns:", 4) == 0)
+                return true; /* one certificate may have both names */
+    return false;
+}
+
+static void check_pair(struct check *k, const struct config_caller *a,
+                       const struct config_caller *b)
+{
+    const struct config_key *key = caller_key(k, b, "address");
+
+    for (size_t n = 0; n < a->address.count * b->address.count; n++)
+        if (strcmp(a->address.item[n / b->address.count],
+                   b->address.item[n % b->address.count]) == 0)
+            config_fail(k->report, key, "%s belongs to [caller %s] already",
+                        b->address.item[n % b->address.count], a->name);
+    if (strcmp(a->name, "other") == 0 || strcmp(b->name, "other") == 0)
+        return;
+    if (a->address.count == 0 && b->address.count == 0 && a->uid == b->uid &&
+        a->gid == b->gid && same_list(&a->certificate, &b->certificate))
+        config_fail(k->report, key, "[caller %s] is recognised by just what [caller %s] is",
+                    b->name, a->name);
+    else if (could_be_both(a, b))
+        config_warn(k->report, key,
+                    "a request could be both [caller %s] and [caller %s]; it would be refused",
+                    a->name, b->name);
+}
+
+/* What is not wrong, and more than was perhaps meant. */
+static void warn_of_power(struct check *k, size_t i, bool somebody_pays)
+{
+    const struct rules *r = k->config->rules;
+    const struct caller *c = &r->callers.caller[i];
+    const struct config_caller *s = &k->config->caller[i];
+    const struct config_key *allow = caller_key(k, s, "allow");
+    bool pays = reaches(r, c, CLASS_MONEY), signs = reaches(r, c, CLASS_SIGN);
+    bool only_tcp = s->uid < 0 && s->gid < 0 && s->certificate.count == 0;
+
+    for (size_t j = 0; j < s->address.count; j++)
+        only_tcp &= is_tcp(s->address.item[j]);
+    if (c->is_other && (pays || signs))
+        config_warn(k->report, allow, "lets whoever nobody recognised %s",
+                    pays ? "move money" : "sign");
+    else if (only_tcp && (pays || signs))
+        config_warn(
+            k->report, allow,
+            "lets [caller %s] %s, which is known by a TCP port only: that is a name, not "
+            "a proof",
+            c->name, pays ? "move money" : "sign");
+    if (!pays && somebody_pays && reaches(r, c, CLASS_CHANGE))
+        config_warn(k->report, allow,
+                    "has change, but not money: PUT /methods/{uuid} can point a method that "
+                    "another caller executes at another contract or wallet");
+}
+
+static void check_addresses(struct check *k, const struct config_caller *s)
+{
+    const struct config *c = k->config;
+    const struct config_key *key = caller_key(k, s, "address");
+    char quoted[64];
+
+    for (size_t j = 0; j < s->address.count; j++) {
+        const char *text = s->address.item[j];
+        struct config_address a;
+
+        if (!config_address_split(text, &a))
+            config_fail(k->report, key,
+                        "%s is not an address; allowed: host:port, [v6]:port or unix:/path",
+                        config_quote(text, quoted));
+        for (size_t n = 0; n < c->listen.address.count; n++)
+            if (strcmp(c->listen.address.item[n], text) == 0)
+                config_fail(k->report, key,
+                            "%s is in listen.address, too: it would belong to everybody",
+                            config_quote(text, quoted));
+    }
+}
+
+/* At the first load: whose sockets will be opened, in the order of their bits. */
+static void name_owners(struct config *c)
+{
+    if (c->has_owners)
+        return;
+    c->has_owners = true;
+    for (size_t i = 0; i < c->callers; i++)
+        if (c->caller[i].address.count > 0)
+            config_list_add(&c->owners, c->caller[i].name, strlen(c->caller[i].name));
+}
+
+static void check_callers(struct check *k)
+{
+    struct config *c = k->config;
+    bool somebody_pays = false;
+
+    name_owners(c);
+    for (size_t i = 0; i < c->callers; i++) {
+        check_addresses(k, &c->caller[i]);
+        add_caller(k, &c->caller[i]);
+        for (size_t j = 0; j < i; j++)
+            check_pair(k, &c->caller[j], &c->caller[i]);
+    }
+    c->rules->callers.owned = (unsigned)(((uint64_t)1 << c->owners.count) - 1);
+    for (size_t i = 0; i < c->callers; i++)
+        somebody_pays |= reaches(c->rules, &c->rules->callers.caller[i], CLASS_MONEY);
+    for (size_t i = 0; i < c->callers && k->report->errors == 0; i++)
+        warn_of_power(k, i, somebody_pays);
+}
+
 void config_check_rights(struct config *c, struct config_report *report)
 {
     struct check k = { .config = c, .report = report };
@@ -127,11 +471,12 @@ void config_check_rights(struct config *c, struct config_report *report)
         check_table_needed(&k);
         return;
     }
-    struct rules *p = base_alloc(sizeof *p);
+    struct rules *p = rules_new();
 
     c->rules = p;
     classes_init(&p->classes, (enum class_table)c->classes.table);
     p->repeat_simulate = c->classes.repeat_simulate;
     add_class_patterns(&k, p);
     check_freeze(&k, p);
+    check_callers(&k);
 }

@@ -22,7 +22,7 @@ static struct config *with_defaults(void)
     char why[CONFIG_WHY_MAX];
 
     atomic_init(&c->refs, 1);
-    for (size_t i = 0; i < config_key_count; i++) {
+    for (size_t i = 0; i < config_single_count(); i++) {
         int rc = config_keys[i].fallback == NULL
                      ? 0
                      : config_value_set(c, &config_keys[i], config_keys[i].fallback, why);
@@ -42,21 +42,27 @@ static bool needs_restart(const struct config_key *key, bool tls_differs)
     return key->applies == RESTART || (tls_differs && strncmp(key->name, "tls_", 4) == 0);
 }
 
+/* The same key in other settings, where a named section may lie elsewhere. NULL: it has none. */
+static const struct config_key *same_key(const struct config *c, const struct config_key *key)
+{
+    return key->instance == 0 ? key : config_find_named(c, key->section, key->name);
+}
+
 /* Puts the values of `running` into c, of the keys that need a restart. */
 static void keep_values(struct config *c, const struct config *running,
                         struct config_report *report)
 {
     bool tls_differs = has_tls(running) != has_tls(c);
 
-    for (size_t i = 0; i < config_key_count; i++) {
-        const struct config_key *key = &config_keys[i];
+    for (size_t i = 0; i < config_keys_of(c); i++) {
+        const struct config_key *key = config_key_at(c, i), *was = same_key(running, key);
         char why[CONFIG_WHY_MAX];
         struct buf text;
 
-        if (!needs_restart(key, tls_differs))
+        if (!needs_restart(key, tls_differs) || was == NULL)
             continue;
         buf_init(&text, 1 << 20);
-        int rc = config_value_print(running, key, &text);
+        int rc = config_value_print(running, was, &text);
         if (rc == 0)
             rc = config_value_set(c, key, buf_text(&text), why);
         else if (rc == -ENODATA)
@@ -81,23 +87,36 @@ static struct config *finish(struct config *c, const struct config_env *env,
     return NULL;
 }
 
+/* Sockets are opened once, at the start. */
+static void keep_owners(struct config *c, const struct config *running)
+{
+    c->has_owners = running->has_owners;
+    for (size_t i = 0; i < running->owners.count; i++)
+        config_list_add(&c->owners, running->owners.item[i], strlen(running->owners.item[i]));
+}
+
+/* running NULL: it is the start. keep: what needs a restart has the values it has there. */
 static struct config *load_file(const char *file, const struct config_env *env,
-                                const struct config *keep, struct config_report *report)
+                                const struct config *running, bool keep,
+                                struct config_report *report)
 {
     struct config *c = with_defaults();
+
+    if (running != NULL)
+        keep_owners(c, running);
 
     report->file = file;
     if (file != NULL) {
         config_string_set(&c->file, "%s", file);
         config_ini_read(c, report, file);
     }
-    return finish(c, env, keep, report);
+    return finish(c, env, keep ? running : NULL, report);
 }
 
 struct config *config_load(const char *file, const struct config_env *env,
                            struct config_report *report)
 {
-    return load_file(file, env, NULL, report);
+    return load_file(file, env, NULL, false, report);
 }
 
 struct config *config_load_text(const char *name, const char *text, size_t len,
@@ -115,7 +134,7 @@ struct config *config_load_text(const char *name, const char *text, size_t len,
 struct config *config_reload(const struct config *running, const struct config_env *env,
                              struct config_reload_report *reload)
 {
-    struct config *c = load_file(running->file, env, NULL, &reload->report);
+    struct config *c = load_file(running->file, env, running, false, &reload->report);
 
     if (c == NULL)
         return NULL;
@@ -125,7 +144,7 @@ struct config *config_reload(const struct config *running, const struct config_e
 
         config_report_init(&again);
         config_unref(c);
-        c = load_file(running->file, env, running, &again);
+        c = load_file(running->file, env, running, true, &again);
         if (c == NULL) { /* the file has changed in between; its warnings were told already */
             config_report_done(&reload->report);
             reload->report = again;
@@ -133,6 +152,8 @@ struct config *config_reload(const struct config *running, const struct config_e
             config_report_done(&again);
         }
     }
+    if (c != NULL)
+        rules_keep_counts(c->rules, running->rules);
     if (c != NULL && config_changes(running, c, &reload->changed) != 0)
         buf_clear(&reload->changed);
     return c;
@@ -206,8 +227,10 @@ void config_unref(struct config *c)
     if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
 
-    for (size_t i = 0; i < config_key_count; i++)
-        config_value_clear(c, &config_keys[i]);
+    for (size_t i = 0; i < config_keys_of(c); i++)
+        config_value_clear(c, config_key_at(c, i));
+    config_free_named(c);
+    config_list_clear(&c->owners);
     config_pem_clear(&c->upstream.ca);
     config_pem_clear(&c->upstream.certificate);
     config_pem_clear(&c->upstream.key);
@@ -234,6 +257,9 @@ static int name_key(struct buf *out, size_t before, const struct config_key *key
 static bool hidden_differs(const struct config *a, const struct config *b,
                            const struct config_key *key)
 {
+    if (key->instance != 0)
+        return false;
+
     const void *x = (const char *)a + key->offset, *y = (const char *)b + key->offset;
 
     if (key->type == TYPE_SECRET)
@@ -245,6 +271,7 @@ static bool hidden_differs(const struct config *a, const struct config *b,
     return config_contents_differ(a, b, key);
 }
 
+/* A named section that one of them lacks differs in the keys that the other has set. */
 static bool differs(const struct config *a, const struct config *b,
                     const struct config_key *key, int *rc)
 {
@@ -252,8 +279,11 @@ static bool differs(const struct config *a, const struct config *b,
     bool differ;
 
     for (size_t i = 0; i < 2; i++) {
+        const struct config *c = i == 0 ? a : b;
+        const struct config_key *mine = same_key(c, key);
+
         buf_init(&texts[i], 1 << 20);
-        int printed = config_value_print(i == 0 ? a : b, key, &texts[i]);
+        int printed = mine == NULL ? -ENODATA : config_value_print(c, mine, &texts[i]);
         if (printed != 0 && printed != -ENODATA)
             *rc = printed;
     }
@@ -263,31 +293,36 @@ static bool differs(const struct config *a, const struct config *b,
     return differ || hidden_differs(a, b, key);
 }
 
-int config_needs_restart(const struct config *a, const struct config *b, struct buf *out)
+/* Names the keys that differ: those of b, then those of sections that are gone from it. */
+static int name_differing(const struct config *a, const struct config *b, bool only_restart,
+                          struct buf *out)
 {
     size_t before = buf_unread(out);
+    bool tls_differs = has_tls(a) != has_tls(b);
     int rc = 0;
 
-    for (size_t i = 0; i < config_key_count && rc == 0; i++) {
-        const struct config_key *key = &config_keys[i];
+    for (size_t i = 0; i < config_keys_of(b) + a->named_count && rc == 0; i++) {
+        bool is_gone = i >= config_keys_of(b);
+        const struct config_key *key =
+            is_gone ? &a->named[i - config_keys_of(b)] : config_key_at(b, i);
 
-        if (needs_restart(key, has_tls(a) != has_tls(b)) && differs(a, b, key, &rc) && rc == 0)
+        if (is_gone && same_key(b, key) != NULL)
+            continue;
+        if ((!only_restart || needs_restart(key, tls_differs)) && differs(a, b, key, &rc) &&
+            rc == 0)
             rc = name_key(out, before, key);
     }
     return rc;
 }
 
+int config_needs_restart(const struct config *a, const struct config *b, struct buf *out)
+{
+    return name_differing(a, b, true, out);
+}
+
 int config_changes(const struct config *a, const struct config *b, struct buf *out)
 {
-    size_t before = buf_unread(out);
-    int rc = 0;
-
-    for (size_t i = 0; i < config_key_count && rc == 0; i++) {
-        const struct config_key *key = &config_keys[i];
-        if (differs(a, b, key, &rc) && rc == 0)
-            rc = name_key(out, before, key);
-    }
-    return rc;
+    return name_differing(a, b, false, out);
 }
 
 /* --- what lies outside and is needed with these settings --- */
@@ -297,8 +332,8 @@ void config_each_file(const struct config *c, void (*visit)(const char *path, vo
 {
     if (c->file != NULL)
         visit(c->file, arg);
-    for (size_t i = 0; i < config_key_count; i++) {
-        const struct config_key *key = &config_keys[i];
+    for (size_t i = 0; i < config_keys_of(c); i++) {
+        const struct config_key *key = config_key_at(c, i);
         char *path;
 
         if (key->type != TYPE_PATH && key->type != TYPE_KEY_FILE)

@@ -42,14 +42,15 @@ static int print_effective(const struct config *c, const struct config_key *key,
 
 int config_print(const struct config *c, struct buf *out)
 {
-    char title[CONFIG_TITLE_MAX];
     int rc = buf_addf(out, "# oneshot-proxy %s: the settings in force\n", PROXY_VERSION);
 
-    for (size_t i = 0; i < config_key_count && rc == 0; i++) {
-        if (opens_section(i))
-            rc = buf_addf(out, "\n%s\n", config_section_title(config_keys[i].section, title));
+    for (size_t i = 0; i < config_keys_of(c) && rc == 0; i++) {
+        const struct config_key *key = config_key_at(c, i);
+
+        if (i == 0 || strcmp(key->section, config_key_at(c, i - 1)->section) != 0)
+            rc = buf_addf(out, "\n[%s]\n", key->section);
         if (rc == 0)
-            rc = print_effective(c, &config_keys[i], out);
+            rc = print_effective(c, key, out);
     }
     return rc;
 }
@@ -130,8 +131,9 @@ int config_print_reference(struct buf *out)
 
         remark(key, note, sizeof note);
         (void)snprintf(help, sizeof help, "%s%s", key->help, note);
-        if (opens_section(i))
-            rc = buf_addf(out, "\n%s\n", config_section_title(key->section, title));
+        if (opens_section(i)) /* one with a name is only an example */
+            rc = buf_addf(out, "\n%s%s\n", i < config_single_count() ? "" : "#",
+                          config_section_title(key->section, title));
         if (rc == 0)
             rc = buf_add_str(out, "\n");
         if (rc == 0)

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/check.h"
 #include "config/value.h"
@@ -117,10 +118,44 @@ void config_env_free(struct config_env *env)
     free(env);
 }
 
+/* ONESHOT_PROXY_CALLER_<NAME>_<KEY>, whose section need not stand in the file; NULL: it is none. */
+static const struct config_key *named_key(struct config *c, const char *variable)
+{
+    static const char prefix[] = CONFIG_ENV_PREFIX "CALLER_";
+    char name[CALLER_NAME_MAX + 1], known[CONFIG_ENV_NAME_MAX];
+
+    if (strncmp(variable, prefix, sizeof prefix - 1) != 0)
+        return NULL;
+    const char *rest = variable + sizeof prefix - 1;
+
+    for (size_t i = config_single_count(); i < config_key_count; i++) {
+        size_t key_len = strlen(config_keys[i].name) + 1, len = strlen(rest), n = 0;
+
+        if (len <= key_len || len - key_len > CALLER_NAME_MAX ||
+            strcasecmp(rest + len - key_len + 1, config_keys[i].name) != 0 ||
+            rest[len - key_len] != '_')
+            continue;
+        for (; n < len - key_len; n++)
+            name[n] = rest[n] == '_' ? '-' : (char)tolower((unsigned char)rest[n]);
+        name[n] = '\0';
+        if (!config_name_is_good(name) || !config_add_named(c, name))
+            return NULL;
+        for (size_t j = 0; j < c->named_count; j++) {
+            config_variable(&c->named[j], known);
+            if (strcmp(known, variable) == 0)
+                return &c->named[j];
+        }
+    }
+    return NULL;
+}
+
 static void apply(const struct variable *v, struct config *c, struct config_report *r)
 {
     const struct config_key *key = config_find_variable(v->name);
     char why[CONFIG_WHY_MAX];
+
+    if (key == NULL)
+        key = named_key(c, v->name);
 
     if (key == NULL) {
         config_suggest_variable(v->name, why, sizeof why);

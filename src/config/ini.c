@@ -63,6 +63,20 @@ static bool check_section(struct reader *r, const char *line, size_t len)
                          config_section_title(section->name, header));
         return false;
     }
+    if (!section->named)
+        return true;
+    if (!config_name_is_good(name)) {
+        config_fail_line(
+            r->report, r->line,
+            "%s is no name; allowed: a small letter, then up to 30 of a-z, 0-9 and -",
+            config_quote(name, quoted));
+        return false;
+    }
+    if (!config_add_named(r->config, name)) {
+        config_fail_line(r->report, r->line, "one [%s NAME] too many; at most %d",
+                         section->name, CONFIG_NAMED_MAX);
+        return false;
+    }
     return true;
 }
 
@@ -165,9 +179,13 @@ static int on_value(void *user, const char *section, const char *name, const cha
         return 1;
     }
 
-    const struct config_key *key = config_find(section, name);
+    const char *rest;
+    const struct config_section *known = config_section_find(section, &rest);
+    const struct config_key *key = known != NULL && known->named
+                                       ? config_find_named(r->config, section, name)
+                                       : config_find(section, name);
     if (key == NULL) {
-        config_suggest_key(section, name, hint, sizeof hint);
+        config_suggest_key(known == NULL ? section : known->name, name, hint, sizeof hint);
         config_fail_line(r->report, r->line, "unknown key %s in [%s]; %s",
                          config_quote(name, quoted), section, hint);
         return 1;

@@ -142,7 +142,7 @@ void config_fail_variable(struct config_report *r, const char *variable, const c
 
 struct config_source *config_source(struct config_report *r, const struct config_key *key)
 {
-    return &r->source[key - config_keys];
+    return &r->source[config_key_place(key)];
 }
 
 bool config_given(struct config_report *r, const struct config_key *key)

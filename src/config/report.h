@@ -15,8 +15,8 @@ struct config_source {
 #define CONFIG_MESSAGES_MAX 1000
 
 struct config_report {
-    const char *file;                             /* NULL: environment only */
-    struct config_source source[CONFIG_KEYS_MAX]; /* by the place of the key in config_keys */
+    const char *file;                               /* NULL: environment only */
+    struct config_source source[CONFIG_PLACES_MAX]; /* by config_key_place */
     struct config_message {
         char *where; /* "FILE:LINE", "FILE", or the name of a variable */
         char *text;  /* "section.key: what is wrong; what is allowed" */

@@ -5,11 +5,13 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#define AT(section, name, field) #section, #name, offsetof(struct config, section.field)
+#define AT(section, name, field) 0, #section, #name, offsetof(struct config, section.field)
 #define SAME(section, name) AT(section, name, name)
+#define NAMED(field) 0, "caller", #field, offsetof(struct config_caller, field)
 #define HOUR 3600000
 #define DAY (24 * (int64_t)HOUR)
 #define KIB 1024
@@ -99,6 +101,13 @@ const struct config_key config_keys[] = {
 
     { SAME(freeze, file), TYPE_STRING, NULL, 0, TEXT_MAX, RELOAD, NULL, "While this file is there requests of the classes below are refused, whoever makes them; its first line is the reason. When its directory cannot be looked at they are refused, too. Needs classes.table." },
     { SAME(freeze, classes), TYPE_LIST, "sign, money", 1, 8, RELOAD, NULL, "Classes that freeze.file stops; money has to be among them, and covers what is in no class." },
+
+    { NAMED(address), TYPE_LIST, NULL, 0, 16, RESTART, NULL, "Addresses of this caller alone, written as listen.address and added to those; whoever comes by them and is not this caller is refused." },
+    { NAMED(uid), TYPE_COUNT, NULL, 0, 4294967294, RELOAD, NULL, "The user that calls by a unix socket, as a number." },
+    { NAMED(gid), TYPE_COUNT, NULL, 0, 4294967294, RELOAD, NULL, "Its primary group, as a number." },
+    { NAMED(certificate), TYPE_LIST, NULL, 0, 16, RELOAD, NULL, "Names of its client certificate, any of which will do: uri:spiffe://... (the only URI in it), dns:NAME, or subject:... as in RFC 4514; needs listen.tls_client_ca." },
+    { NAMED(allow), TYPE_LIST, NULL, 0, 71, RELOAD, NULL, "What it may do: class words (read, simulate, create, change, sign, money, unknown, all) and patterns such as POST /methods/{uuid}/execute; whatever is not listed is refused." },
+    { NAMED(deny), TYPE_LIST, NULL, 0, 71, RELOAD, NULL, "What it may not do although allow says so." },
 };
 /* clang-format on */
 
@@ -116,9 +125,100 @@ const struct config_key *config_find(const char *section, const char *name)
 }
 
 const struct config_section config_sections[] = {
-    { .name = "listen" }, { .name = "upstream" }, { .name = "token" },   { .name = "admin" },
-    { .name = "log" },    { .name = "process" },  { .name = "classes" }, { .name = "freeze" },
+    { .name = "listen" },  { .name = "upstream" }, { .name = "token" },
+    { .name = "admin" },   { .name = "log" },      { .name = "process" },
+    { .name = "classes" }, { .name = "freeze" },   { .name = "caller", .named = true },
 };
+
+/* Where the keys of named sections begin. */
+size_t config_single_count(void)
+{
+    size_t n = 0;
+    const char *name;
+
+    while (n < config_key_count && !config_section_find(config_keys[n].section, &name)->named)
+        n++;
+    return n;
+}
+
+size_t config_keys_of(const struct config *c)
+{
+    return config_single_count() + c->named_count;
+}
+
+const struct config_key *config_key_at(const struct config *c, size_t i)
+{
+    size_t single = config_single_count();
+
+    return i < single ? &config_keys[i] : &c->named[i - single];
+}
+
+const struct config_key *config_find_named(const struct config *c, const char *section,
+                                           const char *name)
+{
+    for (size_t i = 0; i < c->named_count; i++)
+        if (strcmp(c->named[i].section, section) == 0 && strcmp(c->named[i].name, name) == 0)
+            return &c->named[i];
+    return NULL;
+}
+
+bool config_name_is_good(const char *name)
+{
+    size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+    return name[0] >= 'a' && name[0] <= 'z' && name[len] == '\0' && len <= CALLER_NAME_MAX;
+}
+
+/* For the fields of struct config, which is not constant while it is made. */
+bool config_add_named(struct config *c, const char *name)
+{
+    size_t single = config_single_count(), each = config_key_count - single;
+    struct config_caller *caller = &c->caller[c->callers];
+
+    for (size_t i = 0; i < c->callers; i++)
+        if (strcmp(c->caller[i].name, name) == 0)
+            return true;
+    if (c->callers == CONFIG_NAMED_MAX)
+        return false;
+    struct config_key *more = realloc(c->named, (c->named_count + each) * sizeof *more);
+    char *section = NULL;
+
+    if (more == NULL || asprintf(&section, "caller %s", name) < 0)
+        abort();
+    c->named = more;
+    caller->name = section + strlen("caller ");
+    caller->uid = caller->gid = -1;
+    c->callers++;
+    for (size_t i = 0; i < each; i++) {
+        struct config_key *key = &c->named[c->named_count++];
+
+        *key = config_keys[single + i];
+        key->section = section;
+        key->offset += (size_t)((const char *)caller - (const char *)c);
+        key->instance = c->callers;
+    }
+    return true;
+}
+
+void config_free_named(struct config *c)
+{
+    for (size_t i = 0; i < c->callers; i++)
+        free(c->caller[i].name - strlen("caller "));
+    free(c->named);
+}
+
+size_t config_key_place(const struct config_key *key)
+{
+    size_t single = config_single_count(), each = config_key_count - single;
+
+    if (key->instance == 0)
+        return (size_t)(key - config_keys);
+    for (size_t i = single; i < config_key_count; i++)
+        if (strcmp(config_keys[i].name, key->name) == 0)
+            return CONFIG_KEYS_MAX + (key->instance - 1) * each + i - single;
+    abort();
+}
+
 const size_t config_section_count = ARRAY_LEN(config_sections);
 
 const struct config_section *config_section_find(const char *header, const char **name)
@@ -150,7 +250,7 @@ void config_variable(const struct config_key *key, char out[CONFIG_ENV_NAME_MAX]
     (void)snprintf(out, CONFIG_ENV_NAME_MAX, CONFIG_ENV_PREFIX "%s_%s", key->section,
                    key->name);
     for (char *p = out; *p != '\0'; p++)
-        *p = (char)toupper((unsigned char)*p);
+        *p = *p == ' ' || *p == '-' ? '_' : (char)toupper((unsigned char)*p);
 }
 
 const struct config_key *config_find_variable(const char *variable)
@@ -159,7 +259,7 @@ const struct config_key *config_find_variable(const char *variable)
         char name[CONFIG_ENV_NAME_MAX];
 
         config_variable(&config_keys[i], name);
-        if (strcmp(name, variable) == 0)
+        if (strcmp(name, variable) == 0 && i < config_single_count())
             return &config_keys[i];
     }
     return NULL;

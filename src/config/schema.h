@@ -29,7 +29,6 @@ struct config_section {
     bool named;
 };
 
-#define CONFIG_NAMED_MAX 32
 #define CONFIG_TITLE_MAX 64
 
 extern const struct config_section config_sections[];
@@ -42,6 +41,7 @@ const struct config_section *config_section_find(const char *header, const char 
 const char *config_section_title(const char *section, char out[CONFIG_TITLE_MAX]);
 
 struct config_key {
+    size_t instance; /* of a named section, from 1; 0: the table's own */
     const char *section, *name;
     size_t offset;
     enum config_type type;
@@ -56,6 +56,22 @@ struct config_key {
 
 extern const struct config_key config_keys[];
 extern const size_t config_key_count;
+
+/* All keys of settings: those of the table, but for the ones of named sections, and these once for
+ * each section that there is. The section of such a key is "caller payroll". */
+size_t config_keys_of(const struct config *c);
+const struct config_key *config_key_at(const struct config *c, size_t i);
+const struct config_key *config_find_named(const struct config *c, const char *section,
+                                           const char *name);
+/* Adds a section [caller NAME], if it is not there. False: there are too many. */
+bool config_add_named(struct config *c, const char *name) MUST_CHECK;
+void config_free_named(struct config *c);
+/* [a-z][a-z0-9-]{0,30} */
+bool config_name_is_good(const char *name);
+/* A number for each key, below CONFIG_PLACES_MAX. */
+size_t config_key_place(const struct config_key *key);
+size_t config_single_count(void);
+#define CONFIG_PLACES_MAX (CONFIG_KEYS_MAX + CONFIG_NAMED_MAX * 16)
 
 /* NULL when there is none. */
 const struct config_key *config_find(const char *section, const char *name);

@@ -6,6 +6,8 @@
 #include "net/tls.h"
 #include "rights/rules.h"
 
+struct config_key;
+
 struct config_list {
     char **item;
     size_t count;
@@ -28,6 +30,16 @@ struct config_share {
 struct config_pem {
     char *data; /* NULL: no such file is set */
     size_t len;
+};
+
+#define CONFIG_NAMED_MAX 32
+
+/* A section [caller NAME]. */
+struct config_caller {
+    char *name; /* NULL: there is none at this place */
+    struct config_list address, certificate;
+    int64_t uid, gid; /* -1: not set */
+    struct config_list allow, deny;
 };
 
 /* Names are section.key of the ini file; durations end in _ms, sizes in _bytes. */
@@ -109,7 +121,17 @@ struct config {
         struct config_list classes;
     } freeze;
 
-    struct rules *rules; /* what follows from classes and freeze; NULL: nothing is told apart */
+    struct config_caller caller[CONFIG_NAMED_MAX];
+    size_t callers;
+    struct config_key *named; /* the keys of each of these sections, see config_key_at */
+    size_t named_count;
+    /* The callers that have sockets of their own, as they were at the start; number i of them
+     * goes with bit i of caller_facts.listener. */
+    struct config_list owners;
+    bool has_owners;
+
+    struct rules
+        *rules; /* what follows from classes, callers and freeze; NULL: nothing is told apart */
 
     char *file; /* the path it came from, NULL: environment only */
     _Atomic int refs;

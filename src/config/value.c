@@ -449,6 +449,10 @@ void config_value_clear(struct config *c, const struct config_key *key)
     case TYPE_FORM:
         wipe_string(field);
         break;
+    case TYPE_COUNT:
+        if (key->instance != 0)
+            *(int64_t *)field = -1;
+        break;
     default: /* numbers hold nothing */
         break;
     }
@@ -690,6 +694,8 @@ int config_value_print(const struct config *c, const struct config_key *key, str
         text = *(char *const *)field;
         return text == NULL ? -ENODATA : buf_add_str(out, text);
     default:
+        if (key->instance != 0 && *(const int64_t *)field < 0)
+            return -ENODATA;
         return print_number(key, *(const int64_t *)field, out);
     }
 }

@@ -63,11 +63,31 @@ static void turn_away(struct downstream *d, int fd)
     metrics_add(&d->ctx->metrics, M_connections_refused, 1);
 }
 
+static void note_owner(struct downstream *d, int fd, unsigned owner)
+{
+    size_t at = (size_t)fd;
+
+    if (d->ctx->config->owners.count == 0)
+        return;
+    if (at >= d->owner_count) {
+        size_t count = at + 256;
+        unsigned *more = realloc(d->owner, count * sizeof *more);
+
+        if (more == NULL)
+            abort();
+        memset(more + d->owner_count, 0, (count - d->owner_count) * sizeof *more);
+        d->owner = more;
+        d->owner_count = count;
+    }
+    d->owner[at] = owner;
+}
+
 void accept_on_accepted(void *arg, const struct listener *from, int fd,
                         const struct sockaddr *addr, socklen_t len)
 {
     struct downstream *d = arg;
 
+    note_owner(d, fd, from->owner);
     if (d->tls != NULL && from->port >= 0)
         accept_tls(d, fd);
     else if (d->refused_count >= ACCEPT_REFUSED_MAX)

@@ -183,6 +183,10 @@ void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *conn
     c->since_ms = now_ms;
     c->tcp = is_tcp(fd->connect_fd);
     tls_bridge_hold(&d->tls_bridges, fd->connect_fd, &c->tls_bridge);
+    int accepted = c->tls_bridge != NULL ? c->tls_bridge->net.fd : fd->connect_fd;
+
+    if ((size_t)accepted < d->owner_count)
+        c->owner = d->owner[accepted];
     if (c->tls_bridge != NULL) {
         c->tls = true;
         c->refused = c->tls_bridge->refused; /* the TLS bridge has the place, or has not */
@@ -201,6 +205,41 @@ void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *conn
         metrics_add(&d->ctx->metrics, M_connections_refused, 1);
         d->refused_count++;
     }
+}
+
+static void find_facts(struct conn *c)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+
+    c->has_facts = true;
+    c->facts = (struct caller_facts){ .uid = -1, .gid = -1 };
+    if (c->owner > 0)
+        c->facts.listener = 1U << (c->owner - 1);
+    if (!c->tcp && !c->tls &&
+        getsockopt(c->watch.fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0) {
+        c->facts.uid = peer.uid;
+        c->facts.gid = peer.gid;
+    }
+    if (c->tls_bridge == NULL)
+        return;
+    tls_peer_names(c->tls_bridge->session, &c->names);
+    c->facts.uri = (struct caller_names){ (const char *const *)c->names.uri, c->names.uris };
+    c->facts.dns = (struct caller_names){ (const char *const *)c->names.dns, c->names.dnss };
+    c->facts.subject = c->names.subject;
+}
+
+uint32_t conn_callers(struct conn *c, const struct rules *rules,
+                      const struct caller_facts **facts)
+{
+    if (!c->has_facts)
+        find_facts(c);
+    if (c->rules_number != rules->number) {
+        c->rules_number = rules->number;
+        c->callers = callers_of_connection(&rules->callers, &c->facts);
+    }
+    *facts = &c->facts;
+    return c->callers;
 }
 
 /* A request line that libmicrohttpd cannot take apart makes it close without a word.
@@ -238,6 +277,7 @@ void conn_done(struct conn *c)
     mhd_pool_end(&d->mhd_pool, &c->rest);
     loop_timer_clear(&d->ctx->loop, &c->timer);
     LIST_REMOVE(c, link);
+    tls_names_done(&c->names);
     if (c->refused)
         d->refused_count--;
     else if (!c->tls)

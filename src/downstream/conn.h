@@ -9,6 +9,7 @@
 #include "event/loop.h"
 #include "net/mhd_host.h"
 #include "net/tls_bridge.h"
+#include "rights/rules.h"
 
 struct downstream;
 struct response;
@@ -50,6 +51,14 @@ struct conn {
     struct response *response; /* the user's */
     bool taken_over;           /* the descriptor is not libmicrohttpd's any more */
     struct mhd_pool_rest rest;
+
+    /* who it may be; looked at when a request asks */
+    unsigned owner; /* as in struct listener */
+    bool has_facts;
+    struct tls_names names;
+    struct caller_facts facts;
+    uint64_t rules_number; /* what the next was found out by */
+    uint32_t callers;      /* see callers_of_connection */
     LIST_ENTRY(conn) link;
 };
 
@@ -68,6 +77,10 @@ void conn_done(struct conn *c);
 
 /* The caller of a connection. */
 struct conn *conn_of(struct MHD_Connection *c);
+
+/* The callers that the connection may be, by these rules, and what is known of it. */
+uint32_t conn_callers(struct conn *c, const struct rules *rules,
+                      const struct caller_facts **facts);
 
 /* The request line has come. */
 void conn_head_begun(struct conn *c);

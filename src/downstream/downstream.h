@@ -24,6 +24,10 @@ struct downstream {
     struct mhd_pool mhd_pool;
     struct tls *tls; /* what new connections by TCP are met with; NULL: plain */
     struct tls_bridges tls_bridges;
+    /* By descriptor: the caller that the socket belongs to by which it came, see struct listener.
+     * Only kept where some do. */
+    unsigned *owner;
+    size_t owner_count;
     size_t tls_refused; /* TLS connections above listen.max_connections */
 
     const struct conn_user *user; /* of all of them */

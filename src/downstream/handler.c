@@ -209,7 +209,7 @@ static void on_lost(struct conn *c)
 }
 
 /* A connection and what is answered on it. */
-struct caller {
+struct served {
     struct conn conn;
     struct response response;
 };
@@ -217,22 +217,22 @@ struct caller {
 void handler_on_connection(void *arg, struct MHD_Connection *connection, void **socket_context,
                            enum MHD_ConnectionNotificationCode code)
 {
-    struct caller *caller;
+    struct served *served;
 
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        caller = base_alloc(sizeof *caller);
-        caller->response.conn = &caller->conn;
-        caller->conn.response = &caller->response;
-        conn_init(&caller->conn, arg, connection);
-        *socket_context = &caller->conn;
+        served = base_alloc(sizeof *served);
+        served->response.conn = &served->conn;
+        served->conn.response = &served->response;
+        conn_init(&served->conn, arg, connection);
+        *socket_context = &served->conn;
         return;
     }
-    caller = CONTAINER_OF((struct conn *)*socket_context, struct caller, conn);
-    if (caller->response.relay != NULL)
-        on_lost(&caller->conn);
-    conn_done(&caller->conn);
-    body_feed_free(caller->response.feed);
-    free(caller);
+    served = CONTAINER_OF((struct conn *)*socket_context, struct served, conn);
+    if (served->response.relay != NULL)
+        on_lost(&served->conn);
+    conn_done(&served->conn);
+    body_feed_free(served->response.feed);
+    free(served);
 }
 
 static void on_refused(struct conn *c, const struct failure *f)

@@ -601,6 +601,12 @@ static bool watch_close(struct response_sink *sink)
     return true;
 }
 
+static uint32_t callers(struct response_sink *sink, const struct rules *rules,
+                        const struct caller_facts **facts)
+{
+    return conn_callers(CONTAINER_OF(sink, struct response, sink)->conn, rules, facts);
+}
+
 static const struct response_sink_ops ops = {
     .begin = begin,
     .end = end,
@@ -611,6 +617,7 @@ static const struct response_sink_ops ops = {
     .has_unread = has_unread,
     .look = look,
     .watch_close = watch_close,
+    .callers = callers,
 };
 
 void response_init(struct response *s)

@@ -12,6 +12,9 @@ static int add_about(struct json_object *o, const struct failure_about *about)
 {
     if (about->class == NULL)
         return 0;
+    if (about->caller[0] != '\0' &&
+        json_object_object_add(o, "caller", json_object_new_string(about->caller)) != 0)
+        return -1;
     return json_object_object_add(o, "class", json_object_new_string(about->class)) |
            json_object_object_add(o, "operation", json_object_new_string(about->operation));
 }
@@ -55,6 +58,8 @@ int problem_proxy_status(const struct failure *f, int received_status, struct bu
     int err = buf_addf(out, HEADER_PSEUDONYM "; error=%s",
                        f->error != NULL ? f->error : failure_info(f->kind)->error);
 
+    if (err == 0 && f->about.class != NULL)
+        err = buf_addf(out, "; details=\"%s\"", failure_info(f->kind)->title);
     if (err == 0 && f->received_status != 0)
         err = buf_addf(out, "; received-status=%d", f->received_status);
     return err;

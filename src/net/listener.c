@@ -478,6 +478,7 @@ int listener_twin(struct listener *first, struct listener *twin, struct buf *err
     } else {
         err = listen_at(twin, &addr, len, true);
     }
+    twin->owner = first->owner;
     return err == 0 ? 0 : inet_failed(error, first->name, first->name, err);
 }
 

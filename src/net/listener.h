@@ -15,6 +15,7 @@ struct listener {
     /* All threads accept from one queue, by duplicates of one descriptor: a unix socket, or one
      * that was passed. Else each has a queue of its own (SO_REUSEPORT). */
     bool shared;
+    unsigned owner; /* the user's; a twin has it, too; 0 at first */
     bool passed; /* it stays the service manager's: never shut down, its file never removed */
     char *name;  /* "127.0.0.1:8080", "unix:/run/x.sock": for the ready line */
     char *path;  /* of a unix socket, to remove it at the end; NULL: none */

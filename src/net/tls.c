@@ -12,6 +12,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -376,6 +377,76 @@ int tls_bye(struct tls_session *s)
 int64_t tls_received_bytes(const struct tls_session *s)
 {
     return (int64_t)BIO_number_read(SSL_get_rbio(s->ssl));
+}
+
+/* At most; one more name, and the certificate proves nothing. */
+#define NAMES_MAX 64
+
+static void add_name(char ***list, size_t *count, const ASN1_IA5STRING *text)
+{
+    const unsigned char *bytes = ASN1_STRING_get0_data(text);
+    size_t len = (size_t)ASN1_STRING_length(text);
+    char **more = realloc(*list, (*count + 1) * sizeof *more);
+    char *copy =
+        memchr(bytes, '\0', len) != NULL ? strdup("") : strndup((const char *)bytes, len);
+
+    if (more == NULL || copy == NULL)
+        abort();
+    more[(*count)++] = copy;
+    *list = more;
+}
+
+static char *subject_of(X509 *certificate)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *bytes = NULL, *text = NULL;
+
+    if (bio != NULL &&
+        X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) >= 0) {
+        long len = BIO_get_mem_data(bio, &bytes);
+
+        text = len > 0 ? strndup(bytes, (size_t)len) : NULL;
+    }
+    BIO_free(bio);
+    return text;
+}
+
+void tls_peer_names(const struct tls_session *s, struct tls_names *out)
+{
+    X509 *certificate = SSL_get0_peer_certificate(s->ssl);
+
+    *out = (struct tls_names){ .uris = 0 };
+    if (certificate == NULL || SSL_get_verify_result(s->ssl) != X509_V_OK)
+        return;
+    GENERAL_NAMES *all = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+
+    for (int i = 0; all != NULL && i < sk_GENERAL_NAME_num(all) && i < NAMES_MAX; i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(all, i);
+
+        if (name->type == GEN_URI)
+            add_name(&out->uri, &out->uris, name->d.uniformResourceIdentifier);
+        else if (name->type == GEN_DNS)
+            add_name(&out->dns, &out->dnss, name->d.dNSName);
+    }
+    bool too_many = all != NULL && sk_GENERAL_NAME_num(all) > NAMES_MAX;
+
+    GENERAL_NAMES_free(all);
+    if (too_many)
+        tls_names_done(out);
+    else
+        out->subject = subject_of(certificate);
+}
+
+void tls_names_done(struct tls_names *n)
+{
+    for (size_t i = 0; i < n->uris; i++)
+        free(n->uri[i]);
+    for (size_t i = 0; i < n->dnss; i++)
+        free(n->dns[i]);
+    free(n->uri);
+    free(n->dns);
+    free(n->subject);
+    *n = (struct tls_names){ .uris = 0 };
 }
 
 const char *tls_why(const struct tls_session *s)

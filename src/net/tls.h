@@ -59,6 +59,16 @@ ssize_t tls_write(struct tls_session *s, const void *bytes, size_t n) MUST_CHECK
 /* Says that nothing more comes (close_notify): 1, TLS_AGAIN, TLS_FAILED. */
 int tls_bye(struct tls_session *s) MUST_CHECK;
 
+/* What the client's certificate says of its owner, once the handshake is done. A name that holds a
+ * NUL is "", which is nobody's. Zeroed: there was no certificate. */
+struct tls_names {
+    char **uri, **dns; /* subjectAltName */
+    size_t uris, dnss;
+    char *subject; /* RFC 4514 text; NULL: no certificate */
+};
+void tls_peer_names(const struct tls_session *s, struct tls_names *out);
+void tls_names_done(struct tls_names *n);
+
 /* Bytes taken from the descriptor so far. */
 int64_t tls_received_bytes(const struct tls_session *s);
 /* Why it failed, in the library's words. */

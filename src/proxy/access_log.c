@@ -20,9 +20,19 @@ static bool outcome_unknown(const struct access_log_entry *e)
                                         e->failure->kind != FAIL_UPSTREAM_CERT);
 }
 
+/* NULL: no callers are told apart, or it did not come that far. */
+static const char *caller_name(const struct access_log_entry *e)
+{
+    if (!e->has_class || !e->config->rules->has_callers)
+        return NULL;
+    return e->caller != NULL ? e->caller->name : "none";
+}
+
 static void count_class(struct context *ctx, const struct access_log_entry *e, int stage)
 {
     static_assert((int)CLASS_COUNT == METRICS_CLASSES, "one counter for each class");
+    if (e->config->rules->has_callers)
+        rules_count(e->config->rules, e->caller, e->class, e->decision);
     metrics_class(&ctx->metrics,
                   &(struct metrics_class){ .class = (int)e->class,
                                            .status = e->status,
@@ -66,19 +76,20 @@ void access_log_write(struct context *ctx, const struct access_log_entry *e)
     }
     if (!e->config->log.access)
         return;
-    log_info("access", log_str("method", e->method != NULL ? e->method : "-"),
-             log_strn("path", path, path_len), log_int("status", status),
-             log_str("class", e->has_class ? class_name(e->class) : NULL),
-             log_str("decision", rules_outcome_name(e->decision)),
-             log_str("stage", e->failure != NULL ? failure_stage_name(stage) : NULL),
-             log_str("error", e->failure != NULL ? failure_info(e->failure->kind)->slug : NULL),
-             log_str("aborted", e->stalled ? "send_timeout"
-                                : e->gone  ? "caller"
-                                : e->cut   ? "upstream"
-                                           : NULL),
-             log_ms("total_ms", e->total_us), log_ms("token_ms", base_max(e->token_us, 0)),
-             log_ms("upstream_ms", base_max(e->upstream_us, 0)),
-             log_int("bytes_in", e->bytes_in), log_int("bytes_out", e->bytes_out),
-             log_int("attempts", e->attempts), log_str("request_id", e->request_id),
-             log_int("generation", (int64_t)e->generation));
+    log_info(
+        "access", log_str("method", e->method != NULL ? e->method : "-"),
+        log_strn("path", path, path_len), log_int("status", status),
+        log_str("class", e->has_class ? class_name(e->class) : NULL),
+        log_str("caller", caller_name(e)), log_str("decision", rules_outcome_name(e->decision)),
+        log_strn("rule", e->rule, e->rule_len),
+        log_str("stage", e->failure != NULL ? failure_stage_name(stage) : NULL),
+        log_str("error", e->failure != NULL ? failure_info(e->failure->kind)->slug : NULL),
+        log_str("aborted", e->stalled ? "send_timeout"
+                           : e->gone  ? "caller"
+                           : e->cut   ? "upstream"
+                                      : NULL),
+        log_ms("total_ms", e->total_us), log_ms("token_ms", base_max(e->token_us, 0)),
+        log_ms("upstream_ms", base_max(e->upstream_us, 0)), log_int("bytes_in", e->bytes_in),
+        log_int("bytes_out", e->bytes_out), log_int("attempts", e->attempts),
+        log_str("request_id", e->request_id), log_int("generation", (int64_t)e->generation));
 }

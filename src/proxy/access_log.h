@@ -15,6 +15,9 @@ struct access_log_entry {
     bool has_class;         /* the next is known */
     enum request_class class;
     enum rules_outcome decision;
+    const struct caller *caller; /* NULL: none, or none was recognised */
+    const char *rule;            /* NULL: nothing was refused by one */
+    size_t rule_len;
     bool gone, cut; /* the caller has left; the upstream's answer was cut */
     bool stalled;   /* gone: it took nothing for listen.send_timeout, and was cut */
     int64_t total_us, token_us, upstream_us; /* negative: did not happen */

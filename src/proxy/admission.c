@@ -2,10 +2,14 @@
  * in logs and errors. */
 #include "proxy/admission.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "http/access.h"
 #include "http/override.h"
+
+#define UNKNOWN_LOG_MS 1000
 
 static void make_request_id(struct relay *r)
 {
@@ -49,8 +53,69 @@ static void take_request_id(struct relay *r)
     make_request_id(r);
 }
 
-/* Says what the request can do, and whether it may be sent again where a connection was dead. */
-static void find_class(struct relay *r)
+static void deny(struct relay *r, enum failure_kind kind, const char *sentence)
+{
+    struct failure f = failure_make(kind, "%s", sentence);
+
+    r->decision = DECISION_DENIED;
+    relay_about(r, &f);
+    relay_fail(r, &f);
+}
+
+/* At most once a second and thread: a stranger that knocks must not fill the log. */
+static void log_unknown(struct relay *r, const struct caller_recognised *who)
+{
+    const struct callers *all = &r->config->rules->callers;
+    int64_t now_ms = loop_now(&r->ctx->loop);
+    char names[CALLERS_MAX * (CALLER_NAME_MAX + 2)] = "";
+    size_t used = 0;
+
+    if (now_ms - r->ctx->unknown_ms < UNKNOWN_LOG_MS && r->ctx->unknown_ms != 0)
+        return;
+    r->ctx->unknown_ms = now_ms;
+    for (size_t i = 0; i < all->count; i++)
+        if ((who->fit & (uint32_t)1 << i) != 0)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s",
+                                     used == 0 ? "" : " ", all->caller[i].name);
+    log_warn("caller_unknown", log_str("why", caller_unknown_name(who->why)),
+             log_str("fit", used == 0 ? NULL : names), log_str("request_id", r->request_id));
+}
+
+/* Who calls, and whether that caller may do this. False: it was refused. */
+static bool is_allowed(struct relay *r, const struct operation *o)
+{
+    const struct rules *rules = r->config->rules;
+    const struct caller_proofs none = { .header = NULL };
+    const struct caller_facts *facts;
+    char sentence[320];
+    uint32_t candidates = r->sink->ops->callers(r->sink, rules, &facts);
+    const struct caller_recognised who =
+        callers_recognise(&rules->callers, candidates, facts, &none);
+
+    r->decision = DECISION_ALLOWED;
+    r->caller = who.caller;
+    if (who.caller == NULL) {
+        r->rule = caller_unknown_name(who.why);
+        r->rule_len = strlen(r->rule);
+        rules_say_unknown(sentence, sizeof sentence, who.why);
+        log_unknown(r, &who);
+        deny(r, FAIL_CALLER_UNKNOWN, sentence);
+        return false;
+    }
+    const struct rights_decision d = rights_decide(&who.caller->rights, r->method, o);
+
+    if (d.rule == RIGHTS_ALLOWED)
+        return true;
+    r->rule = d.rule == RIGHTS_DENIED ? d.entry : "no allow";
+    r->rule_len = d.rule == RIGHTS_DENIED ? d.entry_len : strlen(r->rule);
+    rules_say_refused(sentence, sizeof sentence, who.caller, o, &d);
+    deny(r, FAIL_NOT_ALLOWED, sentence);
+    return false;
+}
+
+/* Whether it may go on, as far as the rules say so. False: it was refused. Says what the request can
+ * do, and whether it may be sent again where a connection was dead. */
+static bool judge(struct relay *r)
 {
     const struct rules *p = r->config->rules;
     const char *query = r->route.path + r->route.path_len;
@@ -71,6 +136,12 @@ static void find_class(struct relay *r)
     r->operation_len = o.text_len;
     r->decision = p->frozen_classes != 0 ? DECISION_ALLOWED : DECISION_NONE;
     r->resendable = rules_may_resend(p, &q, &o);
+    if (p->has_callers && !is_allowed(r, &o))
+        return false;
+    if (!relay_is_frozen(r))
+        return true;
+    relay_fail_frozen(r);
+    return false;
 }
 
 void admission_on_head(struct relay *r, const struct admission_request *request)
@@ -122,12 +193,8 @@ void admission_on_head(struct relay *r, const struct admission_request *request)
         relay_fail_for(r, FAIL_LOOP, "upstream.base_url leads back to this proxy");
         return;
     }
-    if (c->rules != NULL && r->route.kind == ROUTE_FORWARD)
-        find_class(r);
-    if (relay_is_frozen(r)) {
-        relay_fail_frozen(r);
+    if (c->rules != NULL && r->route.kind == ROUTE_FORWARD && !judge(r))
         return;
-    }
     if (!admit(r))
         return;
     if (r->route.kind == ROUTE_TOKEN_ENDPOINT)

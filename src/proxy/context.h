@@ -55,6 +55,8 @@ struct context {
     struct metrics metrics;
     struct recent_failures_outbox failures;
 
+    int64_t unknown_ms; /* when it was last logged that nobody was recognised; 0: never */
+
     bool draining;  /* answers get `Connection: close` */
     bool closed;    /* nothing is accepted any more */
     bool giving_up; /* callers without an answer are told that there will be none */

@@ -138,6 +138,8 @@ void relay_fail_for(struct relay *r, enum failure_kind kind, const char *why)
 void relay_about(const struct relay *r, struct failure *f)
 {
     f->about.class = class_name(r->class);
+    if (r->caller != NULL)
+        (void)snprintf(f->about.caller, sizeof f->about.caller, "%s", r->caller->name);
     (void)snprintf(f->about.operation, sizeof f->about.operation, "%.*s", (int)r->operation_len,
                    r->operation);
 }
@@ -986,6 +988,9 @@ static void report(struct relay *r)
                          .has_class = r->has_class,
                          .class = r->class,
                          .decision = r->decision,
+                         .caller = r->caller,
+                         .rule = r->rule,
+                         .rule_len = r->rule_len,
                          .path = has_path ? r->route.path : r->target,
                          .path_len = has_path ? r->route.path_len : strcspn(r->target, "?#"),
                          .status = r->sink->status,

@@ -57,6 +57,9 @@ struct relay {
     const char *operation; /* as in struct operation */
     size_t operation_len;
     enum rules_outcome decision;
+    const struct caller *caller; /* NULL: none, or none was recognised */
+    const char *rule;            /* why it was refused, for the log; NULL: it was not */
+    size_t rule_len;
     bool is_head;
     bool begun; /* its head is whole */
 

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/failure.h"
 #include "http/header.h"
+#include "rights/rules.h"
 
 enum response_end {
     RESPONSE_WHOLE,
@@ -48,6 +49,9 @@ struct response_sink_ops {
     /* The request waits for long: relay_on_caller_gone is to be called when its caller leaves.
      * True: it is to be asked again at once. */
     bool (*watch_close)(struct response_sink *s);
+    /* The callers that the connection may be, see conn_callers. */
+    uint32_t (*callers)(struct response_sink *s, const struct rules *rules,
+                        const struct caller_facts **facts);
 };
 
 struct response_sink {

@@ -11,6 +11,18 @@ static bool holds(const struct caller_names *wanted, const char *name)
     return false;
 }
 
+const char *caller_unknown_name(enum caller_unknown why)
+{
+    static const char *const names[] = { [CALLER_KNOWN] = "known",
+                                         [CALLER_NO_PROOF] = "no proof",
+                                         [CALLER_WRONG_ADDRESS] = "address of another",
+                                         [CALLER_BAD_SECRET] = "bad secret",
+                                         [CALLER_SECRET_TWICE] = "secret twice",
+                                         [CALLER_SEVERAL] = "several fit" };
+
+    return names[why];
+}
+
 /* Any name of the certificate will do, but one of several URIs proves nothing: which of them is
  * meant is not said (a SPIFFE certificate has just one). */
 static bool certificate_fits(const struct caller *c, const struct caller_facts *f)

@@ -15,12 +15,14 @@
 #define CALLERS_MAX 32
 #define CALLER_NAME_MAX 31
 #define CALLER_SECRETS_MAX 2
+#define CALLER_OUTCOMES 8
 
 /* Counts of one caller, shared by all threads and kept over a reload. */
 struct caller_counts {
     _Atomic int refs;
     _Atomic int64_t in_flight;
-    struct rate_bucket rate[CLASS_UNKNOWN]; /* unknown requests use money's */
+    _Atomic uint64_t requests[CLASS_COUNT][CALLER_OUTCOMES]; /* by enum rules_outcome */
+    struct rate_bucket rate[CLASS_UNKNOWN];                  /* unknown requests use money's */
 };
 
 struct caller_names {
@@ -72,6 +74,9 @@ enum caller_unknown {
     CALLER_SEVERAL        /* more than one section fits */
 };
 
+/* A bit that no listener has. */
+#define CALLER_NO_LISTENER 0x80000000U
+
 struct callers {
     struct caller caller[CALLERS_MAX];
     size_t count;
@@ -81,6 +86,9 @@ struct callers {
 /* The callers whose keys about the connection hold: a bit for each; a caller without such keys
  * but with a secret is among them. To be kept with the connection. */
 uint32_t callers_of_connection(const struct callers *all, const struct caller_facts *f);
+
+/* "no-proof", "several" ...: for the log. */
+const char *caller_unknown_name(enum caller_unknown why);
 
 struct caller_recognised {
     const struct caller *caller; /* NULL: nobody */

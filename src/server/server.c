@@ -299,27 +299,61 @@ static void warn_of_open(const struct listeners *passed, const char *what_for)
                      log_str("detail", what_for));
 }
 
+static int bind_address(struct server *s, const char *text, struct buf *error)
+{
+    struct config_address a;
+
+    if (!config_address_split(text, &a))
+        return -EINVAL;
+    return listeners_add(
+        &s->listeners,
+        &(struct listener_options){ .address = text,
+                                    .host = a.host,
+                                    .unix_path = a.unix_path,
+                                    .port = a.port,
+                                    .socket_mode = s->config->listen.socket_mode },
+        error);
+}
+
 /* Binds what listen.address says. */
 static int bind_listeners(struct server *s, struct buf *error)
 {
     const struct config *c = s->config;
-    struct config_address a;
     int err = 0;
 
-    for (size_t i = 0; i < c->listen.address.count && err == 0; i++) {
-        const char *text = c->listen.address.item[i];
-
-        if (!config_address_split(text, &a))
-            return -EINVAL;
-        err = listeners_add(&s->listeners,
-                            &(struct listener_options){ .address = text,
-                                                        .host = a.host,
-                                                        .unix_path = a.unix_path,
-                                                        .port = a.port,
-                                                        .socket_mode = c->listen.socket_mode },
-                            error);
-    }
+    for (size_t i = 0; i < c->listen.address.count && err == 0; i++)
+        err = bind_address(s, c->listen.address.item[i], error);
     return err;
+}
+
+/* Binds the addresses that belong to one caller each. */
+static int bind_owned(struct server *s, struct buf *error)
+{
+    const struct config *c = s->config;
+    unsigned owner = 0;
+
+    for (size_t i = 0; i < c->callers; i++) {
+        const struct config_list *list = &c->caller[i].address;
+
+        owner += list->count > 0;
+        for (size_t j = 0; j < list->count; j++) {
+            size_t before = s->listeners.count;
+            int err = bind_address(s, list->item[j], error);
+
+            if (err == 0 && s->listeners.count == before) {
+                (void)buf_addf(error,
+                               "%s: is listened on already, so it cannot belong to "
+                               "[caller %s] alone",
+                               list->item[j], c->caller[i].name);
+                err = -EADDRINUSE;
+            }
+            if (err != 0)
+                return err;
+            for (size_t n = before; n < s->listeners.count; n++)
+                s->listeners.item[n].owner = owner;
+        }
+    }
+    return 0;
 }
 
 static int open_listeners(struct server *s, struct buf *error)
@@ -335,6 +369,8 @@ static int open_listeners(struct server *s, struct buf *error)
     } else {
         err = bind_listeners(s, error);
     }
+    if (err == 0)
+        err = bind_owned(s, error);
     size_t count = (s->worker_count - 1) * s->listeners.count;
 
     s->twins = err == 0 && count > 0 ? base_alloc(sizeof *s->twins * count) : NULL;

@@ -38,7 +38,7 @@
 #include "seen.h"
 #include "server/worker.h"
 
-#define CALLERS_MAX 4
+#define CLIENTS_MAX 4
 #define UPSTREAMS_MAX 16
 #define BULK_BYTES 32768
 /* More than a script can bring: STEPS_MAX times BULK_BYTES. */
@@ -68,7 +68,7 @@ static struct {
     int64_t now_us;
     uint64_t generation;
     struct token *token; /* the last one given; a reference */
-    struct peer caller[CALLERS_MAX], upstream[UPSTREAMS_MAX];
+    struct peer caller[CLIENTS_MAX], upstream[UPSTREAMS_MAX];
     size_t callers, upstreams;
     struct buf early; /* for an upstream connection that is not there yet */
     bool early_end, reading;
@@ -160,7 +160,7 @@ static void caller_open(void)
     const struct sockaddr_un nameless = { .sun_family = AF_UNIX };
     int pair[2];
 
-    if (h.callers == CALLERS_MAX)
+    if (h.callers == CLIENTS_MAX)
         return;
     int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
     require(rc == 0);

@@ -94,6 +94,7 @@ int page_render(const struct content *c, struct buf *out)
     sections_traffic(&o, c);
     failures_list(&o, c);
     failures_totals(&o, c);
+    rights_callers(&o, c->status);
     rights_classes(&o, c->status);
     sections_settings(&o, c);
     html_put(&o, "</main>\n<footer><span>For machines: <a href=\"healthz\">/healthz</a>, "

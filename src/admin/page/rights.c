@@ -76,3 +76,48 @@ void rights_freeze(struct html *o, const struct status *s)
     }
     html_put(o, ", and what is in no class.</p></section>\n");
 }
+
+static uint64_t decided(struct caller_counts *counts, enum rules_outcome what)
+{
+    uint64_t n = 0;
+
+    for (int class = 0; class < CLASS_COUNT; class ++)
+        n += atomic_load_explicit(&counts->requests[class][what], memory_order_relaxed);
+    return n;
+}
+
+static void caller_row(struct html *o, const char *name, struct caller_counts *counts)
+{
+    html_put(o, "<tr><th scope=\"row\">");
+    html_text(o, name);
+    html_put(o, "</th>");
+    for (int class = 0; class < CLASS_COUNT; class ++)
+        number(o,
+               atomic_load_explicit(&counts->requests[class][DECISION_ALLOWED],
+                                    memory_order_relaxed),
+               NULL);
+    number(o, decided(counts, DECISION_DENIED), NULL);
+    number(o, decided(counts, DECISION_FROZEN), NULL);
+    html_put(o, "</tr>\n");
+}
+
+void rights_callers(struct html *o, const struct status *s)
+{
+    const struct rules *rules = s->config->rules;
+
+    if (rules == NULL || !rules->has_callers)
+        return;
+    html_put(o, "<section id=\"callers\" aria-labelledby=\"callers-h\"><h2 id=\"callers-h\">"
+                "By caller</h2><div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+                "id=\"by-caller\" aria-labelledby=\"callers-h\"><table><thead><tr>"
+                "<th scope=\"col\">caller</th>");
+    for (int class = 0; class < CLASS_COUNT; class ++)
+        html_putf(o, "<th scope=\"col\" class=\"number\">%s</th>",
+                  class_name((enum request_class) class));
+    html_put(o, "<th scope=\"col\" class=\"number\">refused</th>"
+                "<th scope=\"col\" class=\"number\">frozen</th></tr></thead><tbody>\n");
+    for (size_t i = 0; i < rules->callers.count; i++)
+        caller_row(o, rules->callers.caller[i].name, rules->callers.caller[i].counts);
+    caller_row(o, "(nobody recognised)", rules->nobody);
+    html_put(o, "</tbody></table></div></section>\n");
+}

@@ -5,5 +5,7 @@
 
 /* Whether requests are frozen, why and since when; nothing when they are not. */
 void rights_freeze(struct html *o, const struct status *s);
+/* A section; nothing where there is no [caller NAME]. */
+void rights_callers(struct html *o, const struct status *s);
 /* A section; nothing where classes.table is off. */
 void rights_classes(struct html *o, const struct status *s);

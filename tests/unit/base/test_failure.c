@@ -59,6 +59,8 @@ static const struct {
     { FAIL_HOST_DENIED, "host-not-allowed", 421, "request", "http_request_denied", false },
     { FAIL_ORIGIN_DENIED, "origin-not-allowed", 403, "request", "http_request_denied", false },
     { FAIL_HEADER_MISSING, "header-required", 403, "request", "http_request_denied", false },
+    { FAIL_CALLER_UNKNOWN, "caller-unknown", 403, "request", "http_request_denied", false },
+    { FAIL_NOT_ALLOWED, "not-allowed", 403, "request", "http_request_denied", false },
     { FAIL_NOT_FOUND, "not-found", 404, "request", "http_request_error", false },
     { FAIL_METHOD_DENIED, "method-not-allowed", 405, "request", "http_request_error", false },
     { FAIL_HEAD_TIMEOUT, "head-timeout", 408, "request", "http_request_error", true },

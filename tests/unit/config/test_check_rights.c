@@ -54,12 +54,101 @@ static void what_is_wrong_with_classes_is_told(void **state)
     }
 }
 
+#define TABLE "[classes]\ntable = 1shot\n"
+#define UNIX "[listen]\naddress = unix:/run/x\n" TABLE
+
+static void what_is_wrong_with_callers_is_told(void **state)
+{
+    static const struct {
+        const char *lines, *says;
+    } cases[] = {
+        { "[caller a]\nuid = 1\nallow = read\n", "classes.table: is off" },
+        { UNIX "[caller A]\nuid = 1\n", "is no name" },
+        { UNIX "[caller a]\nname = 1\n", "unknown key \"name\" in [caller a]" },
+        { UNIX "[caller a]\nallow = read\n", "nothing by which [caller a]" },
+        { TABLE "[caller a]\nuid = 1\nallow = read\n", "caller a.uid: needs a unix socket" },
+        { UNIX "[caller a]\nuid = 65534\nallow = read\n", "not mapped" },
+        { UNIX "[caller a]\nuid = 4294967295\nallow = read\n", "is out of range" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\n[caller b]\nuid = 1\nallow = read\n",
+          "[caller b] is recognised by just what [caller a] is" },
+        { UNIX "[caller a]\naddress = unix:/a\n[caller b]\naddress = unix:/a\n",
+          "belongs to [caller a] already" },
+        { UNIX "[caller a]\naddress = unix:/run/x\nallow = read\n",
+          "is in listen.address, too" },
+        { UNIX "[caller a]\ncertificate = dns:a\nallow = read\n",
+          "needs listen.tls_client_ca" },
+        { UNIX "[caller a]\ncertificate = a\nallow = read\n", "is no name; allowed: uri:" },
+        { UNIX "[caller a]\nuid = 1\nallow = GET /v0/chains\n", "leave out /v0" },
+        { UNIX "[caller a]\nuid = 1\nallow = GET /chains/*\n", "use {} for one segment" },
+        { UNIX "[caller a]\nuid = 1\nallow = GET /chains?a=b\n", "queries are not matched" },
+        { UNIX "[caller a]\nuid = 1\nallow = GET /nothing\n", "can match nothing" },
+        { UNIX "[caller a]\nuid = 1\nallow = reads\n", "is neither a class" },
+        { UNIX "[caller a]\nuid = 1\nallow = all\ndeny = sign\n", "walk around" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\ndeny = all\n", "refused anyhow" },
+        { UNIX "[caller a]\nuid = 1\nallow = money\ndeny = POST /methods/{uuid}/execute\n",
+          "the batch carries ids in its body" },
+        { UNIX "[caller other]\nuid = 1\nallow = read\n", "[caller other] stands for" },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        auto_result struct result r = load_classes(cases[i].lines);
+        assert_refuses(r, cases[i].says);
+    }
+}
+
+static void what_is_doubtful_about_callers_is_told(void **state)
+{
+    static const struct {
+        const char *lines, *says;
+    } cases[] = {
+        { TABLE "[caller a]\naddress = 127.0.0.1:81\nallow = money\n", "a name, not a proof" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\n[caller b]\ngid = 1\nallow = read\n",
+          "could be both [caller a] and [caller b]" },
+        { UNIX "[caller a]\nuid = 1\nallow = change\n[caller b]\nuid = 2\nallow = money\n",
+          "can point a method" },
+        { UNIX "[caller a]\nuid = 1\n", "may do nothing" },
+        { UNIX "[caller other]\nallow = sign\n", "whoever nobody recognised sign" },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        auto_result struct result r = load_classes(cases[i].lines);
+        assert_loads(r);
+        assert_says(r.warnings, cases[i].says);
+    }
+}
+
+static void a_caller_may_come_from_the_environment_key_by_key(void **state)
+{
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    const char *text = CREDENTIALS UNIX "[caller pay-roll]\nuid = 1\nallow = money\n";
+    const char *path = scratch_write(&s, text, strlen(text), 0600);
+    auto_result struct result r =
+        load_env(path, (const char *const[]){ "ONESHOT_PROXY_CALLER_PAY_ROLL_ALLOW=read",
+                                              "ONESHOT_PROXY_CALLER_DASH_GID=7",
+                                              "ONESHOT_PROXY_CALLER_DASH_ALLOW=read", NULL });
+    assert_loads(r);
+    assert_int_equal(r.config->callers, 2);
+    assert_string_equal(r.config->caller[0].allow.item[0], "read");
+    assert_int_equal(r.config->caller[0].uid, 1);
+    assert_string_equal(r.config->caller[1].name, "dash");
+    struct buf out;
+    buf_init(&out, 1 << 20);
+    assert_int_equal(config_print(r.config, &out), 0);
+    assert_says(out, "[caller pay-roll]\n#address =\nuid = 1\n#gid =\n");
+    assert_says(out, "[caller dash]\n");
+    buf_done(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_table_there_is_are_no_rules),
         cmocka_unit_test(a_table_with_patterns_makes_rules),
         cmocka_unit_test(what_is_wrong_with_classes_is_told),
+        cmocka_unit_test(what_is_wrong_with_callers_is_told),
+        cmocka_unit_test(what_is_doubtful_about_callers_is_told),
+        cmocka_unit_test(a_caller_may_come_from_the_environment_key_by_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

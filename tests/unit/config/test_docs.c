@@ -123,6 +123,8 @@ static void the_reference_shows_the_defaults(void **state)
     for (const char *p = buf_text(&reference); *p != '\0';) {
         size_t len = strcspn(p, "\n");
 
+        if (strncmp(p, "#[", 2) == 0) /* a named section is an example */
+            break;
         if (p[0] == '[' || (p[0] == '#' && p[1] != ' ' && len > 1)) {
             bool off = p[0] == '#' && p[len - 1] == '=';
             settings += p[0] == '#';
@@ -133,7 +135,7 @@ static void the_reference_shows_the_defaults(void **state)
         assert_true(len <= 90);
         p += len + 1;
     }
-    assert_int_equal(settings, config_key_count);
+    assert_int_equal(settings, config_single_count());
     assert_int_equal(buf_add_str(&active, CREDENTIALS), 0);
 
     auto_result struct result defaults = load(CREDENTIALS);
