@@ -410,7 +410,7 @@ static int use_unit(struct invocation *in)
 
     memcpy(environment, in->unit.variable, sizeof environment);
     in->env = config_env_take(environment);
-    (void)clearenv();
+    (void)clearenv(); /* NOLINT(concurrency-mt-unsafe): no threads yet */
     for (char **v = environment; *v != NULL; v++)
         (void)putenv(*v); /* NOLINT(concurrency-mt-unsafe) */
     return 0;
@@ -447,7 +447,7 @@ int main(int argc, char **argv)
         code = run(command, &in);
     config_env_free(in.env);
     if (in.unit.variables > 0)
-        (void)clearenv(); /* it points into the unit's text */
+        (void)clearenv(); /* NOLINT(concurrency-mt-unsafe): it points into the unit's text */
     unit_done(&in.unit);
     return code;
 }

@@ -540,16 +540,15 @@ static void decide_held(struct relay *r)
     struct token *newer = another_token(r, true), *older = another_token(r, false);
     bool passed_on = ctx->failing || ctx->passthrough_generation == r->token->generation ||
                      !same_upstream(r);
+    bool older_serves = older != NULL &&
+                        (ctx->other_good || older == ctx->token || passed_on) &&
+                        token_is_young(r->token, loop_now(&ctx->loop));
+    struct token *with = newer != NULL ? newer : older_serves ? older : NULL;
 
-    if (relay_is_frozen(r))
+    if (relay_is_frozen(r) || (with == NULL && passed_on))
         release(r);
-    else if (newer != NULL)
-        repeat(r, newer);
-    else if (older != NULL && (ctx->other_good || older == ctx->token || passed_on) &&
-             token_is_young(r->token, loop_now(&ctx->loop)))
-        repeat(r, older);
-    else if (passed_on)
-        release(r);
+    else if (with != NULL)
+        repeat(r, with);
 }
 
 void relay_on_token(struct relay *r)

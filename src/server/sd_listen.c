@@ -81,8 +81,8 @@ int sd_listen_take(struct sd_listen *s, struct buf *error)
 {
     auto_free char *pid = take("LISTEN_PID"), *fds = take("LISTEN_FDS");
     auto_free char *names = take("LISTEN_FDNAMES");
-    auto_free char *pidfd = take("LISTEN_PIDFDID"); /* of systemd 257: LISTEN_PID is enough */
 
+    free(take("LISTEN_PIDFDID")); /* of systemd 257: LISTEN_PID is enough */
     *s = (struct sd_listen){ .listen.count = 0 };
     if (pid == NULL || fds == NULL || ascii_number(pid, strlen(pid)) != getpid())
         return 0;

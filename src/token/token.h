@@ -46,5 +46,5 @@ static inline bool token_valid(const struct token *t, int64_t now_ms)
 #define TOKEN_YOUNG_MS 10000
 static inline bool token_is_young(const struct token *t, int64_t now_ms)
 {
-    return now_ms - t->obtained_ms < TOKEN_YOUNG_MS;
+    return t != NULL && now_ms - t->obtained_ms < TOKEN_YOUNG_MS;
 }

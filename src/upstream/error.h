@@ -14,7 +14,7 @@ struct upstream_attempt {
     bool unconfirmed; /* the answer ended with its connection, which does not say that this
                          was all */
     bool starved;     /* there was no descriptor for a connection */
-    bool name_silent;    /* no name server answered in time */
+    bool name_silent; /* no name server answered in time */
     char error_text[CURL_ERROR_SIZE]; /* libcurl's own words about a failure */
 };
 

@@ -28,6 +28,7 @@ __attribute__((constructor)) static void find(void)
     (void)close(fd);
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int clock_gettime(clockid_t id, struct timespec *ts)
 {
     if (real == NULL) /* another library's constructor was first */

@@ -35,10 +35,10 @@ struct relay *relay_new(struct context *ctx, struct response_sink *s, const char
     return &relay;
 }
 
-void admission_on_head(struct relay *r, const struct admission_request *q)
+void admission_on_head(struct relay *r, const struct admission_request *request)
 {
     (void)r;
-    (void)q;
+    (void)request;
     sink->request_id = "the-name";
 }
 

@@ -35,6 +35,7 @@ static size_t code_len;
 static unsigned install_flags;
 
 /* In place of the C library's: what seccomp_filter gives to the kernel stays here. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 long syscall(long number, ...)
 {
     va_list args;

@@ -52,25 +52,26 @@ void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t due_ms)
     fail_msg("too many timers");
 }
 
-int token_client_init(struct token_client *s, struct loop *l)
+int token_client_init(struct token_client *client, struct loop *l)
 {
-    *s = (struct token_client){ .loop = l };
+    *client = (struct token_client){ .loop = l };
     return 0;
 }
-void token_client_done(struct token_client *s)
+void token_client_done(struct token_client *client)
 {
-    token_client_cancel(s);
+    token_client_cancel(client);
 }
-void token_client_cancel(struct token_client *s)
+void token_client_cancel(struct token_client *client)
 {
-    if (fetching == s)
+    if (fetching == client)
         fetching = NULL;
 }
-void token_client_fetch(struct token_client *s, const struct config *c, uint64_t generation)
+void token_client_fetch(struct token_client *client, const struct config *c,
+                        uint64_t generation)
 {
     (void)c;
     assert_null(fetching); /* one at a time */
-    fetching = s;
+    fetching = client;
     fetching_generation = generation;
     fetches++;
 }
