@@ -31,6 +31,7 @@ table() {
     config) "$program" --print-markdown ;;
     metrics) "$program" --print-metrics ;;
     failures) failures ;;
+    legs) "$program" --print-legs ;;
     esac
 }
 
@@ -79,7 +80,8 @@ same() {
 
 documents='config docs/configuration.md
 metrics docs/metrics.md
-failures docs/errors.md'
+failures docs/errors.md
+legs docs/errors.md'
 
 case $action in
 check-ini)

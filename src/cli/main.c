@@ -17,6 +17,7 @@
 #include "cli/unit.h"
 #include "config/config.h"
 #include "config/docs.h"
+#include "net/leg_error.h"
 #include "rights/freeze.h"
 #include "server/server.h"
 
@@ -117,6 +118,12 @@ static int run_metrics(struct invocation *in)
 {
     (void)in;
     return print_generated(prometheus_print_markdown);
+}
+
+static int run_legs(struct invocation *in)
+{
+    (void)in;
+    return print_generated(leg_error_print_markdown);
 }
 
 static int run_healthcheck(struct invocation *in)
@@ -256,6 +263,7 @@ static const struct command commands[] = {
     { "print-markdown", AS_OPTION, false, false, run_markdown },
     { "print-man", AS_OPTION, false, false, run_man },
     { "print-metrics", AS_OPTION, false, false, run_metrics },
+    { "print-legs", AS_OPTION, false, false, run_legs },
     { "doctor", AS_WORD, false, true, run_doctor },
     { "healthcheck", AS_WORD, false, true, run_healthcheck },
     { "freeze", AS_WORD, false, false, run_freeze },

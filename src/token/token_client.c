@@ -180,51 +180,25 @@ static void finish(struct token_client *client, struct token_client_result *resu
     client->on_done(client, result);
 }
 
-/* What the transport says, for a person. */
-static struct failure transport_failure(CURLcode code, bool name_silent)
+/* What the transport says, by the table that both legs share. */
+static struct failure transport_failure(const struct token_client *client, CURLcode code,
+                                        bool name_silent)
 {
-    switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-        if (name_silent) {
-            struct failure f =
-                failure_make(FAIL_TOKEN_DNS, "No name server answered in time for the host in "
-                                             "token.url; check DNS of this machine.");
-            f.error = "dns_timeout";
-            return f;
-        }
-        return failure_make(
-            FAIL_TOKEN_DNS,
-            "The host in token.url does not resolve; check its spelling and DNS.");
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-        return failure_make(
-            FAIL_TOKEN_TLS,
-            "The certificate of the token endpoint does not verify; check token.ca_file, "
-            "the clock, and proxies in between (%s).",
-            curl_easy_strerror(code));
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_SSL_CERTPROBLEM: {
-        struct failure f = failure_make(
-            FAIL_TOKEN_TLS, "The TLS handshake with the token endpoint failed (%s).",
-            curl_easy_strerror(code));
-        f.error = "tls_protocol_error";
-        return f;
-    }
-    case CURLE_COULDNT_CONNECT:
-        return failure_make(
-            FAIL_TOKEN_CONNECT,
-            "The token endpoint refused the connection or cannot be reached; check token.url.");
-    case CURLE_OPERATION_TIMEDOUT:
-        return failure_make(FAIL_TOKEN_TIMEOUT,
-                            "The token endpoint did not answer within token.timeout.");
-    default: {
-        struct failure f = failure_make(FAIL_TOKEN_INVALID,
-                                        "The exchange with the token endpoint failed (%s).",
-                                        curl_easy_strerror(code));
-        return f;
-    }
-    }
+    struct leg_facts facts = leg_facts_take(client->transfer.easy, code, client->proxy,
+                                            client->port, client->error_text);
+
+    facts.starved = client->multi.starved;
+    facts.name_silent = name_silent;
+    enum leg_fault fault = leg_fault_of(&facts, client->error_text);
+    /* Our own deadline, and libcurl's for connecting, have the same code. */
+    bool ready = facts.connected && (!client->tls || facts.secured) &&
+                 (!facts.proxied || facts.connect_status / 100 == 2);
+
+    if (code == CURLE_OPERATION_TIMEDOUT && ready)
+        fault = LEG_ANSWER_LATE;
+    bool vague = fault == LEG_OTHER || fault == LEG_NO_ANSWER || fault == LEG_TLS_OTHER ||
+                 fault == LEG_TLS_CERTIFICATE;
+    return leg_failure(LEG_ERROR_TOKEN, fault, &facts, vague ? curl_easy_strerror(code) : NULL);
 }
 
 /* What a status other than 200 means. */
@@ -298,7 +272,7 @@ static void on_done(struct curl_host_transfer *t, CURLcode code)
                                       "The token endpoint's answer is larger than 64 KiB.");
         result.failure.received_status = (int)status;
     } else if (code != CURLE_OK) {
-        result.failure = transport_failure(code, t->name_silent);
+        result.failure = transport_failure(client, code, t->name_silent);
     } else if (status / 100 != 2) {
         result.failure = status_failure(client, (int)status, &result.refused);
     } else {
@@ -337,15 +311,13 @@ static void on_done(struct curl_host_transfer *t, CURLcode code)
 static void on_deadline(struct loop_timer *timer)
 {
     struct token_client *client = CONTAINER_OF(timer, struct token_client, deadline);
-    bool name_silent = curl_host_has_no_address(&client->transfer);
-    struct token_client_result result = {
-        .failure = transport_failure(
-            name_silent ? CURLE_COULDNT_RESOLVE_HOST : CURLE_OPERATION_TIMEDOUT, name_silent)
-    };
+    struct token_client_result result = { .token = NULL };
 
-    if (client->transfer.easy == NULL)
-        result.failure =
-            failure_make(FAIL_TOKEN_CONFIG, "The credentials do not fit a token request.");
+    result.failure =
+        client->transfer.easy != NULL
+            ? transport_failure(client, CURLE_OPERATION_TIMEDOUT,
+                                curl_host_has_no_address(&client->transfer))
+            : failure_make(FAIL_TOKEN_CONFIG, "The credentials do not fit a token request.");
     finish(client, &result);
 }
 
@@ -405,6 +377,11 @@ static bool setup(struct token_client *client, const struct config *c)
             return false;
         client->headers = more;
     }
+    client->proxy = settings.proxy;
+    client->port = settings.port;
+    client->tls = strncmp(c->token.url, "https:", 6) == 0;
+    client->error_text[0] = '\0';
+    (void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, client->error_text);
     (void)curl_easy_setopt(e, CURLOPT_URL, c->token.url);
     (void)curl_easy_setopt(e, CURLOPT_POSTFIELDS, secret_text(client->form)); /* not copied */
     (void)curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)secret_len(client->form));

@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "event/loop.h"
 #include "net/curl_host.h"
+#include "net/leg_error.h"
 #include "token/credentials.h"
 #include "token/token.h"
 
@@ -32,7 +33,11 @@ struct token_client {
     int64_t refused_mode;                               /* enum config_refused */
     const char *url_key, *ca_key, *id_key, *secret_key; /* as of config.token */
     bool too_large, is_html;
-    bool untyped; /* an answer had no token_type, which has been logged */
+    const char *proxy; /* these three: of the running fetch's URL */
+    int port;
+    bool tls;
+    char error_text[CURL_ERROR_SIZE]; /* libcurl's own words about a failure */
+    bool untyped;                     /* an answer had no token_type, which has been logged */
     void (*on_done)(struct token_client *client, const struct token_client_result *r);
 };
 

@@ -124,6 +124,12 @@ static void on_made(struct curl_host_transfer *t, CURLcode code)
     struct upstream_conn *conn = CONTAINER_OF(t, struct upstream_conn, transfer);
     curl_socket_t fd = CURL_SOCKET_BAD;
 
+    if (code != CURLE_OK) {
+        const struct curl_host_settings settings = config_outbound(conn->config, LEG_UPSTREAM);
+
+        conn->facts =
+            leg_facts_take(t->easy, code, settings.proxy, settings.port, conn->error_text);
+    }
     if (code == CURLE_OK)
         code = curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd);
     if (code == CURLE_OK && fd == CURL_SOCKET_BAD)

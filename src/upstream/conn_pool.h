@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "event/loop.h"
 #include "net/curl_host.h"
+#include "net/leg_error.h"
 
 struct config;
 struct upstream_conn;
@@ -42,6 +43,7 @@ struct upstream_conn {
     bool readable, writable;           /* as far as is known: until IO_AGAIN */
     bool used;                         /* it has carried a request before */
     char error_text[CURL_ERROR_SIZE];  /* libcurl's own words about a failure */
+    struct leg_facts facts;            /* when it could not be opened: what is known */
 
     /* from here on: conn_pool.c's */
     struct curl_host_transfer transfer;

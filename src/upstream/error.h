@@ -4,7 +4,7 @@
 #include "base/base.h"
 #include "base/failure.h"
 #include "http/response_check.h"
-#include "net/curl_host.h"
+#include "net/leg_error.h"
 
 /* What is known of one attempt. */
 struct upstream_attempt {
@@ -16,6 +16,7 @@ struct upstream_attempt {
     bool starved;     /* there was no descriptor for a connection */
     bool name_silent; /* no name server answered in time */
     char error_text[CURL_ERROR_SIZE]; /* libcurl's own words about a failure */
+    struct leg_facts facts;           /* of a connection that could not be opened */
 };
 
 /* The failure of an attempt that ended with `code` and has had `head` of an answer. */

@@ -47,6 +47,7 @@ static enum failure_kind attempt(struct exchange *x)
     x->attempt.unconfirmed = x->attempt.starved = false;
     x->attempt.name_silent = false;
     x->attempt.error_text[0] = '\0';
+    x->attempt.facts = (struct leg_facts){ .code = CURLE_OK };
     x->wants_body = x->wants_room = x->answered = x->rest_unwanted = false;
     x->with.body->sent = 0;
     exchange_moved(x);
@@ -243,6 +244,7 @@ void exchange_ended(struct exchange *x, CURLcode code, bool whole)
 static bool was_not_sent(const struct upstream_attempt *a, CURLcode code)
 {
     return !a->wrote &&
+           a->facts.connect_status < 300 && /* the outbound proxy would only say it again */
            (code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR ||
             code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
 }

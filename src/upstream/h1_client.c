@@ -42,6 +42,7 @@ static void release(struct exchange *x, bool reusable)
     h->conn = NULL;
     x->wants_body = x->wants_room = x->answered = false;
     x->attempt.wrote = h->begun && upstream_conn_sent_bytes(conn) != h->sent_before;
+    x->attempt.facts = conn->facts;
     if (conn->error_text[0] != '\0')
         memcpy(x->attempt.error_text, conn->error_text, sizeof x->attempt.error_text);
     x->attempt.name_silent = conn->transfer.name_silent;

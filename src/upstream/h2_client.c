@@ -170,6 +170,8 @@ static void fail(struct h2_client *c, CURLcode code, bool untouched)
     struct exchange *x = exchange_of(c);
 
     x->attempt.wrote = !untouched && was_written(c);
+    if (c->session->conn != NULL)
+        x->attempt.facts = c->session->conn->facts;
     if (c->session->conn != NULL && c->session->conn->error_text[0] != '\0')
         memcpy(x->attempt.error_text, c->session->conn->error_text,
                sizeof x->attempt.error_text);

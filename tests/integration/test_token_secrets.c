@@ -217,7 +217,7 @@ static void a_failure_names_the_key_that_is_set(void **state)
                                             "upstream.base_url = http://127.0.0.1:1\n" });
     http_get(unreached.port, "/x", &a);
     assert_problem(&a, 502, "token", "connection_refused");
-    assert_contains(bytes_text(&a.body), "check upstream.base_url.");
+    assert_contains(bytes_text(&a.body), "check host and port in upstream.base_url.");
     (void)unlink(path);
     bytes_free(&settings);
     answer_free(&a);

@@ -1,0 +1,284 @@
+/* Turns what libcurl tells of a connection that failed into one row of a table, and the row into
+ * what is told of it. libcurl's codes alone name too few parts: a refusal of the outbound proxy has
+ * the code of a lost connection, each fault of a certificate the same one. So the phase that was
+ * reached, the proxy's status, the result of OpenSSL's verification, and in a few places libcurl's
+ * words are looked at, too. */
+#include "net/leg_error.h"
+
+#include <openssl/x509_vfy.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *part, *error, *text;
+    int status;
+    enum failure_kind kind[LEG_ERROR_LEGS];
+} table[LEG_FAULT_COUNT] = {
+#define LEG_FAULT_ROW(id, part_, error_, status_, upstream_, token_, text_)                    \
+    [LEG_##id] = {                                                                             \
+        .part = (part_),                                                                       \
+        .error = (error_),                                                                     \
+        .text = (text_),                                                                       \
+        .status = (status_),                                                                   \
+        .kind = { [LEG_ERROR_UPSTREAM] = FAIL_##upstream_, [LEG_ERROR_TOKEN] = FAIL_##token_ } \
+    },
+    LEG_FAULTS(LEG_FAULT_ROW)
+#undef LEG_FAULT_ROW
+};
+
+/* What the words in braces stand for. */
+static const struct {
+    const char *name, *word[LEG_ERROR_LEGS];
+} words_of[] = {
+    { "{server}", { "the upstream", "the token endpoint" } },
+    { "{Server}", { "The upstream", "The token endpoint" } },
+    { "{url}", { "upstream.base_url", "token.url" } },
+    { "{ca}", { "upstream.ca_file", "token.ca_file" } },
+    { "{proxy}", { "upstream.proxy", "token.proxy" } },
+    { "{timeout}",
+      { "upstream.connect_timeout", "token.timeout, or upstream.connect_timeout" } },
+    { "{answer_timeout}", { "upstream.response_timeout", "token.timeout" } },
+    { "{certificate}", { "upstream.client_certificate", "upstream.client_certificate" } },
+};
+
+/* --- what is known ------------------------------------------------------------------------- */
+
+static bool has_passed(CURL *easy, CURLINFO which)
+{
+    curl_off_t us = 0;
+
+    return curl_easy_getinfo(easy, which, &us) == CURLE_OK && us > 0;
+}
+
+/* Whether libcurl's words about a failed connection name another port than the URL's. */
+static bool names_other_port(const char *words, int port)
+{
+    const char *at = strstr(words, " port ");
+
+    return at != NULL && strtol(at + strlen(" port "), NULL, 10) != port;
+}
+
+struct leg_facts leg_facts_take(CURL *easy, CURLcode code, const char *proxy, int port,
+                                const char *words)
+{
+    struct leg_facts f = { .code = code,
+                           .resolved = has_passed(easy, CURLINFO_NAMELOOKUP_TIME_T),
+                           .connected = has_passed(easy, CURLINFO_CONNECT_TIME_T),
+                           .secured = has_passed(easy, CURLINFO_APPCONNECT_TIME_T) };
+    long connect_status = 0, peer_port = 0;
+
+    (void)curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);
+    (void)curl_easy_getinfo(easy, CURLINFO_PRIMARY_PORT, &peer_port);
+    (void)curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &f.verify_result);
+    f.connect_status = (int)connect_status;
+    f.connected |= peer_port > 0; /* libcurl's time is that of the proxy's answer, too */
+    if (strcmp(proxy, "none") == 0)
+        f.proxied = false;
+    else if (connect_status != 0 || strstr(words, "CONNECT") != NULL)
+        f.proxied = true;
+    else if (f.connected && peer_port > 0)
+        f.proxied = peer_port != port;
+    else
+        f.proxied = strcmp(proxy, "env") != 0 || names_other_port(words, port);
+    return f;
+}
+
+/* --- which row it is ----------------------------------------------------------------------- */
+
+static enum leg_fault proxy_fault(const struct leg_facts *f)
+{
+    if (f->connect_status == 407)
+        return LEG_PROXY_CREDENTIALS;
+    if (f->connect_status >= 300)
+        return LEG_PROXY_REFUSED;
+    if (f->code == CURLE_OPERATION_TIMEDOUT)
+        return LEG_PROXY_TIMEOUT;
+    return f->code == CURLE_COULDNT_CONNECT ? LEG_PROXY_CONNECT : LEG_PROXY_BROKEN;
+}
+
+/* Of the server's certificate. */
+static enum leg_fault certificate_fault(const struct leg_facts *f, const char *words)
+{
+    /* libcurl compares the name itself, before it looks at OpenSSL's result. */
+    if (strstr(words, "host name") != NULL || strstr(words, "subject name") != NULL)
+        return LEG_TLS_NAME;
+    switch (f->verify_result) {
+    case X509_V_OK:
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return LEG_TLS_NAME;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return LEG_TLS_EXPIRED;
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return LEG_TLS_NOT_YET;
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+        return LEG_TLS_ISSUER;
+    default:
+        return LEG_TLS_CERTIFICATE;
+    }
+}
+
+/* Of the handshake, by what OpenSSL says of it. The first that fits counts. */
+static enum leg_fault handshake_fault(const char *words)
+{
+    static const struct {
+        const char *words;
+        enum leg_fault fault;
+    } said[] = {
+        { "alert certificate required", LEG_TLS_OURS },
+        { "alert bad certificate", LEG_TLS_OURS },
+        { "alert unknown ca", LEG_TLS_OURS },
+        { "alert certificate", LEG_TLS_OURS },
+        { "alert unsupported certificate", LEG_TLS_OURS },
+        { "protocol version", LEG_TLS_VERSION },
+        { "unsupported protocol", LEG_TLS_VERSION },
+        { "wrong version number", LEG_TLS_NONE },
+        { "packet length too long", LEG_TLS_NONE },
+        { "http request", LEG_TLS_NONE },
+        { "unexpected eof", LEG_TLS_CUT },
+        { "SSL_ERROR_SYSCALL", LEG_TLS_CUT },
+        { "reset by peer", LEG_TLS_CUT },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(said); i++)
+        if (strstr(words, said[i].words) != NULL)
+            return said[i].fault;
+    return LEG_TLS_OTHER;
+}
+
+static enum leg_fault timeout_fault(const struct leg_facts *f)
+{
+    if (!f->resolved)
+        return LEG_NAME_SILENT;
+    if (!f->connected)
+        return f->proxied ? LEG_PROXY_TIMEOUT : LEG_CONNECT_TIMEOUT;
+    if (f->proxied && f->connect_status / 100 != 2)
+        return LEG_PROXY_TIMEOUT;
+    return LEG_TLS_TIMEOUT;
+}
+
+enum leg_fault leg_fault_of(const struct leg_facts *f, const char *words)
+{
+    if (f->name_silent)
+        return LEG_NAME_SILENT;
+    if (f->starved && f->code == CURLE_COULDNT_CONNECT)
+        return LEG_NO_DESCRIPTORS;
+    switch (f->code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return LEG_NAME_MISSING;
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return LEG_PROXY_NAME;
+    case CURLE_PROXY:
+        return proxy_fault(f);
+    case CURLE_COULDNT_CONNECT:
+        return f->proxied ? proxy_fault(f) : LEG_CONNECT_REFUSED;
+    case CURLE_OPERATION_TIMEDOUT:
+        return timeout_fault(f);
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return certificate_fault(f, words);
+    case CURLE_SSL_CERTPROBLEM:
+        return LEG_TLS_OURS;
+    case CURLE_SSL_CACERT_BADFILE:
+        return LEG_CA_FILE;
+    case CURLE_SSL_CONNECT_ERROR:
+        return handshake_fault(words);
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_BAD_CONTENT_ENCODING:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+        return LEG_NOT_HTTP;
+    case CURLE_OUT_OF_MEMORY:
+        return LEG_NO_MEMORY;
+    default:
+        break;
+    }
+    /* The proxy's refusals, and a connection that it ends, look like any lost connection. */
+    if (f->connect_status >= 300 || (f->proxied && f->connect_status / 100 != 2 && !f->secured))
+        return proxy_fault(f);
+    /* With TLS 1.3 a server refuses our certificate when we think that the handshake is over. */
+    if (strstr(words, " alert ") != NULL)
+        return handshake_fault(words);
+    if (f->code == CURLE_GOT_NOTHING || f->code == CURLE_RECV_ERROR ||
+        f->code == CURLE_PARTIAL_FILE)
+        return LEG_NO_ANSWER;
+    return f->code == CURLE_SEND_ERROR ? LEG_CUT : LEG_OTHER;
+}
+
+const char *leg_fault_part(enum leg_fault fault)
+{
+    assert((unsigned)fault < LEG_FAULT_COUNT);
+    return table[fault].part;
+}
+
+/* --- what is told of it -------------------------------------------------------------------- */
+
+/* The sentence with the leg's own words; cut where it does not fit. */
+static void expand(char *out, size_t size, const char *text, enum leg leg)
+{
+    size_t n = 0;
+
+    while (*text != '\0' && n + 1 < size) {
+        const char *word = NULL;
+
+        for (size_t i = 0; *text == '{' && word == NULL && i < ARRAY_LEN(words_of); i++)
+            if (strncmp(text, words_of[i].name, strlen(words_of[i].name)) == 0) {
+                word = words_of[i].word[leg];
+                text += strlen(words_of[i].name);
+            }
+        if (word == NULL)
+            out[n++] = *text++;
+        for (; word != NULL && *word != '\0' && n + 1 < size; word++)
+            out[n++] = *word;
+    }
+    out[n] = '\0';
+}
+
+struct failure leg_failure(enum leg leg, enum leg_fault fault, const struct leg_facts *f,
+                           const char *note)
+{
+    char text[sizeof((struct failure *)0)->detail];
+    struct failure failure;
+
+    assert((unsigned)fault < LEG_FAULT_COUNT);
+    expand(text, sizeof text, table[fault].text, leg);
+    if (fault == LEG_PROXY_REFUSED)
+        failure = failure_make(table[fault].kind[leg], "%s (it answered %d).", text,
+                               f->connect_status);
+    else if (note != NULL && note[0] != '\0')
+        failure = failure_make(table[fault].kind[leg], "%s (%s).", text, note);
+    else
+        failure = failure_make(table[fault].kind[leg], "%s.", text);
+    failure.error = table[fault].error;
+    failure.status = table[fault].status;
+    if (fault == LEG_PROXY_REFUSED || fault == LEG_PROXY_CREDENTIALS)
+        failure.received_status = f->connect_status;
+    if (fault == LEG_NO_DESCRIPTORS)
+        failure.retry_after_s = 1;
+    return failure;
+}
+
+int leg_error_print_markdown(struct buf *out)
+{
+    int err = buf_add_str(out, "| part | upstream: `type` | token endpoint: `type` | "
+                               "`Proxy-Status` error | what the detail says |\n"
+                               "|---|---|---|---|---|\n");
+
+    for (size_t i = 0; i < LEG_FAULT_COUNT && err == 0; i++) {
+        char text[512];
+        const enum failure_kind *kind = table[i].kind;
+
+        expand(text, sizeof text, table[i].text, LEG_ERROR_UPSTREAM);
+        err = buf_addf(out, "| %s | `%s` | `%s` | `%s` | %s. |\n", table[i].part,
+                       failure_info(kind[LEG_ERROR_UPSTREAM])->slug,
+                       failure_info(kind[LEG_ERROR_TOKEN])->slug,
+                       table[i].error != NULL ? table[i].error
+                                              : failure_info(kind[LEG_ERROR_UPSTREAM])->error,
+                       text);
+    }
+    return err;
+}
