@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "harness.h"
+#include "later.h"
 
 #define OK "HTTP/1.1 200 OK\r\n"
 
@@ -367,35 +368,53 @@ static void a_head_that_drips_ends_at_the_deadline(void **state)
     }
 }
 
-/* Fewer than an answer may have, over a time that is longer than each of the deadlines. */
+#define INTERIMS 4
+static struct gate before_each[INTERIMS + 1];
+
 static void serve_patiently(struct peer_conn *c, void *arg)
 {
     (void)arg;
     if (peer_read_request(c) == NULL)
         return;
-    for (int i = 0; i < 60; i++) {
-        wait_a_moment();
-        if (!peer_puts(c, "HTTP/1.1 102 Processing\r\n\r\n"))
+    for (int i = 0; i < INTERIMS; i++)
+        if (!gate_pass(&before_each[i], c) || !peer_puts(c, "HTTP/1.1 102 Processing\r\n\r\n"))
             return;
-    }
-    (void)peer_puts(c, OK "Content-Length: 4\r\n\r\nfine");
+    if (gate_pass(&before_each[INTERIMS], c))
+        (void)peer_puts(c, OK "Content-Length: 4\r\n\r\nfine");
 }
 
-/* An upstream that says it is still at work has response_timeout anew, and idle_timeout, which is
- * for the body, does not count yet. */
+/* An upstream that says it is still at work has response_timeout anew, and idle_timeout, which
+ * is for the body, does not count yet. */
 static void each_interim_answer_starts_the_response_timeout_again(void **state)
 {
     (void)state;
+    LATER(later);
     WORLD(w);
+    struct client c;
     struct answer a = { 0 };
-    world_start(&w,
-                &(struct world_options){ .serve = serve_patiently,
-                                         .settings = "upstream.idle_timeout = 10ms\n"
-                                                     "upstream.response_timeout = 600ms\n" });
-    http_call(w.port, "POST", "/slow", NULL, "{}", &a);
+    for (int i = 0; i <= INTERIMS; i++)
+        gate_init(&before_each[i]);
+    world_start(&w, &(struct world_options){ .serve = serve_patiently,
+                                             .env = later.env,
+                                             .settings = "upstream.idle_timeout = 10ms\n"
+                                                         "upstream.response_timeout = 5m\n" });
+    client_open(&c, w.port);
+    client_puts(&c, "POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
+    for (int i = 0; i <= INTERIMS; i++) {
+        assert_true(gate_wait_arrived(&before_each[i], 1, SOON_MS));
+        for (int turns = 0; turns < 2;
+             turns++) { /* there is one worker, which sees what was sent */
+            http_call(w.port, "TRACE", "/x", NULL, NULL, &a);
+            assert_int_equal(a.status, 405);
+        }
+        later_by(&later, 4 * 60 * 1000);
+        gate_open(&before_each[i]);
+    }
+    client_read(&c, &a, false, SOON_MS);
     assert_int_equal(a.status, 200);
     assert_string_equal(bytes_text(&a.body), "fine");
     assert_int_equal(peer_count(w.api, ""), 1);
+    client_close(&c);
     answer_free(&a);
 }
 

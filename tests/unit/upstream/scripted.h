@@ -109,7 +109,8 @@ static inline void peer_take(struct scripted *s)
     }
 }
 
-#define SOON_MS 10000
+/* Reaching it means failure, under valgrind on a busy machine too. */
+#define SOON_MS 60000
 
 /* Turns until `condition` holds; a turn too many does no harm. */
 #define UNTIL(s, condition)                        \
