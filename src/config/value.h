@@ -38,4 +38,3 @@ void config_string_set(char **field, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Appends a copy of the len bytes. */
 void config_list_add(struct config_list *list, const char *text, size_t len);
 void config_list_clear(struct config_list *list);
-void config_list_clear(struct config_list *list);
