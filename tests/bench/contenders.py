@@ -5,6 +5,7 @@ verified certificate, no access log, and the Authorization header that the origi
 import ctypes
 import glob
 import os
+import random
 import resource
 import shutil
 import signal
@@ -31,9 +32,17 @@ OTHER_CPUS = set(CPUS[1:]) or {CPUS[0]}
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """From below those that the kernel gives to connections, so that none takes it in the meantime."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+        lowest = int(f.read().split()[0])
+    while True:
+        with socket.socket() as s:
+            port = random.randrange(min(10000, lowest - 1000), lowest)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def wait_port(port, process):
@@ -298,7 +307,11 @@ class Contender:
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             preexec_fn=with_parent(cpus=self.cpus))
         log.close()
-        wait_port(self.port, self.process)
+        try:
+            wait_port(self.port, self.process)
+        except RuntimeError as error:
+            with open(log.name, encoding="utf-8", errors="replace") as said:
+                raise RuntimeError(f"{error}:\n{said.read()[-2000:]}") from error
         return self
 
     def pids(self):

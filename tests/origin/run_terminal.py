@@ -25,8 +25,16 @@ WORRYING = [b"by itself", b"Aborted", b"Killed", b"Segmentation", b"Terminated",
 
 
 def free_address():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return "127.0.0.1:%d" % s.getsockname()[1]
+    """From below those that the kernel gives to connections, so that none takes it in the meantime."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+        lowest = int(f.read().split()[0])
+    while True:
+        port = random.randrange(min(10000, lowest - 1000), lowest)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+            return f"127.0.0.1:{port}"
+        except OSError:
+            pass
 
 
 class Run:
