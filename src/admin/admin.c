@@ -102,7 +102,7 @@ static enum MHD_Result send_problem(struct MHD_Connection *c, const struct failu
     struct buf body;
 
     buf_init(&body, 4096);
-    if (problem_body(f, &body) != 0) {
+    if (problem_body(f, NULL, &body) != 0) {
         buf_done(&body);
         return MHD_NO;
     }

@@ -22,6 +22,9 @@ struct response;
  * caller has just connected and is about to send, or never will. */
 #define CONN_NEW_GRACE_MS 1000
 
+/* Cookie fields of a request that are hidden from libmicrohttpd. */
+#define CONN_COOKIES_MAX 8
+
 enum conn_phase {
     CONN_IDLE, /* between requests; part of the next head may be here */
     CONN_HEAD, /* the request line is here, the head is not whole */
@@ -59,6 +62,9 @@ struct conn {
     struct caller_facts facts;
     uint64_t rules_number; /* what the next was found out by */
     uint32_t callers;      /* see callers_of_connection */
+
+    const char *cookie_name[CONN_COOKIES_MAX]; /* hidden, see handler_on_target */
+    size_t cookie_count;
     LIST_ENTRY(conn) link;
 };
 

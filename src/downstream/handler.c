@@ -6,16 +6,87 @@
  *    not running.
  *  - A suspended connection notices nothing, not even that its caller has left.
  *  - It unescapes the target in place: the raw one is copied in handler_on_target.
- *  - Its fields stay where they are until the request is over. */
+ *  - Its fields stay where they are until the request is over.
+ *  - It records each query argument and each cookie in the connection's memory, some 64 bytes
+ *    apiece, and fails or falls silent when they do not fit. So it gets to see neither. */
 #include "downstream/handler.h"
 
 #include <string.h>
+#include <unistd.h>
 
+#include "base/ascii.h"
 #include "downstream/conn.h"
 #include "downstream/downstream.h"
 #include "downstream/response.h"
 #include "proxy/admission.h"
 #include "proxy/relay.h"
+
+/* libmicrohttpd's own memory, which it writes to as well. */
+static char *writable(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+/* From here on the query is in the relay's copy of the target only. */
+static void hide_query(char *target)
+{
+    char *query = strchr(target, '?');
+
+    if (query != NULL)
+        memset(query, '_', strlen(query));
+}
+
+/* Where the memory of the connection begins, which is with the method; NULL: not found. */
+static const char *pool_of(const char *target)
+{
+    uintptr_t within = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
+    const char *at = target - 1;
+
+    for (size_t n = 0; n <= REQUEST_METHOD_MAX; n++, at--)
+        if (((uintptr_t)at & within) == 0)
+            return at;
+    return NULL;
+}
+
+#define COOKIE_BYTES (sizeof "Cookie" - 1)
+
+/* Cookie fields get another name, as far as they are here already, as they are unless the head
+ * is very large or comes in pieces; collect gives it back. */
+static void hide_cookies(struct conn *c, char *target)
+{
+    const char *pool = pool_of(target);
+    char *at = target + strlen(target) + 1;
+
+    c->cookie_count = 0;
+    if (pool == NULL)
+        return;
+    const char *end = pool + c->downstream->mhd_pool.pool_bytes;
+
+    while (at < end && ascii_is_visible(*at)) /* the version */
+        at++;
+    for (int i = 0; i < 2 && at < end && (*at == '\0' || *at == '\r' || *at == '\n'); i++)
+        at++;
+    while (at + COOKIE_BYTES < end && ascii_is_visible(*at)) {
+        if (at[COOKIE_BYTES] == ':' && ascii_equal_str(at, COOKIE_BYTES, "cookie") &&
+            c->cookie_count < CONN_COOKIES_MAX) {
+            c->cookie_name[c->cookie_count++] = at;
+            at[COOKIE_BYTES - 1] = at[COOKIE_BYTES - 1] == 'E' ? '|' : '!';
+        }
+        while (at < end && *at != '\0' && *at != '\n')
+            at++;
+        at += at < end && *at == '\n';
+    }
+}
+
+static void show_cookie(const struct conn *c, const char *name)
+{
+    for (size_t i = 0; i < c->cookie_count; i++)
+        if (name == c->cookie_name[i]) {
+            char *last = writable(name) + COOKIE_BYTES - 1;
+
+            *last = *last == '|' ? 'E' : 'e';
+        }
+}
 
 void *handler_on_target(void *arg, const char *target, struct MHD_Connection *connection)
 {
@@ -25,11 +96,16 @@ void *handler_on_target(void *arg, const char *target, struct MHD_Connection *co
     response_init(c->response);
     c->response->target_in_place = target;
     c->response->relay = relay_new(c->downstream->ctx, &c->response->sink, target);
+    if (target != NULL) {
+        hide_query(writable(target));
+        hide_cookies(c, writable(target));
+    }
     conn_head_begun(c);
     return c;
 }
 
 struct collected {
+    const struct conn *conn;
     struct header_field *fields;
     size_t count;
 };
@@ -40,6 +116,7 @@ static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *k
     struct collected *c = arg;
 
     (void)kind;
+    show_cookie(c->conn, key);
     c->fields[c->count++] = (struct header_field){
         .name = key,
         .value = value == NULL ? "" : value,
@@ -59,7 +136,7 @@ static void judge(struct conn *conn, const char *method, const char *version,
     int fields = MHD_get_connection_values_n(conn->connection, MHD_HEADER_KIND, NULL, NULL);
     const union MHD_ConnectionInfo *size =
         MHD_get_connection_info(conn->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    struct collected c = { .count = 0 };
+    struct collected c = { .conn = conn };
 
     *out = (struct admission_request){ .method = method };
     c.fields = arena_alloc(arena, sizeof *c.fields * (size_t)(fields + 1));

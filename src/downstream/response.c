@@ -87,14 +87,16 @@ static const char *www_authenticate(const struct response_input *in, struct resp
 static const char *allow(const struct response_input *in, struct response_text *text)
 {
     (void)text;
-    return in->failure != NULL && in->failure->kind == FAIL_METHOD_DENIED
-               ? "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-               : NULL;
+    return in->failure != NULL && in->failure->kind == FAIL_METHOD_DENIED ? RELAY_METHODS
+                                                                          : NULL;
 }
 
 static const char *request_id(const struct response_input *in, struct response_text *text)
 {
     (void)text;
+    for (size_t i = 0; i < in->count; i++)
+        if (header_is(&in->fields[i], "x-request-id"))
+            return NULL; /* the upstream's own goes back as it is */
     return in->request_id;
 }
 
@@ -309,7 +311,11 @@ static bool head_fits(const struct response *s)
     struct conn *c = s->conn;
     const union MHD_ConnectionInfo *head =
         MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    const char *cookie = MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "Cookie");
+    /* Those that were not hidden from it, see handler_on_target. */
+    int cookies = MHD_get_connection_values_n(c->connection, MHD_COOKIE_KIND, NULL, NULL);
+    const char *cookie =
+        cookies == 0 ? NULL
+                     : MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "Cookie");
     int records = MHD_get_connection_values_n(
         c->connection,
         (enum MHD_ValueKind)(MHD_HEADER_KIND | MHD_COOKIE_KIND | MHD_GET_ARGUMENT_KIND), NULL,
@@ -502,7 +508,7 @@ static void reject(struct response_sink *sink, const struct failure *f)
     s->failure = *f;
     buf_clear(sink->body);
     s->begun = s->ended = true;
-    s->cut = problem_body(f, sink->body) != 0;
+    s->cut = problem_body(f, sink->trace_id, sink->body) != 0;
     s->head = (struct response_head){ .status = failure_status(f),
                                       .body_bytes = (int64_t)buf_unread(sink->body) };
 }
@@ -642,7 +648,7 @@ int response_message(struct buf *out, const struct failure *f, const char *id)
     struct buf body;
 
     buf_init(&body, 4096);
-    int err = problem_body(f, &body);
+    int err = problem_body(f, NULL, &body);
     size_t count = response_fields(fields, &text,
                                    &(struct response_input){ .failure = f,
                                                              .status = failure_status(f),

@@ -127,6 +127,7 @@ struct list {
     struct buf *text;
     struct arena *arena;
     struct header_line *first, **end;
+    bool has_request_id; /* the caller's */
 };
 
 static bool write_line(struct buf *out, const char *name, size_t name_len, const char *value,
@@ -249,6 +250,11 @@ static bool append_passing(struct list *list, const struct header_forward *in, b
             continue;
         if (list->text != NULL && in->body_bytes != 0 && header_is(f, "content-length"))
             continue; /* ours is written */
+        if (header_is(f, "x-request-id")) {
+            if (list->has_request_id)
+                continue; /* which of them the upstream would take nobody knows */
+            list->has_request_id = true;
+        }
         if (!append_field(list, f->name, f->name_len, f->value, f->value_len))
             return false;
         *accept = *accept || header_is(f, "accept");
@@ -261,7 +267,8 @@ static bool append_all(struct list *list, const struct header_forward *in, bool 
 {
     return append_own(list, "Host", in->host) && append_passing(list, in, accept) &&
            append_lasting(list, "Via: 1.1 " HEADER_PSEUDONYM) &&
-           (in->request_id == NULL || append_own(list, "X-Request-Id", in->request_id)) &&
+           (in->request_id == NULL || list->has_request_id ||
+            append_own(list, "X-Request-Id", in->request_id)) &&
            append_lasting(list, in->authorization);
 }
 
@@ -375,6 +382,45 @@ bool header_via_is_ours(const struct header_field *fields, size_t count)
     return false;
 }
 
+/* Lower-case hexadecimal digits, not all of them zero. */
+static bool is_id(const char *s, size_t n)
+{
+    bool zero = true;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!ascii_is_digit(s[i]) && (s[i] < 'a' || s[i] > 'f'))
+            return false;
+        zero = zero && s[i] == '0';
+    }
+    return !zero;
+}
+
+const char *header_trace_id(const char *s, size_t len)
+{
+    enum {
+        VERSION = 2,
+        SPAN = 16,
+        FLAGS = 2,
+        TRACE_AT = VERSION + 1,
+        SPAN_AT = TRACE_AT + HEADER_TRACE_ID_BYTES + 1,
+        FLAGS_AT = SPAN_AT + SPAN + 1,
+        ALL = FLAGS_AT + FLAGS
+    };
+
+    ascii_trim(&s, &len);
+    if (len < ALL || s[VERSION] != '-' || s[SPAN_AT - 1] != '-' || s[FLAGS_AT - 1] != '-')
+        return NULL;
+    bool first = s[0] == '0' && s[1] == '0';
+
+    /* Later versions may have more behind it. */
+    if ((first && len != ALL) || (len > ALL && s[ALL] != '-') || (s[0] == 'f' && s[1] == 'f') ||
+        (!first && !is_id(s, VERSION)) || !is_id(s + TRACE_AT, HEADER_TRACE_ID_BYTES) ||
+        !is_id(s + SPAN_AT, SPAN) || !ascii_is_hex(s[FLAGS_AT]) ||
+        !ascii_is_hex(s[FLAGS_AT + 1]))
+        return NULL;
+    return s + TRACE_AT;
+}
+
 int64_t header_keep_alive_s(const char *value, size_t len)
 {
     static const char name[] = "timeout";
@@ -429,6 +475,17 @@ static int port_or_default(const struct host *h, const char *scheme, size_t len)
     return ascii_equal_str(scheme, len, "https") ? 443 : 80;
 }
 
+/* With another scheme: both say none that is not the default, or both the same. */
+static bool same_port(const struct host *here, const struct host *there, const char *scheme,
+                      size_t len, bool same_scheme)
+{
+    int ours = port_or_default(here, scheme, len);
+
+    if (same_scheme)
+        return ours == port_or_default(there, scheme, len);
+    return there->port == ours || (ours == 443 && (there->port < 0 || there->port == 80));
+}
+
 const char *header_local_location(const char *value, const char *origin)
 {
     size_t scheme = scheme_len(origin), own_scheme = scheme_len(value);
@@ -436,7 +493,10 @@ const char *header_local_location(const char *value, const char *origin)
     const char *authority = origin + scheme + 3, *theirs = value;
 
     if (own_scheme > 0) {
-        if (!ascii_equal(value, own_scheme, origin, scheme))
+        /* http:// of an https upstream: it does not know of the TLS in front of it. */
+        if (!ascii_equal(value, own_scheme, origin, scheme) &&
+            !(ascii_equal_str(value, own_scheme, "http") &&
+              ascii_equal_str(origin, scheme, "https")))
             return NULL;
         theirs += own_scheme + 1;
     }
@@ -448,7 +508,7 @@ const char *header_local_location(const char *value, const char *origin)
     size_t len = strcspn(theirs, "/?#");
     if (!host_split(authority, strlen(authority), &here) || !host_split(theirs, len, &there) ||
         !ascii_equal(here.name, here.name_len, there.name, there.name_len) ||
-        port_or_default(&here, origin, scheme) != port_or_default(&there, origin, scheme))
+        !same_port(&here, &there, origin, scheme, own_scheme == scheme || own_scheme == 0))
         return NULL;
 
     const char *path = theirs + len;

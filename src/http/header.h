@@ -24,7 +24,7 @@ struct header_forward {
     const char *host; /* the upstream's authority */
     const char
         *authorization; /* whole line, "Authorization: Bearer ..."; referenced, not copied */
-    const char *request_id;   /* NULL: the caller sent one, it passes as it is */
+    const char *request_id;   /* ours, for where the caller's does not pass; NULL: none */
     const char *require_name; /* listen.require_header: not forwarded; NULL: none */
     int64_t body_bytes;       /* 0: none, of Content-Length only a zero passes; -1: in chunks */
 };
@@ -71,6 +71,10 @@ bool header_via_is_ours(const struct header_field *fields, size_t count);
 const char *header_local_location(const char *value, const char *origin);
 
 /* A caller's X-Request-Id that may be taken over: 1 to 128 visible ASCII bytes. */
+/* The trace id of a traceparent field (W3C Trace Context, section 3.2): 32 digits of it; NULL:
+ * there is none, or it is not sound. */
+const char *header_trace_id(const char *traceparent, size_t len);
+#define HEADER_TRACE_ID_BYTES 32
 bool header_request_id_ok(const char *value, size_t len);
 
 /* The N of `Keep-Alive: timeout=N` (RFC 2068 section 19.7.1), in seconds; -1: it says none. */

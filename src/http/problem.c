@@ -19,7 +19,7 @@ static int add_about(struct json_object *o, const struct failure_about *about)
            json_object_object_add(o, "operation", json_object_new_string(about->operation));
 }
 
-int problem_body(const struct failure *f, struct buf *out)
+int problem_body(const struct failure *f, const char *trace_id, struct buf *out)
 {
     const struct failure_info *info = failure_info(f->kind);
     struct json_object *o = json_object_new_object();
@@ -44,6 +44,8 @@ int problem_body(const struct failure *f, struct buf *out)
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         err |= json_object_object_add(o, members[i].key, members[i].value);
     err |= add_about(o, &f->about);
+    if (err == 0 && trace_id != NULL)
+        err = json_object_object_add(o, "trace_id", json_object_new_string(trace_id));
     if (err == 0)
         err = buf_add_str(out, json_object_to_json_string_ext(
                                    o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));

@@ -5,8 +5,8 @@
 #include "base/buf.h"
 #include "base/failure.h"
 
-/* The JSON body, appended. */
-int problem_body(const struct failure *f, struct buf *out) MUST_CHECK;
+/* The JSON body, appended. trace_id NULL: the request has none. */
+int problem_body(const struct failure *f, const char *trace_id, struct buf *out) MUST_CHECK;
 
 /* The value of Proxy-Status for a failure, or (f NULL) for an upstream's own 401 or 403. */
 int problem_proxy_status(const struct failure *f, int received_status,

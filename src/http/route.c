@@ -177,6 +177,12 @@ struct route route_find(const struct config *c, const char *method, const char *
     if (strcasecmp(method, "CONNECT") == 0 || strcasecmp(method, "TRACE") == 0)
         return refuse(FAIL_METHOD_DENIED, "CONNECT and TRACE are not passed on");
 
+    if (strcmp(target, "*") == 0 && strcmp(method, "OPTIONS") == 0)
+        return (struct route){ .kind = ROUTE_OPTIONS,
+                               .prefix = "",
+                               .path = target,
+                               .path_len = 1,
+                               .api_path = target };
     struct route r = path_of(c, target);
     if (r.kind == ROUTE_REFUSED)
         return r;

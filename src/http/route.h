@@ -5,7 +5,7 @@
 #include "config/config.h"
 
 struct route {
-    enum { ROUTE_FORWARD, ROUTE_TOKEN_ENDPOINT, ROUTE_REFUSED } kind;
+    enum { ROUTE_FORWARD, ROUTE_TOKEN_ENDPOINT, ROUTE_OPTIONS, ROUTE_REFUSED } kind;
     enum failure_kind failure; /* when refused */
     const char *why;           /* when refused: a literal for the detail */
     const char *prefix;        /* put in front of `path` ("" or the base path) */

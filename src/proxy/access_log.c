@@ -5,6 +5,8 @@
 
 /* For the log, where nothing was given because the caller had left. */
 #define GONE_STATUS 499
+/* Of a caller's id that is not plain. */
+#define CALLER_ID_MAX 256
 
 /* Whether the upstream may have carried the request out, and nobody can tell. */
 static bool outcome_unknown(const struct access_log_entry *e)
@@ -72,24 +74,28 @@ void access_log_write(struct context *ctx, const struct access_log_entry *e)
                                  .method = e->method,
                                  .path = path,
                                  .path_len = path_len,
-                                 .request_id = e->request_id });
+                                 .request_id = e->request_id,
+                                 .trace_id = e->trace_id });
     }
     if (!e->config->log.access)
         return;
-    log_info(
-        "access", log_str("method", e->method != NULL ? e->method : "-"),
-        log_strn("path", path, path_len), log_int("status", status),
-        log_str("class", e->has_class ? class_name(e->class) : NULL),
-        log_str("caller", caller_name(e)), log_str("decision", rules_outcome_name(e->decision)),
-        log_strn("rule", e->rule, e->rule_len),
-        log_str("stage", e->failure != NULL ? failure_stage_name(stage) : NULL),
-        log_str("error", e->failure != NULL ? failure_info(e->failure->kind)->slug : NULL),
-        log_str("aborted", e->stalled ? "send_timeout"
-                           : e->gone  ? "caller"
-                           : e->cut   ? "upstream"
-                                      : NULL),
-        log_ms("total_ms", e->total_us), log_ms("token_ms", base_max(e->token_us, 0)),
-        log_ms("upstream_ms", base_max(e->upstream_us, 0)), log_int("bytes_in", e->bytes_in),
-        log_int("bytes_out", e->bytes_out), log_int("attempts", e->attempts),
-        log_str("request_id", e->request_id), log_int("generation", (int64_t)e->generation));
+    log_info("access", log_str("method", e->method != NULL ? e->method : "-"),
+             log_strn("path", path, path_len), log_int("status", status),
+             log_str("class", e->has_class ? class_name(e->class) : NULL),
+             log_str("caller", caller_name(e)),
+             log_str("decision", rules_outcome_name(e->decision)),
+             log_strn("rule", e->rule, e->rule_len),
+             log_str("stage", e->failure != NULL ? failure_stage_name(stage) : NULL),
+             log_str("error", e->failure != NULL ? failure_info(e->failure->kind)->slug : NULL),
+             log_str("aborted", e->stalled ? "send_timeout"
+                                : e->gone  ? "caller"
+                                : e->cut   ? "upstream"
+                                           : NULL),
+             log_ms("total_ms", e->total_us), log_ms("token_ms", base_max(e->token_us, 0)),
+             log_ms("upstream_ms", base_max(e->upstream_us, 0)),
+             log_int("bytes_in", e->bytes_in), log_int("bytes_out", e->bytes_out),
+             log_int("attempts", e->attempts), log_str("request_id", e->request_id),
+             log_strn("caller_request_id", e->caller_request_id,
+                      (size_t)base_min((int64_t)e->caller_request_id_len, CALLER_ID_MAX)),
+             log_str("trace_id", e->trace_id), log_int("generation", (int64_t)e->generation));
 }

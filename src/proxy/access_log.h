@@ -9,10 +9,13 @@ struct access_log_entry {
     const char *method;            /* NULL: not known */
     const char *path;              /* without query; a proxy form may be anything */
     size_t path_len;
-    const char *request_id; /* NULL: there is none */
-    int status;             /* given to the caller; 0: none */
-    bool safe;              /* GET, HEAD, OPTIONS */
-    bool has_class;         /* the next is known */
+    const char *request_id;        /* NULL: there is none */
+    const char *trace_id;          /* likewise */
+    const char *caller_request_id; /* what the caller called it, when that is not plain; NULL */
+    size_t caller_request_id_len;
+    int status;     /* given to the caller; 0: none */
+    bool safe;      /* GET, HEAD, OPTIONS */
+    bool has_class; /* the next is known */
     enum request_class class;
     enum rules_outcome decision;
     const struct caller *caller; /* NULL: none, or none was recognised */

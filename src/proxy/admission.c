@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/log.h"
 #include "http/access.h"
 #include "http/override.h"
@@ -42,15 +43,64 @@ static bool admit(struct relay *r)
     return false;
 }
 
+/* The name that the request goes by here: the caller's if that is plain, else one of ours. What
+ * the caller sent goes on to the upstream in any case. */
 static void take_request_id(struct relay *r)
 {
-    for (size_t i = 0; i < r->count; i++)
-        if (header_is(&r->fields[i], "x-request-id") &&
-            header_request_id_ok(r->fields[i].value, r->fields[i].value_len)) {
-            r->request_id = arena_copy(&r->arena, r->fields[i].value, r->fields[i].value_len);
+    for (size_t i = 0; i < r->count; i++) {
+        const struct header_field *f = &r->fields[i];
+
+        if (!header_is(f, "x-request-id"))
+            continue;
+        if (header_request_id_ok(f->value, f->value_len)) {
+            r->request_id = arena_copy(&r->arena, f->value, f->value_len);
             return;
         }
+        r->caller_request_id = f->value;
+        r->caller_request_id_len = f->value_len;
+        break;
+    }
     make_request_id(r);
+}
+
+/* The id of the trace that the request belongs to, where it says one. */
+static void take_trace_id(struct relay *r)
+{
+    const char *found = NULL;
+    size_t count = 0;
+
+    for (size_t i = 0; i < r->count; i++)
+        if (header_is(&r->fields[i], "traceparent")) {
+            found = header_trace_id(r->fields[i].value, r->fields[i].value_len);
+            count++;
+        }
+    if (count == 1 && found != NULL)
+        r->trace_id = arena_copy(&r->arena, found, HEADER_TRACE_ID_BYTES);
+}
+
+/* Max-Forwards of an OPTIONS (RFC 9110 section 7.6.2): at 0 it is for us; else it counts down. */
+static void heed_max_forwards(struct relay *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const struct header_field *f = &r->fields[i];
+        int64_t left = header_is(f, "max-forwards") ? ascii_number(f->value, f->value_len) : -1;
+
+        if (left == 0)
+            r->route.kind = ROUTE_OPTIONS;
+        if (left <= 0)
+            continue;
+        char text[24];
+        int n = snprintf(text, sizeof text, "%lld", (long long)left - 1);
+        struct header_field *fields = arena_alloc(&r->arena, r->count * sizeof *fields);
+        char *value = arena_copy(&r->arena, text, (size_t)n);
+
+        if (fields == NULL || value == NULL)
+            return;
+        memcpy(fields, r->fields, r->count * sizeof *fields);
+        fields[i].value = value;
+        fields[i].value_len = (size_t)n;
+        r->fields = fields;
+    }
 }
 
 static void deny(struct relay *r, enum failure_kind kind, const char *sentence)
@@ -165,7 +215,9 @@ void admission_on_head(struct relay *r, const struct admission_request *request)
              (size_t)base_max(c->upstream.replay_limit_bytes, RELAY_WINDOW_BYTES) +
                  RELAY_WINDOW_BYTES);
     take_request_id(r);
+    take_trace_id(r);
     r->sink->request_id = r->request_id;
+    r->sink->trace_id = r->trace_id;
     if (v->kind != FAIL_NONE) {
         relay_fail_for(r, v->kind, v->why);
         return;
@@ -193,12 +245,16 @@ void admission_on_head(struct relay *r, const struct admission_request *request)
         relay_fail_for(r, FAIL_LOOP, "upstream.base_url leads back to this proxy");
         return;
     }
+    if (r->route.kind == ROUTE_FORWARD && strcmp(r->method, "OPTIONS") == 0)
+        heed_max_forwards(r);
     if (c->rules != NULL && r->route.kind == ROUTE_FORWARD && !judge(r))
         return;
     if (!admit(r))
         return;
     if (r->route.kind == ROUTE_TOKEN_ENDPOINT)
         relay_answer_locally(r);
+    else if (r->route.kind == ROUTE_OPTIONS)
+        relay_answer_options(r);
     else
         relay_begin(r);
 }

@@ -46,6 +46,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/location.h"
 #include "http/problem.h"
 #include "proxy/access_log.h"
 
@@ -644,17 +645,19 @@ static void begin_answer(struct relay *r)
 {
     const struct response_check *g = &r->exchange.head;
     size_t all = r->exchange.field_count, count;
+    const struct location_base base = { .origin = r->config->upstream.origin,
+                                        .base_path = r->config->upstream.base_path,
+                                        .prefix = r->route.prefix,
+                                        .path = r->route.path,
+                                        .path_len = r->route.path_len };
 
     all = header_filter_response(r->exchange.fields, all);
     count = 0;
     for (size_t i = 0; i < all; i++) {
         struct header_field *f = &r->exchange.fields[i];
 
-        if (header_is(f, "x-request-id") && r->request_id != NULL)
-            continue;
-        const char *path = header_is(f, "location")
-                               ? header_local_location(f->value, r->config->upstream.origin)
-                               : NULL;
+        const char *path =
+            header_is(f, "location") ? location_rewrite(&r->arena, &base, f->value) : NULL;
         if (path != NULL) {
             f->value = path;
             f->value_len = strlen(path);
@@ -694,6 +697,20 @@ void relay_answer_locally(struct relay *r)
     r->sink->ops->begin(r->sink, &r->head);
     r->sink->ops->end(r->sink, RESPONSE_WHOLE);
     arm(r);
+}
+
+void relay_answer_options(struct relay *r)
+{
+    static const struct header_field allow = { "Allow", RELAY_METHODS, sizeof "Allow" - 1,
+                                               sizeof RELAY_METHODS - 1 };
+
+    enter(r, RELAY_LOCAL);
+    r->head = (struct response_head){
+        .status = 200, .fields = &allow, .count = 1, .waits_for_body = true
+    };
+    r->head_begun = true;
+    r->sink->ops->begin(r->sink, &r->head);
+    r->sink->ops->end(r->sink, RESPONSE_WHOLE);
 }
 
 static void step(struct relay *r)
@@ -799,6 +816,8 @@ static struct deadline deadline_of(const struct relay *r)
     if (r->phase == RELAY_PARKED || r->phase == RELAY_HELD)
         d = (struct deadline){ r->parked_ms + c->token.wait_timeout_ms, FAIL_TOKEN_TIMEOUT,
                                "No token came within token.wait_timeout" };
+    else if (r->phase == RELAY_SENDING && !r->exchange.attempt.sending)
+        d = never; /* waits for a connection: upstream.connect_timeout is for that */
     else if (r->phase == RELAY_SENDING && !r->exchange.wants_body && head_begun(r))
         d = (struct deadline){
             r->exchange.progress_ms + c->upstream.response_timeout_ms, FAIL_UPSTREAM_STALLED,
@@ -1003,6 +1022,9 @@ static void report(struct relay *r)
                          .bytes_out = r->sink->body_bytes,
                          .attempts = r->sends,
                          .request_id = r->request_id,
+                         .caller_request_id = r->caller_request_id,
+                         .caller_request_id_len = r->caller_request_id_len,
+                         .trace_id = r->trace_id,
                          .generation = r->token == NULL ? 0 : r->token->generation });
 }
 

@@ -45,6 +45,9 @@ struct relay {
 
     /* the request */
     const char *method, *target, *request_id;
+    const char *trace_id;          /* of the caller's traceparent; NULL: none */
+    const char *caller_request_id; /* one that is not plain, for the log; NULL: none */
+    size_t caller_request_id_len;
     struct route route;
     const struct header_field *fields; /* the caller's side keeps them until the end */
     size_t count;
@@ -137,6 +140,9 @@ void relay_abandon(struct relay *r);
  * one, or failed when none is to come; or the caller's own token call, answered here. */
 void relay_begin(struct relay *r);
 void relay_answer_locally(struct relay *r);
+/* An OPTIONS that is for this proxy and not for the upstream: which methods there are. */
+#define RELAY_METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+void relay_answer_options(struct relay *r);
 /* Whether the freeze file stops it; the answer that says so, when nothing of it was sent. */
 bool relay_is_frozen(const struct relay *r);
 void relay_fail_frozen(struct relay *r);

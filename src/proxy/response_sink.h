@@ -59,6 +59,7 @@ struct response_sink {
     struct buf *body;       /* the relay's: of the answer, on its way to the caller */
     struct arena *arena;    /* the relay's, for what must last as long as the request */
     const char *request_id; /* NULL: none yet */
+    const char *trace_id;   /* of the caller's traceparent; NULL: none */
     bool given;             /* the head is out: it can be replaced no more */
     bool written;           /* and all of the answer is */
     bool held;              /* the request's body is not being read at present */

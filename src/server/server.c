@@ -487,6 +487,7 @@ static void finish(struct server *s)
         }
     for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++)
         worker_done(&s->workers[i]);
+    conn_limit_done(&s->shared.upstream_connections);
     token_manager_done(&s->tokens);
     mailbox_done(&s->mailbox);
     if (s->signals.fd > 0)
@@ -594,7 +595,10 @@ int server_run(struct config *c, struct config_env *env)
                                        .arg = &s };
     limit_init(&s.shared.in_flight, c->upstream.max_in_flight, s.worker_count);
     limit_init(&s.shared.connections, c->listen.max_connections, s.worker_count);
-    int err = start(&s, &error);
+    int err = conn_limit_init(&s.shared.upstream_connections, c->upstream.max_connections);
+
+    if (err == 0)
+        err = start(&s, &error);
 
     if (err == 0) {
         start_monitor(&s);

@@ -24,6 +24,8 @@
  * fields, and an answer's head of ordinary size; a larger one goes past it, see downstream/response.h. All
  * of a pool is overwritten for each request, half of it twice, so that its size costs time. */
 #define POOL_SPARE_BYTES (16 * 1024)
+/* A pool of this size or above is pages of its own. */
+#define POOL_BYTES_MIN (36 * 1024)
 
 /* A head that has begun, or may be about to, counts as running. */
 static bool head_under_way(const struct worker *w)
@@ -72,8 +74,9 @@ static bool on_turn(void *arg)
 
 static int start_httpd(struct worker *w, const struct config *c)
 {
-    mhd_pool_init(&w->downstream.mhd_pool, &w->ctx.loop,
-                  (size_t)c->listen.max_header_size_bytes + POOL_SPARE_BYTES);
+    mhd_pool_init(
+        &w->downstream.mhd_pool, &w->ctx.loop,
+        (size_t)base_max(POOL_BYTES_MIN, c->listen.max_header_size_bytes + POOL_SPARE_BYTES));
     struct mhd_host_options o = {
         .pool_bytes = w->downstream.mhd_pool.pool_bytes,
         .connection_limit =
@@ -142,6 +145,10 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     if (err == 0)
         conn_pool_init(&w->ctx.conn_pool, &w->ctx.multi, (size_t)c->upstream.max_connections,
                        &h1_client_user);
+    if (err == 0) {
+        w->ctx.conn_pool.limit.mailbox = &w->mailbox;
+        conn_limit_join(&shared->upstream_connections, &w->ctx.conn_pool.limit);
+    }
     if (err == 0)
         h2_host_init(&w->ctx.h2, &w->ctx.conn_pool);
     w->ctx.exchange_host = (struct exchange_host){ .loop = &w->ctx.loop,

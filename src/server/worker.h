@@ -12,12 +12,14 @@
 #include "proxy/limit.h"
 #include "stats/recent_failures.h"
 #include "token/token_manager.h"
+#include "upstream/conn_limit.h"
 
 struct worker;
 
 /* What the workers share with whoever runs them. Both calls are made on the worker's thread. */
 struct worker_shared {
     struct limit in_flight, connections;
+    struct conn_limit upstream_connections;
     struct freeze freeze; /* set before the first request; the control thread looks */
     struct recent_failures *failures;                    /* NULL: nobody looks at them */
     void (*on_want)(void *arg);                          /* a request waits for a token */

@@ -112,6 +112,7 @@ void recent_failures_note(struct recent_failures_outbox *o,
     copy(e->path, sizeof e->path, r->path == NULL ? "-" : r->path,
          r->path == NULL ? 1 : r->path_len);
     copy_str(e->request_id, sizeof e->request_id, r->request_id);
+    copy_str(e->trace_id, sizeof e->trace_id, r->trace_id);
     copy_str(e->detail, sizeof e->detail, r->failure->detail);
     if (o->timer.slot == 0)
         loop_timer_set(o->loop, &o->timer,

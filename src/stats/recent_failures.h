@@ -18,6 +18,7 @@ struct recent_failures_entry {
     char method[16];      /* longer text is cut, and ends in "..." */
     char path[200];       /* without query; "-": there was none to show */
     char request_id[129]; /* empty: none */
+    char trace_id[33];    /* likewise */
     char detail[256];     /* what happened and what to do */
 };
 
@@ -41,10 +42,11 @@ struct recent_failures_outbox {
 struct recent_failures_request {
     const struct failure *failure; /* of kind FAIL_NONE: `status` is the upstream's own */
     int status;
-    const char *method; /* may be NULL, as the next two */
+    const char *method; /* may be NULL, as path and the ids */
     const char *path;
     size_t path_len;
     const char *request_id;
+    const char *trace_id;
 };
 
 /* The mailbox is control's. Thread: control. */

@@ -26,6 +26,12 @@
 #include "config/config.h"
 #include "config/outbound.h"
 
+static void leave_idle(struct upstream_conn *conn)
+{
+    TAILQ_REMOVE(&conn->pool->idle, conn, idle_link);
+    (void)atomic_fetch_sub(&conn->pool->limit.idle, 1);
+}
+
 void upstream_conn_wake(struct upstream_conn *conn)
 {
     if (conn->is_woken)
@@ -188,6 +194,20 @@ static int64_t give_or_take_a_tenth(int64_t ms)
     return ms - ms / 10 + (int64_t)(random % (uint64_t)(ms / 5 + 1));
 }
 
+static void on_patience_over(struct loop_timer *t)
+{
+    struct upstream_conn *conn = CONTAINER_OF(t, struct upstream_conn, patience);
+
+    conn_limit_cancel(&conn->waiter);
+    conn->limit_reached = true;
+    conn->user->on_open(conn, CURLE_OPERATION_TIMEDOUT);
+}
+
+bool upstream_conn_is_waiting(const struct upstream_conn *conn)
+{
+    return conn->patience.slot != 0;
+}
+
 static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
                                   const struct conn_pool_user *user, bool offer_h2)
 {
@@ -219,16 +239,78 @@ static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
         return NULL;
     }
     (void)curl_easy_setopt(conn->transfer.easy, CURLOPT_ERRORBUFFER, conn->error_text);
+    conn->patience.on_due = on_patience_over;
     pool->count++;
     conn->config = config_ref(config);
     conn->keep_ms = config->upstream.keepalive_ms;
     conn->old_ms = loop_now(pool->curl->loop) +
                    give_or_take_a_tenth(config->upstream.max_connection_age_ms);
-    if (curl_host_add(pool->curl, &conn->transfer) != 0) {
+    conn->wants_new = offer_h2;
+    conn->permitted = conn_limit_take(&pool->limit, &conn->waiter);
+    if (!conn->permitted)
+        loop_timer_set(pool->curl->loop, &conn->patience,
+                       loop_now(pool->curl->loop) + config->upstream.connect_timeout_ms);
+    else if (curl_host_add(pool->curl, &conn->transfer) != 0) {
         upstream_conn_close(conn);
         return NULL;
     }
     return conn;
+}
+
+/* Its turn has come. */
+static void make_now(struct upstream_conn *conn)
+{
+    loop_timer_clear(conn->pool->curl->loop, &conn->patience);
+    conn->permitted = true;
+    if (curl_host_add(conn->pool->curl, &conn->transfer) != 0)
+        conn->user->on_open(conn, CURLE_OUT_OF_MEMORY);
+}
+
+static void on_granted(struct conn_limit_user *u, struct conn_waiter *w)
+{
+    (void)u;
+    make_now(CONTAINER_OF(w, struct upstream_conn, waiter));
+}
+
+/* Somebody waits for a connection, in this thread or in another one. */
+static void on_wanted(struct conn_limit_user *u)
+{
+    struct conn_pool *pool = CONTAINER_OF(u, struct conn_pool, limit);
+
+    if (!TAILQ_EMPTY(&pool->idle) && conn_limit_is_wanted(u))
+        upstream_conn_close(TAILQ_LAST(&pool->idle, upstream_conn_list));
+}
+
+/* Gives it to the first of those that wait, if that is this thread's and can use it; or has one
+ * made in its place. False: nobody waits. */
+static bool give_to_waiting(struct upstream_conn *conn)
+{
+    struct conn_pool *pool = conn->pool;
+
+    if (!conn_limit_is_wanted(&pool->limit))
+        return false;
+    struct conn_waiter *first = conn_limit_first(&pool->limit);
+
+    if (first == NULL) { /* another thread's: it gets what is given back */
+        upstream_conn_close(conn);
+        return true;
+    }
+    struct upstream_conn *waiting = CONTAINER_OF(first, struct upstream_conn, waiter);
+
+    if (waiting->wants_new || !upstream_conn_is_quiet(conn) ||
+        waiting->user->on_instead == NULL || waiting->config != conn->config) {
+        conn->permitted = false; /* goes from the one to the other */
+        upstream_conn_close(conn);
+        make_now(waiting);
+        return true;
+    }
+    conn->used = true;
+    conn->user = waiting->user;
+    conn->owner = waiting->owner;
+    conn->readable = false;
+    waiting->user->on_instead(waiting, conn);
+    upstream_conn_close(waiting);
+    return true;
 }
 
 /* For so long the loop is trusted to have told of what came; it is asked in each turn. */
@@ -292,14 +374,16 @@ struct upstream_conn *conn_pool_take(struct conn_pool *pool, struct config *conf
             close_unusable(conn);
             continue;
         }
-        TAILQ_REMOVE(&pool->idle, conn, idle_link);
+        leave_idle(conn);
         conn->owner = pool; /* until the user says who */
         conn->readable = false;
         return conn;
     }
     conn = make(pool, config, pool->user, false);
-    if (conn != NULL)
+    if (conn != NULL) {
         conn->owner = pool;
+        conn->wants_new = fresh;
+    }
     return conn;
 }
 
@@ -355,11 +439,15 @@ void conn_pool_give(struct upstream_conn *conn)
         return;
     }
     cancel_wake(conn);
+    if (give_to_waiting(conn))
+        return;
     conn->used = true;
     conn->owner = NULL;
+    (void)atomic_fetch_add(&pool->limit.idle, 1);
     TAILQ_INSERT_HEAD(&pool->idle, conn, idle_link);
     arm_aging(pool, usable_until_ms(conn));
-    if (pool->count > pool->max)
+    on_wanted(&pool->limit); /* by who has not seen that this one is idle */
+    if (pool->count > pool->max && !TAILQ_EMPTY(&pool->idle))
         upstream_conn_close(TAILQ_LAST(&pool->idle, upstream_conn_list));
 }
 
@@ -369,13 +457,17 @@ void upstream_conn_close(struct upstream_conn *conn)
 
     cancel_wake(conn);
     if (conn->owner == NULL && conn->open)
-        TAILQ_REMOVE(&pool->idle, conn, idle_link);
+        leave_idle(conn);
+    conn_limit_cancel(&conn->waiter);
+    loop_timer_clear(pool->curl->loop, &conn->patience);
     loop_io_stop(pool->curl->loop, &conn->io);
     curl_host_remove(pool->curl, &conn->transfer);
     curl_easy_cleanup(conn->transfer.easy);
     (void)curl_share_cleanup(conn->cache);
     config_unref(conn->config);
     pool->count--;
+    if (conn->permitted) /* only now: its descriptor is closed */
+        conn_limit_give(&pool->limit);
     free(conn);
 }
 
@@ -452,6 +544,8 @@ void conn_pool_init(struct conn_pool *pool, struct curl_host *curl, size_t max,
     pool->user = user;
     pool->max = max;
     pool->aging.on_due = on_aging;
+    pool->limit.on_granted = on_granted;
+    pool->limit.on_wanted = on_wanted;
     pool->scratch =
         malloc(CONN_POOL_SCRATCH_BYTES); /* not cleared: unused, it takes no memory */
     if (pool->scratch == NULL)
@@ -472,6 +566,7 @@ void conn_pool_done(struct conn_pool *pool)
         return;
     conn_pool_forget(pool);
     loop_timer_clear(pool->curl->loop, &pool->aging);
+    conn_limit_leave(&pool->limit);
     free(pool->scratch);
     pool->curl = NULL;
 }

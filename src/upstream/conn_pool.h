@@ -9,6 +9,7 @@
 #include "event/loop.h"
 #include "net/curl_host.h"
 #include "net/leg_error.h"
+#include "upstream/conn_limit.h"
 
 struct config;
 struct upstream_conn;
@@ -20,6 +21,10 @@ TAILQ_HEAD(upstream_conn_list, upstream_conn);
 struct conn_pool_user {
     /* The connection is there; or it is not, for this reason, and the owner closes it. */
     void (*on_open)(struct upstream_conn *conn, CURLcode code);
+    /* One that was waited for, since upstream.max_connections were open, will not be made: this one,
+     * which another request has done with, is there instead. The first is gone afterwards. NULL:
+     * only a new one will do for this user. */
+    void (*on_instead)(struct upstream_conn *waiting, struct upstream_conn *conn);
     /* It can be read or written again. */
     void (*on_ready)(struct upstream_conn *conn);
 };
@@ -33,7 +38,8 @@ struct conn_pool {
     struct upstream_conn_list idle;  /* the one that was used last in front */
     struct upstream_conn_list woken; /* to be told on_ready in the next turn */
     struct loop_timer aging;
-    char *scratch; /* for owners, to read into: CONN_POOL_SCRATCH_BYTES */
+    struct conn_limit_user limit; /* of the process; joined by who has made the pool */
+    char *scratch;                /* for owners, to read into: CONN_POOL_SCRATCH_BYTES */
 };
 
 struct upstream_conn {
@@ -44,9 +50,13 @@ struct upstream_conn {
     bool used;                         /* it has carried a request before */
     char error_text[CURL_ERROR_SIZE];  /* libcurl's own words about a failure */
     struct leg_facts facts;            /* when it could not be opened: what is known */
+    bool limit_reached; /* it was waited for in vain: upstream.max_connections are in use */
 
     /* from here on: conn_pool.c's */
     struct curl_host_transfer transfer;
+    struct conn_waiter waiter;
+    struct loop_timer patience; /* how long it waits to be made */
+    bool permitted, wants_new;
     CURLSH *cache; /* where libcurl looks for the connection */
     struct loop_io io;
     struct config *config; /* the settings it was made with */
@@ -80,6 +90,8 @@ bool conn_pool_turn(struct conn_pool *pool);
  * The caller sets `owner` at once. */
 struct upstream_conn *conn_pool_take(struct conn_pool *pool, struct config *config,
                                      bool fresh) MUST_CHECK;
+/* Whether it waits for another one to be closed before it is made. */
+bool upstream_conn_is_waiting(const struct upstream_conn *conn);
 /* A new one that offers HTTP/2 before HTTP/1.1 (ALPN), or is to speak it without asking where
  * the upstream is reached in plain text. It never becomes one of the pool's own: its owner
  * closes it, or makes it another's by setting user and owner. NULL: no memory. */

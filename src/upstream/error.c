@@ -69,6 +69,13 @@ struct failure upstream_error(const struct upstream_attempt *a,
         return failure_make(head->kind,
                             "The upstream's answer was refused: %s. The request %s.", head->why,
                             a->wrote ? "may have been carried out" : "was not sent");
+    if (a->limited) {
+        struct failure f = failure_make(
+            FAIL_OVERLOAD, "upstream.max_connections are in use, and none became free within "
+                           "upstream.connect_timeout. The request was not sent.");
+        f.retry_after_s = 1;
+        return f;
+    }
     if (!a->wrote && !a->began)
         return not_sent(a, code);
     for (size_t i = 0; i < ARRAY_LEN(code_table); i++)

@@ -8,12 +8,14 @@
 
 /* What is known of one attempt. */
 struct upstream_attempt {
+    bool sending;     /* it was about to be written: there was a connection */
     bool reused;      /* its connection had carried another request before */
     bool wrote;       /* when it has failed: a byte of it may have left */
     bool began;       /* something of the answer has come */
     bool unconfirmed; /* the answer ended with its connection, which does not say that this
                          was all */
     bool starved;     /* there was no descriptor for a connection */
+    bool limited;     /* upstream.max_connections were in use all the time */
     bool name_silent; /* no name server answered in time */
     char error_text[CURL_ERROR_SIZE]; /* libcurl's own words about a failure */
     struct leg_facts facts;           /* of a connection that could not be opened */

@@ -44,8 +44,8 @@ static enum failure_kind attempt(struct exchange *x)
     x->field_count = x->field_cap = 0;
     x->body_bytes = 0;
     x->attempt.reused = x->attempt.wrote = x->attempt.began = false;
-    x->attempt.unconfirmed = x->attempt.starved = false;
-    x->attempt.name_silent = false;
+    x->attempt.unconfirmed = x->attempt.starved = x->attempt.sending = false;
+    x->attempt.name_silent = x->attempt.limited = false;
     x->attempt.error_text[0] = '\0';
     x->attempt.facts = (struct leg_facts){ .code = CURLE_OK };
     x->wants_body = x->wants_room = x->answered = x->rest_unwanted = false;
@@ -119,6 +119,7 @@ void exchange_barred(struct exchange *x)
 
 void exchange_sending(struct exchange *x)
 {
+    x->attempt.sending = true;
     exchange_moved(x);
     x->with.user->on_sending(x);
 }

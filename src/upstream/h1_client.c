@@ -46,6 +46,7 @@ static void release(struct exchange *x, bool reusable)
     if (conn->error_text[0] != '\0')
         memcpy(x->attempt.error_text, conn->error_text, sizeof x->attempt.error_text);
     x->attempt.name_silent = conn->transfer.name_silent;
+    x->attempt.limited = conn->limit_reached;
     clear_out(h);
     h1_decoder_done(&h->decoder);
     if (reusable)
@@ -422,7 +423,18 @@ static void on_open(struct upstream_conn *conn, CURLcode code)
         fail(conn->owner, code);
 }
 
-const struct conn_pool_user h1_client_user = { .on_open = on_open, .on_ready = on_ready };
+static void on_instead(struct upstream_conn *waiting, struct upstream_conn *conn)
+{
+    struct exchange *x = waiting->owner;
+    struct h1_client *h = x->h1;
+
+    h->conn = conn;
+    upstream_conn_wake(conn);
+}
+
+const struct conn_pool_user h1_client_user = { .on_open = on_open,
+                                               .on_instead = on_instead,
+                                               .on_ready = on_ready };
 
 enum failure_kind h1_client_start(struct exchange *x, struct upstream_conn *conn)
 {

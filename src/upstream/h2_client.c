@@ -683,9 +683,55 @@ static void session_turn(struct h2_session *s)
         session_free(s);
 }
 
+static enum failure_kind attach(struct exchange *x, struct h2_session *s);
+
+/* An open one with room for a request that was meant for `waiting`. */
+static struct h2_session *with_room(const struct h2_session *waiting)
+{
+    struct h2_session *s;
+
+    TAILQ_FOREACH (s, &waiting->host->sessions, link)
+        if (s->state == SESSION_OPEN && !s->retired && !s->receiving &&
+            s->config == waiting->config && s->streams < streams_allowed(s))
+            return s;
+    return NULL;
+}
+
+/* Those that wait for a connection to be permitted (upstream.max_connections) take the streams
+ * that have become free on others. */
+static void use_free_streams(struct h2_host *h)
+{
+    struct h2_session *waiting, *next, *s;
+    struct h2_client *c;
+
+    for (waiting = TAILQ_FIRST(&h->sessions); waiting != NULL; waiting = next) {
+        next = TAILQ_NEXT(waiting, link);
+        if (waiting->state != SESSION_CONNECTING || !upstream_conn_is_waiting(waiting->conn))
+            continue;
+        while ((c = TAILQ_FIRST(&waiting->clients)) != NULL &&
+               (s = with_room(waiting)) != NULL) {
+            struct exchange *x = exchange_of(c);
+
+            detach(c);
+            enum failure_kind kind = attach(x, s);
+
+            if (kind != FAIL_NONE) {
+                struct failure f = failure_make(kind, "The request could not be sent.");
+                x->with.user->on_end(x, &f);
+            }
+        }
+        if (waiting->streams == 0)
+            session_free(waiting);
+    }
+}
+
 static void on_ready(struct upstream_conn *conn)
 {
-    session_turn(conn->owner);
+    struct h2_session *s = conn->owner;
+    struct h2_host *h = s->host;
+
+    session_turn(s);
+    use_free_streams(h);
 }
 
 static void arm_silence(struct h2_session *s)
@@ -834,6 +880,7 @@ static void on_open(struct upstream_conn *conn, CURLcode code)
         s->retired = true;
         while ((c = TAILQ_FIRST(&s->clients)) != NULL) {
             exchange_of(c)->attempt.name_silent = conn->transfer.name_silent;
+            exchange_of(c)->attempt.limited = conn->limit_reached;
             fail(c, code, false);
         }
         session_free(s);
@@ -943,10 +990,29 @@ static struct h2_session *find_session(struct h2_host *h, const struct config *c
 
 /* --- the client --------------------------------------------------------------------------- */
 
+/* The request is the session's; at once where that is open. */
+static enum failure_kind attach(struct exchange *x, struct h2_session *s)
+{
+    struct h2_client *c = x->h2;
+
+    *c = (struct h2_client){ .exchange = x, .session = s };
+    TAILQ_INSERT_TAIL(&s->clients, c, link);
+    s->streams++;
+    loop_timer_clear(s->host->pool->curl->loop, &s->idle_timer);
+    if (s->state != SESSION_OPEN)
+        return FAIL_NONE;
+    enum failure_kind kind = submit(c);
+
+    if (kind != FAIL_NONE)
+        detach(c);
+    arm_silence(s);
+    wake(s);
+    return kind;
+}
+
 static enum failure_kind start(struct exchange *x)
 {
     struct h2_host *h = x->with.host->h2_host;
-    struct h2_client *c = x->h2;
     struct config *config = x->request.config;
 
     if (h->h1_config == config && loop_now(h->pool->curl->loop) < h->h1_until_ms) {
@@ -959,19 +1025,7 @@ static enum failure_kind start(struct exchange *x)
         s = session_new(h, config);
     if (s == NULL)
         return FAIL_INTERNAL;
-    *c = (struct h2_client){ .exchange = x, .session = s };
-    TAILQ_INSERT_TAIL(&s->clients, c, link);
-    s->streams++;
-    loop_timer_clear(h->pool->curl->loop, &s->idle_timer);
-    if (s->state != SESSION_OPEN)
-        return FAIL_NONE;
-    enum failure_kind kind = submit(c);
-
-    if (kind != FAIL_NONE)
-        detach(c);
-    arm_silence(s);
-    wake(s);
-    return kind;
+    return attach(x, s);
 }
 
 static void cancel(struct exchange *x)

@@ -63,6 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct route r = route_find(&c, text, target);
         if (r.kind == ROUTE_REFUSED) {
             require(r.failure != FAIL_NONE && r.why != NULL);
+        } else if (r.kind == ROUTE_OPTIONS) {
+            require(strcmp(text, "OPTIONS") == 0 && strcmp(target, "*") == 0);
         } else {
             require(r.path[0] == '/' && r.path[1] != '/');
             require(strcmp(r.prefix, "") == 0 || strcmp(r.prefix, "/v0") == 0);

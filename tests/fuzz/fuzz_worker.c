@@ -430,7 +430,10 @@ static void start(void)
     h.shared.on_refused = h.shared.on_accepted = ignore_generation;
     limit_init(&h.shared.in_flight, h.config[0]->upstream.max_in_flight, 1);
     limit_init(&h.shared.connections, h.config[0]->listen.max_connections, 1);
-    int err = curl_host_global_init();
+    int err =
+        conn_limit_init(&h.shared.upstream_connections, h.config[0]->upstream.max_connections);
+    if (err == 0)
+        err = curl_host_global_init();
     if (err == 0)
         err = worker_init(&h.worker, 0, &h.shared, h.config[0], NULL, 0);
     require(err == 0);

@@ -230,7 +230,9 @@ static void a_target_that_names_another_host_goes_nowhere(void **state)
             (void)snprintf(request, sizeof request, "%s %s HTTP/1.1\r\n" H CLOSE "\r\n",
                            options ? "OPTIONS" : "GET", targets[i]);
             http_raw(w.port, request, &a);
-            if (a.status != 400 && a.status != 421 && a.status != 405)
+            if (options && strcmp(targets[i], "*") == 0) /* the proxy itself */
+                assert_int_equal(a.status, 200);
+            else if (a.status != 400 && a.status != 421 && a.status != 405)
                 fail_msg("%d for %s", a.status, request);
         }
     }

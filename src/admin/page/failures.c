@@ -72,6 +72,11 @@ static void entry(struct html *o, const struct status *s, const struct recent_fa
         html_text(o, e->request_id);
         html_put(o, "</code></span>");
     }
+    if (e->trace_id[0] != '\0') {
+        html_put(o, "<span class=\"soft small\">trace <code>");
+        html_text(o, e->trace_id);
+        html_put(o, "</code></span>");
+    }
     html_put(o, "</td><td role=\"cell\" class=\"what\">");
     if (e->kind == FAIL_NONE) {
         html_text(o, upstream_advice(e->status));

@@ -457,7 +457,7 @@ static void a_location_elsewhere_passes_as_it_is(void **state)
         "https://api.1shotapi.dev@evil/",
         "https://user@api.1shotapi.dev/",
         "https://api.1shotapi.dev:8443/",
-        "http://api.1shotapi.dev/",
+        "http://api.1shotapi.dev:8080/",
         "//evil/a",
         "///api.1shotapi.dev/a",
         "/v0/x",

@@ -186,7 +186,8 @@ static void other_forms_are_refused(void **state)
 {
     (void)state;
     bad("*");
-    assert_refused("OPTIONS", "*", FAIL_BAD_TARGET);
+    assert_refused("options", "*", FAIL_BAD_TARGET);
+    assert_int_equal(find("OPTIONS", "*").kind, ROUTE_OPTIONS);
     bad("");
     bad("chains");
     bad("example.com:443");

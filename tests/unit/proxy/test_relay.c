@@ -192,6 +192,9 @@ static void no_answer_at_all_is_a_failure(void **state)
     the_end(r);
     r = in_phase(RELAY_SENDING, 0);
     pass(r, 2000);
+    assert_int_equal(r->phase, RELAY_SENDING); /* not sent yet: waits for a connection */
+    r->exchange.attempt.sending = true;
+    pass(r, 2000);
     assert_int_equal(r->phase, RELAY_FAILED);
     assert_int_equal(fake.failure.kind, FAIL_UPSTREAM_RESPONSE_TIMEOUT);
     the_end(r);

@@ -1,0 +1,163 @@
+/* The limit on connections to the upstream, see conn_limit.h. A permit that is given back goes
+ * to the first in the queue and to nobody else: who comes later cannot overtake. */
+#include "upstream/conn_limit.h"
+
+#include <errno.h>
+
+struct note {
+    struct mail mail;
+    struct conn_limit_user *to;
+};
+
+static void on_granted(struct mail *mail)
+{
+    struct conn_limit_user *u = CONTAINER_OF(mail, struct note, mail)->to;
+    struct conn_waiter *w;
+
+    (void)mtx_lock(&u->limit->lock);
+    w = TAILQ_FIRST(&u->granted); /* NULL: cancelled meanwhile */
+    if (w != NULL) {
+        TAILQ_REMOVE(&u->granted, w, link);
+        w->user = NULL;
+        w->granted = false;
+    }
+    (void)mtx_unlock(&u->limit->lock);
+    if (w != NULL)
+        u->on_granted(u, w);
+}
+
+static void on_wanted(struct mail *mail)
+{
+    struct conn_limit_user *u = CONTAINER_OF(mail, struct note, mail)->to;
+
+    u->on_wanted(u);
+}
+
+static void tell(struct conn_limit_user *u, void (*run)(struct mail *))
+{
+    struct note *n = base_alloc(sizeof *n);
+
+    *n = (struct note){ .mail = { .run = run, .free = mail_free }, .to = u };
+    mailbox_send(u->mailbox, &n->mail);
+}
+
+int conn_limit_init(struct conn_limit *l, int64_t max)
+{
+    *l = (struct conn_limit){ .left = max };
+    TAILQ_INIT(&l->waiting);
+    TAILQ_INIT(&l->users);
+    return mtx_init(&l->lock, mtx_plain) == thrd_success ? 0 : -ENOMEM;
+}
+
+void conn_limit_done(struct conn_limit *l)
+{
+    assert(TAILQ_EMPTY(&l->users));
+    mtx_destroy(&l->lock);
+}
+
+void conn_limit_join(struct conn_limit *l, struct conn_limit_user *u)
+{
+    u->limit = l;
+    TAILQ_INIT(&u->granted);
+    (void)mtx_lock(&l->lock);
+    TAILQ_INSERT_TAIL(&l->users, u, link);
+    (void)mtx_unlock(&l->lock);
+}
+
+void conn_limit_leave(struct conn_limit_user *u)
+{
+    struct conn_limit *l = u->limit;
+
+    if (l == NULL)
+        return;
+    (void)mtx_lock(&l->lock);
+    TAILQ_REMOVE(&l->users, u, link);
+    (void)mtx_unlock(&l->lock);
+    u->limit = NULL;
+}
+
+bool conn_limit_take(struct conn_limit_user *u, struct conn_waiter *w)
+{
+    struct conn_limit *l = u->limit;
+    struct conn_limit_user *other = NULL;
+
+    if (l == NULL)
+        return true;
+    (void)mtx_lock(&l->lock);
+    bool taken = l->left > 0 && TAILQ_EMPTY(&l->waiting);
+
+    if (taken) {
+        l->left--;
+    } else {
+        w->user = u;
+        TAILQ_INSERT_TAIL(&l->waiting, w, link);
+        (void)atomic_fetch_add(&l->waiting_count, 1);
+        TAILQ_FOREACH (other, &l->users, link)
+            if (atomic_load(&other->idle) > 0)
+                tell(other, on_wanted);
+    }
+    (void)mtx_unlock(&l->lock);
+    return taken;
+}
+
+/* The first in the queue gets what was given back. With the lock. */
+static void pass_on(struct conn_limit *l)
+{
+    struct conn_waiter *w = TAILQ_FIRST(&l->waiting);
+
+    if (w == NULL) {
+        l->left++;
+        return;
+    }
+    TAILQ_REMOVE(&l->waiting, w, link);
+    (void)atomic_fetch_sub(&l->waiting_count, 1);
+    w->granted = true;
+    TAILQ_INSERT_TAIL(&w->user->granted, w, link);
+    tell(w->user, on_granted);
+}
+
+void conn_limit_give(struct conn_limit_user *u)
+{
+    if (u->limit == NULL)
+        return;
+    (void)mtx_lock(&u->limit->lock);
+    pass_on(u->limit);
+    (void)mtx_unlock(&u->limit->lock);
+}
+
+void conn_limit_cancel(struct conn_waiter *w)
+{
+    struct conn_limit_user *u = w->user;
+
+    if (u == NULL)
+        return;
+    (void)mtx_lock(&u->limit->lock);
+    if (w->granted) {
+        TAILQ_REMOVE(&u->granted, w, link);
+        pass_on(u->limit);
+    } else {
+        TAILQ_REMOVE(&u->limit->waiting, w, link);
+        (void)atomic_fetch_sub(&u->limit->waiting_count, 1);
+    }
+    w->user = NULL;
+    w->granted = false;
+    (void)mtx_unlock(&u->limit->lock);
+}
+
+struct conn_waiter *conn_limit_first(struct conn_limit_user *u)
+{
+    struct conn_limit *l = u->limit;
+    struct conn_waiter *w;
+
+    (void)mtx_lock(&l->lock);
+    w = TAILQ_FIRST(&l->waiting);
+    if (w != NULL && w->user == u) {
+        TAILQ_REMOVE(&l->waiting, w, link);
+        (void)atomic_fetch_sub(&l->waiting_count, 1);
+        w->user = NULL;
+    } else {
+        w = NULL;
+    }
+    (void)mtx_unlock(&l->lock);
+    return w;
+}

@@ -1,0 +1,209 @@
+/* upstream.max_connections limits what is open, in the whole process. Above it requests wait for
+ * a connection, first come first served, up to connect_timeout. */
+#include "harness.h"
+
+static struct gate gate;
+
+/* Counts those that arrive, and answers once the gate is open. */
+static void answer_at_the_gate(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    (void)r;
+    (void)arg;
+    if (gate_pass(&gate, c))
+        (void)peer_answer(c, 200, NULL, "ok");
+}
+
+static void ask(struct client *c, int port, const char *target)
+{
+    char request[256];
+
+    client_open(c, port);
+    (void)snprintf(request, sizeof request,
+                   "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}",
+                   target);
+    client_puts(c, request);
+}
+
+static void expect(struct client *c, int status)
+{
+    struct answer a = { 0 };
+
+    client_read(c, &a, false, SOON_MS);
+    assert_int_equal(a.status, status);
+    answer_free(&a);
+    client_close(c);
+}
+
+static void no_more_are_open_than_is_said(void **state)
+{
+    enum { CALLERS = 40 };
+    static const char *const settings[] = {
+        "process.workers = 1\nupstream.max_connections = 1\nupstream.connect_timeout = 30s\n",
+        "process.workers = 1\nupstream.max_connections = 3\nupstream.connect_timeout = 30s\n",
+        "process.workers = 4\nupstream.max_connections = 2\nupstream.connect_timeout = 30s\n",
+        "process.workers = 4\nupstream.max_connections = 7\nupstream.connect_timeout = 30s\n",
+    };
+    static const size_t limits[] = { 1, 3, 2, 7 };
+    (void)state;
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        WORLD(w);
+        struct client c[CALLERS];
+        gate_init(&gate);
+        world_start(&w, &(struct world_options){ .answer = answer_at_the_gate,
+                                                 .settings = settings[i] });
+        for (size_t k = 0; k < CALLERS; k++)
+            ask(&c[k], w.port, "/x");
+        assert_true(gate_wait_arrived(&gate, limits[i], SOON_MS));
+        assert_true(peer_open_connections(w.api) <= limits[i]);
+        assert_true(peer_count(w.api, "") <= limits[i]);
+        gate_open(&gate);
+        for (size_t k = 0; k < CALLERS; k++)
+            expect(&c[k], 200);
+        assert_int_equal(peer_count(w.api, ""), CALLERS);
+        assert_true(peer_open_connections(w.api) <= limits[i]);
+    }
+}
+
+static void the_first_that_waits_is_the_first_that_is_served(void **state)
+{
+    enum { CALLERS = 12 };
+    (void)state;
+    for (int workers = 1; workers <= 3; workers += 2) {
+        WORLD(w);
+        struct client c[CALLERS + 1];
+        char settings[160], target[32];
+        (void)snprintf(settings, sizeof settings,
+                       "process.workers = %d\nupstream.max_connections = 1\n"
+                       "upstream.connect_timeout = 30s\nadmin.address = 127.0.0.1:0\n",
+                       workers);
+        gate_init(&gate);
+        world_start(
+            &w, &(struct world_options){ .answer = answer_at_the_gate, .settings = settings });
+        ask(&c[0], w.port, "/0");
+        assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+        for (int k = 1; k <= CALLERS; k++) {
+            struct answer a = { 0 };
+            char seen[64];
+            (void)snprintf(target, sizeof target, "/%d", k);
+            ask(&c[k], w.port, target);
+            (void)snprintf(seen, sizeof seen, "oneshot_proxy_requests_in_flight %d\n", k + 1);
+            for (int64_t until_ms = now_ms() + SOON_MS;;) { /* it is in the queue */
+                http_get(proxy_admin_port(w.proxy), "/metrics", &a);
+                if (strstr(bytes_text(&a.body), seen) != NULL)
+                    break;
+                assert_true(now_ms() < until_ms);
+            }
+            answer_free(&a);
+        }
+        gate_open(&gate);
+        for (int k = 0; k <= CALLERS; k++)
+            expect(&c[k], 200);
+        for (int k = 0; k <= CALLERS; k++) {
+            (void)snprintf(target, sizeof target, "/v0/%d", k);
+            assert_string_equal(peer_request(w.api, "", (size_t)k)->target, target);
+        }
+    }
+}
+
+static void who_waits_too_long_is_told_the_truth(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client first;
+    struct answer a = { 0 };
+    gate_init(&gate);
+    world_start(&w, &(struct world_options){ .answer = answer_at_the_gate,
+                                             .settings = "upstream.max_connections = 1\n"
+                                                         "upstream.connect_timeout = 1s\n"
+                                                         "upstream.response_timeout = 60s\n" });
+    ask(&first, w.port, "/first");
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    int64_t before_ms = now_ms();
+    http_call(w.port, "POST", "/second", NULL, "{}", &a);
+    assert_problem(&a, 503, "proxy", "connection_limit_reached");
+    assert_problem_detail(&a, "upstream.max_connections");
+    assert_string_equal(answer_header(&a, "Retry-After"), "1");
+    assert_true(now_ms() - before_ms >= 900);
+    assert_int_equal(peer_count(w.api, ""), 1);
+    gate_open(&gate);
+    expect(&first, 200);
+    http_call(w.port, "POST", "/third", NULL, "{}", &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+}
+
+static void who_leaves_the_queue_keeps_nobody_waiting(void **state)
+{
+    enum { CALLERS = 10 };
+    (void)state;
+    WORLD(w);
+    struct client c[CALLERS];
+    gate_init(&gate);
+    world_start(&w, &(struct world_options){ .answer = answer_at_the_gate,
+                                             .settings = "process.workers = 2\n"
+                                                         "upstream.max_connections = 1\n"
+                                                         "upstream.connect_timeout = 30s\n" });
+    for (size_t i = 0; i < CALLERS; i++)
+        ask(&c[i], w.port, "/x");
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    for (size_t i = 0; i < CALLERS; i += 2)
+        client_reset(&c[i]); /* the one that is served perhaps among them */
+    gate_open(&gate);
+    for (size_t i = 1; i < CALLERS; i += 2)
+        expect(&c[i], 200);
+    struct answer a = { 0 };
+    http_get(w.port, "/last", &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+}
+
+/* A connection that cannot be made, or dies, leaves its place to others. */
+static void what_fails_gives_its_place_back(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct answer a = { 0 };
+    gate_init(&gate);
+    gate_open(&gate);
+    world_start(&w, &(struct world_options){ .answer = answer_at_the_gate,
+                                             .drop_first = 6,
+                                             .settings = "process.workers = 2\n"
+                                                         "upstream.max_connections = 1\n" });
+    for (int i = 0; i < 20; i++)
+        http_call(w.port, "POST", "/x", NULL, "{}", &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+}
+
+/* Streams are not connections: as many go at once as one connection takes. */
+static void http2_shares_the_one_connection(void **state)
+{
+    enum { CALLERS = 20 };
+    (void)state;
+    WORLD(w);
+    struct client c[CALLERS];
+    world_start(&w, &(struct world_options){ .cert = CERT_VALID,
+                                             .h2 = true,
+                                             .settings = "upstream.http_version = 2\n"
+                                                         "upstream.max_connections = 1\n" });
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < CALLERS; i++)
+            ask(&c[i], w.port, "/x");
+        for (size_t i = 0; i < CALLERS; i++)
+            expect(&c[i], 200);
+    }
+    assert_int_equal(peer_connections(w.api), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(no_more_are_open_than_is_said),
+        TEST(the_first_that_waits_is_the_first_that_is_served),
+        TEST(who_waits_too_long_is_told_the_truth),
+        TEST(who_leaves_the_queue_keeps_nobody_waiting),
+        TEST(what_fails_gives_its_place_back),
+        TEST(http2_shares_the_one_connection),
+    };
+    return RUN_TESTS(tests);
+}
