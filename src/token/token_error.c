@@ -92,7 +92,7 @@ bool token_error_words(const char *body, size_t len, const struct secret *secret
 {
     struct json_tokener *tok = json_tokener_new();
     struct json_object *o = NULL, *error = NULL, *description = NULL;
-    char name[41], why[TOKEN_ERROR_WORDS_BYTES - 41];
+    char name[41], why[TOKEN_ERROR_WORDS_BYTES - 43];
 
     words[0] = '\0';
     /* json-c does not wipe what it frees. */
@@ -110,7 +110,7 @@ bool token_error_words(const char *body, size_t len, const struct secret *secret
         if (json_object_object_get_ex(o, "error_description", &description) &&
             json_object_is_type(description, json_type_string) &&
             !repeats(json_object_get_string(description), secret)) {
-            copy_printable(why, sizeof why - 2, json_object_get_string(description));
+            copy_printable(why, sizeof why, json_object_get_string(description));
             (void)snprintf(words, TOKEN_ERROR_WORDS_BYTES, "%s: %s", name, why);
         } else {
             (void)snprintf(words, TOKEN_ERROR_WORDS_BYTES, "%s", name);
