@@ -29,9 +29,10 @@ enter() {
     unshare --mount --pid --fork --kill-child sh -c '
         root=$1 who=$2
         shift 2
-        mount -t proc proc "$root/proc" && mount -t sysfs -o ro sys "$root/sys" &&
-            mount --rbind /dev "$root/dev" || exit
-        exec chroot --userspec="$who:$who" "$root" env -i "$@"' enter "$root" "$who" \
+        # Its own root, not a chroot: in one the kernel gives no namespaces, which some tests make.
+        mount --bind "$root" "$root" && cd "$root" && mount -t proc proc proc && mount -t sysfs -o ro sys sys &&
+            mount --rbind /dev dev && pivot_root . mnt && umount -l /mnt || exit
+        exec chroot --userspec="$who:$who" / env -i "$@"' enter "$root" "$who" \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 "HOME=$home" \
         NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt "${environment[@]}" \
         sh -c 'cd "$HOME/oneshot-proxy" && exec "$@"' "$who" "$@"
