@@ -565,7 +565,7 @@ static void many_share_a_connection_and_each_gets_its_own_answer(void **state)
         trial_begin(&t[i], i % 2 ? "GET" : "POST", i % 2 ? NULL : "{}");
     UNTIL(&world, heads(0) == 1 + ARRAY_LEN(t));
     for (size_t i = ARRAY_LEN(t); i-- > 0;) {
-        char text[16];
+        char text[24];
 
         (void)snprintf(text, sizeof text, "%zu", i);
         if (i == 50)
