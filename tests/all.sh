@@ -8,7 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 presets=${PRESETS:-release asan}
-jobs=$(($(nproc) + 1)) # many tests wait for a deadline most of their time
+jobs=$(($(nproc) * 2)) # most tests wait for a deadline most of their time
 mkdir -p build
 : >build/test-report
 : >build/test-crashes

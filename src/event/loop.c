@@ -101,6 +101,7 @@ static void heap_grow(struct loop *l)
 
 void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t due_ms)
 {
+    t->round = l->round;
     if (t->slot == 0) {
         if (l->timers == l->heap_cap)
             heap_grow(l);
@@ -146,15 +147,14 @@ static int sleep_ms(const struct loop *l, bool again)
 
 static void run_timers(struct loop *l)
 {
-    /* Only what was due when the turn began, so that a timer that re-arms itself for
-     * now cannot keep the loop from its descriptors. */
-    while (l->timers > 0 && l->heap[1]->due_ms <= l->now_ms) {
+    /* Only what was armed before, so that a timer that re-arms itself for now cannot keep the
+     * loop from its descriptors. A timer may be freed by its own on_due. */
+    l->round++;
+    while (l->timers > 0 && l->heap[1]->due_ms <= l->now_ms && l->heap[1]->round != l->round) {
         struct loop_timer *t = l->heap[1];
 
         loop_timer_clear(l, t);
         t->on_due(t);
-        if (t->slot != 0 && t->due_ms <= l->now_ms)
-            break;
     }
 }
 

@@ -13,8 +13,9 @@ struct loop_io {
 
 struct loop_timer {
     int64_t due_ms;
-    size_t slot; /* 1-based place in the heap; 0: not armed */
-    void (*on_due)(struct loop_timer *t);
+    size_t slot;                          /* 1-based place in the heap; 0: not armed */
+    unsigned round;                       /* of the loop's, in which it was armed */
+    void (*on_due)(struct loop_timer *t); /* may free the timer */
 };
 
 #define LOOP_BATCH 256
@@ -26,6 +27,7 @@ struct loop {
     bool stopping;
     struct loop_timer **heap; /* 1-based binary heap on due_ms */
     size_t timers, heap_cap;
+    unsigned round; /* of running the timers that are due */
     struct epoll_event batch[LOOP_BATCH];
     int batch_len, batch_pos;
     int64_t now_ms;           /* as of this turn; see loop_now */

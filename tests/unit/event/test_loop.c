@@ -191,6 +191,34 @@ static void a_timer_that_sets_itself_to_now_does_not_keep_the_others_waiting(voi
     assert_string_equal(order, "gge");
 }
 
+struct short_lived {
+    struct loop_timer timer;
+    struct loop *loop;
+};
+
+static void free_oneself(struct loop_timer *t)
+{
+    struct short_lived *s = CONTAINER_OF(t, struct short_lived, timer);
+    struct loop *l = s->loop;
+
+    memset(s, 0xa5, sizeof *s); /* as memory that is used again */
+    free(s);
+    loop_stop(l);
+}
+
+static void a_timer_may_be_freed_when_it_fires(void **state)
+{
+    struct loop *l = *state;
+    struct short_lived *s = calloc(1, sizeof *s);
+
+    assert_non_null(s);
+    s->loop = l;
+    s->timer.on_due = free_oneself;
+    loop_timer_set(l, &s->timer, 1010);
+    loop_run(l);
+    assert_int_equal(l->timers, 0);
+}
+
 static void a_hundred_timers_set_and_cleared_at_random_keep_their_order(void **state)
 {
     struct loop *l = *state;
@@ -468,6 +496,7 @@ int main(void)
         LOOP_TEST(a_timer_that_is_set_again_fires_once_at_the_new_time),
         LOOP_TEST(a_cleared_timer_never_fires_even_when_it_was_due_in_the_same_turn),
         LOOP_TEST(a_timer_that_sets_itself_to_now_does_not_keep_the_others_waiting),
+        LOOP_TEST(a_timer_may_be_freed_when_it_fires),
         LOOP_TEST(a_hundred_timers_set_and_cleared_at_random_keep_their_order),
         LOOP_TEST(an_event_of_a_descriptor_that_was_just_unwatched_is_dropped),
         LOOP_TEST(a_descriptor_that_was_closed_behind_the_loops_back_is_watched_again),
