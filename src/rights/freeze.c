@@ -77,9 +77,9 @@ static void look_now(struct freeze *f)
                           memory_order_release);
     if (frozen && (!f->is_frozen || !f->looked))
         f->since_s = clock_wall_s();
-    (void)mtx_lock(&f->lock);
+    (void)pthread_mutex_lock(&f->lock);
     memcpy(f->reason, why, sizeof why);
-    (void)mtx_unlock(&f->lock);
+    (void)pthread_mutex_unlock(&f->lock);
     f->is_frozen = frozen;
     f->looked = true;
     loop_timer_set(f->loop, &f->timer, clock_ms() + FREEZE_LOOK_MS);
@@ -106,7 +106,7 @@ void freeze_init(struct freeze *f, struct loop *l, void (*on_change)(struct free
     f->loop = l;
     f->on_change = on_change;
     f->timer.on_due = on_timer;
-    (void)mtx_init(&f->lock, mtx_plain);
+    (void)pthread_mutex_init(&f->lock, NULL);
     atomic_store(&f->thawed_ms, INT64_MAX);
     file_watch_init(&f->watch, l, on_file_change);
 }
@@ -117,7 +117,7 @@ void freeze_done(struct freeze *f)
         return;
     loop_timer_clear(f->loop, &f->timer);
     file_watch_done(&f->watch);
-    mtx_destroy(&f->lock);
+    (void)pthread_mutex_destroy(&f->lock);
     free(f->file);
     f->loop = NULL;
 }
@@ -154,9 +154,9 @@ void freeze_reason(struct freeze *f, int64_t now_ms, char out[FREEZE_REASON_MAX 
                        (long long)((now_ms - thawed_ms) / 1000));
         return;
     }
-    (void)mtx_lock(&f->lock);
+    (void)pthread_mutex_lock(&f->lock);
     memcpy(out, f->reason, sizeof f->reason);
-    (void)mtx_unlock(&f->lock);
+    (void)pthread_mutex_unlock(&f->lock);
 }
 
 int freeze_create(const char *file, const char *reason)

@@ -2,8 +2,8 @@
 /* The freeze file: while it is there, requests of certain classes are refused, whoever makes
  * them. Frozen unless known otherwise: not frozen means that the file's directory is there, that
  * lstat says the file is not, and that this was looked at within the last five seconds. */
+#include <pthread.h>
 #include <stdatomic.h>
-#include <threads.h>
 
 #include "event/file_watch.h"
 
@@ -19,7 +19,7 @@ struct freeze {
     struct loop_timer timer;
     /* When the file was last seen to be away, monotonic; 0: frozen, or never looked at. */
     _Atomic int64_t thawed_ms;
-    mtx_t lock; /* of the reason, for those who are refused */
+    pthread_mutex_t lock; /* of the reason, for those who are refused */
     char reason[FREEZE_REASON_MAX + 1];
     bool is_frozen, looked;
     int64_t since_s; /* wall clock, of the present freeze */

@@ -14,14 +14,14 @@ static void on_granted(struct mail *mail)
     struct conn_limit_user *u = CONTAINER_OF(mail, struct note, mail)->to;
     struct conn_waiter *w;
 
-    (void)mtx_lock(&u->limit->lock);
+    (void)pthread_mutex_lock(&u->limit->lock);
     w = TAILQ_FIRST(&u->granted); /* NULL: cancelled meanwhile */
     if (w != NULL) {
         TAILQ_REMOVE(&u->granted, w, link);
         w->user = NULL;
         w->granted = false;
     }
-    (void)mtx_unlock(&u->limit->lock);
+    (void)pthread_mutex_unlock(&u->limit->lock);
     if (w != NULL)
         u->on_granted(u, w);
 }
@@ -46,22 +46,22 @@ int conn_limit_init(struct conn_limit *l, int64_t max)
     *l = (struct conn_limit){ .left = max };
     TAILQ_INIT(&l->waiting);
     TAILQ_INIT(&l->users);
-    return mtx_init(&l->lock, mtx_plain) == thrd_success ? 0 : -ENOMEM;
+    return -pthread_mutex_init(&l->lock, NULL);
 }
 
 void conn_limit_done(struct conn_limit *l)
 {
     assert(TAILQ_EMPTY(&l->users));
-    mtx_destroy(&l->lock);
+    (void)pthread_mutex_destroy(&l->lock);
 }
 
 void conn_limit_join(struct conn_limit *l, struct conn_limit_user *u)
 {
     u->limit = l;
     TAILQ_INIT(&u->granted);
-    (void)mtx_lock(&l->lock);
+    (void)pthread_mutex_lock(&l->lock);
     TAILQ_INSERT_TAIL(&l->users, u, link);
-    (void)mtx_unlock(&l->lock);
+    (void)pthread_mutex_unlock(&l->lock);
 }
 
 void conn_limit_leave(struct conn_limit_user *u)
@@ -70,9 +70,9 @@ void conn_limit_leave(struct conn_limit_user *u)
 
     if (l == NULL)
         return;
-    (void)mtx_lock(&l->lock);
+    (void)pthread_mutex_lock(&l->lock);
     TAILQ_REMOVE(&l->users, u, link);
-    (void)mtx_unlock(&l->lock);
+    (void)pthread_mutex_unlock(&l->lock);
     u->limit = NULL;
 }
 
@@ -83,7 +83,7 @@ bool conn_limit_take(struct conn_limit_user *u, struct conn_waiter *w)
 
     if (l == NULL)
         return true;
-    (void)mtx_lock(&l->lock);
+    (void)pthread_mutex_lock(&l->lock);
     bool taken = l->left > 0 && TAILQ_EMPTY(&l->waiting);
 
     if (taken) {
@@ -96,7 +96,7 @@ bool conn_limit_take(struct conn_limit_user *u, struct conn_waiter *w)
             if (atomic_load(&other->idle) > 0)
                 tell(other, on_wanted);
     }
-    (void)mtx_unlock(&l->lock);
+    (void)pthread_mutex_unlock(&l->lock);
     return taken;
 }
 
@@ -120,9 +120,9 @@ void conn_limit_give(struct conn_limit_user *u)
 {
     if (u->limit == NULL)
         return;
-    (void)mtx_lock(&u->limit->lock);
+    (void)pthread_mutex_lock(&u->limit->lock);
     pass_on(u->limit);
-    (void)mtx_unlock(&u->limit->lock);
+    (void)pthread_mutex_unlock(&u->limit->lock);
 }
 
 void conn_limit_cancel(struct conn_waiter *w)
@@ -131,7 +131,7 @@ void conn_limit_cancel(struct conn_waiter *w)
 
     if (u == NULL)
         return;
-    (void)mtx_lock(&u->limit->lock);
+    (void)pthread_mutex_lock(&u->limit->lock);
     if (w->granted) {
         TAILQ_REMOVE(&u->granted, w, link);
         pass_on(u->limit);
@@ -141,7 +141,7 @@ void conn_limit_cancel(struct conn_waiter *w)
     }
     w->user = NULL;
     w->granted = false;
-    (void)mtx_unlock(&u->limit->lock);
+    (void)pthread_mutex_unlock(&u->limit->lock);
 }
 
 struct conn_waiter *conn_limit_first(struct conn_limit_user *u)
@@ -149,7 +149,7 @@ struct conn_waiter *conn_limit_first(struct conn_limit_user *u)
     struct conn_limit *l = u->limit;
     struct conn_waiter *w;
 
-    (void)mtx_lock(&l->lock);
+    (void)pthread_mutex_lock(&l->lock);
     w = TAILQ_FIRST(&l->waiting);
     if (w != NULL && w->user == u) {
         TAILQ_REMOVE(&l->waiting, w, link);
@@ -158,6 +158,6 @@ struct conn_waiter *conn_limit_first(struct conn_limit_user *u)
     } else {
         w = NULL;
     }
-    (void)mtx_unlock(&l->lock);
+    (void)pthread_mutex_unlock(&l->lock);
     return w;
 }

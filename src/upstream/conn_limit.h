@@ -8,9 +8,9 @@
  *
  * There is a lock. It is taken when a connection is made or closed, and for a request only while
  * somebody waits. */
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
-#include <threads.h>
 
 #include "base/base.h"
 #include "event/mailbox.h"
@@ -27,7 +27,7 @@ struct conn_waiter {
 TAILQ_HEAD(conn_waiter_list, conn_waiter);
 
 struct conn_limit {
-    mtx_t lock;
+    pthread_mutex_t lock;
     int64_t left;
     struct conn_waiter_list waiting;
     TAILQ_HEAD(, conn_limit_user) users;
