@@ -70,11 +70,11 @@ bool header_via_is_ours(const struct header_field *fields, size_t count);
  * the name of another host. `scheme://host?query`, without a path, is not local. */
 const char *header_local_location(const char *value, const char *origin);
 
-/* A caller's X-Request-Id that may be taken over: 1 to 128 visible ASCII bytes. */
 /* The trace id of a traceparent field (W3C Trace Context, section 3.2): 32 digits of it; NULL:
  * there is none, or it is not sound. */
-const char *header_trace_id(const char *traceparent, size_t len);
+const char *header_trace_id(const char *s, size_t len);
 #define HEADER_TRACE_ID_BYTES 32
+/* A caller's X-Request-Id that may be taken over: 1 to 128 visible ASCII bytes. */
 bool header_request_id_ok(const char *value, size_t len);
 
 /* The N of `Keep-Alive: timeout=N` (RFC 2068 section 19.7.1), in seconds; -1: it says none. */

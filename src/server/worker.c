@@ -113,6 +113,28 @@ static void on_accepted(void *arg, uint64_t generation)
     w->shared->on_accepted(w->shared->arg, generation);
 }
 
+/* The way to the upstream. */
+static int start_upstream(struct worker *w, const struct config *c)
+{
+    struct context *ctx = &w->ctx;
+    int err = curl_host_init(&ctx->multi, &ctx->loop, (long)c->upstream.max_connections);
+
+    ctx->exchange_host = (struct exchange_host){ .loop = &ctx->loop,
+                                                 .curl = &ctx->multi,
+                                                 .conn_pool = &ctx->conn_pool,
+                                                 .h1 = &h1_client,
+                                                 .h2 = &h2_client,
+                                                 .h2_host = &ctx->h2 };
+    if (err != 0)
+        return err;
+    conn_pool_init(&ctx->conn_pool, &ctx->multi, (size_t)c->upstream.max_connections,
+                   &h1_client_user);
+    ctx->conn_pool.limit.mailbox = &w->mailbox;
+    conn_limit_join(&w->shared->upstream_connections, &ctx->conn_pool.limit);
+    h2_host_init(&ctx->h2, &ctx->conn_pool);
+    return 0;
+}
+
 int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
                 struct config *c, const struct listener *listeners, size_t count)
 {
@@ -141,22 +163,7 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     if (err == 0)
         accept_init(&w->downstream);
     if (err == 0)
-        err = curl_host_init(&w->ctx.multi, &w->ctx.loop, (long)c->upstream.max_connections);
-    if (err == 0)
-        conn_pool_init(&w->ctx.conn_pool, &w->ctx.multi, (size_t)c->upstream.max_connections,
-                       &h1_client_user);
-    if (err == 0) {
-        w->ctx.conn_pool.limit.mailbox = &w->mailbox;
-        conn_limit_join(&shared->upstream_connections, &w->ctx.conn_pool.limit);
-    }
-    if (err == 0)
-        h2_host_init(&w->ctx.h2, &w->ctx.conn_pool);
-    w->ctx.exchange_host = (struct exchange_host){ .loop = &w->ctx.loop,
-                                                   .curl = &w->ctx.multi,
-                                                   .conn_pool = &w->ctx.conn_pool,
-                                                   .h1 = &h1_client,
-                                                   .h2 = &h2_client,
-                                                   .h2_host = &w->ctx.h2 };
+        err = start_upstream(w, c);
     if (err == 0)
         err = start_httpd(w, c);
     if (err == 0)

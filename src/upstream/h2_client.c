@@ -169,6 +169,7 @@ static void fail(struct h2_client *c, CURLcode code, bool untouched)
 {
     struct exchange *x = exchange_of(c);
 
+    assert(c->session != NULL);
     x->attempt.wrote = !untouched && was_written(c);
     if (c->session->conn != NULL)
         x->attempt.facts = c->session->conn->facts;

@@ -433,7 +433,7 @@ static void the_request_says_what_it_has_to_and_the_token_once(void **state)
     (void)state;
     nghttp2_hd_inflater *inflater;
     struct trial t = { 0 };
-    struct frame f;
+    struct frame f = { 0 };
     size_t at = 0;
     char text[1024] = "";
 
@@ -445,7 +445,7 @@ static void the_request_says_what_it_has_to_and_the_token_once(void **state)
     while (f.type != HEADERS);
     assert_int_equal(f.flags, END_STREAM | END_HEADERS);
     for (int flags = 0; (flags & NGHTTP2_HD_INFLATE_FINAL) == 0;) {
-        nghttp2_nv nv;
+        nghttp2_nv nv = { .name = NULL };
         ssize_t n = nghttp2_hd_inflate_hd2(inflater, &nv, &flags, f.payload, f.n, 1);
 
         assert_true(n >= 0);
