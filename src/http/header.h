@@ -11,8 +11,7 @@ struct header_field {
     size_t name_len, value_len;
 };
 
-/* A list of "Name: value" lines. The same two members in the same order as libcurl's
- * curl_slist, so that curl_client.c hands it over without copying. */
+/* A list of "Name: value" lines, in the order of libcurl's curl_slist. */
 struct header_line {
     char *text;
     struct header_line *next;

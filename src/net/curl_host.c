@@ -447,8 +447,7 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
     SET(CONNECTTIMEOUT_MS, (long)s->connect_timeout_ms);
     SET(MAXAGE_CONN, (long)base_max(1, s->keepalive_ms / 1000));
     SET(TCP_NODELAY, 1L);
-    /* A TLS record's worth: curl allocates both for each request, and while it is paused.
-     * curl_client.c has more for what it sends. */
+    /* A TLS record's worth: curl allocates both for each transfer. */
     SET(BUFFERSIZE, 16384L);
     SET(UPLOAD_BUFFERSIZE, 16384L);
     SET(OPENSOCKETFUNCTION, on_open_socket);
