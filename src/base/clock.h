@@ -12,3 +12,6 @@ int64_t clock_us(void);
 
 /* Wall-clock seconds since 1970, for what people and HTTP dates need. Thread: any. */
 int64_t clock_wall_s(void);
+
+/* The same in milliseconds, for times that are stored. Thread: any. */
+int64_t clock_wall_ms(void);

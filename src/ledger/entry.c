@@ -1,0 +1,80 @@
+/* Entries: their states by name, their ids, and freeing what one holds. */
+#include "ledger/entry.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+
+static const char *const state_names[LEDGER_STATES] = { "in_flight", "answered", "unknown",
+                                                        "released" };
+
+void ledger_entry_done(struct ledger_entry *e)
+{
+    free(e->scope);
+    free(e->key);
+    free(e->cause);
+    free(e->method);
+    free(e->path);
+    free(e->request_id);
+    free(e->request_body.data);
+    free(e->instance);
+    free(e->answer_head);
+    free(e->answer_body.data);
+    free(e->resolved_by);
+    free(e->note);
+    *e = (struct ledger_entry){ .key = NULL };
+}
+
+const char *ledger_state_name(enum ledger_state s)
+{
+    return state_names[s];
+}
+
+int ledger_state_find(const char *name)
+{
+    for (int i = 0; i < LEDGER_STATES; i++)
+        if (strcmp(state_names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+/* A claim without an id of its own could not be told from another: better no program. */
+static void random_bytes(unsigned char *out, size_t n)
+{
+    for (size_t have = 0; have < n;) {
+        ssize_t got = getrandom(out + have, n - have, 0);
+
+        if (got < 0 && errno != EINTR)
+            abort();
+        have += got > 0 ? (size_t)got : 0;
+    }
+}
+
+void ledger_id_new(char out[LEDGER_ID_BYTES])
+{
+    unsigned char b[16];
+    uint64_t ms = (uint64_t)clock_wall_ms();
+
+    random_bytes(b + 6, sizeof b - 6);
+    for (size_t i = 0; i < 6; i++)
+        b[i] = (unsigned char)(ms >> (8 * (5 - i)));
+    b[6] = (unsigned char)(0x70 | (b[6] & 0x0f));
+    b[8] = (unsigned char)(0x80 | (b[8] & 0x3f));
+    (void)snprintf(out, LEDGER_ID_BYTES,
+                   "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+                   b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
+                   b[13], b[14], b[15]);
+}
+
+bool ledger_id_valid(const char *text)
+{
+    static const char form[] = "xxxxxxxx-xxxx-7xxx-xxxx-xxxxxxxxxxxx";
+
+    for (size_t i = 0; i < sizeof form - 1; i++)
+        if (form[i] == 'x' ? text[i] == '\0' || strchr("0123456789abcdef", text[i]) == NULL
+                           : text[i] != form[i])
+            return false;
+    return text[sizeof form - 1] == '\0';
+}
