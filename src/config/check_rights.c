@@ -89,7 +89,7 @@ static void check_table_needed(struct check *k)
         config_fail(k->report, config_find("freeze", "file"),
                     "needs classes.table, which says what a request can do; allowed: 1shot or "
                     "methods");
-    if (c->callers > 0)
+    if (c->caller_count > 0)
         config_fail(k->report, config_find("classes", "table"),
                     "is off, and [caller %s] needs it; allowed: 1shot or methods",
                     c->caller[0].name);
@@ -439,7 +439,7 @@ static void name_owners(struct config *c)
     if (c->has_owners)
         return;
     c->has_owners = true;
-    for (size_t i = 0; i < c->callers; i++)
+    for (size_t i = 0; i < c->caller_count; i++)
         if (c->caller[i].address.count > 0)
             config_list_add(&c->owners, c->caller[i].name, strlen(c->caller[i].name));
 }
@@ -450,16 +450,16 @@ static void check_callers(struct check *k)
     bool somebody_pays = false;
 
     name_owners(c);
-    for (size_t i = 0; i < c->callers; i++) {
+    for (size_t i = 0; i < c->caller_count; i++) {
         check_addresses(k, &c->caller[i]);
         add_caller(k, &c->caller[i]);
         for (size_t j = 0; j < i; j++)
             check_pair(k, &c->caller[j], &c->caller[i]);
     }
     c->rules->callers.owned = (unsigned)(((uint64_t)1 << c->owners.count) - 1);
-    for (size_t i = 0; i < c->callers; i++)
+    for (size_t i = 0; i < c->caller_count; i++)
         somebody_pays |= reaches(c->rules, &c->rules->callers.caller[i], CLASS_MONEY);
-    for (size_t i = 0; i < c->callers && k->report->errors == 0; i++)
+    for (size_t i = 0; i < c->caller_count && k->report->errors == 0; i++)
         warn_of_power(k, i, somebody_pays);
 }
 

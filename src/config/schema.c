@@ -173,12 +173,12 @@ bool config_name_is_good(const char *name)
 bool config_add_named(struct config *c, const char *name)
 {
     size_t single = config_single_count(), each = config_key_count - single;
-    struct config_caller *caller = &c->caller[c->callers];
+    struct config_caller *caller = &c->caller[c->caller_count];
 
-    for (size_t i = 0; i < c->callers; i++)
+    for (size_t i = 0; i < c->caller_count; i++)
         if (strcmp(c->caller[i].name, name) == 0)
             return true;
-    if (c->callers == CONFIG_NAMED_MAX)
+    if (c->caller_count == CONFIG_NAMED_MAX)
         return false;
     struct config_key *more = realloc(c->named, (c->named_count + each) * sizeof *more);
     char *section = NULL;
@@ -188,21 +188,21 @@ bool config_add_named(struct config *c, const char *name)
     c->named = more;
     caller->name = section + strlen("caller ");
     caller->uid = caller->gid = -1;
-    c->callers++;
+    c->caller_count++;
     for (size_t i = 0; i < each; i++) {
         struct config_key *key = &c->named[c->named_count++];
 
         *key = config_keys[single + i];
         key->section = section;
         key->offset += (size_t)((const char *)caller - (const char *)c);
-        key->instance = c->callers;
+        key->instance = c->caller_count;
     }
     return true;
 }
 
 void config_free_named(struct config *c)
 {
-    for (size_t i = 0; i < c->callers; i++)
+    for (size_t i = 0; i < c->caller_count; i++)
         free(c->caller[i].name - strlen("caller "));
     free(c->named);
 }

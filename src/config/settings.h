@@ -122,7 +122,7 @@ struct config {
     } freeze;
 
     struct config_caller caller[CONFIG_NAMED_MAX];
-    size_t callers;
+    size_t caller_count;
     struct config_key *named; /* the keys of each of these sections, see config_key_at */
     size_t named_count;
     /* The callers that have sockets of their own, as they were at the start; number i of them

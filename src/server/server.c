@@ -332,7 +332,7 @@ static int bind_owned(struct server *s, struct buf *error)
     const struct config *c = s->config;
     unsigned owner = 0;
 
-    for (size_t i = 0; i < c->callers; i++) {
+    for (size_t i = 0; i < c->caller_count; i++) {
         const struct config_list *list = &c->caller[i].address;
 
         owner += list->count > 0;

@@ -128,7 +128,7 @@ static void a_caller_may_come_from_the_environment_key_by_key(void **state)
                                               "ONESHOT_PROXY_CALLER_DASH_GID=7",
                                               "ONESHOT_PROXY_CALLER_DASH_ALLOW=read", NULL });
     assert_loads(r);
-    assert_int_equal(r.config->callers, 2);
+    assert_int_equal(r.config->caller_count, 2);
     assert_string_equal(r.config->caller[0].allow.item[0], "read");
     assert_int_equal(r.config->caller[0].uid, 1);
     assert_string_equal(r.config->caller[1].name, "dash");
