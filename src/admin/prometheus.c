@@ -231,6 +231,7 @@ enum single {
     ONE_DROPPED,
     ONE_FROZEN,
     ONE_FROZEN_SINCE,
+    ONE_OBSERVING,
     ONE_LOG_DROPPED
 };
 
@@ -271,6 +272,8 @@ static uint64_t single_number(const struct status *s, int which)
         return s->freeze->is_frozen;
     case ONE_FROZEN_SINCE:
         return s->freeze->is_frozen ? (uint64_t)s->freeze->since_s : 0;
+    case ONE_OBSERVING:
+        return rules_observing(s->config->rules);
     case ONE_DROPPED:
         return s->token.stats->refused;
     default:
@@ -338,7 +341,8 @@ static const struct metric metrics[] = {
 
     { "class_results_total", "counter", "class, status, stage", "With classes.table: finished requests by class; status and stage as in requests_total.", write_class_results, 0, WITH_CLASSES },
     { "outcome_unknown_total", "counter", "class", "With classes.table: requests of which nobody can tell whether the upstream carried them out, because no answer, or no whole one, came back.", write_outcome_unknown, 0, WITH_CLASSES },
-    { "caller_requests_total", "counter", "caller, class, decision", "With [caller NAME] sections: finished requests by caller (none: nobody was recognised), class, and what was decided: allowed, denied or frozen.", write_callers, 0, WITH_CALLERS },
+    { "caller_requests_total", "counter", "caller, class, decision", "With [caller NAME] sections: finished requests by caller (none: nobody was recognised), class, and what was decided: allowed, denied, limited or frozen, or, where it went on because its caller is only observed, would-deny or would-limit.", write_callers, 0, WITH_CALLERS },
+    { "callers_observing", "gauge", "", "With [caller NAME] sections: how many of them are only observed, and one more where callers.mode says so of those that nobody recognised.", write_single, ONE_OBSERVING, WITH_CALLERS },
     { "frozen", "gauge", "", "With freeze.file: 1 while it stops requests.", write_single, ONE_FROZEN, WITH_FREEZE },
     { "frozen_since_timestamp_seconds", "gauge", "", "With freeze.file: since when it does, in seconds since 1970; 0: it does not.", write_single, ONE_FROZEN_SINCE, WITH_FREEZE },
 

@@ -250,23 +250,24 @@ static void check_batch(struct check *k, const struct config_caller *s, const st
 {
     static const struct {
         const char *one, *batch;
-    } pairs[] = { { "execute", "POST /methods/executeBatch" },
-                  { "executeAsDelegator", "POST /methods/executeAsDelegatorBatch" } };
+    } pairs[] = { { "POST /methods/{uuid}/execute", "POST /methods/executeBatch" },
+                  { "POST /methods/{uuid}/executeAsDelegator",
+                    "POST /methods/executeAsDelegatorBatch" } };
 
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
         const struct operation batch = rules_operation(
             k->config->rules,
             &(struct rules_request){ .method = "POST", .api_path = pairs[i].batch + 5 });
 
-        if (rights_decide(&c->rights, "POST", &batch).rule != RIGHTS_ALLOWED)
+        struct pattern one;
+
+        if (rights_decide(&c->rights, "POST", &batch).rule != RIGHTS_ALLOWED ||
+            pattern_parse(&one, pairs[i].one, strlen(pairs[i].one)) != NULL)
             continue;
         for (size_t j = 0; j < c->rights.deny.count; j++) {
             const struct pattern *p = &c->rights.deny.pattern[j];
 
-            if (p->count == 3 && p->method_len == 4 && memcmp(p->text, "POST", 4) == 0 &&
-                p->segment[0].len == 7 && memcmp(p->segment[0].text, "methods", 7) == 0 &&
-                p->segment[2].len == strlen(pairs[i].one) &&
-                memcmp(p->segment[2].text, pairs[i].one, p->segment[2].len) == 0)
+            if (pattern_overlaps(p, &one))
                 config_fail(k->report, caller_key(k, s, "deny"),
                             "%.*s is denied while %s is allowed: the batch carries ids in its "
                             "body; deny it too",
@@ -304,6 +305,7 @@ static void add_caller(struct check *k, const struct config_caller *s)
     const struct config_key *allow = caller_key(k, s, "allow"),
                             *deny = caller_key(k, s, "deny");
 
+    c->observe = (s->mode >= 0 ? s->mode : k->config->callers.mode) == MODE_OBSERVE;
     c->uid = s->uid;
     c->gid = s->gid;
     fill_listeners(k, s, c);
@@ -329,6 +331,10 @@ static void add_caller(struct check *k, const struct config_caller *s)
         config_fail(k->report, deny,
                     "has unknown or all; what is not allowed is refused anyhow");
     check_batch(k, s, c);
+    if (s->mode == MODE_OBSERVE)
+        config_warn(k->report, caller_key(k, s, "mode"),
+                    "is observe: what [caller %s] may not do goes on and is only reported",
+                    s->name);
     if (s->allow.count == 0)
         config_warn(k->report, allow, "is empty: [caller %s] may do nothing", s->name);
 }
@@ -456,6 +462,11 @@ static void check_callers(struct check *k)
         for (size_t j = 0; j < i; j++)
             check_pair(k, &c->caller[j], &c->caller[i]);
     }
+    c->rules->observe_unknown = c->callers.mode == MODE_OBSERVE;
+    if (c->caller_count > 0 && c->rules->observe_unknown)
+        config_warn(k->report, config_find("callers", "mode"),
+                    "is observe: what callers may not do, and what nobody was recognised for, "
+                    "goes on and is only reported");
     c->rules->callers.owned = (unsigned)(((uint64_t)1 << c->owners.count) - 1);
     for (size_t i = 0; i < c->caller_count; i++)
         somebody_pays |= reaches(c->rules, &c->rules->callers.caller[i], CLASS_MONEY);

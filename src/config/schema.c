@@ -102,12 +102,15 @@ const struct config_key config_keys[] = {
     { SAME(freeze, file), TYPE_STRING, NULL, 0, TEXT_MAX, RELOAD, NULL, "While this file is there requests of the classes below are refused, whoever makes them; its first line is the reason. When its directory cannot be looked at they are refused, too. Needs classes.table." },
     { SAME(freeze, classes), TYPE_LIST, "sign, money", 1, 8, RELOAD, NULL, "Classes that freeze.file stops; money has to be among them, and covers what is in no class." },
 
+    { SAME(callers, mode), TYPE_WORD, "enforce", 0, 1, RELOAD, "enforce observe", "Whether what a caller may not do is refused, or goes on and is only reported; also of those that nobody recognised." },
+
     { NAMED(address), TYPE_LIST, NULL, 0, 16, RESTART, NULL, "Addresses of this caller alone, written as listen.address and added to those; whoever comes by them and is not this caller is refused." },
     { NAMED(uid), TYPE_COUNT, NULL, 0, 4294967294, RELOAD, NULL, "The user that calls by a unix socket, as a number." },
     { NAMED(gid), TYPE_COUNT, NULL, 0, 4294967294, RELOAD, NULL, "Its primary group, as a number." },
     { NAMED(certificate), TYPE_LIST, NULL, 0, 16, RELOAD, NULL, "Names of its client certificate, any of which will do: uri:spiffe://... (the only URI in it), dns:NAME, or subject:... as in RFC 4514; needs listen.tls_client_ca." },
     { NAMED(allow), TYPE_LIST, NULL, 0, 71, RELOAD, NULL, "What it may do: class words (read, simulate, create, change, sign, money, unknown, all) and patterns such as POST /methods/{uuid}/execute; whatever is not listed is refused." },
     { NAMED(deny), TYPE_LIST, NULL, 0, 71, RELOAD, NULL, "What it may not do although allow says so." },
+    { NAMED(mode), TYPE_WORD, NULL, 0, 1, RELOAD, "enforce observe", "As callers.mode, which counts where this is not set." },
 };
 /* clang-format on */
 
@@ -125,9 +128,11 @@ const struct config_key *config_find(const char *section, const char *name)
 }
 
 const struct config_section config_sections[] = {
-    { .name = "listen" },  { .name = "upstream" }, { .name = "token" },
-    { .name = "admin" },   { .name = "log" },      { .name = "process" },
-    { .name = "classes" }, { .name = "freeze" },   { .name = "caller", .named = true },
+    { .name = "listen" },  { .name = "upstream" },
+    { .name = "token" },   { .name = "admin" },
+    { .name = "log" },     { .name = "process" },
+    { .name = "classes" }, { .name = "freeze" },
+    { .name = "callers" }, { .name = "caller", .named = true },
 };
 
 /* Where the keys of named sections begin. */
@@ -187,7 +192,7 @@ bool config_add_named(struct config *c, const char *name)
         abort();
     c->named = more;
     caller->name = section + strlen("caller ");
-    caller->uid = caller->gid = -1;
+    caller->uid = caller->gid = caller->mode = -1;
     c->caller_count++;
     for (size_t i = 0; i < each; i++) {
         struct config_key *key = &c->named[c->named_count++];

@@ -40,7 +40,10 @@ struct config_caller {
     struct config_list address, certificate;
     int64_t uid, gid; /* -1: not set */
     struct config_list allow, deny;
+    int64_t mode; /* enum config_mode; -1: that of callers.mode */
 };
+
+enum config_mode { MODE_ENFORCE, MODE_OBSERVE };
 
 /* Names are section.key of the ini file; durations end in _ms, sizes in _bytes. */
 struct config {
@@ -120,6 +123,10 @@ struct config {
         char *file; /* NULL: none */
         struct config_list classes;
     } freeze;
+
+    struct {
+        int64_t mode; /* enum config_mode */
+    } callers;
 
     struct config_caller caller[CONFIG_NAMED_MAX];
     size_t caller_count;

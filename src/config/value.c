@@ -450,6 +450,7 @@ void config_value_clear(struct config *c, const struct config_key *key)
         wipe_string(field);
         break;
     case TYPE_COUNT:
+    case TYPE_WORD:
         if (key->instance != 0)
             *(int64_t *)field = -1;
         break;

@@ -107,7 +107,6 @@ static void deny(struct relay *r, enum failure_kind kind, const char *sentence)
 {
     struct failure f = failure_make(kind, "%s", sentence);
 
-    r->decision = DECISION_DENIED;
     relay_about(r, &f);
     relay_fail(r, &f);
 }
@@ -131,6 +130,21 @@ static void log_unknown(struct relay *r, const struct caller_recognised *who)
              log_str("fit", used == 0 ? NULL : names), log_str("request_id", r->request_id));
 }
 
+/* For the log and the status page: what was refused, or would be. */
+static void note_refusal(struct relay *r, const struct rules_verdict *v,
+                         const struct operation *o)
+{
+    r->rule = rules_rule(v, &r->rule_len);
+    rules_note_refusal(r->config->rules, v->who.caller,
+                       &(struct rules_refusal){ .outcome = v->outcome,
+                                                .class = o->class,
+                                                .why = v->who.why,
+                                                .by_deny = v->rights.rule == RIGHTS_DENIED,
+                                                .operation = o->number });
+    if (v->who.caller == NULL)
+        log_unknown(r, &v->who);
+}
+
 /* Who calls, and whether that caller may do this. False: it was refused. */
 static bool is_allowed(struct relay *r, const struct operation *o)
 {
@@ -141,25 +155,18 @@ static bool is_allowed(struct relay *r, const struct operation *o)
     uint32_t candidates = r->sink->ops->callers(r->sink, rules, &facts);
     const struct caller_recognised who =
         callers_recognise(&rules->callers, candidates, facts, &none);
+    const struct rules_verdict v = rules_judge(rules, &who, r->method, o);
 
-    r->decision = DECISION_ALLOWED;
     r->caller = who.caller;
-    if (who.caller == NULL) {
-        r->rule = caller_unknown_name(who.why);
-        r->rule_len = strlen(r->rule);
-        rules_say_unknown(sentence, sizeof sentence, who.why);
-        log_unknown(r, &who);
-        deny(r, FAIL_CALLER_UNKNOWN, sentence);
-        return false;
-    }
-    const struct rights_decision d = rights_decide(&who.caller->rights, r->method, o);
-
-    if (d.rule == RIGHTS_ALLOWED)
+    r->decision = v.outcome;
+    if (v.outcome != DECISION_ALLOWED)
+        note_refusal(r, &v, o);
+    if (rules_observes(rules, who.caller))
+        rules_note_seen(rules, who.caller, o);
+    if (v.outcome != DECISION_DENIED)
         return true;
-    r->rule = d.rule == RIGHTS_DENIED ? d.entry : "no allow";
-    r->rule_len = d.rule == RIGHTS_DENIED ? d.entry_len : strlen(r->rule);
-    rules_say_refused(sentence, sizeof sentence, who.caller, o, &d);
-    deny(r, FAIL_NOT_ALLOWED, sentence);
+    rules_say(sentence, sizeof sentence, &v, o);
+    deny(r, who.caller == NULL ? FAIL_CALLER_UNKNOWN : FAIL_NOT_ALLOWED, sentence);
     return false;
 }
 

@@ -16,6 +16,8 @@
 #define CALLER_NAME_MAX 31
 #define CALLER_SECRETS_MAX 2
 #define CALLER_OUTCOMES 8
+/* Bits for the patterns of classes_pattern: the table, and 64 added to each of six classes. */
+#define CALLER_SEEN_WORDS 8
 
 /* Counts of one caller, shared by all threads and kept over a reload. */
 struct caller_counts {
@@ -23,6 +25,11 @@ struct caller_counts {
     _Atomic int64_t in_flight;
     _Atomic uint64_t requests[CLASS_COUNT][CALLER_OUTCOMES]; /* by enum rules_outcome */
     struct rate_bucket rate[CLASS_UNKNOWN];                  /* unknown requests use money's */
+    _Atomic uint64_t refusal; /* the last one, packed, see rules_note_refusal; 0: none */
+    /* While it is only observed: the operations that it asked for, by their number, and the classes
+     * of those that have none. */
+    _Atomic uint64_t seen[CALLER_SEEN_WORDS];
+    _Atomic uint64_t seen_classes;
 };
 
 struct caller_names {
@@ -44,7 +51,7 @@ struct caller {
     struct rights rights;
     struct rate rate[CLASS_UNKNOWN];
     int64_t max_in_flight; /* 0: no limit */
-    bool observe;
+    bool observe;          /* what would be refused is only reported */
     struct caller_counts *counts;
 };
 

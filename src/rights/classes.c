@@ -121,6 +121,19 @@ const struct class_pattern *classes_builtin(size_t i)
     return i < ARRAY_LEN(builtin) ? &builtin[i] : NULL;
 }
 
+size_t classes_builtin_count(void)
+{
+    return ARRAY_LEN(builtin);
+}
+
+const struct class_pattern *classes_pattern(const struct classes *c, size_t number)
+{
+    if (number < ARRAY_LEN(builtin))
+        return &builtin[number];
+    return number - ARRAY_LEN(builtin) < c->added_count ? &c->added[number - ARRAY_LEN(builtin)]
+                                                        : NULL;
+}
+
 const char *classes_laxer_than(const struct classes *c, const struct class_pattern *p)
 {
     if (c->table != CLASS_TABLE_1SHOT)
@@ -173,7 +186,8 @@ struct operation classes_find(const struct classes *c, const struct class_reques
     static const char unknown[] = "unknown";
     struct operation o = { .class = CLASS_UNKNOWN,
                            .text = unknown,
-                           .text_len = sizeof unknown - 1 };
+                           .text_len = sizeof unknown - 1,
+                           .number = CLASSES_NO_PATTERN };
     size_t path_len = strcspn(r->api_path, "?");
     bool is_options = is_method(r->method, "OPTIONS");
     const struct class_pattern *found = NULL;
@@ -186,8 +200,10 @@ struct operation classes_find(const struct classes *c, const struct class_reques
         found = find_builtin(r->method, &o.shape, is_options);
     else
         o.class = class_of_method(r->method);
-    if (found != NULL)
+    if (found != NULL) {
         take(&o, found, is_options ? CLASS_READ : found->class);
+        o.number = (size_t)(found - builtin);
+    }
     o.is_builtin = found != NULL;
     /* An added pattern may make it stricter; where the table knows methods only, or does not
      * know the request, it decides. Of several the strictest does. */
@@ -202,6 +218,7 @@ struct operation classes_find(const struct classes *c, const struct class_reques
         enum request_class class = is_options ? CLASS_READ : p->class;
         if (hits++ > 0 ? class > o.class : class >= least) {
             take(&o, p, class);
+            o.number = ARRAY_LEN(builtin) + i;
             o.is_builtin = false;
         }
     }

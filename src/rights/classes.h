@@ -46,12 +46,16 @@ struct class_request {
     bool overridden;      /* it says that it means another one, see http/override.h */
 };
 
+/* The number of an operation that was told by its method alone, or is in no table. */
+#define CLASSES_NO_PATTERN SIZE_MAX
+
 /* The operation of a request. */
 struct operation {
     enum request_class class;
     const char *text; /* "POST /methods/{uuid}/execute"; "unknown" in no table. Not a copy. */
     size_t text_len;
     bool is_builtin;         /* of the 1shot table, no added pattern */
+    size_t number;           /* of its pattern, see classes_pattern; CLASSES_NO_PATTERN */
     struct path_shape shape; /* not plain when overridden: no pattern may match it then */
 };
 
@@ -67,3 +71,8 @@ const char *classes_laxer_than(const struct classes *c, const struct class_patte
 /* The operations of the 1shot table, for lists and diagnostics: entry i, or NULL behind the
  * last. */
 const struct class_pattern *classes_builtin(size_t i);
+size_t classes_builtin_count(void);
+
+/* The pattern of that number: first those of the 1shot table, then the added ones. NULL behind the
+ * last. */
+const struct class_pattern *classes_pattern(const struct classes *c, size_t number);

@@ -5,11 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 const char *rules_outcome_name(enum rules_outcome o)
 {
-    static const char *const names[DECISION_COUNT] = { [DECISION_ALLOWED] = "allowed",
-                                                       [DECISION_DENIED] = "denied",
-                                                       [DECISION_FROZEN] = "frozen" };
+    static const char *const names[DECISION_COUNT] = {
+        [DECISION_ALLOWED] = "allowed",       [DECISION_DENIED] = "denied",
+        [DECISION_LIMITED] = "limited",       [DECISION_FROZEN] = "frozen",
+        [DECISION_WOULD_DENY] = "would-deny", [DECISION_WOULD_LIMIT] = "would-limit"
+    };
 
     assert((unsigned)o < DECISION_COUNT);
     return names[o];
@@ -77,6 +81,31 @@ struct caller *rules_add_caller(struct rules *r, const char *name)
     return c;
 }
 
+static bool same_added(const struct classes *a, const struct classes *b)
+{
+    if (a->added_count != b->added_count)
+        return false;
+    for (size_t i = 0; i < a->added_count; i++) {
+        const struct pattern *p = &a->added[i].pattern, *q = &b->added[i].pattern;
+
+        if (p->text_len != q->text_len || memcmp(p->text, q->text, p->text_len) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* What was remembered by numbers that mean something else now, or is not to be remembered. */
+static void forget(struct caller_counts *c, bool observe, bool same_numbers)
+{
+    if (!same_numbers)
+        atomic_store_explicit(&c->refusal, 0, memory_order_relaxed);
+    if (observe && same_numbers)
+        return;
+    for (size_t i = 0; i < CALLER_SEEN_WORDS; i++)
+        atomic_store_explicit(&c->seen[i], 0, memory_order_relaxed);
+    atomic_store_explicit(&c->seen_classes, 0, memory_order_relaxed);
+}
+
 void rules_keep_counts(struct rules *r, const struct rules *from)
 {
     if (r == NULL || from == NULL)
@@ -86,6 +115,11 @@ void rules_keep_counts(struct rules *r, const struct rules *from)
         for (size_t j = 0; j < from->callers.count; j++)
             if (strcmp(r->callers.caller[i].name, from->callers.caller[j].name) == 0)
                 counts_share(&r->callers.caller[i].counts, from->callers.caller[j].counts);
+    bool same = same_added(&r->classes, &from->classes);
+
+    forget(r->nobody, r->observe_unknown, same);
+    for (size_t i = 0; i < r->callers.count; i++)
+        forget(r->callers.caller[i].counts, r->callers.caller[i].observe, same);
 }
 
 void rules_free(struct rules *r)
@@ -107,7 +141,36 @@ void rules_free(struct rules *r)
     free(r);
 }
 
-void rules_say_unknown(char *out, size_t size, enum caller_unknown why)
+struct rules_verdict rules_judge(const struct rules *r, const struct caller_recognised *who,
+                                 const char *method, const struct operation *o)
+{
+    struct rules_verdict v = { .outcome = DECISION_ALLOWED, .who = *who };
+
+    if (who->caller != NULL)
+        v.rights = rights_decide(&who->caller->rights, method, o);
+    if (who->caller == NULL || v.rights.rule != RIGHTS_ALLOWED)
+        v.outcome = rules_observes(r, who->caller) ? DECISION_WOULD_DENY : DECISION_DENIED;
+    return v;
+}
+
+const char *rules_rule(const struct rules_verdict *v, size_t *len)
+{
+    const char *rule = "no allow";
+
+    *len = 0;
+    if (v->outcome == DECISION_ALLOWED)
+        return NULL;
+    if (v->who.caller == NULL)
+        rule = caller_unknown_name(v->who.why);
+    else if (v->rights.rule == RIGHTS_DENIED) {
+        *len = v->rights.entry_len;
+        return v->rights.entry;
+    }
+    *len = strlen(rule);
+    return rule;
+}
+
+static void say_unknown(char *out, size_t size, enum caller_unknown why)
 {
     static const char *const sentences[] = {
         [CALLER_KNOWN] = "",
@@ -127,8 +190,8 @@ void rules_say_unknown(char *out, size_t size, enum caller_unknown why)
     (void)snprintf(out, size, "%s", sentences[why]);
 }
 
-void rules_say_refused(char *out, size_t size, const struct caller *c,
-                       const struct operation *o, const struct rights_decision *d)
+static void say_refused(char *out, size_t size, const struct caller *c,
+                        const struct operation *o, const struct rights_decision *d)
 {
     if (d->rule == RIGHTS_DENIED)
         (void)snprintf(out, size,
@@ -148,10 +211,108 @@ void rules_say_refused(char *out, size_t size, const struct caller *c,
                        c->name, (int)o->text_len, o->text, class_name(o->class), c->name);
 }
 
+void rules_say(char *out, size_t size, const struct rules_verdict *v, const struct operation *o)
+{
+    if (v->who.caller == NULL)
+        say_unknown(out, size, v->who.why);
+    else
+        say_refused(out, size, v->who.caller, o, &v->rights);
+}
+
+static struct caller_counts *counts_of(const struct rules *r, const struct caller *caller)
+{
+    return caller != NULL ? caller->counts : r->nobody;
+}
+
 void rules_count(const struct rules *r, const struct caller *caller, enum request_class class,
                  enum rules_outcome outcome)
 {
-    struct caller_counts *c = caller != NULL ? caller->counts : r->nobody;
+    struct caller_counts *c = counts_of(r, caller);
 
     (void)atomic_fetch_add_explicit(&c->requests[class][outcome], 1, memory_order_relaxed);
+}
+
+/* Time, outcome, class, why, by_deny and operation, from the highest bits down, so that readers
+ * find what belongs together. */
+enum { AT_SHIFT = 32, OUTCOME_SHIFT = 28, CLASS_SHIFT = 24, WHY_SHIFT = 20, DENY_SHIFT = 16 };
+#define FOUR_BITS 0xfU
+#define NO_OPERATION 0xffffU
+
+void rules_note_refusal(const struct rules *r, const struct caller *caller,
+                        const struct rules_refusal *refusal)
+{
+    size_t operation =
+        refusal->operation < NO_OPERATION ? refusal->operation : (size_t)NO_OPERATION;
+
+    atomic_store_explicit(
+        &counts_of(r, caller)->refusal,
+        (uint64_t)clock_wall_s() << AT_SHIFT | (uint64_t)refusal->outcome << OUTCOME_SHIFT |
+            (uint64_t)refusal->class << CLASS_SHIFT | (uint64_t)refusal->why << WHY_SHIFT |
+            (uint64_t)refusal->by_deny << DENY_SHIFT | operation,
+        memory_order_relaxed);
+}
+
+struct rules_refusal rules_last_refusal(const struct rules *r, const struct caller *caller)
+{
+    uint64_t packed =
+        atomic_load_explicit(&counts_of(r, caller)->refusal, memory_order_relaxed);
+    size_t operation = packed & NO_OPERATION;
+
+    return (struct rules_refusal){
+        .at_s = (int64_t)(packed >> AT_SHIFT),
+        .outcome = (enum rules_outcome)(packed >> OUTCOME_SHIFT & FOUR_BITS),
+        .class = (enum request_class)(packed >> CLASS_SHIFT & FOUR_BITS),
+        .why = (enum caller_unknown)(packed >> WHY_SHIFT & FOUR_BITS),
+        .by_deny = (packed >> DENY_SHIFT & 1) != 0,
+        .operation = operation == NO_OPERATION ? CLASSES_NO_PATTERN : operation
+    };
+}
+
+bool rules_observes(const struct rules *r, const struct caller *caller)
+{
+    return caller != NULL ? caller->observe : r->observe_unknown;
+}
+
+size_t rules_observing(const struct rules *r)
+{
+    size_t n = r->observe_unknown;
+
+    for (size_t i = 0; i < r->callers.count; i++)
+        n += r->callers.caller[i].observe;
+    return n;
+}
+
+/* Mostly it is there already: a look is cheaper than a write that all threads wait for. */
+static void set_bit(_Atomic uint64_t *word, uint64_t bit)
+{
+    if ((atomic_load_explicit(word, memory_order_relaxed) & bit) == 0)
+        (void)atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+}
+
+void rules_note_seen(const struct rules *r, const struct caller *caller,
+                     const struct operation *o)
+{
+    struct caller_counts *c = counts_of(r, caller);
+
+    if (o->number < (size_t)CALLER_SEEN_WORDS * 64)
+        set_bit(&c->seen[o->number / 64], (uint64_t)1 << o->number % 64);
+    else
+        set_bit(&c->seen_classes, (uint64_t)1 << o->class);
+}
+
+bool rules_has_seen(const struct rules *r, const struct caller *caller, size_t number)
+{
+    const struct caller_counts *c = counts_of(r, caller);
+
+    return number < (size_t)CALLER_SEEN_WORDS * 64 &&
+           (atomic_load_explicit(&c->seen[number / 64], memory_order_relaxed) >> number % 64 &
+            1) != 0;
+}
+
+bool rules_has_seen_class(const struct rules *r, const struct caller *caller,
+                          enum request_class class)
+{
+    return (atomic_load_explicit(&counts_of(r, caller)->seen_classes, memory_order_relaxed) >>
+                class
+            & 1) != 0;
 }

@@ -7,6 +7,8 @@
 
 #define SETTINGS "admin.address = 127.0.0.1:0\nprocess.workers = 1\nclasses.table = 1shot"
 
+#define DENY "deny = POST /wallets/{uuid}/transfer\n"
+
 struct place {
     char dir[64], more[4096];
 };
@@ -112,6 +114,7 @@ static void a_refusal_says_what_is_missing(void **state)
     assert_problem(&a, 403, "request", "http_request_denied");
     assert_contains(bytes_text(&a.body), "\"type\":\"urn:oneshot-proxy:caller-unknown\"");
     assert_true(proxy_log_wait(w.proxy, "event=caller_unknown", 1, SOON_MS));
+    assert_true(proxy_log_wait(w.proxy, "event=access", 4, SOON_MS)); /* and counted */
     http_get(proxy_admin_port(w.proxy), "/metrics", &a);
     assert_contains(bytes_text(&a.body), "oneshot_proxy_caller_requests_total{caller=\"r\","
                                          "class=\"money\",decision=\"denied\"} 1\n");
@@ -193,6 +196,63 @@ static void a_reload_changes_rights_on_open_connections_too(void **state)
     answer_free(&a);
 }
 
+static void an_observed_caller_goes_on_and_what_would_be_refused_is_told(void **state)
+{
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    WORLD(w);
+    struct answer a = { 0 };
+    const struct corpus_row transfer = { "POST", "/wallets/" U "/transfer", "", "", NULL };
+    const struct corpus_row execute = { "POST", "/methods/" U "/execute", "", "", NULL };
+    (void)snprintf(p.more, sizeof p.more,
+                   "[callers]\nmode = observe\n"
+                   "[caller r]\naddress = unix:%s/r\nallow = read\n"
+                   "[caller o]\naddress = unix:%s/o\nallow = money\nmode = enforce\n" DENY,
+                   p.dir, p.dir);
+    world_start(&w, &(struct world_options){ .settings = SETTINGS, .more = p.more });
+    call_as(&p, "r", &transfer, &a);
+    assert_int_equal(a.status, 200);
+    call_as(&p, "o", &transfer, &a); /* its own mode wins */
+    assert_int_equal(a.status, 403);
+    call_as(&p, "o", &execute, &a);
+    assert_int_equal(a.status, 200);
+    http_call(w.port, "POST", "/nowhere", NULL, "{}", &a); /* of nobody */
+    assert_int_equal(a.status, 200);
+    char rule[32];
+    assert_true(proxy_log_wait(w.proxy, "event=access caller=r class=money decision=would-deny",
+                               1, SOON_MS));
+    assert_true(
+        proxy_log_wait(w.proxy, "event=access caller=none decision=would-deny", 1, SOON_MS));
+    assert_true(
+        proxy_log_field(w.proxy, "event=access caller=none", 0, "rule", rule, sizeof rule));
+    assert_string_equal(rule, "no proof");
+    http_get(proxy_admin_port(w.proxy), "/metrics", &a);
+    assert_contains(bytes_text(&a.body), "oneshot_proxy_caller_requests_total{caller=\"r\","
+                                         "class=\"money\",decision=\"would-deny\"} 1\n");
+    assert_contains(bytes_text(&a.body), "\noneshot_proxy_callers_observing 2\n");
+    http_get(proxy_admin_port(w.proxy), "/", &a);
+    assert_contains(bytes_text(&a.body), "<code>allow = POST /wallets/{uuid}/transfer</code>");
+    assert_contains(bytes_text(&a.body), "an entry of <code>deny</code> matches");
+    assert_contains(bytes_text(&a.body), "to permit it, add <code>POST /wallets/{uuid}/transfer"
+                                         "</code> to <code>allow</code> in <code>[caller r]");
+    /* Enforced from now on: what was seen is forgotten. */
+    (void)snprintf(p.more, sizeof p.more,
+                   "[caller r]\naddress = unix:%s/r\nallow = read\n"
+                   "[caller o]\naddress = unix:%s/o\nallow = money\n" DENY,
+                   p.dir, p.dir);
+    world_reload(&w, &(struct world_options){ .settings = SETTINGS, .more = p.more },
+                 "reloaded");
+    int64_t until_ms = now_ms() + SOON_MS;
+    do
+        call_as(&p, "r", &transfer, &a);
+    while (a.status == 200 && now_ms() < until_ms);
+    assert_int_equal(a.status, 403);
+    http_get(proxy_admin_port(w.proxy), "/", &a);
+    assert_lacks(bytes_text(&a.body), "<code>allow = ");
+    answer_free(&a);
+}
+
 static int status_with(int port, enum cert_kind certificate)
 {
     struct client c;
@@ -235,6 +295,7 @@ int main(void)
         TEST(each_caller_sends_what_it_may_and_nothing_else),
         TEST(a_refusal_says_what_is_missing),
         TEST(other_stands_for_those_that_nobody_recognised),
+        TEST(an_observed_caller_goes_on_and_what_would_be_refused_is_told),
         TEST(the_user_of_a_unix_socket_is_a_proof),
         TEST(a_name_in_the_client_certificate_is_a_proof),
         TEST(a_reload_changes_rights_on_open_connections_too),

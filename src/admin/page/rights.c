@@ -2,6 +2,7 @@
 #include "admin/page/rights.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "rights/classes.h"
 
@@ -86,19 +87,163 @@ static uint64_t decided(struct caller_counts *counts, enum rules_outcome what)
     return n;
 }
 
-static void caller_row(struct html *o, const char *name, struct caller_counts *counts)
+static uint64_t would_be_refused(struct caller_counts *counts)
+{
+    return decided(counts, DECISION_WOULD_DENY) + decided(counts, DECISION_WOULD_LIMIT);
+}
+
+#define NOBODY "(nobody recognised)"
+
+/* Calls back for each caller, and for nobody (NULL) at the end. */
+static void each_caller(struct html *o, const struct status *s,
+                        void (*write)(struct html *o, const struct status *s,
+                                      const struct caller *c))
+{
+    const struct rules *rules = s->config->rules;
+
+    for (size_t i = 0; i < rules->callers.count; i++)
+        write(o, s, &rules->callers.caller[i]);
+    write(o, s, NULL);
+}
+
+static void head_of_row(struct html *o, const struct caller *c)
 {
     html_put(o, "<tr><th scope=\"row\">");
-    html_text(o, name);
+    html_text(o, c == NULL ? NOBODY : c->name);
     html_put(o, "</th>");
+}
+
+static void counts_row(struct html *o, const struct status *s, const struct caller *c)
+{
+    struct caller_counts *counts = c == NULL ? s->config->rules->nobody : c->counts;
+
+    head_of_row(o, c);
     for (int class = 0; class < CLASS_COUNT; class ++)
         number(o,
                atomic_load_explicit(&counts->requests[class][DECISION_ALLOWED],
                                     memory_order_relaxed),
                NULL);
     number(o, decided(counts, DECISION_DENIED), NULL);
+    number(o, decided(counts, DECISION_LIMITED), NULL);
     number(o, decided(counts, DECISION_FROZEN), NULL);
+    number(o, would_be_refused(counts), NULL);
     html_put(o, "</tr>\n");
+}
+
+/* What was asked for: its pattern, or its class where it has none. */
+static void put_operation(struct html *o, const struct rules *rules,
+                          const struct rules_refusal *f)
+{
+    const struct class_pattern *p = classes_pattern(&rules->classes, f->operation);
+
+    html_put(o, "<td>");
+    if (p != NULL) {
+        html_put(o, "<code>");
+        html_textn(o, p->pattern.text, p->pattern.text_len);
+        html_putf(o, "</code> (%s)", class_name(f->class));
+    } else if (f->class == CLASS_UNKNOWN) {
+        html_put(o, "no operation that is known");
+    } else {
+        html_putf(o, "%s", class_name(f->class));
+    }
+    html_put(o, "</td>");
+}
+
+/* Why it was refused, and what to change if it should not be. */
+static void put_remedy(struct html *o, const struct rules *rules, const struct caller *c,
+                       const struct rules_refusal *f)
+{
+    const struct class_pattern *p = classes_pattern(&rules->classes, f->operation);
+
+    html_put(o, "<td>");
+    if (f->outcome == DECISION_LIMITED || f->outcome == DECISION_WOULD_LIMIT) {
+        html_put(o, "a limit of its section is reached");
+    } else if (c == NULL) {
+        html_text(o, caller_unknown_name(f->why));
+    } else if (f->by_deny) {
+        html_put(o, "an entry of <code>deny</code> matches");
+    } else if (p == NULL && f->class == CLASS_UNKNOWN) {
+        html_put(o, "if the API has it, add its pattern to <code>[classes]</code> and to "
+                    "<code>allow</code>");
+    } else {
+        html_put(o, "to permit it, add <code>");
+        if (p != NULL)
+            html_textn(o, p->pattern.text, p->pattern.text_len);
+        else
+            html_put(o, class_name(f->class));
+        html_putf(o, "</code> to <code>allow</code> in <code>[caller %s]</code>", c->name);
+    }
+    html_put(o, "</td>");
+}
+
+static void refusal_row(struct html *o, const struct status *s, const struct caller *c)
+{
+    const struct rules *rules = s->config->rules;
+    const struct rules_refusal f = rules_last_refusal(rules, c);
+
+    if (f.at_s == 0)
+        return;
+    head_of_row(o, c);
+    html_when(o, (s->now_wall_s - f.at_s) * 1000, f.at_s, s->now_wall_s);
+    put_operation(o, rules, &f);
+    put_remedy(o, rules, c, &f);
+    html_put(o, "</tr>\n");
+}
+
+static bool anything_refused(const struct rules *rules)
+{
+    bool any = rules_last_refusal(rules, NULL).at_s != 0;
+
+    for (size_t i = 0; i < rules->callers.count; i++)
+        any |= rules_last_refusal(rules, &rules->callers.caller[i]).at_s != 0;
+    return any;
+}
+
+/* One entry of the line. */
+static void put_entry(struct html *o, const char *text, size_t len, size_t *entries)
+{
+    html_put(o, (*entries)++ == 0 ? " " : ", ");
+    html_textn(o, text, len);
+}
+
+/* The line of settings that would let it do just what it did. */
+static void observed_row(struct html *o, const struct status *s, const struct caller *c)
+{
+    const struct rules *rules = s->config->rules;
+    const struct class_pattern *p;
+    size_t entries = 0;
+
+    if (!rules_observes(rules, c))
+        return;
+    head_of_row(o, c);
+    number(o, would_be_refused(c == NULL ? rules->nobody : c->counts), NULL);
+    html_put(o, "<td><code>allow =");
+    for (size_t i = 0; (p = classes_pattern(&rules->classes, i)) != NULL; i++)
+        if (rules_has_seen(rules, c, i))
+            put_entry(o, p->pattern.text, p->pattern.text_len, &entries);
+    for (int class = 0; class < CLASS_UNKNOWN; class ++)
+        if (rules_has_seen_class(rules, c, (enum request_class) class))
+            put_entry(o, class_name((enum request_class) class),
+                      strlen(class_name((enum request_class) class)), &entries);
+    html_put(o, "</code>");
+    if (rules_has_seen_class(rules, c, CLASS_UNKNOWN))
+        html_put(o, " and requests that are no operation that is known");
+    html_put(o, "</td></tr>\n");
+}
+
+/* Begins a table of the callers' section. */
+static void open_table(struct html *o, const char *id, const char *title)
+{
+    html_putf(o,
+              "<h3 id=\"%s-h\">%s</h3><div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+              "id=\"%s\" aria-labelledby=\"%s-h\"><table><thead><tr>"
+              "<th scope=\"col\">caller</th>",
+              id, title, id, id);
+}
+
+static void close_table(struct html *o)
+{
+    html_put(o, "</tbody></table></div>\n");
 }
 
 void rights_callers(struct html *o, const struct status *s)
@@ -115,9 +260,27 @@ void rights_callers(struct html *o, const struct status *s)
         html_putf(o, "<th scope=\"col\" class=\"number\">%s</th>",
                   class_name((enum request_class) class));
     html_put(o, "<th scope=\"col\" class=\"number\">refused</th>"
-                "<th scope=\"col\" class=\"number\">frozen</th></tr></thead><tbody>\n");
-    for (size_t i = 0; i < rules->callers.count; i++)
-        caller_row(o, rules->callers.caller[i].name, rules->callers.caller[i].counts);
-    caller_row(o, "(nobody recognised)", rules->nobody);
-    html_put(o, "</tbody></table></div></section>\n");
+                "<th scope=\"col\" class=\"number\">limited</th>"
+                "<th scope=\"col\" class=\"number\">frozen</th>"
+                "<th scope=\"col\" class=\"number\">would be refused</th>"
+                "</tr></thead><tbody>\n");
+    each_caller(o, s, counts_row);
+    close_table(o);
+    if (anything_refused(rules)) {
+        open_table(o, "refused-last", "Refused last");
+        html_put(o, "<th scope=\"col\">when</th>"
+                    "<th scope=\"col\">what</th><th scope=\"col\">why</th>"
+                    "</tr></thead><tbody>\n");
+        each_caller(o, s, refusal_row);
+        close_table(o);
+    }
+    if (rules_observing(rules) > 0) {
+        open_table(o, "observed", "Only observed: nothing is refused to them");
+        html_put(o, "<th scope=\"col\" class=\"number\">would be refused</th>"
+                    "<th scope=\"col\">a line that lets it do what it did</th>"
+                    "</tr></thead><tbody>\n");
+        each_caller(o, s, observed_row);
+        close_table(o);
+    }
+    html_put(o, "</section>\n");
 }

@@ -87,6 +87,8 @@ static void what_is_wrong_with_callers_is_told(void **state)
         { UNIX "[caller a]\nuid = 1\nallow = read\ndeny = all\n", "refused anyhow" },
         { UNIX "[caller a]\nuid = 1\nallow = money\ndeny = POST /methods/{uuid}/execute\n",
           "the batch carries ids in its body" },
+        { UNIX "[caller a]\nuid = 1\nallow = money\ndeny = POST /methods/{uuid}/{}\n",
+          "the batch carries ids in its body" },
         { UNIX "[caller other]\nuid = 1\nallow = read\n", "[caller other] stands for" },
     };
     (void)state;
@@ -108,6 +110,10 @@ static void what_is_doubtful_about_callers_is_told(void **state)
           "can point a method" },
         { UNIX "[caller a]\nuid = 1\n", "may do nothing" },
         { UNIX "[caller other]\nallow = sign\n", "whoever nobody recognised sign" },
+        { UNIX "[callers]\nmode = observe\n[caller a]\nuid = 1\nallow = read\n",
+          "callers.mode: is observe" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\nmode = observe\n",
+          "caller a.mode: is observe" },
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -115,6 +121,26 @@ static void what_is_doubtful_about_callers_is_told(void **state)
         assert_loads(r);
         assert_says(r.warnings, cases[i].says);
     }
+}
+
+static void a_caller_without_a_mode_has_that_of_all(void **state)
+{
+    static const char lines[] = UNIX "[callers]\nmode = observe\n"
+                                     "[caller a]\nuid = 1\nallow = read\nmode = enforce\n"
+                                     "[caller b]\nuid = 2\nallow = read\n";
+    (void)state;
+    auto_result struct result r = load_classes(lines);
+    assert_loads(r);
+    assert_true(r.config->rules->observe_unknown);
+    assert_false(r.config->rules->callers.caller[0].observe);
+    assert_true(r.config->rules->callers.caller[1].observe);
+    assert_int_equal(rules_observing(r.config->rules), 2);
+    struct buf out;
+    buf_init(&out, 1 << 20);
+    assert_int_equal(config_print(r.config, &out), 0);
+    assert_says(out, "mode = enforce\n");
+    assert_says(out, "#mode =\n");
+    buf_done(&out);
 }
 
 static void a_caller_may_come_from_the_environment_key_by_key(void **state)
@@ -148,6 +174,7 @@ int main(void)
         cmocka_unit_test(what_is_wrong_with_classes_is_told),
         cmocka_unit_test(what_is_wrong_with_callers_is_told),
         cmocka_unit_test(what_is_doubtful_about_callers_is_told),
+        cmocka_unit_test(a_caller_without_a_mode_has_that_of_all),
         cmocka_unit_test(a_caller_may_come_from_the_environment_key_by_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,6 +79,7 @@ static const struct {
     { "classes", "repeat_simulate", "no" },
     { "freeze", "file", NULL },
     { "freeze", "classes", "sign, money" },
+    { "callers", "mode", "enforce" },
 };
 
 /* The key's value in force as text; "(none)" when there is none. */
