@@ -5,10 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/ascii.h"
 #include "base/log.h"
-#include "http/access.h"
-#include "http/override.h"
+#include "proxy/decision.h"
 
 #define UNKNOWN_LOG_MS 1000
 
@@ -78,15 +76,12 @@ static void take_trace_id(struct relay *r)
         r->trace_id = arena_copy(&r->arena, found, HEADER_TRACE_ID_BYTES);
 }
 
-/* Max-Forwards of an OPTIONS (RFC 9110 section 7.6.2): at 0 it is for us; else it counts down. */
-static void heed_max_forwards(struct relay *r)
+/* Max-Forwards of an OPTIONS that goes on counts down (RFC 9110 section 7.6.2). */
+static void count_down(struct relay *r)
 {
     for (size_t i = 0; i < r->count; i++) {
-        const struct header_field *f = &r->fields[i];
-        int64_t left = header_is(f, "max-forwards") ? ascii_number(f->value, f->value_len) : -1;
+        int64_t left = decision_max_forwards(&r->fields[i]);
 
-        if (left == 0)
-            r->route.kind = ROUTE_OPTIONS;
         if (left <= 0)
             continue;
         char text[24];
@@ -172,19 +167,10 @@ static bool is_allowed(struct relay *r, const struct operation *o)
 
 /* Whether it may go on, as far as the rules say so. False: it was refused. Says what the request can
  * do, and whether it may be sent again where a connection was dead. */
-static bool judge(struct relay *r)
+static bool judge(struct relay *r, const struct decision_head *h)
 {
     const struct rules *p = r->config->rules;
-    const char *query = r->route.path + r->route.path_len;
-    const struct rules_request q = {
-        .method = r->method,
-        .api_path = r->route.api_path,
-        .overridden =
-            override_found(&(struct override_request){ .query = query + (*query == '?'),
-                                                       .fields = r->fields,
-                                                       .count = r->count,
-                                                       .has_body = r->body_bytes != 0 }),
-    };
+    const struct rules_request q = decision_rules_request(h, &r->route);
     const struct operation o = rules_operation(p, &q);
 
     r->has_class = true;
@@ -225,36 +211,22 @@ void admission_on_head(struct relay *r, const struct admission_request *request)
     take_trace_id(r);
     r->sink->request_id = r->request_id;
     r->sink->trace_id = r->trace_id;
-    if (v->kind != FAIL_NONE) {
-        relay_fail_for(r, v->kind, v->why);
-        return;
-    }
-    if (r->is_head && r->body_bytes != 0) {
-        relay_fail_for(r, FAIL_BAD_REQUEST, "A HEAD request has no body here");
-        return;
-    }
-    r->route = route_find(c, r->method, r->target);
-    if (r->route.kind == ROUTE_REFUSED) {
-        relay_fail_for(r, r->route.failure, r->route.why);
-        return;
-    }
-    struct failure denied =
-        access_check(&(struct access_check){ .config = c,
-                                             .fields = r->fields,
-                                             .count = r->count,
-                                             .absolute_form = r->route.absolute });
+    const struct decision_head head = { .config = c,
+                                        .method = r->method,
+                                        .target = r->target,
+                                        .fields = r->fields,
+                                        .count = r->count,
+                                        .check = *v };
+    struct failure failure;
 
-    if (denied.kind != FAIL_NONE) {
-        relay_fail(r, &denied);
-        return;
-    }
-    if (header_via_is_ours(r->fields, r->count)) {
-        relay_fail_for(r, FAIL_LOOP, "upstream.base_url leads back to this proxy");
+    r->route = decision_route(&head, &failure);
+    if (failure.kind != FAIL_NONE) {
+        relay_fail(r, &failure);
         return;
     }
     if (r->route.kind == ROUTE_FORWARD && strcmp(r->method, "OPTIONS") == 0)
-        heed_max_forwards(r);
-    if (c->rules != NULL && r->route.kind == ROUTE_FORWARD && !judge(r))
+        count_down(r);
+    if (c->rules != NULL && r->route.kind == ROUTE_FORWARD && !judge(r, &head))
         return;
     if (!admit(r))
         return;

@@ -1,0 +1,72 @@
+/* What the head of a request comes to; see decision.h. */
+#include "proxy/decision.h"
+
+#include <string.h>
+
+#include "base/ascii.h"
+#include "http/access.h"
+#include "http/override.h"
+
+int64_t decision_max_forwards(const struct header_field *f)
+{
+    return header_is(f, "max-forwards") ? ascii_number(f->value, f->value_len) : -1;
+}
+
+/* An OPTIONS that is to go no further (RFC 9110 section 7.6.2). */
+static bool ends_here(const struct decision_head *h)
+{
+    for (size_t i = 0; i < h->count; i++)
+        if (decision_max_forwards(&h->fields[i]) == 0)
+            return true;
+    return false;
+}
+
+static struct failure refused(enum failure_kind kind, const char *why)
+{
+    return failure_make(kind, "%s.", why);
+}
+
+struct route decision_route(const struct decision_head *h, struct failure *failure)
+{
+    struct route route = { .kind = ROUTE_REFUSED };
+
+    if (h->check.kind != FAIL_NONE) {
+        *failure = refused(h->check.kind, h->check.why);
+        return route;
+    }
+    if (strcmp(h->method, "HEAD") == 0 && h->check.body_bytes != 0) {
+        *failure = refused(FAIL_BAD_REQUEST, "A HEAD request has no body here");
+        return route;
+    }
+    route = route_find(h->config, h->method, h->target);
+    if (route.kind == ROUTE_REFUSED) {
+        *failure = refused(route.failure, route.why);
+        return route;
+    }
+    *failure = access_check(&(struct access_check){ .config = h->config,
+                                                    .fields = h->fields,
+                                                    .count = h->count,
+                                                    .absolute_form = route.absolute });
+    if (failure->kind == FAIL_NONE && header_via_is_ours(h->fields, h->count))
+        *failure = refused(FAIL_LOOP, "upstream.base_url leads back to this proxy");
+    if (failure->kind == FAIL_NONE && route.kind == ROUTE_FORWARD &&
+        strcmp(h->method, "OPTIONS") == 0 && ends_here(h))
+        route.kind = ROUTE_OPTIONS;
+    return route;
+}
+
+struct rules_request decision_rules_request(const struct decision_head *h,
+                                            const struct route *route)
+{
+    const char *query = route->path + route->path_len;
+
+    return (struct rules_request){
+        .method = h->method,
+        .api_path = route->api_path,
+        .overridden =
+            override_found(&(struct override_request){ .query = query + (*query == '?'),
+                                                       .fields = h->fields,
+                                                       .count = h->count,
+                                                       .has_body = h->check.body_bytes != 0 }),
+    };
+}
