@@ -1,0 +1,76 @@
+/* From what is known at the end of a request to the state of its entry, see outcome.h. */
+#include "ledger/outcome.h"
+
+const char *ledger_state_name(enum ledger_state s)
+{
+    static const char *const names[LEDGER_STATES] = {
+        [LEDGER_IN_FLIGHT] = "in_flight",
+        [LEDGER_ANSWERED] = "answered",
+        [LEDGER_UNKNOWN] = "unknown",
+        [LEDGER_RELEASED] = "released",
+    };
+
+    assert((unsigned)s < LEDGER_STATES);
+    return names[s];
+}
+
+/* By the status of an answer, when it is no releasing one. What is said by a 4xx of the upstream's
+ * need not mean that nothing was done: its 404 may be about what came of it. A 5xx says nothing at
+ * all about it. */
+static const struct {
+    int from, to;
+    struct ledger_outcome outcome;
+} by_status[] = {
+    { 200, 499, { LEDGER_ANSWERED, "" } },
+    { 500, 599, { LEDGER_UNKNOWN, "server-error" } },
+    { 0, 999, { LEDGER_UNKNOWN, "odd-status" } },
+};
+
+/* By the failure, where there was no answer; the first that fits. */
+static const struct {
+    enum failure_kind kind; /* FAIL_NONE: any other */
+    bool sent;
+    struct ledger_outcome outcome;
+} by_failure[] = {
+    /* the other side ended the handshake, which it does before it looks at a request */
+    { FAIL_UPSTREAM_TLS, true, { LEDGER_RELEASED, "" } },
+    { FAIL_NONE, true, { LEDGER_UNKNOWN, "" } },
+    { FAIL_NONE, false, { LEDGER_RELEASED, "" } },
+};
+
+static bool is_among(const int64_t *list, size_t count, int status)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i] == status)
+            return true;
+    return false;
+}
+
+bool ledger_status_releases(const struct ledger_facts *facts, int status)
+{
+    return is_among(facts->release_statuses, facts->release_count, status) ||
+           is_among(facts->token_statuses, facts->token_count, status);
+}
+
+static struct ledger_outcome of_failure(enum failure_kind kind, bool sent)
+{
+    for (size_t i = 0; i < ARRAY_LEN(by_failure); i++)
+        if ((by_failure[i].kind == FAIL_NONE || by_failure[i].kind == kind) &&
+            by_failure[i].sent == sent)
+            return (struct ledger_outcome){ by_failure[i].outcome.state,
+                                            kind == FAIL_NONE ? "caller-gone"
+                                                              : failure_info(kind)->slug };
+    return (struct ledger_outcome){ LEDGER_UNKNOWN, failure_info(kind)->slug };
+}
+
+struct ledger_outcome ledger_outcome(const struct ledger_facts *facts)
+{
+    if (facts->status == 0)
+        return of_failure(facts->failure, facts->sent);
+    if (ledger_status_releases(facts, facts->status))
+        return (struct ledger_outcome){ LEDGER_RELEASED, "refused" };
+    for (size_t i = 0; i < ARRAY_LEN(by_status); i++)
+        if (facts->status >= by_status[i].from && facts->status <= by_status[i].to)
+            return by_status[i].outcome;
+    return (struct ledger_outcome){ LEDGER_UNKNOWN, "odd-status" };
+}

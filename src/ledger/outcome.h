@@ -1,0 +1,38 @@
+#pragma once
+/* What a request that was claimed in the ledger has come to: one table, from what is known at its end
+ * to the state of its entry. Pure. */
+#include "base/base.h"
+#include "base/failure.h"
+
+/* The values are stored. */
+enum ledger_state {
+    LEDGER_IN_FLIGHT = 0,
+    LEDGER_ANSWERED = 1, /* the upstream has said what became of it */
+    LEDGER_UNKNOWN =
+        2, /* it may have been carried out: never sent again without a person's word */
+    LEDGER_RELEASED = 3 /* it was not carried out: the key is free */
+};
+#define LEDGER_STATES 4
+/* "in_flight", "answered", "unknown", "released". */
+const char *ledger_state_name(enum ledger_state s);
+
+/* What is known at the end. */
+struct ledger_facts {
+    int status; /* of the upstream's answer whose head was whole; 0: there was none */
+    enum failure_kind failure; /* where there was none: why. FAIL_NONE: nobody waits any more */
+    bool sent;                 /* a byte of the request may have left, after the last refusal */
+    const int64_t
+        *release_statuses; /* ledger.release_statuses, upstream.token_refused_statuses */
+    size_t release_count;
+    const int64_t *token_statuses;
+    size_t token_count;
+};
+
+struct ledger_outcome {
+    enum ledger_state state;
+    const char *cause; /* why unknown or released: a literal; "" when answered */
+};
+
+struct ledger_outcome ledger_outcome(const struct ledger_facts *facts);
+/* Whether an answer of this status proves that the request was not carried out. */
+bool ledger_status_releases(const struct ledger_facts *facts, int status);
