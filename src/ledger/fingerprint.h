@@ -2,8 +2,7 @@
 /* What tells whether two requests with one key are the same request: SHA-256 over method, origin
  * of the upstream, target and body, as they go upstream. Fields of the head do not count. */
 #include "base/base.h"
-
-#define LEDGER_FINGERPRINT_BYTES 32
+#include "ledger/entry.h"
 
 struct ledger_fingerprint {
     void *state; /* OpenSSL's; NULL: not begun, done, or there was no memory */

@@ -24,7 +24,7 @@ int ledger_head_write(struct buf *out, const struct header_field *fields, size_t
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < ARRAY_LEN(kept) && err == 0; k++)
             if (header_is(&fields[i], kept[k].lower))
-                err = buf_addf(out, "%s: %.*s\n", kept[k].name, (int)fields[i].value_len,
+                err = buf_addf(out, "%s: %.*s\r\n", kept[k].name, (int)fields[i].value_len,
                                fields[i].value);
     return err;
 }
@@ -79,7 +79,9 @@ struct header_field *ledger_head_read(struct arena *arena, const char *text, siz
         const char *end = memchr(text + at, '\n', len - at);
         size_t n = end == NULL ? len - at : (size_t)(end - text) - at;
 
-        if (!read_line(arena, text + at, n, fields, count))
+        size_t line = n > 0 && text[at + n - 1] == '\r' ? n - 1 : n;
+
+        if (!read_line(arena, text + at, line, fields, count))
             return NULL;
         at += n + 1;
     }

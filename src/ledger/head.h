@@ -1,6 +1,6 @@
 #pragma once
-/* The fields of an answer that are kept for its replay, as text: lines "Name: value", each with a line
- * feed behind it. Pure. */
+/* The fields of an answer that are kept for its replay, as text: lines "Name: value", each with CR LF
+ * behind it. Pure. */
 #include "base/arena.h"
 #include "base/base.h"
 #include "base/buf.h"

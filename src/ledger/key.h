@@ -3,8 +3,7 @@
  * (draft-ietf-httpapi-idempotency-key-header-07), or from a member of a JSON body. Pure. */
 #include "base/base.h"
 #include "http/header.h"
-
-#define LEDGER_KEY_MAX 255
+#include "ledger/entry.h"
 
 enum ledger_key_result {
     LEDGER_KEY_ABSENT,

@@ -1,25 +1,12 @@
 /* From what is known at the end of a request to the state of its entry, see outcome.h. */
 #include "ledger/outcome.h"
 
-const char *ledger_state_name(enum ledger_state s)
-{
-    static const char *const names[LEDGER_STATES] = {
-        [LEDGER_IN_FLIGHT] = "in_flight",
-        [LEDGER_ANSWERED] = "answered",
-        [LEDGER_UNKNOWN] = "unknown",
-        [LEDGER_RELEASED] = "released",
-    };
-
-    assert((unsigned)s < LEDGER_STATES);
-    return names[s];
-}
-
 /* By the status of an answer, when it is no releasing one. What is said by a 4xx of the upstream's
  * need not mean that nothing was done: its 404 may be about what came of it. A 5xx says nothing at
  * all about it. */
 static const struct {
     int from, to;
-    struct ledger_outcome outcome;
+    struct ledger_ending ending;
 } by_status[] = {
     { 200, 499, { LEDGER_ANSWERED, "" } },
     { 500, 599, { LEDGER_UNKNOWN, "server-error" } },
@@ -30,7 +17,7 @@ static const struct {
 static const struct {
     enum failure_kind kind; /* FAIL_NONE: any other */
     bool sent;
-    struct ledger_outcome outcome;
+    struct ledger_ending ending;
 } by_failure[] = {
     /* the other side ended the handshake, which it does before it looks at a request */
     { FAIL_UPSTREAM_TLS, true, { LEDGER_RELEASED, "" } },
@@ -52,25 +39,25 @@ bool ledger_status_releases(const struct ledger_facts *facts, int status)
            is_among(facts->token_statuses, facts->token_count, status);
 }
 
-static struct ledger_outcome of_failure(enum failure_kind kind, bool sent)
+static struct ledger_ending of_failure(enum failure_kind kind, bool sent)
 {
     for (size_t i = 0; i < ARRAY_LEN(by_failure); i++)
         if ((by_failure[i].kind == FAIL_NONE || by_failure[i].kind == kind) &&
             by_failure[i].sent == sent)
-            return (struct ledger_outcome){ by_failure[i].outcome.state,
-                                            kind == FAIL_NONE ? "caller-gone"
-                                                              : failure_info(kind)->slug };
-    return (struct ledger_outcome){ LEDGER_UNKNOWN, failure_info(kind)->slug };
+            return (struct ledger_ending){ by_failure[i].ending.state,
+                                           kind == FAIL_NONE ? "caller-gone"
+                                                             : failure_info(kind)->slug };
+    return (struct ledger_ending){ LEDGER_UNKNOWN, failure_info(kind)->slug };
 }
 
-struct ledger_outcome ledger_outcome(const struct ledger_facts *facts)
+struct ledger_ending ledger_ending_of(const struct ledger_facts *facts)
 {
     if (facts->status == 0)
         return of_failure(facts->failure, facts->sent);
     if (ledger_status_releases(facts, facts->status))
-        return (struct ledger_outcome){ LEDGER_RELEASED, "refused" };
+        return (struct ledger_ending){ LEDGER_RELEASED, "refused" };
     for (size_t i = 0; i < ARRAY_LEN(by_status); i++)
         if (facts->status >= by_status[i].from && facts->status <= by_status[i].to)
-            return by_status[i].outcome;
-    return (struct ledger_outcome){ LEDGER_UNKNOWN, "odd-status" };
+            return by_status[i].ending;
+    return (struct ledger_ending){ LEDGER_UNKNOWN, "odd-status" };
 }

@@ -3,18 +3,7 @@
  * to the state of its entry. Pure. */
 #include "base/base.h"
 #include "base/failure.h"
-
-/* The values are stored. */
-enum ledger_state {
-    LEDGER_IN_FLIGHT = 0,
-    LEDGER_ANSWERED = 1, /* the upstream has said what became of it */
-    LEDGER_UNKNOWN =
-        2, /* it may have been carried out: never sent again without a person's word */
-    LEDGER_RELEASED = 3 /* it was not carried out: the key is free */
-};
-#define LEDGER_STATES 4
-/* "in_flight", "answered", "unknown", "released". */
-const char *ledger_state_name(enum ledger_state s);
+#include "ledger/entry.h"
 
 /* What is known at the end. */
 struct ledger_facts {
@@ -28,11 +17,11 @@ struct ledger_facts {
     size_t token_count;
 };
 
-struct ledger_outcome {
+struct ledger_ending {
     enum ledger_state state;
     const char *cause; /* why unknown or released: a literal; "" when answered */
 };
 
-struct ledger_outcome ledger_outcome(const struct ledger_facts *facts);
+struct ledger_ending ledger_ending_of(const struct ledger_facts *facts);
 /* Whether an answer of this status proves that the request was not carried out. */
 bool ledger_status_releases(const struct ledger_facts *facts, int status);

@@ -24,9 +24,10 @@ static void what_is_kept_comes_back_and_nothing_else(void **state)
         FIELD("Connection", "close"),
         FIELD("X-Other", "o"),
     };
-    static const char text[] = "Content-Type: application/json\nLocation: /v0/x\nETag: \"e\"\n"
-                               "Content-Language: de\nContent-Language: fr\n"
-                               "Content-Encoding: \nX-Original-Request-Id: up-1\n";
+    static const char text[] =
+        "Content-Type: application/json\r\nLocation: /v0/x\r\nETag: \"e\"\r\n"
+        "Content-Language: de\r\nContent-Language: fr\r\n"
+        "Content-Encoding: \r\nX-Original-Request-Id: up-1\r\n";
     struct arena arena;
     struct buf out;
     size_t count;

@@ -4,15 +4,15 @@
 
 static const int64_t release[] = { 401, 429 }, token[] = { 401, 419 };
 
-static struct ledger_outcome of(int status, enum failure_kind failure, bool sent)
+static struct ledger_ending of(int status, enum failure_kind failure, bool sent)
 {
-    return ledger_outcome(&(struct ledger_facts){ .status = status,
-                                                  .failure = failure,
-                                                  .sent = sent,
-                                                  .release_statuses = release,
-                                                  .release_count = ARRAY_LEN(release),
-                                                  .token_statuses = token,
-                                                  .token_count = ARRAY_LEN(token) });
+    return ledger_ending_of(&(struct ledger_facts){ .status = status,
+                                                    .failure = failure,
+                                                    .sent = sent,
+                                                    .release_statuses = release,
+                                                    .release_count = ARRAY_LEN(release),
+                                                    .token_statuses = token,
+                                                    .token_count = ARRAY_LEN(token) });
 }
 
 static void an_answer_closes_the_entry_unless_it_says_nothing(void **state)
@@ -30,7 +30,7 @@ static void an_answer_closes_the_entry_unless_it_says_nothing(void **state)
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct ledger_outcome o = of(rows[i].status, FAIL_NONE, true);
+        struct ledger_ending o = of(rows[i].status, FAIL_NONE, true);
 
         assert_int_equal(o.state, rows[i].state);
         assert_int_equal(o.cause[0] == '\0', rows[i].state == LEDGER_ANSWERED);
@@ -44,7 +44,7 @@ static void without_an_answer_it_is_released_only_when_nothing_left(void **state
 {
     (void)state;
     for (int kind = FAIL_NONE + 1; kind < FAILURE_COUNT; kind++) {
-        struct ledger_outcome o = of(0, (enum failure_kind)kind, false);
+        struct ledger_ending o = of(0, (enum failure_kind)kind, false);
 
         assert_int_equal(o.state, LEDGER_RELEASED);
         assert_string_equal(o.cause, failure_info((enum failure_kind)kind)->slug);
