@@ -17,6 +17,8 @@
 
 #define CALL_MS 20000
 
+int client_receive_buffer;
+
 static bool ready(int fd, short events, int64_t deadline_ms)
 {
     struct pollfd p = { .fd = fd, .events = events };
@@ -33,6 +35,9 @@ static int connect_to(int port)
                                    .sin_port = htons((uint16_t)port),
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && client_receive_buffer > 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &client_receive_buffer,
+                         sizeof client_receive_buffer);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
         int error = errno;
         (void)close(fd);

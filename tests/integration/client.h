@@ -28,6 +28,8 @@ struct answer {
     int64_t content_length; /* -1: none */
 };
 
+/* SO_RCVBUF of those that are opened by TCP from now on; 0: the system's choice. */
+extern int client_receive_buffer;
 void client_open(struct client *c, int port);
 /* Over a unix socket. */
 void client_open_unix(struct client *c, const char *path);
