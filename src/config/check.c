@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/ascii.h"
+#include "config/check_ledger.h"
 #include "config/check_rights.h"
 #include "config/files.h"
 #include "config/url.h"
@@ -683,4 +684,5 @@ void config_check(struct config *c, struct config_report *report)
     check_retries(&k);
     check_drain(&k);
     config_check_rights(c, report);
+    config_check_ledger(c, report);
 }

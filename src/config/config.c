@@ -246,6 +246,11 @@ void config_unref(struct config *c)
     free(c);
 }
 
+int64_t config_lease_ms(const struct config *c)
+{
+    return 2 * (c->upstream.connect_timeout_ms + c->upstream.response_timeout_ms) + 60000;
+}
+
 /* Appends ", section.key". */
 static int name_key(struct buf *out, size_t before, const struct config_key *key)
 {

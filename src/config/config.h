@@ -32,6 +32,10 @@ struct config *config_ref(struct config *c);
 /* Takes NULL. Secrets are wiped with the last reference. */
 void config_unref(struct config *c);
 
+/* How long an entry of the ledger belongs to whoever claimed it: as long as an exchange that is
+ * repeated once may take, and a minute. Thread: any. */
+int64_t config_lease_ms(const struct config *c);
+
 /* Every file that these settings name, the one they came from included; the port of every TCP
  * connection that they lead to, with the key that says so, those of proxies in the environment
  * included where these count. One may come twice. Thread: any. */

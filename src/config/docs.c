@@ -3,9 +3,11 @@
 #include "config/docs.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "config/config.h"
 #include "config/value.h"
 
 #define WIDTH 88
@@ -40,6 +42,12 @@ static int print_effective(const struct config *c, const struct config_key *key,
     return rc;
 }
 
+/* Follows from other settings, and tells how long an entry may be in flight. */
+static int print_lease(const struct config *c, struct buf *out)
+{
+    return buf_addf(out, "# the lease of an entry: %" PRId64 "s\n", config_lease_ms(c) / 1000);
+}
+
 int config_print(const struct config *c, struct buf *out)
 {
     int rc = buf_addf(out, "# oneshot-proxy %s: the settings in force\n", PROXY_VERSION);
@@ -51,6 +59,8 @@ int config_print(const struct config *c, struct buf *out)
             rc = buf_addf(out, "\n[%s]\n", key->section);
         if (rc == 0)
             rc = print_effective(c, key, out);
+        if (rc == 0 && key == config_find("ledger", "store") && c->ledger.store != NULL)
+            rc = print_lease(c, out);
     }
     return rc;
 }

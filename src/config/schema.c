@@ -56,7 +56,7 @@ const struct config_key config_keys[] = {
     { SAME(upstream, max_in_flight), TYPE_COUNT, "1024", 1, 1000000, RELOAD, NULL, "Requests under way; those above it get a 503 at once." },
     { SAME(upstream, replay), TYPE_WORD, "all", 0, 2, RELOAD, "all safe none", "Methods that are repeated once with a new token after a 401; safe is GET, HEAD and OPTIONS." },
     { AT(upstream, replay_limit, replay_limit_bytes), TYPE_SIZE, "256k", 0, 64 * MIB, RELOAD, NULL, "Largest request body that is kept for such a repeat." },
-    { SAME(upstream, token_refused_statuses), TYPE_STATUSES, "401", 400, 499, RELOAD, NULL, "Upstream statuses that mean \"this token is dead\"; not 407." },
+    { AT(upstream, token_refused_statuses, token_refused), TYPE_STATUSES, "401", 400, 499, RELOAD, NULL, "Upstream statuses that mean \"this token is dead\"; not 407." },
 
     { SAME(token, url), TYPE_URL, "{base_url}/token", 1, 2048, RELOAD, NULL, "The token endpoint; {base_url} stands for upstream.base_url." },
     { SAME(token, client_id), TYPE_STRING, NULL, 1, TEXT_MAX, RELOAD, NULL, "The client id (the API key); required, here or in client_id_file." },
@@ -102,6 +102,22 @@ const struct config_key config_keys[] = {
     { SAME(freeze, file), TYPE_STRING, NULL, 0, TEXT_MAX, RELOAD, NULL, "While this file is there requests of the classes below are refused, whoever makes them; its first line is the reason. When its directory cannot be looked at they are refused, too. Needs classes.table." },
     { SAME(freeze, classes), TYPE_LIST, "sign, money", 1, 8, RELOAD, NULL, "Classes that freeze.file stops; money has to be among them, and covers what is in no class." },
 
+    { SAME(ledger, store), TYPE_STRING, NULL, 0, TEXT_MAX, RESTART, NULL, "Where requests that carry a key are recorded, so that a caller's retry is answered from there and never carried out twice: sqlite:/path for one process, or postgresql://user@host/database for several. Nothing is ever made there but by oneshot-proxy ledger init. Without it there is no ledger." },
+    { SAME(ledger, store_password_file), TYPE_KEY_FILE, NULL, 0, TEXT_MAX, RESTART, NULL, "A file that holds the password for PostgreSQL; read again at each new connection." },
+    { SAME(ledger, store_ca_file), TYPE_PATH, NULL, 0, TEXT_MAX, RESTART, NULL, "PEM file with the authorities to trust for PostgreSQL instead of the system's." },
+    { AT(ledger, store_timeout, store_timeout_ms), TYPE_DURATION, "2s", 10, 60000, RESTART, NULL, "Longest wait for a record to be durable, else 503; nothing is sent then." },
+    { SAME(ledger, keys), TYPE_LIST, "header", 1, 2, RESTART, NULL, "Where a request's key may stand: header (Idempotency-Key), and one body:/pointer, a JSON pointer such as body:/memo into the bodies of requests that move money." },
+    { SAME(ledger, body_key_prefix), TYPE_STRING, "idem:", 1, 64, RELOAD, NULL, "Only a text in a body that begins so is a key, which ends at the first blank." },
+    { SAME(ledger, require_key), TYPE_WORD, "no", 0, 2, RELOAD, "no money unsafe", "Requests without a key that are refused: those that move money, or all but GET, HEAD and OPTIONS." },
+    { SAME(ledger, journal), TYPE_WORD, "no", 0, 2, RELOAD, "no money unsafe", "Requests without a key that are recorded as well before anything of them is sent; their retries are new requests." },
+    { SAME(ledger, store_requests), TYPE_BOOL, "no", 0, 1, RELOAD, NULL, "Keep the bodies of requests too; else only a hash." },
+    { SAME(ledger, forward_key), TYPE_BOOL, "yes", 0, 1, RELOAD, NULL, "Pass Idempotency-Key on to the upstream." },
+    { SAME(ledger, release_statuses), TYPE_STATUSES, "401, 429", 400, 503, RELOAD, NULL, "Answers that prove that nothing was carried out: the key is free again. 4xx but 407, 408 and 409, and 503." },
+    { AT(ledger, max_request, max_request_bytes), TYPE_SIZE, "256k", KIB, 16 * MIB, RELOAD, NULL, "Largest body of a request with a key, else 413." },
+    { AT(ledger, max_answer, max_answer_bytes), TYPE_SIZE, "256k", 0, 16 * MIB, RELOAD, NULL, "Largest body of an answer that is kept for retries." },
+    { AT(ledger, keep_answers, keep_answers_ms), TYPE_DURATION, "30d", HOUR, 3650 * DAY, RELOAD, NULL, "How long answers are kept; a later retry is told that there was one." },
+    { AT(ledger, keep_keys, keep_keys_ms), TYPE_DURATION, "400d", HOUR, 3650 * DAY, RELOAD, NULL, "How long keys are kept; a later retry is a new request. What is in flight or unknown is kept until it no longer is." },
+
     { SAME(callers, mode), TYPE_WORD, "enforce", 0, 1, RELOAD, "enforce observe", "Whether what a caller may not do is refused, or goes on and is only reported; also of those that nobody recognised." },
 
     { NAMED(address), TYPE_LIST, NULL, 0, 16, RESTART, NULL, "Addresses of this caller alone, written as listen.address and added to those; whoever comes by them and is not this caller is refused." },
@@ -128,11 +144,17 @@ const struct config_key *config_find(const char *section, const char *name)
 }
 
 const struct config_section config_sections[] = {
-    { .name = "listen" },  { .name = "upstream" },
-    { .name = "token" },   { .name = "admin" },
-    { .name = "log" },     { .name = "process" },
-    { .name = "classes" }, { .name = "freeze" },
-    { .name = "callers" }, { .name = "caller", .named = true },
+    { .name = "listen" },
+    { .name = "upstream" },
+    { .name = "token" },
+    { .name = "admin" },
+    { .name = "log" },
+    { .name = "process" },
+    { .name = "classes" },
+    { .name = "freeze" },
+    { .name = "ledger" },
+    { .name = "callers" },
+    { .name = "caller", .named = true },
 };
 
 /* Where the keys of named sections begin. */

@@ -20,7 +20,7 @@ enum config_type {
     TYPE_WORD,     /* int64_t, the index in `words` */
     TYPE_SHARE,    /* struct config_share */
     TYPE_MODE,     /* int64_t, octal */
-    TYPE_STATUSES, /* upstream.token_refused_* */
+    TYPE_STATUSES, /* struct config_statuses */
 };
 
 /* A section of the file: [name]; or, a named one, [name NAME], up to CONFIG_NAMED_MAX of them. */
@@ -52,7 +52,7 @@ struct config_key {
     const char *help;
 };
 
-#define CONFIG_KEYS_MAX 96
+#define CONFIG_KEYS_MAX 128
 
 extern const struct config_key config_keys[];
 extern const size_t config_key_count;

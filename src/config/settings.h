@@ -13,11 +13,19 @@ struct config_list {
     size_t count;
 };
 
+/* Statuses of HTTP. */
+struct config_statuses {
+    int64_t item[8];
+    size_t count;
+};
+
 enum config_http_version { HTTP_VERSION_1_1, HTTP_VERSION_2, HTTP_VERSION_AUTO };
 enum config_replay { REPLAY_ALL, REPLAY_SAFE, REPLAY_NONE };
 enum config_auth_style { AUTH_STYLE_BODY, AUTH_STYLE_BASIC };
 enum config_refused { REFUSED_MIRROR, REFUSED_502 };
 enum config_sandbox { SANDBOX_AUTO, SANDBOX_OFF };
+/* Which unsafe requests a setting of the ledger is about. */
+enum config_which { WHICH_NONE, WHICH_MONEY, WHICH_UNSAFE };
 
 /* `10%` of something, or a duration. */
 struct config_share {
@@ -73,8 +81,7 @@ struct config {
         int64_t max_connections, keepalive_ms, max_connection_age_ms;
         int64_t max_in_flight;
         int64_t replay, replay_limit_bytes;
-        int64_t token_refused_statuses[8];
-        size_t token_refused_count;
+        struct config_statuses token_refused;
         /* taken apart from base_url */
         char *scheme;    /* "https" */
         char *authority; /* "api.1shotapi.dev", lower case, a default port is left out */
@@ -123,6 +130,22 @@ struct config {
         char *file; /* NULL: none */
         struct config_list classes;
     } freeze;
+
+    struct {
+        char *store; /* NULL: there is no ledger */
+        char *store_password_file, *store_ca_file;
+        int64_t store_timeout_ms;
+        struct config_list keys;
+        char *body_key_prefix;
+        int64_t require_key, journal; /* enum config_which */
+        bool store_requests, forward_key;
+        struct config_statuses release_statuses;
+        int64_t max_request_bytes, max_answer_bytes;
+        int64_t keep_answers_ms, keep_keys_ms;
+        /* taken apart from keys */
+        bool key_in_header;
+        const char *key_pointer; /* JSON pointer to the key in a body; NULL: not in a body */
+    } ledger;
 
     struct {
         int64_t mode; /* enum config_mode */

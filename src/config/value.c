@@ -222,35 +222,34 @@ static const char *set_list(const struct config_key *key, const char *text,
 }
 
 static const char *read_statuses(const struct config_key *key, const struct config_list *list,
-                                 struct config *c)
+                                 struct config_statuses *field)
 {
-    int64_t status[ARRAY_LEN(c->upstream.token_refused_statuses)];
+    struct config_statuses read = { .count = list->count };
 
     for (size_t i = 0; i < list->count; i++) {
-        const char *rest = read_digits(list->item[i], &status[i]);
+        const char *rest = read_digits(list->item[i], &read.item[i]);
 
         if (rest == NULL || *rest != '\0')
             return "is not a list of statuses";
-        if (!in_range(key, status[i]) || status[i] == 407)
+        if (!in_range(key, read.item[i]) || read.item[i] == 407)
             return "has a status that is not allowed";
         for (size_t j = 0; j < i; j++) {
-            if (status[j] == status[i])
+            if (read.item[j] == read.item[i])
                 return "has a status twice";
         }
     }
-    memcpy(c->upstream.token_refused_statuses, status, list->count * sizeof status[0]);
-    c->upstream.token_refused_count = list->count;
+    *field = read;
     return NULL;
 }
 
 static const char *set_statuses(const struct config_key *key, const char *text,
-                                struct config *c)
+                                struct config_statuses *field)
 {
     struct config_list list = { .count = 0 };
-    const char *wrong = split_list(text, ARRAY_LEN(c->upstream.token_refused_statuses), &list);
+    const char *wrong = split_list(text, ARRAY_LEN(field->item), &list);
 
     if (wrong == NULL)
-        wrong = read_statuses(key, &list, c);
+        wrong = read_statuses(key, &list, field);
     config_list_clear(&list);
     return wrong;
 }
@@ -377,7 +376,7 @@ static const char *set(struct config *c, const struct config_key *key, const cha
     case TYPE_SHARE:
         return set_share(key, text, field);
     case TYPE_STATUSES:
-        return set_statuses(key, text, c);
+        return set_statuses(key, text, field);
     case TYPE_LIST:
         return set_list(key, text, field);
     case TYPE_HEADER:
@@ -562,7 +561,9 @@ void config_allowed(const struct config_key *key, char *out, size_t size)
         (void)snprintf(out, size, "three or four octal digits up to 0777, such as 0660");
         break;
     case TYPE_STATUSES:
-        (void)snprintf(out, size, "1 to 8 statuses from 400 to 499, not 407, by commas");
+        (void)snprintf(out, size,
+                       "1 to 8 statuses from %" PRId64 " to %" PRId64 ", not 407, by commas",
+                       key->min, key->max);
         break;
     case TYPE_LIST:
         (void)snprintf(out, size, "up to %" PRId64 " items, by commas", key->max);
@@ -602,13 +603,12 @@ static int print_list(const struct config_list *list, struct buf *out)
     return rc;
 }
 
-static int print_statuses(const struct config *c, struct buf *out)
+static int print_statuses(const struct config_statuses *s, struct buf *out)
 {
     int rc = 0;
 
-    for (size_t i = 0; i < c->upstream.token_refused_count && rc == 0; i++)
-        rc = buf_addf(out, "%s%" PRId64, i == 0 ? "" : ", ",
-                      c->upstream.token_refused_statuses[i]);
+    for (size_t i = 0; i < s->count && rc == 0; i++)
+        rc = buf_addf(out, "%s%" PRId64, i == 0 ? "" : ", ", s->item[i]);
     return rc;
 }
 
@@ -672,7 +672,7 @@ int config_value_print(const struct config *c, const struct config_key *key, str
             return buf_addf(out, "%" PRId64 "%%", share->percent);
         return print_number(&(struct config_key){ .type = TYPE_DURATION }, share->ms, out);
     case TYPE_STATUSES:
-        return print_statuses(c, out);
+        return print_statuses(field, out);
     case TYPE_LIST:
         return print_list(field, out);
     case TYPE_HEADER:

@@ -388,8 +388,8 @@ static bool refused_token(const struct relay *r)
 {
     const struct config *c = r->config;
 
-    for (size_t i = 0; i < c->upstream.token_refused_count; i++)
-        if (c->upstream.token_refused_statuses[i] == r->exchange.head.status)
+    for (size_t i = 0; i < c->upstream.token_refused.count; i++)
+        if (c->upstream.token_refused.item[i] == r->exchange.head.status)
             return true;
     return false;
 }

@@ -79,6 +79,21 @@ static const struct {
     { "classes", "repeat_simulate", "no" },
     { "freeze", "file", NULL },
     { "freeze", "classes", "sign, money" },
+    { "ledger", "store", NULL },
+    { "ledger", "store_password_file", NULL },
+    { "ledger", "store_ca_file", NULL },
+    { "ledger", "store_timeout", "2s" },
+    { "ledger", "keys", "header" },
+    { "ledger", "body_key_prefix", "idem:" },
+    { "ledger", "require_key", "no" },
+    { "ledger", "journal", "no" },
+    { "ledger", "store_requests", "no" },
+    { "ledger", "forward_key", "yes" },
+    { "ledger", "release_statuses", "401, 429" },
+    { "ledger", "max_request", "256k" },
+    { "ledger", "max_answer", "256k" },
+    { "ledger", "keep_answers", "30d" },
+    { "ledger", "keep_keys", "400d" },
     { "callers", "mode", "enforce" },
 };
 
@@ -125,8 +140,8 @@ static void defaults_arrive_in_their_fields(void **state)
     assert_int_equal(c->upstream.http_version, HTTP_VERSION_1_1);
     assert_int_equal(c->upstream.replay, REPLAY_ALL);
     assert_int_equal(c->upstream.replay_limit_bytes, 262144);
-    assert_int_equal(c->upstream.token_refused_count, 1);
-    assert_int_equal(c->upstream.token_refused_statuses[0], 401);
+    assert_int_equal(c->upstream.token_refused.count, 1);
+    assert_int_equal(c->upstream.token_refused.item[0], 401);
     assert_int_equal(c->token.auth_style, AUTH_STYLE_BODY);
     assert_int_equal(c->token.refresh_before.percent, 10);
     assert_int_equal(c->token.refused_status, REFUSED_MIRROR);
@@ -167,6 +182,12 @@ static const struct edge {
     { "token", "wait_timeout", "0s", "1ms", "1h", "2h" },
     { "token", "retry_min", "0s", "1ms", "15s", "2h" },
     { "token", "retry_max", "0s", "1s", "24h", "25h" },
+    { "ledger", "store_timeout", "9ms", "10ms", "60s", "61s" },
+    { "ledger", "release_statuses", "399", "400", "503", "504" },
+    { "ledger", "max_request", "1023", "1k", "16m", "17m" },
+    { "ledger", "max_answer", "-1", "0", "16m", "17m" },
+    { "ledger", "keep_answers", "59m", "1h", "400d", "3651d" },
+    { "ledger", "keep_keys", "59m", "30d", "3650d", "3651d" },
     { "process", "workers", "0", "1", "256", "257" },
     { "process", "drain_delay", "-1s", "0s", "30s", "2h" }, /* the default of drain_timeout */
     { "process", "drain_timeout", "-1s", "0s", "1h", "2h" },
@@ -306,8 +327,8 @@ static void eight_statuses_fit(void **state)
         load_one("upstream", "token_refused_statuses", "400,401, 402 ,403,404,405,406,499");
 
     assert_loads(r);
-    assert_int_equal(r.config->upstream.token_refused_count, 8);
-    assert_int_equal(r.config->upstream.token_refused_statuses[7], 499);
+    assert_int_equal(r.config->upstream.token_refused.count, 8);
+    assert_int_equal(r.config->upstream.token_refused.item[7], 499);
 }
 
 /* Empty is "none" where there is no default, and an error where there is one. */
