@@ -30,7 +30,7 @@
 #define POLL_MAX 256
 #define POLL_US 20000
 /* Of an answer's body, asked for at a time. */
-#define BLOCK_BYTES RELAY_WINDOW_BYTES
+#define BLOCK_BYTES 32768
 
 static struct response *of(const struct response_sink *sink)
 {

@@ -15,6 +15,9 @@
 
 /* Of a body that is copied: beside the head, or into a chunk. */
 #define PIECE_BYTES 16384
+/* Most of an answer that is read before the caller has taken it: two TLS records. More holds more
+ * memory for each caller who does not read, and saves nothing. */
+#define ANSWER_BYTES 32768
 /* Room for the largest head that can be sent, and a piece. */
 #define OUT_BYTES_MAX (512 * 1024)
 /* What is kept from one exchange to the next. */
@@ -330,7 +333,8 @@ static void receive(struct exchange *x)
     struct buf *body = x->with.answer_body;
 
     while (h->conn != NULL && !x->answered && h->conn->readable) {
-        size_t room = buf_room(body);
+        size_t here = buf_unread(body);
+        size_t room = here < ANSWER_BYTES ? ANSWER_BYTES - here : 0;
         size_t most = room < CONN_POOL_SCRATCH_BYTES ? room : CONN_POOL_SCRATCH_BYTES;
         bool in_place = is_plain_body(&h->decoder, &most);
         char *to =
