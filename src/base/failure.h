@@ -24,6 +24,12 @@ enum stage { STAGE_REQUEST, STAGE_TOKEN, STAGE_UPSTREAM, STAGE_PROXY, STAGE_COUN
     X(HEAD_TIMEOUT,       "head-timeout",        408, REQUEST, "http_request_error", true,  "The request head took too long") \
     X(BODY_TIMEOUT,       "body-timeout",        408, REQUEST, "http_request_error", true,  "The request body took too long") \
     X(BODY_TOO_LARGE,     "body-too-large",      413, REQUEST, "http_request_error", false, "The request body is too large") \
+    X(KEY_MALFORMED,      "idempotency-key-malformed", 400, REQUEST, "http_request_error", false, "The idempotency key is malformed") \
+    X(KEY_REQUIRED,       "idempotency-key-required", 400, REQUEST, "http_request_error", false, "An idempotency key is required here") \
+    X(KEY_REUSED,         "idempotency-key-reused", 422, REQUEST, "http_request_error", false, "The idempotency key was used for another request") \
+    X(KEY_IN_FLIGHT,      "idempotency-in-flight", 409, REQUEST, "http_request_denied", true,  "A request with this key is under way") \
+    X(KEY_NOT_KEPT,       "idempotency-answer-not-kept", 409, REQUEST, "http_request_denied", false, "The answer to the request with this key is not kept") \
+    X(KEY_UNKNOWN,        "idempotency-outcome-unknown", 409, REQUEST, "http_request_denied", false, "What became of the request with this key is not known") \
     X(TARGET_TOO_LONG,    "target-too-long",     414, REQUEST, "http_request_error", false, "The request target is too long") \
     X(EXPECTATION,        "expectation-failed",  417, REQUEST, "http_request_error", false, "The expectation cannot be met") \
     X(HEAD_TOO_LARGE,     "head-too-large",      431, REQUEST, "http_request_error", false, "The request head is too large") \
@@ -56,6 +62,7 @@ enum stage { STAGE_REQUEST, STAGE_TOKEN, STAGE_UPSTREAM, STAGE_PROXY, STAGE_COUN
     X(OVERLOAD,           "overload",            503, PROXY, "connection_limit_reached", true,  "The proxy is at its limit") \
     X(FROZEN,             "frozen",              503, PROXY, "http_request_denied", true,  "Requests of this class are stopped") \
     X(DRAINING,           "draining",            503, PROXY, "destination_unavailable", true,  "The proxy is shutting down") \
+    X(LEDGER,             "ledger-unavailable",  503, PROXY, "proxy_internal_error", true,  "The ledger cannot record the request") \
     X(INTERNAL,           "internal",            500, PROXY, "proxy_internal_error", true,  "The proxy failed")
 /* clang-format on */
 
@@ -69,6 +76,14 @@ struct failure_about {
     char operation[96]; /* "POST /methods/{uuid}/execute" */
 };
 
+/* What a refusal by the ledger was about: the entry that is there. */
+struct failure_entry {
+    char id[37];          /* "": it was about none */
+    const char *state;    /* a literal */
+    int64_t first_seen_s; /* since 1970 */
+    int status;           /* of its answer; 0: none */
+};
+
 struct failure {
     enum failure_kind kind;
     int status;          /* 0: the table's; else what the caller gets instead */
@@ -78,6 +93,7 @@ struct failure {
     const char *error;   /* NULL: the table's Proxy-Status error; else a literal */
     char detail[320];    /* a sentence: what happened and what to do about it */
     struct failure_about about;
+    struct failure_entry entry;
 };
 
 struct failure_info {

@@ -235,6 +235,9 @@ static bool may_pass(const struct header_forward *in, const struct header_field 
     if (in->require_name != NULL &&
         same_name(f->name, f->name_len, in->require_name, strlen(in->require_name), true))
         return false;
+    if ((in->identity && header_is(f, "accept-encoding")) ||
+        (in->drop_key && header_is(f, "idempotency-key")))
+        return false;
     return !is_nominated(f, in->fields, connection, in->count, true);
 }
 
@@ -266,6 +269,7 @@ static bool append_passing(struct list *list, const struct header_forward *in, b
 static bool append_all(struct list *list, const struct header_forward *in, bool *accept)
 {
     return append_own(list, "Host", in->host) && append_passing(list, in, accept) &&
+           (!in->identity || append_lasting(list, "Accept-Encoding: identity")) &&
            append_lasting(list, "Via: 1.1 " HEADER_PSEUDONYM) &&
            (in->request_id == NULL || list->has_request_id ||
             append_own(list, "X-Request-Id", in->request_id)) &&

@@ -26,6 +26,8 @@ struct header_forward {
     const char *request_id;   /* ours, for where the caller's does not pass; NULL: none */
     const char *require_name; /* listen.require_header: not forwarded; NULL: none */
     int64_t body_bytes;       /* 0: none, of Content-Length only a zero passes; -1: in chunks */
+    bool identity;            /* Accept-Encoding is `identity`, whatever the caller's says */
+    bool drop_key;            /* an Idempotency-Key does not pass */
 };
 
 /* Writes what goes upstream, in the caller's order, up to and with the empty line: Host first,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "http/header.h"
 
@@ -17,6 +18,32 @@ static int add_about(struct json_object *o, const struct failure_about *about)
         return -1;
     return json_object_object_add(o, "class", json_object_new_string(about->class)) |
            json_object_object_add(o, "operation", json_object_new_string(about->operation));
+}
+
+/* The entry of the ledger that stands in its way. */
+static int add_entry(struct json_object *o, const struct failure_entry *entry)
+{
+    char seen[32];
+    struct tm utc;
+    time_t at = (time_t)entry->first_seen_s;
+
+    if (entry->id[0] == '\0')
+        return 0;
+    struct json_object *e = json_object_new_object();
+    int err = json_object_object_add(o, "ledger", e);
+
+    if (err != 0) {
+        json_object_put(e);
+        return err;
+    }
+    if (gmtime_r(&at, &utc) == NULL ||
+        strftime(seen, sizeof seen, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
+        seen[0] = '\0';
+    return json_object_object_add(e, "id", json_object_new_string(entry->id)) |
+           json_object_object_add(e, "state", json_object_new_string(entry->state)) |
+           json_object_object_add(e, "first_seen", json_object_new_string(seen)) |
+           json_object_object_add(
+               e, "status", entry->status == 0 ? NULL : json_object_new_int(entry->status));
 }
 
 int problem_body(const struct failure *f, const char *trace_id, struct buf *out)
@@ -44,6 +71,7 @@ int problem_body(const struct failure *f, const char *trace_id, struct buf *out)
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         err |= json_object_object_add(o, members[i].key, members[i].value);
     err |= add_about(o, &f->about);
+    err |= add_entry(o, &f->entry);
     if (err == 0 && trace_id != NULL)
         err = json_object_object_add(o, "trace_id", json_object_new_string(trace_id));
     if (err == 0)

@@ -18,6 +18,9 @@
 #include "upstream/conn_pool.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <string.h>
 #include <sys/random.h>
@@ -469,6 +472,25 @@ void upstream_conn_close(struct upstream_conn *conn)
     if (conn->permitted) /* only now: its descriptor is closed */
         conn_limit_give(&pool->limit);
     free(conn);
+}
+
+void upstream_conn_abort(struct upstream_conn *conn)
+{
+    const struct linger now = { .l_onoff = 1 };
+
+    if (conn->open)
+        (void)setsockopt(conn->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    upstream_conn_close(conn);
+}
+
+void upstream_conn_limit_unacknowledged(struct upstream_conn *conn, int64_t timeout_ms)
+{
+    const unsigned ms = (unsigned)base_min(timeout_ms, UINT_MAX);
+
+    if (conn->unacknowledged_ms == timeout_ms)
+        return;
+    conn->unacknowledged_ms = timeout_ms;
+    (void)setsockopt(conn->io.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 }
 
 bool upstream_conn_is_open(const struct upstream_conn *conn)

@@ -62,7 +62,8 @@ struct upstream_conn {
     struct config *config; /* the settings it was made with */
     void *tls;             /* OpenSSL's; NULL: plain */
     bool open, is_woken;
-    bool ending;          /* the other side sends nothing more, or is gone */
+    bool ending;               /* the other side sends nothing more, or is gone */
+    int64_t unacknowledged_ms; /* what TCP_USER_TIMEOUT was set to; 0: was not */
     bool proxied;         /* behind TLS to a proxy `drained` would say nothing of the socket */
     bool drained;         /* the last read found less than it had room for */
     int first;            /* a byte that was here before anything was asked; -1: none */
@@ -111,6 +112,10 @@ bool upstream_conn_is_quiet(const struct upstream_conn *conn);
 void conn_pool_give(struct upstream_conn *conn);
 /* Ends it, also while it is being made. */
 void upstream_conn_close(struct upstream_conn *conn);
+/* The same by a reset: what was written and has not left is thrown away. */
+void upstream_conn_abort(struct upstream_conn *conn);
+/* From now on it ends when the other side acknowledges nothing for so long (TCP_USER_TIMEOUT). */
+void upstream_conn_limit_unacknowledged(struct upstream_conn *conn, int64_t timeout_ms);
 /* Has on_ready called in the next conn_pool_turn. */
 void upstream_conn_wake(struct upstream_conn *conn);
 /* Whether the connection is there. */

@@ -14,6 +14,9 @@
 #include "event/loop.h"
 #include "net/curl_host.h"
 
+/* So much room is worth another read, in any case. */
+#define ROOM_BYTES (48 * 1024)
+
 /* Whether HTTP/2 is offered to the upstream, or, in plain text, spoken without asking. */
 static bool may_be_http2(const struct config *c)
 {
@@ -87,7 +90,9 @@ void exchange_go_on(struct exchange *x)
     if (x->wants_body && (body->ended || body->discard || exchange_body_here(x) > 0))
         x->client->more_body(x);
     /* Not for every byte that the user has taken: a read into little room costs as much. */
-    if (x->wants_room && buf_unread(room) <= room->limit / 4)
+    if (x->wants_room &&
+        buf_room(room) >=
+            (size_t)base_min((int64_t)(room->limit - room->limit / 4), ROOM_BYTES))
         x->client->more_room(x);
     if (body->discard && exchange_is_sending(x))
         exchange_cancel(x);

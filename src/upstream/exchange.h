@@ -46,6 +46,10 @@ struct exchange_request {
     bool resendable; /* whatever became of it on a dead pooled connection, it may go out again:
                         GET, HEAD, OPTIONS (RFC 9110 section 9.2.1), as far as known to be safe */
     bool is_head;
+    /* In the ledger: what is given up is to reach the upstream no more, so its connection ends by a
+     * reset; and one on which nothing is acknowledged for response_timeout ends, too (HTTP/1.1; over
+     * HTTP/2 the stream is reset, and other requests share the connection). */
+    bool claimed;
 };
 
 /* The body of the request, as far as it is here. */
@@ -62,7 +66,7 @@ struct exchange_body {
  * exchange (cancel, or start the next one); none may free it. */
 struct exchange_user {
     /* Whether the request may be sent now, just before its first byte. False: it ends with
-     * FAIL_FROZEN. NULL: it may. */
+     * FAIL_FROZEN, whatever the user's reason is. NULL: it may. */
     bool (*may_send)(struct exchange *x);
     /* The request is about to be written: `attempt.reused` tells on what. */
     void (*on_sending)(struct exchange *x);

@@ -36,8 +36,10 @@ static void clear_out(struct h1_client *h)
 
 /* --- the end ----------------------------------------------------------------------------- */
 
-/* The connection's part of it is over: to the pool, or closed. */
-static void release(struct exchange *x, bool reusable)
+/* What becomes of the connection when its part of it is over. */
+enum release { RELEASE_CLOSE, RELEASE_ABORT, RELEASE_GIVE };
+
+static void release(struct exchange *x, enum release how)
 {
     struct h1_client *h = x->h1;
     struct upstream_conn *conn = h->conn;
@@ -52,22 +54,24 @@ static void release(struct exchange *x, bool reusable)
     x->attempt.limited = conn->limit_reached;
     clear_out(h);
     h1_decoder_done(&h->decoder);
-    if (reusable)
+    if (how == RELEASE_GIVE)
         conn_pool_give(conn);
+    else if (how == RELEASE_ABORT)
+        upstream_conn_abort(conn);
     else
         upstream_conn_close(conn);
 }
 
 static void fail(struct exchange *x, CURLcode code)
 {
-    release(x, false);
+    release(x, RELEASE_CLOSE);
     exchange_ended(x, code, false);
 }
 
 /* The answer was given whole, and what was left of the request can no longer be sent. */
 static void stop_sending(struct exchange *x)
 {
-    release(x, false);
+    release(x, RELEASE_CLOSE);
     x->rest_unwanted = true;
     x->with.user->on_progress(x);
 }
@@ -264,7 +268,7 @@ static void finish(struct exchange *x, bool surplus)
 
     x->rest_unwanted = x->rest_unwanted || x->with.body->discard || !sound;
     if (whole_request || x->rest_unwanted)
-        release(x, whole_request && sound);
+        release(x, whole_request && sound ? RELEASE_GIVE : RELEASE_CLOSE);
     else
         x->answered = true;
     exchange_ended(x, CURLE_OK, true);
@@ -308,7 +312,7 @@ static void on_end(struct exchange *x, ssize_t how)
 
     /* The kernel tells of a reset once; when it told the writing, reading ends in order. */
     if (until_close && how == IO_END && !h->send_closed) {
-        release(x, false);
+        release(x, RELEASE_CLOSE);
         exchange_ended(x, CURLE_OK, true);
         return;
     }
@@ -383,7 +387,7 @@ static void send_rest(struct exchange *x)
     if (h->send_closed)
         stop_sending(x);
     else if (is_all_written(x))
-        release(x, true);
+        release(x, RELEASE_GIVE);
 }
 
 static void pump(struct exchange *x)
@@ -395,7 +399,7 @@ static void pump(struct exchange *x)
         return;
     }
     if (!h->begun && !exchange_may_send(x)) {
-        release(x, false);
+        release(x, RELEASE_CLOSE);
         exchange_barred(x);
         return;
     }
@@ -403,6 +407,9 @@ static void pump(struct exchange *x)
         h->begun = true;
         x->attempt.reused = h->conn->used;
         h->sent_before = upstream_conn_sent_bytes(h->conn);
+        if (x->request.claimed)
+            upstream_conn_limit_unacknowledged(h->conn,
+                                               x->request.config->upstream.response_timeout_ms);
         exchange_sending(x);
     } else {
         receive(x);
@@ -479,7 +486,7 @@ static void cancel(struct exchange *x)
     const struct h1_client *h = x->h1;
 
     if (h != NULL && h->conn != NULL)
-        release(x, false);
+        release(x, x->request.claimed ? RELEASE_ABORT : RELEASE_CLOSE);
 }
 
 static void more_body(struct exchange *x)

@@ -1069,7 +1069,11 @@ static void more_room(struct exchange *x)
     x->wants_room = false;
     if (c->session == NULL || c->stream <= 0)
         return;
-    size_t waiting = buf_unread(x->with.answer_body);
+    /* The window must fit into the room that is left. */
+    size_t waiting = buf_unread(x->with.answer_body), limit = x->with.answer_body->limit;
+    size_t spare = limit > STREAM_WINDOW_BYTES + 1 ? limit - STREAM_WINDOW_BYTES - 1 : 0;
+
+    waiting = waiting > spare ? waiting - spare : 0;
     size_t n = c->unconsumed_bytes > waiting ? c->unconsumed_bytes - waiting : 0;
 
     if (n > 0)

@@ -205,6 +205,29 @@ static void the_required_header_stays_here(void **state)
     assert_lines(&in, REMOVERS HOST "X-A: 1\n" TAIL);
 }
 
+static void an_answer_that_is_kept_for_others_is_asked_for_without_coding(void **state)
+{
+    (void)state;
+    const struct header_field f[] = { F("Accept-Encoding", "gzip"), F("accept-encoding", "br"),
+                                      F("X-A", "1") };
+    struct header_forward in = ordinary(f, ARRAY_LEN(f));
+    in.identity = true;
+    assert_lines(&in, REMOVERS HOST "X-A: 1\nAccept-Encoding: identity\n" TAIL);
+    in.identity = false;
+    assert_lines(&in,
+                 REMOVERS HOST "Accept-Encoding: gzip\naccept-encoding: br\nX-A: 1\n" TAIL);
+}
+
+static void a_key_passes_unless_it_is_told_not_to(void **state)
+{
+    (void)state;
+    const struct header_field f[] = { F("idempotency-KEY", "k"), F("X-A", "1") };
+    struct header_forward in = ordinary(f, ARRAY_LEN(f));
+    assert_lines(&in, REMOVERS HOST "idempotency-KEY: k\nX-A: 1\n" TAIL);
+    in.drop_key = true;
+    assert_lines(&in, REMOVERS HOST "X-A: 1\n" TAIL);
+}
+
 static void a_content_length_passes_only_when_it_is_true(void **state)
 {
     (void)state;
@@ -507,6 +530,8 @@ int main(void)
         cmocka_unit_test(nominating_our_fields_does_not_take_them_off),
         cmocka_unit_test(a_via_is_kept_and_ours_comes_behind_it),
         cmocka_unit_test(the_required_header_stays_here),
+        cmocka_unit_test(an_answer_that_is_kept_for_others_is_asked_for_without_coding),
+        cmocka_unit_test(a_key_passes_unless_it_is_told_not_to),
         cmocka_unit_test(a_content_length_passes_only_when_it_is_true),
         cmocka_unit_test(the_token_line_is_referenced_not_copied),
         cmocka_unit_test(a_full_arena_gives_no_list_at_all),

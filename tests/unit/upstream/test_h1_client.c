@@ -1,5 +1,7 @@
 /* HTTP/1.1 by bytes: what the client makes of every way to frame an answer, cut at every place,
  * what it sends, when it sends it again (almost never), and which connections it uses again. */
+#include <netinet/tcp.h>
+
 #include "scripted.h"
 
 /* One request and what became of it. */
@@ -9,7 +11,7 @@ struct trial {
     struct buf answer;
     struct arena arena;
     unsigned sendings, heads, ends, progress;
-    bool whole;
+    bool whole, claimed;
     struct failure failure;
 };
 
@@ -72,6 +74,7 @@ static void trial_start(struct scripted *s, struct trial *t, const char *method,
                   .body_bytes = body_bytes },
         .resendable = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0,
         .is_head = strcmp(method, "HEAD") == 0,
+        .claimed = t->claimed,
     };
     assert_int_equal(exchange_start(&t->x, &request), FAIL_NONE);
     assert_int_equal(t->sendings + t->heads + t->ends, 0); /* nothing comes from within */
@@ -831,6 +834,63 @@ static void a_cancelled_exchange_says_nothing_more(void **state)
     }
 }
 
+/* In the ledger: nothing of it may arrive once its outcome is unknown. */
+static void a_claimed_request_that_is_given_up_ends_by_a_reset(void **state)
+{
+    (void)state;
+    for (int claimed = 0; claimed < 2; claimed++) {
+        struct scripted s;
+        struct trial t = { .claimed = claimed != 0 };
+        unsigned timeout_ms = 0;
+        socklen_t len = sizeof timeout_ms;
+        char byte;
+
+        scripted_start(&s, &h1_client_user, 8);
+        ask(&s, &t, 0, "POST", "{}");
+        assert_int_equal(getsockopt(((struct h1_client *)t.x.h1)->conn->io.fd, IPPROTO_TCP,
+                                    TCP_USER_TIMEOUT, &timeout_ms, &len),
+                         0);
+        assert_int_equal(timeout_ms, claimed != 0 ? s.config->upstream.response_timeout_ms : 0);
+        exchange_cancel(&t.x);
+        for (int i = 0; i < 8; i++)
+            turn(&s);
+        ssize_t n = recv(s.fd[0], &byte, 1, 0);
+        assert_int_equal(n, claimed != 0 ? -1 : 0);
+        if (claimed != 0)
+            assert_int_equal(errno, ECONNRESET);
+        trial_end(&t);
+        scripted_stop(&s);
+    }
+}
+
+/* It is not the caller's pace that decides when it is all here. */
+static void into_a_larger_buffer_an_answer_is_read_to_its_end(void **state)
+{
+    (void)state;
+    enum { TOTAL = 250000 };
+    static char bytes[TOTAL];
+    struct scripted s;
+    struct trial t = { 0 };
+    size_t said = 0;
+
+    scripted_start(&s, &h1_client_user, 8);
+    ask(&s, &t, 0, "GET", NULL);
+    t.answer.limit = 256 * 1024 + WINDOW_BYTES;
+    peer_say(&s, 0, OK "Content-Length: 250000\r\n\r\n", strlen(OK) + 26);
+    while (said < TOTAL) {
+        ssize_t n = send(s.fd[0], bytes + said, TOTAL - said, MSG_DONTWAIT);
+
+        said += n > 0 ? (size_t)n : 0;
+        turn(&s);
+        exchange_go_on(&t.x);
+    }
+    UNTIL(&s, t.ends > 0);
+    assert_true(t.whole);
+    assert_int_equal(buf_unread(&t.answer), TOTAL);
+    trial_end(&t);
+    scripted_stop(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -854,6 +914,8 @@ int main(void)
         cmocka_unit_test(an_answer_larger_than_the_window_waits_for_room),
         cmocka_unit_test(a_whole_interim_answer_is_progress_and_a_dripping_head_is_none),
         cmocka_unit_test(a_cancelled_exchange_says_nothing_more),
+        cmocka_unit_test(a_claimed_request_that_is_given_up_ends_by_a_reset),
+        cmocka_unit_test(into_a_larger_buffer_an_answer_is_read_to_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
