@@ -16,7 +16,8 @@
 /* Of a body that is copied: beside the head, or into a chunk. */
 #define PIECE_BYTES 16384
 /* Most of an answer that is read before the caller has taken it: two TLS records. More holds more
- * memory for each caller who does not read, and saves nothing. */
+ * memory for each caller who does not read, and saves nothing. A buffer that is larger than a
+ * window is meant to be filled, whatever the caller's pace. */
 #define ANSWER_BYTES 32768
 /* Room for the largest head that can be sent, and a piece. */
 #define OUT_BYTES_MAX (512 * 1024)
@@ -338,7 +339,8 @@ static void receive(struct exchange *x)
 
     while (h->conn != NULL && !x->answered && h->conn->readable) {
         size_t here = buf_unread(body);
-        size_t room = here < ANSWER_BYTES ? ANSWER_BYTES - here : 0;
+        size_t full = (size_t)base_max(ANSWER_BYTES, (int64_t)body->limit - ANSWER_BYTES);
+        size_t room = here < full ? full - here : 0;
         size_t most = room < CONN_POOL_SCRATCH_BYTES ? room : CONN_POOL_SCRATCH_BYTES;
         bool in_place = is_plain_body(&h->decoder, &most);
         char *to =
