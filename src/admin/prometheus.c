@@ -142,6 +142,17 @@ static void write_callers(struct writer *w, int which)
     write_caller(w, "none", rules->nobody);
 }
 
+static void write_callers_in_flight(struct writer *w, int which)
+{
+    const struct callers *all = &w->status->config->rules->callers;
+
+    (void)which;
+    for (size_t i = 0; i < all->count; i++)
+        count(w, (const char *const[]){ "caller", all->caller[i].name, NULL, NULL },
+              (uint64_t)atomic_load_explicit(&all->caller[i].counts->in_flight,
+                                             memory_order_relaxed));
+}
+
 static void write_outcome_unknown(struct writer *w, int which)
 {
     (void)which;
@@ -343,6 +354,7 @@ static const struct metric metrics[] = {
     { "outcome_unknown_total", "counter", "class", "With classes.table: requests of which nobody can tell whether the upstream carried them out, because no answer, or no whole one, came back.", write_outcome_unknown, 0, WITH_CLASSES },
     { "caller_requests_total", "counter", "caller, class, decision", "With [caller NAME] sections: finished requests by caller (none: nobody was recognised), class, and what was decided: allowed, denied, limited or frozen, or, where it went on because its caller is only observed, would-deny or would-limit.", write_callers, 0, WITH_CALLERS },
     { "callers_observing", "gauge", "", "With [caller NAME] sections: how many of them are only observed, and one more where callers.mode says so of those that nobody recognised.", write_single, ONE_OBSERVING, WITH_CALLERS },
+    { "caller_in_flight", "gauge", "caller", "With [caller NAME] sections: requests of the caller under way.", write_callers_in_flight, 0, WITH_CALLERS },
     { "frozen", "gauge", "", "With freeze.file: 1 while it stops requests.", write_single, ONE_FROZEN, WITH_FREEZE },
     { "frozen_since_timestamp_seconds", "gauge", "", "With freeze.file: since when it does, in seconds since 1970; 0: it does not.", write_single, ONE_FROZEN_SINCE, WITH_FREEZE },
 

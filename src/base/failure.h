@@ -32,6 +32,7 @@ enum stage { STAGE_REQUEST, STAGE_TOKEN, STAGE_UPSTREAM, STAGE_PROXY, STAGE_COUN
     X(KEY_UNKNOWN,        "idempotency-outcome-unknown", 409, REQUEST, "http_request_denied", false, "What became of the request with this key is not known") \
     X(TARGET_TOO_LONG,    "target-too-long",     414, REQUEST, "http_request_error", false, "The request target is too long") \
     X(EXPECTATION,        "expectation-failed",  417, REQUEST, "http_request_error", false, "The expectation cannot be met") \
+    X(RATE_LIMITED,       "rate-limited",        429, REQUEST, "http_request_denied", true,  "The caller has reached its limit") \
     X(HEAD_TOO_LARGE,     "head-too-large",      431, REQUEST, "http_request_error", false, "The request head is too large") \
     X(CODING_UNKNOWN,     "transfer-coding",     501, REQUEST, "http_request_error", false, "The transfer coding is not implemented") \
     X(VERSION_UNKNOWN,    "http-version",        505, REQUEST, "http_request_error", false, "The HTTP version is not supported") \
@@ -69,11 +70,19 @@ enum stage { STAGE_REQUEST, STAGE_TOKEN, STAGE_UPSTREAM, STAGE_PROXY, STAGE_COUN
 #define FAILURE_ID(id, slug, status, stage, error, retryable, title) FAIL_##id,
 enum failure_kind { FAIL_NONE, FAILURES(FAILURE_ID) FAILURE_COUNT };
 
+/* A limit of a caller's, as the RateLimit fields tell of it. */
+struct failure_limit {
+    const char *name; /* a literal, behind the caller's name: "money"; NULL: it was no limit */
+    int64_t quota;
+    int64_t window_s; /* in which the quota is refilled; 0: it is of requests at one time */
+};
+
 /* What a refusal by classes, rights, limits or the freeze was about. */
 struct failure_about {
     const char *class;  /* a literal; NULL: it was about none of these */
     char caller[32];    /* "": none was recognised, or there are none */
     char operation[96]; /* "POST /methods/{uuid}/execute" */
+    struct failure_limit limit;
 };
 
 /* What a refusal by the ledger was about: the entry that is there. */

@@ -297,6 +297,48 @@ static bool reaches(const struct rules *r, const struct caller *c, enum request_
     return false;
 }
 
+#define RATE_MAX 1000000
+#define RATE_DURATION_MAX_MS (24 * (int64_t)3600000)
+
+/* One item of rate, `money 6/1m`. Returns NULL, or what is wrong with it. */
+static const char *read_rate(struct caller *c, const char *text)
+{
+    size_t len = strcspn(text, " ");
+    enum request_class class = class_of_name(text, len);
+    int64_t n, duration_ms;
+
+    if (class == CLASS_UNKNOWN)
+        return "names unknown, which is charged to money; allowed: read, simulate, create, "
+               "change, sign, money";
+    if (class == CLASS_COUNT)
+        return "does not begin with a class; allowed: CLASS N/DURATION, such as money 6/1m";
+    if (text[len] == '\0' ||
+        config_rate_read(text + len + strspn(text + len, " "), &n, &duration_ms) != 0)
+        return "is no rate; allowed: CLASS N/DURATION, such as money 6/1m";
+    if (n < 1 || n > RATE_MAX)
+        return "has a number out of range; allowed: 1 to 1000000";
+    if (duration_ms < 1000 || duration_ms > RATE_DURATION_MAX_MS || duration_ms % 1000 != 0)
+        return "has a duration out of range; allowed: whole seconds, 1s to 24h";
+    if (c->rate[class].n != 0)
+        return "is a second rate of its class";
+    c->rate[class] = (struct rate){ .n = n, .duration_us = duration_ms * 1000 };
+    return NULL;
+}
+
+static void fill_limits(struct check *k, const struct config_caller *s, struct caller *c)
+{
+    char quoted[64];
+
+    for (size_t i = 0; i < s->rate.count; i++) {
+        const char *wrong = read_rate(c, s->rate.item[i]);
+
+        if (wrong != NULL)
+            config_fail(k->report, caller_key(k, s, "rate"), "%s %s",
+                        config_quote(s->rate.item[i], quoted), wrong);
+    }
+    c->max_in_flight = s->max_in_flight < 0 ? 0 : s->max_in_flight;
+}
+
 static void add_caller(struct check *k, const struct config_caller *s)
 {
     struct caller *c = rules_add_caller(k->config->rules, s->name);
@@ -335,6 +377,7 @@ static void add_caller(struct check *k, const struct config_caller *s)
         config_warn(k->report, caller_key(k, s, "mode"),
                     "is observe: what [caller %s] may not do goes on and is only reported",
                     s->name);
+    fill_limits(k, s, c);
     if (s->allow.count == 0)
         config_warn(k->report, allow, "is empty: [caller %s] may do nothing", s->name);
 }
@@ -388,6 +431,25 @@ static void check_pair(struct check *k, const struct config_caller *a,
         config_warn(k->report, key,
                     "a request could be both [caller %s] and [caller %s]; it would be refused",
                     a->name, b->name);
+}
+
+/* Limits that are missing, or of what the caller may not do anyhow. */
+static void warn_of_limits(struct check *k, size_t i)
+{
+    const struct rules *r = k->config->rules;
+    const struct caller *c = &r->callers.caller[i];
+    const struct config_key *key = caller_key(k, &k->config->caller[i], "rate");
+
+    if (reaches(r, c, CLASS_MONEY) && c->rate[CLASS_MONEY].n == 0)
+        config_warn(k->report, key,
+                    "[caller %s] may move money as often as it likes; a loop that has gone "
+                    "wrong is stopped by a rate, such as money 6/1m",
+                    c->name);
+    for (enum request_class class = CLASS_READ; class < CLASS_UNKNOWN; class ++)
+        if (c->rate[class].n != 0 && !reaches(r, c, class) &&
+            (class != CLASS_MONEY || !reaches(r, c, CLASS_UNKNOWN)))
+            config_warn(k->report, key, "limits %s, which [caller %s] may not do at all",
+                        class_name(class), c->name);
 }
 
 /* What is not wrong, and more than was perhaps meant. */
@@ -470,8 +532,10 @@ static void check_callers(struct check *k)
     c->rules->callers.owned = (unsigned)(((uint64_t)1 << c->owners.count) - 1);
     for (size_t i = 0; i < c->caller_count; i++)
         somebody_pays |= reaches(c->rules, &c->rules->callers.caller[i], CLASS_MONEY);
-    for (size_t i = 0; i < c->caller_count && k->report->errors == 0; i++)
+    for (size_t i = 0; i < c->caller_count && k->report->errors == 0; i++) {
         warn_of_power(k, i, somebody_pays);
+        warn_of_limits(k, i);
+    }
 }
 
 void config_check_rights(struct config *c, struct config_report *report)

@@ -127,6 +127,8 @@ const struct config_key config_keys[] = {
     { NAMED(allow), TYPE_LIST, NULL, 0, 71, RELOAD, NULL, "What it may do: class words (read, simulate, create, change, sign, money, unknown, all) and patterns such as POST /methods/{uuid}/execute; whatever is not listed is refused." },
     { NAMED(deny), TYPE_LIST, NULL, 0, 71, RELOAD, NULL, "What it may not do although allow says so." },
     { NAMED(mode), TYPE_WORD, NULL, 0, 1, RELOAD, "enforce observe", "As callers.mode, which counts where this is not set." },
+    { NAMED(rate), TYPE_LIST, NULL, 0, CLASS_UNKNOWN, RELOAD, NULL, "Limits by class, as CLASS N/DURATION: money 6/1m lets through six at once and then one each ten seconds; more get a 429. What is in no class counts as money. N is at most a million, the duration whole seconds from 1s to 24h." },
+    { NAMED(max_in_flight), TYPE_COUNT, NULL, 1, 1000000, RELOAD, NULL, "Requests of it under way, those that wait for a token or a connection included; more get a 429." },
 };
 /* clang-format on */
 
@@ -214,7 +216,7 @@ bool config_add_named(struct config *c, const char *name)
         abort();
     c->named = more;
     caller->name = section + strlen("caller ");
-    caller->uid = caller->gid = caller->mode = -1;
+    caller->uid = caller->gid = caller->mode = caller->max_in_flight = -1;
     c->caller_count++;
     for (size_t i = 0; i < each; i++) {
         struct config_key *key = &c->named[c->named_count++];

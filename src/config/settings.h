@@ -49,6 +49,8 @@ struct config_caller {
     int64_t uid, gid; /* -1: not set */
     struct config_list allow, deny;
     int64_t mode; /* enum config_mode; -1: that of callers.mode */
+    struct config_list rate;
+    int64_t max_in_flight; /* -1: not set */
 };
 
 enum config_mode { MODE_ENFORCE, MODE_OBSERVE };

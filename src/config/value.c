@@ -137,6 +137,14 @@ static const char *set_number(const struct config_key *key, const char *text, in
     return NULL;
 }
 
+int config_rate_read(const char *text, int64_t *n, int64_t *duration_ms)
+{
+    const char *rest = read_digits(text, n);
+
+    return rest == NULL || *rest != '/' ? -EINVAL
+                                        : read_units(rest + 1, &durations, duration_ms);
+}
+
 static const char *set_bool(const char *text, bool *field)
 {
     if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)

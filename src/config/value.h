@@ -19,6 +19,9 @@ int config_value_print(const struct config *c, const struct config_key *key,
 /* Frees, and wipes, what the field holds. */
 void config_value_clear(struct config *c, const struct config_key *key);
 
+/* A number per time, "6/1m", as a part of a value. Returns 0 or -EINVAL. */
+int config_rate_read(const char *text, int64_t *n, int64_t *duration_ms) MUST_CHECK;
+
 /* What is allowed, in short ("1ms to 1h") and in full ("1ms to 1h, written as 250ms, ..."). */
 void config_range(const struct config_key *key, char *out, size_t size);
 void config_allowed(const struct config_key *key, char *out, size_t size);

@@ -51,7 +51,8 @@ static const char *proxy_status(const struct response_input *in, struct response
 {
     struct buf value;
 
-    if (in->failure == NULL && in->status != 401 && in->status != 403)
+    if (in->failure == NULL && in->status != 401 && in->status != 403 &&
+        !(in->status == 429 && in->has_limits))
         return NULL;
     buf_init(&value, sizeof text->proxy_status - 1);
     int err = problem_proxy_status(in->failure, in->status, &value);
@@ -74,6 +75,39 @@ static const char *retry_after(const struct response_input *in, struct response_
     (void)snprintf(text->retry_after, sizeof text->retry_after, "%d",
                    in->failure->retry_after_s);
     return text->retry_after;
+}
+
+/* A value that is made by one of problem.h's functions; NULL: it does not fit. */
+static const char *made(int (*make)(const struct failure *f, struct buf *out),
+                        const struct failure *f, char *text, size_t size)
+{
+    struct buf value;
+
+    buf_init(&value, size - 1);
+    int err = make(f, &value);
+
+    (void)snprintf(text, size, "%s", buf_text(&value));
+    buf_done(&value);
+    return err == 0 ? text : NULL;
+}
+
+static bool by_limit(const struct response_input *in)
+{
+    return in->failure != NULL && in->failure->about.limit.name != NULL;
+}
+
+static const char *limit_policy(const struct response_input *in, struct response_text *text)
+{
+    return by_limit(in) ? made(problem_limit_policy, in->failure, text->limit_policy,
+                               sizeof text->limit_policy)
+                        : NULL;
+}
+
+static const char *limit_state(const struct response_input *in, struct response_text *text)
+{
+    return by_limit(in) ? made(problem_limit_state, in->failure, text->limit_state,
+                               sizeof text->limit_state)
+                        : NULL;
 }
 
 static const char *www_authenticate(const struct response_input *in, struct response_text *text)
@@ -128,6 +162,8 @@ static const struct {
     { "Proxy-Status", proxy_status },
     { "Cache-Control", cache_control },
     { "Retry-After", retry_after },
+    { "RateLimit-Policy", limit_policy },
+    { "RateLimit", limit_state },
     { "WWW-Authenticate", www_authenticate },
     { "Allow", allow },
     { "X-Request-Id", request_id },
@@ -174,6 +210,8 @@ static struct header_field *fields_of(struct response *s, bool raw, size_t *coun
                                   .request_id = s->sink.request_id,
                                   .last = raw || c->downstream->ctx->draining || c->refused ||
                                           c->last,
+                                  .has_limits = c->downstream->ctx->config->rules != NULL &&
+                                                c->downstream->ctx->config->rules->has_callers,
                                   .date = raw });
     return fields;
 }

@@ -50,14 +50,16 @@ struct response_input {
     size_t count;
     const char *request_id; /* NULL: there is none */
     bool last;              /* the connection ends with it */
-    bool date;              /* add a Date where there is none; libmicrohttpd does by itself */
+    bool has_limits; /* a 429 may be the proxy's own: it is said when it is the upstream's */
+    bool date;       /* add a Date where there is none; libmicrohttpd does by itself */
 };
 
-#define RESPONSE_OWN_FIELDS_MAX 9
+#define RESPONSE_OWN_FIELDS_MAX 11
 /* Fills `out`, which has room for in->count + RESPONSE_OWN_FIELDS_MAX; returns how many fields
  * there are. `text` holds values that are made here, and must last as long as they. */
 struct response_text {
     char proxy_status[256], retry_after[16], date[32];
+    char limit_policy[96], limit_state[96];
 };
 size_t response_fields(struct header_field *out, struct response_text *text,
                        const struct response_input *in);

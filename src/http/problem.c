@@ -46,6 +46,26 @@ static int add_entry(struct json_object *o, const struct failure_entry *entry)
                e, "status", entry->status == 0 ? NULL : json_object_new_int(entry->status));
 }
 
+/* "payroll-money" */
+static void limit_name(const struct failure_about *about, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%s-%s", about->caller, about->limit.name);
+}
+
+/* "violated-policies" of draft-ietf-httpapi-ratelimit-headers. */
+static int add_limit(struct json_object *o, const struct failure_about *about)
+{
+    char name[64];
+
+    if (about->limit.name == NULL)
+        return 0;
+    struct json_object *names = json_object_new_array();
+
+    limit_name(about, name, sizeof name);
+    return json_object_array_add(names, json_object_new_string(name)) |
+           json_object_object_add(o, "violated-policies", names);
+}
+
 int problem_body(const struct failure *f, const char *trace_id, struct buf *out)
 {
     const struct failure_info *info = failure_info(f->kind);
@@ -72,6 +92,7 @@ int problem_body(const struct failure *f, const char *trace_id, struct buf *out)
         err |= json_object_object_add(o, members[i].key, members[i].value);
     err |= add_about(o, &f->about);
     err |= add_entry(o, &f->entry);
+    err |= add_limit(o, &f->about);
     if (err == 0 && trace_id != NULL)
         err = json_object_object_add(o, "trace_id", json_object_new_string(trace_id));
     if (err == 0)
@@ -93,4 +114,27 @@ int problem_proxy_status(const struct failure *f, int received_status, struct bu
     if (err == 0 && f->received_status != 0)
         err = buf_addf(out, "; received-status=%d", f->received_status);
     return err;
+}
+
+int problem_limit_policy(const struct failure *f, struct buf *out)
+{
+    const struct failure_limit *limit = &f->about.limit;
+    char name[64];
+
+    limit_name(&f->about, name, sizeof name);
+    if (limit->window_s == 0)
+        return buf_addf(out, "\"%s\";q=%lld;qu=\"concurrent-requests\"", name,
+                        (long long)limit->quota);
+    return buf_addf(out, "\"%s\";q=%lld;w=%lld", name, (long long)limit->quota,
+                    (long long)limit->window_s);
+}
+
+int problem_limit_state(const struct failure *f, struct buf *out)
+{
+    char name[64];
+
+    limit_name(&f->about, name, sizeof name);
+    if (f->about.limit.window_s == 0)
+        return buf_addf(out, "\"%s\";r=0", name);
+    return buf_addf(out, "\"%s\";r=0;t=%d", name, f->retry_after_s);
 }

@@ -12,6 +12,11 @@ int problem_body(const struct failure *f, const char *trace_id, struct buf *out)
 int problem_proxy_status(const struct failure *f, int received_status,
                          struct buf *out) MUST_CHECK;
 
+/* The values of RateLimit-Policy and RateLimit for a failure by a limit
+ * (draft-ietf-httpapi-ratelimit-headers): which limit refused it, and when to come again. */
+int problem_limit_policy(const struct failure *f, struct buf *out) MUST_CHECK;
+int problem_limit_state(const struct failure *f, struct buf *out) MUST_CHECK;
+
 /* What a caller gets that asks the proxy itself for a token, as an SDK of the API does
  * (token.local_endpoint). It is no token: the proxy puts the real one on every request. */
 #define TOKEN_PLACEHOLDER                                                        \

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "proxy/decision.h"
+#include "rights/limits.h"
 
 #define UNKNOWN_LOG_MS 1000
 
@@ -19,26 +20,6 @@ static void make_request_id(struct relay *r)
     context_request_id(r->ctx, id);
     r->request_id = id[0] == '\0' ? NULL : id;
     r->request_id_ours = r->request_id != NULL;
-}
-
-static bool admit(struct relay *r)
-{
-    struct context *ctx = r->ctx;
-    struct failure f;
-
-    if (r->sink->refused)
-        f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
-    else if (ctx->giving_up)
-        f = failure_make(FAIL_DRAINING, "This proxy is being stopped; connect again.");
-    else if (r->route.kind == ROUTE_FORWARD && !limit_take(&ctx->in_flight))
-        f = failure_make(FAIL_OVERLOAD, "upstream.max_in_flight requests are under way.");
-    else {
-        r->in_flight = r->route.kind == ROUTE_FORWARD;
-        return true;
-    }
-    f.retry_after_s = 1;
-    relay_fail(r, &f);
-    return false;
 }
 
 /* The name that the request goes by here: the caller's if that is plain, else one of ours. What
@@ -177,6 +158,7 @@ static bool judge(struct relay *r, const struct decision_head *h)
     r->class = o.class;
     r->operation = o.text;
     r->operation_len = o.text_len;
+    r->operation_number = o.number;
     r->decision = p->frozen_classes != 0 ? DECISION_ALLOWED : DECISION_NONE;
     r->resendable = rules_may_resend(p, &q, &o);
     if (p->has_callers && !is_allowed(r, &o))
@@ -184,6 +166,120 @@ static bool judge(struct relay *r, const struct decision_head *h)
     if (!relay_is_frozen(r))
         return true;
     relay_fail_frozen(r);
+    return false;
+}
+
+/* --- limits -------------------------------------------------------------------------------
+ *
+ * In this order: requests of the caller under way, requests of all under way, the caller's rate.
+ * The rate comes last, so that nothing is charged for a request that is refused elsewhere. */
+
+/* Whether limits are heeded: enforcing the rights would have let the request pass. */
+static bool is_limited(const struct relay *r)
+{
+    return r->caller != NULL && r->decision == DECISION_ALLOWED;
+}
+
+static void give_places_back(struct relay *r)
+{
+    if (r->in_flight)
+        limit_give(&r->ctx->in_flight);
+    if (r->caller_in_flight)
+        limits_leave(r->caller);
+    r->in_flight = r->caller_in_flight = false;
+}
+
+/* For the log and the status page. */
+static void note_limit(struct relay *r, const struct limits_refusal *why,
+                       enum rules_outcome outcome)
+{
+    char rule[64];
+
+    if (why->window_s == 0)
+        (void)snprintf(rule, sizeof rule, "max_in_flight %lld", (long long)why->quota);
+    else
+        (void)snprintf(rule, sizeof rule, "rate %s %lld/%llds", why->name,
+                       (long long)why->quota, (long long)why->window_s);
+    r->rule = arena_copy(&r->arena, rule, strlen(rule));
+    r->rule_len = r->rule == NULL ? 0 : strlen(rule);
+    r->decision = outcome;
+    rules_note_refusal(r->config->rules, r->caller,
+                       &(struct rules_refusal){ .outcome = outcome,
+                                                .class = r->class,
+                                                .operation = r->operation_number });
+}
+
+/* A limit is reached. True: the request goes on all the same, since its caller is observed. */
+static bool pass_limit(struct relay *r, const struct limits_refusal *why)
+{
+    const char *caller = r->caller->name;
+    struct failure f;
+
+    if (rules_observes(r->config->rules, r->caller)) {
+        note_limit(r, why, DECISION_WOULD_LIMIT);
+        return true;
+    }
+    note_limit(r, why, DECISION_LIMITED);
+    if (why->window_s == 0)
+        f = failure_make(FAIL_RATE_LIMITED,
+                         "%s has %lld requests under way, as many as max_in_flight of "
+                         "[caller %s] allows. This one was not sent; send it again when one of "
+                         "them is over.",
+                         caller, (long long)why->quota, caller);
+    else
+        f = failure_make(FAIL_RATE_LIMITED,
+                         "%s has used up its rate of %s requests, %lld in %lld s, in "
+                         "[caller %s]. This one was not sent; the next is let through in "
+                         "%lld s.",
+                         caller, why->name, (long long)why->quota, (long long)why->window_s,
+                         caller, (long long)why->again_s);
+    f.retry_after_s = (int)why->again_s;
+    relay_about(r, &f);
+    f.about.limit = (struct failure_limit){ .name = why->name,
+                                            .quota = why->quota,
+                                            .window_s = why->window_s };
+    give_places_back(r);
+    relay_fail(r, &f);
+    return false;
+}
+
+/* A place among the caller's requests under way. False: it was refused. */
+static bool enter_caller(struct relay *r)
+{
+    struct limits_refusal why;
+
+    if (!is_limited(r))
+        return true;
+    r->caller_in_flight = limits_enter(r->caller, &why);
+    return r->caller_in_flight || pass_limit(r, &why);
+}
+
+/* The same for its rate: the last thing that is asked. */
+static bool charge_caller(struct relay *r)
+{
+    struct limits_refusal why;
+
+    return !is_limited(r) || limits_charge(r->caller, r->class, &why) || pass_limit(r, &why);
+}
+
+static bool admit(struct relay *r)
+{
+    struct context *ctx = r->ctx;
+    struct failure f;
+
+    if (r->sink->refused)
+        f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
+    else if (ctx->giving_up)
+        f = failure_make(FAIL_DRAINING, "This proxy is being stopped; connect again.");
+    else if (r->route.kind == ROUTE_FORWARD && !limit_take(&ctx->in_flight))
+        f = failure_make(FAIL_OVERLOAD, "upstream.max_in_flight requests are under way.");
+    else {
+        r->in_flight = r->route.kind == ROUTE_FORWARD;
+        return true;
+    }
+    f.retry_after_s = 1;
+    give_places_back(r);
+    relay_fail(r, &f);
     return false;
 }
 
@@ -228,7 +324,7 @@ void admission_on_head(struct relay *r, const struct admission_request *request)
         count_down(r);
     if (c->rules != NULL && r->route.kind == ROUTE_FORWARD && !judge(r, &head))
         return;
-    if (!admit(r))
+    if (!enter_caller(r) || !admit(r) || !charge_caller(r))
         return;
     if (r->route.kind == ROUTE_TOKEN_ENDPOINT)
         relay_answer_locally(r);

@@ -49,6 +49,7 @@
 #include "http/location.h"
 #include "http/problem.h"
 #include "proxy/access_log.h"
+#include "rights/limits.h"
 
 /* What an answer that took longer counts for in the average. */
 #define TYPICAL_US_MAX 100000
@@ -1035,12 +1036,14 @@ void relay_end(struct relay *r)
     unpark(r);
     exchange_cancel(&r->exchange);
     enter(r, RELAY_ENDED);
+    if (r->in_flight)
+        limit_give(&ctx->in_flight);
+    if (r->caller_in_flight)
+        limits_leave(r->caller);
     report(r);
     loop_timer_clear(&ctx->loop, &r->timer);
     if (r->is_ready)
         TAILQ_REMOVE(&ctx->ready, r, ready_link);
-    if (r->in_flight)
-        limit_give(&ctx->in_flight);
     buf_done(&r->up.bytes);
     if (r->token != NULL)
         token_unref(r->token);

@@ -58,7 +58,7 @@ struct relay {
     bool has_class;       /* the next is known: there are rules, and it came that far */
     enum request_class class;
     const char *operation; /* as in struct operation */
-    size_t operation_len;
+    size_t operation_len, operation_number;
     enum rules_outcome decision;
     const struct caller *caller; /* NULL: none, or none was recognised */
     const char *rule;            /* why it was refused, for the log; NULL: it was not */
@@ -85,7 +85,8 @@ struct relay {
     bool gone; /* the caller has left */
     struct failure failure;
 
-    bool in_flight;
+    bool in_flight;        /* it has a place among upstream.max_in_flight */
+    bool caller_in_flight; /* and among the caller's, see limits_enter */
     struct loop_timer timer;
     int64_t parked_ms;
     int64_t start_us, parked_us, token_us, upstream_start_us, upstream_us, first_byte_us;

@@ -1,10 +1,24 @@
 /* Rates; see rate.h. */
 #include "rights/rate.h"
 
+#define SLACK_US 1000000
+
 /* The time that one takes to refill, rounded up, so that never more than n come in d. */
 static int64_t each_us(const struct rate *r)
 {
     return (r->duration_us + r->n - 1) / r->n;
+}
+
+/* A bucket cannot lack more than all it holds. It may seem to where a thread still charged it by
+ * another rate, just after the settings were changed. What threads differ in the time by is far
+ * less than SLACK_US, so that a bucket that is in order is never touched. */
+static void mend(struct rate_bucket *b, const struct rate *r, int64_t full_us, int64_t now_us)
+{
+    int64_t most_us = now_us + each_us(r) * r->n;
+
+    if (full_us > most_us + SLACK_US)
+        (void)atomic_compare_exchange_strong_explicit(
+            &b->full_us, &full_us, most_us, memory_order_relaxed, memory_order_relaxed);
 }
 
 bool rate_take(struct rate_bucket *b, const struct rate *r, int64_t now_us)
@@ -17,8 +31,10 @@ bool rate_take(struct rate_bucket *b, const struct rate *r, int64_t now_us)
         int64_t from_us = full_us > now_us ? full_us : now_us;
         int64_t next_us = from_us + each_us(r);
 
-        if (next_us - now_us > each_us(r) * r->n)
+        if (next_us - now_us > each_us(r) * r->n) {
+            mend(b, r, full_us, now_us);
             return false;
+        }
         if (atomic_compare_exchange_weak_explicit(&b->full_us, &full_us, next_us,
                                                   memory_order_relaxed, memory_order_relaxed))
             return true;
@@ -44,11 +60,16 @@ struct rate_level rate_look(const struct rate_bucket *b, const struct rate *r, i
 void rate_change(struct rate_bucket *b, const struct rate *was, const struct rate *now,
                  int64_t now_us)
 {
-    if (now->n == 0)
-        return;
-    int64_t left = was->n == 0 ? now->n : rate_look(b, was, now_us).left;
+    int64_t full_us = atomic_load_explicit(&b->full_us, memory_order_relaxed), next_us;
 
-    left = left < now->n ? left : now->n;
-    atomic_store_explicit(&b->full_us, now_us + (now->n - left) * each_us(now),
-                          memory_order_relaxed);
+    if (now->n == 0 || (now->n == was->n && now->duration_us == was->duration_us))
+        return;
+    do {
+        const struct rate_bucket was_so = { .full_us = full_us };
+        int64_t left = was->n == 0 ? now->n : rate_look(&was_so, was, now_us).left;
+
+        left = left < now->n ? left : now->n;
+        next_us = now_us + (now->n - left) * each_us(now);
+    } while (!atomic_compare_exchange_weak_explicit(
+        &b->full_us, &full_us, next_us, memory_order_relaxed, memory_order_relaxed));
 }

@@ -24,6 +24,7 @@
 #include "config/value.h"
 #include "event/file_watch.h"
 #include "net/curl_host.h"
+#include "rights/limits.h"
 #include "sandbox/policy.h"
 #include "server/drain.h"
 #include "server/reload.h"
@@ -230,6 +231,7 @@ static void apply(struct server *s, struct config *c)
     freeze_set_file(&s->shared.freeze, c->freeze.file);
     limit_change(&s->shared.in_flight,
                  c->upstream.max_in_flight - s->config->upstream.max_in_flight);
+    limits_take_over(c->rules, s->config->rules);
     for (unsigned i = 0; i < s->worker_count; i++)
         worker_send_config(&s->workers[i], c);
     token_manager_reconfigure(&s->tokens, c);

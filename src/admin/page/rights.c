@@ -127,6 +127,7 @@ static void counts_row(struct html *o, const struct status *s, const struct call
     number(o, decided(counts, DECISION_LIMITED), NULL);
     number(o, decided(counts, DECISION_FROZEN), NULL);
     number(o, would_be_refused(counts), NULL);
+    number(o, (uint64_t)atomic_load_explicit(&counts->in_flight, memory_order_relaxed), NULL);
     html_put(o, "</tr>\n");
 }
 
@@ -263,7 +264,7 @@ void rights_callers(struct html *o, const struct status *s)
                 "<th scope=\"col\" class=\"number\">limited</th>"
                 "<th scope=\"col\" class=\"number\">frozen</th>"
                 "<th scope=\"col\" class=\"number\">would be refused</th>"
-                "</tr></thead><tbody>\n");
+                "<th scope=\"col\" class=\"number\">in flight</th></tr></thead><tbody>\n");
     each_caller(o, s, counts_row);
     close_table(o);
     if (anything_refused(rules)) {

@@ -79,6 +79,7 @@ static const struct {
       false },
     { FAIL_TARGET_TOO_LONG, "target-too-long", 414, "request", "http_request_error", false },
     { FAIL_EXPECTATION, "expectation-failed", 417, "request", "http_request_error", false },
+    { FAIL_RATE_LIMITED, "rate-limited", 429, "request", "http_request_denied", true },
     { FAIL_HEAD_TOO_LARGE, "head-too-large", 431, "request", "http_request_error", false },
     { FAIL_CODING_UNKNOWN, "transfer-coding", 501, "request", "http_request_error", false },
     { FAIL_VERSION_UNKNOWN, "http-version", 505, "request", "http_request_error", false },

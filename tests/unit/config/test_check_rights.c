@@ -90,6 +90,17 @@ static void what_is_wrong_with_callers_is_told(void **state)
         { UNIX "[caller a]\nuid = 1\nallow = money\ndeny = POST /methods/{uuid}/{}\n",
           "the batch carries ids in its body" },
         { UNIX "[caller other]\nuid = 1\nallow = read\n", "[caller other] stands for" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\nrate = 5/1s\n",
+          "does not begin with a class" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\nrate = read\n", "is no rate" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\nrate = read 5/1\n", "is no rate" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\nrate = read 0/1s\n", "1 to 1000000" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\nrate = read 5/1500ms\n", "whole seconds" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\nrate = read 5/2d\n", "1s to 24h" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\nrate = read 5/1s, read 6/1s\n",
+          "a second rate" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\nrate = unknown 5/1s\n", "charged to money" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\nmax_in_flight = 0\n", "out of range" },
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -114,6 +125,10 @@ static void what_is_doubtful_about_callers_is_told(void **state)
           "callers.mode: is observe" },
         { UNIX "[caller a]\nuid = 1\nallow = read\nmode = observe\n",
           "caller a.mode: is observe" },
+        { UNIX "[caller a]\nuid = 1\nallow = POST /methods/{uuid}/execute\nrate = sign 1/1s\n",
+          "caller a.rate: [caller a] may move money as often as it likes" },
+        { UNIX "[caller a]\nuid = 1\nallow = read\nrate = sign 1/1s\n",
+          "limits sign, which [caller a] may not do" },
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -112,6 +112,22 @@ static void threads_share_a_bucket_exactly(void **state)
     assert_int_equal(c.taken, 500);
 }
 
+/* A thread that does not know of the new rate yet may charge by the old one: the bucket is empty
+ * then, and not for longer than it takes to fill. */
+static void a_bucket_charged_by_another_rate_is_no_emptier_than_empty(void **state)
+{
+    (void)state;
+    const struct rate slow = { .n = 2, .duration_us = 24 * 3600LL * SECOND },
+                      fast = { .n = 10, .duration_us = SECOND };
+    struct rate_bucket b = { 0 };
+    int64_t now = 1000 * (int64_t)SECOND;
+
+    rate_change(&b, &slow, &fast, now);
+    assert_true(rate_take(&b, &slow, now));
+    assert_false(rate_take(&b, &fast, now));
+    assert_true(rate_take(&b, &fast, now + 2 * SECOND));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +136,7 @@ int main(void)
         cmocka_unit_test(never_more_than_it_says_is_let_through),
         cmocka_unit_test(a_changed_rate_keeps_what_is_in_the_bucket_cut_to_its_size),
         cmocka_unit_test(threads_share_a_bucket_exactly),
+        cmocka_unit_test(a_bucket_charged_by_another_rate_is_no_emptier_than_empty),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,70 @@
+/* The limits of callers; see limits.h. */
+#include "rights/limits.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+
+#define SECOND_US 1000000
+
+bool limits_enter(const struct caller *c, struct limits_refusal *why)
+{
+    _Atomic int64_t *in_flight = &c->counts->in_flight;
+    int64_t now = atomic_load_explicit(in_flight, memory_order_relaxed);
+
+    do {
+        if (c->max_in_flight > 0 && now >= c->max_in_flight) {
+            *why = (struct limits_refusal){ .name = "in-flight",
+                                            .quota = c->max_in_flight,
+                                            .again_s = 1 };
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(
+        in_flight, &now, now + 1, memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+void limits_leave(const struct caller *c)
+{
+    (void)atomic_fetch_sub_explicit(&c->counts->in_flight, 1, memory_order_relaxed);
+}
+
+bool limits_charge(const struct caller *c, enum request_class class, struct limits_refusal *why)
+{
+    enum request_class bucket = class == CLASS_UNKNOWN ? CLASS_MONEY : class;
+    const struct rate *rate = &c->rate[bucket];
+
+    if (rate->n == 0)
+        return true;
+
+    int64_t now_us = clock_us();
+
+    if (rate_take(&c->counts->rate[bucket], rate, now_us))
+        return true;
+
+    struct rate_level level = rate_look(&c->counts->rate[bucket], rate, now_us);
+
+    *why = (struct limits_refusal){
+        .name = class_name(bucket),
+        .quota = rate->n,
+        .window_s = rate->duration_us / SECOND_US,
+        .again_s = base_max(1, (level.again_us + SECOND_US - 1) / SECOND_US),
+    };
+    return false;
+}
+
+void limits_take_over(const struct rules *now, const struct rules *was)
+{
+    int64_t now_us = clock_us();
+
+    if (now == NULL || was == NULL)
+        return;
+    for (size_t i = 0; i < now->callers.count; i++)
+        for (size_t j = 0; j < was->callers.count; j++) {
+            const struct caller *mine = &now->callers.caller[i], *old = &was->callers.caller[j];
+
+            for (int class = 0; class < CLASS_UNKNOWN && mine->counts == old->counts; class ++)
+                rate_change(&mine->counts->rate[class], &old->rate[class], &mine->rate[class],
+                            now_us);
+        }
+}
