@@ -9,9 +9,12 @@
 #include <string.h>
 #include <strings.h>
 
+/* Of the keys that belong to sections with a name, [caller NAME]. */
+static const char named_section[] = "caller";
+
 #define AT(section, name, field) 0, #section, #name, offsetof(struct config, section.field)
 #define SAME(section, name) AT(section, name, name)
-#define NAMED(field) 0, "caller", #field, offsetof(struct config_caller, field)
+#define NAMED(field) 0, named_section, #field, offsetof(struct config_caller, field)
 #define HOUR 3600000
 #define DAY (24 * (int64_t)HOUR)
 #define KIB 1024
@@ -156,17 +159,16 @@ const struct config_section config_sections[] = {
     { .name = "freeze" },
     { .name = "ledger" },
     { .name = "callers" },
-    { .name = "caller", .named = true },
+    { .name = named_section, .named = true },
 };
 
-/* Where the keys of named sections begin. */
+/* Where the keys of named sections begin: they are the last of the table, and few. */
 size_t config_single_count(void)
 {
-    size_t n = 0;
-    const char *name;
+    size_t n = config_key_count;
 
-    while (n < config_key_count && !config_section_find(config_keys[n].section, &name)->named)
-        n++;
+    while (n > 0 && config_keys[n - 1].section == named_section)
+        n--;
     return n;
 }
 
