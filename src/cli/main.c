@@ -3,16 +3,19 @@
  *     arguments -> one of `commands` -> settings -> its run() -> exit code
  *                                       (file and environment, or those of a systemd unit)
  *
- * Exit codes: 0 fine, 1 configuration or runtime failure, 2 wrong command line. */
+ * Exit codes: 0 fine, 1 configuration or runtime failure, 2 wrong command line; of explain also 3,
+ * the request would be refused. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "admin/prometheus.h"
+#include "base/ascii.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "cli/doctor.h"
+#include "cli/explain.h"
 #include "cli/healthcheck.h"
 #include "cli/unit.h"
 #include "config/config.h"
@@ -29,6 +32,8 @@ struct invocation {
     const char *file;
     const char *unit_name; /* --unit; NULL: not given */
     const char *reason;    /* of freeze; NULL: not given */
+    struct explain_options explain;
+    bool explains; /* an option was given that goes with explain only */
     struct unit unit;
     struct config_env *env;
     struct config *config; /* only where the command needs settings */
@@ -192,6 +197,27 @@ static int run_thaw(struct invocation *in)
     return freeze_done_with(file, err, "thawed", "removed");
 }
 
+static int run_explain(struct invocation *in)
+{
+    struct buf out, error;
+    int code = EXIT_FAILURE;
+
+    buf_init(&out, MESSAGES_MAX);
+    buf_init(&error, MESSAGES_MAX);
+    in->config = config_load_rules(in->file, in->env, &in->report);
+    if (in->config == NULL)
+        tell(&in->report);
+    else
+        code = explain(in->config, &in->report, &in->explain, &out, &error);
+    if (buf_unread(&error) > 0)
+        (void)fprintf(stderr, "oneshot-proxy: %s\n", buf_text(&error));
+    if (print(buf_text(&out)) != EXIT_SUCCESS && code == EXIT_SUCCESS)
+        code = EXIT_FAILURE;
+    buf_done(&out);
+    buf_done(&error);
+    return code;
+}
+
 static int run_version(struct invocation *in)
 {
     (void)in;
@@ -219,6 +245,13 @@ static int run_help(struct invocation *in)
         "  freeze \"REASON\"    create freeze.file: requests that sign or may move money are\n"
         "                     refused\n"
         "  thaw               remove it\n"
+        "  explain METHOD TARGET\n"
+        "                     say what would be decided about a request, and why, for\n"
+        "                     --caller NAME, or for whoever shows --address ADDRESS, --uid N,\n"
+        "                     --gid N, --certificate FILE; -H \"Name: value\" adds a field.\n"
+        "                     Without METHOD: every operation for that caller. With\n"
+        "                     --expect FILE: whether lines CALLER METHOD TARGET sent|refused\n"
+        "                     are so. Exits 0 when it would be sent, 3 when refused\n"
         "  --check            say what is wrong with the settings, or \"ok\"\n"
         "  --print-config     the settings in force, as an ini file, secrets hidden\n"
         "  --print-reference  every setting with its default and what it does, as an ini file\n"
@@ -228,9 +261,10 @@ static int run_help(struct invocation *in)
         "  --version          the version; also -V\n"
         "  --help             this text; also -h\n"
         "\n"
-        "With --unit, doctor, healthcheck, --check and --print-config use the settings that "
-        "the\n"
-        "systemd unit NAME gives its service (oneshot-proxy when no NAME is given): the file, "
+        "With --unit, doctor, healthcheck, explain, --check and --print-config use the "
+        "settings\n"
+        "that the systemd unit NAME gives its service (oneshot-proxy when no NAME is given): "
+        "the file, "
         "the\n"
         "environment and the credentials.\n"
         "\n"
@@ -266,6 +300,7 @@ static const struct command commands[] = {
     { "print-legs", AS_OPTION, false, false, run_legs },
     { "doctor", AS_WORD, false, true, run_doctor },
     { "healthcheck", AS_WORD, false, true, run_healthcheck },
+    { "explain", AS_WORD, false, true, run_explain },
     { "freeze", AS_WORD, false, false, run_freeze },
     { "thaw", AS_WORD, false, false, run_thaw },
     { "version", AS_OPTION | AS_WORD, false, false, run_version },
@@ -279,8 +314,27 @@ static int usage_error(const char *what, const char *which)
 }
 
 /* What getopt_long returns for the options that take a value; the commands are 1000 and up. */
-enum { OPTION_CONFIG = 'c', OPTION_UNIT = 'u', OPTION_COMMAND = 1000 };
-#define OPTIONS_MAX (ARRAY_LEN(commands) + 3)
+enum {
+    OPTION_CONFIG = 'c',
+    OPTION_UNIT = 'u',
+    OPTION_CALLER = 256,
+    OPTION_ADDRESS,
+    OPTION_USER,
+    OPTION_GROUP,
+    OPTION_CERTIFICATE,
+    OPTION_EXPECT,
+    OPTION_COMMAND = 1000
+};
+
+static const struct option explain_options[] = {
+    { "caller", required_argument, NULL, OPTION_CALLER },
+    { "address", required_argument, NULL, OPTION_ADDRESS },
+    { "uid", required_argument, NULL, OPTION_USER },
+    { "gid", required_argument, NULL, OPTION_GROUP },
+    { "certificate", required_argument, NULL, OPTION_CERTIFICATE },
+    { "expect", required_argument, NULL, OPTION_EXPECT },
+};
+#define OPTIONS_MAX (ARRAY_LEN(commands) + ARRAY_LEN(explain_options) + 3)
 
 static const char default_unit[] = "oneshot-proxy";
 
@@ -290,6 +344,8 @@ static void option_table(struct option options[OPTIONS_MAX])
 
     options[n++] = (struct option){ "config", required_argument, NULL, OPTION_CONFIG };
     options[n++] = (struct option){ "unit", optional_argument, NULL, OPTION_UNIT };
+    for (size_t i = 0; i < ARRAY_LEN(explain_options); i++)
+        options[n++] = explain_options[i];
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if ((commands[i].how & AS_OPTION) != 0)
             options[n++] =
@@ -323,6 +379,77 @@ static bool only_tells(const struct command *c)
     return c->run == run_help || c->run == run_version;
 }
 
+/* A number of a user or group, into *out. */
+static bool read_number(const char *text, int64_t *out)
+{
+    *out = ascii_number(text, strlen(text));
+    return *out >= 0 && *out < UINT32_MAX;
+}
+
+/* An option of explain. Returns 0, EXIT_USAGE, or -1: it is none. */
+static int read_explain_option(struct invocation *in, int option, char *value)
+{
+    struct explain_options *o = &in->explain;
+
+    in->explains = true;
+    switch (option) {
+    case OPTION_CALLER:
+        o->caller = value;
+        return 0;
+    case OPTION_ADDRESS:
+        o->address = value;
+        return 0;
+    case OPTION_CERTIFICATE:
+        o->certificate = value;
+        return 0;
+    case OPTION_EXPECT:
+        o->expect = value;
+        return 0;
+    case OPTION_USER:
+    case OPTION_GROUP:
+        return read_number(value, option == OPTION_USER ? &o->uid : &o->gid)
+                   ? 0
+                   : usage_error("not the number of a user or group: ", value);
+    case 'H':
+        if (o->field_count == EXPLAIN_FIELDS_MAX)
+            return usage_error("too many -H", "");
+        o->field[o->field_count++] = value;
+        return 0;
+    default:
+        in->explains = false;
+        return -1;
+    }
+}
+
+/* What is wrong with the words and options of explain. */
+static int check_explain(const struct invocation *in)
+{
+    const struct explain_options *o = &in->explain;
+    bool shows = o->address != NULL || o->certificate != NULL || o->uid >= 0 || o->gid >= 0;
+
+    if (o->method != NULL && o->target == NULL)
+        return usage_error("explain needs a TARGET behind METHOD, such as ",
+                           "explain --caller payroll POST /x402/settle");
+    if (o->caller != NULL && shows)
+        return usage_error("--caller takes the place of --address, --uid, --gid and "
+                           "--certificate",
+                           "");
+    if (o->expect != NULL && (o->method != NULL || o->caller != NULL || shows))
+        return usage_error("--expect goes alone: its lines name callers and requests", "");
+    return 0;
+}
+
+/* Words of explain: METHOD, TARGET. False: it has both. */
+static bool take_explain_word(struct invocation *in, const char *word)
+{
+    const char **place = in->explain.method == NULL ? &in->explain.method : &in->explain.target;
+
+    if (*place != NULL)
+        return false;
+    *place = word;
+    return true;
+}
+
 /* The words behind the options: a command, and the name of a unit. */
 static int read_words(int count, char **words, struct invocation *in,
                       const struct command **chosen)
@@ -339,6 +466,9 @@ static int read_words(int count, char **words, struct invocation *in,
             in->reason = words[i];
             continue;
         }
+        if (sub == NULL && *chosen != NULL && (*chosen)->run == run_explain &&
+            take_explain_word(in, words[i]))
+            continue;
         if (sub == NULL)
             return usage_error("unknown argument ", words[i]);
         if (only_tells(sub)) {
@@ -353,7 +483,12 @@ static int read_words(int count, char **words, struct invocation *in,
         (in->reason == NULL || in->reason[strspn(in->reason, " ")] == '\0'))
         return usage_error("freeze needs a reason for those who are refused, such as ",
                            "freeze --config FILE \"incident 7, call 555\"");
-    return 0;
+    if (*chosen != NULL && (*chosen)->run == run_explain)
+        return check_explain(in);
+    return in->explains ? usage_error("--caller, --address, --uid, --gid, --certificate, "
+                                      "--expect and -H go with explain",
+                                      "")
+                        : 0;
 }
 
 /* Returns 0 with the command, or EXIT_USAGE. */
@@ -366,9 +501,16 @@ static int read_arguments(int argc, char **argv, struct invocation *in,
 
     option_table(options);
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
-    while ((option = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "hVH:", options, NULL)) != -1) {
         const struct command *named = command_of(option);
+        bool explained = in->explains;
+        int code = read_explain_option(in, option, optarg);
 
+        in->explains |= explained;
+        if (code > 0)
+            return code;
+        if (code == 0)
+            continue;
         if (option == OPTION_CONFIG && in->file != NULL)
             return usage_error("--config is there twice", "");
         if (option == OPTION_CONFIG)
@@ -393,8 +535,8 @@ static int read_arguments(int argc, char **argv, struct invocation *in,
     if (in->file != NULL)
         return usage_error("--unit takes the place of --config", "");
     if (!(*command)->takes_unit)
-        return usage_error("--unit goes with doctor, healthcheck, --check and --print-config",
-                           "");
+        return usage_error(
+            "--unit goes with doctor, healthcheck, explain, --check and --print-config", "");
     return 0;
 }
 
@@ -442,7 +584,7 @@ static int run(const struct command *command, struct invocation *in)
 
 int main(int argc, char **argv)
 {
-    struct invocation in = { .file = NULL };
+    struct invocation in = { .explain = { .uid = -1, .gid = -1 } };
     const struct command *command = NULL;
 
     secret_protect_process();

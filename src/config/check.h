@@ -3,8 +3,9 @@
 #include "config/report.h"
 
 /* Reports whatever is wrong with the config as read, and fills in what follows from other
- * settings (origin, base path, token.url, allowed hosts, the contents of the files). */
-void config_check(struct config *c, struct config_report *report);
+ * settings (origin, base path, token.url, allowed hosts, the contents of the files). Without
+ * files none of them is looked at, and the credentials may be missing. */
+void config_check(struct config *c, struct config_report *report, bool with_files);
 
 /* Warns of what is allowed in a value, but hardly ever meant: a comment behind it, quotes around
  * it, the placeholder of an example, a blank at an end. */

@@ -73,6 +73,14 @@ static void keep_values(struct config *c, const struct config *running,
     }
 }
 
+static struct config *if_sound(struct config *c, const struct config_report *report)
+{
+    if (report->errors == 0)
+        return c;
+    config_unref(c);
+    return NULL;
+}
+
 /* The settings as read, made whole; or NULL, with the reasons in the report. */
 static struct config *finish(struct config *c, const struct config_env *env,
                              const struct config *keep, struct config_report *report)
@@ -80,11 +88,8 @@ static struct config *finish(struct config *c, const struct config_env *env,
     config_env_apply(env, c, report);
     if (keep != NULL)
         keep_values(c, keep, report);
-    config_check(c, report);
-    if (report->errors == 0)
-        return c;
-    config_unref(c);
-    return NULL;
+    config_check(c, report, true);
+    return if_sound(c, report);
 }
 
 /* Sockets are opened once, at the start. */
@@ -117,6 +122,19 @@ struct config *config_load(const char *file, const struct config_env *env,
                            struct config_report *report)
 {
     return load_file(file, env, NULL, false, report);
+}
+
+struct config *config_load_rules(const char *file, const struct config_env *env,
+                                 struct config_report *report)
+{
+    struct config *c = with_defaults();
+
+    report->file = file;
+    if (file != NULL)
+        config_ini_read(c, report, file);
+    config_env_apply(env, c, report);
+    config_check(c, report, false);
+    return if_sound(c, report);
 }
 
 struct config *config_load_text(const char *name, const char *text, size_t len,

@@ -17,6 +17,11 @@ struct config *config_load(const char *file, const struct config_env *env,
 struct config *config_load_text(const char *name, const char *text, size_t len,
                                 struct config_report *report) MUST_CHECK;
 
+/* As config_load, for one who asks what the rules in it decide: no other file that the settings
+ * name is read, and the credentials may be missing. */
+struct config *config_load_rules(const char *file, const struct config_env *env,
+                                 struct config_report *report) MUST_CHECK;
+
 /* Only admin.address, for one who asks a running proxy: no `_file` is read, and what is wrong
  * elsewhere does not matter. Returns NULL with errors in the report when the file cannot be read
  * or the key is wrong. Owns: the caller frees. Thread: control. */

@@ -7,6 +7,7 @@
  */
 #include "net/tls.h"
 
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -411,13 +412,8 @@ static char *subject_of(X509 *certificate)
     return text;
 }
 
-void tls_peer_names(const struct tls_session *s, struct tls_names *out)
+static void names_of(X509 *certificate, struct tls_names *out)
 {
-    X509 *certificate = SSL_get0_peer_certificate(s->ssl);
-
-    *out = (struct tls_names){ .uris = 0 };
-    if (certificate == NULL || SSL_get_verify_result(s->ssl) != X509_V_OK)
-        return;
     GENERAL_NAMES *all = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
 
     for (int i = 0; all != NULL && i < sk_GENERAL_NAME_num(all) && i < NAMES_MAX; i++) {
@@ -435,6 +431,29 @@ void tls_peer_names(const struct tls_session *s, struct tls_names *out)
         tls_names_done(out);
     else
         out->subject = subject_of(certificate);
+}
+
+void tls_peer_names(const struct tls_session *s, struct tls_names *out)
+{
+    X509 *certificate = SSL_get0_peer_certificate(s->ssl);
+
+    *out = (struct tls_names){ .uris = 0 };
+    if (certificate != NULL && SSL_get_verify_result(s->ssl) == X509_V_OK)
+        names_of(certificate, out);
+}
+
+bool tls_certificate_names(const char *pem, size_t len, struct tls_names *out)
+{
+    BIO *bio = len > INT_MAX ? NULL : BIO_new_mem_buf(pem, (int)len);
+    X509 *certificate = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, NULL, NULL);
+
+    *out = (struct tls_names){ .uris = 0 };
+    if (certificate != NULL)
+        names_of(certificate, out);
+    X509_free(certificate);
+    BIO_free(bio);
+    ERR_clear_error();
+    return certificate != NULL;
 }
 
 void tls_names_done(struct tls_names *n)

@@ -67,6 +67,8 @@ struct tls_names {
     char *subject; /* RFC 4514 text; NULL: no certificate */
 };
 void tls_peer_names(const struct tls_session *s, struct tls_names *out);
+/* The same of a certificate in PEM that is here; the first one counts. False: it is none. */
+bool tls_certificate_names(const char *pem, size_t len, struct tls_names *out) MUST_CHECK;
 void tls_names_done(struct tls_names *n);
 
 /* Bytes taken from the descriptor so far. */

@@ -49,8 +49,7 @@ static bool has_directory(const char *file)
            S_ISDIR(s.st_mode);
 }
 
-/* Whether it is frozen, and why. */
-static bool look(const char *file, char why[FREEZE_REASON_MAX + 1])
+bool freeze_look(const char *file, char why[FREEZE_REASON_MAX + 1])
 {
     struct stat s;
     int err = lstat(file, &s) == 0 ? 0 : errno;
@@ -70,7 +69,7 @@ static bool look(const char *file, char why[FREEZE_REASON_MAX + 1])
 static void look_now(struct freeze *f)
 {
     char why[FREEZE_REASON_MAX + 1] = "";
-    bool frozen = look(f->file, why);
+    bool frozen = freeze_look(f->file, why);
     bool changed = !f->looked ? frozen : frozen != f->is_frozen || strcmp(why, f->reason) != 0;
 
     atomic_store_explicit(&f->thawed_ms, frozen ? 0 : base_max(clock_ms(), 1),

@@ -46,6 +46,9 @@ static inline bool freeze_is_on(const struct freeze *f, int64_t now_ms)
  * any; takes a lock, so for refusals only. */
 void freeze_reason(struct freeze *f, int64_t now_ms, char out[FREEZE_REASON_MAX + 1]);
 
+/* One look: whether it is frozen, and why. Thread: any. */
+bool freeze_look(const char *file, char why[FREEZE_REASON_MAX + 1]);
+
 /* For the commands `freeze` and `thaw`: creates the file with this reason, all at once, or
  * removes it. Returns 0 or -errno. */
 int freeze_create(const char *file, const char *reason) MUST_CHECK;
