@@ -1,6 +1,6 @@
-/* send_buffer.so: preloaded into the program, gives the connections that it accepts by TCP a send buffer
- * of SEND_BUFFER bytes, which stays so. The kernel's own choice grows with a connection to megabytes, how many
- * nobody knows. */
+/* send_buffer.so: preloaded into the program, gives the connections that it accepts by TCP a send
+ * buffer of SEND_BUFFER bytes, which stays so. The kernel's own choice grows with a connection,
+ * to megabytes. */
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>

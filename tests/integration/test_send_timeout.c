@@ -3,8 +3,8 @@
  * socket; to HTTP/1.1 and to HTTP/1.0, where nothing but the end of the connection says whether an
  * answer is whole.
  *
- * The kernel's buffers on both sides of a caller's connection are small and of a fixed size, so that
- * little fills them and the same amount does each time. */
+ * The kernel's buffers on both sides of a caller's connection are small and of a fixed size, so
+ * that little fills them and the same amount does each time. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -12,8 +12,8 @@
 #include "later.h"
 
 #define KIB 1024L
-#define BUFFER \
-    "8192" /* bytes; SO_SNDBUF there and SO_RCVBUF here, of which the kernel makes twice as much */
+/* Bytes: SO_SNDBUF there and SO_RCVBUF here, of which the kernel makes twice as much. */
+#define BUFFER "8192"
 #define TOTAL (2048 * KIB) /* far more than what lies between upstream and caller */
 
 enum transport { BY_TCP, BY_TLS, BY_UNIX };
@@ -23,7 +23,7 @@ struct way {
     bool raw, http_1_0;
 };
 
-/* The callers of a world, one for each way. By TCP a proxy has TLS or has not, hence two worlds. */
+/* The callers of a world, one for each way. By TCP a proxy has TLS or has not: two worlds. */
 #define CALLERS_MAX 8
 struct callers {
     struct way way[CALLERS_MAX];
