@@ -55,7 +55,7 @@ static void *read_log(void *arg)
 
 static void print_log(struct proxy *p)
 {
-    (void)pthread_mutex_lock(&p->lock);
+    proxy_lock_log(p); /* with what nobody has read yet */
     (void)fprintf(stderr, "--- the proxy's log ---\n%s--- end of log ---\n",
                   bytes_text(&p->log));
     (void)pthread_mutex_unlock(&p->lock);
