@@ -31,7 +31,7 @@ static const struct name hop_by_hop[] = {
     NAME("upgrade"),    NAME("http2-settings"), NAME("proxy-authorization"),
 };
 
-/* Set by us or by libcurl, never taken over from the caller. */
+/* Set by us, never taken over from the caller. */
 static const struct name own[] = { NAME("authorization"), NAME("host"), NAME("expect") };
 
 bool header_is(const struct header_field *f, const char *lower_name)
@@ -122,17 +122,12 @@ static bool is_nominated(const struct header_field *f, const struct header_field
 
 /* --- to the upstream ----------------------------------------------------------------- */
 
-/* Where the fields go: a list for libcurl, or, with `text`, the head itself. */
-struct list {
-    struct buf *text;
-    struct arena *arena;
-    struct header_line *first, **end;
-    bool has_request_id; /* the caller's */
-};
-
-static bool write_line(struct buf *out, const char *name, size_t name_len, const char *value,
-                       size_t value_len)
+static bool write_field(struct buf *out, const char *name, size_t name_len, const char *value,
+                        size_t value_len)
 {
+    ascii_trim(&value, &value_len);
+    assert(ascii_is_token(name, name_len) && ascii_is_field_text(value, value_len));
+
     char *at = buf_reserve(out, name_len + value_len + 4);
 
     if (at == NULL)
@@ -146,60 +141,14 @@ static bool write_line(struct buf *out, const char *name, size_t name_len, const
     return true;
 }
 
-static bool append(struct list *list, char *text)
+static bool write_own(struct buf *out, const char *name, const char *value)
 {
-    struct header_line *line = NULL;
-
-    if (text != NULL)
-        line = arena_alloc(list->arena, sizeof *line);
-    if (line == NULL)
-        return false;
-    *line = (struct header_line){ .text = text };
-    *list->end = line;
-    list->end = &line->next;
-    return true;
+    return write_field(out, name, strlen(name), value, strlen(value));
 }
 
-/* "Name: value", or "Name;", which is how libcurl is told to send an empty one ("Name:" would
- * tell it to leave the field out). */
-static bool append_field(struct list *list, const char *name, size_t name_len,
-                         const char *value, size_t value_len)
+static bool write_line(struct buf *out, const char *line)
 {
-    ascii_trim(&value, &value_len);
-    assert(ascii_is_token(name, name_len) && ascii_is_field_text(value, value_len));
-    if (list->text != NULL)
-        return write_line(list->text, name, name_len, value, value_len);
-
-    char *text = arena_alloc(list->arena, name_len + value_len + 3);
-    if (text == NULL)
-        return false;
-    memcpy(text, name, name_len);
-    if (value_len == 0) {
-        memcpy(text + name_len, ";", 2);
-    } else {
-        memcpy(text + name_len, ": ", 2);
-        memcpy(text + name_len + 2, value, value_len);
-        text[name_len + 2 + value_len] = '\0';
-    }
-    return append(list, text);
-}
-
-static bool append_own(struct list *list, const char *name, const char *value)
-{
-    return append_field(list, name, strlen(name), value, strlen(value));
-}
-
-/* Text that outlives the list; never written to: libcurl only reads its header list. */
-static char *lasting(const char *text)
-{
-    return (char *)(uintptr_t)text;
-}
-
-static bool append_lasting(struct list *list, const char *text)
-{
-    if (list->text != NULL)
-        return buf_add_str(list->text, text) == 0 && buf_add(list->text, "\r\n", 2) == 0;
-    return append(list, lasting(text));
+    return buf_add_str(out, line) == 0 && buf_add(out, "\r\n", 2) == 0;
 }
 
 static bool is_zero(const struct header_field *f)
@@ -228,10 +177,9 @@ static bool may_pass(const struct header_forward *in, const struct header_field 
 {
     if (ends_here(f))
         return false;
-    /* The body's measure is no option: not even a Connection field that names it takes it off.
-     */
+    /* Of a request with a body ours is written. */
     if (header_is(f, "content-length"))
-        return in->body_bytes != 0 || is_zero(f);
+        return in->body_bytes == 0 && is_zero(f);
     if (in->require_name != NULL &&
         same_name(f->name, f->name_len, in->require_name, strlen(in->require_name), true))
         return false;
@@ -241,8 +189,9 @@ static bool may_pass(const struct header_forward *in, const struct header_field 
     return !is_nominated(f, in->fields, connection, in->count, true);
 }
 
-/* What the caller sent and may pass; *accept: an Accept was among it. */
-static bool append_passing(struct list *list, const struct header_forward *in, bool *accept)
+/* What the caller sent and may pass; *has_request_id: its X-Request-Id was among it. */
+static bool write_passing(struct buf *out, const struct header_forward *in,
+                          bool *has_request_id)
 {
     size_t connection = first_connection(in->fields, in->count);
 
@@ -251,62 +200,36 @@ static bool append_passing(struct list *list, const struct header_forward *in, b
 
         if (!may_pass(in, f, connection))
             continue;
-        if (list->text != NULL && in->body_bytes != 0 && header_is(f, "content-length"))
-            continue; /* ours is written */
         if (header_is(f, "x-request-id")) {
-            if (list->has_request_id)
+            if (*has_request_id)
                 continue; /* which of them the upstream would take nobody knows */
-            list->has_request_id = true;
+            *has_request_id = true;
         }
-        if (!append_field(list, f->name, f->name_len, f->value, f->value_len))
+        if (!write_field(out, f->name, f->name_len, f->value, f->value_len))
             return false;
-        *accept = *accept || header_is(f, "accept");
     }
     return true;
 }
 
-/* *accept: the caller sent an Accept. */
-static bool append_all(struct list *list, const struct header_forward *in, bool *accept)
-{
-    return append_own(list, "Host", in->host) && append_passing(list, in, accept) &&
-           (!in->identity || append_lasting(list, "Accept-Encoding: identity")) &&
-           append_lasting(list, "Via: 1.1 " HEADER_PSEUDONYM) &&
-           (in->request_id == NULL || list->has_request_id ||
-            append_own(list, "X-Request-Id", in->request_id)) &&
-           append_lasting(list, in->authorization);
-}
-
 /* How the body is measured, by what is going to be sent (RFC 9112 section 6). */
-static bool append_framing(struct list *list, int64_t body_bytes)
+static bool write_framing(struct buf *out, int64_t body_bytes)
 {
     if (body_bytes > 0)
-        return buf_addf(list->text, "Content-Length: %lld\r\n", (long long)body_bytes) == 0;
-    return body_bytes == 0 || append_lasting(list, "Transfer-Encoding: chunked");
+        return buf_addf(out, "Content-Length: %lld\r\n", (long long)body_bytes) == 0;
+    return body_bytes == 0 || write_line(out, "Transfer-Encoding: chunked");
 }
 
 bool header_write(struct buf *out, const struct header_forward *in)
 {
-    struct list list = { .text = out };
-    bool accept = false;
+    bool has_request_id = false;
 
-    return append_all(&list, in, &accept) && append_framing(&list, in->body_bytes) &&
-           append_lasting(&list, "");
-}
-
-struct header_line *header_forward(struct arena *arena, const struct header_forward *in)
-{
-    struct header_line *no_accept = arena_alloc(arena, sizeof *no_accept);
-    struct list list = { .arena = arena };
-    bool accept = false;
-    list.end = &list.first;
-
-    if (no_accept == NULL || !append_lasting(&list, "Expect:") ||
-        !append_all(&list, in, &accept))
-        return NULL;
-    if (accept)
-        return list.first;
-    *no_accept = (struct header_line){ .text = lasting("Accept:"), .next = list.first };
-    return no_accept;
+    return write_own(out, "Host", in->host) && write_passing(out, in, &has_request_id) &&
+           (!in->identity || write_line(out, "Accept-Encoding: identity")) &&
+           write_line(out, "Via: 1.1 " HEADER_PSEUDONYM) &&
+           (in->request_id == NULL || has_request_id ||
+            write_own(out, "X-Request-Id", in->request_id)) &&
+           write_line(out, in->authorization) && write_framing(out, in->body_bytes) &&
+           write_line(out, "");
 }
 
 /* --- back to the caller -------------------------------------------------------------- */

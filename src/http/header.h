@@ -1,7 +1,6 @@
 #pragma once
 /* Header fields on their way through: which are dropped, which are set.
  * RFC 9110 sections 5 and 7.6, pure functions on strings. */
-#include "base/arena.h"
 #include "base/base.h"
 #include "base/buf.h"
 
@@ -11,23 +10,17 @@ struct header_field {
     size_t name_len, value_len;
 };
 
-/* A list of "Name: value" lines, in the order of libcurl's curl_slist. */
-struct header_line {
-    char *text;
-    struct header_line *next;
-};
-
+/* What a request upstream is made of, but for its first line and its body. */
 struct header_forward {
     const struct header_field *fields;
     size_t count;
-    const char *host; /* the upstream's authority */
-    const char
-        *authorization; /* whole line, "Authorization: Bearer ..."; referenced, not copied */
-    const char *request_id;   /* ours, for where the caller's does not pass; NULL: none */
-    const char *require_name; /* listen.require_header: not forwarded; NULL: none */
-    int64_t body_bytes;       /* 0: none, of Content-Length only a zero passes; -1: in chunks */
-    bool identity;            /* Accept-Encoding is `identity`, whatever the caller's says */
-    bool drop_key;            /* an Idempotency-Key does not pass */
+    const char *host;          /* the upstream's authority */
+    const char *authorization; /* whole line, "Authorization: Bearer ..." */
+    const char *request_id;    /* ours, for where the caller's does not pass; NULL: none */
+    const char *require_name;  /* listen.require_header: not forwarded; NULL: none */
+    int64_t body_bytes; /* 0: none, of Content-Length only a zero passes; -1: in chunks */
+    bool identity;      /* Accept-Encoding is `identity`, whatever the caller's says */
+    bool drop_key;      /* an Idempotency-Key does not pass */
 };
 
 /* Writes what goes upstream, in the caller's order, up to and with the empty line: Host first,
@@ -38,14 +31,6 @@ struct header_forward {
  * Content-Length or Transfer-Encoding is written anew, from body_bytes. No line holds CR, LF or
  * NUL: such input is a programming error (request_check refused it). False: it does not fit. */
 bool header_write(struct buf *out, const struct header_forward *in) MUST_CHECK;
-
-/* The same as a list for libcurl, which chooses a Transfer-Encoding itself (a Content-Length
- * passes in place): an empty value becomes "Name;"
- * (its way to send an empty field), and "Expect:" and "Accept:" removers are put in so that it
- * adds none of its own. `authorization` and literals are referenced, the rest is copied.
- * Returns the list, in the arena, or NULL when the arena is full. */
-struct header_line *header_forward(struct arena *arena,
-                                   const struct header_forward *in) MUST_CHECK;
 
 /* The fields of an answer that may go back to the caller: same hop-by-hop rules, RFC 9110
  * section 7.6.1. Compacts `fields` in place and returns how many are left. Transfer-Encoding
