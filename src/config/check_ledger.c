@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "config/store_url.h"
 #include "config/value.h"
 
 struct check {
@@ -18,7 +19,7 @@ struct check {
 /* With ".sock" behind it, it has to fit the address of a unix socket. */
 #define PATH_MAX_BYTES 102
 
-static const char sqlite[] = "sqlite:", postgresql[] = "postgresql://", body[] = "body:";
+static const char sqlite[] = "sqlite:", body[] = "body:";
 
 static bool begins(const char *text, const char *with)
 {
@@ -50,33 +51,22 @@ static void check_sqlite(struct check *k, const char *path)
                     path, strerrordesc_np(errno));
 }
 
-/* What stands in a URL before its path is user and hosts; nothing of a password is repeated. */
-static void check_postgresql(struct check *k, const char *rest)
+/* Nothing of the URL is repeated: a password may be in it. */
+static void check_postgresql(struct check *k, const char *text)
 {
-    const struct config *c = k->config;
-    size_t authority = strcspn(rest, "/?");
-    const char *at = memchr(rest, '@', authority);
-    const char *host = at == NULL ? rest : at + 1;
+    static const char form[] = "postgresql://user@host[:port][,host]/database";
+    struct config_store_url url;
+    const char *wrong = config_store_url_split(text, &url);
 
-    if (at != NULL && memchr(rest, ':', (size_t)(at - rest)) != NULL) {
-        config_fail(k->report, KEY(store),
-                    "has a password; allowed: ledger.store_password_file");
+    if (wrong != NULL) {
+        config_fail(k->report, KEY(store), "%s; allowed: %s", wrong, form);
         return;
     }
-    if (strchr(rest, '?') != NULL) {
-        config_fail(k->report, KEY(store),
-                    "has options; allowed: postgresql://user@host[:port][,host]/database");
-        return;
-    }
-    if (rest[authority] != '/' || rest[authority + 1] == '\0')
-        config_fail(
-            k->report, KEY(store),
-            "names no database; allowed: postgresql://user@host[:port][,host]/database");
-    if ((host == rest + authority || *host == '%' || *host == '/') &&
-        c->process.sandbox != SANDBOX_OFF)
-        config_fail(k->report, KEY(store),
-                    "leads to a unix socket, which the sandbox forbids; allowed: a host, or "
-                    "process.sandbox = off");
+    for (size_t i = 0; i < url.hosts; i++)
+        if (url.host[i].name[0] == '/' && k->config->process.sandbox != SANDBOX_OFF)
+            config_fail(k->report, KEY(store),
+                        "leads to a unix socket, which the sandbox forbids; allowed: a host, "
+                        "or process.sandbox = off");
 }
 
 static void check_store(struct check *k)
@@ -86,12 +76,12 @@ static void check_store(struct check *k)
 
     if (begins(store, sqlite))
         check_sqlite(k, store + strlen(sqlite));
-    else if (begins(store, postgresql))
-        check_postgresql(k, store + strlen(postgresql));
+    else if (config_store_url_is(store))
+        check_postgresql(k, store);
     else
         config_fail(k->report, KEY(store),
                     "is no store; allowed: sqlite:/path, or postgresql://user@host/database");
-    if (begins(store, postgresql))
+    if (config_store_url_is(store))
         return;
     if (c->ledger.store_password_file != NULL)
         config_fail(k->report, KEY(store_password_file), "is for postgresql:// only");

@@ -13,6 +13,7 @@
 #include "config/files.h"
 #include "config/ini.h"
 #include "config/outbound.h"
+#include "config/store_url.h"
 #include "config/url.h"
 #include "config/value.h"
 
@@ -397,6 +398,18 @@ static void each_url_port(const char *key, const char *text, visit_port *visit, 
         visit(key, url.port, arg);
 }
 
+static void each_store_port(const char *key, const char *text,
+                            void (*visit)(const char *key, int port, void *arg), void *arg)
+{
+    struct config_store_url url;
+
+    if (config_store_url_split(text == NULL ? "" : text, &url) != NULL)
+        return;
+    for (size_t i = 0; i < url.hosts; i++)
+        if (url.host[i].name[0] != '/')
+            visit(key, url.host[i].port, arg);
+}
+
 void config_each_port(const struct config *c,
                       void (*visit)(const char *key, int port, void *arg), void *arg)
 {
@@ -404,4 +417,5 @@ void config_each_port(const struct config *c,
     each_url_port(c->token.url_key, c->token.url, visit, arg);
     each_proxy_port("upstream.proxy", c->upstream.proxy, visit, arg);
     each_proxy_port(c->token.proxy_key, c->token.proxy, visit, arg);
+    each_store_port("ledger.store", c->ledger.store, visit, arg);
 }

@@ -173,7 +173,7 @@ struct store_type {
                        void *arg);
 };
 
-extern const struct store_type store_sqlite;
+extern const struct store_type store_sqlite, store_postgresql;
 
 /* The type that a URL names, or NULL. */
 const struct store_type *store_type_of(const char *url);
