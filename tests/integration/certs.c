@@ -38,9 +38,26 @@ static void extend(X509 *cert, X509 *issuer, int nid, const char *value)
     X509_EXTENSION_free(extension);
 }
 
+/* A URI name with a NUL in the middle, which no text can say. */
+static void extend_with_nul(X509 *cert)
+{
+    static const char name[] = CERT_SPIFFE_NAME "\0.elsewhere";
+    GENERAL_NAMES *names = GENERAL_NAMES_new();
+    GENERAL_NAME *one = GENERAL_NAME_new();
+    ASN1_IA5STRING *text = ASN1_IA5STRING_new();
+    check(names != NULL && one != NULL && text != NULL &&
+              ASN1_STRING_set(text, name, sizeof name - 1) == 1,
+          "a name");
+    GENERAL_NAME_set0_value(one, GEN_URI, text);
+    check(sk_GENERAL_NAME_push(names, one) > 0 &&
+              X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, 0) == 1,
+          "a name with a NUL");
+    GENERAL_NAMES_free(names);
+}
+
 struct recipe {
     const char *common_name, *alternative_names, *usage;
-    bool is_ca;
+    bool is_ca, has_nul;
     int from_days, to_days;
 };
 
@@ -66,6 +83,8 @@ static X509 *make(EVP_PKEY *key, const struct authority *by, struct recipe recip
            recipe.is_ca ? "critical,CA:TRUE" : "CA:FALSE");
     if (recipe.alternative_names)
         extend(cert, issuer ? issuer : cert, NID_subject_alt_name, recipe.alternative_names);
+    if (recipe.has_nul)
+        extend_with_nul(cert);
     if (recipe.usage)
         extend(cert, issuer ? issuer : cert, NID_ext_key_usage, recipe.usage);
     check(X509_sign(cert, by ? by->key : key, EVP_sha256()) > 0, "signing");
@@ -147,6 +166,14 @@ static X509 *make_leaf(EVP_PKEY **key, enum cert_kind kind)
     if (kind == CERT_WRONG_NAME)
         recipe = (struct recipe){ .common_name = "other.example",
                                   .alternative_names = "DNS:other.example" };
+    if (kind == CERT_SPIFFE || kind == CERT_TWO_URIS)
+        recipe =
+            (struct recipe){ .common_name = "payroll",
+                             .alternative_names = kind == CERT_SPIFFE ? "URI:" CERT_SPIFFE_NAME
+                                                                      : "URI:" CERT_SPIFFE_NAME
+                                                                        ",URI:spiffe://b/c" };
+    if (kind == CERT_NUL_IN_NAME)
+        recipe = (struct recipe){ .common_name = "payroll", .has_nul = true };
     const struct authority *by = &ca;
     if (kind == CERT_SELF_SIGNED)
         by = NULL;

@@ -3,6 +3,8 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
+#define CERT_SPIFFE_NAME "spiffe://prod.example/ns/pay/sa/payroll"
+
 enum cert_kind {
     CERT_NONE,  /* plain TCP */
     CERT_VALID, /* localhost and 127.0.0.1, by the CA */
@@ -17,6 +19,9 @@ enum cert_kind {
     CERT_OTHER_CA,      /* right in all, but by another CA */
     CERT_NOT_CLIENT,    /* by the CA, for servers only (extended key usage) */
     CERT_INTERMEDIATE,  /* as CERT_CHAIN_MISSING, but the chain is with it */
+    CERT_SPIFFE,        /* a caller's: one URI name, CERT_SPIFFE_NAME */
+    CERT_TWO_URIS,      /* ... and another one */
+    CERT_NUL_IN_NAME,   /* that name, a NUL, and more */
 };
 
 /* The CA's certificate as a PEM file, for `ca_file`. The file lives until the process ends. */

@@ -289,6 +289,44 @@ static void a_name_in_the_client_certificate_is_a_proof(void **state)
         proxy_log_wait(w.proxy, "event=access caller=payroll decision=allowed", 1, SOON_MS));
 }
 
+static void a_certificate_is_known_by_its_uri_or_its_subject(void **state)
+{
+    static const struct {
+        enum cert_kind certificate;
+        int status;
+        const char *caller;
+    } cases[] = {
+        { CERT_SPIFFE, 200, "payroll" },
+        { CERT_TWO_URIS, 403, "none" },    /* which of them is meant is not said */
+        { CERT_NUL_IN_NAME, 403, "none" }, /* it begins like the right one */
+        { CERT_WRONG_NAME, 200, "by-subject" },
+        { CERT_VALID, 403, "none" },
+    };
+    (void)state;
+    WORLD(w);
+    char settings[1024], caller[32];
+    struct cert_files f = { .serial = 0 };
+    certs_write(&f, CERT_VALID);
+    (void)snprintf(settings, sizeof settings,
+                   SETTINGS "\nlisten.tls_certificate = %s\nlisten.tls_key = %s\n"
+                            "listen.tls_client_ca = %s",
+                   f.certificate, f.key, certs_ca_file());
+    world_start(&w, &(struct world_options){ .settings = settings,
+                                             .more = "[caller payroll]\n"
+                                                     "certificate = uri:" CERT_SPIFFE_NAME "\n"
+                                                     "allow = money\n"
+                                                     "[caller by-subject]\n"
+                                                     "certificate = subject:CN=other.example\n"
+                                                     "allow = money\n" });
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(status_with(w.port, cases[i].certificate), cases[i].status);
+        assert_true(proxy_log_wait(w.proxy, "event=access", i + 1, SOON_MS));
+        assert_true(
+            proxy_log_field(w.proxy, "event=access", i, "caller", caller, sizeof caller));
+        assert_string_equal(caller, cases[i].caller);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +336,7 @@ int main(void)
         TEST(an_observed_caller_goes_on_and_what_would_be_refused_is_told),
         TEST(the_user_of_a_unix_socket_is_a_proof),
         TEST(a_name_in_the_client_certificate_is_a_proof),
+        TEST(a_certificate_is_known_by_its_uri_or_its_subject),
         TEST(a_reload_changes_rights_on_open_connections_too),
     };
     return RUN_TESTS(tests);

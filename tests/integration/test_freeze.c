@@ -174,6 +174,108 @@ static void a_refusal_of_the_token_is_passed_on_and_nothing_is_repeated(void **s
     answer_free(&a);
 }
 
+static struct gate gate;
+
+/* One request after the other on each connection, answered when the gate is open. */
+static void serve_gated(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    while (peer_read_request(c) != NULL && gate_pass(&gate, c))
+        (void)peer_answer(c, 200, NULL, "fine");
+}
+
+/* The same over HTTP/2, and no second stream is allowed. */
+static void serve_gated_h2(struct peer_conn *c, void *arg)
+{
+    static const uint8_t one_stream[] = { 0, 3, 0, 0, 0, 1 };
+    uint32_t stream;
+
+    (void)arg;
+    if (!h2_begin(c) || !h2_write_frame(c, H2_SETTINGS, 0, 0, one_stream, sizeof one_stream))
+        return;
+    while ((stream = h2_read_request(c, NULL)) != 0 && gate_pass(&gate, c))
+        (void)h2_answer(c, stream, 200, "fine");
+}
+
+/* A read has the only connection, or stream, when the payment comes; meanwhile it is frozen. */
+static void is_stopped_while_it_waits(bool h2)
+{
+    PLACE(p);
+    place_make(&p);
+    WORLD(w);
+    struct client read, pay;
+    struct answer a = { 0 };
+    char settings[640];
+    gate_init(&gate);
+    gate_open(&gate);
+    (void)snprintf(settings, sizeof settings, "%s\nupstream.max_connections = 1\n%s",
+                   p.settings, h2 ? "upstream.http_version = 2" : "");
+    world_start(&w, &(struct world_options){ .serve = h2 ? serve_gated_h2 : serve_gated,
+                                             .cert = h2 ? CERT_VALID : CERT_NONE,
+                                             .h2 = h2,
+                                             .settings = settings });
+    http_get(w.port, "/chains", &a); /* SETTINGS are known now */
+    assert_int_equal(a.status, 200);
+    gate_shut(&gate);
+    client_open(&read, w.port);
+    client_puts(&read, "GET /chains HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_true(peer_wait(w.api, "", 2, SOON_MS));
+    client_open(&pay, w.port);
+    client_puts(&pay,
+                "POST " EXECUTE " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
+    http_call(w.port, "POST", "/token", NULL, "{}", &a); /* it has been read by now */
+    freeze_now(&w, &p);
+    gate_open(&gate);
+    client_read(&read, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    client_read(&pay, &a, false, SOON_MS);
+    assert_frozen(&a);
+    assert_int_equal(peer_count(w.api, ""), 2);
+    client_close(&read);
+    client_close(&pay);
+    answer_free(&a);
+}
+
+static void what_waits_for_a_connection_is_stopped_too(void **state)
+{
+    (void)state;
+    is_stopped_while_it_waits(false);
+}
+
+static void what_waits_for_a_stream_of_http_2_is_stopped_too(void **state)
+{
+    (void)state;
+    is_stopped_while_it_waits(true);
+}
+
+static void a_directory_that_is_gone_or_a_link_to_nowhere_is_frozen(void **state)
+{
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    WORLD(w);
+    struct answer a = { 0 };
+    char moved[80];
+    world_start(&w, &(struct world_options){ .settings = p.settings });
+    assert_int_equal(symlink("/nowhere/at/all", p.file), 0);
+    assert_true(proxy_log_wait(w.proxy, "event=frozen", 1, SOON_MS));
+    http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    assert_problem(&a, 503, "proxy", "http_request_denied");
+    assert_int_equal(unlink(p.file), 0);
+    assert_true(proxy_log_wait(w.proxy, "event=thawed", 1, SOON_MS));
+    (void)snprintf(moved, sizeof moved, "%s.moved", p.dir);
+    assert_int_equal(rename(p.dir, moved), 0);
+    assert_true(proxy_log_wait(w.proxy, "event=frozen", 2, SOON_MS));
+    http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    assert_problem(&a, 503, "proxy", "http_request_denied");
+    assert_problem_detail(&a, "the directory of freeze.file is missing");
+    assert_int_equal(rename(moved, p.dir), 0);
+    assert_true(proxy_log_wait(w.proxy, "event=thawed", 2, SOON_MS));
+    http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+}
+
 static void a_reload_that_names_a_file_which_is_there_freezes(void **state)
 {
     (void)state;
@@ -218,6 +320,9 @@ int main(void)
         TEST(a_file_that_is_there_at_the_start_is_in_force_before_the_first_request),
         TEST(what_waits_for_a_token_is_stopped_too),
         TEST(a_refusal_of_the_token_is_passed_on_and_nothing_is_repeated),
+        TEST(what_waits_for_a_connection_is_stopped_too),
+        TEST(what_waits_for_a_stream_of_http_2_is_stopped_too),
+        TEST(a_directory_that_is_gone_or_a_link_to_nowhere_is_frozen),
         TEST(a_reload_that_names_a_file_which_is_there_freezes),
         TEST(the_commands_say_what_they_need),
     };

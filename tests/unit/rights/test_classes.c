@@ -1,4 +1,5 @@
 /* rights/classes.c: which class a request has. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,6 +109,93 @@ static void no_two_entries_of_the_table_match_one_request(void **state)
     assert_int_equal(of_class[CLASS_CHANGE], 15 + 3);
     assert_int_equal(of_class[CLASS_SIGN], 4);
     assert_int_equal(of_class[CLASS_MONEY], 7 + 1);
+}
+
+/* The class that the table has for "METHOD /pattern"; CLASS_COUNT: it is not in it. */
+static enum request_class class_in_table(const char *operation)
+{
+    const struct class_pattern *p;
+
+    for (size_t i = 0; (p = classes_builtin(i)) != NULL; i++)
+        if (strlen(operation) == p->pattern.text_len &&
+            memcmp(operation, p->pattern.text, p->pattern.text_len) == 0)
+            return p->class;
+    return CLASS_COUNT;
+}
+
+/* Whether an operation of that letter, see tests/origin/operations.txt, may be of that class. */
+static bool fits(char letter, enum request_class class)
+{
+    switch (letter) {
+    case '$':
+        return class == CLASS_MONEY;
+    case 'S':
+        return class == CLASS_SIGN;
+    case 'N':
+        return class == CLASS_CREATE;
+    case 'I':
+        return class == CLASS_CHANGE;
+    default:
+        return letter == 'R' && class <= CLASS_SIMULATE;
+    }
+}
+
+/* The table holds what is documented, and nine operations that only clients call. */
+static void each_documented_operation_has_the_class_of_what_it_does(void **state)
+{
+    (void)state;
+    FILE *f = fopen(SOURCE_DIR "/tests/origin/operations.txt", "r");
+    char line[200];
+    size_t documented = 0, in_table = 0;
+    struct classes c;
+
+    assert_non_null(f);
+    classes_init(&c, CLASS_TABLE_1SHOT);
+    while (fgets(line, sizeof line, f) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        if (line[0] == '#' || line[0] == '\0')
+            continue;
+        documented++;
+        enum request_class class = class_in_table(line + 2);
+
+        if (class == CLASS_COUNT || !fits(line[0], class))
+            fail_msg("%s: %s", line, class == CLASS_COUNT ? "is missing" : class_name(class));
+    }
+    (void)fclose(f);
+    while (classes_builtin(in_table) != NULL)
+        in_table++;
+    assert_int_equal(documented, 61);
+    assert_int_equal(in_table, documented + 9);
+}
+
+/* The stand-in API says of its endpoints itself which of them move money. */
+static void the_stand_in_agrees_about_what_moves_money(void **state)
+{
+    (void)state;
+    FILE *f = fopen(SOURCE_DIR "/tests/origin/api.c", "r");
+    char line[200], method[16], pattern[64], moves[8], path[256];
+    size_t endpoints = 0;
+
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (sscanf(line, " { \"%15[A-Z]\", \"%63[^\"]\", %*[a-z_], %7[a-z] }", method, pattern,
+                   moves) != 3)
+            continue;
+        size_t n = 0;
+
+        for (const char *p = pattern; *p != '\0'; p++)
+            n += (size_t)snprintf(path + n, sizeof path - n, "%.*s", *p == '*' ? 36 : 1,
+                                  *p == '*'   ? "6f1c0de0-aaaa-4bbb-8ccc-dddddddddddd"
+                                  : *p == '#' ? "8"
+                                              : p);
+        enum request_class class = class_of(method, path);
+
+        endpoints++;
+        if (class == CLASS_UNKNOWN || (class == CLASS_MONEY) != (strcmp(moves, "true") == 0))
+            fail_msg("%s %s is %s", method, path, class_name(class));
+    }
+    (void)fclose(f);
+    assert_in_range(endpoints, 20, 100);
 }
 
 static void a_request_that_means_another_one_is_unknown(void **state)
@@ -247,6 +335,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table_gives_each_request_its_class),
         cmocka_unit_test(no_two_entries_of_the_table_match_one_request),
+        cmocka_unit_test(each_documented_operation_has_the_class_of_what_it_does),
+        cmocka_unit_test(the_stand_in_agrees_about_what_moves_money),
         cmocka_unit_test(a_request_that_means_another_one_is_unknown),
         cmocka_unit_test(of_other_apis_the_method_decides_until_it_is_narrowed),
         cmocka_unit_test(an_added_pattern_makes_stricter_and_never_laxer),
