@@ -37,7 +37,7 @@ build() {
     local root=$out/$1.build
     base_unpack "$1" "$root"
     base_install "$root" gcc libc6-dev cmake ninja-build pkg-config dpkg-dev file libmicrohttpd-dev \
-        libcurl4-openssl-dev libjson-c-dev libinih-dev libssl-dev libnghttp2-dev libpq-dev
+        libcurl4-openssl-dev libjson-c-dev libinih-dev libsqlite3-dev libssl-dev libnghttp2-dev libpq-dev
     mkdir "$root/src"
     tests/files.sh '*' | tar -c -T - | tar -x -C "$root/src"
     build_once "$root" /src

@@ -17,6 +17,7 @@
 #include "cli/doctor.h"
 #include "cli/explain.h"
 #include "cli/healthcheck.h"
+#include "cli/ledger.h"
 #include "cli/unit.h"
 #include "config/config.h"
 #include "config/docs.h"
@@ -582,6 +583,24 @@ static int run(const struct command *command, struct invocation *in)
     return code;
 }
 
+/* Where the first word stands that is no option, nor what an option takes. */
+static int first_word(int argc, char **argv)
+{
+    int i = 1;
+
+    while (i < argc && argv[i][0] == '-')
+        i += strcmp(argv[i], "--config") == 0 ? 2 : 1;
+    return i;
+}
+
+/* It has words and options of its own. */
+static bool is_ledger(int argc, char **argv)
+{
+    int i = first_word(argc, argv);
+
+    return i < argc && strcmp(argv[i], "ledger") == 0;
+}
+
 int main(int argc, char **argv)
 {
     struct invocation in = { .explain = { .uid = -1, .gid = -1 } };
@@ -590,6 +609,12 @@ int main(int argc, char **argv)
     secret_protect_process();
     in.env = config_env_take(environ);
 
+    if (is_ledger(argc, argv)) {
+        int code = ledger_command(argc, argv, in.env);
+
+        config_env_free(in.env);
+        return code;
+    }
     int code = read_arguments(argc, argv, &in, &command);
     if (code == 0 && in.unit_name != NULL && command->takes_unit)
         code = use_unit(&in);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "config/check.h"
+#include "config/check_ledger.h"
 #include "config/files.h"
 #include "config/ini.h"
 #include "config/outbound.h"
@@ -201,17 +202,26 @@ static char *copy_of(const char *text)
     return copy;
 }
 
-/* One text of the settings, whatever is wrong elsewhere. */
-static char *only(const char *file, const struct config_env *env, const struct config_key *key,
-                  struct config_report *report)
+/* The settings as they are written, without any check of one by another. */
+static struct config *as_written(const char *file, const struct config_env *env,
+                                     struct config_report *report)
 {
     struct config *c = with_defaults();
-    char *text = NULL;
 
     report->file = file;
     if (file != NULL)
         config_ini_read(c, report, file);
     config_env_apply(env, c, report);
+    return c;
+}
+
+/* One text of the settings, whatever is wrong elsewhere. */
+static char *only(const char *file, const struct config_env *env, const struct config_key *key,
+                  struct config_report *report)
+{
+    struct config *c = as_written(file, env, report);
+    char *text = NULL;
+
     if (!report->unread && config_sound(report, key))
         text = copy_of(*(char *const *)(const void *)((const char *)c + key->offset));
     config_unref(c);
@@ -233,6 +243,34 @@ char *config_freeze_file(const char *file, const struct config_env *env,
     if (path == NULL && !report->unread && config_sound(report, key))
         config_fail(report, key, "is not set, and there is nothing to be done without it");
     return path;
+}
+
+static bool ledger_is_sound(const struct config *c, struct config_report *report)
+{
+    for (size_t i = 0; i < config_keys_of(c); i++) {
+        const struct config_key *key = config_key_at(c, i);
+
+        if (strcmp(key->section, "ledger") == 0 && !config_sound(report, key))
+            return false;
+    }
+    return !report->unread;
+}
+
+struct config *config_load_ledger(const char *file, const struct config_env *env,
+                                  struct config_report *report)
+{
+    struct config *c = as_written(file, env, report);
+
+    if (ledger_is_sound(c, report)) {
+        config_check_ledger(c, report);
+        if (c->ledger.store == NULL)
+            config_fail(report, config_find("ledger", "store"),
+                        "is not set, and there is nothing to be done without it");
+        if (ledger_is_sound(c, report))
+            return c;
+    }
+    config_unref(c);
+    return NULL;
 }
 
 struct config *config_ref(struct config *c)

@@ -32,6 +32,11 @@ char *config_admin_address(const char *file, const struct config_env *env,
 char *config_freeze_file(const char *file, const struct config_env *env,
                          struct config_report *report) MUST_CHECK;
 
+/* Likewise [ledger], with the files that it names; it is an error when it names no store. Only
+ * that section of the settings is to be used. Returns NULL with errors in the report. */
+struct config *config_load_ledger(const char *file, const struct config_env *env,
+                                  struct config_report *report) MUST_CHECK;
+
 /* Thread: any. */
 struct config *config_ref(struct config *c);
 /* Takes NULL. Secrets are wiped with the last reference. */

@@ -120,8 +120,11 @@ int ledger_open(struct ledger **out, const struct config *c, struct buf *error) 
 int ledger_start(struct ledger *l) MUST_CHECK;
 /* New settings, of which those that need no restart count. */
 void ledger_reconfigure(struct ledger *l, const struct config *c);
-/* After the workers have ended: writes the outcomes that wait, for at most timeout_ms, makes what
- * is left of this process's claims unknown, ends the thread and frees everything. Takes NULL, and
+/* Ends the thread, once the workers' threads have ended and before their mailboxes are closed;
+ * what is told after that waits for ledger_close. Takes NULL, and one that was not started. */
+void ledger_stop(struct ledger *l);
+/* After the workers are gone: writes the outcomes that wait, for at most timeout_ms, makes what
+ * is left of this process's claims unknown, and frees everything. Takes NULL, and
  * one that was not started. */
 void ledger_close(struct ledger *l, int64_t timeout_ms);
 

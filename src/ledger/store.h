@@ -115,6 +115,7 @@ struct store_list {
     int64_t since_ms;   /* claimed at or after; 0: any */
     const char *caller; /* NULL: any */
     const char *id;     /* NULL: any; else this one, with its bodies */
+    const char *after;  /* NULL: from the first; else behind the entry of this id */
     size_t at_most;     /* 0: all */
     /* Oldest first. Returns false to end it. */
     bool (*on_entry)(void *arg, const struct ledger_entry *e);
@@ -155,6 +156,8 @@ struct store_type {
     void (*close)(struct store *s);
     /* Claims, looks and outcomes, each with a result of its own. STORE_OK when each has one. */
     enum store_result (*batch)(struct store *s, const struct store_batch *b, struct buf *error);
+    /* What can wait until the results of a batch have been told. May be NULL. */
+    enum store_result (*idle)(struct store *s, struct buf *error);
     enum store_result (*orphans)(struct store *s, enum store_lost_owners which, int64_t now_ms,
                                  struct store_census *out, struct buf *error);
     enum store_result (*prune)(struct store *s, struct store_prune *p, struct buf *error);

@@ -8,6 +8,7 @@
 #include "base/failure.h"
 #include "config/config.h"
 #include "event/loop.h"
+#include "ledger/ledger.h"
 #include "net/curl_host.h"
 #include "proxy/limit.h"
 #include "rights/freeze.h"
@@ -50,6 +51,7 @@ struct context {
     size_t random_left;
 
     struct freeze *freeze; /* shared by all threads */
+    struct ledger_port ledger;
 
     struct limit_share in_flight;
     struct metrics metrics;

@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "config/value.h"
 #include "event/file_watch.h"
+#include "ledger/ledger.h"
 #include "net/curl_host.h"
 #include "rights/limits.h"
 #include "sandbox/policy.h"
@@ -41,6 +42,9 @@
 
 /* How long a thread may take to stop, and how often one looks. */
 #define JOIN_TIMEOUT_MS 3000
+
+/* How long outcomes may take to be written at the end. */
+#define LEDGER_CLOSE_MS 1000
 #define JOIN_LOOK_MS 2
 
 struct server {
@@ -229,6 +233,8 @@ static void apply(struct server *s, struct config *c)
     log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
     /* Before the workers know the settings: what is frozen by them is so at once. */
     freeze_set_file(&s->shared.freeze, c->freeze.file);
+    if (s->shared.ledger != NULL)
+        ledger_reconfigure(s->shared.ledger, c);
     limit_change(&s->shared.in_flight,
                  c->upstream.max_in_flight - s->config->upstream.max_in_flight);
     limits_take_over(c->rules, s->config->rules);
@@ -487,8 +493,10 @@ static void finish(struct server *s)
             worker_send_stop(&s->workers[i]);
             join(&s->workers[i]);
         }
+    ledger_stop(s->shared.ledger);
     for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++)
         worker_done(&s->workers[i]);
+    ledger_close(s->shared.ledger, LEDGER_CLOSE_MS);
     conn_limit_done(&s->shared.upstream_connections);
     token_manager_done(&s->tokens);
     mailbox_done(&s->mailbox);
@@ -538,7 +546,10 @@ static void keep_freed_memory(void)
 static int start(struct server *s, struct buf *error)
 {
     keep_freed_memory();
-    int err = sd_listen_take(&s->passed, error);
+    int err = ledger_open(&s->shared.ledger, s->config, error); /* may wait for its lock */
+
+    if (err == 0)
+        err = sd_listen_take(&s->passed, error);
     if (err == 0)
         err = curl_host_global_init();
     if (err == 0)
@@ -566,8 +577,10 @@ static int start(struct server *s, struct buf *error)
     if (err == 0) {
         add_bound_hosts(s, s->config);
         policy_enforce(s->config, &s->listeners, &s->admin.listeners, &s->sandbox);
-        err = start_workers(s);
+        err = s->shared.ledger == NULL ? 0 : ledger_start(s->shared.ledger);
     }
+    if (err == 0)
+        err = start_workers(s);
     return err;
 }
 

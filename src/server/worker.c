@@ -149,6 +149,9 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     w->ctx.arg = w;
     w->ctx.in_flight.limit = &shared->in_flight;
     w->ctx.freeze = &shared->freeze;
+    w->ctx.ledger = (struct ledger_port){ .ledger = shared->ledger,
+                                          .loop = &w->ctx.loop,
+                                          .mailbox = &w->mailbox };
     w->downstream.connections.limit = &shared->connections;
     w->ctx.config = config_ref(c);
     w->downstream.tls = c->listen.tls == NULL ? NULL : tls_ref(c->listen.tls);

@@ -7,6 +7,7 @@
 #include "config/config.h"
 #include "downstream/downstream.h"
 #include "event/mailbox.h"
+#include "ledger/ledger.h"
 #include "net/listener.h"
 #include "proxy/context.h"
 #include "proxy/limit.h"
@@ -22,6 +23,7 @@ struct worker_shared {
     struct conn_limit upstream_connections;
     struct freeze freeze; /* set before the first request; the control thread looks */
     struct recent_failures *failures;                    /* NULL: nobody looks at them */
+    struct ledger *ledger;                               /* NULL: there is none */
     void (*on_want)(void *arg);                          /* a request waits for a token */
     void (*on_refused)(void *arg, uint64_t generation);  /* the upstream refused this token */
     void (*on_accepted)(void *arg, uint64_t generation); /* ... took this one after all */

@@ -1,0 +1,14 @@
+/* Which stores there are. */
+#include "ledger/store.h"
+
+static const struct store_type *const types[] = { &store_sqlite };
+
+const struct store_type *store_type_of(const char *url)
+{
+    size_t len = strcspn(url, ":");
+
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (strlen(types[i]->scheme) == len && memcmp(types[i]->scheme, url, len) == 0)
+            return types[i];
+    return NULL;
+}
