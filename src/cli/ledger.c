@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "config/config.h"
-#include "ledger/store.h"
+#include "ledger/stores.h"
 
 enum { EXIT_USAGE = 2 };
 

@@ -27,7 +27,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "ledger/store.h"
+#include "ledger/stores.h"
 
 /* Most outcomes, and most claims, in a batch of at most as many together. */
 #define BATCH_MAX 128

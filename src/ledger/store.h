@@ -176,10 +176,5 @@ struct store_type {
                        void *arg);
 };
 
-extern const struct store_type store_sqlite, store_postgresql;
-
-/* The type that a URL names, or NULL. */
-const struct store_type *store_type_of(const char *url);
-
 /* The tables, as both stores have them. */
 #define STORE_VERSION 1

@@ -15,12 +15,13 @@
  *
  * Outcomes commit without waiting for the disk when claims follow: the log of PostgreSQL is
  * sequential, so the commit behind them makes them durable too, and only then they are reported. */
+#include "ledger/store_postgresql.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "ledger/postgresql.h"
-#include "ledger/store.h"
 
 #define LIST_MS 60000 /* for the operator's command */
 #define INIT_MS 30000

@@ -10,6 +10,8 @@
  * and nothing is removed, so that the sandbox may forbid both. After an I/O error nothing is
  * tried again: what a failed fsync has left on the disk is not known (the kernel may report it
  * once and forget it). */
+#include "ledger/store_sqlite.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -24,7 +26,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "ledger/store.h"
 
 /* How often one looks whether the other process has let go. */
 #define LOCK_LOOK_MS 100
@@ -107,6 +108,7 @@ struct store {
     sqlite3 *db;
     sqlite3_stmt *statement[SQL_COUNT];
     char *instance;
+    bool is_open;
     bool broken;
     bool is_full;                       /* the last write found no room */
     int log_pages;                      /* as of the last commit */
@@ -523,7 +525,9 @@ static void close_store(struct store *s)
         return;
     for (size_t i = 0; i < SQL_COUNT; i++)
         (void)sqlite3_finalize(s->statement[i]);
-    /* The log stays where it is: removing it is not allowed any more. */
+    /* The log stays where it is, and is emptied: removing it is not allowed any more. */
+    if (s->is_open && !s->broken)
+        (void)sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     (void)sqlite3_close(s->db);
     free(s->instance);
     free(s);
@@ -561,7 +565,8 @@ static enum store_result open_store(struct store **out, const struct store_optio
         result = check_small(s, error);
     if (result == STORE_OK)
         result = prepare(s, error);
-    if (result == STORE_OK)
+    s->is_open = result == STORE_OK;
+    if (s->is_open)
         *out = s;
     else
         close_store(s);

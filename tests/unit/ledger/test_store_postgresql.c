@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "certs.h"
-#include "ledger/store.h"
+#include "ledger/store_postgresql.h"
 #include "postgres.h"
 #include "unit.h"
 

@@ -1,7 +1,10 @@
 /* Which stores there are. */
-#include "ledger/store.h"
+#include "ledger/stores.h"
 
-static const struct store_type *const types[] = { &store_sqlite };
+#include "ledger/store_postgresql.h"
+#include "ledger/store_sqlite.h"
+
+static const struct store_type *const types[] = { &store_sqlite, &store_postgresql };
 
 const struct store_type *store_type_of(const char *url)
 {
