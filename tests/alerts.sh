@@ -24,5 +24,5 @@ if [ ! -x "$promtool" ]; then
 fi
 "$promtool" check rules "$rules"
 cp "$rules" "$tmp/alerts-under-test.yml"
-cp "$tree/tests/alerts.yml" "$tmp/"
-"$promtool" test rules "$tmp/alerts.yml"
+cp "$tree/tests/alerts.yml" "$tree/tests/alerts_long.yml" "$tmp/"
+"$promtool" test rules "$tmp/alerts.yml" "$tmp/alerts_long.yml"
