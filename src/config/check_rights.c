@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
+#include "config/caller_files.h"
 #include "config/url.h"
 #include "config/value.h"
 
@@ -342,14 +344,17 @@ static void fill_limits(struct check *k, const struct config_caller *s, struct c
 static void add_caller(struct check *k, const struct config_caller *s)
 {
     struct caller *c = rules_add_caller(k->config->rules, s->name);
-    bool proves =
-        s->address.count > 0 || s->uid >= 0 || s->gid >= 0 || s->certificate.count > 0;
+    bool proves = s->address.count > 0 || s->uid >= 0 || s->gid >= 0 ||
+                  s->certificate.count > 0 || s->secret_file != NULL;
     const struct config_key *allow = caller_key(k, s, "allow"),
                             *deny = caller_key(k, s, "deny");
 
     c->observe = (s->mode >= 0 ? s->mode : k->config->callers.mode) == MODE_OBSERVE;
     c->uid = s->uid;
     c->gid = s->gid;
+    if (s->secret_file != NULL)
+        k->config->rules->callers.with_secret |= (uint32_t)1
+                                                 << (c - k->config->rules->callers.caller);
     fill_listeners(k, s, c);
     fill_certificate(k, s, c);
     check_peer(k, s, "uid", s->uid);
@@ -359,12 +364,12 @@ static void add_caller(struct check *k, const struct config_caller *s)
     if (!c->is_other && !proves)
         config_fail(k->report, caller_key(k, s, "address"),
                     "there is nothing by which [caller %s] could be recognised; allowed: "
-                    "address, uid, gid, certificate",
+                    "address, uid, gid, certificate, secret_file",
                     s->name);
     if (c->is_other && proves)
         config_fail(k->report, caller_key(k, s, "address"),
                     "[caller other] stands for those that nobody recognised; it has neither "
-                    "address, uid, gid nor certificate");
+                    "address, uid, gid, certificate nor secret_file");
     if (s->deny.count > 0 && (c->rights.allow.classes & 1U << CLASS_UNKNOWN) != 0)
         config_fail(k->report, allow,
                     "has unknown or all beside a deny: another spelling would walk around what "
@@ -400,6 +405,8 @@ static bool could_be_both(const struct config_caller *a, const struct config_cal
         return false;
     if (a->address.count > 0 && b->address.count > 0)
         return false; /* no address belongs to two */
+    if (a->secret_file != NULL && b->secret_file != NULL)
+        return false; /* nor a secret */
     if (a->certificate.count == 0 || b->certificate.count == 0)
         return true;
     for (size_t i = 0; i < a->certificate.count; i++)
@@ -423,8 +430,9 @@ static void check_pair(struct check *k, const struct config_caller *a,
                         b->address.item[n % b->address.count], a->name);
     if (strcmp(a->name, "other") == 0 || strcmp(b->name, "other") == 0)
         return;
-    if (a->address.count == 0 && b->address.count == 0 && a->uid == b->uid &&
-        a->gid == b->gid && same_list(&a->certificate, &b->certificate))
+    if (a->address.count == 0 && b->address.count == 0 && a->secret_file == NULL &&
+        b->secret_file == NULL && a->uid == b->uid && a->gid == b->gid &&
+        same_list(&a->certificate, &b->certificate))
         config_fail(k->report, key, "[caller %s] is recognised by just what [caller %s] is",
                     b->name, a->name);
     else if (could_be_both(a, b))
@@ -452,6 +460,22 @@ static void warn_of_limits(struct check *k, size_t i)
                         class_name(class), c->name);
 }
 
+/* Whether its secret may come by TCP from elsewhere without TLS: whoever is on the way reads it. */
+static bool shown_in_the_clear(const struct config *c, const struct config_caller *s)
+{
+    const struct config_list *list = s->address.count > 0 ? &s->address : &c->listen.address;
+    bool open = false;
+
+    for (size_t i = 0; i < list->count; i++) {
+        struct config_address a;
+
+        open |= config_address_split(list->item[i], &a) && a.unix_path == NULL &&
+                !config_is_loopback(a.host);
+    }
+    return open && s->secret_file != NULL && s->uid < 0 && s->gid < 0 &&
+           s->certificate.count == 0 && c->listen.tls_certificate == NULL;
+}
+
 /* What is not wrong, and more than was perhaps meant. */
 static void warn_of_power(struct check *k, size_t i, bool somebody_pays)
 {
@@ -460,7 +484,8 @@ static void warn_of_power(struct check *k, size_t i, bool somebody_pays)
     const struct config_caller *s = &k->config->caller[i];
     const struct config_key *allow = caller_key(k, s, "allow");
     bool pays = reaches(r, c, CLASS_MONEY), signs = reaches(r, c, CLASS_SIGN);
-    bool only_tcp = s->uid < 0 && s->gid < 0 && s->certificate.count == 0;
+    bool only_tcp =
+        s->uid < 0 && s->gid < 0 && s->certificate.count == 0 && s->secret_file == NULL;
 
     for (size_t j = 0; j < s->address.count; j++)
         only_tcp &= is_tcp(s->address.item[j]);
@@ -473,6 +498,11 @@ static void warn_of_power(struct check *k, size_t i, bool somebody_pays)
             "lets [caller %s] %s, which is known by a TCP port only: that is a name, not "
             "a proof",
             c->name, pays ? "move money" : "sign");
+    else if ((pays || signs) && shown_in_the_clear(k->config, s))
+        config_warn(k->report, allow,
+                    "lets [caller %s] %s by a secret that may come over plain TCP from another "
+                    "machine: whoever is on the way can read it; use TLS or a unix socket",
+                    c->name, pays ? "move money" : "sign");
     if (!pays && somebody_pays && reaches(r, c, CLASS_CHANGE))
         config_warn(k->report, allow,
                     "has change, but not money: PUT /methods/{uuid} can point a method that "
@@ -512,6 +542,32 @@ static void name_owners(struct config *c)
             config_list_add(&c->owners, c->caller[i].name, strlen(c->caller[i].name));
 }
 
+/* The field that carries a secret is kept from the upstream: it can be none that means something
+ * there. */
+static void check_secret_header(struct check *k)
+{
+    static const char *const never[] = { "authorization", "connection",        "content-length",
+                                         "content-type",  "transfer-encoding", "cookie",
+                                         "host",          "x-request-id" };
+    const struct config_key *key = config_find("callers", "header");
+    const char *name = k->config->callers.header;
+    const char *required = k->config->listen.require_header_name;
+
+    if (!config_sound(k->report, key))
+        return;
+    if (!ascii_is_token(name, strlen(name)))
+        config_fail(k->report, key,
+                    "is no name of a header field; allowed: a name, such as X-Caller-Key");
+    for (size_t i = 0; i < ARRAY_LEN(never); i++)
+        if (ascii_equal_str(name, strlen(name), never[i]))
+            config_fail(k->report, key,
+                        "%s has a meaning of its own; use a name of your own, such as "
+                        "X-Caller-Key",
+                        never[i]);
+    if (required != NULL && ascii_equal(name, strlen(name), required, strlen(required)))
+        config_fail(k->report, key, "is the field of listen.require_header; use another");
+}
+
 static void check_callers(struct check *k)
 {
     struct config *c = k->config;
@@ -529,6 +585,7 @@ static void check_callers(struct check *k)
         config_warn(k->report, config_find("callers", "mode"),
                     "is observe: what callers may not do, and what nobody was recognised for, "
                     "goes on and is only reported");
+    check_secret_header(k);
     c->rules->callers.owned = (unsigned)(((uint64_t)1 << c->owners.count) - 1);
     for (size_t i = 0; i < c->caller_count; i++)
         somebody_pays |= reaches(c->rules, &c->rules->callers.caller[i], CLASS_MONEY);
@@ -554,4 +611,22 @@ void config_check_rights(struct config *c, struct config_report *report)
     add_class_patterns(&k, p);
     check_freeze(&k, p);
     check_callers(&k);
+}
+
+static void wrong_file(void *arg, size_t caller, const char *why)
+{
+    struct check *k = arg;
+    const struct config_caller *s = &k->config->caller[caller];
+    const struct config_key *key = caller_key(k, s, "secret_file");
+
+    if (config_sound(k->report, key))
+        config_fail(k->report, key, "%s: %s", s->secret_file, why);
+}
+
+void config_check_caller_files(struct config *c, struct config_report *report)
+{
+    struct check k = { .config = c, .report = report };
+
+    if (c->rules != NULL)
+        c->rules->secrets = caller_files_read(c, NULL, wrong_file, &k);
 }

@@ -5,3 +5,5 @@
 
 /* Reports what is wrong, and sets c->rules where there is something to tell apart. */
 void config_check_rights(struct config *c, struct config_report *report);
+/* Reads the secrets of the callers, of which c->rules knows already. */
+void config_check_caller_files(struct config *c, struct config_report *report);

@@ -121,12 +121,14 @@ const struct config_key config_keys[] = {
     { AT(ledger, keep_answers, keep_answers_ms), TYPE_DURATION, "30d", HOUR, 3650 * DAY, RELOAD, NULL, "How long answers are kept; a later retry is told that there was one." },
     { AT(ledger, keep_keys, keep_keys_ms), TYPE_DURATION, "400d", HOUR, 3650 * DAY, RELOAD, NULL, "How long keys are kept; a later retry is a new request. What is in flight or unknown is kept until it no longer is." },
 
+    { SAME(callers, header), TYPE_STRING, "X-Caller-Key", 1, 64, RELOAD, NULL, "The header field by which a caller may show its secret; it is never forwarded, nor is one that differs from it in - and _ only." },
     { SAME(callers, mode), TYPE_WORD, "enforce", 0, 1, RELOAD, "enforce observe", "Whether what a caller may not do is refused, or goes on and is only reported; also of those that nobody recognised." },
 
     { NAMED(address), TYPE_LIST, NULL, 0, 16, RESTART, NULL, "Addresses of this caller alone, written as listen.address and added to those; whoever comes by them and is not this caller is refused." },
     { NAMED(uid), TYPE_COUNT, NULL, 0, 4294967294, RELOAD, NULL, "The user that calls by a unix socket, as a number." },
     { NAMED(gid), TYPE_COUNT, NULL, 0, 4294967294, RELOAD, NULL, "Its primary group, as a number." },
     { NAMED(certificate), TYPE_LIST, NULL, 0, 16, RELOAD, NULL, "Names of its client certificate, any of which will do: uri:spiffe://... (the only URI in it), dns:NAME, or subject:... as in RFC 4514; needs listen.tls_client_ca." },
+    { NAMED(secret_file), TYPE_KEY_FILE, NULL, 0, TEXT_MAX, RELOAD, NULL, "A file with the secret that this caller shows with each request, in callers.header or as Authorization: Bearer; 32 to 256 characters, such as openssl rand -hex 32 makes. While it is changed a second line may hold the other one. Read again when it changes. An SDK whose client secret it is gets it as its token from the local POST /token." },
     { NAMED(allow), TYPE_LIST, NULL, 0, 71, RELOAD, NULL, "What it may do: class words (read, simulate, create, change, sign, money, unknown, all) and patterns such as POST /methods/{uuid}/execute; whatever is not listed is refused." },
     { NAMED(deny), TYPE_LIST, NULL, 0, 71, RELOAD, NULL, "What it may not do although allow says so." },
     { NAMED(mode), TYPE_WORD, NULL, 0, 1, RELOAD, "enforce observe", "As callers.mode, which counts where this is not set." },

@@ -46,7 +46,8 @@ struct config_pem {
 struct config_caller {
     char *name; /* NULL: there is none at this place */
     struct config_list address, certificate;
-    int64_t uid, gid; /* -1: not set */
+    int64_t uid, gid;  /* -1: not set */
+    char *secret_file; /* NULL: none */
     struct config_list allow, deny;
     int64_t mode; /* enum config_mode; -1: that of callers.mode */
     struct config_list rate;
@@ -151,6 +152,7 @@ struct config {
 
     struct {
         int64_t mode; /* enum config_mode */
+        char *header;
     } callers;
 
     struct config_caller caller[CONFIG_NAMED_MAX];

@@ -5,9 +5,9 @@
 #include "base/base.h"
 #include "event/loop.h"
 
-#define FILE_WATCH_FILES_MAX 4
+#define FILE_WATCH_FILES_MAX 32
 /* Directories and names that are looked at on the way to the files. */
-#define FILE_WATCH_STEPS_MAX 128
+#define FILE_WATCH_STEPS_MAX 512
 
 /* A name in a directory that leads to a file. */
 struct file_watch_step {

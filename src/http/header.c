@@ -172,6 +172,18 @@ static bool ends_here(const struct header_field *f)
            is_among(&bare, own, ARRAY_LEN(own), true);
 }
 
+/* Likewise for a name of the settings; NULL: there is none. */
+static bool is_named(const struct header_field *f, const char *name)
+{
+    size_t len = f->name_len, wanted = name == NULL ? 0 : strlen(name);
+
+    if (name == NULL || len < wanted)
+        return false;
+    while (len > wanted && f->name[len - 1] == '_')
+        len--;
+    return same_name(f->name, len, name, wanted, true);
+}
+
 static bool may_pass(const struct header_forward *in, const struct header_field *f,
                      size_t connection)
 {
@@ -180,8 +192,7 @@ static bool may_pass(const struct header_forward *in, const struct header_field 
     /* Of a request with a body ours is written. */
     if (header_is(f, "content-length"))
         return in->body_bytes == 0 && is_zero(f);
-    if (in->require_name != NULL &&
-        same_name(f->name, f->name_len, in->require_name, strlen(in->require_name), true))
+    if (is_named(f, in->require_name) || is_named(f, in->secret_name))
         return false;
     if ((in->identity && header_is(f, "accept-encoding")) ||
         (in->drop_key && header_is(f, "idempotency-key")))

@@ -18,6 +18,7 @@ struct header_forward {
     const char *authorization; /* whole line, "Authorization: Bearer ..." */
     const char *request_id;    /* ours, for where the caller's does not pass; NULL: none */
     const char *require_name;  /* listen.require_header: not forwarded; NULL: none */
+    const char *secret_name;   /* callers.header, likewise */
     int64_t body_bytes; /* 0: none, of Content-Length only a zero passes; -1: in chunks */
     bool identity;      /* Accept-Encoding is `identity`, whatever the caller's says */
     bool drop_key;      /* an Idempotency-Key does not pass */
@@ -26,7 +27,7 @@ struct header_forward {
 /* Writes what goes upstream, in the caller's order, up to and with the empty line: Host first,
  * then all fields that may pass, then Via, X-Request-Id, Authorization. Dropped: every field
  * named in a Connection field, the hop-by-hop ones, Authorization and Proxy-Authorization
- * whatever they say, Host, Expect, and names that become one of these when `_` is read as `-`.
+ * whatever they say, Host, Expect, the two names given, and names that become one of these when `_` is read as `-`.
  * An existing Via is kept and ours is appended as a field of its own. A body's
  * Content-Length or Transfer-Encoding is written anew, from body_bytes. No line holds CR, LF or
  * NUL: such input is a programming error (request_check refused it). False: it does not fit. */

@@ -19,6 +19,8 @@ int problem_limit_state(const struct failure *f, struct buf *out) MUST_CHECK;
 
 /* What a caller gets that asks the proxy itself for a token, as an SDK of the API does
  * (token.local_endpoint). It is no token: the proxy puts the real one on every request. */
-#define TOKEN_PLACEHOLDER                                                        \
-    "{\"access_token\":\"oneshot-proxy-placeholder\",\"token_type\":\"Bearer\"," \
-    "\"expires_in\":3600,\"scope\":\"read:api write:api\"}"
+#define TOKEN_PLACEHOLDER TOKEN_ANSWER_BEGIN "oneshot-proxy-placeholder" TOKEN_ANSWER_END
+/* Around a token of another name: the secret of a caller that showed it as its client secret. */
+#define TOKEN_ANSWER_BEGIN "{\"access_token\":\""
+#define TOKEN_ANSWER_END \
+    "\",\"token_type\":\"Bearer\",\"expires_in\":3600,\"scope\":\"read:api write:api\"}"

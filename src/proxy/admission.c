@@ -122,15 +122,18 @@ static void note_refusal(struct relay *r, const struct rules_verdict *v,
 }
 
 /* Who calls, and whether that caller may do this. False: it was refused. */
-static bool is_allowed(struct relay *r, const struct operation *o)
+static bool is_allowed(struct relay *r, const struct decision_head *h,
+                       const struct operation *o)
 {
     const struct rules *rules = r->config->rules;
-    const struct caller_proofs none = { .header = NULL };
+    struct caller_proofs proofs = decision_proofs(h);
     const struct caller_facts *facts;
     char sentence[320];
     uint32_t candidates = r->sink->ops->callers(r->sink, rules, &facts);
+
+    proofs.secrets = relay_secrets(r);
     const struct caller_recognised who =
-        callers_recognise(&rules->callers, candidates, facts, &none);
+        callers_recognise(&rules->callers, candidates, facts, &proofs);
     const struct rules_verdict v = rules_judge(rules, &who, r->method, o);
 
     r->caller = who.caller;
@@ -161,7 +164,7 @@ static bool judge(struct relay *r, const struct decision_head *h)
     r->operation_number = o.number;
     r->decision = p->frozen_classes != 0 ? DECISION_ALLOWED : DECISION_NONE;
     r->resendable = rules_may_resend(p, &q, &o);
-    if (p->has_callers && !is_allowed(r, &o))
+    if (p->has_callers && !is_allowed(r, h, &o))
         return false;
     if (!relay_is_frozen(r))
         return true;

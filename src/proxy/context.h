@@ -11,6 +11,7 @@
 #include "ledger/ledger.h"
 #include "net/curl_host.h"
 #include "proxy/limit.h"
+#include "rights/caller_secrets.h"
 #include "rights/freeze.h"
 #include "stats/metrics.h"
 #include "stats/recent_failures.h"
@@ -52,6 +53,9 @@ struct context {
 
     struct freeze *freeze; /* shared by all threads */
     struct ledger_port ledger;
+    /* The callers' secrets, where their files were read again since the settings were; else NULL. A
+     * reference. */
+    struct caller_secrets *secrets;
 
     struct limit_share in_flight;
     struct metrics metrics;

@@ -55,6 +55,46 @@ struct route decision_route(const struct decision_head *h, struct failure *failu
     return route;
 }
 
+/* The token of `Bearer TOKEN` (RFC 6750 section 2.1). */
+static void take_bearer(struct caller_proofs *p, const struct header_field *f)
+{
+    static const char scheme[] = "bearer ";
+    const char *value = f->value;
+    size_t len = f->value_len;
+
+    ascii_trim(&value, &len);
+    if (len < sizeof scheme - 1 || !ascii_equal_str(value, sizeof scheme - 1, scheme))
+        return;
+    value += sizeof scheme - 1;
+    len -= sizeof scheme - 1;
+    ascii_trim(&value, &len);
+    p->bearer = value;
+    p->bearer_len = len;
+}
+
+struct caller_proofs decision_proofs(const struct decision_head *h)
+{
+    struct caller_proofs p = { .header = NULL };
+    const char *name = h->config->callers.header;
+    size_t name_len = strlen(name), authorizations = 0;
+
+    for (size_t i = 0; i < h->count; i++) {
+        const struct header_field *f = &h->fields[i];
+
+        if (ascii_equal(f->name, f->name_len, name, name_len)) {
+            p.header_twice |= p.header != NULL;
+            p.header = f->value;
+            p.header_len = f->value_len;
+            ascii_trim(&p.header, &p.header_len);
+        } else if (header_is(f, "authorization") && authorizations++ == 0) {
+            take_bearer(&p, f);
+        }
+    }
+    if (authorizations > 1) /* which of them counts nobody can say */
+        p.bearer = NULL;
+    return p;
+}
+
 struct rules_request decision_rules_request(const struct decision_head *h,
                                             const struct route *route)
 {

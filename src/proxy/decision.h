@@ -21,6 +21,11 @@ struct decision_head {
  * is FAIL_NONE. */
 struct route decision_route(const struct decision_head *h, struct failure *failure);
 
+/* What it shows to prove who it is: the one value of callers.header, and that of an Authorization
+ * with the scheme Bearer. A field that only looks like callers.header (`_` for `-`) shows
+ * nothing. */
+struct caller_proofs decision_proofs(const struct decision_head *h);
+
 /* The value of Max-Forwards; -1: there is none that is a number. */
 int64_t decision_max_forwards(const struct header_field *f);
 

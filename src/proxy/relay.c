@@ -48,6 +48,7 @@
 #include "base/log.h"
 #include "http/location.h"
 #include "http/problem.h"
+#include "http/token_request.h"
 #include "proxy/access_log.h"
 #include "rights/limits.h"
 
@@ -66,6 +67,8 @@ static void arm(struct relay *r);
 
 static void release(struct relay *r);
 static void body_ends_early(struct relay *r, const struct failure *f);
+static void answer_token_request(struct relay *r);
+static void read_token_request(struct relay *r, const char *bytes, size_t n);
 
 /* The only place where the phase changes; asserts that the step is one of the picture's. */
 static void enter(struct relay *r, enum relay_phase phase)
@@ -122,6 +125,7 @@ void relay_fail(struct relay *r, const struct failure *f)
     exchange_cancel(&r->exchange);
     enter(r, RELAY_FAILED);
     r->failure = *f;
+    r->reads_token_request = false;
     r->sink->ops->reject(r->sink, f);
     if (failure_info(f->kind)->stage == STAGE_UPSTREAM)
         log_warn("upstream_failed", log_str("request_id", r->request_id),
@@ -161,6 +165,8 @@ static struct exchange_request request_of(const struct relay *r)
                   .authorization = secret_text(r->token->header),
                   .request_id = r->request_id_ours ? r->request_id : NULL,
                   .require_name = c->listen.require_header_name,
+                  .secret_name =
+                      c->rules != NULL && c->rules->has_callers ? c->callers.header : NULL,
                   .body_bytes = r->body_bytes },
         .resendable = r->resendable,
         .is_head = r->is_head,
@@ -302,6 +308,8 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
 
     if (!r->sink->written)
         r->up_ms = loop_now(&r->ctx->loop);
+    if (r->reads_token_request)
+        read_token_request(r, bytes, n);
     if (!relay_passes_body_on(r))
         return discard_body(r, n);
     if (limit > 0 && r->up_bytes + (int64_t)n > limit) {
@@ -345,6 +353,8 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
 void relay_on_body_end(struct relay *r)
 {
     r->up.ended = true;
+    if (r->reads_token_request)
+        answer_token_request(r);
     relay_wake(r);
 }
 
@@ -676,7 +686,19 @@ static void begin_answer(struct relay *r)
     r->sink->ops->begin(r->sink, &r->head);
 }
 
-void relay_answer_locally(struct relay *r)
+const struct caller_secrets *relay_secrets(const struct relay *r)
+{
+    const struct rules *rules = r->config->rules;
+    const struct caller_secrets *newer = r->ctx->secrets;
+
+    if (rules == NULL)
+        return NULL;
+    return newer != NULL && caller_secrets_number(newer) == rules->number ? newer
+                                                                          : rules->secrets;
+}
+
+/* The answer to the caller's own token call; secret NULL: the placeholder. */
+static void give_token(struct relay *r, const char *secret, size_t len)
 {
     static const struct header_field fields[] = {
         { "Content-Type", "application/json", sizeof "Content-Type" - 1,
@@ -684,20 +706,60 @@ void relay_answer_locally(struct relay *r)
         { "Cache-Control", "no-store", sizeof "Cache-Control" - 1, sizeof "no-store" - 1 },
     };
 
-    enter(r, RELAY_LOCAL);
-    if (buf_add_str(&r->down, TOKEN_PLACEHOLDER) != 0) {
+    if (secret == NULL ? buf_add_str(&r->down, TOKEN_PLACEHOLDER) != 0
+                       : buf_add_str(&r->down, TOKEN_ANSWER_BEGIN) != 0 ||
+                             buf_add(&r->down, secret, len) != 0 ||
+                             buf_add_str(&r->down, TOKEN_ANSWER_END) != 0) {
         relay_fail_for(r, FAIL_INTERNAL, "There is no memory left for the answer");
         return;
     }
     r->head = (struct response_head){ .status = 200,
                                       .fields = fields,
                                       .count = ARRAY_LEN(fields),
-                                      .body_bytes = sizeof TOKEN_PLACEHOLDER - 1,
+                                      .body_bytes = (int64_t)buf_unread(&r->down),
                                       .waits_for_body = true };
     r->head_begun = true;
     r->sink->ops->begin(r->sink, &r->head);
     r->sink->ops->end(r->sink, RESPONSE_WHOLE);
     arm(r);
+}
+
+/* Its body is whole: when it shows the secret of a caller, that is the token by which the caller
+ * will be recognised. */
+static void answer_token_request(struct relay *r)
+{
+    char secret[TOKEN_REQUEST_SECRET_MAX];
+    size_t len =
+        token_request_secret(buf_front(&r->up.bytes), buf_unread(&r->up.bytes), secret);
+    bool known = caller_secrets_find(relay_secrets(r), UINT32_MAX, secret, len) != 0;
+
+    r->reads_token_request = false;
+    r->holds_secret = true;
+    buf_wipe(&r->up.bytes);
+    give_token(r, known ? secret : NULL, len);
+    secret_wipe(secret, sizeof secret);
+}
+
+/* Takes a part of it; what is too large holds no secret. */
+static void read_token_request(struct relay *r, const char *bytes, size_t n)
+{
+    r->holds_secret = true;
+    if (buf_unread(&r->up.bytes) + n <= TOKEN_REQUEST_MAX &&
+        buf_add(&r->up.bytes, bytes, n) == 0)
+        return;
+    r->reads_token_request = false;
+    buf_wipe(&r->up.bytes);
+    give_token(r, NULL, 0);
+}
+
+void relay_answer_locally(struct relay *r)
+{
+    enter(r, RELAY_LOCAL);
+    r->reads_token_request = r->body_bytes != 0 && relay_secrets(r) != NULL;
+    if (r->reads_token_request)
+        arm(r);
+    else
+        give_token(r, NULL, 0);
 }
 
 void relay_answer_options(struct relay *r)
@@ -1044,6 +1106,10 @@ void relay_end(struct relay *r)
     loop_timer_clear(&ctx->loop, &r->timer);
     if (r->is_ready)
         TAILQ_REMOVE(&ctx->ready, r, ready_link);
+    if (r->holds_secret) {
+        buf_wipe(&r->up.bytes);
+        buf_wipe(&r->down);
+    }
     buf_done(&r->up.bytes);
     if (r->token != NULL)
         token_unref(r->token);

@@ -68,9 +68,11 @@ struct relay {
 
     /* its body */
     struct exchange_body up;
-    bool up_lost;     /* the rest never comes: its caller has stalled, left, or broken it */
-    bool up_stuck;    /* ... so that libmicrohttpd has stopped reading */
-    int64_t up_bytes; /* taken from the caller so far */
+    bool up_lost; /* the rest never comes: its caller has stalled, left, or broken it */
+    bool reads_token_request; /* LOCAL: it is kept until it is whole, for the secret in it */
+    bool holds_secret;        /* LOCAL: what is kept of it, and its answer, are to be wiped */
+    bool up_stuck;            /* ... so that libmicrohttpd has stopped reading */
+    int64_t up_bytes;         /* taken from the caller so far */
     int64_t discarded_bytes;
     int64_t up_ms;    /* when the caller last sent some */
     int64_t stuck_ms; /* what that was when more had come and was not read; 0: was read */
@@ -144,6 +146,8 @@ void relay_answer_locally(struct relay *r);
 /* An OPTIONS that is for this proxy and not for the upstream: which methods there are. */
 #define RELAY_METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 void relay_answer_options(struct relay *r);
+/* The callers' secrets that it is judged by; NULL: there are none. */
+const struct caller_secrets *relay_secrets(const struct relay *r);
 /* Whether the freeze file stops it; the answer that says so, when nothing of it was sent. */
 bool relay_is_frozen(const struct relay *r);
 void relay_fail_frozen(struct relay *r);

@@ -54,16 +54,6 @@ uint32_t callers_of_connection(const struct callers *all, const struct caller_fa
     return fit;
 }
 
-static bool has_secret(const struct caller *c, const char *text, size_t len)
-{
-    bool found = false;
-
-    for (size_t i = 0; i < CALLER_SECRETS_MAX && text != NULL; i++)
-        if (c->secret[i] != NULL)
-            found |= secret_is(c->secret[i], text, len);
-    return found;
-}
-
 static const struct caller *find_other(const struct callers *all)
 {
     for (size_t i = 0; i < all->count; i++)
@@ -84,19 +74,11 @@ struct caller_recognised callers_recognise(const struct callers *all, uint32_t c
         r.why = CALLER_SECRET_TWICE;
         return r;
     }
-    for (size_t i = 0; i < all->count; i++) {
-        const struct caller *c = &all->caller[i];
-        uint32_t bit = (uint32_t)1 << i;
-
-        if ((candidates & bit) == 0)
-            continue;
-        bool in_header = c->has_secret_file && has_secret(c, p->header, p->header_len);
-
-        if (in_header)
-            shown |= bit;
-        if (!c->has_secret_file || in_header || has_secret(c, p->bearer, p->bearer_len))
-            r.fit |= bit;
-    }
+    if (p->header != NULL)
+        shown = caller_secrets_find(p->secrets, candidates, p->header, p->header_len);
+    r.fit = shown | (candidates & ~all->with_secret);
+    if (p->bearer != NULL)
+        r.fit |= caller_secrets_find(p->secrets, candidates, p->bearer, p->bearer_len);
     if (p->header != NULL && shown == 0) {
         r.why = CALLER_BAD_SECRET;
         return r;

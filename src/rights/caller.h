@@ -8,13 +8,12 @@
  * a section is decides between two. */
 #include <stdatomic.h>
 
-#include "base/secret.h"
+#include "rights/caller_secrets.h"
 #include "rights/rate.h"
 #include "rights/rights.h"
 
 #define CALLERS_MAX 32
 #define CALLER_NAME_MAX 31
-#define CALLER_SECRETS_MAX 2
 #define CALLER_OUTCOMES 8
 /* Bits for the patterns of classes_pattern: the table, and 64 added to each of six classes. */
 #define CALLER_SEEN_WORDS 8
@@ -44,9 +43,8 @@ struct caller {
     /* recognisers; all of them empty: only is_other may be so */
     unsigned listeners; /* bits of its own addresses, see caller_facts.listener */
     int64_t uid, gid;   /* -1: any */
-    struct caller_names uri, dns, subject;           /* of the client certificate */
-    const struct secret *secret[CALLER_SECRETS_MAX]; /* of secret_file; NULL: no more */
-    bool has_secret_file;
+    struct caller_names uri, dns, subject; /* of the client certificate */
+    bool has_secret_file;                  /* a secret must be shown, see caller_secrets.h */
 
     struct rights rights;
     struct rate rate[CLASS_UNKNOWN];
@@ -64,8 +62,9 @@ struct caller_facts {
     const char *subject; /* RFC 4514 text, NULL: no certificate */
 };
 
-/* What comes with a request. */
+/* What comes with a request, and what it is held against. */
 struct caller_proofs {
+    const struct caller_secrets *secrets; /* those in force; NULL: there are none */
     const char *header, *bearer; /* values of callers.header and of a Bearer; NULL: none */
     size_t header_len, bearer_len;
     bool header_twice;
@@ -87,7 +86,8 @@ enum caller_unknown {
 struct callers {
     struct caller caller[CALLERS_MAX];
     size_t count;
-    unsigned owned; /* bits of the addresses that belong to a caller */
+    unsigned owned;       /* bits of the addresses that belong to a caller */
+    uint32_t with_secret; /* bits of the callers that must show one */
 };
 
 /* The callers whose keys about the connection hold: a bit for each; a caller without such keys

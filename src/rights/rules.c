@@ -137,6 +137,7 @@ void rules_free(struct rules *r)
         counts_unref(c->counts);
     }
     counts_unref(r->nobody);
+    caller_secrets_unref(r->secrets);
     free(r->classes.added);
     free(r);
 }
@@ -176,12 +177,14 @@ static void say_unknown(char *out, size_t size, enum caller_unknown why)
         [CALLER_KNOWN] = "",
         [CALLER_NO_PROOF] =
             "Nothing that this request shows fits a [caller ...] section: neither "
-            "the address it came by, nor its user, nor its certificate.",
+            "the address it came by, nor its user, its certificate or a secret.",
         [CALLER_WRONG_ADDRESS] =
             "The address that it came by belongs to one caller, and this is "
             "not that caller.",
-        [CALLER_BAD_SECRET] = "The secret that it shows is no caller's.",
-        [CALLER_SECRET_TWICE] = "It shows two secrets.",
+        [CALLER_BAD_SECRET] = "The secret in its header field (callers.header) is that of no "
+                              "caller that it could be.",
+        [CALLER_SECRET_TWICE] =
+            "The header field with its secret (callers.header) came more than once.",
         [CALLER_SEVERAL] =
             "More than one [caller ...] section fits this request; the log names "
             "them.",

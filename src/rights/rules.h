@@ -32,7 +32,8 @@ struct rules {
     uint64_t
         number; /* no two have the same: what was found out by one does not hold for another */
     struct callers callers;
-    struct caller_counts *nobody; /* counts of requests that no caller was recognised for */
+    struct caller_secrets *secrets; /* as they were when the settings were read; NULL: none */
+    struct caller_counts *nobody;   /* counts of requests that no caller was recognised for */
 };
 
 /* Zeroed but for its number. */

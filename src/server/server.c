@@ -21,6 +21,7 @@
 #include "admin/status.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "config/caller_files.h"
 #include "config/value.h"
 #include "event/file_watch.h"
 #include "ledger/ledger.h"
@@ -58,7 +59,11 @@ struct server {
     struct worker *workers;
     unsigned worker_count;
     struct drain drain;
-    struct file_watch watch; /* the credential files */
+    struct file_watch watch;        /* the credential files */
+    struct file_watch caller_watch; /* the callers' secret files */
+    struct caller_secrets
+        *secrets;            /* what was read of them since the settings; NULL: nothing */
+    uint32_t secret_trouble; /* bits of the callers whose files are known to be wrong */
     struct sd_notify notify;
     struct sd_listen passed;    /* what is not in use yet */
     struct listeners listeners; /* the first worker's */
@@ -205,6 +210,59 @@ static void on_files_changed(struct file_watch *w)
         token_manager_on_files(&s->tokens);
 }
 
+static void watch_callers(struct server *s)
+{
+    const char *files[CALLERS_MAX];
+
+    for (size_t i = 0; i < s->config->caller_count; i++)
+        files[i] = s->config->caller[i].secret_file;
+    file_watch_files(&s->caller_watch, files, s->config->caller_count);
+}
+
+struct secret_reading {
+    struct server *server;
+    uint32_t wrong;
+};
+
+/* Told once; the file is looked at again and again. */
+static void on_wrong_secret(void *arg, size_t caller, const char *why)
+{
+    struct secret_reading *reading = arg;
+    const struct config_caller *c = &reading->server->config->caller[caller];
+    uint32_t bit = (uint32_t)1 << caller;
+
+    if ((reading->server->secret_trouble & bit) == 0)
+        log_warn("caller_secret_kept", log_str("caller", c->name),
+                 log_str("file", c->secret_file), log_str("detail", why));
+    reading->wrong |= bit;
+}
+
+static void on_secret_files(struct file_watch *w)
+{
+    struct server *s = CONTAINER_OF(w, struct server, caller_watch);
+    struct secret_reading reading = { .server = s };
+
+    if (s->config->rules == NULL || s->config->rules->secrets == NULL || drain_begun(&s->drain))
+        return;
+    struct caller_secrets *last = s->secrets != NULL ? s->secrets : s->config->rules->secrets;
+    struct caller_secrets *now = caller_files_read(s->config, last, on_wrong_secret, &reading);
+
+    uint32_t changed = caller_secrets_changed(now, last);
+
+    s->secret_trouble = reading.wrong;
+    if (changed == 0) {
+        caller_secrets_unref(now);
+        return;
+    }
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_send_secrets(&s->workers[i], now);
+    caller_secrets_unref(s->secrets);
+    s->secrets = now;
+    for (size_t i = 0; i < s->config->caller_count; i++)
+        if ((changed & (uint32_t)1 << i) != 0)
+            log_info("caller_secret_changed", log_str("caller", s->config->caller[i].name));
+}
+
 /* Callers may ask by the addresses that are really listened on: of a name, of a socket that was
  * passed. No name can be made to lead here by that (DNS rebinding). */
 static void add_bound_hosts(const struct server *s, struct config *c)
@@ -243,7 +301,11 @@ static void apply(struct server *s, struct config *c)
     token_manager_reconfigure(&s->tokens, c);
     config_unref(s->config);
     s->config = c;
+    caller_secrets_unref(s->secrets);
+    s->secrets = NULL;
+    s->secret_trouble = 0;
     watch_credentials(s);
+    watch_callers(s);
 }
 
 static void reload(struct server *s)
@@ -405,6 +467,7 @@ static int start_workers(struct server *s)
     if (err == 0) {
         drain_workers(&s->drain, s->workers, s->worker_count);
         watch_credentials(s);
+        watch_callers(s);
     }
     return err;
 }
@@ -504,6 +567,7 @@ static void finish(struct server *s)
         (void)close(s->signals.fd);
     sd_notify_done(&s->notify);
     file_watch_done(&s->watch);
+    file_watch_done(&s->caller_watch);
     freeze_done(&s->shared.freeze);
     drain_done(&s->drain);
     for (size_t i = 0; i < s->twin_count; i++)
@@ -514,6 +578,7 @@ static void finish(struct server *s)
     free(s->workers);
     buf_done(&s->sandbox);
     loop_done(&s->loop);
+    caller_secrets_unref(s->secrets);
     config_unref(s->config);
 }
 
@@ -558,6 +623,7 @@ static int start(struct server *s, struct buf *error)
         sd_notify_init(&s->notify, &s->loop, workers_turn, s);
         drain_init(&s->drain, &s->loop);
         file_watch_init(&s->watch, &s->loop, on_files_changed);
+        file_watch_init(&s->caller_watch, &s->loop, on_secret_files);
         freeze_init(&s->shared.freeze, &s->loop, on_freeze);
     }
     if (err == 0)

@@ -244,6 +244,7 @@ void worker_done(struct worker *w)
     token_unref(w->ctx.token);
     token_unref(w->ctx.other_token);
     config_unref(w->ctx.config);
+    caller_secrets_unref(w->ctx.secrets);
     tls_unref(w->downstream.tls);
     loop_done(&w->ctx.loop);
     w->ctx.config = NULL;
@@ -324,6 +325,8 @@ static void on_config(struct mail *mail)
 
     w->ctx.config = config_ref(m->config);
     config_unref(was);
+    caller_secrets_unref(w->ctx.secrets); /* those of the settings are newer */
+    w->ctx.secrets = NULL;
     /* A listener is born with TLS or without; see config_needs_restart. */
     if (w->downstream.tls != NULL && m->config->listen.tls != NULL) {
         struct tls *before = w->downstream.tls;
@@ -361,6 +364,39 @@ void worker_send_config(struct worker *w, struct config *c)
     *m = (struct config_mail){ .mail = { .run = on_config, .free = free_config },
                                .worker = w,
                                .config = config_ref(c) };
+    mailbox_send(&w->mailbox, &m->mail);
+}
+
+struct secrets_mail {
+    struct mail mail;
+    struct worker *worker;
+    struct caller_secrets *secrets;
+};
+
+static void on_secrets(struct mail *mail)
+{
+    struct secrets_mail *m = CONTAINER_OF(mail, struct secrets_mail, mail);
+    struct caller_secrets *was = m->worker->ctx.secrets;
+
+    m->worker->ctx.secrets = caller_secrets_ref(m->secrets);
+    caller_secrets_unref(was);
+}
+
+static void free_secrets(struct mail *mail)
+{
+    struct secrets_mail *m = CONTAINER_OF(mail, struct secrets_mail, mail);
+
+    caller_secrets_unref(m->secrets);
+    free(m);
+}
+
+void worker_send_secrets(struct worker *w, struct caller_secrets *s)
+{
+    struct secrets_mail *m = base_alloc(sizeof *m);
+
+    *m = (struct secrets_mail){ .mail = { .run = on_secrets, .free = free_secrets },
+                                .worker = w,
+                                .secrets = caller_secrets_ref(s) };
     mailbox_send(&w->mailbox, &m->mail);
 }
 

@@ -55,6 +55,8 @@ void worker_done(struct worker *w);
 /* Mail to the worker. Thread: control. */
 void worker_send_view(struct worker *w, const struct token_view *view);
 void worker_send_config(struct worker *w, struct config *c);
+/* The callers' secrets as they are from now on, for the settings that were sent last. */
+void worker_send_secrets(struct worker *w, struct caller_secrets *s);
 /* Answers get `Connection: close` from now on. */
 void worker_send_drain(struct worker *w);
 /* Stops listening; idle connections are closed; a request whose first bytes are here is still

@@ -1,4 +1,6 @@
 /* What the settings about classes say, and what is refused in them. */
+#include <unistd.h>
+
 #include "config_case.h"
 
 static struct result load_classes(const char *lines)
@@ -158,6 +160,98 @@ static void a_caller_without_a_mode_has_that_of_all(void **state)
     buf_done(&out);
 }
 
+#define SECRET "0123456789abcdef0123456789abcdef"
+
+static void name_secret(char path[64])
+{
+    (void)snprintf(path, 64, "/tmp/check-rights-%d.secret", (int)getpid());
+}
+
+static void put_secret(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* What is in the secret file of [caller a], where it is wrong. */
+static void what_is_wrong_with_a_secret_file_is_told_without_the_secret(void **state)
+{
+    static const struct {
+        const char *file, *more, *says;
+    } cases[] = {
+        { "", "", ": is empty" },
+        { "\n", "", "line 1 is empty" },
+        { SECRET "\n\n", "", "line 2 is empty" },
+        { SECRET "\n" SECRET "x\n" SECRET "y\n", "", "line 3 is one too many" },
+        { "0123456789abcdef0123456789abcde\n", "", "line 1 is too short; allowed: 32 to 256" },
+        { SECRET " \n", "", "line 1 holds a character that is none of" },
+        { SECRET "=a\n", "", "line 1 holds a character that is none of" },
+        { SECRET "\n",
+          "[caller b]\nallow = read\nsecret_file = ", "holds a secret of [caller a], too" },
+        { SECRET "\n", "[caller b]\nallow = read\nsecret_file = /nowhere",
+          "caller b.secret_file: /nowhere: cannot be read" },
+        { SECRET "\n", "[callers]\nheader = X Y\n", "callers.header: is no name" },
+        { SECRET "\n", "[callers]\nheader = AUTHORIZATION\n", "a meaning of its own" },
+        { SECRET "\n", "[listen]\nrequire_header = x-caller-key: y\n",
+          "callers.header: is the field of listen.require_header" },
+        { SECRET "\n",
+          "[caller other]\nallow = read\nsecret_file = ", "[caller other] stands for" },
+    };
+    (void)state;
+    char path[64];
+
+    name_secret(path);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *more = cases[i].more;
+        bool is_open = more[0] != '\0' && more[strlen(more) - 1] == ' ';
+        char lines[1024];
+
+        put_secret(path, cases[i].file);
+        (void)snprintf(lines, sizeof lines,
+                       TABLE "[caller a]\nsecret_file = %s\nallow = read\n%s%s\n", path, more,
+                       is_open ? path : "");
+        auto_result struct result r = load_classes(lines);
+        assert_refuses(r, cases[i].says);
+        assert_null(strstr(buf_text(&r.errors), SECRET));
+    }
+    (void)remove(path);
+}
+
+static void a_secret_that_others_could_read_on_the_way_is_doubtful(void **state)
+{
+    static const struct {
+        const char *address;
+        bool warned;
+    } cases[] = { { "0.0.0.0:80", true },
+                  { "127.0.0.1:80", false },
+                  { "unix:/run/x", false },
+                  { "unix:/run/x, example.com:80", true } };
+    (void)state;
+    char path[64];
+
+    name_secret(path);
+    put_secret(path, SECRET "\n");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char lines[512];
+
+        (void)snprintf(lines, sizeof lines,
+                       "[listen]\naddress = %s\n" TABLE
+                       "[caller a]\nsecret_file = %s\nallow = sign\n",
+                       cases[i].address, path);
+        auto_result struct result r = load_classes(lines);
+        assert_loads(r);
+        assert_int_equal(strstr(buf_text(&r.warnings), "over plain TCP from another machine") !=
+                             NULL,
+                         cases[i].warned);
+        assert_null(strstr(buf_text(&r.warnings), "by a TCP port only"));
+        assert_non_null(r.config->rules->secrets);
+    }
+    (void)remove(path);
+}
+
 static void a_caller_may_come_from_the_environment_key_by_key(void **state)
 {
     (void)state;
@@ -190,6 +284,8 @@ int main(void)
         cmocka_unit_test(what_is_wrong_with_callers_is_told),
         cmocka_unit_test(what_is_doubtful_about_callers_is_told),
         cmocka_unit_test(a_caller_without_a_mode_has_that_of_all),
+        cmocka_unit_test(what_is_wrong_with_a_secret_file_is_told_without_the_secret),
+        cmocka_unit_test(a_secret_that_others_could_read_on_the_way_is_doubtful),
         cmocka_unit_test(a_caller_may_come_from_the_environment_key_by_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,6 +94,7 @@ static const struct {
     { "ledger", "max_answer", "256k" },
     { "ledger", "keep_answers", "30d" },
     { "ledger", "keep_keys", "400d" },
+    { "callers", "header", "X-Caller-Key" },
     { "callers", "mode", "enforce" },
 };
 

@@ -13,6 +13,7 @@ enum { SOCKET, MTLS, SECRET, BOTH, OTHER };
 static const char *const spiffe[] = { "spiffe://prod/ns/pay/sa/payroll",
                                       "spiffe://prod/other" };
 static struct callers all;
+static struct caller_secrets *secrets;
 
 static struct caller plain(const char *name)
 {
@@ -29,13 +30,13 @@ static int setup(void **state)
     all.caller[MTLS] = plain("mtls");
     all.caller[MTLS].uri = (struct caller_names){ spiffe, 1 };
     all.caller[SECRET] = plain("secret");
-    all.caller[SECRET].has_secret_file = true;
-    all.caller[SECRET].secret[0] = secret_new(SECRET_A, strlen(SECRET_A));
-    all.caller[SECRET].secret[1] = secret_new(SECRET_B, strlen(SECRET_B));
     all.caller[BOTH] = plain("both");
     all.caller[BOTH].listeners = 2;
-    all.caller[BOTH].has_secret_file = true;
-    all.caller[BOTH].secret[0] = secret_new(SECRET_C, strlen(SECRET_C));
+    all.with_secret = 1U << SECRET | 1U << BOTH;
+    const struct caller_secret texts[] = { { SECRET, SECRET_A, strlen(SECRET_A) },
+                                           { SECRET, SECRET_B, strlen(SECRET_B) },
+                                           { BOTH, SECRET_C, strlen(SECRET_C) } };
+    secrets = caller_secrets_new(1, texts, ARRAY_LEN(texts));
     all.caller[OTHER] = plain("other");
     all.caller[OTHER].is_other = true;
     all.count = 5;
@@ -46,9 +47,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < all.count; i++)
-        for (size_t s = 0; s < CALLER_SECRETS_MAX; s++)
-            secret_free((struct secret *)(uintptr_t)all.caller[i].secret[s]);
+    caller_secrets_unref(secrets);
     return 0;
 }
 
@@ -57,7 +56,8 @@ static const struct caller_facts nothing = { .uid = -1, .gid = -1 };
 static struct caller_recognised who(const struct caller_facts *f, const char *header,
                                     const char *bearer)
 {
-    struct caller_proofs p = { .header = header,
+    struct caller_proofs p = { .secrets = secrets,
+                               .header = header,
                                .bearer = bearer,
                                .header_len = header == NULL ? 0 : strlen(header),
                                .bearer_len = bearer == NULL ? 0 : strlen(bearer) };
@@ -112,7 +112,8 @@ static void a_wrong_secret_in_the_header_is_never_other(void **state)
     assert_nobody(CALLER_BAD_SECRET, who(&by_tls, "wrong", NULL));
     /* right, but of a caller that must come by an address of its own */
     assert_nobody(CALLER_BAD_SECRET, who(&nothing, SECRET_C, NULL));
-    struct caller_proofs twice = { .header = SECRET_A,
+    struct caller_proofs twice = { .secrets = secrets,
+                                   .header = SECRET_A,
                                    .header_len = strlen(SECRET_A),
                                    .header_twice = true };
     assert_nobody(
