@@ -435,6 +435,7 @@ static void end_outcome(struct ledger *l, struct ledger_mail *m)
         mail_done(m);
 }
 
+/* It is answered in on_turn at the earliest: here the mail is still the mailbox's. */
 static void arrived(struct mail *mail)
 {
     struct ledger_mail *m = CONTAINER_OF(mail, struct ledger_mail, mail);
@@ -443,10 +444,6 @@ static void arrived(struct mail *mail)
     mail->free = free_nothing;
     if (m->kind != KIND_ASK)
         add_outcome(l, m);
-    else if (l->closing)
-        reply(m, LEDGER_DOWN, "the proxy is shutting down");
-    else if (l->broken)
-        reply(m, LEDGER_DOWN, atomic_load_explicit(&l->counts.why, memory_order_relaxed));
     else
         TAILQ_INSERT_TAIL(&l->claims, m, link);
 }
