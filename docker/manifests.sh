@@ -38,7 +38,7 @@ count "compose.real.yaml wants credentials" refused
 base_unpack trixie "$root"
 base_install "$root" kustomize python3-kubernetes python3-yaml
 cp -r docker/kubernetes docker/manifests_check.py "$root/srv/"
-for part in base gateway examples/sidecar examples/gateway; do
+for part in base gateway examples/sidecar examples/gateway examples/sidecar-callers examples/gateway-callers; do
     file=${part//\//-}.yaml
     count "kustomize $part" base_run "$root" sh -c "kustomize build /srv/kubernetes/$part >/srv/$file"
     count "$part: every field, and what one object says of another" base_run "$root" python3 /srv/manifests_check.py "/srv/$file"

@@ -116,7 +116,8 @@ def check_meaning(objects):
         expect(ini["listen"]["address"] == f"0.0.0.0:{ports['http']}", "the port is not listen.address")
     mounts = [m["mountPath"] + "/" for m in proxy["volumeMounts"]]
     expect(not any("subPath" in m for m in proxy["volumeMounts"]), "a file mounted by subPath is never renewed")
-    files = [v for k, v in list(ini["token"].items()) + list(ini["listen"].items()) if v.startswith("/")]
+    sections = [ini[name] for name in ("token", "listen", "freeze") if name in ini]
+    files = [value for section in sections for value in section.values() if value.startswith("/")]
     if ini["listen"]["address"].startswith("unix:"):
         files.append(ini["listen"]["address"][5:])
     for file in files:
