@@ -45,7 +45,7 @@ struct curl_host_socket {
     struct curl_host *multi;
     uint32_t wanted; /* what curl waits for; 0: nothing at present */
     struct loop_timer give_up;
-    struct curl_host_transfer *connecting; /* whose; it is for give_up */
+    struct curl_host_transfer *connecting; /* whose */
 };
 
 static bool went_nowhere(CURLcode code)
@@ -56,6 +56,7 @@ static bool went_nowhere(CURLcode code)
 static int start(struct curl_host *m, struct curl_host_transfer *t)
 {
     t->opened = t->given_up = 0;
+    t->reached = false;
     /* Zero: what is remembered is too old. Minutes are libcurl's default. */
     (void)curl_easy_setopt(t->easy, CURLOPT_DNS_CACHE_TIMEOUT, m->names_old ? 0L : 60L);
     m->names_old = false;
@@ -269,14 +270,24 @@ static void on_go_on(struct loop_timer *t)
     collect_done(m);
 }
 
+static bool is_connected(int fd)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+
+    return getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+}
+
 static int on_close_socket(void *arg, curl_socket_t fd)
 {
     struct curl_host *m = arg;
 
     m->closed++;
     if ((size_t)fd < m->sockets_cap && m->sockets[fd] != NULL &&
-        m->sockets[fd]->connecting != NULL)
+        m->sockets[fd]->connecting != NULL) {
+        m->sockets[fd]->connecting->reached |= is_connected(fd);
         loop_timer_set(m->loop, &m->go_on, loop_now(m->loop));
+    }
     forget_socket(m, fd);
     return close(fd);
 }

@@ -32,6 +32,7 @@ struct curl_host_transfer {
     struct curl_host *host;
     bool running;
     bool name_silent; /* for on_done: no name server answered in time */
+    bool reached;     /* for on_done: there was a connection by TCP */
     int64_t started_ms, connect_until_ms;
     unsigned round;     /* how often the addresses were gone through before */
     unsigned addresses; /* in the round before; 0: not known */

@@ -58,9 +58,10 @@ static bool names_other_port(const char *words, int port)
     return at != NULL && strtol(at + strlen(" port "), NULL, 10) != port;
 }
 
-struct leg_facts leg_facts_take(CURL *easy, CURLcode code, const char *proxy, int port,
-                                const char *words)
+struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode code,
+                                const char *proxy, int port, const char *words)
 {
+    CURL *easy = t->easy;
     struct leg_facts f = { .code = code,
                            .resolved = has_passed(easy, CURLINFO_NAMELOOKUP_TIME_T),
                            .connected = has_passed(easy, CURLINFO_CONNECT_TIME_T),
@@ -71,7 +72,8 @@ struct leg_facts leg_facts_take(CURL *easy, CURLcode code, const char *proxy, in
     (void)curl_easy_getinfo(easy, CURLINFO_PRIMARY_PORT, &peer_port);
     (void)curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &f.verify_result);
     f.connect_status = (int)connect_status;
-    f.connected |= peer_port > 0; /* libcurl's time is that of the proxy's answer, too */
+    /* libcurl's time is that of the proxy's answer, too, and from 8.x on that of TLS. */
+    f.connected |= peer_port > 0 || t->reached;
     if (strcmp(proxy, "none") == 0)
         f.proxied = false;
     else if (connect_status != 0 || strstr(words, "CONNECT") != NULL)

@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/failure.h"
+#include "net/curl_host.h"
 
 enum leg { LEG_ERROR_UPSTREAM, LEG_ERROR_TOKEN, LEG_ERROR_LEGS };
 
@@ -22,10 +23,10 @@ struct leg_facts {
     long verify_result;                /* X509_V_..., of the server's certificate */
 };
 
-/* Asks libcurl. proxy: as in curl_host_settings; port: of the URL. words: libcurl's own (may be
+/* Asks libcurl, for on_done of a transfer. proxy: as in curl_host_settings; port: of the URL. words: libcurl's own (may be
  * empty). Thread: the handle's. */
-struct leg_facts leg_facts_take(CURL *easy, CURLcode code, const char *proxy, int port,
-                                const char *words);
+struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode code,
+                                const char *proxy, int port, const char *words);
 
 /* id, part, Proxy-Status error (RFC 9209 section 2.3), status (0: the kind's), what it is told as on
  * each leg, sentence. In a sentence {server}, {url}, {ca}, {proxy}, {timeout} and {certificate} stand

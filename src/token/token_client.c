@@ -184,7 +184,7 @@ static void finish(struct token_client *client, struct token_client_result *resu
 static struct failure transport_failure(const struct token_client *client, CURLcode code,
                                         bool name_silent)
 {
-    struct leg_facts facts = leg_facts_take(client->transfer.easy, code, client->proxy,
+    struct leg_facts facts = leg_facts_take(&client->transfer, code, client->proxy,
                                             client->port, client->error_text);
 
     facts.starved = client->multi.starved;

@@ -136,8 +136,7 @@ static void on_made(struct curl_host_transfer *t, CURLcode code)
     if (code != CURLE_OK) {
         const struct curl_host_settings settings = config_outbound(conn->config, LEG_UPSTREAM);
 
-        conn->facts =
-            leg_facts_take(t->easy, code, settings.proxy, settings.port, conn->error_text);
+        conn->facts = leg_facts_take(t, code, settings.proxy, settings.port, conn->error_text);
     }
     if (code == CURLE_OK)
         code = curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd);
