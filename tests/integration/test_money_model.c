@@ -465,16 +465,16 @@ static const char *const deed_name[] = { "stalls", "goes on", "breaks a chunk", 
 /* Where upstreams that stop reading stay. */
 static struct gate never;
 
-/* The target tells what the upstream does: /early/ID?THEN */
-static void serve_early(struct peer_conn *c, void *arg)
+/* One request. The target tells what the upstream does: /early/ID?THEN. Whether another one may
+ * follow: one that was read whole leaves the connection usable. */
+static bool serve_early_one(struct peer_conn *c)
 {
-    (void)arg;
     struct peer_request *r = peer_read_head(c);
     long id = r == NULL ? -1 : number_after(r->target, "/early/");
     char body[64], head[160];
 
     if (id < 0)
-        return;
+        return false;
     seen[id]++;
     done[id]++;
     int n = snprintf(body, sizeof body, "{\"paid\":%ld}", id);
@@ -482,10 +482,18 @@ static void serve_early(struct peer_conn *c, void *arg)
                    body);
     (void)peer_puts(c, head);
     long then = number_after(r->target, "?");
-    if (then == THEN_READS_ON)
-        peer_read_eof(c);
-    else if (then == THEN_STOPS)
+    if (then == THEN_STOPS)
         (void)gate_pass(&never, c);
+    bool whole = then == THEN_READS_ON && peer_read_body(c, r);
+    bytes_free(&r->body);
+    return whole;
+}
+
+static void serve_early(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    while (serve_early_one(c))
+        ;
 }
 
 /* The same over HTTP/2, where only reading on is played: the number is in the body. */
