@@ -19,15 +19,28 @@
 #include "upstream/h1_client.h"
 #include "upstream/h2_client.h"
 
-/* Time passes by itself, and when a test says so. */
-static int64_t clock_ahead_ms;
+/* Time passes by itself, and when a test says so; by itself only until it is stopped. */
+static int64_t clock_ahead_ms, clock_stopped_us;
 
 int64_t clock_us(void)
 {
     struct timespec t;
 
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 + clock_ahead_ms * 1000;
+    return (clock_stopped_us != 0 ? clock_stopped_us
+                                  : (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000) +
+           clock_ahead_ms * 1000;
+}
+
+/* Nothing is waited for meanwhile: the deadline of UNTIL would never come. */
+static inline void clock_stop(void)
+{
+    clock_stopped_us = clock_us() - clock_ahead_ms * 1000;
+}
+
+static inline void clock_go_on(void)
+{
+    clock_stopped_us = 0;
 }
 
 int64_t clock_ms(void)

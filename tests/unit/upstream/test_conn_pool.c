@@ -378,14 +378,14 @@ static void one_that_is_old_is_not_given_out(void **state)
     struct upstream_conn *first = idle(&s), *conn = first;
     int64_t born_ms = clock_ms();
     while (clock_ms() - born_ms < 534000) {
-        clock_ahead_ms += 4000;
+        clock_ahead_ms += 3000;
         turn(&s);
         conn = take(&s);
         assert_ptr_equal(conn, first);
         conn_pool_give(conn);
     }
     while (conn->used && clock_ms() - born_ms < 700000) {
-        clock_ahead_ms += 4000;
+        clock_ahead_ms += 3000;
         turn(&s);
         conn = take(&s);
         if (conn->used)
@@ -402,14 +402,16 @@ static void the_other_sides_time_is_heeded_less_a_margin(void **state)
 {
     static const struct {
         int64_t timeout_s, given_out_ms, closed_ms;
-    } cases[] = { { 0, -1, 0 },      { 1, 450, 550 },    { 2, 950, 1050 },
-                  { 5, 3900, 4100 }, { 60, 4900, 5100 }, { INT64_MAX, 4900, 5100 } };
+    } cases[] = { { 0, -1, 0 },      { 1, 500, 501 },    { 2, 1000, 1001 },
+                  { 5, 4000, 4001 }, { 60, 5000, 5001 }, { INT64_MAX, 5000, 5001 } };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int late = 0; late < 2; late++) {
             struct scripted s;
             begin(&s, 4);
             struct upstream_conn *conn = take_new(&s);
+            clock_stop();
+            turn(&s);
             upstream_conn_limit_idle(conn, cases[i].timeout_s);
             conn_pool_give(conn);
             settle(&s);
@@ -422,6 +424,7 @@ static void the_other_sides_time_is_heeded_less_a_margin(void **state)
                 assert_int_equal(conn->used, !late);
                 upstream_conn_close(conn);
             }
+            clock_go_on();
             scripted_stop(&s);
         }
 }
