@@ -36,7 +36,8 @@ struct explain {
 /* Who asks. */
 struct who {
     struct caller_recognised recognised;
-    bool named; /* by --caller */
+    bool named;           /* by --caller */
+    uint32_t with_secret; /* a bit for each that it would be if it showed its secret, too */
 };
 
 /* What comes of one request. */
@@ -186,9 +187,12 @@ static int recognised(struct explain *e, struct who *who)
     f.uri = (struct caller_names){ (const char *const *)names.uri, names.uris };
     f.dns = (struct caller_names){ (const char *const *)names.dns, names.dnss };
     f.subject = names.subject;
-    if (rules != NULL && rules->has_callers)
-        who->recognised = callers_recognise(
-            &rules->callers, callers_of_connection(&rules->callers, &f), &f, &none);
+    if (rules != NULL && rules->has_callers) {
+        uint32_t candidates = callers_of_connection(&rules->callers, &f);
+
+        who->with_secret = candidates & rules->callers.with_secret;
+        who->recognised = callers_recognise(&rules->callers, candidates, &f, &none);
+    }
     tls_names_done(&names);
     return 0;
 }
@@ -372,15 +376,21 @@ static void put_wanted(struct explain *e, const struct caller *c, char *out, siz
     }
 }
 
-/* Why nobody was recognised, with the names of those that fit. */
-static void put_fit(const struct callers *all, const struct caller_recognised *r, char *out,
-                    size_t size)
+/* Why nobody was recognised, with the names of those that fit, or would with their secret. */
+static void put_fit(const struct callers *all, const struct who *who, char *out, size_t size)
 {
+    const struct caller_recognised *r = &who->recognised;
     size_t used = (size_t)snprintf(out, size, "%s", caller_unknown_name(r->why));
 
-    for (size_t i = 0; i < all->count && used < size; i++)
-        if ((r->fit & (uint32_t)1 << i) != 0)
-            used += (size_t)snprintf(out + used, size - used, " %s", all->caller[i].name);
+    for (size_t i = 0; i < all->count && used < size; i++) {
+        uint32_t bit = (uint32_t)1 << i;
+
+        if (((r->fit | who->with_secret) & bit) != 0)
+            used += (size_t)snprintf(out + used, size - used, "%s%s%s",
+                                     used == strlen(caller_unknown_name(r->why)) ? ": " : ", ",
+                                     all->caller[i].name,
+                                     (r->fit & bit) == 0 ? " with its secret" : "");
+    }
 }
 
 static void explain_caller(struct explain *e, const struct who *who)
@@ -394,7 +404,7 @@ static void explain_caller(struct explain *e, const struct who *who)
         return;
     }
     if (c == NULL) {
-        put_fit(&rules->callers, &who->recognised, right, sizeof right);
+        put_fit(&rules->callers, who, right, sizeof right);
         row(e, "caller", "nobody", right);
         return;
     }

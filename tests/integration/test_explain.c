@@ -179,6 +179,7 @@ static void what_a_connection_shows_says_who_that_would_be(void **state)
                       "[caller own]\naddress = unix:/run/own\nallow = read\n"
                       "[caller user]\nuid = 7\nallow = read\n"
                       "[caller cert]\ncertificate = dns:localhost\nallow = read\n"
+                      "[caller key]\nsecret_file = /none\nuid = 9\nallow = read\n"
                       "[caller other]\nallow = simulate\n");
     const struct {
         const char *words[6], *caller;
@@ -189,6 +190,7 @@ static void what_a_connection_shows_says_who_that_would_be(void **state)
         { { "--address", "unix:/run/own", "--uid", "7" }, "nobody", 3 }, /* two fit */
         { { "--certificate", f.certificate }, "cert", 0 },
         { { "--uid", "8" }, "other", 3 },
+        { { "--caller", "key" }, "key", 0 },
         { { "--caller", "other" }, "other", 3 },
         { { "--caller", "none" }, "nobody", 3 },
     };
