@@ -127,7 +127,11 @@ struct proxy *proxy_start(const char *ini, const struct proxy_options *options)
 
 void proxy_signal(struct proxy *p, int signal)
 {
+    siginfo_t info;
+
     assert_int_equal(kill(p->pid, signal), 0);
+    if (signal == SIGSTOP)
+        assert_int_equal(waitid(P_PID, (id_t)p->pid, &info, WSTOPPED | WEXITED | WNOWAIT), 0);
 }
 
 int proxy_wait_exit(struct proxy *p, int ms)

@@ -19,6 +19,7 @@ struct proxy *proxy_start(const char *ini, const struct proxy_options *options);
 void proxy_stop(struct proxy *p);
 /* For teardowns: the log to stderr, SIGKILL, free. */
 void proxy_kill(struct proxy *p);
+/* After SIGSTOP each of its threads stands still. */
 void proxy_signal(struct proxy *p, int signal);
 /* The exit status, 128 + n for a signal, -1: still running by then. Frees nothing. Fails the
  * test when the program wrote to its standard input, which is a file it could write to. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "later.h"
 
 #define ROUND 8
 #define MOST 200000
@@ -525,13 +526,15 @@ struct early {
 };
 
 #define EARLY_BYTES (20 * 1024 * 1024)
+/* listen.body_timeout and upstream.idle_timeout */
+#define DEADLINE_MS 60000
 static char filler[65536];
 
 /* The rest of a large body, for as long as somebody takes it; its end too when it all went. */
 static void go_on(struct client *c, const struct early *e)
 {
     size_t left = EARLY_BYTES;
-    int ms = e->then == THEN_STOPS ? 300 : SOON_MS;
+    int ms = e->then == THEN_READS_ON ? SOON_MS : 300;
     while (left > 0) {
         size_t n = left < sizeof filler ? left : sizeof filler;
         if (e->chunked && client_try_send(c, "10000\r\n", 7, ms) < 7)
@@ -571,7 +574,17 @@ static void judge_early(const struct answer *a, const struct early *e, long id)
                  deed_name[e->deed], id, done[id], (int)a->end, a->status, body);
 }
 
-static void early_one(struct world *w, const struct early *e, long id)
+/* What the program waits for comes no more: its deadlines are there at once. */
+static void let_deadlines_pass(const struct world *w, struct later *later)
+{
+    struct client wakes;
+
+    later_by(later, DEADLINE_MS + 1000);
+    client_open(&wakes, w->port);
+    client_close(&wakes);
+}
+
+static void early_one(struct world *w, const struct early *e, long id, struct later *later)
 {
     struct client c;
     struct answer a = { 0 };
@@ -599,6 +612,7 @@ static void early_one(struct world *w, const struct early *e, long id)
     if (e->deed == DEED_LEAVE) {
         client_reset(&c);
     } else {
+        let_deadlines_pass(w, later);
         client_read(&c, &a, false, SOON_MS);
         judge_early(&a, e, id);
     }
@@ -609,6 +623,7 @@ static void early_one(struct world *w, const struct early *e, long id)
 
 static void play_early(enum inbound inbound, bool h2)
 {
+    LATER(later);
     WORLD(w);
     static struct cert_files files;
     char dir[] = "/tmp/oneshot-money-XXXXXX", path[64], settings[512];
@@ -622,8 +637,8 @@ static void play_early(enum inbound inbound, bool h2)
     assert_non_null(mkdtemp(dir));
     (void)snprintf(path, sizeof path, "%s/socket", dir);
     n += (size_t)snprintf(settings + n, sizeof settings - n,
-                          "listen.body_timeout = 1s\nupstream.idle_timeout = 1s\n%s",
-                          h2 ? "upstream.http_version = 2\n" : "");
+                          "listen.body_timeout = %dms\nupstream.idle_timeout = %dms\n%s",
+                          DEADLINE_MS, DEADLINE_MS, h2 ? "upstream.http_version = 2\n" : "");
     if (inbound == INBOUND_TLS) {
         certs_write(&files, CERT_VALID);
         n += (size_t)snprintf(settings + n, sizeof settings - n,
@@ -636,6 +651,7 @@ static void play_early(enum inbound inbound, bool h2)
     world_start(&w, &(struct world_options){ .serve = h2 ? serve_early_h2 : serve_early,
                                              .cert = h2 ? CERT_VALID : CERT_NONE,
                                              .h2 = h2,
+                                             .env = later.env,
                                              .settings = settings });
     for (int deed = 0; deed < DEED_COUNT; deed++)
         for (int then = 0; then < (h2 ? 1 : (int)THEN_COUNT); then++)
@@ -645,7 +661,7 @@ static void play_early(enum inbound inbound, bool h2)
                 early_one(&w,
                           &(struct early){ inbound, (enum deed)deed, (enum upstream_then)then,
                                            chunked != 0, path },
-                          id++);
+                          id++, &later);
                 played++;
             }
     /* What is logged is what was told: nobody is said to have left but those who did. */
