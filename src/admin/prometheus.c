@@ -9,6 +9,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "ledger/claim_result.h"
+
 #define PREFIX "oneshot_proxy_"
 
 struct metric;
@@ -28,7 +30,8 @@ struct metric {
         ALWAYS,
         WITH_CLASSES,
         WITH_CALLERS,
-        WITH_FREEZE
+        WITH_FREEZE,
+        WITH_LEDGER
     } when; /* what has to be set for it to be there */
 };
 
@@ -162,10 +165,9 @@ static void write_outcome_unknown(struct writer *w, int which)
               w->status->sum.outcome_unknown[k]);
 }
 
-static void write_histogram(struct writer *w, int which)
+static void histogram(struct writer *w, const uint64_t *bucket, uint64_t sum_us)
 {
     static const int64_t bounds_us[] = METRICS_BOUNDS_US;
-    const uint64_t *bucket = w->status->sum.bucket[which];
     uint64_t so_far = 0;
 
     static_assert(ARRAY_LEN(bounds_us) == METRICS_BUCKETS - 1, "one bucket has no bound");
@@ -178,10 +180,50 @@ static void write_histogram(struct writer *w, int which)
         else if (w->err == 0)
             w->err = buf_addf(w->out, "{le=\"+Inf\"} %" PRIu64 "\n", so_far);
     }
-    seconds_us(w, "_sum", w->status->sum.sum_us[which]);
+    seconds_us(w, "_sum", sum_us);
     name_sample(w, "_count", NULL);
     if (w->err == 0)
         w->err = buf_addf(w->out, " %" PRIu64 "\n", so_far);
+}
+
+static void write_histogram(struct writer *w, int which)
+{
+    histogram(w, w->status->sum.bucket[which], w->status->sum.sum_us[which]);
+}
+
+static void write_claims(struct writer *w, int which)
+{
+    (void)which;
+    histogram(w, w->status->ledger.claim_bucket, w->status->ledger.claim_sum_us);
+}
+
+static void write_ledger_requests(struct writer *w, int which)
+{
+    (void)which;
+    for (int r = CLAIM_RESULT_CLAIMED; r < CLAIM_RESULTS; r++)
+        count(w,
+              (const char *const[]){ "result", claim_result_name((enum claim_result)r), NULL,
+                                     NULL },
+              w->status->sum.ledger[r]);
+}
+
+static void write_ledger_outcomes(struct writer *w, int which)
+{
+    (void)which;
+    for (int s = LEDGER_ANSWERED; s < LEDGER_STATES; s++)
+        count(w,
+              (const char *const[]){ "outcome", ledger_state_name((enum ledger_state)s), NULL,
+                                     NULL },
+              w->status->ledger.outcomes[s]);
+}
+
+static void write_ledger_entries(struct writer *w, int which)
+{
+    const struct ledger_status *l = &w->status->ledger;
+
+    (void)which;
+    count(w, (const char *const[]){ "state", "in_flight", NULL, NULL }, l->in_flight);
+    count(w, (const char *const[]){ "state", "unknown", NULL, NULL }, l->unknown);
 }
 
 static void write_turn_ages(struct writer *w, int which)
@@ -242,9 +284,43 @@ enum single {
     ONE_DROPPED,
     ONE_FROZEN,
     ONE_FROZEN_SINCE,
+    ONE_LEDGER_UP,
+    ONE_LEDGER_OLDEST,
+    ONE_LEDGER_WAITING,
+    ONE_LEDGER_CONTRADICTIONS,
+    ONE_LEDGER_BYTES,
     ONE_OBSERVING,
     ONE_LOG_DROPPED
 };
+
+/* How old the oldest entry is whose outcome is unknown. */
+static uint64_t unknown_oldest_s(const struct status *s)
+{
+    int64_t since_s = s->ledger.unknown_oldest_ms / 1000;
+
+    return since_s == 0 ? 0 : (uint64_t)base_max(0, s->now_wall_s - since_s);
+}
+
+static uint64_t ledger_number(const struct status *s, int which)
+{
+    switch (which) {
+    case ONE_LEDGER_UP:
+        return s->ledger.up;
+    case ONE_LEDGER_OLDEST:
+        return unknown_oldest_s(s);
+    case ONE_LEDGER_WAITING:
+        return s->ledger.outcomes_waiting;
+    case ONE_LEDGER_CONTRADICTIONS:
+        return s->ledger.contradictions;
+    default:
+        return s->ledger.store_bytes;
+    }
+}
+
+static void write_ledger(struct writer *w, int which)
+{
+    count(w, NULL, ledger_number(w->status, which));
+}
 
 static uint64_t single_number(const struct status *s, int which)
 {
@@ -358,6 +434,16 @@ static const struct metric metrics[] = {
     { "frozen", "gauge", "", "With freeze.file: 1 while it stops requests.", write_single, ONE_FROZEN, WITH_FREEZE },
     { "frozen_since_timestamp_seconds", "gauge", "", "With freeze.file: since when it does, in seconds since 1970; 0: it does not.", write_single, ONE_FROZEN_SINCE, WITH_FREEZE },
 
+    { "ledger_up", "gauge", "", "With ledger.store: 1 while requests can be recorded.", write_ledger, ONE_LEDGER_UP, WITH_LEDGER },
+    { "ledger_requests_total", "counter", "result", "With ledger.store: finished requests by what the ledger did: claimed, replayed a stored answer, or refused as in_flight, unknown, reused, not_kept, required, malformed or down.", write_ledger_requests, 0, WITH_LEDGER },
+    { "ledger_outcomes_total", "counter", "outcome", "With ledger.store: what became of claims: answered, unknown or released (not carried out).", write_ledger_outcomes, 0, WITH_LEDGER },
+    { "ledger_entries", "gauge", "state", "With ledger.store: entries that are open, of all processes that share the store: in_flight or unknown.", write_ledger_entries, 0, WITH_LEDGER },
+    { "ledger_unknown_oldest_seconds", "gauge", "", "With ledger.store: age of the oldest entry whose outcome is unknown; 0: there is none.", write_ledger, ONE_LEDGER_OLDEST, WITH_LEDGER },
+    { "ledger_claim_seconds", "histogram", "", "With ledger.store: from asking for a claim until it was durable.", write_claims, 0, WITH_LEDGER },
+    { "ledger_outcomes_waiting", "gauge", "", "With ledger.store: outcomes that could not be written yet and wait in memory.", write_ledger, ONE_LEDGER_WAITING, WITH_LEDGER },
+    { "ledger_contradictions_total", "counter", "", "With ledger.store: answers that came for an entry which an operator had settled otherwise.", write_ledger, ONE_LEDGER_CONTRADICTIONS, WITH_LEDGER },
+    { "ledger_store_bytes", "gauge", "", "With ledger.store: what the store takes; 0: not known.", write_ledger, ONE_LEDGER_BYTES, WITH_LEDGER },
+
     { "reloads_total", "counter", "result", "Settings read again while running. result: applied, or refused because they were wrong.", write_reloads, 0, ALWAYS },
 };
 /* clang-format on */
@@ -371,6 +457,8 @@ static bool is_there(enum metric_when when, const struct status *s)
         return s->config->rules != NULL && s->config->rules->has_callers;
     case WITH_FREEZE:
         return s->freeze != NULL;
+    case WITH_LEDGER:
+        return s->ledger.on;
     default:
         return true;
     }

@@ -98,6 +98,7 @@ void status_take(struct status *out, const struct status_input *from)
                       used.ru_utime.tv_usec + used.ru_stime.tv_usec;
         out->memory_peak_bytes = used.ru_maxrss * INT64_C(1024);
     }
+    ledger_status_take(from->ledger, &out->ledger);
     take_workers(out, from);
     take_token(out, from->token_manager);
     out->reason = reason_of(out);
@@ -249,5 +250,7 @@ int status_ready_json(const struct status *s, struct buf *out)
         put(o, "frozen_reason", s->freeze->is_frozen ? text(s->freeze->reason) : NULL);
         put(o, "frozen_since", moment(s->freeze->is_frozen ? s->freeze->since_s : 0));
     }
+    if (s->ledger.on)
+        put(o, "ledger", text(s->ledger.up ? "up" : "down"));
     return write_line(o, out);
 }

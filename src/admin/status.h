@@ -4,6 +4,7 @@
 #include "base/base.h"
 #include "base/failure.h"
 #include "config/config.h"
+#include "ledger/ledger.h"
 #include "rights/freeze.h"
 #include "stats/metrics.h"
 #include "token/token_manager.h"
@@ -56,6 +57,7 @@ struct status {
     uint64_t log_dropped;              /* lines */
     const struct config *config;       /* in force; borrowed */
     const struct freeze *freeze;       /* NULL: there is no freeze.file; borrowed */
+    struct ledger_status ledger;
 };
 
 /* What it is taken from; the server fills it in. */
@@ -68,6 +70,7 @@ struct status_input {
     int64_t turned_ms[STATUS_WORKERS_MAX]; /* when each worker's loop last turned */
     struct metrics_sum sum;                /* of all threads */
     const struct freeze *freeze;           /* NULL: nobody can freeze anything */
+    const struct ledger *ledger;           /* NULL: there is none */
 };
 
 /* Takes it as of now. What is borrowed lives until the control thread goes on. */

@@ -178,6 +178,8 @@ void config_check_ledger(struct config *c, struct config_report *report)
     check_statuses(&k);
     check_times(&k);
     if (c->ledger.store != NULL)
+        classes_init(&c->ledger.classes, CLASS_TABLE_1SHOT);
+    if (c->ledger.store != NULL)
         check_store(&k);
     else
         check_without_store(&k);

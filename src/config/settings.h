@@ -148,6 +148,7 @@ struct config {
         /* taken apart from keys */
         bool key_in_header;
         const char *key_pointer; /* JSON pointer to the key in a body; NULL: not in a body */
+        struct classes classes;  /* what is money, where classes.table = off */
     } ledger;
 
     struct {

@@ -58,6 +58,9 @@ void access_log_write(struct context *ctx, const struct access_log_entry *e)
                                        .total_us = e->total_us,
                                        .token_us = e->token_us,
                                        .upstream_us = e->upstream_us });
+    static_assert(CLAIM_RESULTS == METRICS_LEDGER_RESULTS, "one counter for each result");
+    if (e->ledger != CLAIM_RESULT_NONE)
+        metrics_bump(&ctx->metrics.ledger[e->ledger], 1);
     if (e->has_class)
         count_class(ctx, e, (int)stage);
     metrics_add(&ctx->metrics, M_request_body_bytes, (uint64_t)e->bytes_in);
@@ -97,5 +100,9 @@ void access_log_write(struct context *ctx, const struct access_log_entry *e)
              log_int("attempts", e->attempts), log_str("request_id", e->request_id),
              log_strn("caller_request_id", e->caller_request_id,
                       (size_t)base_min((int64_t)e->caller_request_id_len, CALLER_ID_MAX)),
-             log_str("trace_id", e->trace_id), log_int("generation", (int64_t)e->generation));
+             log_str("trace_id", e->trace_id), log_str("ledger", claim_result_name(e->ledger)),
+             log_str("outcome", e->outcome),
+             log_str("ledger_id",
+                     e->ledger_id != NULL && e->ledger_id[0] != '\0' ? e->ledger_id : NULL),
+             log_int("generation", (int64_t)e->generation));
 }

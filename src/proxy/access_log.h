@@ -1,6 +1,7 @@
 #pragma once
 /* What is left of a request when it is over: its counts, its access-log line, and a place among
  * the last failures. */
+#include "proxy/claim.h"
 #include "proxy/context.h"
 
 struct access_log_entry {
@@ -26,6 +27,8 @@ struct access_log_entry {
     int64_t total_us, token_us, upstream_us; /* negative: did not happen */
     int64_t bytes_in, bytes_out;
     unsigned attempts; /* to send it upstream */
+    enum claim_result ledger;
+    const char *ledger_id, *outcome; /* NULL, or empty: there is none */
     uint64_t generation;
 };
 

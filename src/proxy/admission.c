@@ -286,6 +286,21 @@ static bool admit(struct relay *r)
     return false;
 }
 
+/* For the ledger: by the table of the settings, or by the API's own where there is none. */
+static bool moves_money(const struct relay *r, const struct decision_head *h)
+{
+    const struct rules_request q = decision_rules_request(h, &r->route);
+
+    if (r->has_class)
+        return r->class == CLASS_MONEY;
+    return classes_find(&r->config->ledger.classes,
+                        &(struct class_request){ .method = q.method,
+                                                 .api_path = q.api_path,
+                                                 .overridden = q.overridden })
+               .class
+           == CLASS_MONEY;
+}
+
 void admission_on_head(struct relay *r, const struct admission_request *request)
 {
     const struct config *c = r->config;
@@ -333,6 +348,9 @@ void admission_on_head(struct relay *r, const struct admission_request *request)
         relay_answer_locally(r);
     else if (r->route.kind == ROUTE_OPTIONS)
         relay_answer_options(r);
-    else
+    else if (r->ctx->ledger.ledger != NULL && !r->safe) {
+        r->is_money = moves_money(r, &head);
+        relay_begin_claim(r);
+    } else
         relay_begin(r);
 }

@@ -51,8 +51,8 @@ struct context {
     unsigned char random[512]; /* for request ids */
     size_t random_left;
 
-    struct freeze *freeze; /* shared by all threads */
-    struct ledger_port ledger;
+    struct freeze *freeze;     /* shared by all threads */
+    struct ledger_port ledger; /* its ledger NULL: there is none */
     /* The callers' secrets, where their files were read again since the settings were; else NULL. A
      * reference. */
     struct caller_secrets *secrets;

@@ -19,6 +19,20 @@
  *    |            v            v            from any, before the head is given    v
  *    +--------> ENDED <--------+<------------------------------------------- FAILED
  *
+ * With a ledger, an unsafe request that has a key or is recorded waits in one more phase before it is
+ * sent, and never begins to be sent without a claim:
+ *
+ *   (admission) --> CLAIMING: its body, if it has a key; then what the ledger says
+ *                      |  claimed, and there is a token ---------------------------> SENDING
+ *                      |  nothing there (only looked, for want of a token) --> PARKED -- token --> CLAIMING
+ *                      |  the key is known: its stored answer -------------------------------> LOCAL
+ *                      `  the key is known, refused, malformed; the ledger is down ----------> FAILED
+ *
+ * From its first byte on such a request ends in one call of claim_tell, whatever becomes of it. Its
+ * caller may leave: the relay then goes on alone, with a sink that says nothing to nobody (claim.h:
+ * nobody), until its exchange ends; only then it is given back. An answer by which the key is free
+ * again waits for that to be durable.
+ *
  * The callbacks of the libraries only move bytes and set facts, then call relay_wake; step() looks
  * at the facts once the callbacks have returned, and makes the one side go on when the other has
  * made room. A relay ends in relay_end, which the caller's side calls for each request once.
@@ -44,6 +58,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/location.h"
@@ -58,6 +73,7 @@
 #define WATCH_AFTER_MS 500
 /* When a caller may try again what the freeze file has stopped. */
 #define FROZEN_RETRY_AFTER_S 30
+#define LEDGER_RETRY_AFTER_S 5
 /* Relays that are kept for the next requests; what each keeps room for. */
 #define POOL_MAX 256
 #define POOLED_DOWN_BYTES 16384
@@ -69,14 +85,19 @@ static void release(struct relay *r);
 static void body_ends_early(struct relay *r, const struct failure *f);
 static void answer_token_request(struct relay *r);
 static void read_token_request(struct relay *r, const char *bytes, size_t n);
+static void go_on(struct relay *r);
+static void relay_finish(struct relay *r);
 
 /* The only place where the phase changes; asserts that the step is one of the picture's. */
 static void enter(struct relay *r, enum relay_phase phase)
 {
     static const unsigned legal[] = {
-        [RELAY_NEW] = 1U << RELAY_PARKED | 1U << RELAY_SENDING | 1U << RELAY_LOCAL |
-                      1U << RELAY_FAILED | 1U << RELAY_ENDED,
-        [RELAY_PARKED] = 1U << RELAY_SENDING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_NEW] = 1U << RELAY_CLAIMING | 1U << RELAY_PARKED | 1U << RELAY_SENDING |
+                      1U << RELAY_LOCAL | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_CLAIMING] = 1U << RELAY_CLAIMING | 1U << RELAY_PARKED | 1U << RELAY_SENDING |
+                           1U << RELAY_LOCAL | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_PARKED] =
+            1U << RELAY_CLAIMING | 1U << RELAY_SENDING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
         [RELAY_SENDING] =
             1U << RELAY_HELD | 1U << RELAY_ANSWERING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
         [RELAY_HELD] = 1U << RELAY_SENDING | 1U << RELAY_ANSWERING | 1U << RELAY_FAILED |
@@ -119,6 +140,42 @@ static void park(struct relay *r, enum relay_phase phase)
     arm(r);
 }
 
+/* --- the ledger ---------------------------------------------------------------------------- */
+
+static struct relay *claimant(struct ledger_ask *a)
+{
+    return claim_of(a)->owner;
+}
+
+/* Its key is free again, and its caller is to have that in hand with its answer. */
+static bool waits_for_release(const struct relay *r)
+{
+    return r->claim != NULL && r->claim->stage == CLAIM_RELEASING && !r->gone;
+}
+
+static void on_released(struct ledger_ask *a)
+{
+    struct relay *r = claimant(a);
+
+    r->claim->stage = CLAIM_CLOSED;
+    if (r->phase == RELAY_FAILED && !r->gone)
+        r->sink->ops->reject(r->sink, &r->failure);
+    relay_wake(r);
+}
+
+/* What has become of it, once the exchange is over; whole: its answer is. */
+static void tell_ledger(struct relay *r, enum failure_kind failure, bool whole)
+{
+    if (r->claim == NULL)
+        return;
+    claim_tell(r->claim, &(struct claim_end){ .failure = failure,
+                                              .sent = r->sends > 0 && !r->refused &&
+                                                      r->exchange.attempt.wrote,
+                                              .whole = whole,
+                                              .body_ended = r->up.ended,
+                                              .on_released = r->gone ? NULL : on_released });
+}
+
 void relay_fail(struct relay *r, const struct failure *f)
 {
     unpark(r);
@@ -126,7 +183,9 @@ void relay_fail(struct relay *r, const struct failure *f)
     enter(r, RELAY_FAILED);
     r->failure = *f;
     r->reads_token_request = false;
-    r->sink->ops->reject(r->sink, f);
+    tell_ledger(r, f->kind, false);
+    if (!waits_for_release(r) && !r->gone)
+        r->sink->ops->reject(r->sink, f);
     if (failure_info(f->kind)->stage == STAGE_UPSTREAM)
         log_warn("upstream_failed", log_str("request_id", r->request_id),
                  log_str("error", failure_info(f->kind)->slug), log_str("detail", f->detail));
@@ -150,6 +209,11 @@ void relay_about(const struct relay *r, struct failure *f)
                    r->operation);
 }
 
+static bool is_keyed(const struct relay *r)
+{
+    return r->claim != NULL && r->claim->kind == CLAIM_KEYED;
+}
+
 static struct exchange_request request_of(const struct relay *r)
 {
     const struct config *c = r->config;
@@ -167,9 +231,12 @@ static struct exchange_request request_of(const struct relay *r)
                   .require_name = c->listen.require_header_name,
                   .secret_name =
                       c->rules != NULL && c->rules->has_callers ? c->callers.header : NULL,
-                  .body_bytes = r->body_bytes },
+                  .body_bytes = r->body_bytes,
+                  .identity = is_keyed(r),
+                  .drop_key = is_keyed(r) && !c->ledger.forward_key },
         .resendable = r->resendable,
         .is_head = r->is_head,
+        .claimed = r->claim != NULL,
     };
 }
 
@@ -198,12 +265,34 @@ bool relay_is_frozen(const struct relay *r)
            freeze_is_on(r->ctx->freeze, loop_now(&r->ctx->loop));
 }
 
-static void send_upstream(struct relay *r, struct token *token)
+/* It may not be sent now: stopped by the freeze file, or its claim is too old. */
+static void fail_barred(struct relay *r)
 {
-    if (relay_is_frozen(r)) {
+    if (relay_is_frozen(r) || r->claim == NULL) {
         relay_fail_frozen(r);
         return;
     }
+    struct failure f = failure_make(
+        FAIL_LEDGER,
+        "The request was not sent: it could not begin within half of its lease in the "
+        "ledger (a slow connection, or a process that stood still).");
+
+    f.retry_after_s = LEDGER_RETRY_AFTER_S;
+    relay_fail(r, &f);
+}
+
+static bool may_be_sent(const struct relay *r)
+{
+    return !relay_is_frozen(r) && (r->claim == NULL || claim_may_send(r->claim));
+}
+
+static void send_upstream(struct relay *r, struct token *token)
+{
+    if (!may_be_sent(r)) {
+        fail_barred(r);
+        return;
+    }
+    assert(r->claim == NULL || claim_is_open(r->claim));
     unpark(r);
     token_ref(token);
     token_unref(r->token);
@@ -211,13 +300,15 @@ static void send_upstream(struct relay *r, struct token *token)
     enter(r, RELAY_SENDING);
     if (r->upstream_start_us < 0)
         r->upstream_start_us = clock_us();
-    r->down_done = r->down_cut = false;
+    r->down_done = r->down_cut = r->refused = false;
     buf_clear(&r->down);
+    if (r->claim != NULL)
+        claim_on_sending(r->claim);
     const struct exchange_request request = request_of(r);
     enum failure_kind kind = exchange_start(&r->exchange, &request);
 
     if (kind == FAIL_FROZEN)
-        relay_fail_frozen(r);
+        fail_barred(r);
     else if (kind != FAIL_NONE)
         relay_fail_for(r, kind,
                        kind == FAIL_HEAD_TOO_LARGE
@@ -247,6 +338,158 @@ static struct token *token_for(const struct relay *r)
                                                    : NULL;
 }
 
+/* The answer that the first request with this key has had. */
+static void answer_again(struct relay *r)
+{
+    enter(r, RELAY_LOCAL);
+    r->down.limit =
+        (size_t)base_max((int64_t)r->down.limit, (int64_t)r->claim->ask.found.answer_body.len);
+    if (claim_replay(r->claim, &r->head, &r->down) != 0) {
+        relay_fail_for(r, FAIL_INTERNAL, "There is no memory left for the stored answer");
+        return;
+    }
+    r->head_begun = true;
+    r->sink->ops->begin(r->sink, &r->head);
+    r->sink->ops->end(r->sink, RESPONSE_WHOLE);
+    relay_wake(r);
+    arm(r);
+}
+
+static void on_reply(struct ledger_ask *a)
+{
+    struct relay *r = claimant(a);
+    struct failure f;
+
+    if (claim_on_reply(r->claim, &f) == LEDGER_CLAIMED || r->claim->stage == CLAIM_WAITING)
+        go_on(r);
+    else if (f.kind != FAIL_NONE)
+        relay_fail(r, &f);
+    else
+        answer_again(r);
+}
+
+static void ask_ledger(struct relay *r, enum ledger_want want)
+{
+    const struct ledger_bytes body = { (char *)(uintptr_t)buf_front(&r->up.bytes),
+                                       buf_unread(&r->up.bytes) };
+
+    if (want == LEDGER_CLAIM && r->ctx->closed) {
+        struct failure f = failure_make(
+            FAIL_DRAINING,
+            "This proxy is being stopped, and the request was not sent; send it again.");
+
+        f.retry_after_s = 1;
+        relay_fail(r, &f);
+        return;
+    }
+    unpark(r);
+    enter(r, RELAY_CLAIMING);
+    claim_ask(r->claim, want, is_keyed(r) ? &body : NULL, on_reply);
+    arm(r);
+}
+
+/* All of the body is here, and with it the key. Without a token the ledger is only looked into: a
+ * stored answer needs none, and a claim would grow old. */
+static void on_collected(struct relay *r)
+{
+    struct failure f;
+
+    if (!claim_on_body_end(r->claim, buf_front(&r->up.bytes), buf_unread(&r->up.bytes), &f)) {
+        relay_fail(r, &f);
+        return;
+    }
+    if (r->claim->kind == CLAIM_KEYED) {
+        r->resendable = false;
+        ask_ledger(r, token_for(r) != NULL ? LEDGER_CLAIM : LEDGER_LOOK);
+        return;
+    }
+    if (r->claim->kind == CLAIM_NOTHING) {
+        claim_done(r->claim);
+        r->claim = NULL;
+    }
+    go_on(r);
+}
+
+/* Whether a field is a secret, and does not go upstream in any case. */
+static bool is_secret(const struct relay *r, const struct header_field *f)
+{
+    const struct config *c = r->config;
+
+    return header_is(f, "authorization") ||
+           (c->rules != NULL && c->rules->has_callers && c->callers.header != NULL &&
+            ascii_equal_str(f->name, f->name_len, c->callers.header));
+}
+
+/* What of the head must last when the caller has left: libmicrohttpd has it until then. */
+static bool keep_fields(struct relay *r)
+{
+    struct header_field *fields = arena_alloc(&r->arena, (r->count + 1) * sizeof *fields);
+    size_t count = 0;
+
+    for (size_t i = 0; i < r->count && fields != NULL; i++) {
+        const struct header_field *f = &r->fields[i];
+        char *name, *value;
+
+        if (is_secret(r, f))
+            continue;
+        name = arena_copy(&r->arena, f->name, f->name_len);
+        value = arena_copy(&r->arena, f->value, f->value_len);
+        if (name == NULL || value == NULL)
+            return false;
+        if (r->caller_request_id == f->value)
+            r->caller_request_id = value;
+        fields[count++] = (struct header_field){ name, value, f->name_len, f->value_len };
+    }
+    r->fields = fields;
+    r->count = count;
+    return fields != NULL;
+}
+
+void relay_begin_claim(struct relay *r)
+{
+    const struct claim_request q = {
+        .config = r->config,
+        .fields = r->fields,
+        .count = r->count,
+        .method = r->method,
+        .prefix = r->route.prefix,
+        .path = r->route.path,
+        .path_len = r->route.path_len,
+        .request_id = r->request_id,
+        .scope = r->caller != NULL ? r->caller->name : "",
+        .body_bytes = r->body_bytes,
+        .is_money = r->is_money,
+    };
+    struct failure f;
+
+    r->claim = claim_begin(&r->arena, &r->ctx->ledger, &q, &f);
+    if (r->claim == NULL) {
+        if (f.kind != FAIL_NONE)
+            relay_fail(r, &f);
+        else
+            go_on(r);
+        return;
+    }
+    r->claim->owner = r;
+    if (!keep_fields(r)) {
+        relay_fail_for(r, FAIL_HEAD_TOO_LARGE, "The request head does not fit");
+        return;
+    }
+    if (r->claim->kind == CLAIM_RECORD) {
+        r->resendable = false;
+        go_on(r);
+        return;
+    }
+    enter(r, RELAY_CLAIMING);
+    r->down.limit = RELAY_WINDOW_BYTES + (size_t)r->config->ledger.max_answer_bytes;
+    r->up.bytes.limit =
+        (size_t)base_max((int64_t)r->up.bytes.limit, r->config->ledger.max_request_bytes);
+    if (r->body_bytes == 0)
+        on_collected(r);
+    else
+        arm(r);
+}
+
 /* The token that is newer (older) than the one it was sent with; NULL: there is none. */
 static struct token *another_token(const struct relay *r, bool newer)
 {
@@ -260,7 +503,16 @@ static struct token *another_token(const struct relay *r, bool newer)
     return NULL;
 }
 
-void relay_begin(struct relay *r)
+/* There is a token: the last thing that may be needed before it is sent is a claim. */
+static void send_or_claim(struct relay *r, struct token *token)
+{
+    if (r->claim != NULL && !claim_is_open(r->claim))
+        ask_ledger(r, LEDGER_CLAIM);
+    else
+        send_upstream(r, token);
+}
+
+static void go_on(struct relay *r)
 {
     struct context *ctx = r->ctx;
 
@@ -269,13 +521,18 @@ void relay_begin(struct relay *r)
     if (token != NULL) {
         if (r->token_us < 0)
             r->token_us = 0;
-        send_upstream(r, token);
+        send_or_claim(r, token);
     } else if (ctx->failing) {
         relay_fail(r, &ctx->failure);
     } else {
         park(r, RELAY_PARKED);
         ctx->on_want(ctx->arg);
     }
+}
+
+void relay_begin(struct relay *r)
+{
+    go_on(r);
 }
 
 /* While everything is kept for a repeat: up to replay_limit. After that: a window. */
@@ -319,7 +576,14 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
         body_ends_early(r, &f);
         return n;
     }
-    if (r->up.kept && r->up_bytes + (int64_t)n > c->upstream.replay_limit_bytes) {
+    if (is_keyed(r) && r->up_bytes + (int64_t)n > c->ledger.max_request_bytes) {
+        struct failure f = claim_too_large();
+
+        body_ends_early(r, &f);
+        return n;
+    }
+    if (r->up.kept && !is_keyed(r) &&
+        r->up_bytes + (int64_t)n > c->upstream.replay_limit_bytes) {
         r->up.kept = false;
         buf_consume(&r->up.bytes, r->up.sent);
         r->up.sent = 0;
@@ -345,6 +609,8 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
         return n;
     }
     r->up_bytes += (int64_t)n;
+    if (r->claim != NULL)
+        claim_on_body(r->claim, bytes, n);
     if (r->exchange.wants_body)
         relay_wake(r);
     return n;
@@ -426,7 +692,8 @@ static void on_refused(struct relay *r)
     if (another_token(r, true) == NULL ? ctx->passthrough_generation != generation
                                        : ctx->other_good)
         ctx->on_refused(ctx->arg, generation);
-    if (may_repeat(r) && !relay_is_frozen(r))
+    r->refused = true;
+    if (may_repeat(r) && !relay_is_frozen(r) && !r->gone)
         park(r, RELAY_HELD);
     else
         enter(r, RELAY_ANSWERING);
@@ -451,7 +718,7 @@ static struct relay *relay_of(struct exchange *x)
 
 static bool may_send(struct exchange *x)
 {
-    return !relay_is_frozen(relay_of(x));
+    return may_be_sent(relay_of(x));
 }
 
 static void on_sending(struct exchange *x)
@@ -471,6 +738,8 @@ static void on_head(struct exchange *x)
     r->first_byte_us = clock_us();
     r->upstream_us = r->first_byte_us - r->upstream_start_us;
     r->ctx->typical_us += (base_min(r->upstream_us, TYPICAL_US_MAX) - r->ctx->typical_us) / 8;
+    if (r->claim != NULL)
+        r->claim->status = r->exchange.head.status;
     if (refused_token(r)) {
         on_refused(r);
     } else {
@@ -481,14 +750,25 @@ static void on_head(struct exchange *x)
     relay_wake(r);
 }
 
+/* What has come of the answer, before its caller takes it. */
+static void keep_body(struct relay *r)
+{
+    if (r->claim != NULL)
+        claim_keep_body(r->claim, &r->down, r->exchange.body_bytes);
+}
+
 static void on_progress(struct exchange *x)
 {
-    relay_wake(relay_of(x));
+    struct relay *r = relay_of(x);
+
+    keep_body(r);
+    relay_wake(r);
 }
 
 static void on_upstream_done(struct relay *r, const struct failure *f)
 {
     if (f == NULL) {
+        keep_body(r);
         r->down_done = true;
         relay_wake(r);
         return;
@@ -500,7 +780,7 @@ static void on_upstream_done(struct relay *r, const struct failure *f)
         return;
     }
     if (f->kind == FAIL_FROZEN) {
-        relay_fail_frozen(r);
+        fail_barred(r);
         return;
     }
     if (!r->sink->given) {
@@ -573,7 +853,7 @@ void relay_on_token(struct relay *r)
         struct token *token = token_for(r);
 
         if (token != NULL)
-            send_upstream(r, token);
+            send_or_claim(r, token);
         else if (!same_upstream(r))
             relay_fail_for(
                 r, FAIL_TOKEN_TIMEOUT,
@@ -586,12 +866,22 @@ void relay_on_token(struct relay *r)
     }
 }
 
+/* Whether it goes on without its caller: a request of the ledger that is whole and was sent. */
+static bool outlives_caller(const struct relay *r)
+{
+    return claim_is_open(r->claim) && r->sends > 0 && r->up.ended &&
+           (r->phase == RELAY_SENDING || r->phase == RELAY_ANSWERING);
+}
+
 void relay_on_caller_gone(struct relay *r)
 {
     if (r->gone)
         return;
     r->gone = true;
-    exchange_cancel(&r->exchange);
+    if (!outlives_caller(r)) {
+        exchange_cancel(&r->exchange);
+        tell_ledger(r, FAIL_NONE, false);
+    }
     relay_wake(r);
 }
 
@@ -631,6 +921,8 @@ bool relay_passes_body_on(const struct relay *r)
 
 bool relay_takes_body(const struct relay *r)
 {
+    if (is_keyed(r) && r->phase == RELAY_CLAIMING)
+        return true;
     return relay_passes_body_on(r) ? room_up(r) > RELAY_WINDOW_BYTES / 2
                                    : r->discarded_bytes <= RELAY_DISCARD_BYTES;
 }
@@ -652,7 +944,7 @@ bool relay_is_abandoned(const struct relay *r)
 }
 
 /* What of the upstream's head goes to the caller. */
-static void begin_answer(struct relay *r)
+static void make_head(struct relay *r)
 {
     const struct response_check *g = &r->exchange.head;
     size_t all = r->exchange.field_count, count;
@@ -682,8 +974,58 @@ static void begin_answer(struct relay *r)
                                       .body_bytes = g->content_length,
                                       .bodiless =
                                           r->is_head || g->status == 204 || g->status == 304 };
+    if (r->claim != NULL)
+        claim_keep_head(r->claim, r->exchange.fields, count);
+}
+
+static void begin_answer(struct relay *r)
+{
+    make_head(r);
     r->head_begun = true;
     r->sink->ops->begin(r->sink, &r->head);
+}
+
+/* Whether the answer may be given. One that frees its key waits until that is durable. */
+static bool may_begin(struct relay *r)
+{
+    if (claim_is_open(r->claim) && claim_status_releases(r->claim))
+        tell_ledger(r, FAIL_NONE, false);
+    return !waits_for_release(r);
+}
+
+/* Whether all is known that is going to be. */
+static bool is_over(const struct relay *r)
+{
+    return r->phase == RELAY_FAILED || (r->phase == RELAY_ANSWERING && r->down_done);
+}
+
+/* What comes is kept, and then thrown away. */
+static void listen_alone(struct relay *r)
+{
+    if (r->phase == RELAY_ANSWERING && !r->head_begun) {
+        make_head(r);
+        r->head_begun = true;
+    }
+    buf_clear(&r->down);
+    if (!is_over(r))
+        exchange_go_on(&r->exchange);
+    if (!is_over(r) && r->exchange.body_bytes > RELAY_DISCARD_BYTES) {
+        exchange_cancel(&r->exchange);
+        r->down_done = r->down_cut = true;
+    }
+    if (is_over(r))
+        tell_ledger(r, r->failure.kind, r->down_done && !r->down_cut);
+}
+
+/* One that goes on without its caller. */
+static void step_alone(struct relay *r)
+{
+    if (claim_is_open(r->claim))
+        listen_alone(r);
+    if (r->sink != &r->claim->nobody)
+        r->sink->ops->resume(r->sink);
+    else if (r->claim->stage == CLAIM_CLOSED)
+        relay_finish(r);
 }
 
 const struct caller_secrets *relay_secrets(const struct relay *r)
@@ -780,9 +1122,15 @@ static void step(struct relay *r)
 {
     if (r->phase == RELAY_ENDED)
         return;
+    if (r->phase == RELAY_CLAIMING && r->up.ended && r->claim->stage == CLAIM_COLLECTING)
+        on_collected(r);
+    if (r->gone && r->claim != NULL) {
+        step_alone(r);
+        return;
+    }
     if (r->phase == RELAY_HELD) /* a newer token may have come meanwhile */
         relay_on_token(r);
-    if (r->phase == RELAY_ANSWERING && !r->head_begun)
+    if (r->phase == RELAY_ANSWERING && !r->head_begun && may_begin(r))
         begin_answer(r);
     /* From the first byte of an answer on nobody but the upstream may speak for it. */
     if (r->phase == RELAY_SENDING && r->exchange.attempt.began && !r->up.ended)
@@ -792,6 +1140,8 @@ static void step(struct relay *r)
         (r->exchange.rest_unwanted || (r->down_done && !exchange_is_sending(&r->exchange))))
         r->up.discard = true;
     if (r->phase == RELAY_ANSWERING && r->down_done)
+        tell_ledger(r, r->failure.kind, !r->down_cut);
+    if (r->phase == RELAY_ANSWERING && r->down_done && r->head_begun)
         r->sink->ops->end(r->sink, r->down_cut ? RESPONSE_CUT : RESPONSE_WHOLE);
     exchange_go_on(&r->exchange);
     r->sink->ops->resume(r->sink);
@@ -815,18 +1165,38 @@ bool relay_turn(struct context *ctx)
     return last != NULL;
 }
 
+/* The exchange of a claim ends now, its answer being given or its caller having left. */
+static void end_claim(struct relay *r)
+{
+    struct failure f =
+        failure_make(FAIL_UPSTREAM_STALLED,
+                     "This proxy was stopped (process.drain_timeout) before the answer was "
+                     "whole: outcome unknown.");
+
+    exchange_cancel(&r->exchange);
+    if (r->sink->given)
+        on_upstream_done(r, &f);
+    else
+        relay_fail(r, &f);
+}
+
 void relay_give_up(struct relay *r)
 {
     struct failure f =
         failure_make(FAIL_DRAINING, "This proxy is being stopped and the request was not "
                                     "carried out; send it again.");
 
+    if (claim_is_open(r->claim) && (r->sink->given || r->gone)) {
+        end_claim(r);
+        return;
+    }
     if (!r->begun || r->sink->given || r->gone ||
-        (r->phase != RELAY_PARKED && r->phase != RELAY_HELD && r->phase != RELAY_SENDING))
+        (r->phase != RELAY_CLAIMING && r->phase != RELAY_PARKED && r->phase != RELAY_HELD &&
+         r->phase != RELAY_SENDING))
         return;
     f.retry_after_s = 1;
     if (r->phase == RELAY_SENDING && r->sends > 0)
-        f = failure_make(FAIL_UPSTREAM_LOST,
+        f = failure_make(r->claim != NULL ? FAIL_UPSTREAM_RESPONSE_TIMEOUT : FAIL_UPSTREAM_LOST,
                          "This proxy was stopped (process.drain_timeout) before the upstream "
                          "answered: outcome unknown.");
     relay_fail(r, &f);
@@ -836,7 +1206,11 @@ void relay_abandon(struct relay *r)
 {
     r->gone = true;
     exchange_cancel(&r->exchange);
-    r->sink->ops->close(r->sink);
+    tell_ledger(r, FAIL_DRAINING, r->down_done && !r->down_cut);
+    if (r->claim != NULL && r->sink == &r->claim->nobody)
+        relay_finish(r);
+    else
+        r->sink->ops->close(r->sink);
 }
 
 /* --- how long it waits --------------------------------------------------------------------
@@ -904,6 +1278,14 @@ static struct deadline deadline_of(const struct relay *r)
         d = (struct deadline){ r->exchange.progress_ms + c->upstream.idle_timeout_ms,
                                FAIL_UPSTREAM_STALLED,
                                "The upstream takes no more of the request" };
+    if (claim_is_open(r->claim) && r->claim->end_by_ms < d.ms &&
+        (r->phase == RELAY_SENDING || r->phase == RELAY_ANSWERING))
+        d = (struct deadline){
+            r->claim->end_by_ms, FAIL_UPSTREAM_STALLED,
+            "It was not over within its lease in the ledger, twice "
+            "upstream.connect_timeout and upstream.response_timeout: outcome "
+            "unknown"
+        };
     if (send_deadline(r).ms < d.ms)
         d = send_deadline(r);
     /* The caller is expected to send, unless we hold it back. */
@@ -1048,9 +1430,20 @@ static void recycle(struct context *ctx, struct relay *r)
     if (r->down.cap > POOLED_DOWN_BYTES)
         buf_done(&r->down);
     buf_clear(&r->down);
+    r->down.limit = RELAY_WINDOW_BYTES;
     memset((char *)r + offsetof(struct relay, ctx), 0, sizeof *r - offsetof(struct relay, ctx));
     TAILQ_INSERT_HEAD(&ctx->pool, r, all_link);
     ctx->pool_count++;
+}
+
+/* What the ledger did for it. */
+static enum claim_result ledger_result(const struct relay *r)
+{
+    enum claim_result of_failure = claim_result_of(r->failure.kind);
+
+    return of_failure != CLAIM_RESULT_NONE ? of_failure
+           : r->claim != NULL              ? r->claim->result
+                                           : CLAIM_RESULT_NONE;
 }
 
 /* What is left of a request: its counts, its place among the last failures, its line. */
@@ -1088,10 +1481,80 @@ static void report(struct relay *r)
                          .caller_request_id = r->caller_request_id,
                          .caller_request_id_len = r->caller_request_id_len,
                          .trace_id = r->trace_id,
+                         .ledger = ledger_result(r),
+                         .ledger_id = r->claim == NULL ? NULL : r->claim->id,
+                         .outcome = r->claim == NULL ? NULL : r->claim->outcome,
                          .generation = r->token == NULL ? 0 : r->token->generation });
 }
 
+/* Nobody: what is left of the caller's side when that has left. */
+static void nobody_begin(struct response_sink *s, const struct response_head *head)
+{
+    (void)s;
+    (void)head;
+}
+
+static void nobody_end(struct response_sink *s, enum response_end how)
+{
+    (void)s;
+    (void)how;
+}
+
+static void nobody_reject(struct response_sink *s, const struct failure *f)
+{
+    (void)s;
+    (void)f;
+}
+
+static void nobody_hears(struct response_sink *s)
+{
+    (void)s;
+}
+
+static bool nobody_has_unread(const struct response_sink *s)
+{
+    (void)s;
+    return false;
+}
+
+static bool nobody_watches(struct response_sink *s)
+{
+    (void)s;
+    return false;
+}
+
+static const struct response_sink_ops nobody_ops = { .begin = nobody_begin,
+                                                     .end = nobody_end,
+                                                     .reject = nobody_reject,
+                                                     .resume = nobody_hears,
+                                                     .close = nobody_hears,
+                                                     .take_over = nobody_hears,
+                                                     .has_unread = nobody_has_unread,
+                                                     .look = nobody_hears,
+                                                     .watch_close = nobody_watches };
+
+/* The caller's side is gone, and what it had to say is kept for the log. */
+static void go_alone(struct relay *r)
+{
+    struct response_sink *nobody = &r->claim->nobody;
+
+    *nobody = *r->sink;
+    nobody->ops = &nobody_ops;
+    r->sink = nobody;
+    relay_wake(r);
+}
+
 void relay_end(struct relay *r)
+{
+    if (claim_is_open(r->claim)) /* its caller has not waited for the end */
+        relay_on_caller_gone(r);
+    if (claim_is_open(r->claim))
+        go_alone(r);
+    else
+        relay_finish(r);
+}
+
+static void relay_finish(struct relay *r)
 {
     struct context *ctx = r->ctx;
 
@@ -1110,6 +1573,7 @@ void relay_end(struct relay *r)
         buf_wipe(&r->up.bytes);
         buf_wipe(&r->down);
     }
+    claim_done(r->claim);
     buf_done(&r->up.bytes);
     if (r->token != NULL)
         token_unref(r->token);

@@ -10,14 +10,16 @@
 #include "event/loop.h"
 #include "http/header.h"
 #include "http/route.h"
+#include "proxy/claim.h"
 #include "proxy/context.h"
 #include "proxy/response_sink.h"
 #include "upstream/exchange.h"
 
 enum relay_phase {
-    RELAY_NEW,     /* the request line is here */
-    RELAY_PARKED,  /* waits for a token */
-    RELAY_SENDING, /* with the upstream, no answer yet */
+    RELAY_NEW,      /* the request line is here */
+    RELAY_CLAIMING, /* waits for its body, where that may have a key, and for the ledger */
+    RELAY_PARKED,   /* waits for a token */
+    RELAY_SENDING,  /* with the upstream, no answer yet */
     RELAY_HELD, /* the upstream refused the token; its answer is held while a new one is fetched
                  */
     RELAY_ANSWERING, /* the upstream's answer goes to the caller */
@@ -64,7 +66,8 @@ struct relay {
     const char *rule;            /* why it was refused, for the log; NULL: it was not */
     size_t rule_len;
     bool is_head;
-    bool begun; /* its head is whole */
+    bool is_money; /* what it asks for moves money; known where there is a ledger */
+    bool begun;    /* its head is whole */
 
     /* its body */
     struct exchange_body up;
@@ -77,9 +80,13 @@ struct relay {
     int64_t up_ms;    /* when the caller last sent some */
     int64_t stuck_ms; /* what that was when more had come and was not read; 0: was read */
 
+    /* the ledger's */
+    struct claim *claim; /* NULL: it has no business with it */
+
     /* the upstream's side */
     unsigned sends; /* attempts of which at least a byte was sent, for the log */
     bool repeated;  /* after a 401 */
+    bool refused;   /* by that: what was sent was not carried out */
 
     /* the answer */
     struct response_head head;
@@ -136,12 +143,14 @@ void relay_on_token(struct relay *r);
 /* The program is about to leave: a caller without an answer is told what became of its request.
  */
 void relay_give_up(struct relay *r);
-/* The thread ends: whatever is under way is over now. */
+/* The thread ends: whatever is under way is over now; one whose caller had left is gone. */
 void relay_abandon(struct relay *r);
 
 /* What admission decides for: to the upstream when there is a token, else parked until there is
  * one, or failed when none is to come; or the caller's own token call, answered here. */
 void relay_begin(struct relay *r);
+/* The same for an unsafe request where there is a ledger: what that has to do with it comes first. */
+void relay_begin_claim(struct relay *r);
 void relay_answer_locally(struct relay *r);
 /* An OPTIONS that is for this proxy and not for the upstream: which methods there are. */
 #define RELAY_METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -163,7 +172,9 @@ void relay_wake(struct relay *r);
 /* Looks at those. Returns whether there were any. */
 bool relay_turn(struct context *ctx);
 
-/* The end, from the caller's side only: counts, logs, gives the relay back. */
+/* The end, from the caller's side only: counts, logs, gives the relay back. A request of the ledger
+ * that was sent goes on without its caller until it is known what became of it; the sink is not used
+ * any more. */
 void relay_end(struct relay *r);
 /* Frees the pool. */
 void relay_free_pool(struct context *ctx);

@@ -106,7 +106,8 @@ static void take_status(void *arg, struct status *out)
                                .config = s->config,
                                .token_manager = &s->tokens,
                                .worker_count = s->worker_count,
-                               .freeze = &s->shared.freeze };
+                               .freeze = &s->shared.freeze,
+                               .ledger = s->shared.ledger };
 
     /* The workers write meanwhile: each number is right, two may be a moment apart. */
     for (unsigned i = 0; i < s->worker_count; i++) {

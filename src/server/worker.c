@@ -212,9 +212,10 @@ int worker_start(struct worker *w)
 /* Makes libmicrohttpd let go of every connection: none may be suspended when it stops. */
 static void abandon(struct worker *w)
 {
-    struct relay *r;
+    struct relay *r, *next;
 
-    TAILQ_FOREACH (r, &w->ctx.running, all_link) {
+    for (r = TAILQ_FIRST(&w->ctx.running); r != NULL; r = next) { /* it may be gone after that */
+        next = TAILQ_NEXT(r, all_link);
         relay_abandon(r);
     }
     for (int i = 0; i < 100 && !TAILQ_EMPTY(&w->ctx.running); i++) {

@@ -47,5 +47,6 @@ void metrics_add_shard(struct metrics_sum *sum, const struct metrics *shard)
     ADD(sum_us);
     ADD(class_results);
     ADD(outcome_unknown);
+    ADD(ledger);
 #undef ADD
 }

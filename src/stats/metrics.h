@@ -62,6 +62,9 @@ struct metrics_class {
     bool outcome_unknown;
 };
 
+/* What the ledger did for a request, see proxy/claim.h. */
+#define METRICS_LEDGER_RESULTS 10
+
 struct metrics {
     _Alignas(64) _Atomic uint64_t counter[METRICS_COUNTER_COUNT];
     _Atomic uint64_t requests[METRICS_METHOD_COUNT][6][STAGE_COUNT + 1];
@@ -69,6 +72,7 @@ struct metrics {
     _Atomic uint64_t sum_us[METRICS_DURATION_COUNT];
     _Atomic uint64_t class_results[METRICS_CLASSES][6][STAGE_COUNT + 1];
     _Atomic uint64_t outcome_unknown[METRICS_CLASSES];
+    _Atomic uint64_t ledger[METRICS_LEDGER_RESULTS];
 };
 
 /* All shards added up: plain values. The total of a duration is the sum of its buckets. */
@@ -79,6 +83,7 @@ struct metrics_sum {
     uint64_t sum_us[METRICS_DURATION_COUNT];
     uint64_t class_results[METRICS_CLASSES][6][STAGE_COUNT + 1];
     uint64_t outcome_unknown[METRICS_CLASSES];
+    uint64_t ledger[METRICS_LEDGER_RESULTS];
 };
 
 /* Adds a shard. Thread: any. */

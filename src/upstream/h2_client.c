@@ -1037,6 +1037,7 @@ static void cancel(struct exchange *x)
         return;
     struct h2_session *s = c->session;
 
+    x->attempt.wrote = was_written(c);
     reset(c, NGHTTP2_CANCEL);
     detach(c);
     /* Nobody waits for a connection that is being made any more. */

@@ -91,6 +91,11 @@ int64_t clock_wall_s(void)
     return 1700000000 + h.now_us / 1000000;
 }
 
+int64_t clock_wall_ms(void)
+{
+    return clock_wall_s() * 1000;
+}
+
 static void ignore_want(void *arg)
 {
     (void)arg;

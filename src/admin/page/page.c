@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "admin/page/failures.h"
+#include "admin/page/ledger.h"
 #include "admin/page/rights.h"
 #include "admin/page/sections.h"
 #include "page_assets.h"
@@ -92,6 +93,7 @@ int page_render(const struct content *c, struct buf *out)
     sections_facts(&o, c);
     sections_token(&o, c);
     sections_traffic(&o, c);
+    ledger_section(&o, c->status);
     failures_list(&o, c);
     failures_totals(&o, c);
     rights_callers(&o, c->status);

@@ -20,6 +20,10 @@ int64_t clock_wall_s(void)
 {
     return 1700000000 + now_ms / 1000;
 }
+int64_t clock_wall_ms(void)
+{
+    return clock_wall_s() * 1000;
+}
 
 static int64_t turned_ms[3];
 static struct metrics shards[3], control;

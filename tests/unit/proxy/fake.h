@@ -1,9 +1,12 @@
 #pragma once
-/* A relay between two fakes: a sink that writes down what it was told, and, in place of
- * upstream/exchange.c, an exchange whose answers the test makes up. Time is the test's. */
+/* A relay between three fakes: a sink that writes down what it was told, in place of
+ * upstream/exchange.c an exchange whose answers the test makes up, and in place of ledger/ledger.c a
+ * ledger likewise. Time is the test's. */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "proxy/admission.h"
 #include "proxy/relay.h"
 #include "unit.h"
@@ -57,6 +60,128 @@ bool exchange_is_sending(const struct exchange *x)
 {
     (void)x;
     return fake_exchange.sending;
+}
+
+/* --- the clock: that of the thread's turn, or later, when the thread stood still --- */
+
+static int64_t fake_late_ms;
+
+int64_t clock_ms(void)
+{
+    return ctx.loop.now_ms + fake_late_ms;
+}
+
+int64_t clock_us(void)
+{
+    return clock_ms() * 1000;
+}
+
+int64_t clock_wall_s(void)
+{
+    return 1790000000;
+}
+
+int64_t clock_wall_ms(void)
+{
+    return clock_wall_s() * 1000;
+}
+
+/* --- the ledger --- */
+
+static struct {
+    size_t asks, given_up, outcomes, settles;
+    struct ledger_ask *ask; /* under way; NULL: none */
+    enum ledger_want want;
+    char scope[32], key[LEDGER_KEY_MAX + 1], path[256], request_body[256];
+    bool has_key, has_fingerprint;
+    unsigned char fingerprint[LEDGER_FINGERPRINT_BYTES];
+    int64_t lease_ms;
+    /* the last outcome */
+    enum ledger_state state;
+    char id[LEDGER_ID_BYTES], cause[64], head[1024], body[1024];
+    bool has_body, has_print;
+    size_t body_len;
+    int status;
+} fake_ledger;
+
+void ledger_ask(struct ledger_ask *a, struct ledger_port *port, const struct ledger_question *q,
+                void (*on_reply)(struct ledger_ask *a))
+{
+    assert_null(fake_ledger.ask);
+    fake_ledger.asks++;
+    fake_ledger.ask = a;
+    a->port = port;
+    a->on_reply = on_reply;
+    fake_ledger.want = q->want;
+    fake_ledger.lease_ms = q->lease_ms;
+    fake_ledger.has_key = q->key != NULL;
+    fake_ledger.has_fingerprint = q->fingerprint != NULL;
+    (void)snprintf(fake_ledger.scope, sizeof fake_ledger.scope, "%s", q->scope);
+    (void)snprintf(fake_ledger.key, sizeof fake_ledger.key, "%s", q->key == NULL ? "" : q->key);
+    (void)snprintf(fake_ledger.path, sizeof fake_ledger.path, "%s", q->path);
+    (void)snprintf(fake_ledger.request_body, sizeof fake_ledger.request_body, "%.*s",
+                   (int)q->request_body.len,
+                   q->request_body.data == NULL ? "" : q->request_body.data);
+    if (q->fingerprint != NULL)
+        memcpy(fake_ledger.fingerprint, q->fingerprint, sizeof fake_ledger.fingerprint);
+}
+
+void ledger_ask_done(struct ledger_ask *a)
+{
+    if (fake_ledger.ask == a && a != NULL) {
+        fake_ledger.ask = NULL;
+        fake_ledger.given_up++;
+    }
+    ledger_entry_done(&a->found);
+}
+
+static void fake_outcome(const struct ledger_outcome *o)
+{
+    fake_ledger.state = o->state;
+    fake_ledger.status = o->status;
+    fake_ledger.has_body = o->body.data != NULL;
+    fake_ledger.body_len = o->body.len;
+    fake_ledger.has_print = o->fingerprint != NULL;
+    (void)snprintf(fake_ledger.id, sizeof fake_ledger.id, "%s", o->id);
+    (void)snprintf(fake_ledger.cause, sizeof fake_ledger.cause, "%s", o->cause);
+    (void)snprintf(fake_ledger.head, sizeof fake_ledger.head, "%s",
+                   o->head == NULL ? "" : o->head);
+    (void)snprintf(fake_ledger.body, sizeof fake_ledger.body, "%.*s", (int)o->body.len,
+                   o->body.data == NULL ? "" : o->body.data);
+}
+
+void ledger_outcome(struct ledger_port *port, const struct ledger_outcome *o)
+{
+    (void)port;
+    fake_ledger.outcomes++;
+    fake_outcome(o);
+}
+
+void ledger_settle(struct ledger_ask *a, struct ledger_port *port,
+                   const struct ledger_outcome *o, void (*on_reply)(struct ledger_ask *a))
+{
+    assert_null(fake_ledger.ask);
+    fake_ledger.settles++;
+    fake_ledger.ask = a;
+    a->port = port;
+    a->on_reply = on_reply;
+    fake_outcome(o);
+}
+
+/* The reply to what is under way. */
+static inline void ledger_replies(enum ledger_result result)
+{
+    struct ledger_ask *a = fake_ledger.ask;
+
+    assert_non_null(a);
+    fake_ledger.ask = NULL;
+    a->result = result;
+    a->why = "the disk is full";
+    if (result == LEDGER_CLAIMED)
+        (void)snprintf(a->id, sizeof a->id, "0190-claim");
+    a->send_until_ms = ctx.loop.now_ms + fake_ledger.lease_ms / 2;
+    a->end_by_ms = ctx.loop.now_ms + fake_ledger.lease_ms - LEDGER_LEASE_MARGIN_MS;
+    a->on_reply(a);
 }
 
 /* --- the sink --- */
@@ -179,6 +304,8 @@ static int fake_setup(void **state)
     (void)state;
     memset(&fake, 0, sizeof fake);
     memset(&fake_exchange, 0, sizeof fake_exchange);
+    memset(&fake_ledger, 0, sizeof fake_ledger);
+    fake_late_ms = 0;
     memset(&ctx, 0, sizeof ctx);
     config = (struct config){
         .refs = 1000,
