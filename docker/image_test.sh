@@ -81,7 +81,7 @@ assert sbom["spdxVersion"] == "SPDX-2.3"
 packages = {p["SPDXID"]: p for p in sbom["packages"]}
 assert len(packages) == len(sbom["packages"]), "an id twice"
 names = {p["name"] for p in packages.values()}
-for want in "libcurl libssl-dev libmicrohttpd-dev libgnutls28-dev libjson-c-dev libinih-dev libsqlite3-dev libnghttp2-dev libc6 ca-certificates".split():
+for want in "libcurl libpq-dev libssl-dev libmicrohttpd-dev libgnutls28-dev libjson-c-dev libinih-dev libsqlite3-dev libnghttp2-dev libc6 ca-certificates".split():
     assert want in names, want + " is missing: " + str(sorted(names))
 related = {r["relatedSpdxElement"] for r in sbom["relationships"]}
 for id, p in packages.items():

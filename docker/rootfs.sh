@@ -38,7 +38,7 @@ owner() {
     while read -r library; do echo "$(owner "$library" | sed 's/:.*//') DYNAMIC_LINK"; done </build/shared
     grep -o '/[^ ()]*\.a(' "$map" | tr -d '(' | sort -u | while read -r archive; do
         case $archive in
-        /opt/curl/*) ;;
+        /opt/curl/* | /opt/libpq/*) ;; # libpq.a itself is from libpq-dev
         *) echo "$(owner "$archive" | sed 's/:.*//') STATIC_LINK" ;;
         esac
     done
