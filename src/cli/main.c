@@ -246,6 +246,7 @@ static int run_help(struct invocation *in)
         "  freeze \"REASON\"    create freeze.file: requests that sign or may move money are\n"
         "                     refused\n"
         "  thaw               remove it\n"
+        "  ledger COMMAND     the ledger: init, list, show, resolve, check; see ledger --help\n"
         "  explain METHOD TARGET\n"
         "                     say what would be decided about a request, and why, for\n"
         "                     --caller NAME, or for whoever shows --address ADDRESS, --uid N,\n"

@@ -27,6 +27,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "ledger/control.h"
 #include "ledger/stores.h"
 
 /* Most outcomes, and most claims, in a batch of at most as many together. */
@@ -105,10 +106,12 @@ struct ledger {
     struct mail_queue claims, outcomes;
     size_t outcomes_count, outcomes_bytes;
     struct loop_timer retry, minute, census, pruning;
-    bool is_waiting;       /* for `retry`: no batch before */
-    unsigned failures;     /* batches in a row */
-    int64_t clock_gap_ms;  /* wall clock less the clock that does not jump */
-    int64_t prune_from_ms; /* no pruning before */
+    bool is_waiting;        /* for `retry`: no batch before */
+    unsigned failures;      /* batches in a row */
+    int64_t clock_gap_ms;   /* wall clock less the clock that does not jump */
+    int64_t prune_from_ms;  /* no pruning before */
+    struct control control; /* with an SQLite store */
+    struct control_user control_user;
     struct counts counts;
 };
 
@@ -833,6 +836,59 @@ static void on_pruning(struct loop_timer *t)
     loop_timer_set(&l->loop, t, now_ms + (p.more ? PRUNE_GAP_MS : PRUNE_MS));
 }
 
+/* --- the operator's command --- */
+
+static enum store_result list_for_command(void *arg, const struct store_list *what,
+                                          struct buf *error)
+{
+    struct ledger *l = arg;
+
+    return l->type->list(l->store, what, error);
+}
+
+static enum store_result resolve_for_command(void *arg, struct store_resolve *r,
+                                             struct buf *error)
+{
+    struct ledger *l = arg;
+    enum store_result result = l->type->resolve(l->store, r, error);
+
+    if (result == STORE_OK && r->result == STORE_RESOLVED)
+        log_info("ledger_resolved", log_str("ledger_id", r->id),
+                 log_str("as", r->executed ? "executed" : "not-executed"), log_str("by", r->by),
+                 log_str("note", r->note), log_str("forced", r->force ? "yes" : "no"));
+    if (result == STORE_OK)
+        take_census(l, STORE_COUNT_ONLY);
+    else
+        go_down(l, result, buf_text(error));
+    return result;
+}
+
+static void status_for_command(void *arg, struct buf *out)
+{
+    struct ledger_status s;
+
+    ledger_status_take(arg, &s);
+    (void)buf_addf(out, "%s, %s%s%s\n", s.kind, s.up ? "up" : "down", s.up ? "" : ": ",
+                   s.up ? "" : s.why);
+    (void)buf_addf(out, "in flight: %" PRIu64 "\nunknown: %" PRIu64 "\n", s.in_flight,
+                   s.unknown);
+    (void)buf_addf(out, "outcomes waiting to be written: %" PRIu64 "\n", s.outcomes_waiting);
+    (void)buf_addf(out, "bytes: %" PRIu64 "\n", s.store_bytes);
+}
+
+/* Of a store that only this process can open. */
+static int open_control(struct ledger *l, const struct config *c, struct buf *error)
+{
+    auto_free char *path = control_path(c->ledger.store);
+
+    l->control_user = (struct control_user){ .list = list_for_command,
+                                             .resolve = resolve_for_command,
+                                             .status = status_for_command,
+                                             .arg = l };
+    return path == NULL ? 0
+                        : control_open(&l->control, &l->loop, path, &l->control_user, error);
+}
+
 /* --- its life ------------------------------------------------------------------------------- */
 
 static void on_weakness(void *arg, const char *text)
@@ -897,6 +953,7 @@ static void init_timers(struct ledger *l)
 
 static void free_ledger(struct ledger *l)
 {
+    control_done(&l->control);
     mailbox_done(&l->mailbox);
     loop_done(&l->loop);
     l->type->close(l->store);
@@ -923,6 +980,8 @@ int ledger_open(struct ledger **out, const struct config *c, struct buf *error)
         err = mailbox_init(&l->mailbox, &l->loop);
     if (err == 0)
         err = open_store(l, c, error);
+    if (err == 0)
+        err = open_control(l, c, error);
     if (err == 0) {
         init_timers(l);
         *out = l;

@@ -1,0 +1,296 @@
+/* Prints entries of the ledger: a table, JSON a line, ids; and one entry with the way to find out
+ * what became of it. */
+#include "cli/ledger_print.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+
+#define TEXT_MAX 65536
+#define TIME_BYTES 32
+
+bool ledger_format_find(const char *name, enum ledger_format *out)
+{
+    static const char *const names[] = { "table", "json", "ids" };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(names[i], name) == 0) {
+            *out = (enum ledger_format)i;
+            return true;
+        }
+    return false;
+}
+
+/* "2026-11-28T20:00:00Z" */
+static const char *time_text(int64_t ms, char out[TIME_BYTES])
+{
+    time_t s = (time_t)(ms / 1000);
+    struct tm tm;
+
+    if (ms == 0 || gmtime_r(&s, &tm) == NULL ||
+        strftime(out, TIME_BYTES, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        (void)snprintf(out, TIME_BYTES, "-");
+    return out;
+}
+
+/* Printable ASCII as it is, every other byte as \xNN. */
+static void add_plain(struct buf *out, const char *bytes, size_t len)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < len && rc == 0; i++) {
+        unsigned char ch = (unsigned char)bytes[i];
+
+        rc =
+            ch >= 0x20 && ch < 0x7f ? buf_add(out, &bytes[i], 1) : buf_addf(out, "\\x%02x", ch);
+    }
+}
+
+static void add_text(struct buf *out, const char *text)
+{
+    add_plain(out, text == NULL ? "-" : text, text == NULL ? 1 : strlen(text));
+}
+
+/* Bytes that are not ASCII each stand as the character of that number: a stored text need not be
+ * UTF-8, JSON has to be. */
+static void add_json(struct buf *out, const char *text)
+{
+    int rc = buf_add_str(out, "\"");
+
+    for (const char *p = text; *p != '\0' && rc == 0; p++) {
+        unsigned char ch = (unsigned char)*p;
+
+        if (ch == '"' || ch == '\\')
+            rc = buf_addf(out, "\\%c", ch);
+        else if (ch >= 0x20 && ch < 0x7f)
+            rc = buf_add(out, p, 1);
+        else
+            rc = buf_addf(out, "\\u%04x", ch);
+    }
+    if (rc == 0)
+        rc = buf_add_str(out, "\"");
+    (void)rc; /* cut at 64 KiB */
+}
+
+static void add_member(struct buf *out, const char *name, const char *value)
+{
+    if (value == NULL)
+        return;
+    (void)buf_addf(out, ",\"%s\":", name);
+    add_json(out, value);
+}
+
+static void add_time_member(struct buf *out, const char *name, int64_t ms)
+{
+    char text[TIME_BYTES];
+
+    if (ms != 0)
+        add_member(out, name, time_text(ms, text));
+}
+
+static void add_object(struct buf *out, const struct ledger_entry *e)
+{
+    (void)buf_addf(out, "{\"id\":\"%s\",\"state\":\"%s\"", e->id, ledger_state_name(e->state));
+    if (e->status != 0)
+        (void)buf_addf(out, ",\"status\":%d", e->status);
+    add_time_member(out, "first_seen", e->claimed_ms);
+    add_time_member(out, "lease_until", e->lease_ms);
+    add_time_member(out, "ended", e->ended_ms);
+    add_member(out, "caller", e->scope[0] == '\0' ? NULL : e->scope);
+    add_member(out, "key", e->key);
+    add_member(out, "method", e->method);
+    add_member(out, "path", e->path);
+    add_member(out, "request_id", e->request_id);
+    add_member(out, "cause", e->cause[0] == '\0' ? NULL : e->cause);
+    add_member(out, "resolved_by", e->resolved_by);
+    add_member(out, "note", e->note);
+    (void)buf_addf(out, "}");
+}
+
+static void add_row(struct buf *out, const struct ledger_entry *e)
+{
+    char seen[TIME_BYTES], status[16] = "-";
+
+    if (e->status != 0)
+        (void)snprintf(status, sizeof status, "%d", e->status);
+    (void)buf_addf(out, "%-36s  %-9s  %-6s  %-20s  ", e->id, ledger_state_name(e->state),
+                   status, time_text(e->claimed_ms, seen));
+    add_text(out, e->scope[0] == '\0' ? NULL : e->scope);
+    (void)buf_addf(out, "  ");
+    add_text(out, e->cause[0] == '\0' ? NULL : e->cause);
+    (void)buf_addf(out, "  ");
+    add_text(out, e->method);
+    (void)buf_addf(out, " ");
+    add_text(out, e->path);
+}
+
+bool ledger_print_entry(void *arg, const struct ledger_entry *e)
+{
+    struct ledger_printer *p = arg;
+    struct buf line;
+
+    buf_init(&line, TEXT_MAX);
+    switch (p->format) {
+    case LEDGER_TABLE:
+        if (p->count == 0)
+            (void)buf_addf(&line, "%-36s  %-9s  %-6s  %-20s  CALLER  CAUSE  REQUEST\n", "ID",
+                           "STATE", "STATUS", "FIRST SEEN");
+        add_row(&line, e);
+        break;
+    case LEDGER_JSON:
+        add_object(&line, e);
+        break;
+    case LEDGER_IDS:
+        (void)buf_addf(&line, "%s", e->id);
+        break;
+    }
+    p->count++;
+    p->failed |= puts(buf_text(&line)) < 0;
+    buf_done(&line);
+    return !p->failed;
+}
+
+bool ledger_print_end(struct ledger_printer *p)
+{
+    if (p->format == LEDGER_TABLE && p->count == 0)
+        p->failed |= puts("none") < 0;
+    return !p->failed;
+}
+
+/* --- one entry --- */
+
+static void add_line(struct buf *out, const char *name, const char *value)
+{
+    if (value == NULL || *value == '\0')
+        return;
+    (void)buf_addf(out, "%-12s ", name);
+    add_text(out, value);
+    (void)buf_addf(out, "\n");
+}
+
+static void add_time_line(struct buf *out, const char *name, int64_t ms)
+{
+    char text[TIME_BYTES];
+
+    if (ms != 0)
+        add_line(out, name, time_text(ms, text));
+}
+
+static void add_fields(struct buf *out, const struct ledger_entry *e)
+{
+    add_line(out, "id", e->id);
+    add_line(out, "state", ledger_state_name(e->state));
+    add_line(out, "cause", e->cause);
+    if (e->status != 0)
+        (void)buf_addf(out, "%-12s %d\n", "status", e->status);
+    add_time_line(out, "first seen", e->claimed_ms);
+    add_time_line(out, "lease until", e->lease_ms);
+    add_time_line(out, "ended", e->ended_ms);
+    add_line(out, "caller", e->scope);
+    add_line(out, "key", e->key);
+    (void)buf_addf(out, "%-12s ", "request");
+    add_text(out, e->method);
+    (void)buf_addf(out, " ");
+    add_text(out, e->path);
+    (void)buf_addf(out, "\n");
+    add_line(out, "request id", e->request_id);
+    add_line(out, "resolved by", e->resolved_by);
+    add_line(out, "note", e->note);
+}
+
+/* A body, in at most some lines of a terminal. */
+static void add_body(struct buf *out, const char *name, const struct ledger_bytes *b)
+{
+    const size_t most = 4096;
+
+    if (b->data == NULL)
+        return;
+    (void)buf_addf(out, "%-12s %zu bytes%s\n", name, b->len,
+                   b->len > most ? ", of which the first:"
+                   : b->len > 0  ? ":"
+                                 : "");
+    add_plain(out, b->data, b->len < most ? b->len : most);
+    if (b->len > 0)
+        (void)buf_addf(out, "\n");
+}
+
+static void add_head(struct buf *out, const char *head)
+{
+    for (const char *p = head; p != NULL && *p != '\0';) {
+        size_t len = strcspn(p, "\r\n");
+
+        (void)buf_addf(out, "%-12s ", "field");
+        add_plain(out, p, len);
+        (void)buf_addf(out, "\n");
+        p += len;
+        p += strspn(p, "\r\n");
+    }
+}
+
+/* As a value in a query. */
+static void add_encoded(struct buf *out, const char *text)
+{
+    int rc = 0;
+
+    for (const char *p = text; *p != '\0' && rc == 0; p++)
+        rc = strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~", *p) !=
+                     NULL
+                 ? buf_add(out, p, 1)
+                 : buf_addf(out, "%%%02X", (unsigned char)*p);
+}
+
+static const char *proxy_address(const struct config *c)
+{
+    for (size_t i = 0; i < c->listen.address.count; i++)
+        if (strncmp(c->listen.address.item[i], "unix:", 5) != 0)
+            return c->listen.address.item[i];
+    return "127.0.0.1:8080";
+}
+
+static void add_way(struct buf *out, const struct config *c, const struct ledger_entry *e)
+{
+    char after[TIME_BYTES];
+
+    (void)buf_addf(out,
+                   "\nWhether it was carried out is not known, and nothing is sent again by "
+                   "itself. Ask\nthe upstream, for the business that the request was made "
+                   "for:\n\n  curl -sS \"http://%s/business/BUSINESS_ID/transactions?",
+                   proxy_address(c));
+    if (e->key != NULL && c->ledger.key_pointer != NULL) {
+        (void)buf_addf(out, "memo=");
+        add_encoded(out, c->ledger.body_key_prefix);
+        add_encoded(out, e->key);
+        (void)buf_addf(out, "&");
+    }
+    (void)buf_addf(out, "createdAfter=");
+    add_encoded(out, time_text(e->claimed_ms - 60000, after));
+    (void)buf_addf(out,
+                   "\"\n\nIf it is there, it was carried out. Finding nothing proves nothing "
+                   "until the\nupstream is settled: look again some minutes later, and ask its "
+                   "support when in\ndoubt. Then tell the ledger what you know:\n\n"
+                   "  oneshot-proxy ledger resolve %s executed --note \"...\"\n"
+                   "  oneshot-proxy ledger resolve %s not-executed --note \"...\"\n\n"
+                   "After not-executed a retry with its key is sent.\n",
+                   e->id, e->id);
+}
+
+bool ledger_print_whole(const struct config *c, const struct ledger_entry *e)
+{
+    struct buf out;
+
+    buf_init(&out, 8 * TEXT_MAX);
+    add_fields(&out, e);
+    add_body(&out, "request body", &e->request_body);
+    add_head(&out, e->answer_head);
+    add_body(&out, "answer", &e->answer_body);
+    if (e->state == LEDGER_UNKNOWN)
+        add_way(&out, c, e);
+    bool good = fputs(buf_text(&out), stdout) >= 0;
+
+    buf_done(&out);
+    return good;
+}

@@ -1,0 +1,259 @@
+/* Asks a running proxy about its ledger: one request, then entries up to the end. */
+#include "ledger/control_client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+#include "ledger/wire.h"
+
+/* For each read and write: a batch may be in the way, and its disk slow. */
+#define TIMEOUT_S 30
+#define READ_BYTES 65536
+
+int control_client_open(struct control_client *c, const char *path, struct buf *error)
+{
+    const struct timeval timeout = { .tv_sec = TIMEOUT_S };
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int err = 0;
+
+    c->fd = -1;
+    if (strlen(path) >= sizeof addr.sun_path)
+        return -ENOENT;
+    memcpy(addr.sun_path, path, strlen(path) + 1);
+    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->fd < 0 || connect(c->fd, (const struct sockaddr *)&addr, sizeof addr) != 0)
+        err = errno == ECONNREFUSED ? -ENOENT : -errno;
+    if (err != 0 && err != -ENOENT)
+        (void)buf_addf(error, "%s: %s", path, strerrordesc_np(-err));
+    if (err != 0) {
+        control_client_close(c);
+        return err;
+    }
+    (void)setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    (void)setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+    return 0;
+}
+
+void control_client_close(struct control_client *c)
+{
+    if (c->fd >= 0)
+        (void)close(c->fd);
+    c->fd = -1;
+}
+
+static enum store_result lost(struct buf *error)
+{
+    (void)buf_addf(error, "the proxy that has the ledger does not answer: %s",
+                   errno == 0 ? "it closed the connection" : strerrordesc_np(errno));
+    return STORE_LOST;
+}
+
+static bool send_all(struct control_client *c, struct buf *out)
+{
+    while (buf_unread(out) > 0) {
+        ssize_t n = send(c->fd, buf_front(out), buf_unread(out), MSG_NOSIGNAL);
+
+        if (n < 0 && errno != EINTR)
+            return false;
+        buf_consume(out, n > 0 ? (size_t)n : 0);
+    }
+    return true;
+}
+
+/* Until a message is whole. */
+static bool receive(struct control_client *c, struct buf *in, struct wire_in *message,
+                    size_t *size)
+{
+    int whole;
+
+    while ((whole = wire_message(in, message, size)) == 0) {
+        char *room = buf_reserve(in, READ_BYTES);
+        ssize_t n = room == NULL ? 0 : recv(c->fd, room, READ_BYTES, 0);
+
+        if (n == 0)
+            errno = 0;
+        if (n == 0 || (n < 0 && errno != EINTR))
+            return false;
+        buf_commit(in, n > 0 ? (size_t)n : 0);
+    }
+    errno = EPROTO;
+    return whole > 0;
+}
+
+/* What comes back. */
+struct reply {
+    bool (*on_entry)(void *arg, struct ledger_entry *e);
+    void *arg;
+    bool stopped;
+    int64_t result, resolved;
+    struct buf *text;
+};
+
+static void read_end(struct reply *r, struct wire_in *in, const struct wire_field *first)
+{
+    struct wire_field f;
+
+    r->result = wire_number_of(first, STORE_LOST);
+    while (wire_next(in, &f))
+        if (f.tag == WIRE_RESULT)
+            r->resolved = wire_number_of(&f, 0);
+        else if (f.tag == WIRE_TEXT && buf_add(r->text, f.bytes, f.len) != 0)
+            r->result = STORE_LOST;
+}
+
+/* One message. False: it is nonsense. */
+static bool read_message(struct reply *r, struct wire_in *in, bool *at_end)
+{
+    struct ledger_entry e;
+    struct wire_field f;
+
+    *at_end = false;
+    if (!wire_next(in, &f))
+        return false;
+    if (f.tag == WIRE_END) {
+        read_end(r, in, &f);
+        *at_end = true;
+        return true;
+    }
+    if (f.tag != WIRE_ENTRY || !wire_entry_read(in, &e))
+        return false;
+    if (!r->stopped)
+        r->stopped = !r->on_entry(r->arg, &e);
+    ledger_entry_done(&e);
+    return true;
+}
+
+static enum store_result exchange(struct control_client *c, struct buf *out, struct reply *r,
+                                  struct buf *error)
+{
+    struct buf in;
+    bool good = send_all(c, out), at_end = false;
+
+    buf_init(&in, 2 * (size_t)WIRE_MESSAGE_MAX);
+    while (good && !at_end) {
+        struct wire_in message;
+        size_t size = 0;
+
+        good = receive(c, &in, &message, &size) && read_message(r, &message, &at_end);
+        if (good)
+            buf_consume(&in, size);
+    }
+    buf_done(&in);
+    return good ? (enum store_result)r->result : lost(error);
+}
+
+struct portion {
+    const struct store_list *what;
+    size_t count, total;
+    char last[LEDGER_ID_BYTES];
+};
+
+static bool count_entry(void *arg, struct ledger_entry *e)
+{
+    struct portion *p = arg;
+
+    p->count++;
+    p->total++;
+    memcpy(p->last, e->id, sizeof p->last);
+    return p->what->on_entry(p->what->arg, e) &&
+           (p->what->at_most == 0 || p->total < p->what->at_most);
+}
+
+static bool ask_list(struct buf *out, const struct store_list *what, const char *after)
+{
+    struct wire_out w = wire_begin(out);
+
+    wire_bytes(&w, WIRE_OP, &(char){ WIRE_LIST }, 1);
+    wire_text(&w, WIRE_ID, what->id);
+    wire_text(&w, WIRE_AFTER, after);
+    wire_text(&w, WIRE_CALLER, what->caller);
+    wire_number(&w, WIRE_STATES, what->states);
+    wire_number(&w, WIRE_SINCE, what->since_ms);
+    return wire_end(&w);
+}
+
+enum store_result control_client_list(struct control_client *c, const struct store_list *what,
+                                      struct buf *error)
+{
+    struct portion p = { .what = what };
+    struct reply r = { .on_entry = count_entry, .arg = &p, .text = error };
+    enum store_result result = STORE_OK;
+    struct buf out;
+
+    (void)snprintf(p.last, sizeof p.last, "%s", what->after == NULL ? "" : what->after);
+    buf_init(&out, WIRE_MESSAGE_MAX);
+    do {
+        p.count = 0;
+        if (!ask_list(&out, what, p.last))
+            abort();
+        result = exchange(c, &out, &r, error);
+    } while (result == STORE_OK && !r.stopped && p.count == WIRE_ENTRIES_MAX);
+    buf_done(&out);
+    return result;
+}
+
+static bool keep_entry(void *arg, struct ledger_entry *e)
+{
+    struct store_resolve *r = arg;
+
+    ledger_entry_done(&r->entry);
+    r->entry = *e;
+    *e = (struct ledger_entry){ .key = NULL };
+    return true;
+}
+
+enum store_result control_client_resolve(struct control_client *c, struct store_resolve *r,
+                                         struct buf *error)
+{
+    struct reply reply = { .on_entry = keep_entry, .arg = r, .text = error };
+    struct buf out;
+
+    r->entry = (struct ledger_entry){ .key = NULL };
+    buf_init(&out, WIRE_MESSAGE_MAX);
+    struct wire_out w = wire_begin(&out);
+
+    wire_bytes(&w, WIRE_OP, &(char){ WIRE_RESOLVE }, 1);
+    wire_text(&w, WIRE_ID, r->id);
+    if (r->executed)
+        wire_bytes(&w, WIRE_EXECUTED, "", 0);
+    if (r->force)
+        wire_bytes(&w, WIRE_FORCE, "", 0);
+    wire_number(&w, WIRE_CODE, r->status);
+    wire_text(&w, WIRE_HEAD, r->head);
+    if (r->body != NULL && r->body->data != NULL)
+        wire_bytes(&w, WIRE_BODY, r->body->data, r->body->len);
+    wire_text(&w, WIRE_NOTE, r->note);
+    enum store_result result = STORE_REFUSED;
+
+    if (wire_end(&w))
+        result = exchange(c, &out, &reply, error);
+    else
+        (void)buf_addf(error, "the body is too long");
+    r->result = (enum store_resolved)reply.resolved;
+    buf_done(&out);
+    return result;
+}
+
+enum store_result control_client_status(struct control_client *c, struct buf *out,
+                                        struct buf *error)
+{
+    struct store_list nothing = { .states = 0 };
+    struct portion p = { .what = &nothing };
+    struct reply r = { .on_entry = count_entry, .arg = &p, .stopped = true, .text = out };
+    struct buf request;
+
+    buf_init(&request, 64);
+    struct wire_out w = wire_begin(&request);
+
+    wire_bytes(&w, WIRE_OP, &(char){ WIRE_STATUS }, 1);
+    if (!wire_end(&w))
+        abort();
+    enum store_result result = exchange(c, &request, &r, error);
+
+    buf_done(&request);
+    return result;
+}
