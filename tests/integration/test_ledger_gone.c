@@ -1,0 +1,340 @@
+/* The ledger when somebody leaves, dies or is not there: a caller, the upstream, the token endpoint, the
+ * program itself. Whatever happens, a key is carried out once, and its retry is told the truth. */
+#include <signal.h>
+#include <stdatomic.h>
+
+#include "harness.h"
+#include "store.h"
+
+#define KEY "Idempotency-Key: 8e03978e-40d5-43e8-bc93-6894a57f9324\r\n"
+#define PAY "{\"amount\":1}"
+#define PATH "/methods/0e1f6a4c-0d6c-4f0e-9d3e-1c6f8d1f2a3b/execute"
+
+static struct gate gate;
+static _Atomic unsigned executions;
+
+/* Carries it out, and answers when the gate is open. */
+static void answer_late(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    (void)r;
+    (void)arg;
+    ++executions;
+    if (gate_pass(&gate, c))
+        (void)peer_answer(c, 200, "Content-Type: application/json\r\n", "{\"paid\":1}");
+}
+
+/* Carries it out, and ends the connection without a word. */
+static void carry_out_and_leave(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    (void)r;
+    (void)arg;
+    ++executions;
+    peer_close(c);
+}
+
+static void begin(struct world *w, const struct store *s, api_answer_fn answer)
+{
+    gate_init(&gate);
+    executions = 0;
+    world_start(w, &(struct world_options){ .settings = s->settings, .answer = answer });
+}
+
+static void pay(const struct world *w, struct answer *a)
+{
+    http_call(w->port, "POST", PATH, KEY, PAY, a);
+}
+
+/* Sends it on a connection that stays open. */
+static void pay_begin(const struct world *w, struct client *c)
+{
+    char request[512];
+
+    (void)snprintf(request, sizeof request,
+                   "POST " PATH " HTTP/1.1\r\nHost: localhost\r\n" KEY
+                   "Content-Length: %zu\r\n\r\n" PAY,
+                   strlen(PAY));
+    client_open(c, w->port);
+    client_puts(c, request);
+}
+
+static void assert_type(const struct answer *a, int status, const char *slug)
+{
+    char type[128], wanted[128];
+
+    json_member(&a->body, "type", type, sizeof type);
+    (void)snprintf(wanted, sizeof wanted, "urn:oneshot-proxy:%s", slug);
+    if (a->status != status || strcmp(type, wanted) != 0)
+        fail_msg("expected %d %s, got %d\n%s%s", status, slug, a->status, bytes_text(&a->head),
+                 bytes_text(&a->body));
+}
+
+static void assert_replayed(const struct answer *a)
+{
+    assert_int_equal(a->status, 200);
+    assert_string_equal(answer_header(a, "Idempotent-Replayed"), "true");
+    assert_string_equal(bytes_text(&a->body), "{\"paid\":1}");
+}
+
+/* Until the program has no connection of a caller's any more, and this many requests under way. */
+static void wait_until_alone(const struct world *w, int in_flight)
+{
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    struct answer a = { 0 };
+    char wanted[64];
+
+    (void)snprintf(wanted, sizeof wanted, "oneshot_proxy_requests_in_flight %d\n", in_flight);
+    for (;;) {
+        http_get(proxy_admin_port(w->proxy), "/metrics", &a);
+        if (strstr(bytes_text(&a.body), "oneshot_proxy_connections 0\n") != NULL)
+            break;
+        if (!ask_again(deadline_ms))
+            fail_msg("the caller's leaving was never noticed");
+    }
+    assert_contains(bytes_text(&a.body), wanted);
+    answer_free(&a);
+}
+
+/* The program is started again with the same store. */
+static void start_again(struct world *w, const struct store *s)
+{
+    world_proxy(w, &(struct world_options){ .settings = s->settings });
+}
+
+static void a_key_under_way_is_told_so(void **state)
+{
+    (void)state;
+    STORE(s);
+    store_make(&s, NULL);
+    WORLD(w);
+    begin(&w, &s, answer_late);
+    struct client first;
+    struct answer a = { 0 };
+    pay_begin(&w, &first);
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    pay(&w, &a);
+    assert_type(&a, 409, "idempotency-in-flight");
+    assert_string_equal(answer_header(&a, "Retry-After"), "2");
+    assert_contains(bytes_text(&a.body), "\"retryable\":true");
+    gate_open(&gate);
+    client_read(&first, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    client_close(&first);
+    pay(&w, &a);
+    assert_replayed(&a);
+    assert_int_equal(executions, 1);
+    answer_free(&a);
+}
+
+static void a_caller_that_gives_up_gets_the_answer_by_its_retry(void **state)
+{
+    (void)state;
+    STORE(s);
+    store_make(&s, "admin.address = 127.0.0.1:0");
+    WORLD(w);
+    begin(&w, &s, answer_late);
+    struct client first;
+    struct answer a = { 0 };
+    pay_begin(&w, &first);
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    client_close(&first);
+    wait_until_alone(&w, 1);
+    pay(&w, &a);
+    assert_type(&a, 409, "idempotency-in-flight");
+    gate_open(&gate);
+    assert_true(proxy_log_wait(
+        w.proxy, "event=access status=499 aborted=caller outcome=answered", 1, SOON_MS));
+    wait_until_alone(&w, 0);
+    pay(&w, &a);
+    assert_replayed(&a);
+    assert_int_equal(executions, 1);
+    answer_free(&a);
+}
+
+static void an_upstream_that_leaves_after_it_was_carried_out_is_asked_no_more(void **state)
+{
+    (void)state;
+    STORE(s);
+    store_make(&s, NULL);
+    WORLD(w);
+    begin(&w, &s, carry_out_and_leave);
+    struct answer a = { 0 };
+    pay(&w, &a);
+    assert_problem(&a, 502, "upstream", "connection_terminated");
+    for (int i = 0; i < 3; i++) {
+        pay(&w, &a);
+        assert_type(&a, 409, "idempotency-outcome-unknown");
+    }
+    assert_int_equal(executions, 1);
+    answer_free(&a);
+}
+
+static void a_program_that_is_killed_leaves_an_unknown_outcome(void **state)
+{
+    (void)state;
+    STORE(s);
+    store_make(&s, NULL);
+    WORLD(w);
+    begin(&w, &s, answer_late);
+    struct client first;
+    struct answer a = { 0 };
+    pay_begin(&w, &first);
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    proxy_signal(w.proxy, SIGKILL);
+    assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 128 + SIGKILL);
+    proxy_free(w.proxy);
+    client_close(&first);
+    gate_open(&gate);
+    start_again(&w, &s);
+    for (int i = 0; i < 2; i++) {
+        pay(&w, &a);
+        assert_type(&a, 409, "idempotency-outcome-unknown");
+    }
+    assert_int_equal(executions, 1);
+    assert_true(proxy_log_wait(w.proxy, "event=ledger_orphans", 1, SOON_MS));
+    answer_free(&a);
+}
+
+static void answers_outlive_the_program(void **state)
+{
+    (void)state;
+    STORE(s);
+    store_make(&s, NULL);
+    WORLD(w);
+    begin(&w, &s, answer_late);
+    gate_open(&gate);
+    struct answer a = { 0 };
+    pay(&w, &a);
+    assert_int_equal(a.status, 200);
+    proxy_stop(w.proxy);
+    start_again(&w, &s);
+    pay(&w, &a);
+    assert_replayed(&a);
+    assert_int_equal(executions, 1);
+    answer_free(&a);
+}
+
+static void a_stored_answer_needs_no_token(void **state)
+{
+    (void)state;
+    STORE(s);
+    store_make(&s, "token.wait_timeout = 100ms");
+    WORLD(w);
+    begin(&w, &s, answer_late);
+    gate_open(&gate);
+    struct answer a = { 0 };
+    pay(&w, &a);
+    proxy_stop(w.proxy);
+    tokens_hold(w.tokens);
+    world_proxy(&w, &(struct world_options){ .settings = s.settings, .hold_tokens = true });
+    pay(&w, &a);
+    assert_replayed(&a);
+    /* and one that is not there is not claimed */
+    http_call(w.port, "POST", PATH, "Idempotency-Key: other\r\n", PAY, &a);
+    assert_problem(&a, 504, "token", "connection_read_timeout");
+    assert_int_equal(proxy_log_count(w.proxy, "event=access ledger=claimed"), 0);
+    tokens_release(w.tokens);
+    http_call(w.port, "POST", PATH, "Idempotency-Key: other\r\n", PAY, &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(executions, 2);
+    answer_free(&a);
+}
+
+static void a_stop_ends_what_runs_and_the_rest_is_unknown(void **state)
+{
+    (void)state;
+    STORE(s);
+    store_make(&s, "process.drain_timeout = 200ms");
+    WORLD(w);
+    begin(&w, &s, answer_late);
+    struct client first;
+    struct answer a = { 0 };
+    pay_begin(&w, &first);
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    proxy_signal(w.proxy, SIGTERM);
+    client_read(&first, &a, false, SOON_MS);
+    assert_problem(&a, 504, "upstream", "http_response_timeout");
+    assert_contains(bytes_text(&a.body), "\"retryable\":false");
+    client_close(&first);
+    assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
+    proxy_free(w.proxy);
+    gate_open(&gate);
+    start_again(&w, &s);
+    pay(&w, &a);
+    assert_type(&a, 409, "idempotency-outcome-unknown");
+    assert_int_equal(executions, 1);
+    answer_free(&a);
+}
+
+static void a_stop_waits_for_an_exchange_whose_caller_has_left(void **state)
+{
+    (void)state;
+    STORE(s);
+    store_make(&s, "admin.address = 127.0.0.1:0");
+    WORLD(w);
+    begin(&w, &s, answer_late);
+    struct client first;
+    struct answer a = { 0 };
+    pay_begin(&w, &first);
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    client_close(&first);
+    wait_until_alone(&w, 1);
+    proxy_signal(w.proxy, SIGTERM);
+    assert_true(proxy_log_wait(w.proxy, "event=draining", 1, SOON_MS));
+    gate_open(&gate);
+    assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
+    proxy_free(w.proxy);
+    start_again(&w, &s);
+    pay(&w, &a);
+    assert_replayed(&a);
+    assert_int_equal(executions, 1);
+    answer_free(&a);
+}
+
+/* The first half of an answer, then nothing until the gate opens. */
+static void answer_in_halves(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    (void)r;
+    (void)arg;
+    ++executions;
+    (void)peer_puts(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{\"pai");
+    if (gate_pass(&gate, c))
+        (void)peer_puts(c, "d\":1}");
+}
+
+static void a_caller_that_leaves_inside_its_answer_gets_all_of_it_later(void **state)
+{
+    (void)state;
+    STORE(s);
+    store_make(&s, NULL);
+    WORLD(w);
+    begin(&w, &s, answer_in_halves);
+    struct client first;
+    struct answer a = { 0 };
+    pay_begin(&w, &first);
+    client_read_head(&first, &a, SOON_MS);
+    assert_int_equal(a.status, 200);
+    client_reset(&first);
+    gate_open(&gate);
+    assert_true(
+        proxy_log_wait(w.proxy, "event=access ledger=claimed outcome=answered", 1, SOON_MS));
+    pay(&w, &a);
+    assert_replayed(&a);
+    assert_int_equal(executions, 1);
+    answer_free(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_key_under_way_is_told_so),
+        TEST(a_caller_that_gives_up_gets_the_answer_by_its_retry),
+        TEST(an_upstream_that_leaves_after_it_was_carried_out_is_asked_no_more),
+        TEST(a_program_that_is_killed_leaves_an_unknown_outcome),
+        TEST(answers_outlive_the_program),
+        TEST(a_stored_answer_needs_no_token),
+        TEST(a_stop_ends_what_runs_and_the_rest_is_unknown),
+        TEST(a_stop_waits_for_an_exchange_whose_caller_has_left),
+        TEST(a_caller_that_leaves_inside_its_answer_gets_all_of_it_later),
+    };
+    return RUN_TESTS(tests);
+}
