@@ -11,6 +11,9 @@
  *                a hundredth failed upstream               warn  upstream
  *   the token serves, renewing it failed                   warn  credentials or token endpoint
  *   last minute: some failed for want of a token           warn  token endpoint
+ *   a certificate in use has ended                         bad   the configuration
+ *   a new certificate or key is not good                   warn  the configuration
+ *   a certificate in use ends within two weeks             warn  the configuration
  *   else                                                   good
  *
  * Requests that are the callers' own mistakes change nothing: the page mentions them, and all is
@@ -22,7 +25,8 @@
 
 static const char proxy_fault[] = "this proxy", upstream_fault[] = "the upstream",
                   token_fault[] = "the token endpoint",
-                  credentials_fault[] = "the configuration (client credentials)";
+                  credentials_fault[] = "the configuration (client credentials)",
+                  certificates_fault[] = "the configuration (certificates)";
 
 static const struct {
     enum health_level level;
@@ -39,6 +43,9 @@ static const struct {
     [HEALTH_UPSTREAM_FAILS] = { HEALTH_WARN, "Some requests fail at the upstream" },
     [HEALTH_RENEWAL_FAILS] = { HEALTH_WARN, "Serving, but the token cannot be renewed" },
     [HEALTH_RECOVERED] = { HEALTH_WARN, "A token is here again" },
+    [HEALTH_CERTIFICATE_ENDED] = { HEALTH_BAD, "A certificate has ended" },
+    [HEALTH_CERTIFICATE_KEPT] = { HEALTH_WARN, "A new certificate is not taken up" },
+    [HEALTH_CERTIFICATE_ENDS] = { HEALTH_WARN, "A certificate ends soon" },
     [HEALTH_WELL] = { HEALTH_GOOD, "All is well" },
 };
 
@@ -166,6 +173,29 @@ static struct health of_requests(const struct history_step *recent)
     return (struct health){ .kind = HEALTH_COUNT };
 }
 
+/* HEALTH_COUNT: they are well. */
+static struct health of_certificates(const struct status *s)
+{
+    const struct config_certificate *first = status_first_certificate(s);
+    int64_t left_s = first == NULL ? INT64_MAX : first->end_s - s->now_wall_s;
+
+    if (left_s <= 0)
+        return make(
+            HEALTH_CERTIFICATE_ENDED, certificates_fault,
+            "%s (%s) has ended: put a new one in its place, which is taken up by itself.",
+            first->path, first->key);
+    if (s->certificate_trouble != NULL)
+        return make(HEALTH_CERTIFICATE_KEPT, certificates_fault,
+                    "What was read before goes on serving. %s", s->certificate_trouble);
+    if (left_s < CONFIG_CERTIFICATE_SOON_S)
+        return make(HEALTH_CERTIFICATE_ENDS, certificates_fault,
+                    "%s (%s) ends in %lld day%s: put a new one in its place, which is taken up "
+                    "by itself.",
+                    first->path, first->key, (long long)(left_s / 86400),
+                    plural((uint64_t)left_s / 86400));
+    return (struct health){ .kind = HEALTH_COUNT };
+}
+
 struct health health_of(const struct status *s, const struct history_step *recent)
 {
     const struct token_manager_stats *tokens = s->token.stats;
@@ -197,7 +227,8 @@ struct health health_of(const struct status *s, const struct history_step *recen
                     "%llu of %llu requests failed in the last minute for want of a token.",
                     (unsigned long long)recent->failed[STAGE_TOKEN],
                     (unsigned long long)recent->requests);
-    return well(recent);
+    h = of_certificates(s);
+    return h.kind != HEALTH_COUNT ? h : well(recent);
 }
 
 void health_track(struct health_since *s, const struct health *h, int64_t now_ms,

@@ -18,6 +18,9 @@ enum health_kind {
     HEALTH_UPSTREAM_FAILS, /* some failed at the upstream */
     HEALTH_RENEWAL_FAILS,  /* the token serves, but renewing it fails */
     HEALTH_RECOVERED,      /* a token is here, but requests failed for want of one just now */
+    HEALTH_CERTIFICATE_ENDED, /* one in use has ended */
+    HEALTH_CERTIFICATE_KEPT,  /* a new one is not good, so that the old one goes on */
+    HEALTH_CERTIFICATE_ENDS,  /* one in use ends soon */
     HEALTH_WELL,
     HEALTH_COUNT
 };

@@ -31,7 +31,8 @@ struct metric {
         WITH_CLASSES,
         WITH_CALLERS,
         WITH_FREEZE,
-        WITH_LEDGER
+        WITH_LEDGER,
+        WITH_CERTIFICATES
     } when; /* what has to be set for it to be there */
 };
 
@@ -252,6 +253,34 @@ static void write_fetches(struct writer *w, int which)
                   t->failed_of[k]);
 }
 
+/* A path as the value of a label: quote, backslash and line end are escaped, and it is cut. */
+static const char *label_value(const char *text, char out[1024])
+{
+    size_t n = 0;
+
+    for (; *text != '\0' && n + 3 < 1024; text++) {
+        if (*text == '"' || *text == '\\' || *text == '\n')
+            out[n++] = '\\';
+        out[n++] = *text;
+        if (*text == '\n')
+            out[n - 1] = 'n';
+    }
+    out[n] = '\0';
+    return out;
+}
+
+static void write_certificates(struct writer *w, int which)
+{
+    char path[1024];
+
+    (void)which;
+    for (size_t i = 0; i < w->status->certificates; i++)
+        count(w,
+              (const char *const[]){ "file", label_value(w->status->certificate[i].path, path),
+                                     NULL, NULL },
+              (uint64_t)base_max(0, w->status->certificate[i].end_s));
+}
+
 static void write_reloads(struct writer *w, int which)
 {
     const uint64_t *n = w->status->sum.counter;
@@ -444,6 +473,7 @@ static const struct metric metrics[] = {
     { "ledger_contradictions_total", "counter", "", "With ledger.store: answers that came for an entry which an operator had settled otherwise.", write_ledger, ONE_LEDGER_CONTRADICTIONS, WITH_LEDGER },
     { "ledger_store_bytes", "gauge", "", "With ledger.store: what the store takes; 0: not known.", write_ledger, ONE_LEDGER_BYTES, WITH_LEDGER },
 
+    { "certificate_expiry_timestamp_seconds", "gauge", "file", "With certificates in files: when the one in use ends, in seconds since 1970. Of a chain the first that ends; of authorities the first of those that are still good.", write_certificates, 0, WITH_CERTIFICATES },
     { "reloads_total", "counter", "result", "Settings read again while running. result: applied, or refused because they were wrong.", write_reloads, 0, ALWAYS },
 };
 /* clang-format on */
@@ -459,6 +489,8 @@ static bool is_there(enum metric_when when, const struct status *s)
         return s->freeze != NULL;
     case WITH_LEDGER:
         return s->ledger.on;
+    case WITH_CERTIFICATES:
+        return s->certificates > 0;
     default:
         return true;
     }

@@ -92,6 +92,9 @@ void status_take(struct status *out, const struct status_input *from)
                             .config = from->config };
     if (from->freeze != NULL && from->freeze->file != NULL)
         out->freeze = from->freeze;
+    out->certificates = config_certificates(from->config, out->now_wall_s, out->certificate);
+    if (from->certificate_trouble != NULL && from->certificate_trouble[0] != '\0')
+        out->certificate_trouble = from->certificate_trouble;
     out->uptime_ms = out->now_ms - from->started_ms;
     if (getrusage(RUSAGE_SELF, &used) == 0) {
         out->cpu_us = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * INT64_C(1000000) +
@@ -102,6 +105,16 @@ void status_take(struct status *out, const struct status_input *from)
     take_workers(out, from);
     take_token(out, from->token_manager);
     out->reason = reason_of(out);
+}
+
+const struct config_certificate *status_first_certificate(const struct status *s)
+{
+    const struct config_certificate *first = NULL;
+
+    for (size_t i = 0; i < s->certificates; i++)
+        if (first == NULL || s->certificate[i].end_s < first->end_s)
+            first = &s->certificate[i];
+    return first;
 }
 
 const char *status_reason_name(enum status_reason reason)

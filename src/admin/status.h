@@ -3,6 +3,7 @@
  * page are all made from this, so that they agree. Thread: control. */
 #include "base/base.h"
 #include "base/failure.h"
+#include "config/certificates.h"
 #include "config/config.h"
 #include "ledger/ledger.h"
 #include "rights/freeze.h"
@@ -58,6 +59,10 @@ struct status {
     const struct config *config;       /* in force; borrowed */
     const struct freeze *freeze;       /* NULL: there is no freeze.file; borrowed */
     struct ledger_status ledger;
+    struct config_certificate certificate[CERTIFICATES_COUNT];
+    size_t certificates;
+    const char
+        *certificate_trouble; /* why a new one is not taken up; NULL: all are; borrowed */
 };
 
 /* What it is taken from; the server fills it in. */
@@ -71,6 +76,7 @@ struct status_input {
     struct metrics_sum sum;                /* of all threads */
     const struct freeze *freeze;           /* NULL: nobody can freeze anything */
     const struct ledger *ledger;           /* NULL: there is none */
+    const char *certificate_trouble;       /* NULL or "": nothing */
 };
 
 /* Takes it as of now. What is borrowed lives until the control thread goes on. */
@@ -79,6 +85,9 @@ void status_take(struct status *out, const struct status_input *from);
 /* Whether a worker whose loop last turned at that time is stuck. For the service manager's
  * watchdog, by the same bound as /healthz. */
 bool status_is_stuck(int64_t turned_ms, int64_t now_ms);
+
+/* The one that ends first; NULL: there are none. */
+const struct config_certificate *status_first_certificate(const struct status *s);
 
 static inline bool status_ready(const struct status *s)
 {

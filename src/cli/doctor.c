@@ -19,15 +19,16 @@
 #include "base/log.h"
 #include "cli/doctor_http.h"
 #include "cli/doctor_net.h"
+#include "config/certificates.h"
 #include "config/url.h"
 #include "net/curl_host.h"
+#include "net/trust_store.h"
 
 #define STEP_MS 5000                /* one look-up, one connection, one handshake */
 #define PROBE_MS 1000               /* a handshake that tells whether there is TLS at all */
 #define ANSWER_MS 8000              /* one answer */
 #define CLOCK_NOTE_S 30             /* a clock that is off by more is noted */
 #define CLOCK_BLAME_S 3600          /* a clock this far off is to blame for a date */
-#define CERTIFICATE_SOON 14         /* a certificate with fewer days left is noted */
 #define LINE_BYTES 1024             /* longer ones are cut */
 #define LIST_BYTES (LINE_BYTES / 2) /* addresses, and what came of each */
 #define API_PATH "/v0"              /* where the 1Shot API lies on its host */
@@ -329,6 +330,21 @@ static void explain_time(struct doctor *d, const char *step, const struct target
             expired ? "who runs the server must renew it" : "the server shows it too early");
 }
 
+static const char *trusted_by(const struct target *t)
+{
+    static char text[300];
+    const char *file, *directory;
+
+    if (t->ca_file != NULL)
+        return t->ca_file;
+    trust_store_find(&file, &directory);
+    if (file == NULL)
+        file = directory;
+    (void)snprintf(text, sizeof text, "the system's%s%s", file != NULL ? ", " : "",
+                   file != NULL ? file : "");
+    return text;
+}
+
 static void explain_untrusted(struct doctor *d, const char *step, const struct target *t,
                               const struct doctor_call *call)
 {
@@ -341,8 +357,7 @@ static void explain_untrusted(struct doctor *d, const char *step, const struct t
             "not, "
             "something on the way opens the connection",
             t->host, call->certificate.self_signed ? "is signed by itself, " : "was issued by ",
-            call->certificate.issuer, t->ca_file != NULL ? t->ca_file : "the system's",
-            t->ca_key);
+            call->certificate.issuer, trusted_by(t), t->ca_key);
     else if (call->certificate.result == 0)
         say(d, step, FAILED, "the certificate is for %s, not for %s: check the host in %s",
             call->certificate.names[0] != '\0' ? call->certificate.names
@@ -378,7 +393,7 @@ static void describe_certificate(struct doctor *d, const char *step,
 {
     int64_t days = (call->certificate.not_after_s - clock_wall_s()) / 86400;
 
-    if (days >= CERTIFICATE_SOON)
+    if (days * 86400 >= CONFIG_CERTIFICATE_SOON_S)
         say(d, step, FINE,
             "%s; certificate of %s, issued by %s, trusted, valid for %" PRId64 " more days",
             call->certificate.tls, call->certificate.subject, call->certificate.issuer, days);
@@ -629,6 +644,26 @@ static void judge_clock(struct doctor *d)
             span(d->skew_s, skew), d->skew_s > 0 ? "ahead of" : "behind");
 }
 
+/* The files of certificates; whether they are good and fit is looked at with the settings. */
+static void try_certificates(struct doctor *d)
+{
+    struct config_certificate all[CERTIFICATES_COUNT];
+    int64_t now_s = clock_wall_s();
+    size_t count = config_certificates(d->config, now_s, all);
+
+    for (size_t i = 0; i < count; i++) {
+        int64_t left_s = all[i].end_s - now_s;
+        char left[32];
+
+        if (left_s <= 0)
+            say(d, "certificate", FAILED, "%s (%s) ended %s ago: put a new one in its place",
+                all[i].path, all[i].key, span(left_s, left));
+        else
+            say(d, "certificate", left_s >= CONFIG_CERTIFICATE_SOON_S ? FINE : NOTE,
+                "%s (%s) ends in %s", all[i].path, all[i].key, span(left_s, left));
+    }
+}
+
 /* --- all of it --------------------------------------------------------------------------- */
 
 static struct target target_of(const char *name, const struct config *c, bool token)
@@ -695,6 +730,7 @@ bool doctor_run(const char *file, const struct config_env *env)
         say(&d, "configuration", FINE, "%s", file != NULL ? file : "from the environment");
         if (curl_host_global_init() != 0)
             abort();
+        try_certificates(&d);
         examine(&d);
     }
     (void)printf(d.failed == 0 ? "all is well\n" : "%d failed\n", d.failed);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/ascii.h"
+#include "config/certificates.h"
 #include "config/check_ledger.h"
 #include "config/check_rights.h"
 #include "config/files.h"
@@ -199,15 +200,6 @@ static void check_items(struct check *k, const struct config_key *key, struct co
     }
 }
 
-static void check_client_key(struct check *k)
-{
-    struct config *c = k->config;
-
-    if (c->upstream.client_key != NULL && c->upstream.client_certificate == NULL)
-        config_fail(k->report, KEY(upstream, client_key),
-                    "needs upstream.client_certificate as well");
-}
-
 static void check_required_header(struct check *k)
 {
     static const char *const never[] = { "Host", "Connection", "Content-Length",
@@ -373,152 +365,6 @@ static void check_files(struct check *k)
     }
 }
 
-static void load_pem(struct check *k, const struct config_key *key, const char *path,
-                     enum config_pem_kind kind, struct config_pem *out)
-{
-    char why[512];
-
-    if (path != NULL && config_sound(k->report, key) &&
-        config_pem_read(path, kind, out, why, sizeof why) != 0)
-        config_fail(k->report, key, "%s", why);
-}
-
-static void check_pem(struct check *k)
-{
-    struct config *c = k->config;
-    const struct config_key *certificate = KEY(upstream, client_certificate);
-
-    load_pem(k, KEY(upstream, ca_file), c->upstream.ca_file, PEM_CERTIFICATES, &c->upstream.ca);
-    c->token.ca_key = c->token.ca_file != NULL ? "token.ca_file" : "upstream.ca_file";
-    if (c->token.ca_file != NULL) {
-        load_pem(k, KEY(token, ca_file), c->token.ca_file, PEM_CERTIFICATES, &c->token.ca);
-    } else if (c->upstream.ca_file != NULL) { /* trusted for both; and told once */
-        config_string_set(&c->token.ca_file, "%s", c->upstream.ca_file);
-        c->token.ca = config_pem_copy(&c->upstream.ca);
-    }
-    load_pem(k, certificate, c->upstream.client_certificate, PEM_CERTIFICATES,
-             &c->upstream.certificate);
-    if (c->upstream.client_key != NULL)
-        load_pem(k, KEY(upstream, client_key), c->upstream.client_key, PEM_KEY,
-                 &c->upstream.key);
-    else
-        load_pem(k, certificate, c->upstream.client_certificate, PEM_KEY, &c->upstream.key);
-}
-
-/* --- inbound TLS: that certificate, key and authorities are there, fit and are in date --- */
-
-#define TLS_FILE_MAX (1 << 20)
-
-static const struct config_key *tls_key(enum tls_part part)
-{
-    switch (part) {
-    case TLS_CERTIFICATE:
-        return KEY(listen, tls_certificate);
-    case TLS_KEY:
-        return KEY(listen, tls_key);
-    default:
-        return KEY(listen, tls_client_ca);
-    }
-}
-
-static const char *tls_path(const struct config *c, enum tls_part part)
-{
-    switch (part) {
-    case TLS_CERTIFICATE:
-        return c->listen.tls_certificate;
-    case TLS_KEY:
-        return c->listen.tls_key;
-    default:
-        return c->listen.tls_client_ca;
-    }
-}
-
-static void check_tls_pairs(struct check *k)
-{
-    const struct config *c = k->config;
-
-    if (c->listen.tls_certificate != NULL && c->listen.tls_key == NULL)
-        config_fail(k->report, KEY(listen, tls_certificate), "needs listen.tls_key as well");
-    if (c->listen.tls_key != NULL && c->listen.tls_certificate == NULL)
-        config_fail(k->report, KEY(listen, tls_key), "needs listen.tls_certificate as well");
-    if (c->listen.tls_client_ca != NULL && c->listen.tls_certificate == NULL)
-        config_fail(k->report, KEY(listen, tls_client_ca),
-                    "needs listen.tls_certificate and listen.tls_key as well");
-}
-
-/* TLS is for TCP. */
-static void check_tls_use(struct check *k)
-{
-    const struct config_list *list = &k->config->listen.address;
-
-    for (size_t i = 0; i < list->count; i++)
-        if (strncmp(list->item[i], "unix:", 5) != 0)
-            return;
-    config_warn(k->report, KEY(listen, tls_certificate),
-                "is not used: there is no host:port in listen.address, and a unix socket is "
-                "guarded by its listen.socket_mode");
-}
-
-static void say_tls(void *arg, enum tls_part part, bool fatal, const char *what)
-{
-    struct check *k = arg;
-    const char *path = tls_path(k->config, part);
-
-    if (fatal)
-        config_fail(k->report, tls_key(part), "%s %s", path, what);
-    else
-        config_warn(k->report, tls_key(part), "%s %s", path, what);
-}
-
-static void check_tls(struct check *k)
-{
-    struct config *c = k->config;
-    struct tls_options o = { .say = say_tls, .arg = k };
-    char *text[TLS_PARTS] = { NULL };
-    bool sound = true;
-
-    check_tls_pairs(k);
-    for (enum tls_part part = 0; part < TLS_PARTS; part++)
-        sound &= config_sound(k->report, tls_key(part));
-    if (!sound || c->listen.tls_certificate == NULL)
-        return;
-    check_tls_use(k);
-    for (enum tls_part part = 0; part < TLS_PARTS; part++) {
-        const char *path = tls_path(c, part);
-        char why[256] = "";
-
-        if (path == NULL)
-            continue;
-        text[part] = config_slurp(path, TLS_FILE_MAX, &o.part[part].len, why, sizeof why);
-        o.part[part].text = text[part];
-        if (text[part] == NULL) {
-            config_fail(k->report, tls_key(part), "%s: %s", path, why);
-            sound = false;
-        }
-    }
-    if (sound)
-        c->listen.tls = tls_new(&o);
-    for (enum tls_part part = 0; part < TLS_PARTS; part++)
-        if (text[part] != NULL)
-            config_slurp_free(text[part], o.part[part].len);
-}
-
-bool config_contents_differ(const struct config *a, const struct config *b,
-                            const struct config_key *key)
-{
-    for (enum tls_part part = 0; part < TLS_PARTS; part++)
-        if (key == tls_key(part))
-            return tls_differs(a->listen.tls, b->listen.tls, part);
-    if (key == KEY(upstream, ca_file))
-        return config_pem_differs(&a->upstream.ca, &b->upstream.ca);
-    if (key == KEY(token, ca_file))
-        return config_pem_differs(&a->token.ca, &b->token.ca);
-    if (key == KEY(upstream, client_certificate))
-        return config_pem_differs(&a->upstream.certificate, &b->upstream.certificate);
-    return key == KEY(upstream, client_key) &&
-           config_pem_differs(&a->upstream.key, &b->upstream.key);
-}
-
 /* --- credentials --- */
 
 static void fail_missing(struct check *k, const struct config_key *key,
@@ -672,14 +518,12 @@ void config_check(struct config *c, struct config_report *report, bool with_file
         check_listen_address(&k);
     if (config_sound(report, KEY(admin, address)))
         check_admin_address(&k);
-    check_client_key(&k);
     check_required_header(&k);
     check_target_size(&k);
     check_urls(&k);
     if (with_files) {
         check_files(&k);
-        check_pem(&k);
-        check_tls(&k);
+        config_check_certificates(c, report);
         check_credentials(&k);
     }
     check_extra(&k);

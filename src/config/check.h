@@ -10,7 +10,3 @@ void config_check(struct config *c, struct config_report *report, bool with_file
 /* Warns of what is allowed in a value, but hardly ever meant: a comment behind it, quotes around
  * it, the placeholder of an example, a blank at an end. */
 void config_check_text(struct config_report *r, const struct config_key *key, const char *text);
-
-/* Whether the key names a certificate or key file that holds something else now. */
-bool config_contents_differ(const struct config *a, const struct config *b,
-                            const struct config_key *key);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/certificates.h"
 #include "config/check.h"
 #include "config/check_ledger.h"
 #include "config/files.h"
@@ -17,6 +18,7 @@
 #include "config/store_url.h"
 #include "config/url.h"
 #include "config/value.h"
+#include "net/trust_store.h"
 
 static struct config *with_defaults(void)
 {
@@ -172,11 +174,38 @@ struct config *config_reload(const struct config *running, const struct config_e
             config_report_done(&again);
         }
     }
-    if (c != NULL)
+    if (c != NULL) {
         rules_keep_counts(c->rules, running->rules);
+        config_trust_since(c, running);
+    }
     if (c != NULL && config_changes(running, c, &reload->changed) != 0)
         buf_clear(&reload->changed);
     return c;
+}
+
+/* The same settings, with certificates of their own. */
+static struct config *derive(struct config *running)
+{
+    struct config *c = base_alloc(sizeof *c);
+
+    memcpy(c, running, offsetof(struct config, refs));
+    atomic_init(&c->refs, 1);
+    c->base = config_ref(running->base != NULL ? running->base : running);
+    config_own_certificates(c);
+    return c;
+}
+
+struct config *config_renew(struct config *running, struct config_reload_report *reload)
+{
+    struct config *c = derive(running);
+
+    reload->report.file = running->file;
+    config_load_certificates(c, &reload->report);
+    config_trust_since(c, running);
+    if (config_changes(running, c, &reload->changed) == 0 && buf_unread(&reload->changed) > 0)
+        return c;
+    config_unref(c);
+    return NULL;
 }
 
 void config_reload_report_init(struct config_reload_report *r)
@@ -284,15 +313,16 @@ void config_unref(struct config *c)
     if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
 
+    config_clear_certificates(c);
+    if (c->base != NULL) {
+        config_unref(c->base);
+        free(c);
+        return;
+    }
     for (size_t i = 0; i < config_keys_of(c); i++)
         config_value_clear(c, config_key_at(c, i));
     config_free_named(c);
     config_list_clear(&c->owners);
-    config_pem_clear(&c->upstream.ca);
-    config_pem_clear(&c->upstream.certificate);
-    config_pem_clear(&c->upstream.key);
-    config_pem_clear(&c->token.ca);
-    tls_unref(c->listen.tls);
     rules_free(c->rules);
     config_list_clear(&c->listen.bound_hosts);
     free(c->upstream.scheme);
@@ -384,7 +414,12 @@ int config_needs_restart(const struct config *a, const struct config *b, struct 
 
 int config_changes(const struct config *a, const struct config *b, struct buf *out)
 {
-    return name_differing(a, b, false, out);
+    size_t before = buf_unread(out);
+    int rc = name_differing(a, b, false, out);
+
+    if (rc == 0 && config_trust_differs(a, b))
+        rc = buf_addf(out, "%sthe system's trust store", buf_unread(out) > before ? ", " : "");
+    return rc;
 }
 
 /* --- what lies outside and is needed with these settings --- */
@@ -406,6 +441,28 @@ void config_each_file(const struct config *c, void (*visit)(const char *path, vo
     }
     if (c->freeze.file != NULL)
         visit(c->freeze.file, arg);
+}
+
+void config_each_watched(const struct config *c, void (*visit)(const char *path, void *arg),
+                         void *arg)
+{
+    const char *file, *directory;
+
+    for (size_t i = 0; i < config_keys_of(c); i++) {
+        const struct config_key *key = config_key_at(c, i);
+        const char *path;
+
+        if (key->instance != 0 || (key->type != TYPE_PATH && key->type != TYPE_KEY_FILE))
+            continue;
+        memcpy(&path, (const char *)c + key->offset, sizeof path);
+        if (path != NULL)
+            visit(path, arg);
+    }
+    trust_store_find(&file, &directory);
+    if (file != NULL)
+        visit(file, arg);
+    else if (directory != NULL)
+        visit(directory, arg);
 }
 
 typedef void visit_port(const char *key, int port, void *arg);

@@ -46,6 +46,11 @@ void config_unref(struct config *c);
  * repeated once may take, and a minute. Thread: any. */
 int64_t config_lease_ms(const struct config *c);
 
+/* Every file whose change matters while the program runs: secrets, certificates, keys, the system's
+ * trust store; but for the callers' secrets. One may come twice. Thread: any. */
+void config_each_watched(const struct config *c, void (*visit)(const char *path, void *arg),
+                         void *arg);
+
 /* Every file that these settings name, the one they came from included; the port of every TCP
  * connection that they lead to, with the key that says so, those of proxies in the environment
  * included where these count. One may come twice. Thread: any. */
@@ -54,7 +59,8 @@ void config_each_file(const struct config *c, void (*visit)(const char *path, vo
 void config_each_port(const struct config *c,
                       void (*visit)(const char *key, int port, void *arg), void *arg);
 
-/* The keys ("section.key, section.key") that differ between a and b; of these, those that take
+/* The keys ("section.key, section.key") that differ between a and b, and "the system's trust store";
+ * of the keys, those that take
  * effect only after a restart. They append nothing when there are none. */
 int config_changes(const struct config *a, const struct config *b, struct buf *out) MUST_CHECK;
 int config_needs_restart(const struct config *a, const struct config *b,
@@ -73,3 +79,12 @@ void config_reload_report_done(struct config_reload_report *r);
  * in the file is wrong. Thread: control. */
 struct config *config_reload(const struct config *running, const struct config_env *env,
                              struct config_reload_report *reload) MUST_CHECK;
+
+/* Looks at the certificates, keys and authorities that running names, and at the system's trust
+ * store, as they are now. Returns settings with one reference that differ from running in these
+ * only, or NULL when nothing is there to be taken up. The report, which was just initialised, names
+ * what has changed, and as errors what is not taken up and why: a file that is gone or half
+ * written, a key that is not its certificate's. What was there before is kept then. Thread:
+ * control. */
+struct config *config_renew(struct config *running,
+                            struct config_reload_report *reload) MUST_CHECK;

@@ -28,8 +28,8 @@ int config_credentials(const struct config *c, char **id, struct secret **secret
 
 enum config_pem_kind { PEM_CERTIFICATES, PEM_KEY };
 
-/* Reads a PEM file. What would fail only at the first connection is refused at once, as far as
- * that can be seen without a TLS library. Returns 0, or -EINVAL with "PATH: why" in `why`. */
+/* Reads a PEM file, looking at no more than its labels. Returns 0, or -EINVAL with "PATH: why" in
+ * `why`, and `out` is unchanged. */
 int config_pem_read(const char *path, enum config_pem_kind kind, struct config_pem *out,
                     char *why, size_t why_size) MUST_CHECK;
 struct config_pem config_pem_copy(const struct config_pem *pem);

@@ -45,6 +45,7 @@ struct curl_host_settings config_outbound(const struct config *c, enum config_le
         .ca = pem(token ? &c->token.ca : &c->upstream.ca),
         .certificate = pem(&c->upstream.certificate),
         .key = pem(&c->upstream.key),
+        .trust_changed_ms = c->trust.changed_ms,
         .proxy = token && c->token.proxy != NULL ? c->token.proxy : c->upstream.proxy,
         .connect_timeout_ms = c->upstream.connect_timeout_ms,
         .keepalive_ms = c->upstream.keepalive_ms,

@@ -33,11 +33,27 @@ struct config_share {
     int64_t ms;
 };
 
-/* What a PEM file held when the settings were loaded: a file that is being replaced is never
- * seen half done by a connection, and a new one counts from the next reload on. */
+/* What a PEM file held when it was last read and found good: a file that is being replaced is
+ * never seen half done by a connection. */
 struct config_pem {
     char *data; /* NULL: no such file is set */
     size_t len;
+};
+
+/* The files of certificates, see config/certificates.h. */
+enum config_certificates {
+    CERTIFICATES_LISTEN,
+    CERTIFICATES_CLIENT_CA,
+    CERTIFICATES_UPSTREAM_CA,
+    CERTIFICATES_UPSTREAM,
+    CERTIFICATES_TOKEN_CA,
+    CERTIFICATES_COUNT
+};
+
+/* When each certificate of a file ends, in seconds since 1970, in their order. */
+struct config_ends {
+    int64_t *at_s;
+    size_t count; /* 0: no such file is set */
 };
 
 #define CONFIG_NAMED_MAX 32
@@ -168,6 +184,16 @@ struct config {
     struct rules
         *rules; /* what follows from classes, callers and freeze; NULL: nothing is told apart */
 
+    struct config_ends ends[CERTIFICATES_COUNT];
+    struct {
+        unsigned char digest[32]; /* of the system's trust store; zeros: there is none */
+        int64_t
+            changed_ms; /* when it was last seen to change, by trust_store_clock_ms; 0: never */
+    } trust;
+
     char *file; /* the path it came from, NULL: environment only */
-    _Atomic int refs;
+    /* Not NULL: all but the certificates belongs to these settings, from which these differ in
+     * nothing else (config_renew). Owns: one reference. */
+    struct config *base;
+    _Atomic int refs; /* the last member */
 };

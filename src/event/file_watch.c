@@ -35,6 +35,7 @@
     (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | \
      IN_ONLYDIR | IN_MASK_ADD)
 #define AT_THE_END (ON_THE_WAY | IN_CLOSE_WRITE | IN_ATTRIB)
+#define ANY_NAME ""
 
 /* A path being walked. */
 struct walk {
@@ -52,9 +53,25 @@ static void note_step(struct file_watch *w, int wd, const char *name)
         w->blind = true;
         return;
     }
-    w->step[w->steps].wd = wd;
-    (void)snprintf(w->step[w->steps].name, sizeof w->step[0].name, "%s", name);
-    w->steps++;
+    if (w->steps == w->steps_cap) {
+        size_t cap = w->steps_cap == 0 ? 32 : 2 * w->steps_cap;
+        struct file_watch_step *more = realloc(w->step, cap * sizeof *more);
+
+        if (more == NULL)
+            abort();
+        w->step = more;
+        w->steps_cap = cap;
+    }
+    w->step[w->steps] = (struct file_watch_step){ .wd = wd, .name = strdup(name) };
+    if (w->step[w->steps++].name == NULL)
+        abort();
+}
+
+static void free_steps(struct file_watch_step *step, size_t steps)
+{
+    for (size_t i = 0; i < steps; i++)
+        free(step[i].name);
+    free(step);
 }
 
 /* Watches the directory of a step. One that may be passed through but not read cannot be
@@ -71,6 +88,15 @@ static void file_watch_dir(struct file_watch *w, const struct walk *k, const cha
         note_step(w, wd, name);
     else if (last || errno != EACCES)
         w->blind = true;
+}
+
+/* Where the path ends: of a directory every name in it counts. */
+static void watch_contents(struct file_watch *w, const char *path)
+{
+    int wd = w->events.fd < 0 ? -1 : inotify_add_watch(w->events.fd, path, AT_THE_END);
+
+    if (wd >= 0)
+        note_step(w, wd, ANY_NAME);
 }
 
 /* The next component into `name`; false: there is none. */
@@ -119,8 +145,13 @@ static bool walk_on(struct file_watch *w, struct walk *k)
     if (!set_path(path, k->dir, "/", name))
         return false;
     ssize_t n = readlink(path, target, sizeof target - 1);
-    if (n < 0) /* the file, a directory, or nothing yet */
-        return k->rest[0] != '\0' && errno == EINVAL && set_path(k->dir, path, "", "");
+    if (n < 0) { /* the file, a directory, or nothing yet */
+        bool there = errno == EINVAL && set_path(k->dir, path, "", "");
+
+        if (there && k->rest[0] == '\0')
+            watch_contents(w, k->dir);
+        return there && k->rest[0] != '\0';
+    }
     target[n] = '\0';
     if (++k->links > LINKS_MAX)
         return false;
@@ -155,20 +186,20 @@ static void walk_all(struct file_watch *w)
     struct file_watch_step *old = w->step;
     size_t old_steps = w->steps;
 
-    w->step = base_alloc(sizeof *w->step * FILE_WATCH_STEPS_MAX);
-    w->steps = 0;
+    w->step = NULL;
+    w->steps = w->steps_cap = 0;
     w->blind = w->events.fd < 0;
     for (size_t i = 0; i < w->files; i++)
         walk(w, w->file[i]);
     for (size_t i = 0; i < old_steps; i++)
         if (!is_step(w, old[i].wd))
             (void)inotify_rm_watch(w->events.fd, old[i].wd); /* fails where it is gone anyway */
-    free(old);
+    free_steps(old, old_steps);
     if (w->blind && w->files > 0 && !w->logged) {
         w->logged = true;
         log_warn("watch_unavailable",
-                 log_str("detail", "inotify cannot watch the directories of the credential "
-                                   "files; they are read every few seconds instead"));
+                 log_str("detail", "inotify cannot watch the directories of the secrets and "
+                                   "certificates; they are read every few seconds instead"));
     }
     if (w->files > 0)
         loop_timer_set(w->loop, &w->poll,
@@ -199,7 +230,8 @@ static bool matters(const struct file_watch *w, const struct inotify_event *e)
     if ((e->mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT)) != 0)
         return true;
     for (size_t i = 0; e->len > 0 && i < w->steps; i++)
-        if (w->step[i].wd == e->wd && strcmp(w->step[i].name, e->name) == 0)
+        if (w->step[i].wd == e->wd &&
+            (strcmp(w->step[i].name, ANY_NAME) == 0 || strcmp(w->step[i].name, e->name) == 0))
             return true;
     return false;
 }
@@ -266,7 +298,7 @@ void file_watch_done(struct file_watch *w)
     if (w->loop == NULL)
         return;
     forget_files(w);
-    free(w->step);
+    free_steps(w->step, w->steps);
     loop_timer_clear(w->loop, &w->settle);
     loop_timer_clear(w->loop, &w->poll);
     loop_io_stop(w->loop, &w->events);

@@ -5,14 +5,14 @@
 #include "base/base.h"
 #include "event/loop.h"
 
-#define FILE_WATCH_FILES_MAX 32
+#define FILE_WATCH_FILES_MAX 64
 /* Directories and names that are looked at on the way to the files. */
-#define FILE_WATCH_STEPS_MAX 512
+#define FILE_WATCH_STEPS_MAX 1024
 
 /* A name in a directory that leads to a file. */
 struct file_watch_step {
     int wd; /* inotify's number of the directory */
-    char name[256];
+    char *name;
 };
 
 struct file_watch {
@@ -23,8 +23,8 @@ struct file_watch {
     int64_t first_ms; /* the first of these changes */
     char *file[FILE_WATCH_FILES_MAX];
     size_t files;
-    struct file_watch_step *step; /* FILE_WATCH_STEPS_MAX */
-    size_t steps;
+    struct file_watch_step *step;
+    size_t steps, steps_cap;
     bool blind, logged; /* a directory of a file cannot be watched; that has been logged */
     void (*on_change)(struct file_watch *w);
 };
@@ -37,5 +37,5 @@ void file_watch_init(struct file_watch *w, struct loop *l,
 void file_watch_done(struct file_watch *w);
 
 /* The files to watch from now on, at most FILE_WATCH_FILES_MAX; NULLs are passed over. They
- * need not exist. */
+ * need not exist. One may be a directory: what comes and goes in it counts. */
 void file_watch_files(struct file_watch *w, const char *const *files, size_t count);

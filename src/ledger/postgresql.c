@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "config/files.h"
 #include "config/url.h"
-#include "net/curl_host.h"
+#include "net/trust_store.h"
 
 /* A file that cannot be: libpq is told that its files are there, and not to look at home. */
 #define NO_FILE "/dev/null/none"
@@ -128,7 +128,7 @@ static PGconn *start(struct pg *p, const struct config_store_host *host, const c
     char port[8], timeout[24];
 
     if (ca == NULL && !local)
-        curl_host_trusted(&ca, &directory);
+        trust_store_find(&ca, &directory);
     (void)snprintf(port, sizeof port, "%d", host->port);
     (void)snprintf(timeout, sizeof timeout, "%lld", (long long)p->timeout_ms);
     const char *const parameter[][2] = {

@@ -30,6 +30,7 @@
 
 #include "base/log.h"
 #include "net/curl_alloc.h"
+#include "net/trust_store.h"
 
 /* Shares of the time to connect, and the least that an address gets in round 0. */
 #define FIRST_SHARE 8
@@ -39,6 +40,8 @@
 /* A name for which libcurl has no answer after so long was asked of a silent name server: one
  * that answers says at once that there is no such name. */
 #define NAME_SILENT_MS 900
+/* Of the system's authorities, when nobody has told of a change. */
+#define TRUST_AGE_MAX_S 86400
 
 struct curl_host_socket {
     struct loop_io watch;
@@ -337,13 +340,13 @@ bool curl_host_turn(struct curl_host *m)
 }
 
 /* Of the library, asked once: its answer is put together anew each time. */
-static bool has_authorities;
+static const char *trusted_file;
 
 int curl_host_global_init(void)
 {
-    const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
+    const char *directory;
 
-    has_authorities = about->cainfo != NULL;
+    trust_store_find(&trusted_file, &directory);
     return curl_alloc_global_init();
 }
 
@@ -426,6 +429,18 @@ static const char *no_proxy_variable(void)
     return list != NULL ? list : getenv("NO_PROXY"); /* NOLINT(concurrency-mt-unsafe) */
 }
 
+/* How old the store may be that libcurl made of the system's authorities and keeps: as old as
+ * their last change. libcurl counts from the making, so that one made before is made anew, once
+ * by each multi handle, with its next connection. */
+static long trust_age_s(const struct curl_host_settings *s)
+{
+    int64_t since_ms = trust_store_clock_ms() - s->trust_changed_ms;
+
+    if (s->trust_changed_ms == 0)
+        return TRUST_AGE_MAX_S;
+    return (long)base_max(0, base_min(since_ms / 1000, TRUST_AGE_MAX_S));
+}
+
 int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_settings *s)
 {
     const char *exceptions = no_proxy_variable();
@@ -469,8 +484,14 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
     /* Debian's default is a directory beside its file. What is in it would be trusted besides
      * `ca`, and curl keeps no store that a directory has part in: without `ca` it would read
      * all the system's authorities again for each connection. */
-    if (s->ca.data != NULL || has_authorities)
+    if (s->ca.data != NULL || trusted_file != NULL)
         SET(CAPATH, NULL);
+    if (s->ca.data == NULL && trusted_file != NULL)
+        SET(CAINFO, trusted_file);
+    /* A libcurl before 7.87 does not know the option, and keeps no store. */
+    (void)curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, trust_age_s(s));
+    /* A session that is resumed is not verified again: it must not outlive an authority. */
+    SET(SSL_SESSIONID_CACHE, 0L);
     SET_PEM(SSLCERT_BLOB, &s->certificate);
     SET_PEM(SSLKEY_BLOB, &s->key);
     /* Else ending a transfer waits for a name server that does not answer. */
@@ -511,14 +532,6 @@ void curl_host_remove(struct curl_host *m, struct curl_host_transfer *t)
     (void)curl_multi_remove_handle(m->curl, t->easy);
     t->running = false;
     m->transfers--;
-}
-
-void curl_host_trusted(const char **file, const char **directory)
-{
-    const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
-
-    *file = about->cainfo;
-    *directory = about->capath;
 }
 
 const char *curl_host_library_version(void)

@@ -56,6 +56,8 @@ struct curl_host_pem {
 struct curl_host_settings {
     struct curl_host_pem ca;               /* whom to trust; none: the system's authorities */
     struct curl_host_pem certificate, key; /* what is shown to a peer that asks for it */
+    int64_t trust_changed_ms;              /* when those of the system last changed, by
+                                              trust_store_clock_ms; 0: never */
     const char *proxy;                     /* "env", "none", or a URL */
     int64_t connect_timeout_ms, keepalive_ms;
     long http_version; /* CURL_HTTP_VERSION_... */
@@ -100,10 +102,6 @@ bool curl_host_turn(struct curl_host *m);
 
 /* Once, in main, before any thread. Returns 0, -EIO or -ENOMEM. */
 int curl_host_global_init(void) MUST_CHECK;
-
-/* Where libcurl looks for the authorities to trust when no ca_file is set: a file and a
- * directory, either may be NULL. */
-void curl_host_trusted(const char **file, const char **directory);
 
 /* "7.88.1", as loaded. */
 const char *curl_host_library_version(void);

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define WHAT_MAX 256
 #define CERTIFICATES_MAX 1000
@@ -155,8 +156,24 @@ static bool use_chain(SSL_CTX *context, const struct tls_options *o, STACK_OF(X5
     return true;
 }
 
+/* Certificate and key of another one. */
+static bool keep_certificate(SSL_CTX *context, const struct tls *from)
+{
+    STACK_OF(X509) *chain = NULL;
+
+    return SSL_CTX_use_certificate(context, SSL_CTX_get0_certificate(from->context)) == 1 &&
+           SSL_CTX_get0_chain_certs(from->context, &chain) == 1 &&
+           SSL_CTX_set1_chain(context, chain) == 1 &&
+           SSL_CTX_use_PrivateKey(context, SSL_CTX_get0_privatekey(from->context)) == 1;
+}
+
 static bool use_certificate(SSL_CTX *context, const struct tls_options *o)
 {
+    if (o->part[TLS_CERTIFICATE].text == NULL) { /* without either, for the authorities alone */
+        if (o->from != NULL && !keep_certificate(context, o->from))
+            abort(); /* there is no memory */
+        return true;
+    }
     STACK_OF(X509) *chain = read_certificates(o, TLS_CERTIFICATE);
     EVP_PKEY *key = read_key(o);
     bool ok = chain != NULL && key != NULL && use_chain(context, o, chain);
@@ -174,10 +191,31 @@ static bool use_certificate(SSL_CTX *context, const struct tls_options *o)
     return ok;
 }
 
+static void ask_clients(struct tls *t)
+{
+    SSL_CTX_set_verify(t->context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    t->asks_clients = true;
+}
+
+/* The authorities of another one. */
+static void keep_authorities(struct tls *t, const struct tls *from)
+{
+    STACK_OF(X509_NAME) *names = SSL_dup_CA_list(SSL_CTX_get_client_CA_list(from->context));
+
+    if (names == NULL)
+        abort();
+    SSL_CTX_set1_cert_store(t->context, SSL_CTX_get_cert_store(from->context));
+    SSL_CTX_set_client_CA_list(t->context, names);
+    ask_clients(t);
+}
+
 static bool use_authorities(struct tls *t, const struct tls_options *o)
 {
-    if (o->part[TLS_CLIENT_CA].text == NULL)
+    if (o->part[TLS_CLIENT_CA].text == NULL) {
+        if (o->from != NULL && o->from->asks_clients)
+            keep_authorities(t, o->from);
         return true;
+    }
     STACK_OF(X509) *all = read_certificates(o, TLS_CLIENT_CA);
     X509_STORE *store = SSL_CTX_get_cert_store(t->context);
 
@@ -190,8 +228,7 @@ static bool use_authorities(struct tls *t, const struct tls_options *o)
         check_time(o, TLS_CLIENT_CA, sk_X509_value(all, i));
     }
     sk_X509_pop_free(all, X509_free);
-    SSL_CTX_set_verify(t->context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-    t->asks_clients = true;
+    ask_clients(t);
     return true;
 }
 
@@ -242,10 +279,10 @@ struct tls *tls_new(const struct tls_options *options)
 
     atomic_init(&t->refs, 1);
     for (enum tls_part part = 0; part < TLS_PARTS; part++)
-        if (options->part[part].text != NULL &&
-            EVP_Digest(options->part[part].text, options->part[part].len, t->digest[part], NULL,
-                       EVP_sha256(), NULL) != 1)
-            abort();
+        if (options->part[part].text != NULL)
+            tls_digest(options->part[part].text, options->part[part].len, t->digest[part]);
+        else if (options->from != NULL)
+            memcpy(t->digest[part], options->from->digest[part], sizeof t->digest[part]);
     t->context = context_new();
     bool ok = use_certificate(t->context, options);
     if (!use_authorities(t, options) || !ok) {
@@ -279,6 +316,79 @@ bool tls_differs(const struct tls *a, const struct tls *b, enum tls_part part)
 {
     return a != NULL && b != NULL &&
            memcmp(a->digest[part], b->digest[part], sizeof a->digest[part]) != 0;
+}
+
+/* --- what is in a PEM text --------------------------------------------------------------- */
+
+void tls_digest(const char *text, size_t len, unsigned char digest[32])
+{
+    if (EVP_Digest(text, len, digest, NULL, EVP_sha256(), NULL) != 1)
+        abort();
+}
+
+static int64_t seconds_of(const ASN1_TIME *t)
+{
+    struct tm tm;
+
+    return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+size_t tls_certificate_ends(const char *text, size_t len, int64_t **ends_s, const char **why)
+{
+    BIO *bio = BIO_new_mem_buf(text, (int)len);
+    int64_t *ends = base_alloc(sizeof *ends * CERTIFICATES_MAX);
+    size_t count = 0;
+    X509 *one;
+
+    if (bio == NULL)
+        abort();
+    ERR_clear_error();
+    while (count < CERTIFICATES_MAX &&
+           (one = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL)) != NULL) {
+        ends[count++] = seconds_of(X509_get0_notAfter(one));
+        X509_free(one);
+    }
+    BIO_free(bio);
+    *why = count > 0 ? NULL : "holds no certificate";
+    /* Having found no further one is how it ends. */
+    if (count < CERTIFICATES_MAX &&
+        ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+        *why = "holds a certificate that cannot be read; it may be half written";
+    ERR_clear_error();
+    if (*why != NULL) {
+        free(ends);
+        ends = NULL;
+        count = 0;
+    }
+    *ends_s = ends;
+    return count;
+}
+
+bool tls_is_pair(const char *certificate, size_t certificate_len, const char *key,
+                 size_t key_len, const char **why)
+{
+    bool asked = false;
+    BIO *certificate_bio = BIO_new_mem_buf(certificate, (int)certificate_len);
+    BIO *key_bio = BIO_new_mem_buf(key, (int)key_len);
+
+    if (certificate_bio == NULL || key_bio == NULL)
+        abort();
+    X509 *leaf = PEM_read_bio_X509_AUX(certificate_bio, NULL, NULL, NULL);
+    EVP_PKEY *private_key = PEM_read_bio_PrivateKey(key_bio, NULL, no_passphrase, &asked);
+
+    *why = NULL;
+    if (leaf == NULL)
+        *why = "the certificate cannot be read";
+    else if (private_key == NULL)
+        *why = "holds a private key that cannot be read; it may be half written";
+    else if (X509_check_private_key(leaf, private_key) != 1)
+        *why = "is not the key of the certificate";
+    X509_free(leaf);
+    EVP_PKEY_free(private_key);
+    BIO_free(certificate_bio);
+    BIO_free(key_bio);
+    ERR_clear_error();
+    return *why == NULL;
 }
 
 /* --- a session --------------------------------------------------------------------------- */

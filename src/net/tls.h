@@ -17,6 +17,10 @@ struct tls_options {
         const char *text; /* PEM; NULL: none */
         size_t len;
     } part[TLS_PARTS]; /* with TLS_CLIENT_CA each client must show a certificate of these */
+    /* Whose parts are taken where there is no text; NULL: nobody's. Certificate and key come
+     * together, as texts or from there; with neither it is good for nothing but a check of the
+     * authorities. */
+    const struct tls *from;
     /* What is wrong with a part, or (not fatal) doubtful. */
     void (*say)(void *arg, enum tls_part part, bool fatal, const char *what);
     void *arg;
@@ -34,6 +38,18 @@ void tls_unref(struct tls *t);
 bool tls_differs(const struct tls *a, const struct tls *b, enum tls_part part);
 /* Whether clients must show a certificate. */
 bool tls_asks_clients(const struct tls *t);
+
+/* The SHA-256 of a text. */
+void tls_digest(const char *text, size_t len, unsigned char digest[32]);
+/* When each certificate of a PEM text ends, in seconds since 1970, in their order. Returns how many
+ * there are; 0: none, or one that cannot be read, and `why` says it (a literal). Owns: free. */
+size_t tls_certificate_ends(const char *text, size_t len, int64_t **ends_s,
+                            const char **why) MUST_CHECK;
+/* Whether the first certificate of a PEM text goes with the private key of another (or the same)
+ * one. False, and `why` says it (a literal): it does not, or one of them cannot be read. Thread:
+ * any. */
+bool tls_is_pair(const char *certificate, size_t certificate_len, const char *key,
+                 size_t key_len, const char **why) MUST_CHECK;
 
 /* One connection on a non-blocking descriptor, which stays the caller's. All of them by one
  * thread. */

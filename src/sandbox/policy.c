@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "net/curl_host.h"
+#include "net/trust_store.h"
 #include "sandbox/landlock.h"
 
 #define DNS_PORT 53
@@ -41,7 +41,7 @@ static void rules_of(const struct config *c, struct sandbox_rules *rules)
     config_each_file(c, may_read, rules);
     config_each_port(c, may_connect, rules);
     sandbox_may_connect(rules, DNS_PORT);
-    curl_host_trusted(&ca_file, &ca_directory);
+    trust_store_find(&ca_file, &ca_directory);
     sandbox_may_read(rules, ca_file);
     if (ca_directory != NULL)
         sandbox_may_read_beneath(rules, ca_directory);

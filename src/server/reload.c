@@ -2,10 +2,14 @@
  *
  *     file, environment -> config_reload -> sandbox allows it? -> log, hand over
  *                                \-> errors   \-> no: every error, and all stays as it is
+ *
+ *     certificates -> config_renew -> log, hand over what is good
+ *                          \-> what is not: told once, and what was there before serves on
  */
 #include "server/reload.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "sandbox/policy.h"
@@ -50,6 +54,43 @@ struct config *reload_read(const struct config *running, const struct config_env
             log_warn("restart_needed", log_str("keys", buf_text(&report.restart)),
                      log_str("detail", "these stay as they were until the next start"));
         log_info("reloaded", log_str("changed", or_none(&report.changed)));
+    }
+    config_reload_report_done(&report);
+    return c;
+}
+
+/* Of the first thing that is wrong: the others will be told when that is mended. */
+static void note_trouble(void *arg, bool is_error, const char *line)
+{
+    struct reload_trouble *t = arg;
+
+    if (is_error && t->text[0] == '\0')
+        (void)snprintf(t->text, sizeof t->text, "%s", line);
+}
+
+static void log_warning(void *arg, bool is_error, const char *line)
+{
+    if (!is_error)
+        log_message(arg, false, line);
+}
+
+struct config *reload_certificates(struct config *running, struct reload_trouble *trouble)
+{
+    struct config_reload_report report;
+    struct reload_trouble now = { .text = "" };
+
+    config_reload_report_init(&report);
+    struct config *c = config_renew(running, &report);
+
+    config_report_each(&report.report, note_trouble, &now);
+    if (now.text[0] != '\0' && strcmp(now.text, trouble->text) != 0)
+        log_warn("certificates_kept", log_str("detail", now.text),
+                 log_str("serving", "what was read before, until the files are good and fit "
+                                    "together; they are looked at whenever they change"));
+    *trouble = now;
+    if (c != NULL) {
+        config_report_each(&report.report, log_warning, NULL);
+        log_info("certificates_changed", log_str("changed", buf_text(&report.changed)));
     }
     config_reload_report_done(&report);
     return c;

@@ -59,11 +59,12 @@ struct server {
     struct worker *workers;
     unsigned worker_count;
     struct drain drain;
-    struct file_watch watch;        /* the credential files */
+    struct file_watch watch;        /* secrets, certificates, the system's trust store */
     struct file_watch caller_watch; /* the callers' secret files */
     struct caller_secrets
-        *secrets;            /* what was read of them since the settings; NULL: nothing */
-    uint32_t secret_trouble; /* bits of the callers whose files are known to be wrong */
+        *secrets;                  /* what was read of them since the settings; NULL: nothing */
+    uint32_t secret_trouble;       /* bits of the callers whose files are known to be wrong */
+    struct reload_trouble trouble; /* with the certificates */
     struct sd_notify notify;
     struct sd_listen passed;    /* what is not in use yet */
     struct listeners listeners; /* the first worker's */
@@ -107,7 +108,8 @@ static void take_status(void *arg, struct status *out)
                                .token_manager = &s->tokens,
                                .worker_count = s->worker_count,
                                .freeze = &s->shared.freeze,
-                               .ledger = s->shared.ledger };
+                               .ledger = s->shared.ledger,
+                               .certificate_trouble = s->trouble.text };
 
     /* The workers write meanwhile: each number is right, two may be a moment apart. */
     for (unsigned i = 0; i < s->worker_count; i++) {
@@ -195,20 +197,25 @@ static void on_drained(void *arg)
     report(arg, drained_arrived, 0);
 }
 
-static void watch_credentials(struct server *s)
-{
-    const char *const files[] = { s->config->token.client_id_file,
-                                  s->config->token.client_secret_file };
+struct watched {
+    const char *file[FILE_WATCH_FILES_MAX];
+    size_t count;
+};
 
-    file_watch_files(&s->watch, files, ARRAY_LEN(files));
+static void add_watched(const char *path, void *arg)
+{
+    struct watched *w = arg;
+
+    if (w->count < FILE_WATCH_FILES_MAX)
+        w->file[w->count++] = path;
 }
 
-static void on_files_changed(struct file_watch *w)
+static void watch_files(struct server *s)
 {
-    struct server *s = CONTAINER_OF(w, struct server, watch);
+    struct watched w = { .count = 0 };
 
-    if (!drain_begun(&s->drain))
-        token_manager_on_files(&s->tokens);
+    config_each_watched(s->config, add_watched, &w);
+    file_watch_files(&s->watch, w.file, w.count);
 }
 
 static void watch_callers(struct server *s)
@@ -288,7 +295,6 @@ static void on_freeze(struct freeze *f)
 
 static void apply(struct server *s, struct config *c)
 {
-    add_bound_hosts(s, c);
     log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
     /* Before the workers know the settings: what is frozen by them is so at once. */
     freeze_set_file(&s->shared.freeze, c->freeze.file);
@@ -302,11 +308,20 @@ static void apply(struct server *s, struct config *c)
     token_manager_reconfigure(&s->tokens, c);
     config_unref(s->config);
     s->config = c;
-    caller_secrets_unref(s->secrets);
-    s->secrets = NULL;
-    s->secret_trouble = 0;
-    watch_credentials(s);
-    watch_callers(s);
+}
+
+/* Secrets are the token manager's. Certificates are part of the settings. */
+static void on_files_changed(struct file_watch *w)
+{
+    struct server *s = CONTAINER_OF(w, struct server, watch);
+
+    if (drain_begun(&s->drain))
+        return;
+    struct config *c = reload_certificates(s->config, &s->trouble);
+
+    if (c != NULL)
+        apply(s, c);
+    token_manager_on_files(&s->tokens);
 }
 
 static void reload(struct server *s)
@@ -318,8 +333,16 @@ static void reload(struct server *s)
     sd_notify_reloading(&s->notify);
     struct config *c = reload_read(s->config, s->env);
     metrics_add(&s->metrics, c != NULL ? M_reloads_applied : M_reloads_refused, 1);
-    if (c != NULL)
+    if (c != NULL) {
+        s->trouble = (struct reload_trouble){ .text = "" };
+        add_bound_hosts(s, c);
         apply(s, c);
+        caller_secrets_unref(s->secrets);
+        s->secrets = NULL;
+        s->secret_trouble = 0;
+        watch_files(s);
+        watch_callers(s);
+    }
     sd_notify_ready(&s->notify);
 }
 
@@ -467,7 +490,7 @@ static int start_workers(struct server *s)
         err = worker_start(&s->workers[i]);
     if (err == 0) {
         drain_workers(&s->drain, s->workers, s->worker_count);
-        watch_credentials(s);
+        watch_files(s);
         watch_callers(s);
     }
     return err;

@@ -324,10 +324,12 @@ static void on_config(struct mail *mail)
     struct config *was = w->ctx.config;
     bool moved = strcmp(was->upstream.origin, m->config->upstream.origin) != 0;
 
+    if (was->rules != m->config->rules) {
+        caller_secrets_unref(w->ctx.secrets); /* those of the settings are newer */
+        w->ctx.secrets = NULL;
+    }
     w->ctx.config = config_ref(m->config);
     config_unref(was);
-    caller_secrets_unref(w->ctx.secrets); /* those of the settings are newer */
-    w->ctx.secrets = NULL;
     /* A listener is born with TLS or without; see config_needs_restart. */
     if (w->downstream.tls != NULL && m->config->listen.tls != NULL) {
         struct tls *before = w->downstream.tls;

@@ -73,7 +73,7 @@ static X509 *make(EVP_PKEY *key, const struct authority *by, struct recipe recip
     (void)X509_gmtime_adj(X509_getm_notBefore(cert),
                           (recipe.from_days ? recipe.from_days : -7) * day);
     (void)X509_gmtime_adj(X509_getm_notAfter(cert),
-                          (recipe.to_days ? recipe.to_days : 7) * day);
+                          (recipe.to_days ? recipe.to_days : 90) * day);
     X509_NAME *name = X509_get_subject_name(cert);
     (void)X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
                                      (const unsigned char *)recipe.common_name, -1, -1, 0);
@@ -159,6 +159,8 @@ static X509 *make_leaf(EVP_PKEY **key, enum cert_kind kind)
                              .alternative_names = "DNS:localhost,DNS:api.test,IP:127.0.0.1" };
     if (kind == CERT_EXPIRED)
         recipe.to_days = -1;
+    if (kind == CERT_SOON)
+        recipe.to_days = 3;
     if (kind == CERT_FUTURE)
         recipe.from_days = 2;
     if (kind == CERT_NOT_CLIENT)

@@ -18,6 +18,7 @@ enum cert_kind {
     CERT_FUTURE,        /* not valid yet */
     CERT_OTHER_CA,      /* right in all, but by another CA */
     CERT_NOT_CLIENT,    /* by the CA, for servers only (extended key usage) */
+    CERT_SOON,          /* valid for three days more */
     CERT_INTERMEDIATE,  /* as CERT_CHAIN_MISSING, but the chain is with it */
     CERT_SPIFFE,        /* a caller's: one URI name, CERT_SPIFFE_NAME */
     CERT_TWO_URIS,      /* ... and another one */

@@ -1,7 +1,7 @@
 /* The frame of the status page: head, style, script, and the sections between them.
  *
  *   header    name, version, time of this copy
- *   main      health, facts, token, traffic, failures, totals, settings
+ *   main      health, facts, token, traffic, failures, totals, certificates, settings
  *             (the script asks for the page again and puts this part in)
  *   footer    the other paths of the admin listener
  *
@@ -98,6 +98,7 @@ int page_render(const struct content *c, struct buf *out)
     failures_totals(&o, c);
     rights_callers(&o, c->status);
     rights_classes(&o, c->status);
+    sections_certificates(&o, c);
     sections_settings(&o, c);
     html_put(&o, "</main>\n<footer><span>For machines: <a href=\"healthz\">/healthz</a>, "
                  "<a href=\"readyz\">/readyz</a>, <a href=\"metrics\">/metrics</a></span>"

@@ -253,6 +253,48 @@ void sections_traffic(struct html *o, const struct content *c)
     html_put(o, "</ul></div></div></section>\n");
 }
 
+static void certificate_row(struct html *o, const struct status *s,
+                            const struct config_certificate *c)
+{
+    int64_t left_s = c->end_s - s->now_wall_s;
+    const char *level = left_s <= 0                          ? "bad"
+                        : left_s < CONFIG_CERTIFICATE_SOON_S ? "warn"
+                                                             : "good";
+
+    html_putf(o, "<tr><th scope=\"row\">%s</th><td class=\"what\">", c->key);
+    html_text(o, c->path);
+    html_putf(o, "</td><td class=\"number\"><span class=\"stage %s\">%s", level,
+              left_s <= 0 ? "ended" : "in ");
+    if (left_s > 0)
+        html_span(o, left_s * 1000);
+    html_put(o, "</span></td><td class=\"number\">");
+    html_time(o, c->end_s, s->now_wall_s);
+    html_put(o, "</td></tr>\n");
+}
+
+void sections_certificates(struct html *o, const struct content *c)
+{
+    const struct status *s = c->status;
+
+    if (s->certificates == 0)
+        return;
+    html_put(o, "<section id=\"certificates\" aria-labelledby=\"certificates-h\">"
+                "<h2 id=\"certificates-h\">Certificates</h2>");
+    if (s->certificate_trouble != NULL) {
+        html_put(o, "<p>A new one is not taken up: ");
+        html_text(o, s->certificate_trouble);
+        html_put(o, "</p>");
+    }
+    html_put(o, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" id=\"by-file\" "
+                "aria-labelledby=\"certificates-h\"><table><thead><tr>"
+                "<th scope=\"col\">setting</th><th scope=\"col\">file</th>"
+                "<th scope=\"col\" class=\"number\">ends</th>"
+                "<th scope=\"col\" class=\"number\">on</th></tr></thead><tbody>\n");
+    for (size_t i = 0; i < s->certificates; i++)
+        certificate_row(o, s, &s->certificate[i]);
+    html_put(o, "</tbody></table></div></section>\n");
+}
+
 /* Lines that are commented out stand back. */
 static void settings(struct html *o, const char *text)
 {

@@ -8,4 +8,5 @@ void sections_health(struct html *o, const struct content *c);
 void sections_facts(struct html *o, const struct content *c);
 void sections_token(struct html *o, const struct content *c);
 void sections_traffic(struct html *o, const struct content *c);
+void sections_certificates(struct html *o, const struct content *c);
 void sections_settings(struct html *o, const struct content *c);

@@ -398,6 +398,17 @@ static void a_proxy_is_env_none_or_a_url(void **state)
     assert_string_equal(own.config->token.proxy, "none");
 }
 
+/* As text; how long it is. */
+static size_t read_whole(const char *path, char *out, size_t size)
+{
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    size_t n = fread(out, 1, size - 1, file);
+    (void)fclose(file);
+    out[n] = '\0';
+    return n;
+}
+
 static void files_must_be_readable(void **state)
 {
     static const char *const keys[][2] = { { "upstream", "ca_file" },
@@ -407,8 +418,14 @@ static void files_must_be_readable(void **state)
 
     (void)state;
     auto_scratch struct scratch s = scratch_new();
-    static const char pem[] = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
-    const char *path = scratch_write(&s, pem, sizeof pem - 1, 0644);
+    struct cert_files files = { .serial = 0 };
+    char certificate[8192], key[4096], pem[12288];
+    certs_write(&files, CERT_VALID);
+    size_t len = read_whole(files.certificate, certificate, sizeof certificate);
+    (void)read_whole(files.key, key, sizeof key);
+    (void)snprintf(pem, sizeof pem, "%s%s", certificate, key);
+    const char *path = scratch_write(&s, pem, strlen(pem), 0644);
+    assert_true(len > 0);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         auto_result struct result fine = load_one(keys[i][0], keys[i][1], path);
         auto_result struct result directory = load_one(keys[i][0], keys[i][1], s.dir);
@@ -426,16 +443,21 @@ static void files_must_be_readable(void **state)
 
 static void certificate_files_hold_what_they_should(void **state)
 {
-    static const char certificate[] = "-----BEGIN CERTIFICATE-----\n";
-    static const char key[] = "-----BEGIN PRIVATE KEY-----\n";
+    struct cert_files one = { .serial = 0 }, two = one;
+    char certificate[8192], key[4096];
+    static const char half[] = "-----BEGIN CERTIFICATE-----\nMIIB";
     static const char encrypted[] = "-----BEGIN CERTIFICATE-----\n"
                                     "-----BEGIN ENCRYPTED PRIVATE KEY-----\n";
     char text[512];
 
     (void)state;
     auto_scratch struct scratch s = scratch_new();
-    const char *certificate_file = scratch_write(&s, certificate, sizeof certificate - 1, 0600);
-    const char *key_file = scratch_write(&s, key, sizeof key - 1, 0600);
+    certs_write(&one, CERT_VALID);
+    certs_write(&two, CERT_VALID);
+    const char *certificate_file = one.certificate, *key_file = one.key;
+    const char *half_file = scratch_write(&s, half, sizeof half - 1, 0600);
+    (void)read_whole(one.certificate, certificate, sizeof certificate);
+    (void)read_whole(one.key, key, sizeof key);
     const char *encrypted_file = scratch_write(&s, encrypted, sizeof encrypted - 1, 0600);
     auto_result struct result no_ca = load_one("upstream", "ca_file", key_file);
     auto_result struct result no_token_ca = load_one("token", "ca_file", key_file);
@@ -459,25 +481,29 @@ static void certificate_files_hold_what_they_should(void **state)
     (void)snprintf(text, sizeof text, format, certificate_file, certificate_file);
     auto_result struct result wrong = load(text);
     assert_refuses(wrong, "upstream.client_key: ");
+    (void)snprintf(text, sizeof text, format, certificate_file, two.key);
+    auto_result struct result strange = load(text);
+    assert_refuses(strange, "is not the key of the certificate in upstream.client_certificate");
+    auto_result struct result cut = load_one("upstream", "ca_file", half_file);
+    assert_refuses(cut, "it may be half written");
 }
 
 static void an_authority_file_of_both_legs_is_told_once(void **state)
 {
-    static const char pem[] = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
+    char pem[8192];
 
     (void)state;
-    auto_scratch struct scratch s = scratch_new();
+    size_t len = read_whole(certs_ca_file(), pem, sizeof pem);
     auto_result struct result wrong = load_one("upstream", "ca_file", "/nowhere");
-    auto_result struct result r =
-        load_one("upstream", "ca_file", scratch_write(&s, pem, sizeof pem - 1, 0600));
+    auto_result struct result r = load_one("upstream", "ca_file", certs_ca_file());
 
     assert_refuses(wrong, "t.ini:5: upstream.ca_file: /nowhere: cannot be read");
     assert_int_equal(count_lines(&wrong.errors), 1);
     assert_loads(r);
     assert_string_equal(r.config->token.ca_file, r.config->upstream.ca_file);
     assert_string_equal(r.config->token.ca_key, "upstream.ca_file");
-    assert_int_equal(r.config->token.ca.len, sizeof pem - 1);
-    assert_memory_equal(r.config->token.ca.data, pem, sizeof pem - 1);
+    assert_int_equal(r.config->token.ca.len, len);
+    assert_memory_equal(r.config->token.ca.data, pem, len);
 }
 
 static void a_secret_everyone_may_read_gets_a_warning(void **state)

@@ -1,0 +1,16 @@
+/* trust_store.so: preloaded into the program, makes the file that TRUST_STORE names the system's trust store: that
+ * is the one which libcurl says it was built for. */
+#include <curl/curl.h>
+#include <dlfcn.h>
+#include <stdlib.h>
+
+curl_version_info_data *curl_version_info(CURLversion age)
+{
+    static curl_version_info_data about;
+    curl_version_info_data *(*real)(CURLversion) =
+        (__typeof__(real))dlsym(RTLD_NEXT, "curl_version_info");
+
+    about = *real(age);
+    about.cainfo = getenv("TRUST_STORE");
+    return &about;
+}
