@@ -441,6 +441,31 @@ static long trust_age_s(const struct curl_host_settings *s)
     return (long)base_max(0, base_min(since_ms / 1000, TRUST_AGE_MAX_S));
 }
 
+/* Whom to trust. Returns whether libcurl refuses it. */
+static bool set_trust(CURL *easy, const struct curl_host_settings *s)
+{
+    struct curl_blob blob = { .data = (void *)s->ca.data,
+                              .len = s->ca.len,
+                              .flags = s->lasting ? CURL_BLOB_NOCOPY : CURL_BLOB_COPY };
+    bool bad = false;
+
+    /* From memory: curl keeps the trust store it made of a file for a day. */
+    if (blob.data != NULL)
+        bad |= curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob) != CURLE_OK;
+    else if (trusted_file != NULL)
+        bad |= curl_easy_setopt(easy, CURLOPT_CAINFO, trusted_file) != CURLE_OK;
+    /* Debian's default is a directory beside its file. What is in it would be trusted besides
+     * `ca`, and curl keeps no store that a directory has part in: without `ca` it would read
+     * all the system's authorities again for each connection. */
+    if (blob.data != NULL || trusted_file != NULL)
+        bad |= curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) != CURLE_OK;
+    /* A libcurl before 7.87 does not know the option, and keeps no store. */
+    (void)curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, trust_age_s(s));
+    /* A session that is resumed is not verified again: it must not outlive an authority. */
+    bad |= curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L) != CURLE_OK;
+    return bad;
+}
+
 int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_settings *s)
 {
     const char *exceptions = no_proxy_variable();
@@ -479,19 +504,7 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
     SET(OPENSOCKETFUNCTION, on_open_socket);
     SET(CLOSESOCKETFUNCTION, on_close_socket);
     SET(CLOSESOCKETDATA, m);
-    /* From memory: curl keeps the trust store it made of a file for a day. */
-    SET_PEM(CAINFO_BLOB, &s->ca);
-    /* Debian's default is a directory beside its file. What is in it would be trusted besides
-     * `ca`, and curl keeps no store that a directory has part in: without `ca` it would read
-     * all the system's authorities again for each connection. */
-    if (s->ca.data != NULL || trusted_file != NULL)
-        SET(CAPATH, NULL);
-    if (s->ca.data == NULL && trusted_file != NULL)
-        SET(CAINFO, trusted_file);
-    /* A libcurl before 7.87 does not know the option, and keeps no store. */
-    (void)curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, trust_age_s(s));
-    /* A session that is resumed is not verified again: it must not outlive an authority. */
-    SET(SSL_SESSIONID_CACHE, 0L);
+    bad |= set_trust(easy, s);
     SET_PEM(SSLCERT_BLOB, &s->certificate);
     SET_PEM(SSLKEY_BLOB, &s->key);
     /* Else ending a transfer waits for a name server that does not answer. */

@@ -203,6 +203,31 @@ static void stopping_comes_before_everything_but_a_stuck_worker(void **state)
     assert_non_null(strstr(v.detail, "worker 1 has not turned for 12 seconds"));
 }
 
+static void certificates_that_end_are_told_two_weeks_ahead(void **state)
+{
+    (void)state;
+    s.now_wall_s = 1700000000;
+    s.certificates = 2;
+    s.certificate[0] = (struct config_certificate){ .key = "listen.tls_certificate",
+                                                    .path = "/a.pem",
+                                                    .end_s = s.now_wall_s + 90 * 86400 };
+    s.certificate[1] = (struct config_certificate){ .key = "upstream.ca_file",
+                                                    .path = "/b.pem",
+                                                    .end_s = s.now_wall_s + 15 * 86400 };
+    assert_health(HEALTH_WELL, HEALTH_GOOD, NULL);
+    s.certificate[1].end_s -= 2 * 86400;
+    assert_health(HEALTH_CERTIFICATE_ENDS, HEALTH_WARN, "the configuration (certificates)");
+    assert_non_null(strstr(v.detail, "/b.pem (upstream.ca_file) ends in 13 days"));
+    s.certificate_trouble = "t.ini: listen.tls_key: /k does not fit";
+    assert_health(HEALTH_CERTIFICATE_KEPT, HEALTH_WARN, "the configuration (certificates)");
+    assert_non_null(strstr(v.detail, "/k does not fit"));
+    s.certificate[1].end_s = s.now_wall_s;
+    assert_health(HEALTH_CERTIFICATE_ENDED, HEALTH_BAD, "the configuration (certificates)");
+    s.token.held = false; /* what fails requests now comes first */
+    fail_token(2, FAIL_TOKEN_DNS, "");
+    assert_health(HEALTH_NO_TOKEN, HEALTH_BAD, "the token endpoint");
+}
+
 static void the_longest_text_is_cut_and_not_overrun(void **state)
 {
     (void)state;
@@ -253,6 +278,7 @@ int main(void)
         cmocka_unit_test_setup(after_an_outage_of_the_token_endpoint_it_says_so_for_a_minute,
                                setup),
         cmocka_unit_test_setup(stopping_comes_before_everything_but_a_stuck_worker, setup),
+        cmocka_unit_test_setup(certificates_that_end_are_told_two_weeks_ahead, setup),
         cmocka_unit_test_setup(the_longest_text_is_cut_and_not_overrun, setup),
         cmocka_unit_test_setup(since_changes_with_the_kind_only, setup),
     };

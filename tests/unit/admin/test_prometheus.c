@@ -152,6 +152,18 @@ static void large_counts_keep_every_digit(void **state)
     has_line("oneshot_proxy_request_body_bytes_total 18446744073709551615");
 }
 
+static void the_path_of_a_certificate_is_escaped(void **state)
+{
+    (void)state;
+    assert_null(strstr(render(), "certificate_expiry"));
+    s.certificates = 1;
+    s.certificate[0] = (struct config_certificate){ .key = "listen.tls_certificate",
+                                                    .path = "/a \"b\"\\c\nd.pem",
+                                                    .end_s = 1800000000 };
+    has_line("oneshot_proxy_certificate_expiry_timestamp_seconds"
+             "{file=\"/a \\\"b\\\"\\\\c\\nd.pem\"} 1800000000");
+}
+
 static void a_full_buffer_is_an_error(void **state)
 {
     (void)state;
@@ -174,6 +186,7 @@ int main(void)
         T(fetches_are_told_by_result),
         T(each_worker_has_its_age),
         T(large_counts_keep_every_digit),
+        T(the_path_of_a_certificate_is_escaped),
         T(a_full_buffer_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
