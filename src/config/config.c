@@ -233,7 +233,7 @@ static char *copy_of(const char *text)
 
 /* The settings as they are written, without any check of one by another. */
 static struct config *as_written(const char *file, const struct config_env *env,
-                                     struct config_report *report)
+                                 struct config_report *report)
 {
     struct config *c = with_defaults();
 

@@ -214,7 +214,8 @@ static void abandon(struct worker *w)
 {
     struct relay *r, *next;
 
-    for (r = TAILQ_FIRST(&w->ctx.running); r != NULL; r = next) { /* it may be gone after that */
+    for (r = TAILQ_FIRST(&w->ctx.running); r != NULL;
+         r = next) { /* it may be gone after that */
         next = TAILQ_NEXT(r, all_link);
         relay_abandon(r);
     }

@@ -109,8 +109,10 @@ static bool mentions(const char *settings, const char *section)
 struct bytes world_ini(const char *base_url, const char *token_url, const char *settings)
 {
     enum { OPTIONAL_FROM = 6 }; /* these are left out unless there is something in them */
-    static const char *const sections[] = { "listen",  "upstream", "token",   "admin", "log",
-                                            "process", "classes",  "callers", "freeze", "ledger" };
+    static const char *const sections[] = {
+        "listen",  "upstream", "token",   "admin",  "log",
+        "process", "classes",  "callers", "freeze", "ledger"
+    };
     struct bytes ini = { 0 };
     char base[160], token[160], key[128];
     (void)snprintf(base, sizeof base, "upstream.base_url = %s", base_url);
