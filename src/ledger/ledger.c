@@ -927,6 +927,13 @@ static int open_store(struct ledger *l, const struct config *c, struct buf *erro
                                                .wait_ms = LOCK_WAIT_MS },
                       error);
 
+    /* A database that cannot be reached is no reason not to serve all the rest. */
+    if (r == STORE_LOST && l->store != NULL) {
+        atomic_store_explicit(&l->counts.up, true, memory_order_relaxed);
+        go_down(l, r, buf_text(error));
+        want_census(l);
+        return 0;
+    }
     if (r == STORE_OK)
         r = l->type->orphans(l->store, STORE_COUNT_ONLY, clock_wall_ms(), &census, error);
     if (r != STORE_OK)

@@ -201,6 +201,7 @@ static bool connect_to(struct pg *p, const struct config_store_host *host, int64
 int pg_connect(struct pg *p, bool (*is_good)(struct pg *p, void *arg, bool *final), void *arg)
 {
     const int64_t until_ms = p->deadline_ms;
+    bool refused = false;
 
     for (size_t i = 0; i < p->url.hosts; i++) {
         int64_t share = (until_ms - clock_ms()) / (int64_t)(p->url.hosts - i);
@@ -213,11 +214,12 @@ int pg_connect(struct pg *p, bool (*is_good)(struct pg *p, void *arg, bool *fina
         p->deadline_ms = until_ms;
         if (good)
             return 0;
+        refused = refused || p->conn != NULL; /* else it was lost while being asked */
         pg_disconnect(p);
         if (final)
-            return -EPERM;
+            break;
     }
-    return -ENOTCONN;
+    return refused ? -EPERM : -ENOTCONN;
 }
 
 /* --- statements ---------------------------------------------------------------------------- */

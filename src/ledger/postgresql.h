@@ -42,7 +42,8 @@ void pg_within(struct pg *p, int64_t ms);
 
 /* Connects to the first of the hosts that answers and that `is_good` takes, each in its share of
  * the time that is left. `is_good` may ask the server; it says what is wrong in p->error, and with
- * *final that another host would not help. Returns 0 or -errno. */
+ * *final that another host would not help. Returns 0, -ENOTCONN, or -EPERM: there was a server, and
+ * it was not good. */
 int pg_connect(struct pg *p, bool (*is_good)(struct pg *p, void *arg, bool *final),
                void *arg) MUST_CHECK;
 /* Takes one that is not connected. */

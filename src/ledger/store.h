@@ -149,7 +149,8 @@ struct store_type {
     /* All entries in flight of a store that was just opened belong to owners that are gone. */
     bool exclusive;
 
-    /* Opens what is there and checks it; never creates anything. */
+    /* Opens what is there and checks it; never creates anything. STORE_LOST may leave a store all the
+     * same, which connects later. */
     enum store_result (*open)(struct store **out, const struct store_options *o,
                               struct buf *error);
     /* Takes NULL. */

@@ -14,7 +14,7 @@
 #include "postgres.h"
 #include "unit.h"
 
-#define TIMEOUT_MS 10000 /* reaching it is a failure */
+#define TIMEOUT_MS 30000 /* reaching it is a failure */
 #define LEASE_MS 60000
 
 #define DATABASE "ledger"
@@ -817,7 +817,7 @@ static void a_server_that_does_not_answer_is_given_up_in_time(void **state)
     assert_int_equal(c.claim.result, STORE_UNCLEAR);
     assert_int_equal(ask_again(s, &c), STORE_LOST); /* cannot even connect */
     assert_int_equal(c.claim.result, STORE_NOT_DONE);
-    assert_in_range(clock_ms() - began, 550, 5000);
+    assert_in_range(clock_ms() - began, 550, 20000);
     postgres_signal(server, SIGCONT);
     assert_int_equal(claimed(f.store, &c), STORE_CLAIMED);
     type->close(s);
@@ -865,12 +865,12 @@ static void a_server_that_may_forget_is_refused(void **state)
         CLAIM(c, "k");
 
         postgres_restart(server, SIGINT, cases[i].settings);
-        assert_int_equal(open_with(&o, &s), STORE_LOST);
+        assert_int_equal(open_with(&o, &s), STORE_REFUSED);
+        assert_null(s);
         assert_non_null(strstr(buf_text(&error), cases[i].why));
         assert_int_equal(ask_again(f.store, &c), STORE_LOST);
         assert_int_equal(ask_again(f.store, &c), STORE_LOST);
         assert_int_equal(c.claim.result, STORE_NOT_DONE);
-        type->close(s);
     }
     postgres_restart(server, SIGINT, NULL);
     assert_string_equal(ask("SELECT count(*) FROM ledger_entry"), "0");
