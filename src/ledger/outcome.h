@@ -9,7 +9,7 @@
 struct ledger_facts {
     int status; /* of the upstream's answer whose head was whole; 0: there was none */
     enum failure_kind failure; /* where there was none: why. FAIL_NONE: nobody waits any more */
-    bool sent;                 /* a byte of the request may have left, after the last refusal */
+    bool sent;                 /* a byte of the request may have left, in its last attempt */
     const int64_t
         *release_statuses; /* ledger.release_statuses, upstream.token_refused_statuses */
     size_t release_count;

@@ -118,7 +118,7 @@ bool claim_status_releases(const struct claim *c);
 
 struct claim_end {
     enum failure_kind failure; /* FAIL_NONE: none, or the caller left */
-    bool sent;                 /* a byte of the request may have left, after the last refusal */
+    bool sent;                 /* a byte of the request may have left, in its last attempt */
     bool whole;                /* the answer is */
     bool body_ended;           /* RECORD: the request's body is all here */
     void (*on_released)(struct ledger_ask *a); /* NULL: nobody waits for it */

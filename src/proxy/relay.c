@@ -169,8 +169,7 @@ static void tell_ledger(struct relay *r, enum failure_kind failure, bool whole)
     if (r->claim == NULL)
         return;
     claim_tell(r->claim, &(struct claim_end){ .failure = failure,
-                                              .sent = r->sends > 0 && !r->refused &&
-                                                      r->exchange.attempt.wrote,
+                                              .sent = r->sends > 0 && r->exchange.attempt.wrote,
                                               .whole = whole,
                                               .body_ended = r->up.ended,
                                               .on_released = r->gone ? NULL : on_released });
@@ -300,7 +299,7 @@ static void send_upstream(struct relay *r, struct token *token)
     enter(r, RELAY_SENDING);
     if (r->upstream_start_us < 0)
         r->upstream_start_us = clock_us();
-    r->down_done = r->down_cut = r->refused = false;
+    r->down_done = r->down_cut = false;
     buf_clear(&r->down);
     if (r->claim != NULL)
         claim_on_sending(r->claim);
@@ -692,7 +691,6 @@ static void on_refused(struct relay *r)
     if (another_token(r, true) == NULL ? ctx->passthrough_generation != generation
                                        : ctx->other_good)
         ctx->on_refused(ctx->arg, generation);
-    r->refused = true;
     if (may_repeat(r) && !relay_is_frozen(r) && !r->gone)
         park(r, RELAY_HELD);
     else

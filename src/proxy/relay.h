@@ -86,7 +86,6 @@ struct relay {
     /* the upstream's side */
     unsigned sends; /* attempts of which at least a byte was sent, for the log */
     bool repeated;  /* after a 401 */
-    bool refused;   /* by that: what was sent was not carried out */
 
     /* the answer */
     struct response_head head;

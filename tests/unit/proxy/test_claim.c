@@ -675,6 +675,7 @@ static void a_refused_token_is_repeated_once_inside_the_same_claim(void **state)
     (void)state;
     struct relay *r = sent_request();
     head_comes(r, 401);
+    body_comes(r, "old", 3);
     (void)relay_turn(&ctx);
     assert_int_equal(r->phase, RELAY_HELD);
     assert_int_equal(fake_ledger.outcomes + fake_ledger.settles, 0);
