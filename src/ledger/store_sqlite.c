@@ -26,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "ledger/sqlite_log.h"
 
 /* How often one looks whether the other process has let go. */
 #define LOCK_LOOK_MS 100
@@ -107,6 +108,7 @@ static const char schema[] =
 struct store {
     sqlite3 *db;
     sqlite3_stmt *statement[SQL_COUNT];
+    struct sqlite_log log;
     char *instance;
     bool is_open;
     bool broken;
@@ -455,27 +457,33 @@ static int on_mode(void *arg, int columns, char **value, char **name)
     return 0;
 }
 
+/* Writes all of the log back. */
+static enum store_result empty_log(struct store *s, struct buf *error)
+{
+    if (sqlite_log_forget(&s->log) != 0)
+        return refuse(error, "what was durable cannot be written down: %s",
+                      strerrordesc_np(errno));
+    int rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+
+    s->log_pages = 0;
+    return rc == SQLITE_OK ? STORE_OK : failed(s, rc, error);
+}
+
 /* Has the log made, written and synchronised once, its directory included. */
 static enum store_result begin_log(struct store *s, struct buf *error)
 {
     bool is_wal = false;
-    int keep = 1;
     int rc = sqlite3_exec(s->db, "PRAGMA journal_mode = WAL", on_mode, &is_wal, NULL);
 
     if (rc == SQLITE_OK && !is_wal)
         return refuse(error, "the log of %s cannot be written ahead (WAL)",
                       sqlite3_db_filename(s->db, "main"));
-    (void)sqlite3_file_control(s->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
     (void)sqlite3_wal_autocheckpoint(s->db, 0);
     (void)sqlite3_wal_hook(s->db, on_commit, s);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(s->db, "UPDATE ledger_meta SET created_ms = created_ms", NULL, NULL,
                           NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    /* Emptied: the next commit begins it anew. */
-    s->log_pages = 0;
-    return rc == SQLITE_OK ? STORE_OK : failed(s, rc, error);
+    return rc == SQLITE_OK ? empty_log(s, error) : failed(s, rc, error);
 }
 
 static int64_t file_bytes(struct store *s)
@@ -526,15 +534,24 @@ static void close_store(struct store *s)
     for (size_t i = 0; i < SQL_COUNT; i++)
         (void)sqlite3_finalize(s->statement[i]);
     /* The log stays where it is, and is emptied: removing it is not allowed any more. */
-    if (s->is_open && !s->broken)
-        (void)sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    if (s->is_open && !s->broken) {
+        struct buf error;
+
+        buf_init(&error, 1024);
+        (void)empty_log(s, &error);
+        buf_done(&error);
+    }
     (void)sqlite3_close(s->db);
+    sqlite_log_done(&s->log);
     free(s->instance);
     free(s);
 }
 
+/* Closing it again changes nothing by itself: not a log that was found damaged, nor is it removed
+ * when that is not allowed any more. */
 static enum store_result connect(struct store *s, const char *path, struct buf *error)
 {
+    int keep = 1;
     int rc = sqlite3_open_v2(path, &s->db,
                              SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
                                  SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE,
@@ -542,6 +559,10 @@ static enum store_result connect(struct store *s, const char *path, struct buf *
 
     if (s->db == NULL)
         return refuse(error, "%s: %s", path, sqlite3_errstr(rc));
+    if (rc == SQLITE_OK)
+        rc = sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
     return rc == SQLITE_OK ? STORE_OK : failed(s, rc, error);
 }
 
@@ -555,10 +576,15 @@ static enum store_result open_store(struct store **out, const struct store_optio
     s->instance = strdup(o->instance);
     if (s->instance == NULL)
         abort();
+    s->log = (struct sqlite_log){ .fd = -1, .acked_fd = -1 };
+    if (result == STORE_OK && sqlite_log_init(&s->log, path_of(o), error) != 0)
+        result = STORE_REFUSED;
     if (result == STORE_OK)
         result = connect(s, path_of(o), error);
     if (result == STORE_OK)
         result = wait_for_lock(s, o, error);
+    if (result == STORE_OK && sqlite_log_check(&s->log, error) != 0)
+        result = STORE_REFUSED;
     if (result == STORE_OK)
         result = begin_log(s, error);
     if (result == STORE_OK)
@@ -707,7 +733,11 @@ static enum store_result batch(struct store *s, const struct store_batch *b, str
     if (rc == SQLITE_OK)
         rc = run(s, SQL_COMMIT);
     if (rc == SQLITE_OK) {
-        s->is_full &= only_looks(b);
+        bool wrote = !only_looks(b);
+
+        s->is_full &= !wrote;
+        if (wrote)
+            sqlite_log_acked(&s->log, (uint64_t)s->log_pages);
         return STORE_OK;
     }
     enum store_result result = failed(s, rc, error);

@@ -954,8 +954,8 @@ SQLITE, POSTGRESQL = "src/ledger/store_sqlite.c", "src/ledger/store_postgresql.c
 SABOTAGE = {
     "commit": [(SQLITE, "int rc = run(s, only_looks(b) ? SQL_BEGIN_READ : SQL_BEGIN_WRITE);",
                 "static int batches; int rc = sqlite3_get_autocommit(s->db) ? run(s, SQL_BEGIN_WRITE) : SQLITE_OK;"),
-               (SQLITE, "        rc = run(s, SQL_COMMIT);\n    if (rc == SQLITE_OK) {\n        s->is_full",
-                "        rc = ++batches % 10 == 0 ? run(s, SQL_COMMIT) : SQLITE_OK;\n    if (rc == SQLITE_OK) {\n        s->is_full")],
+               (SQLITE, "        rc = run(s, SQL_COMMIT);\n    if (rc == SQLITE_OK) {\n        bool wrote",
+                "        rc = ++batches % 10 == 0 ? run(s, SQL_COMMIT) : SQLITE_OK;\n    if (rc == SQLITE_OK) {\n        bool wrote")],
     "expiry": [(SQLITE, 'X(ORPHANS_ALL, "UPDATE ledger_entry SET state = 2,', 'X(ORPHANS_ALL, "UPDATE ledger_entry SET state = 3,')],
     "synchronous": [(SQLITE, '"PRAGMA synchronous = FULL;";', '"PRAGMA synchronous = OFF;";')],
     "standby": [(POSTGRESQL, 'wait_for_disk ? "on" : "off"', 'wait_for_disk ? "off" : "off"')],

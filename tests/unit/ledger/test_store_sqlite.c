@@ -46,7 +46,7 @@ static int make_directory(void **state)
 static int remove_directory(void **state)
 {
     static const char *const names[] = { "ledger.db", "ledger.db-wal", "ledger.db-journal",
-                                         "link.db" };
+                                         "ledger.db-acked", "link.db" };
     char name[PATH_MAX + 32];
 
     (void)state;
@@ -255,16 +255,102 @@ static void claims_survive_a_process_that_is_killed(void **state)
     store_sqlite.close(f.store);
 }
 
-static void flip(off_t at)
+/* Leaves a log with a claim in it, as a process does that is killed. */
+static void make_log(void)
+{
+    struct fixture f = { .type = &store_sqlite };
+    int status = 0;
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        auto_claim a, b;
+
+        f.store = open_sound();
+        if (claim_key(&f, &a, "a") == STORE_CLAIMED && claim_key(&f, &b, "b") == STORE_CLAIMED)
+            (void)kill(getpid(), SIGKILL);
+        _exit(1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+}
+
+static void flip_in(const char *name, off_t at)
 {
     unsigned char byte = 0;
-    int fd = open(path, O_RDWR);
+    int fd = open(name, O_RDWR);
 
     assert_true(fd >= 0);
     assert_int_equal(pread(fd, &byte, 1, at), 1);
     byte ^= 0x20;
     assert_int_equal(pwrite(fd, &byte, 1, at), 1);
     (void)close(fd);
+}
+
+/* Wherever a bit of the log is flipped: SQLite alone would forget the rest without a word. */
+static void a_damaged_log_is_found_out(void **state)
+{
+    char log[PATH_MAX + 64];
+    struct stat st;
+
+    (void)state;
+    make_store();
+    make_log();
+    (void)snprintf(log, sizeof log, "%s-wal", path);
+    assert_int_equal(stat(log, &st), 0);
+    for (off_t at = 0; at < st.st_size; at += at < 64 ? 1 : 997) {
+        flip_in(log, at);
+        struct store *s = NULL;
+        struct buf error;
+
+        buf_init(&error, 4096);
+        if (open_it(&s, &error) != STORE_REFUSED)
+            fail_msg("the byte at %lld of the log is not missed", (long long)at);
+        buf_done(&error);
+        flip_in(log, at);
+    }
+    store_sqlite.close(open_sound());
+}
+
+static void a_log_that_is_gone_is_missed(void **state)
+{
+    char log[PATH_MAX + 64];
+
+    (void)state;
+    make_store();
+    make_log();
+    (void)snprintf(log, sizeof log, "%s-wal", path);
+    assert_int_equal(unlink(log), 0);
+    assert_not_opened(STORE_REFUSED, "frames that were durable 0 are sound");
+}
+
+/* A write that was never acknowledged is no loss. */
+static void a_torn_end_of_the_log_is_no_damage(void **state)
+{
+    struct fixture f = { .type = &store_sqlite };
+    char log[PATH_MAX + 64];
+    struct stat st;
+
+    (void)state;
+    make_store();
+    make_log();
+    (void)snprintf(log, sizeof log, "%s-wal", path);
+    assert_int_equal(stat(log, &st), 0);
+    int fd = open(log, O_WRONLY | O_APPEND);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "torn", 4), 4);
+    (void)close(fd);
+    f.store = open_sound();
+    auto_claim a;
+
+    assert_int_equal(claim_key(&f, &a, "b"), STORE_FOUND);
+    store_sqlite.close(f.store);
+}
+
+static void flip(off_t at)
+{
+    flip_in(path, at);
 }
 
 /* Where the text stands in the file; the n-th, from 0. */
@@ -314,8 +400,8 @@ static void no_flipped_byte_crashes_or_frees_a_key(void **state)
     store_sqlite.close(f.store);
     assert_int_equal(stat(path, &st), 0);
     buf_init(&error, 1 << 16);
-    /* Past the first page's header, every 97th byte. */
-    for (off_t at = 100; at < st.st_size; at += 97) {
+    /* Past the first page's header, every 211th byte. */
+    for (off_t at = 100; at < st.st_size; at += 211) {
         struct store *s = NULL;
 
         flip(at);
@@ -420,6 +506,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_second_process_is_locked_out, make_directory,
                                         remove_directory),
         cmocka_unit_test_setup_teardown(claims_survive_a_process_that_is_killed, make_directory,
+                                        remove_directory),
+        cmocka_unit_test_setup_teardown(a_damaged_log_is_found_out, make_directory,
+                                        remove_directory),
+        cmocka_unit_test_setup_teardown(a_log_that_is_gone_is_missed, make_directory,
+                                        remove_directory),
+        cmocka_unit_test_setup_teardown(a_torn_end_of_the_log_is_no_damage, make_directory,
                                         remove_directory),
         cmocka_unit_test_setup_teardown(a_key_that_was_altered_is_found_out, make_directory,
                                         remove_directory),
