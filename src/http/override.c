@@ -8,11 +8,7 @@
 /* A field name, with `_` read as `-`, as some servers do. */
 static bool name_is(const struct header_field *f, const char *lower)
 {
-    size_t len = strlen(lower);
-
-    if (f->name_len != len)
-        return false;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < f->name_len; i++) {
         char c = f->name[i] == '_' ? '-' : ascii_lower(f->name[i]);
 
         if (c != lower[i])
@@ -37,20 +33,38 @@ static bool is_form(const struct header_field *f)
 
 static bool fields_override(const struct override_request *r)
 {
-    static const char *const overrides[] = { "x-http-method-override", "x-http-method",
-                                             "x-method-override", "x-original-url",
-                                             "x-rewrite-url" };
-
+    /* Most fields are none of these, as their length tells already. */
     for (size_t i = 0; i < r->count; i++) {
         const struct header_field *f = &r->fields[i];
 
-        if (r->has_body && name_is(f, "content-type") && is_form(f))
-            return true;
-        if (f->name_len == 0 || ascii_lower(f->name[0]) != 'x')
-            continue;
-        for (size_t o = 0; o < ARRAY_LEN(overrides); o++)
-            if (name_is(f, overrides[o]))
+        switch (f->name_len) {
+        case sizeof "content-type" - 1:
+            if (r->has_body &&
+                (memcmp(f->name, "Content-Type", f->name_len) == 0 ||
+                 name_is(f, "content-type")) &&
+                is_form(f))
                 return true;
+            break;
+        case sizeof "x-http-method" - 1:
+            static_assert(sizeof "x-http-method" == sizeof "x-rewrite-url", "one length");
+            if (name_is(f, "x-http-method") || name_is(f, "x-rewrite-url"))
+                return true;
+            break;
+        case sizeof "x-original-url" - 1:
+            if (name_is(f, "x-original-url"))
+                return true;
+            break;
+        case sizeof "x-method-override" - 1:
+            if (name_is(f, "x-method-override"))
+                return true;
+            break;
+        case sizeof "x-http-method-override" - 1:
+            if (name_is(f, "x-http-method-override"))
+                return true;
+            break;
+        default:
+            break;
+        }
     }
     return false;
 }

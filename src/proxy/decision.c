@@ -63,13 +63,23 @@ static void take_bearer(struct caller_proofs *p, const struct header_field *f)
     size_t len = f->value_len;
 
     ascii_trim(&value, &len);
-    if (len < sizeof scheme - 1 || !ascii_equal_str(value, sizeof scheme - 1, scheme))
+    if (len < sizeof scheme - 1 || (memcmp(value, "Bearer ", sizeof scheme - 1) != 0 &&
+                                    !ascii_equal_str(value, sizeof scheme - 1, scheme)))
         return;
     value += sizeof scheme - 1;
     len -= sizeof scheme - 1;
     ascii_trim(&value, &len);
     p->bearer = value;
     p->bearer_len = len;
+}
+
+#define AUTHORIZATION_LEN (sizeof "Authorization" - 1)
+
+/* Nearly everybody writes it in one way, which is looked at first. */
+static bool is_authorization(const struct header_field *f)
+{
+    return memcmp(f->name, "Authorization", AUTHORIZATION_LEN) == 0 ||
+           header_is(f, "authorization");
 }
 
 struct caller_proofs decision_proofs(const struct decision_head *h)
@@ -81,12 +91,13 @@ struct caller_proofs decision_proofs(const struct decision_head *h)
     for (size_t i = 0; i < h->count; i++) {
         const struct header_field *f = &h->fields[i];
 
-        if (ascii_equal(f->name, f->name_len, name, name_len)) {
+        if (f->name_len == name_len && ascii_equal(f->name, name_len, name, name_len)) {
             p.header_twice |= p.header != NULL;
             p.header = f->value;
             p.header_len = f->value_len;
             ascii_trim(&p.header, &p.header_len);
-        } else if (header_is(f, "authorization") && authorizations++ == 0) {
+        } else if (f->name_len == AUTHORIZATION_LEN && is_authorization(f) &&
+                   authorizations++ == 0) {
             take_bearer(&p, f);
         }
     }

@@ -1,29 +1,73 @@
 /* The secrets of callers; see caller_secrets.h.
  *
- * They lie behind each other in one piece of locked memory, each filled up with zeros to whole
- * words, and are compared word by word without a branch on what is in them: a request costs the
- * same whether it shows the first secret, the last, or none. */
+ * They lie behind each other in one piece of locked memory. Each has a tag, a hash of it under a
+ * key that nobody knows (SipHash-1-3): what a request shows is hashed once and compared with the
+ * tags, so that 64 secrets cost little more than one, and how long that takes tells nothing of
+ * what is in them. A secret whose tag is the same is then compared itself, in constant time. */
 #include "rights/caller_secrets.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define WORD sizeof(uint64_t)
+#include <sys/random.h>
 
 struct place {
     size_t caller, len;
-    size_t words; /* that it takes */
-    size_t at;    /* in bytes */
+    size_t at; /* in the text */
 };
 
 struct caller_secrets {
     _Atomic int refs;
     uint64_t number;
     struct secret *text;
+    uint64_t key[2];
     size_t count;
+    uint64_t tag[CALLER_SECRETS_MAX];
     struct place place[CALLER_SECRETS_MAX];
 };
+
+static uint64_t rotate(uint64_t x, int by)
+{
+    return x << by | x >> (64 - by);
+}
+
+static void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[1] = rotate(v[1], 13) ^ v[0];
+    v[0] = rotate(v[0], 32);
+    v[2] += v[3];
+    v[3] = rotate(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = rotate(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = rotate(v[1], 17) ^ v[2];
+    v[2] = rotate(v[2], 32);
+}
+
+/* SipHash-1-3 (Aumasson and Bernstein, 2012). */
+static uint64_t tag_of(const uint64_t key[2], const char *text, size_t len)
+{
+    uint64_t v[4] = { key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
+                      key[0] ^ 0x6c7967656e657261, key[1] ^ 0x7465646279746573 };
+    uint64_t word, last = (uint64_t)len << 56;
+
+    for (; len >= sizeof word; text += sizeof word, len -= sizeof word) {
+        memcpy(&word, text, sizeof word);
+        v[3] ^= word;
+        sip_round(v);
+        v[0] ^= word;
+    }
+    for (size_t i = 0; i < len; i++)
+        last |= (uint64_t)(unsigned char)text[i] << 8 * i;
+    v[3] ^= last;
+    sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    for (int i = 0; i < 3; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
 
 struct caller_secrets *caller_secrets_new(uint64_t number, const struct caller_secret *all,
                                           size_t count)
@@ -36,15 +80,14 @@ struct caller_secrets *caller_secrets_new(uint64_t number, const struct caller_s
     atomic_init(&s->refs, 1);
     s->number = number;
     s->count = count;
+    if (getrandom(s->key, sizeof s->key, 0) != sizeof s->key)
+        abort(); /* it has been asked before the program was up */
     for (size_t i = 0; i < count; i++) {
-        size_t words = (all[i].len + WORD - 1) / WORD;
-
         assert(all[i].len <= CALLER_SECRET_MAX && all[i].caller < 32);
-        s->place[i] = (struct place){
-            .caller = all[i].caller, .len = all[i].len, .words = words, .at = used
-        };
+        s->place[i] = (struct place){ .caller = all[i].caller, .len = all[i].len, .at = used };
+        s->tag[i] = tag_of(s->key, all[i].text, all[i].len);
         memcpy(text + used, all[i].text, all[i].len);
-        used += words * WORD;
+        used += all[i].len;
     }
     s->text = secret_new(text, used);
     secret_wipe(text, used);
@@ -65,6 +108,7 @@ void caller_secrets_unref(struct caller_secrets *s)
     if (s == NULL || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
     secret_free(s->text);
+    secret_wipe(s, sizeof *s);
     free(s);
 }
 
@@ -103,38 +147,23 @@ uint32_t caller_secrets_changed(const struct caller_secrets *a, const struct cal
     return missing(a, b) | missing(b, a);
 }
 
-static uint64_t word_at(const char *bytes, size_t i)
-{
-    uint64_t word;
-
-    memcpy(&word, bytes + i * WORD, WORD);
-    return word;
-}
-
 uint32_t caller_secrets_find(const struct caller_secrets *s, uint32_t callers, const char *text,
                              size_t len)
 {
-    char shown[CALLER_SECRET_MAX];
-    size_t filled = (len + WORD - 1) / WORD * WORD;
     uint32_t found = 0;
 
-    if (s == NULL || callers == 0 || len == 0 || len > CALLER_SECRET_MAX)
+    if (s == NULL || callers == 0 || len < CALLER_SECRET_MIN || len > CALLER_SECRET_MAX)
         return 0;
-    memset(shown + filled - WORD, 0, WORD);
-    memcpy(shown, text, len);
-    for (size_t i = 0; i < s->count; i++) {
-        const struct place *p = &s->place[i];
-        const char *mine = secret_text(s->text) + p->at;
-        uint64_t differs = 0;
+    uint64_t tag = tag_of(s->key, text, len);
 
-        if (p->len != len || (callers & (uint32_t)1 << p->caller) == 0)
+    for (size_t i = 0, count = s->count; i < count; i++) {
+        if (s->tag[i] != tag)
             continue;
-        for (size_t w = 0; w < p->words; w++)
-            differs |= word_at(mine, w) ^ word_at(shown, w);
-        /* Not to be looked at before it is whole. */
-        __asm__ volatile("" : "+r"(differs));
-        found |= (uint32_t)(differs == 0) << p->caller;
+        const struct place *p = &s->place[i];
+
+        if ((callers & (uint32_t)1 << p->caller) != 0 &&
+            secret_bytes_equal(secret_text(s->text) + p->at, p->len, text, len))
+            found |= (uint32_t)1 << p->caller;
     }
-    secret_wipe(shown, filled);
     return found;
 }

@@ -88,6 +88,155 @@ static const struct {
 static struct class_pattern builtin[ARRAY_LEN(operations)];
 static bool is_taken_apart;
 
+/* --- finding an operation of the table ---------------------------------------------------------
+ *
+ * Each word that stands in the table has a number. A path is known by its method and the numbers
+ * of its segments, put together in one number, its key; and the operation by its key. So a request
+ * is compared with the words of its own path, and with none of the operations. */
+
+#define CODE_BITS 7
+#define ANY_CODE ((1U << CODE_BITS) - 1)
+enum { NO_CODE, UUID_CODE, NUMBER_CODE, OTHER_CODE, FIRST_WORD_CODE };
+enum { NO_METHOD, GET_METHOD, POST_METHOD, PUT_METHOD, DELETE_METHOD, METHOD_COUNT };
+#define SEGMENTS_MAX 6 /* of an operation */
+
+/* Open addressing; both are less than half full. */
+#define WORD_SLOTS 128U
+#define KEY_SLOTS 256U
+static struct {
+    const char *text;
+    size_t len;
+    unsigned code; /* 0: a free slot */
+} word[WORD_SLOTS];
+static unsigned word_count;
+static struct {
+    uint64_t key; /* 0: a free slot */
+    const struct class_pattern *pattern;
+} by_key[KEY_SLOTS];
+
+/* The slot of a word, or the free one where it would be. */
+static unsigned word_slot(const char *text, size_t len, uint32_t hash)
+{
+    unsigned at = hash % WORD_SLOTS;
+
+    while (word[at].code != 0 && (word[at].len != len || memcmp(word[at].text, text, len) != 0))
+        at = (at + 1) % WORD_SLOTS;
+    return at;
+}
+
+static unsigned key_slot(uint64_t key)
+{
+    unsigned at = (unsigned)(key * 0x9e3779b97f4a7c15U >> 32) % KEY_SLOTS;
+
+    while (by_key[at].key != 0 && by_key[at].key != key)
+        at = (at + 1) % KEY_SLOTS;
+    return at;
+}
+
+/* HEAD is GET (RFC 9110 section 9.3.2); what is in no operation is NO_METHOD. */
+static unsigned method_code(const char *m)
+{
+    if (m[0] == 'G' && m[1] == 'E' && m[2] == 'T' && m[3] == '\0')
+        return GET_METHOD;
+    if (m[0] == 'P' && m[1] == 'O' && m[2] == 'S' && m[3] == 'T' && m[4] == '\0')
+        return POST_METHOD;
+    return strcmp(m, "HEAD") == 0     ? GET_METHOD
+           : strcmp(m, "PUT") == 0    ? PUT_METHOD
+           : strcmp(m, "DELETE") == 0 ? DELETE_METHOD
+                                      : NO_METHOD;
+}
+
+static uint64_t key_with(uint64_t key, unsigned code)
+{
+    return key << CODE_BITS | code;
+}
+
+static unsigned new_word(const struct pattern_segment *s)
+{
+    unsigned at = word_slot(s->text, s->len, path_hash(s->text, s->len));
+
+    if (word[at].code == 0) {
+        assert(word_count < WORD_SLOTS / 2);
+        word[at].text = s->text;
+        word[at].len = s->len;
+        word[at].code = FIRST_WORD_CODE + word_count++;
+    }
+    return word[at].code;
+}
+
+static void index_pattern(const struct class_pattern *c)
+{
+    const struct pattern *p = &c->pattern;
+    char method[PATTERN_METHOD_MAX + 1] = "";
+    uint64_t key = 0;
+
+    memcpy(method, p->text, p->method_len);
+    assert(p->count <= SEGMENTS_MAX && method_code(method) != NO_METHOD);
+    for (size_t i = 0; i < p->count; i++) {
+        const struct pattern_segment *s = &p->segment[i];
+
+        assert(s->kind != PATTERN_ANY || i + 1 == p->count);
+        key = key_with(key, s->kind == PATTERN_UUID     ? UUID_CODE
+                            : s->kind == PATTERN_NUMBER ? NUMBER_CODE
+                            : s->kind == PATTERN_ANY    ? ANY_CODE
+                                                        : new_word(s));
+    }
+    key = key_with(key, method_code(method));
+    unsigned at = key_slot(key);
+
+    assert(by_key[at].key == 0);
+    by_key[at].key = key;
+    by_key[at].pattern = c;
+}
+
+/* The segments of the path; 0: no operation is like that. */
+static uint64_t key_of(const struct path_shape *shape)
+{
+    uint64_t key = 0;
+
+    if (shape->count == 0 || shape->count > SEGMENTS_MAX)
+        return 0;
+    for (size_t i = 0; i < shape->count; i++) {
+        const struct path_segment *s = &shape->segment[i];
+        unsigned code = s->is_uuid     ? UUID_CODE
+                        : s->is_number ? NUMBER_CODE
+                                       : word[word_slot(s->text, s->len, s->hash)].code;
+
+        key = key_with(key, code == NO_CODE ? OTHER_CODE : code);
+    }
+    return key;
+}
+
+/* An operation with that path, the last segment as it is or left open. */
+static const struct class_pattern *find_method(uint64_t path, unsigned method)
+{
+    const struct class_pattern *exact = by_key[key_slot(key_with(path, method))].pattern;
+
+    return exact != NULL ? exact : by_key[key_slot(key_with(path | ANY_CODE, method))].pattern;
+}
+
+static const struct class_pattern *find_builtin(const char *method,
+                                                const struct path_shape *shape, bool any_method)
+{
+    uint64_t path = key_of(shape);
+    const struct class_pattern *found = NULL;
+
+    if (path == 0)
+        return NULL;
+    if (!any_method) {
+        unsigned code = method_code(method);
+
+        return code == NO_METHOD ? NULL : find_method(path, code);
+    }
+    for (unsigned m = GET_METHOD; m < METHOD_COUNT; m++) {
+        const struct class_pattern *p = find_method(path, m);
+
+        if (found == NULL || (p != NULL && p < found))
+            found = p;
+    }
+    return found;
+}
+
 const char *class_name(enum request_class c)
 {
     return names[c];
@@ -112,6 +261,7 @@ void classes_init(struct classes *c, enum class_table table)
         assert(wrong == NULL);
         (void)wrong;
         builtin[i].class = operations[i].class;
+        index_pattern(&builtin[i]);
     }
     is_taken_apart = true;
 }
@@ -168,19 +318,6 @@ static void take(struct operation *o, const struct class_pattern *p, enum reques
     o->text_len = p->pattern.text_len;
 }
 
-static const struct class_pattern *find_builtin(const char *method,
-                                                const struct path_shape *shape, bool any_method)
-{
-    for (size_t i = 0; i < ARRAY_LEN(builtin); i++) {
-        const struct pattern *p = &builtin[i].pattern;
-
-        if (p->count == shape->count &&
-            (any_method ? pattern_matches_path(p, shape) : pattern_matches(p, method, shape)))
-            return &builtin[i];
-    }
-    return NULL;
-}
-
 struct operation classes_find(const struct classes *c, const struct class_request *r)
 {
     static const char unknown[] = "unknown";
@@ -188,12 +325,13 @@ struct operation classes_find(const struct classes *c, const struct class_reques
                            .text = unknown,
                            .text_len = sizeof unknown - 1,
                            .number = CLASSES_NO_PATTERN };
-    size_t path_len = strcspn(r->api_path, "?");
-    bool is_options = is_method(r->method, "OPTIONS");
+    size_t path_len = (size_t)(strchrnul(r->api_path, '?') - r->api_path);
+    bool is_options = r->method[0] == 'O' && is_method(r->method, "OPTIONS");
     const struct class_pattern *found = NULL;
 
     if (!r->overridden)
-        o.shape = path_len == 0 ? path_shape_of("/", 1) : path_shape_of(r->api_path, path_len);
+        path_shape_take(&o.shape, path_len == 0 ? "/" : r->api_path,
+                        path_len == 0 ? 1 : path_len);
     if (!o.shape.plain)
         return o;
     if (c->table == CLASS_TABLE_1SHOT)

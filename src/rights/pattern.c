@@ -6,64 +6,133 @@
 #include "base/ascii.h"
 
 /* What the segments of a plain path are made of: RFC 3986's unreserved characters, ':' and '@'. */
-static bool is_plain_byte(char c)
+enum { PLAIN = 1, DIGIT = 2, HEX = 4 };
+#define D (PLAIN | DIGIT | HEX)
+#define H (PLAIN | HEX)
+static const unsigned char kinds[256] = {
+    ['0'] = D,     ['1'] = D,     ['2'] = D,     ['3'] = D,     ['4'] = D,     ['5'] = D,
+    ['6'] = D,     ['7'] = D,     ['8'] = D,     ['9'] = D,     ['a'] = H,     ['b'] = H,
+    ['c'] = H,     ['d'] = H,     ['e'] = H,     ['f'] = H,     ['g'] = PLAIN, ['h'] = PLAIN,
+    ['i'] = PLAIN, ['j'] = PLAIN, ['k'] = PLAIN, ['l'] = PLAIN, ['m'] = PLAIN, ['n'] = PLAIN,
+    ['o'] = PLAIN, ['p'] = PLAIN, ['q'] = PLAIN, ['r'] = PLAIN, ['s'] = PLAIN, ['t'] = PLAIN,
+    ['u'] = PLAIN, ['v'] = PLAIN, ['w'] = PLAIN, ['x'] = PLAIN, ['y'] = PLAIN, ['z'] = PLAIN,
+    ['A'] = H,     ['B'] = H,     ['C'] = H,     ['D'] = H,     ['E'] = H,     ['F'] = H,
+    ['G'] = PLAIN, ['H'] = PLAIN, ['I'] = PLAIN, ['J'] = PLAIN, ['K'] = PLAIN, ['L'] = PLAIN,
+    ['M'] = PLAIN, ['N'] = PLAIN, ['O'] = PLAIN, ['P'] = PLAIN, ['Q'] = PLAIN, ['R'] = PLAIN,
+    ['S'] = PLAIN, ['T'] = PLAIN, ['U'] = PLAIN, ['V'] = PLAIN, ['W'] = PLAIN, ['X'] = PLAIN,
+    ['Y'] = PLAIN, ['Z'] = PLAIN, ['-'] = PLAIN, ['.'] = PLAIN, ['_'] = PLAIN, ['~'] = PLAIN,
+    [':'] = PLAIN, ['@'] = PLAIN,
+};
+#undef D
+#undef H
+
+#define UUID_LEN 36
+#define HASH_BEGIN 2166136261U /* FNV-1a */
+#define HASH_FACTOR 16777619U
+
+static unsigned char kind_of(char c)
 {
-    return ascii_is_alpha(c) || ascii_is_digit(c) || c == '-' || c == '.' || c == '_' ||
-           c == '~' || c == ':' || c == '@';
+    return kinds[(unsigned char)c];
+}
+
+/* The kinds that all of the bytes have. */
+static unsigned common_kinds(const char *s, size_t n)
+{
+    unsigned common = n > 0 ? PLAIN | DIGIT | HEX : 0;
+
+    for (size_t i = 0; i < n; i++)
+        common &= kind_of(s[i]);
+    return common;
 }
 
 static bool is_plain(const char *s, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!is_plain_byte(s[i]))
-            return false;
-    return n > 0;
+    return (common_kinds(s, n) & PLAIN) != 0;
 }
 
 static bool is_number(const char *s, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!ascii_is_digit(s[i]))
-            return false;
-    return n > 0;
+    return (common_kinds(s, n) & DIGIT) != 0;
 }
 
+/* In one pass, since nearly every path has one: each place has to be of the kind that it has in a
+ * UUID. */
 static bool is_uuid(const char *s, size_t n)
 {
-    if (n != 36)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    unsigned common = HEX;
 
-        if (dash ? s[i] != '-' : !ascii_is_hex(s[i]))
-            return false;
+    if (n != UUID_LEN || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-')
+        return false;
+#pragma GCC unroll 8
+    for (size_t i = 0; i < 8; i++)
+        common &= kind_of(s[i]);
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 4; i++)
+        common &= kind_of(s[9 + i]) & kind_of(s[14 + i]) & kind_of(s[19 + i]);
+#pragma GCC unroll 12
+    for (size_t i = 24; i < UUID_LEN; i++)
+        common &= kind_of(s[i]);
+    return common != 0;
+}
+
+uint32_t path_hash(const char *text, size_t len)
+{
+    uint32_t hash = HASH_BEGIN;
+
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ (unsigned char)text[i]) * HASH_FACTOR;
+    return hash;
+}
+
+/* One segment, which begins at s->text. False: it is not plain. */
+static bool take_segment(struct path_segment *s, const char *end)
+{
+    const char *at = s->text;
+    unsigned common = DIGIT;
+    uint32_t hash = HASH_BEGIN;
+
+    if (end - at >= UUID_LEN && (end - at == UUID_LEN || at[UUID_LEN] == '/') &&
+        is_uuid(at, UUID_LEN)) {
+        s->len = UUID_LEN;
+        s->is_uuid = true;
+        return true;
     }
-    return true;
+    for (; at < end && *at != '/'; at++) {
+        unsigned kind = kind_of(*at);
+
+        if (kind == 0)
+            return false;
+        common &= kind;
+        hash = (hash ^ (unsigned char)*at) * HASH_FACTOR;
+    }
+    s->len = (size_t)(at - s->text);
+    s->is_number = common != 0;
+    s->hash = hash;
+    return s->len > 0;
+}
+
+void path_shape_take(struct path_shape *shape, const char *path, size_t len)
+{
+    const char *at = path, *end = path + len;
+
+    if (len == 0 || path[0] != '/')
+        return;
+    for (; at < end && len > 1; at += 1 + shape->segment[shape->count++].len) {
+        if (shape->count == PATH_SEGMENTS_MAX)
+            return;
+        shape->segment[shape->count].text = at + 1;
+        if (!take_segment(&shape->segment[shape->count], end))
+            return;
+    }
+    shape->plain = true;
 }
 
 struct path_shape path_shape_of(const char *path, size_t len)
 {
     struct path_shape shape = { .plain = false };
-    const char *end = path + len;
 
-    if (len == 0 || path[0] != '/')
-        return shape;
-    shape.plain = true;
-    if (len == 1)
-        return shape;
-    for (const char *at = path; at < end;) {
-        const char *text = at + 1;
-        const char *slash = memchr(text, '/', (size_t)(end - text));
-        size_t n = (size_t)((slash == NULL ? end : slash) - text);
-
-        if (shape.count == PATH_SEGMENTS_MAX || !is_plain(text, n))
-            return (struct path_shape){ .plain = false };
-        shape.segment[shape.count++] = (struct path_segment){
-            .text = text, .len = n, .is_uuid = is_uuid(text, n), .is_number = is_number(text, n)
-        };
-        at = text + n;
-    }
-    return shape;
+    path_shape_take(&shape, path, len);
+    return shape.plain ? shape : (struct path_shape){ .plain = false };
 }
 
 static const char *parse_segment(struct pattern_segment *s, const char *text, size_t n)
@@ -126,8 +195,8 @@ static bool same_literal(const struct pattern_segment *p, const char *text, size
 {
     if (p->len != len)
         return false;
-    return p->is_uuid ? ascii_equal(p->text, p->len, text, len)
-                      : memcmp(p->text, text, len) == 0;
+    return memcmp(p->text, text, len) == 0 ||
+           (p->is_uuid && ascii_equal(p->text, p->len, text, len));
 }
 
 static bool segment_matches(const struct pattern_segment *p, const struct path_segment *s)
@@ -175,7 +244,8 @@ static struct path_segment as_path(const struct pattern_segment *s)
     return (struct path_segment){ .text = s->text,
                                   .len = s->len,
                                   .is_uuid = is_uuid(s->text, s->len),
-                                  .is_number = is_number(s->text, s->len) };
+                                  .is_number = is_number(s->text, s->len),
+                                  .hash = path_hash(s->text, s->len) };
 }
 
 static bool segments_overlap(const struct pattern_segment *a, const struct pattern_segment *b)

@@ -22,6 +22,7 @@ struct path_shape {
         const char *text; /* in the path */
         size_t len;
         bool is_uuid, is_number;
+        uint32_t hash; /* of what is neither of them: path_hash */
     } segment[PATH_SEGMENTS_MAX];
 };
 
@@ -29,6 +30,11 @@ struct path_shape {
  * `A-Z a-z 0-9 - . _ ~ : @`, none of them empty, without a slash at the end, at most
  * PATH_SEGMENTS_MAX of them. It is not decoded and not normalised. Refers to `path`. */
 struct path_shape path_shape_of(const char *path, size_t len);
+/* The same into one that is zeroed. */
+void path_shape_take(struct path_shape *shape, const char *path, size_t len);
+
+/* By which a word of a path is looked up; to be compared all the same. */
+uint32_t path_hash(const char *text, size_t len);
 
 enum pattern_kind { PATTERN_LITERAL, PATTERN_UUID, PATTERN_NUMBER, PATTERN_ANY };
 

@@ -29,9 +29,11 @@ struct operation rules_operation(const struct rules *p, const struct rules_reque
 bool rules_may_resend(const struct rules *p, const struct rules_request *r,
                       const struct operation *o)
 {
-    if (strcmp(r->method, "OPTIONS") == 0)
+    bool is_post = strcmp(r->method, "POST") == 0;
+
+    if (!is_post && strcmp(r->method, "OPTIONS") == 0)
         return true;
-    if (strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0)
+    if (!is_post && (strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0))
         return o->class == CLASS_READ;
     return p->repeat_simulate && o->class == CLASS_SIMULATE && o->is_builtin;
 }
