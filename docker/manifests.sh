@@ -30,6 +30,7 @@ compose() {
     if docker compose version >/dev/null 2>&1; then docker compose "$@"; else docker-compose "$@"; fi
 }
 count "compose.yaml" compose -f docker/compose.yaml config -q
+count "compose.ledger.yaml" compose -f docker/compose.yaml -f docker/compose.ledger.yaml config -q
 with_credentials() { ONESHOT_CLIENT_ID=a ONESHOT_SECRET_FILE=/dev/null compose -f docker/compose.real.yaml config -q; }
 count "compose.real.yaml" with_credentials
 refused() { ! env -u ONESHOT_CLIENT_ID -u ONESHOT_SECRET_FILE -u ONESHOT_USER bash -c "$(declare -f compose); compose -f docker/compose.real.yaml config -q"; }
@@ -38,7 +39,7 @@ count "compose.real.yaml wants credentials" refused
 base_unpack trixie "$root"
 base_install "$root" kustomize python3-kubernetes python3-yaml
 cp -r docker/kubernetes docker/manifests_check.py "$root/srv/"
-for part in base gateway examples/sidecar examples/gateway examples/sidecar-callers examples/gateway-callers; do
+for part in base gateway examples/sidecar examples/gateway examples/sidecar-callers examples/gateway-callers examples/gateway-ledger; do
     file=${part//\//-}.yaml
     count "kustomize $part" base_run "$root" sh -c "kustomize build /srv/kubernetes/$part >/srv/$file"
     count "$part: every field, and what one object says of another" base_run "$root" python3 /srv/manifests_check.py "/srv/$file"

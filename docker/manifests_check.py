@@ -15,6 +15,7 @@ import yaml
 
 API = {
     "v1": "V1", "apps/v1": "V1", "networking.k8s.io/v1": "V1", "policy/v1": "V1", "autoscaling/v2": "V2",
+    "batch/v1": "V1",
 }
 # Not among these types; promtool has judged the rules, a person the rest.
 UNTYPED = {"PodMonitor", "PrometheusRule"}
@@ -116,7 +117,7 @@ def check_meaning(objects):
         expect(ini["listen"]["address"] == f"0.0.0.0:{ports['http']}", "the port is not listen.address")
     mounts = [m["mountPath"] + "/" for m in proxy["volumeMounts"]]
     expect(not any("subPath" in m for m in proxy["volumeMounts"]), "a file mounted by subPath is never renewed")
-    sections = [ini[name] for name in ("token", "listen", "freeze") if name in ini]
+    sections = [ini[name] for name in ("token", "listen", "freeze", "ledger") if name in ini]
     files = [value for section in sections for value in section.values() if value.startswith("/")]
     if ini["listen"]["address"].startswith("unix:"):
         files.append(ini["listen"]["address"][5:])
@@ -141,6 +142,13 @@ def check_meaning(objects):
         spec = o.get("spec", {})
         if o["kind"] == "Service":
             expect(selects(spec["selector"]) and all(p["targetPort"] in ports for p in spec["ports"]), "Service")
+        elif o["kind"] == "Job":
+            job = spec["template"]["spec"]
+            volumes = {v["name"] for v in job["volumes"]}
+            for c in job["containers"]:
+                expect(all(m["name"] in volumes for m in c["volumeMounts"]), "Job: no such volume")
+                expect({m["mountPath"] for m in c["volumeMounts"]} <= {m["mountPath"] for m in proxy["volumeMounts"]}, "Job: mounts")
+            expect(job["automountServiceAccountToken"] is False and job["securityContext"]["runAsNonRoot"], "Job: not locked down")
         elif o["kind"] in ("PodDisruptionBudget", "PodMonitor", "Deployment"):
             expect(selects(spec["selector"]["matchLabels"]), o["kind"])
         elif o["kind"] == "NetworkPolicy":

@@ -12,7 +12,7 @@ map=$(dirname "$program")/$name.map
 [ -f "$map" ] || map=$(echo "$program" | sed "s|\(build/[^/]*\)/.*|\1/$name.map|")
 records=$root/var/lib/dpkg/status.d
 
-mkdir -p "$root/usr/bin" "$root/etc/ssl/certs" "$root/run/oneshot-proxy" "$records"
+mkdir -p "$root/usr/bin" "$root/etc/ssl/certs" "$root/run/oneshot-proxy" "$root/var/lib/oneshot-proxy" "$records"
 strip -o "$root/usr/bin/$name" "$program"
 ldd "$program" | grep -o '/[^ ]*' | sort -u >/build/shared
 while read -r library; do
@@ -25,7 +25,9 @@ cp /etc/os-release "$root/etc/"
 printf 'hosts: files dns\npasswd: files\ngroup: files\n' >"$root/etc/nsswitch.conf"
 printf 'root:x:0:0::/:/nologin\noneshot:x:65532:65532::/:/nologin\n' >"$root/etc/passwd"
 printf 'root:x:0:\noneshot:x:65532:\n' >"$root/etc/group"
-chown 65532:65532 "$root/run/oneshot-proxy"
+# A place for sockets, and one for a ledger: a volume that is mounted there gets its owner.
+chown 65532:65532 "$root/run/oneshot-proxy" "$root/var/lib/oneshot-proxy"
+chmod 700 "$root/var/lib/oneshot-proxy"
 
 # --- the packages: one "PACKAGE HOW" a line ---
 
