@@ -384,7 +384,7 @@ static bool only_tells(const struct command *c)
 /* A number of a user or group, into *out. */
 static bool read_number(const char *text, int64_t *out)
 {
-    *out = ascii_number(text, strlen(text));
+    *out = text == NULL ? -1 : ascii_number(text, strlen(text));
     return *out >= 0 && *out < UINT32_MAX;
 }
 

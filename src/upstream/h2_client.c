@@ -70,9 +70,11 @@ struct h2_session {
     bool broken;     /* what came breaks the rules of HTTP/2 */
     size_t streams;  /* clients on it, those that wait for it among them */
     size_t requests; /* ever sent on it */
+    size_t queued;   /* requests in nghttp2's queue whose HEADERS are not made yet */
     unsigned idle_frames;
     bool settled;     /* its SETTINGS are here */
     bool limited;     /* new SETTINGS may allow fewer streams */
+    bool held_up;     /* some of `queued` have waited since an earlier turn */
     bool pinged;      /* nothing has come since the PING */
     int64_t heard_ms; /* when something came last */
     struct buf out, line;
@@ -149,6 +151,7 @@ static void detach(struct h2_client *c)
         (void)nghttp2_session_set_stream_user_data(s->ng, c->stream, NULL);
     TAILQ_REMOVE(&s->clients, c, link);
     s->streams--;
+    s->queued -= c->stream > 0 && !c->head_made;
     c->session = NULL;
     c->stream = 0;
     if (s->streams == 0 && s->conn != NULL)
@@ -308,6 +311,7 @@ static enum failure_kind submit(struct h2_client *c)
                                            q->head.body_bytes == 0 ? NULL : &body, c);
         if (c->stream <= 0)
             kind = FAIL_INTERNAL;
+        s->queued += c->stream > 0;
     }
     if (s->line.data != NULL) /* it has the token */
         explicit_bzero(s->line.data, s->line.cap);
@@ -505,6 +509,7 @@ static int on_before_send(nghttp2_session *ng, const nghttp2_frame *frame, void 
 
     if (c != NULL && frame->hd.type == NGHTTP2_HEADERS && !c->head_made) {
         c->head_made = true;
+        s->queued--;
         c->head_at = s->out_bytes;
         exchange_sending(exchange_of(c));
     }
@@ -659,6 +664,32 @@ static void move_surplus(struct h2_session *s)
     }
 }
 
+/* The first that waits in nghttp2's queue and may not be sent any more. */
+static struct h2_client *first_barred(struct h2_session *s)
+{
+    struct h2_client *c;
+
+    TAILQ_FOREACH (c, &s->clients, link)
+        if (c->stream > 0 && !c->head_made && !exchange_may_send(exchange_of(c)))
+            return c;
+    return NULL;
+}
+
+/* The connection took nothing for a while: those whose HEADERS were not made yet are asked about
+ * once more. (Later would be too late: a block that is made and not sent breaks HPACK.) */
+static void bar_queued(struct h2_session *s)
+{
+    struct h2_client *c;
+
+    while ((c = first_barred(s)) != NULL) {
+        struct exchange *x = exchange_of(c);
+
+        reset(c, NGHTTP2_CANCEL);
+        detach(c);
+        exchange_barred(x);
+    }
+}
+
 static void session_turn(struct h2_session *s)
 {
     ssize_t how = IO_AGAIN;
@@ -666,12 +697,15 @@ static void session_turn(struct h2_session *s)
 
     if (alive && s->limited)
         move_surplus(s);
+    if (alive && s->held_up)
+        bar_queued(s);
 
     /* Even when reading has ended: a protocol error is told to the other side. */
     if (!flush(s) && alive) {
         alive = false;
         how = IO_FAILED;
     }
+    s->held_up = s->queued > 0;
     let_go_of_answered(s);
     if (s->broken)
         alive = false;

@@ -248,6 +248,73 @@ static void what_waits_for_a_stream_of_http_2_is_stopped_too(void **state)
     is_stopped_while_it_waits(true);
 }
 
+static _Atomic size_t heads; /* of requests, that the next one has read */
+
+/* Answers the first request, then reads nothing until the gate opens, then all that comes. Its windows
+ * are so large that only the socket holds anybody back. */
+static void serve_late(struct peer_conn *c, void *arg)
+{
+    static const uint8_t window[] = { 0, 4, 0x7f, 0xff, 0xff, 0xff };
+    static const uint8_t more[] = { 0x7f, 0xff, 0, 0 };
+    struct h2_frame f = { .type = 0 };
+    uint32_t stream;
+
+    (void)arg;
+    if (!h2_begin(c) || !h2_write_frame(c, H2_SETTINGS, 0, 0, window, sizeof window) ||
+        !h2_write_frame(c, H2_WINDOW_UPDATE, 0, 0, more, sizeof more) ||
+        (stream = h2_read_request(c, NULL)) == 0 || !h2_answer(c, stream, 200, "fine") ||
+        !gate_pass(&gate, c))
+        return;
+    while (h2_read_frame(c, &f) && h2_housekeep(c, &f))
+        heads += f.type == H2_HEADERS;
+    bytes_free(&f.payload);
+}
+
+/* An upload that the API does not read fills the connection; the payment is behind it, on a stream
+ * of its own. */
+static void what_waits_for_room_on_a_connection_of_http_2_is_stopped_too(void **state)
+{
+    enum { PIECE = 1 << 20 };
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    WORLD(w);
+    struct client upload, pay;
+    struct answer a = { 0 };
+    struct bytes piece = { 0 };
+    char settings[640];
+    gate_init(&gate);
+    heads = 0;
+    (void)snprintf(settings, sizeof settings,
+                   "%s\nupstream.max_connections = 1\nupstream.http_version = 2", p.settings);
+    world_start(&w, &(struct world_options){ .serve = serve_late,
+                                             .cert = CERT_VALID,
+                                             .h2 = true,
+                                             .receive_buffer = 4096,
+                                             .settings = settings });
+    http_get(w.port, "/chains", &a);
+    assert_int_equal(a.status, 200);
+    client_open(&upload, w.port);
+    client_puts(&upload, "PUT /methods/" U " HTTP/1.1\r\nHost: localhost\r\n"
+                         "Content-Length: 1000000000\r\n\r\n");
+    bytes_fill(&piece, 'x', PIECE);
+    while (client_try_send(&upload, piece.data, PIECE, 500) == PIECE)
+        ;
+    client_open(&pay, w.port);
+    client_puts(&pay,
+                "POST " EXECUTE " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
+    http_call(w.port, "POST", "/token", NULL, "{}", &a); /* it has been read by now */
+    freeze_now(&w, &p);
+    gate_open(&gate);
+    client_read(&pay, &a, false, SOON_MS);
+    assert_frozen(&a);
+    assert_int_equal(heads, 1); /* of the upload */
+    client_reset(&upload);
+    client_close(&pay);
+    bytes_free(&piece);
+    answer_free(&a);
+}
+
 static void a_directory_that_is_gone_or_a_link_to_nowhere_is_frozen(void **state)
 {
     (void)state;
@@ -322,6 +389,7 @@ int main(void)
         TEST(a_refusal_of_the_token_is_passed_on_and_nothing_is_repeated),
         TEST(what_waits_for_a_connection_is_stopped_too),
         TEST(what_waits_for_a_stream_of_http_2_is_stopped_too),
+        TEST(what_waits_for_room_on_a_connection_of_http_2_is_stopped_too),
         TEST(a_directory_that_is_gone_or_a_link_to_nowhere_is_frozen),
         TEST(a_reload_that_names_a_file_which_is_there_freezes),
         TEST(the_commands_say_what_they_need),
