@@ -164,6 +164,43 @@ static void the_path_of_a_certificate_is_escaped(void **state)
              "{file=\"/a \\\"b\\\"\\\\c\\nd.pem\"} 1800000000");
 }
 
+static void the_ledger_has_metrics_where_there_is_one(void **state)
+{
+    (void)state;
+    assert_null(strstr(render(), "oneshot_proxy_ledger"));
+    s.now_wall_s = 1800000100;
+    s.ledger = (struct ledger_status){ .on = true,
+                                       .up = true,
+                                       .in_flight = 3,
+                                       .unknown = 1,
+                                       .unknown_oldest_ms = 1800000000500,
+                                       .outcomes_waiting = 2,
+                                       .contradictions = 4,
+                                       .store_bytes = 8192,
+                                       .outcomes = { 0, 7, 1, 2 },
+                                       .claim_bucket = { [3] = 5 },
+                                       .claim_sum_us = 20000 };
+    s.sum.ledger[1] = 10;
+    s.sum.ledger[9] = 6;
+    has_line("oneshot_proxy_ledger_up 1");
+    has_line("oneshot_proxy_ledger_requests_total{result=\"claimed\"} 10");
+    has_line("oneshot_proxy_ledger_requests_total{result=\"in_flight\"} 0");
+    has_line("oneshot_proxy_ledger_requests_total{result=\"down\"} 6");
+    has_line("oneshot_proxy_ledger_outcomes_total{outcome=\"answered\"} 7");
+    has_line("oneshot_proxy_ledger_outcomes_total{outcome=\"unknown\"} 1");
+    has_line("oneshot_proxy_ledger_outcomes_total{outcome=\"released\"} 2");
+    has_line("oneshot_proxy_ledger_entries{state=\"in_flight\"} 3");
+    has_line("oneshot_proxy_ledger_entries{state=\"unknown\"} 1");
+    has_line("oneshot_proxy_ledger_unknown_oldest_seconds 100");
+    has_line("oneshot_proxy_ledger_claim_seconds_bucket{le=\"0.0025\"} 0");
+    has_line("oneshot_proxy_ledger_claim_seconds_bucket{le=\"0.005\"} 5");
+    has_line("oneshot_proxy_ledger_claim_seconds_sum 0.020000");
+    has_line("oneshot_proxy_ledger_claim_seconds_count 5");
+    has_line("oneshot_proxy_ledger_outcomes_waiting 2");
+    has_line("oneshot_proxy_ledger_contradictions_total 4");
+    has_line("oneshot_proxy_ledger_store_bytes 8192");
+}
+
 static void a_full_buffer_is_an_error(void **state)
 {
     (void)state;
@@ -187,6 +224,7 @@ int main(void)
         T(each_worker_has_its_age),
         T(large_counts_keep_every_digit),
         T(the_path_of_a_certificate_is_escaped),
+        T(the_ledger_has_metrics_where_there_is_one),
         T(a_full_buffer_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -252,6 +252,19 @@ static void the_shards_are_added_up(void **state)
     assert_int_equal(status.sum.counter[M_reloads_applied], 3);
 }
 
+static void readiness_tells_of_the_ledger_and_does_not_turn_on_it(void **state)
+{
+    (void)state;
+    hold_token(1000, 5000);
+    take();
+    assert_null(strstr(ready(), "\"ledger\""));
+    status.ledger = (struct ledger_status){ .on = true, .up = true };
+    has(ready(), "\"ledger\":\"up\"");
+    status.ledger.up = false;
+    has(ready(), "\"ledger\":\"down\"");
+    has(ready(), "\"status\":\"ready\"");
+}
+
 static void what_is_open_is_never_negative(void **state)
 {
     (void)state;
@@ -275,6 +288,7 @@ int main(void)
         T(a_worker_past_the_bound_is_named),
         T(a_turn_in_the_future_has_no_age),
         T(the_shards_are_added_up),
+        T(readiness_tells_of_the_ledger_and_does_not_turn_on_it),
         T(what_is_open_is_never_negative),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 
 #include "admin/page/page.h"
 #include "config/config_case.h"
+#include "ledger/claim_result.h"
 #include "unit.h"
 
 #define NOW_MS 90000000
@@ -599,6 +600,40 @@ static void a_gap_in_the_history_is_a_gap_in_the_charts(void **state)
     assert_in_range(pieces, 2, 12);
 }
 
+static bool page_has(const char *text)
+{
+    assert_int_equal(render(), 0);
+    return strstr(buf_text(&html), text) != NULL;
+}
+
+static void the_ledger_has_a_line_where_there_is_one(void **state)
+{
+    (void)state;
+    well();
+    assert_false(page_has("id=\"ledger\""));
+    world.status.ledger =
+        (struct ledger_status){ .on = true, .up = true, .kind = "sqlite", .claim_us = 4000 };
+    world.status.sum.ledger[CLAIM_RESULT_CLAIMED] = 1204;
+    world.status.sum.ledger[CLAIM_RESULT_REPLAYED] = 3;
+    assert_true(page_has("<section id=\"ledger\" class=\"good\""));
+    assert_true(page_has("sqlite, up, claims "));
+    assert_true(page_has("value=\"1204\""));
+    assert_false(page_has("ledger list"));
+    world.status.ledger.unknown = 1;
+    world.status.ledger.unknown_oldest_ms = (NOW_S - 720) * INT64_C(1000);
+    assert_true(page_has("class=\"warn\" aria-labelledby=\"ledger-h\""));
+    assert_true(page_has("outcome unknown</strong> for 12 min"));
+    assert_true(page_has("oneshot-proxy ledger list --state unknown"));
+    world.status.ledger.up = false;
+    world.status.ledger.down_ms = NOW_MS - 5000;
+    world.status.ledger.why = "the disk <is> full";
+    world.status.ledger.outcomes_waiting = 2;
+    assert_true(page_has("class=\"bad\" aria-labelledby=\"ledger-h\""));
+    assert_true(page_has("<strong>down</strong> for 5"));
+    assert_true(page_has("the disk &lt;is&gt; full"));
+    assert_true(page_has(" outcomes wait to be written"));
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -651,6 +686,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(numbers_are_there_for_people_and_for_machines),
         cmocka_unit_test(secrets_of_the_settings_are_hidden),
         cmocka_unit_test(a_gap_in_the_history_is_a_gap_in_the_charts),
+        cmocka_unit_test(the_ledger_has_a_line_where_there_is_one),
     };
 
     if (argc > 1) { /* the policy, for whoever serves them */
