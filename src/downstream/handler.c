@@ -72,9 +72,11 @@ static void hide_cookies(struct conn *c, char *target)
             c->cookie_name[c->cookie_count++] = at;
             at[COOKIE_BYTES - 1] = at[COOKIE_BYTES - 1] == 'E' ? '|' : '!';
         }
-        while (at < end && *at != '\0' && *at != '\n')
-            at++;
-        at += at < end && *at == '\n';
+        char *line_end = memchr(at, '\n', (size_t)(end - at));
+
+        if (line_end == NULL || memchr(at, '\0', (size_t)(line_end - at)) != NULL)
+            return;
+        at = line_end + 1;
     }
 }
 

@@ -191,15 +191,16 @@ size_t response_fields(struct header_field *out, struct response_text *text,
     return n + in->count;
 }
 
-/* All fields of the answer at hand, in the request's memory; NULL: there is none left. */
-static struct header_field *fields_of(struct response *s, bool raw, size_t *count)
+/* All fields of the answer at hand, in the request's memory and in `text`; NULL: there is no memory
+ * left. */
+static struct header_field *fields_of(struct response *s, bool raw, struct response_text *text,
+                                      size_t *count)
 {
     const struct conn *c = s->conn;
-    struct response_text *text = arena_alloc(s->sink.arena, sizeof *text);
     struct header_field *fields =
         arena_alloc(s->sink.arena, (s->head.count + RESPONSE_OWN_FIELDS_MAX) * sizeof *fields);
 
-    if (text == NULL || fields == NULL)
+    if (fields == NULL)
         return NULL;
     *count = response_fields(
         fields, text,
@@ -319,8 +320,9 @@ static void given(struct response *s)
 
 static enum MHD_Result give_through_mhd(struct response *s)
 {
+    struct response_text text; /* libmicrohttpd copies what it is given */
     size_t count = 0;
-    const struct header_field *fields = fields_of(s, false, &count);
+    const struct header_field *fields = fields_of(s, false, &text, &count);
     struct MHD_Response *response = fields == NULL ? NULL : mhd_body(s);
 
     if (response == NULL)
@@ -486,8 +488,9 @@ static void take_over(struct response_sink *sink)
 
 static void give_raw(struct response *s)
 {
+    struct response_text text;
     size_t count = 0;
-    const struct header_field *fields = fields_of(s, true, &count);
+    const struct header_field *fields = fields_of(s, true, &text, &count);
     int64_t length = s->head.status == 204 ? -1 : s->head.body_bytes;
 
     if (!relay_is_stuck(s->relay))
