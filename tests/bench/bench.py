@@ -113,6 +113,12 @@ class Bench:
         with self.running([n for n in ("oneshot", "nginx") if n in self.names], log=True) as running:
             self.results["logged"] = [self.cpu_row(running, "GET", 32)]
 
+    def callers(self):
+        """With 32 callers and their limits, beside itself without any."""
+        with self.running([n for n in ("oneshot", "oneshot+callers", "nginx")
+                           if n not in self.missing]) as running:
+            self.results["callers"] = [self.cpu_row(running, "GET", 32)]
+
     def latency(self):
         """Open loop at half the throughput of the slowest, latency from when a request was due."""
         rows = []
@@ -365,7 +371,7 @@ def settle(c):
         time.sleep(3)
 
 
-PARTS = ["cpu", "latency", "counts", "bulk", "memory", "start", "http2", "logged", "renewal", "scaling"]
+PARTS = ["cpu", "latency", "counts", "bulk", "memory", "start", "http2", "logged", "callers", "renewal", "scaling"]
 QUICK = ["cpu", "latency", "counts", "start"]
 
 

@@ -1,8 +1,8 @@
 """The report of ./dev bench: tables in Markdown, and one chart in SVG."""
 
-COLOURS = {"oneshot": "#2563eb", "oneshot+mimalloc": "#60a5fa", "nginx": "#16a34a", "nginx+lua": "#65a30d", "haproxy": "#d97706",
+COLOURS = {"oneshot": "#2563eb", "oneshot+mimalloc": "#60a5fa", "oneshot+callers": "#1e3a8a", "nginx": "#16a34a", "nginx+lua": "#65a30d", "haproxy": "#d97706",
            "caddy": "#9333ea"}
-LABELS = {"oneshot": "oneshot-proxy", "oneshot+mimalloc": "with mimalloc", "nginx+lua": "nginx + Lua"}
+LABELS = {"oneshot": "oneshot-proxy", "oneshot+mimalloc": "with mimalloc", "oneshot+callers": "with 32 callers", "nginx+lua": "nginx + Lua"}
 
 
 def write(path, text):
@@ -106,6 +106,7 @@ def report(results, env):
     for key, title, extra in (
             ("http2", "CPU time a request, µs, HTTP/2 to the origin (nginx: HTTP/1.1)", ()),
             ("logged", "CPU time a request, µs, with an access log", ()),
+            ("callers", "CPU time a request, µs, with and without 32 callers", ()),
             ("workers", "CPU time a request, µs, by workers", ("workers",)),
             ("open", "CPU time a request, µs, with many open connections", ("open",))):
         if key in results:

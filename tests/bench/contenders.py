@@ -235,6 +235,19 @@ workers = {workers}
 """
 
 
+def caller_settings(dir):
+    """32 callers with limits: 31 with a secret, and whoever shows none, as whom the load is known."""
+    env = {"ONESHOT_PROXY_CLASSES_TABLE": "1shot", "ONESHOT_PROXY_CALLER_OTHER_ALLOW": "all",
+           "ONESHOT_PROXY_CALLER_OTHER_RATE": "read 1000000/1s, money 1000000/1s",
+           "ONESHOT_PROXY_CALLER_OTHER_MAX_IN_FLIGHT": "1000000"}
+    for i in range(31):
+        path = write(f"{dir}/caller-{i}.secret", f"0123456789abcdef0123456789abcdef-{i:02}\n")
+        env[f"ONESHOT_PROXY_CALLER_C{i}_SECRET_FILE"] = path
+        env[f"ONESHOT_PROXY_CALLER_C{i}_ALLOW"] = "read, POST /methods/{uuid}/execute"
+        env[f"ONESHOT_PROXY_CALLER_C{i}_RATE"] = "money 6/1m"
+    return env
+
+
 class Contender:
     """One program. `h2`: HTTP/2 to the origin; `log`: one line per request, to a file."""
 
@@ -287,6 +300,10 @@ class Contender:
                               level="info", workers=self.workers, token_keys=token_keys)
         return [PROXY, "--config", write(f"{self.dir}/oneshot-{self.port}.ini", text)]
 
+    def oneshot_callers(self):
+        """With as many callers as there may be: see caller_settings."""
+        return self.oneshot()
+
     def oneshot_mimalloc(self):
         """As a build with PROXY_MIMALLOC does: see environment()."""
         return self.oneshot()
@@ -294,6 +311,8 @@ class Contender:
     def environment(self):
         env = {"PATH": os.environ["PATH"], "HOME": self.dir, "XDG_DATA_HOME": self.dir,
                "XDG_CONFIG_HOME": self.dir}
+        if self.name == "oneshot+callers":
+            env.update(caller_settings(self.dir))
         if self.name == "oneshot+mimalloc":
             env["LD_PRELOAD"] = MIMALLOC
         if self.name == "caddy":

@@ -35,6 +35,9 @@ DECISION = {
 REQUESTS = {"GET": ("GET", "/v0/chains", 0), "POST": ("POST", "/v0/nowhere", 1024)}
 
 
+# With 32 callers, of which one is recognised for each request: nothing that is not free of charge.
+MOST_CALLERS = {key: MOST[key] for key in (("system calls", "POST"), ("allocations", "POST"))}
+
 # Over HTTP/2. What requests on a busy connection share (reads, writes, TLS records) a lone caller
 # pays alone.
 MOST_H2 = {
@@ -63,6 +66,8 @@ http {{
 class H2Origin:
     """nginx with TLS and HTTP/2."""
 
+    contender = "oneshot"
+
     def __init__(self, dir):
         self.port = free_port()
         text = NGINX.format(dir=dir, port=self.port, json=answer_json())
@@ -76,6 +81,8 @@ class H2Origin:
 
 class Origin:
     """oneshot-origin with TLS."""
+
+    contender = "oneshot"
 
     def __init__(self, dir):
         certificates(dir)
@@ -95,6 +102,12 @@ class Origin:
         self.process.wait(20)
 
 
+class OriginForCallers(Origin):
+    """The same, for a proxy with callers."""
+
+    contender = "oneshot+callers"
+
+
 def arguments(proxy, kind, requests):
     method, target, body = REQUESTS[kind]
     return ["--port", proxy.port, "--connections", 1, "--requests", requests, "--warm-up", 50,
@@ -102,7 +115,7 @@ def arguments(proxy, kind, requests):
 
 
 def run(dir, origin, kind, requests, wrapper=(), env=None, more=()):
-    proxy = Contender("oneshot", dir, origin.port, h2=isinstance(origin, H2Origin))
+    proxy = Contender(origin.contender, dir, origin.port, h2=isinstance(origin, H2Origin))
     patient = {"ONESHOT_PROXY_TOKEN_WAIT_TIMEOUT": "60s"}  # a tool makes the first fetch slow
     proxy.start(wrapper=wrapper, env={**patient, **(env or {})})
     try:
@@ -188,7 +201,9 @@ def main():
     try:
         found = decisions(dir)
         missing, dear = found is None, bool(found)
-        for make, version, table in ((Origin, "HTTP/1.1", MOST), (H2Origin, "HTTP/2", MOST_H2)):
+        for make, version, table in ((Origin, "HTTP/1.1", MOST),
+                                     (OriginForCallers, "HTTP/1.1, 32 callers", MOST_CALLERS),
+                                     (H2Origin, "HTTP/2", MOST_H2)):
             if make is H2Origin and shutil.which("nginx") is None:
                 print("SKIPPED: HTTP/2: nginx is not installed")
                 missing = True
