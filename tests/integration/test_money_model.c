@@ -9,7 +9,7 @@
  * caller does then: it stalls, goes on, breaks a chunk, or leaves. Whatever it does, what it is
  * told is the upstream's answer, or that the outcome is unknown.
  *
- * MONEY_SEED=n draws other fates, MONEY_REQUESTS=n as many as that for each version (10,000;
+ * MONEY_SEED=n draws other fates, MONEY_REQUESTS=n as many as that for each version (5,000;
  * 2,000 where a sanitizer slows them down). */
 #include <stdatomic.h>
 #include <unistd.h>
@@ -390,7 +390,7 @@ static size_t from_environment(const char *name, size_t otherwise)
 
 static void play(struct world *w, bool h2)
 {
-    size_t total = from_environment("MONEY_REQUESTS", sanitized() ? 2000 : 10000);
+    size_t total = from_environment("MONEY_REQUESTS", sanitized() ? 2000 : 5000);
     struct client callers[ROUND];
     struct answer a = { 0 };
     struct dice d = dice_for(0);

@@ -989,7 +989,7 @@ static void model_answer(int64_t life_s)
 static void whatever_happens_to_tokens_a_good_one_serves_all_sound_paths(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 300; seed++) {
+    for (uint64_t seed = 1; seed <= unit_rounds(300); seed++) {
         struct token_manager t;
 
         model_begin(&t, seed, (int64_t)draw(2) * 1500);
@@ -1048,7 +1048,7 @@ static void whatever_happens_to_tokens_a_good_one_serves_all_sound_paths(void **
 static void no_renewal_shows_while_new_tokens_are_not_known_everywhere(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 200; seed++) {
+    for (uint64_t seed = 1; seed <= unit_rounds(200); seed++) {
         struct token_manager t;
         int64_t refusing_path = (int64_t)(seed % 3 == 0 ? 0 : seed % 3 == 1 ? 300 : 5000);
         int64_t next_ms = 0;
