@@ -14,8 +14,6 @@
 /* A file that cannot be: libpq is told that its files are there, and not to look at home. */
 #define NO_FILE "/dev/null/none"
 
-extern char **environ;
-
 void pg_forget_environment(void)
 {
     for (char **e = environ; e != NULL && *e != NULL;) {
@@ -27,7 +25,7 @@ void pg_forget_environment(void)
             continue;
         }
         (void)snprintf(name, sizeof name, "%.*s", (int)len, *e);
-        (void)unsetenv(name);
+        (void)unsetenv(name); /* NOLINT(concurrency-mt-unsafe): there is one thread */
         e = environ;
     }
 }

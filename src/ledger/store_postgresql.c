@@ -625,7 +625,7 @@ static enum flight touch(struct pg *p, struct store_claim **own, size_t n)
 
 static enum flight touch_own(struct pg *p, struct store_claim **claim, size_t n)
 {
-    struct store_claim **own = base_alloc((n + 1) * sizeof *own);
+    struct store_claim **own = base_alloc((n + 1) * sizeof(void *));
     size_t count = 0;
     enum flight flight = FLIGHT_DONE;
 
@@ -643,10 +643,10 @@ static enum flight touch_own(struct pg *p, struct store_claim **claim, size_t n)
 /* All claims of a batch in their order, and the durability of the outcomes before them. */
 static enum flight make_claims(struct store *s, const struct store_batch *b, bool outcomes)
 {
-    struct store_claim **claim = base_alloc((b->claims + 1) * sizeof *claim);
+    struct store_claim **claim = base_alloc((b->claims + 1) * sizeof(void *));
 
-    memcpy(claim, b->claim, b->claims * sizeof *claim);
-    qsort(claim, b->claims, sizeof(struct store_claim *), by_key);
+    memcpy(claim, b->claim, b->claims * sizeof(void *));
+    qsort(claim, b->claims, sizeof(void *), by_key);
     enum flight flight = write_claims(s, claim, b->claims, outcomes);
     if (flight != FLIGHT_DONE) {
         forget_claims(claim, b->claims, flight);
@@ -707,8 +707,8 @@ static uint64_t rows_changed(PGresult *r)
 static bool expire(struct pg *p, bool all, uint64_t *count)
 {
     static const char sql[] =
-        "UPDATE ledger_entry SET state = 2, cause = 'owner-lost', ended_ms = " NOW
-        " WHERE state = 0 AND id IN (SELECT id FROM ledger_entry WHERE state IN (0, 2) AND "
+        "UPDATE ledger_entry SET state = 2, cause = 'owner-lost' WHERE state = 0 AND id IN "
+        "(SELECT id FROM ledger_entry WHERE state IN (0, 2) AND "
         "state = 0 AND ($1::boolean OR lease_ms < " NOW ") FOR UPDATE SKIP LOCKED)";
     struct pg_params a = { .count = 0 };
 
@@ -949,21 +949,21 @@ static enum store_result resolve(struct store *s, struct store_resolve *r, struc
     return failed(s);
 }
 
-/* The tables as the README of the ledger has them; both stores hold the same. */
+/* The tables; a SQLite store has the same. */
 static const char *const tables[] = {
-    "CREATE TABLE ledger_meta (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT "
-    "NULL, "
-    "store_id TEXT NOT NULL, created_ms BIGINT NOT NULL)",
-    "CREATE TABLE ledger_entry (id TEXT NOT NULL PRIMARY KEY, scope TEXT NOT NULL, idem_key "
-    "TEXT, "
-    "fingerprint BYTEA, state SMALLINT NOT NULL CHECK (state BETWEEN 0 AND 3), "
-    "cause TEXT NOT NULL DEFAULT '', method TEXT NOT NULL, path TEXT NOT NULL, "
-    "request_id TEXT NOT NULL, request_body BYTEA, instance TEXT NOT NULL, "
-    "claimed_ms BIGINT NOT NULL, lease_ms BIGINT NOT NULL, ended_ms BIGINT, status SMALLINT, "
-    "answer_head TEXT, answer_body BYTEA, resolved_by TEXT, note TEXT)",
-    "CREATE UNIQUE INDEX ledger_key ON ledger_entry (scope, idem_key) "
-    "WHERE idem_key IS NOT NULL AND state <> 3",
-    "CREATE INDEX ledger_open ON ledger_entry (state, lease_ms) WHERE state IN (0, 2)",
+    ("CREATE TABLE ledger_meta (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT "
+     "NULL, "
+     "store_id TEXT NOT NULL, created_ms BIGINT NOT NULL)"),
+    ("CREATE TABLE ledger_entry (id TEXT NOT NULL PRIMARY KEY, scope TEXT NOT NULL, idem_key "
+     "TEXT, "
+     "fingerprint BYTEA, state SMALLINT NOT NULL CHECK (state BETWEEN 0 AND 3), "
+     "cause TEXT NOT NULL DEFAULT '', method TEXT NOT NULL, path TEXT NOT NULL, "
+     "request_id TEXT NOT NULL, request_body BYTEA, instance TEXT NOT NULL, "
+     "claimed_ms BIGINT NOT NULL, lease_ms BIGINT NOT NULL, ended_ms BIGINT, status SMALLINT, "
+     "answer_head TEXT, answer_body BYTEA, resolved_by TEXT, note TEXT)"),
+    ("CREATE UNIQUE INDEX ledger_key ON ledger_entry (scope, idem_key) "
+     "WHERE idem_key IS NOT NULL AND state <> 3"),
+    ("CREATE INDEX ledger_open ON ledger_entry (state, lease_ms) WHERE state IN (0, 2)"),
 };
 
 static bool make_tables(struct pg *p)

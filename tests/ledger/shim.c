@@ -191,6 +191,8 @@ static void note_key(const char *bytes, size_t n)
         note('K', 'k', 0, at, (uint64_t)(end - at));
 }
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the headers' have underscores */
+
 /* --- the disk ------------------------------------------------------------------------------ */
 
 #define WRITING(fd, offset, bytes, len, really)                      \
@@ -348,7 +350,6 @@ ssize_t readv(int fd, const struct iovec *v, int count)
 
 /* --- clocks -------------------------------------------------------------------------------- */
 
-/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int clock_gettime(clockid_t id, struct timespec *ts)
 {
     int rc = (int)syscall(SYS_clock_gettime, id, ts);
@@ -365,3 +366,5 @@ int clock_gettime(clockid_t id, struct timespec *ts)
     }
     return rc;
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
