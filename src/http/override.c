@@ -31,6 +31,8 @@ static bool is_form(const struct header_field *f)
             ascii_equal_str(value, sizeof multipart - 1, multipart));
 }
 
+static_assert(sizeof "x-http-method" == sizeof "x-rewrite-url", "they share a case");
+
 static bool fields_override(const struct override_request *r)
 {
     /* Most fields are none of these, as their length tells already. */
@@ -46,7 +48,6 @@ static bool fields_override(const struct override_request *r)
                 return true;
             break;
         case sizeof "x-http-method" - 1:
-            static_assert(sizeof "x-http-method" == sizeof "x-rewrite-url", "one length");
             if (name_is(f, "x-http-method") || name_is(f, "x-rewrite-url"))
                 return true;
             break;
