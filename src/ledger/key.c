@@ -89,6 +89,15 @@ enum ledger_key_result ledger_key_from_header(struct ledger_key *out,
 
 /* --- in the body -------------------------------------------------------------------------- */
 
+static bool is_blank(const char *text, size_t len)
+{
+    size_t n = 0;
+
+    while (n < len && (ascii_is_blank(text[n]) || text[n] == '\r' || text[n] == '\n'))
+        n++;
+    return n == len;
+}
+
 /* The text as JSON; NULL: it is none, or nested too deeply (*deep). */
 static struct json_object *parse(const char *text, size_t len, bool *deep)
 {
@@ -99,10 +108,19 @@ static struct json_object *parse(const char *text, size_t len, bool *deep)
         json_tokener_free(tok);
         return NULL;
     }
+#if JSON_C_VERSION_NUM < (18 << 8)
     json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+#else
+    /* When strict, 0.18 refuses every character outside ASCII, and numbers that are too large: a
+     * key would be overlooked. What it lets pass otherwise is no JSON to the upstream. */
+    json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8);
+#endif
     o = json_tokener_parse_ex(tok, text, (int)len);
     *deep = json_tokener_get_error(tok) == json_tokener_error_depth;
-    if (json_tokener_get_error(tok) != json_tokener_success) {
+    size_t end = json_tokener_get_parse_end(tok);
+
+    if (json_tokener_get_error(tok) != json_tokener_success ||
+        !is_blank(text + end, len - end)) {
         json_object_put(o);
         o = NULL;
     }
