@@ -435,7 +435,7 @@ void config_clear_certificates(struct config *c)
     config_pem_clear(&c->token.ca);
     tls_unref(c->listen.tls);
     for (size_t i = 0; i < CERTIFICATES_COUNT; i++)
-        set_ends(c, i, NULL, 0);
+        set_ends(c, (enum config_certificates)i, NULL, 0);
 }
 
 /* --- what is told of them --- */
