@@ -162,7 +162,7 @@ struct way {
     const char *setting; /* what names the proxy: a key or a variable */
     char host[256];
     int port;
-    bool has_credentials;
+    bool has_credentials, tls;
 };
 
 static struct doctor_call call_for(struct doctor *d, const struct target *t,
@@ -198,6 +198,7 @@ static void find_way(struct doctor *d, const struct target *t, struct way *way)
     if (by_environment)
         url = getenv(variable != NULL ? variable : ""); /* NOLINT(concurrency-mt-unsafe) */
     int port = url == NULL ? -1 : config_proxy_port(url, way->host);
+    way->tls = url != NULL && strncasecmp(url, "https://", strlen("https://")) == 0;
     way->has_credentials = url != NULL && strchr(url, '@') != NULL;
     way->port = port;
     say(d, step, FINE, "the way leads through %s:%d, as %s says", way->host, port,
@@ -367,6 +368,15 @@ static void explain_untrusted(struct doctor *d, const char *step, const struct t
         say(d, step, FAILED, "the certificate of %s is not accepted: %s", t->host, call->why);
 }
 
+/* Whether the other side has ended TLS because of the certificate that is shown to it. */
+static bool refuses_ours(const struct doctor_call *call)
+{
+    const char *alert = strstr(call->why, " alert ");
+
+    return alert != NULL &&
+           (strstr(alert, "certificate") != NULL || strstr(alert, "unknown ca") != NULL);
+}
+
 static void explain_no_tls(struct doctor *d, const char *step, const struct target *t,
                            const struct doctor_call *call)
 {
@@ -384,6 +394,11 @@ static void explain_no_tls(struct doctor *d, const char *step, const struct targ
         say(d, step, FAILED,
             "%s asks for a client certificate: set upstream.client_certificate and client_key",
             t->host);
+    else if (refuses_ours(call))
+        say(d, step, FAILED,
+            "%s refuses the client certificate that is shown (%s): check "
+            "upstream.client_certificate",
+            t->host, call->why);
     else
         say(d, step, FAILED, "no TLS with %s:%d (%s)", t->host, t->port, call->why);
 }
@@ -415,6 +430,10 @@ static bool try_tls(struct doctor *d, const struct target *t, const struct way *
         return true;
     }
     doctor_call(&call);
+    /* a proxy that is spoken to by TLS shows its own certificate before it is asked anything */
+    if (way->tls && call.connect_status / 100 != 2 &&
+        (call.end == DOCTOR_UNTRUSTED || call.end == DOCTOR_NO_TLS))
+        call.end = DOCTOR_PROXY;
     switch (call.end) {
     case DOCTOR_DONE:
         if (t->tls)
@@ -624,6 +643,11 @@ static void try_request(struct doctor *d, const struct target *upstream)
             "GET %s: the upstream asks for a client certificate: set "
             "upstream.client_certificate and client_key",
             path);
+    else if (refuses_ours(&call))
+        say(d, "request", FAILED,
+            "GET %s: the upstream refuses the client certificate that is shown (%s): check "
+            "upstream.client_certificate",
+            path, call.why);
     else
         say(d, "request", FAILED, "GET %s: no whole answer (%s)", path, call.why);
 }

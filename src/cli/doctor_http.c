@@ -262,7 +262,11 @@ static void run_call(struct run *r)
     long status = 0, connect_status = 0;
     int64_t begin_ms = clock_ms();
 
-    r->transfer = (struct curl_host_transfer){ .easy = curl_easy_init(), .on_done = on_done };
+    r->transfer = (struct curl_host_transfer){
+        .easy = curl_easy_init(),
+        .connect_timeout_ms = c->config->upstream.connect_timeout_ms,
+        .on_done = on_done,
+    };
     if (r->transfer.easy == NULL || !setup(r, &headers)) {
         (void)snprintf(c->why, sizeof c->why, "libcurl does not take these settings");
         c->end = DOCTOR_BROKEN;

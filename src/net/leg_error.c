@@ -58,6 +58,22 @@ static bool names_other_port(const char *words, int port)
     return at != NULL && strtol(at + strlen(" port "), NULL, 10) != port;
 }
 
+/* What the outbound proxy begins with; "env": as libcurl takes it for a URL with https. */
+static bool proxy_begins_with(const char *proxy, const char *scheme)
+{
+    static const char *const variables[] = { "https_proxy", "HTTPS_PROXY", "all_proxy",
+                                             "ALL_PROXY" };
+
+    for (size_t i = 0; i < ARRAY_LEN(variables) && strcmp(proxy, "env") == 0; i++) {
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody writes the environment any more */
+        const char *value = getenv(variables[i]);
+
+        if (value != NULL && value[0] != '\0')
+            proxy = value;
+    }
+    return strncasecmp(proxy, scheme, strlen(scheme)) == 0;
+}
+
 struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode code,
                                 const char *proxy, int port, const char *words)
 {
@@ -71,7 +87,12 @@ struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode cod
     (void)curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);
     (void)curl_easy_getinfo(easy, CURLINFO_PRIMARY_PORT, &peer_port);
     (void)curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &f.verify_result);
+    (void)curl_easy_getinfo(easy, CURLINFO_PROXY_ERROR, &f.proxy_error);
     f.connect_status = (int)connect_status;
+    f.tried = t->opened > t->addresses ? t->opened : t->addresses;
+    f.silent = t->given_up;
+    f.proxy_tls = proxy_begins_with(proxy, "https://");
+    f.socks = proxy_begins_with(proxy, "socks");
     /* libcurl's time is that of the proxy's answer, too, and from 8.x on that of TLS. */
     f.connected |= peer_port > 0 || t->reached;
     if (strcmp(proxy, "none") == 0)
@@ -87,8 +108,34 @@ struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode cod
 
 /* --- which row it is ----------------------------------------------------------------------- */
 
+/* Of what a SOCKS proxy said (RFC 1928, 1929), or did not say. */
+static enum leg_fault socks_fault(long error)
+{
+    switch (error) {
+    case CURLPX_CLOSED:
+    case CURLPX_RECV_ADDRESS:
+    case CURLPX_RECV_AUTH:
+    case CURLPX_RECV_CONNECT:
+    case CURLPX_RECV_REQACK:
+    case CURLPX_SEND_AUTH:
+    case CURLPX_SEND_CONNECT:
+    case CURLPX_SEND_REQUEST:
+    case CURLPX_BAD_VERSION:
+        return LEG_PROXY_BROKEN;
+    case CURLPX_NO_AUTH:
+    case CURLPX_USER_REJECTED:
+        return LEG_PROXY_METHODS;
+    case CURLPX_RESOLVE_HOST:
+        return LEG_NAME_MISSING;
+    default:
+        return LEG_PROXY_REFUSED;
+    }
+}
+
 static enum leg_fault proxy_fault(const struct leg_facts *f)
 {
+    if (f->proxy_error != CURLPX_OK)
+        return socks_fault(f->proxy_error);
     if (f->connect_status == 407)
         return LEG_PROXY_CREDENTIALS;
     if (f->connect_status >= 300)
@@ -165,6 +212,9 @@ static enum leg_fault timeout_fault(const struct leg_facts *f)
 
 enum leg_fault leg_fault_of(const struct leg_facts *f, const char *words)
 {
+    /* A proxy that is spoken to by TLS shows its own certificate before it is asked anything. */
+    bool at_proxy = f->proxied && f->proxy_tls && f->connect_status / 100 != 2;
+
     if (f->name_silent)
         return LEG_NAME_SILENT;
     if (f->starved && f->code == CURLE_COULDNT_CONNECT)
@@ -181,13 +231,13 @@ enum leg_fault leg_fault_of(const struct leg_facts *f, const char *words)
     case CURLE_OPERATION_TIMEDOUT:
         return timeout_fault(f);
     case CURLE_PEER_FAILED_VERIFICATION:
-        return certificate_fault(f, words);
+        return at_proxy ? LEG_PROXY_CERTIFICATE : certificate_fault(f, words);
     case CURLE_SSL_CERTPROBLEM:
         return LEG_TLS_OURS;
     case CURLE_SSL_CACERT_BADFILE:
         return LEG_CA_FILE;
     case CURLE_SSL_CONNECT_ERROR:
-        return handshake_fault(words);
+        return at_proxy ? LEG_PROXY_TLS : handshake_fault(words);
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_BAD_CONTENT_ENCODING:
@@ -200,7 +250,8 @@ enum leg_fault leg_fault_of(const struct leg_facts *f, const char *words)
         break;
     }
     /* The proxy's refusals, and a connection that it ends, look like any lost connection. */
-    if (f->connect_status >= 300 || (f->proxied && f->connect_status / 100 != 2 && !f->secured))
+    if (f->connect_status >= 300 ||
+        (f->proxied && !f->socks && f->connect_status / 100 != 2 && !f->secured))
         return proxy_fault(f);
     /* With TLS 1.3 a server refuses our certificate when we think that the handshake is over. */
     if (strstr(words, " alert ") != NULL)
@@ -248,7 +299,14 @@ struct failure leg_failure(enum leg leg, enum leg_fault fault, const struct leg_
 
     assert((unsigned)fault < LEG_FAULT_COUNT);
     expand(text, sizeof text, table[fault].text, leg);
-    if (fault == LEG_PROXY_REFUSED)
+    if (fault == LEG_CONNECT_REFUSED && f->silent > 0)
+        failure =
+            failure_make(table[fault].kind[leg], "%s (%u of %u addresses did not answer).",
+                         text, f->silent, f->tried);
+    else if (fault == LEG_CONNECT_TIMEOUT && f->tried > 1)
+        failure = failure_make(table[fault].kind[leg], "%s (%u addresses were tried).", text,
+                               f->tried);
+    else if (fault == LEG_PROXY_REFUSED && f->connect_status != 0)
         failure = failure_make(table[fault].kind[leg], "%s (it answered %d).", text,
                                f->connect_status);
     else if (note != NULL && note[0] != '\0')

@@ -19,8 +19,11 @@ struct leg_facts {
     bool proxied;                      /* the way led through an outbound proxy */
     bool name_silent;                  /* no name server answered in time */
     bool starved;                      /* there was no descriptor for a connection */
+    bool proxy_tls, socks;             /* the outbound proxy is spoken to by TLS, by SOCKS */
     int connect_status;                /* the proxy's answer to CONNECT; 0: none */
-    long verify_result;                /* X509_V_..., of the server's certificate */
+    long proxy_error;                  /* CURLPX_..., of a SOCKS proxy; 0: none */
+    unsigned tried, silent; /* addresses in the last round, and those that did not answer */
+    long verify_result;     /* X509_V_..., of the server's certificate */
 };
 
 /* Asks libcurl, for on_done of a transfer. proxy: as in curl_host_settings; port: of the URL. words: libcurl's own (may be
@@ -39,7 +42,10 @@ struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode cod
     X(PROXY_CONNECT,   "proxy",   "connection_refused",    0,   UPSTREAM_CONNECT, TOKEN_CONNECT, "The outbound proxy refused the connection or cannot be reached: check {proxy}, or HTTPS_PROXY") \
     X(PROXY_TIMEOUT,   "proxy",   "connection_timeout",    504, UPSTREAM_CONNECT, TOKEN_CONNECT, "The outbound proxy did not make the connection within {timeout}: check {proxy}, or HTTPS_PROXY, and who runs it") \
     X(PROXY_CREDENTIALS, "proxy", "destination_unavailable", 0, UPSTREAM_CONNECT, TOKEN_CONNECT, "The outbound proxy wants other credentials (407): put them into {proxy}, or HTTPS_PROXY, as http://user:password@host:port") \
+    X(PROXY_METHODS,   "proxy",   "destination_unavailable", 0, UPSTREAM_CONNECT, TOKEN_CONNECT, "The outbound proxy accepts no credentials that were offered: put the right ones into {proxy}, or HTTPS_PROXY, as socks5h://user:password@host:port") \
     X(PROXY_REFUSED,   "proxy",   "destination_unavailable", 0, UPSTREAM_CONNECT, TOKEN_CONNECT, "The outbound proxy refused to connect to {server}: ask who runs it, or exempt the host in NO_PROXY") \
+    X(PROXY_CERTIFICATE, "proxy", "tls_certificate_error", 0,   UPSTREAM_CONNECT, TOKEN_CONNECT, "The certificate of the outbound proxy does not verify by the system's authorities: check the host in {proxy}, or HTTPS_PROXY, and who runs it") \
+    X(PROXY_TLS,       "proxy",   "tls_protocol_error",    0,   UPSTREAM_CONNECT, TOKEN_CONNECT, "The TLS handshake with the outbound proxy failed: check scheme and port in {proxy}, or HTTPS_PROXY") \
     X(PROXY_BROKEN,    "proxy",   "connection_terminated", 0,   UPSTREAM_CONNECT, TOKEN_CONNECT, "The outbound proxy ended the connection before it had answered: check {proxy}, or HTTPS_PROXY") \
     X(CONNECT_REFUSED, "connect", "connection_refused",    0,   UPSTREAM_CONNECT, TOKEN_CONNECT, "{Server} refused the connection or cannot be reached: check host and port in {url}") \
     X(CONNECT_TIMEOUT, "connect", "connection_timeout",    504, UPSTREAM_CONNECT_TIMEOUT, TOKEN_CONNECT, "Connecting to {server} took longer than {timeout}: a firewall may drop the packets, or an outbound proxy be needed ({proxy})") \

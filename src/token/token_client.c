@@ -198,7 +198,13 @@ static struct failure transport_failure(const struct token_client *client, CURLc
         fault = LEG_ANSWER_LATE;
     bool vague = fault == LEG_OTHER || fault == LEG_NO_ANSWER || fault == LEG_TLS_OTHER ||
                  fault == LEG_TLS_CERTIFICATE;
-    return leg_failure(LEG_ERROR_TOKEN, fault, &facts, vague ? curl_easy_strerror(code) : NULL);
+    bool of_proxy =
+        fault == LEG_PROXY_REFUSED || fault == LEG_PROXY_CERTIFICATE || fault == LEG_PROXY_TLS;
+
+    return leg_failure(LEG_ERROR_TOKEN, fault, &facts,
+                       of_proxy ? client->error_text
+                       : vague  ? curl_easy_strerror(code)
+                                : NULL);
 }
 
 /* What a status other than 200 means. */

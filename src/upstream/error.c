@@ -34,7 +34,9 @@ static struct failure not_sent(const struct upstream_attempt *a, CURLcode code)
     if (fault == LEG_NO_ANSWER || fault == LEG_OTHER || code == CURLE_HTTP2 ||
         code == CURLE_HTTP2_STREAM)
         fault = LEG_CUT; /* there was nothing to answer */
-    bool vague = fault == LEG_CUT || fault == LEG_TLS_OTHER || fault == LEG_TLS_CERTIFICATE;
+    bool vague = fault == LEG_CUT || fault == LEG_TLS_OTHER || fault == LEG_TLS_CERTIFICATE ||
+                 fault == LEG_PROXY_REFUSED || fault == LEG_PROXY_CERTIFICATE ||
+                 fault == LEG_PROXY_TLS;
     return leg_failure(LEG_ERROR_UPSTREAM, fault, &facts,
                        !vague                     ? NULL
                        : a->error_text[0] != '\0' ? a->error_text
@@ -48,10 +50,7 @@ static struct failure alert(const struct upstream_attempt *a, const char *words)
     bool ours = !a->wrote || (!a->reused && (strstr(words, "certificate") != NULL ||
                                              strstr(words, "unknown ca") != NULL));
     struct failure f =
-        ours ? failure_make(FAIL_UPSTREAM_TLS,
-                            "The upstream ended the TLS connection with an alert (%s); see "
-                            "upstream.client_certificate.",
-                            words)
+        ours ? leg_failure(LEG_ERROR_UPSTREAM, LEG_TLS_OURS, &a->facts, words)
              : failure_make(FAIL_UPSTREAM_LOST,
                             "The upstream ended the TLS connection with an alert (%s) after "
                             "the request was sent and before an answer: outcome unknown. "

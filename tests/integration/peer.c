@@ -171,6 +171,18 @@ void peer_complete(struct peer_conn *c, struct peer_request *r)
     (void)pthread_mutex_unlock(&c->peer->lock);
 }
 
+/* A connection that is closed while bytes of the other side's lie unread is reset, and an alert that
+ * was sent before may be lost. */
+static void let_alert_arrive(int fd)
+{
+    const struct timeval patience = { .tv_sec = 1 };
+    char some[4096];
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    (void)shutdown(fd, SHUT_WR);
+    for (int i = 0; i < 16 && recv(fd, some, sizeof some, 0) > 0; i++)
+        ;
+}
+
 static void *serve_connection(void *arg)
 {
     struct peer_conn *c = arg;
@@ -180,8 +192,11 @@ static void *serve_connection(void *arg)
         c->ssl = SSL_new(p->tls);
         ready = c->ssl != NULL && SSL_set_fd(c->ssl, c->fd) == 1 && SSL_accept(c->ssl) == 1;
     }
+    bool refused = !ready && c->ssl != NULL;
     if (ready)
         p->options.serve(c, p->options.arg);
+    else if (refused)
+        let_alert_arrive(c->fd);
     peer_close(c);
     SSL_free(c->ssl);
     bytes_free(&c->in);

@@ -121,6 +121,55 @@ static void another_address_is_tried_while_there_is_time(void **state)
     }
 }
 
+/* Each in its own way: the answer tells that there are several, and doctor which did what. */
+static void addresses_that_fail_differently_are_told_apart(void **state)
+{
+    (void)state;
+    if (!possible)
+        skip();
+    NAMED(n);
+    struct answer a = { 0 };
+    struct swallow silent = { 0 };
+    assert_true(named_start(
+        &n, &(struct named_options){ .settings = "upstream.connect_timeout = 1s\n" }));
+    assert_true(proxy_log_wait(n.w.proxy, "event=token_obtained", 1, SOON_MS));
+    assert_true(swallow_begin(&silent, "127.0.0.2", peer_port(n.w.api)));
+    hosts_write("127.0.0.2 api.test\n127.0.0.3 api.test\n" LIVING " tokens.test\n");
+    http_get(n.w.port, "/x", &a);
+    /* one that refuses is not asked again, so that the other one decides when the time is over */
+    assert_true(a.status == 502 || a.status == 504);
+    assert_problem_detail(&a, "2 addresses");
+    char ini[160];
+    (void)snprintf(ini, sizeof ini, "%s/oneshot-proxy.ini", proxy_dir(n.w.proxy));
+    const char *const argv[] = { "doctor", "--config", ini, NULL };
+    struct run r = run_proxy(argv, NULL);
+    assert_contains(bytes_text(&r.out), "127.0.0.2: ");
+    assert_contains(bytes_text(&r.out), "127.0.0.3: ");
+    run_free(&r);
+    answer_free(&a);
+    swallow_end(&silent);
+}
+
+/* As the program does. */
+static void doctor_tries_the_other_addresses_too(void **state)
+{
+    (void)state;
+    if (!possible)
+        skip();
+    NAMED(n);
+    char ini[160];
+    if (!named_start(&n, &(struct named_options){ .dead = { "127.0.0.2", "127.0.0.3" },
+                                                  .cert = CERT_VALID }))
+        skip();
+    (void)snprintf(ini, sizeof ini, "%s/oneshot-proxy.ini", proxy_dir(n.w.proxy));
+    const char *const argv[] = { "doctor", "--config", ini, NULL };
+    struct run r = run_proxy(argv, NULL);
+    if (r.code != 0)
+        fail_msg("doctor left with %d:\n%s", r.code, bytes_text(&r.out));
+    assert_contains(bytes_text(&r.out), "200, the token is accepted");
+    run_free(&r);
+}
+
 static void addresses_that_are_all_silent_are_told_as_a_connect_timeout(void **state)
 {
     (void)state;
@@ -248,6 +297,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(another_address_is_tried_while_there_is_time),
+        TEST(addresses_that_fail_differently_are_told_apart),
+        TEST(doctor_tries_the_other_addresses_too),
         TEST(addresses_that_are_all_silent_are_told_as_a_connect_timeout),
         TEST(a_name_server_that_is_silent_is_told_as_such),
         TEST(a_name_that_moves_is_followed_once_the_old_address_fails),

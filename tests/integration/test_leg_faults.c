@@ -26,7 +26,15 @@ enum broken {
     HANDSHAKE_HANGS,
     NOT_HTTP,
     NO_ANSWER,
-    LATE
+    LATE,
+    PROXY_CERTIFICATE, /* of a proxy that is spoken to by TLS */
+    PROXY_NO_TLS,
+    SOCKS_REFUSES,
+    SOCKS_CUT,
+    SOCKS_METHODS,
+    CLIENT_WANTED, /* a certificate of ours */
+    CLIENT_WRONG,
+    SECRET_WRONG /* for the token endpoint */
 };
 
 struct fault {
@@ -174,6 +182,55 @@ static const struct fault faults[] = {
       { "http_protocol_error", "http_protocol_error" },
       { "upstream", "is not HTTP: check token.url" },
       NULL },
+    { "proxy certificate",
+      PROXY_CERTIFICATE,
+      CERT_VALID,
+      { "tls_certificate_error", "tls_certificate_error" },
+      { "The certificate of the outbound proxy does not verify", NULL },
+      "does not let us through" },
+    { "proxy without TLS",
+      PROXY_NO_TLS,
+      CERT_NONE,
+      { "tls_protocol_error", "tls_protocol_error" },
+      { "handshake with the outbound proxy failed: check scheme and port in upstream.proxy",
+        "handshake with the outbound proxy failed: check scheme and port in token.proxy" },
+      "does not let us through" },
+    { "SOCKS refuses",
+      SOCKS_REFUSES,
+      CERT_NONE,
+      { "destination_unavailable", "destination_unavailable" },
+      { "The outbound proxy refused to connect", NULL },
+      "does not let us through" },
+    { "SOCKS cut",
+      SOCKS_CUT,
+      CERT_NONE,
+      { "connection_terminated", "connection_terminated" },
+      { "The outbound proxy ended the connection", NULL },
+      "does not let us through" },
+    { "SOCKS methods",
+      SOCKS_METHODS,
+      CERT_NONE,
+      { "destination_unavailable", "destination_unavailable" },
+      { "put the right ones into upstream.proxy", "put the right ones into token.proxy" },
+      "does not let us through" },
+    { "client certificate wanted",
+      CLIENT_WANTED,
+      CERT_WANTS_CLIENT,
+      { "tls_alert_received", "tls_alert_received" },
+      { "wants a client certificate, or another one: set upstream.client_certificate", NULL },
+      "client certificate" },
+    { "client certificate wrong",
+      CLIENT_WRONG,
+      CERT_WANTS_CLIENT,
+      { "tls_alert_received", "tls_alert_received" },
+      { "wants a client certificate, or another one: set upstream.client_certificate", NULL },
+      "client certificate" },
+    { "secret wrong",
+      SECRET_WRONG,
+      CERT_NONE,
+      { NULL, "proxy_configuration_error" },
+      { NULL, "answered 401: check token.client_id and token.client_secret" },
+      "answered 401: check token.client_id and token.client_secret" },
 };
 
 static void serve_hang(struct peer_conn *c, void *arg)
@@ -206,12 +263,41 @@ static void serve_plain(struct peer_conn *c, void *arg)
     (void)peer_puts(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
 }
 
+static void serve_401(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    while (peer_read_request(c) != NULL && peer_answer(c, 401, NULL, ""))
+        ;
+}
+
+/* RFC 1928: method, then what it says to a request. */
+static void serve_socks(struct peer_conn *c, void *arg)
+{
+    static const unsigned char method[] = { 5, 0 }, none[] = { 5, 0xff },
+                               refused[] = { 5, 2, 0, 1, 0, 0, 0, 0, 0, 0 };
+    const enum broken *how = arg;
+    unsigned char some[300];
+
+    if (peer_read(c, some, sizeof some) <= 0)
+        return;
+    if (*how == SOCKS_METHODS) {
+        (void)peer_write(c, none, sizeof none);
+        peer_read_eof(c);
+        return;
+    }
+    if (!peer_write(c, method, sizeof method) || peer_read(c, some, sizeof some) <= 0 ||
+        *how == SOCKS_CUT)
+        return;
+    (void)peer_write(c, refused, sizeof refused);
+    peer_read_eof(c);
+}
+
 /* What is at the far end, and the settings that lead there. */
 struct far_end {
     struct peer *peer, *proxy;
     struct tollgate *gate;
     int listener, fillers[8];
-    char url[96], settings[512];
+    char url[96], settings[1024];
 };
 
 static void fill_listener(struct far_end *e)
@@ -258,7 +344,7 @@ static void end_peer(struct far_end *e)
 static void start_far_end(struct far_end *e, const struct fault *f, bool token)
 {
     const char *key = token ? "token.proxy" : "upstream.proxy";
-    char proxy[96] = "";
+    char proxy[96] = "", certificate[300] = "";
     struct tollgate_options gate = { .refuse_with = f->how == PROXY_403   ? 403
                                                     : f->how == PROXY_407 ? 407
                                                     : f->how == PROXY_503 ? 503
@@ -318,6 +404,34 @@ static void start_far_end(struct far_end *e, const struct fault *f, bool token)
     case LATE:
         start_peer(e, serve_hang, CERT_NONE, false);
         break;
+    case PROXY_CERTIFICATE:
+    case PROXY_NO_TLS:
+        e->proxy = peer_start(&(struct peer_options){
+            .serve = f->how == PROXY_NO_TLS ? serve_plain : serve_hang, .cert = f->cert });
+        (void)snprintf(proxy, sizeof proxy, "https://localhost:%d", peer_port(e->proxy));
+        break;
+    case SOCKS_REFUSES:
+    case SOCKS_CUT:
+    case SOCKS_METHODS:
+        e->proxy =
+            peer_start(&(struct peer_options){ .serve = serve_socks, .arg = (void *)&f->how });
+        (void)snprintf(proxy, sizeof proxy, "socks5h://127.0.0.1:%d", peer_port(e->proxy));
+        break;
+    case CLIENT_WANTED:
+    case CLIENT_WRONG:
+        start_peer(e, serve_hang, f->cert, true);
+        break;
+    case SECRET_WRONG:
+        start_peer(e, serve_401, CERT_NONE, false);
+        break;
+    }
+    if (f->how == CLIENT_WRONG) {
+        static struct cert_files strange;
+
+        certs_write(&strange, CERT_OTHER_CA);
+        (void)snprintf(certificate, sizeof certificate,
+                       "upstream.client_certificate = %s\nupstream.client_key = %s\n",
+                       strange.certificate, strange.key);
     }
     if (proxy[0] != '\0')
         (void)snprintf(e->url, sizeof e->url, "https://localhost:2");
@@ -325,10 +439,11 @@ static void start_far_end(struct far_end *e, const struct fault *f, bool token)
                    "admin.address = 127.0.0.1:0\nupstream.ca_file = %s\n"
                    "upstream.connect_timeout = %s\nupstream.response_timeout = %s\n"
                    "token.timeout = %s\ntoken.retry_min = 60s\ntoken.retry_max = 60s\n"
-                   "%s = %s\n%s = none\n%s = %s%s\n",
+                   "%s%s = %s\n%s = none\n%s = %s%s\n",
                    certs_ca_file(), late && f->how != LATE ? "500ms" : "20s",
-                   f->how == LATE ? "500ms" : "20s", token && late ? "1s" : "20s", key,
-                   proxy[0] != '\0' ? proxy : "none", token ? "upstream.proxy" : "token.proxy",
+                   f->how == LATE ? "500ms" : "20s", token && late ? "1s" : "20s", certificate,
+                   key, proxy[0] != '\0' ? proxy : "none",
+                   token ? "upstream.proxy" : "token.proxy",
                    token ? "token.url" : "upstream.base_url", e->url, token ? "/token" : "/v0");
 }
 
@@ -381,6 +496,8 @@ static void all_places_tell_the_same(const struct fault *f, bool token)
     WORLD(w);
     struct far_end e;
     struct answer a = { 0 };
+    if (f->error[token] == NULL)
+        return;
     const char *words = token && f->detail[1] != NULL ? f->detail[1] : f->detail[0];
     const char *event = token ? "event=token_fetch_failed" : "event=upstream_failed";
     char said[512], slug[64];
