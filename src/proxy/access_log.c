@@ -1,6 +1,8 @@
 /* The end of a request, told to those who count, look, or read. */
 #include "proxy/access_log.h"
 
+#include <string.h>
+
 #include "base/log.h"
 
 /* For the log, where nothing was given because the caller had left. */
@@ -11,6 +13,9 @@
 /* Whether the upstream may have carried the request out, and nobody can tell. */
 static bool outcome_unknown(const struct access_log_entry *e)
 {
+    if (e->outcome !=
+        NULL) /* the ledger knows what became of it, also behind its caller's back */
+        return strcmp(e->outcome, ledger_state_name(LEDGER_UNKNOWN)) == 0;
     if (e->attempts == 0)
         return false;
     if (e->failure == NULL)

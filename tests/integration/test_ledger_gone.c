@@ -129,7 +129,7 @@ static void a_caller_that_gives_up_gets_the_answer_by_its_retry(void **state)
 {
     (void)state;
     STORE(s);
-    store_make(&s, "admin.address = 127.0.0.1:0");
+    store_make(&s, "admin.address = 127.0.0.1:0\nclasses.table = 1shot");
     WORLD(w);
     begin(&w, &s, answer_late);
     struct client first;
@@ -147,6 +147,10 @@ static void a_caller_that_gives_up_gets_the_answer_by_its_retry(void **state)
     pay(&w, &a);
     assert_replayed(&a);
     assert_int_equal(executions, 1);
+    /* what became of it is known, though its caller was not told */
+    http_get(proxy_admin_port(w.proxy), "/metrics", &a);
+    assert_contains(bytes_text(&a.body),
+                    "oneshot_proxy_outcome_unknown_total{class=\"money\"} 0\n");
     answer_free(&a);
 }
 
