@@ -37,7 +37,7 @@ const struct config_key config_keys[] = {
     { AT(listen, send_timeout, send_timeout_ms), TYPE_DURATION, "60s", 1, DAY, RELOAD, NULL, "How long a caller may take no byte of its answer; then its connection is reset." },
     { AT(listen, max_header_size, max_header_size_bytes), TYPE_SIZE, "32k", KIB, MIB, RESTART, NULL, "Largest request head, else 431." },
     { AT(listen, max_target_size, max_target_size_bytes), TYPE_SIZE, "16k", KIB, MIB, RELOAD, NULL, "Longest request target (path and query), else 414; it must fit max_header_size too." },
-    { SAME(listen, max_headers), TYPE_COUNT, "100", 1, 1000, RELOAD, NULL, "Most header fields in a request, else 431." },
+    { SAME(listen, max_headers), TYPE_COUNT, "100", 1, 1000, RESTART, NULL, "Most header fields in a request, else 431." },
     { AT(listen, max_body_size, max_body_size_bytes), TYPE_SIZE, "0", 0, 1024 * GIB, RELOAD, NULL, "Largest request body, else 413; 0 is no limit." },
     { SAME(listen, tls_certificate), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the certificate chain for TLS on the TCP addresses; needs tls_key." },
     { SAME(listen, tls_key), TYPE_KEY_FILE, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the private key of tls_certificate." },

@@ -65,8 +65,7 @@ static void refuse(struct conn *c, const struct failure *f)
 static void await_bytes(struct conn *c)
 {
     if (!c->tcp && c->tls_bridge == NULL && c->watch.events == 0)
-        (void)loop_io_start(&c->downstream->ctx->loop, &c->watch,
-                            EPOLLIN | EPOLLET | EPOLLONESHOT);
+        (void)loop_io_start(&c->downstream->ctx->loop, &c->watch, EPOLLIN | EPOLLET);
 }
 
 static void head_too_slow(struct conn *c)
@@ -151,12 +150,17 @@ static void on_watch(struct loop_io *w, uint32_t events)
         c->downstream->user->on_event(c, events);
         return;
     }
-    conn_unwatch(c);
+    int unread = 0;
+
+    if (c->finished || c->heard)
+        conn_unwatch(c);
     if (c->finished)
         return;
-    c->partial = true;          /* the first bytes of a head */
-    if (c->received_bytes != 0) /* not on a new connection, see check_idle */
+    if (!c->partial && c->received_bytes != 0) /* not on a new connection, see check_idle */
         c->since_ms = loop_now(&c->downstream->ctx->loop);
+    c->partial = true; /* bytes of a head */
+    if (!c->heard && ioctl(w->fd, FIONREAD, &unread) == 0)
+        c->first_bytes += unread;
 }
 
 /* It is asked of the connection, since libmicrohttpd 1.0 announces one only in a later MHD_run,
@@ -431,6 +435,36 @@ void conn_drain(struct conn *c)
     } else {
         conn_close_idle(c);
     }
+}
+
+/* Of a first head only the number of bytes is known; later ones lie where the first one lay. */
+size_t conn_line_bytes(const struct conn *c)
+{
+    int unread = 0;
+    int64_t bytes = c->first_bytes;
+
+    if (c->phase != CONN_IDLE || c->finished)
+        return 0;
+    if (c->rest.pool != NULL)
+        return mhd_pool_used(&c->downstream->mhd_pool, &c->rest);
+    if (c->heard)
+        return 0;
+    if (c->tls_bridge != NULL)
+        bytes = c->tls_bridge->passed_up_bytes;
+    else if (c->tcp)
+        bytes = bytes_received(c);
+    if ((c->tcp || c->tls) && ioctl(c->watch.fd, FIONREAD, &unread) != 0)
+        return 0;
+    return bytes > unread ? (size_t)(bytes - unread) : 0;
+}
+
+bool conn_is_uncounted(const struct conn *c, bool *more)
+{
+    int unread = 0;
+
+    *more = ioctl(c->watch.fd, FIONREAD, &unread) == 0 && unread > 0;
+    return c->phase == CONN_IDLE && !c->tcp && !c->tls && !c->heard &&
+           (c->partial || *more || c->since_ms == loop_now(&c->downstream->ctx->loop));
 }
 
 bool conn_in_head(const struct conn *c)

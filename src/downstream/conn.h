@@ -22,9 +22,6 @@ struct response;
  * caller has just connected and is about to send, or never will. */
 #define CONN_NEW_GRACE_MS 1000
 
-/* Cookie fields of a request that are hidden from libmicrohttpd. */
-#define CONN_COOKIES_MAX 8
-
 enum conn_phase {
     CONN_IDLE, /* between requests; part of the next head may be here */
     CONN_HEAD, /* the request line is here, the head is not whole */
@@ -42,6 +39,7 @@ struct conn {
     int64_t since_ms;       /* the phase, or the first byte of a head */
     int64_t received_bytes; /* when last looked; -1: not looked since the last request */
     int64_t begin_by_ms;    /* IDLE and new, at the end of the program; 0: not so */
+    int64_t first_bytes;    /* of the first head, on a unix socket: seen to come */
     bool partial;           /* IDLE, and bytes of a head have come */
     bool refused;           /* above listen.max_connections: gets a 503 */
     bool finished;          /* shut down by us */
@@ -63,8 +61,6 @@ struct conn {
     uint64_t rules_number; /* what the next was found out by */
     uint32_t callers;      /* see callers_of_connection */
 
-    const char *cookie_name[CONN_COOKIES_MAX]; /* hidden, see handler_on_target */
-    size_t cookie_count;
     LIST_ENTRY(conn) link;
 };
 
@@ -129,6 +125,11 @@ void conn_close_idle(struct conn *c);
 /* The program ends: shuts it down if it is between requests and none has begun. One that is new
  * gets a moment to begin, since its request may be on its way. */
 void conn_drain(struct conn *c);
+/* How much has come of a request line that is not whole. */
+size_t conn_line_bytes(const struct conn *c);
+/* Whether some of a request line has come, and what was counted may be too little: of a first one on
+ * a unix socket. *more: bytes wait that libmicrohttpd has not read. */
+bool conn_is_uncounted(const struct conn *c, bool *more);
 /* Whether a request has begun, or may be about to, and its head is not whole. */
 bool conn_in_head(const struct conn *c);
 

@@ -8,16 +8,18 @@
  *  - It unescapes the target in place: the raw one is copied in handler_on_target.
  *  - Its fields stay where they are until the request is over.
  *  - It records each query argument and each cookie in the connection's memory, some 64 bytes
- *    apiece, and fails or falls silent when they do not fit. So it gets to see neither. */
+ *    apiece, and fails or falls silent when they do not fit. So it gets to see neither.
+ *  - A head that does not fit this memory it answers by itself, with a page of HTML. The memory has room
+ *    for every head within the limits; those beyond are found before it does so. */
 #include "downstream/handler.h"
 
 #include <string.h>
-#include <unistd.h>
 
-#include "base/ascii.h"
 #include "downstream/conn.h"
 #include "downstream/downstream.h"
 #include "downstream/response.h"
+#include "http/request_check.h"
+#include "proxy/access_log.h"
 #include "proxy/admission.h"
 #include "proxy/relay.h"
 
@@ -27,67 +29,52 @@ static char *writable(const char *text)
     return (char *)(uintptr_t)text;
 }
 
-/* From here on the query is in the relay's copy of the target only. */
+/* From here on the query is in the relay's copy of the target only. 0.9.75 would even go on, and wait
+ * for ever, where an argument did not fit. */
 static void hide_query(char *target)
 {
     char *query = strchr(target, '?');
 
-    if (query != NULL)
-        memset(query, '_', strlen(query));
+    if (query != NULL && query[1] != '\0')
+        query[1] = '\0';
 }
 
-/* Where the memory of the connection begins, which is with the method; NULL: not found. */
-static const char *pool_of(const char *target)
-{
-    uintptr_t within = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
-    const char *at = target - 1;
+/* libmicrohttpd takes the first Cookie field apart and records each cookie in the connection's memory:
+ * it gets one of ours in front of those that come. Where it keeps its copy of the value tells where
+ * that memory ends, see mhd_pool_seen. */
+static const char cookie_field[] = "Cookie", cookie_name[] = "a";
 
-    for (size_t n = 0; n <= REQUEST_METHOD_MAX; n++, at--)
-        if (((uintptr_t)at & within) == 0)
-            return at;
-    return NULL;
+static bool put_cookie_first(struct MHD_Connection *connection)
+{
+    return MHD_set_connection_value(connection, MHD_HEADER_KIND, cookie_field, "a=b") ==
+           MHD_YES;
 }
 
-#define COOKIE_BYTES (sizeof "Cookie" - 1)
-
-/* Cookie fields get another name, as far as they are here already, as they are unless the head
- * is very large or comes in pieces; collect gives it back. */
-static void hide_cookies(struct conn *c, char *target)
+static void on_refused(struct conn *c, const struct failure *f)
 {
-    const char *pool = pool_of(target);
-    char *at = target + strlen(target) + 1;
+    struct context *ctx = c->downstream->ctx;
+    char id[CONTEXT_REQUEST_ID_BYTES];
 
-    c->cookie_count = 0;
-    if (pool == NULL)
-        return;
-    const char *end = pool + c->downstream->mhd_pool.pool_bytes;
-
-    while (at < end && ascii_is_visible(*at)) /* the version */
-        at++;
-    for (int i = 0; i < 2 && at < end && (*at == '\0' || *at == '\r' || *at == '\n'); i++)
-        at++;
-    while (at + COOKIE_BYTES < end && ascii_is_visible(*at)) {
-        if (at[COOKIE_BYTES] == ':' && ascii_equal_str(at, COOKIE_BYTES, "cookie") &&
-            c->cookie_count < CONN_COOKIES_MAX) {
-            c->cookie_name[c->cookie_count++] = at;
-            at[COOKIE_BYTES - 1] = at[COOKIE_BYTES - 1] == 'E' ? '|' : '!';
-        }
-        char *line_end = memchr(at, '\n', (size_t)(end - at));
-
-        if (line_end == NULL || memchr(at, '\0', (size_t)(line_end - at)) != NULL)
-            return;
-        at = line_end + 1;
-    }
+    context_request_id(ctx, id);
+    if (c->response->relay != NULL) /* it notes the failure at its end */
+        relay_on_refused(c->response->relay, f, id);
+    else /* there is no request line */
+        access_log_write(ctx, &(struct access_log_entry){
+                                  .config = ctx->config,
+                                  .failure = f,
+                                  .request_id = id,
+                                  .status = failure_status(f),
+                                  .total_us = (loop_now(&ctx->loop) - c->since_ms) * 1000,
+                                  .token_us = -1,
+                                  .upstream_us = -1 });
+    response_refuse(c, f, id);
 }
 
-static void show_cookie(const struct conn *c, const char *name)
+static void refuse_head(struct conn *c, enum failure_kind kind, const char *why)
 {
-    for (size_t i = 0; i < c->cookie_count; i++)
-        if (name == c->cookie_name[i]) {
-            char *last = writable(name) + COOKIE_BYTES - 1;
+    struct failure f = failure_make(kind, "%s.", why);
 
-            *last = *last == '|' ? 'E' : 'e';
-        }
+    on_refused(c, &f);
 }
 
 void *handler_on_target(void *arg, const char *target, struct MHD_Connection *connection)
@@ -98,16 +85,15 @@ void *handler_on_target(void *arg, const char *target, struct MHD_Connection *co
     response_init(c->response);
     c->response->target_in_place = target;
     c->response->relay = relay_new(c->downstream->ctx, &c->response->sink, target);
-    if (target != NULL) {
-        hide_query(writable(target));
-        hide_cookies(c, writable(target));
-    }
     conn_head_begun(c);
+    if (target != NULL)
+        hide_query(writable(target));
+    if (!put_cookie_first(connection)) /* the request line has taken all of the memory */
+        refuse_head(c, FAIL_TARGET_TOO_LONG, "the target does not fit listen.max_header_size");
     return c;
 }
 
 struct collected {
-    const struct conn *conn;
     struct header_field *fields;
     size_t count;
 };
@@ -118,7 +104,8 @@ static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *k
     struct collected *c = arg;
 
     (void)kind;
-    show_cookie(c->conn, key);
+    if (key == cookie_field)
+        return MHD_YES;
     c->fields[c->count++] = (struct header_field){
         .name = key,
         .value = value == NULL ? "" : value,
@@ -138,7 +125,7 @@ static void judge(struct conn *conn, const char *method, const char *version,
     int fields = MHD_get_connection_values_n(conn->connection, MHD_HEADER_KIND, NULL, NULL);
     const union MHD_ConnectionInfo *size =
         MHD_get_connection_info(conn->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    struct collected c = { .conn = conn };
+    struct collected c = { 0 };
 
     *out = (struct admission_request){ .method = method };
     c.fields = arena_alloc(arena, sizeof *c.fields * (size_t)(fields + 1));
@@ -186,6 +173,17 @@ static enum MHD_Result after_head(struct conn *c)
     return MHD_YES;
 }
 
+static void find_pool(struct conn *c, const char *method)
+{
+    const char *kept = MHD_lookup_connection_value(c->connection, MHD_COOKIE_KIND, cookie_name);
+    int records = MHD_get_connection_values_n(
+        c->connection, (enum MHD_ValueKind)(MHD_HEADER_KIND | MHD_GET_ARGUMENT_KIND), NULL,
+        NULL);
+
+    if (kept != NULL)
+        mhd_pool_seen(&c->downstream->mhd_pool, &c->rest, method, kept, (size_t)records);
+}
+
 static enum MHD_Result on_head(struct conn *c, const char *method, const char *version)
 {
     struct admission_request request;
@@ -193,7 +191,8 @@ static enum MHD_Result on_head(struct conn *c, const char *method, const char *v
     c->response->head_seen = true;
     c->response->http_1_0 = strcmp(version, "HTTP/1.0") == 0;
     conn_head_done(c);
-    mhd_pool_seen(&c->rest, method);
+    if (c->rest.pool == NULL)
+        find_pool(c, method);
     judge(c, method, version, &request);
     admission_on_head(c->response->relay, &request);
     return after_head(c);
@@ -314,20 +313,92 @@ void handler_on_connection(void *arg, struct MHD_Connection *connection, void **
     free(served);
 }
 
-static void on_refused(struct conn *c, const struct failure *f)
+/* The bytes of a head that are here, from its target on. libmicrohttpd has put NULs between the parts of
+ * it, at most three in a row; behind it lies zeroed memory or, at the latest, its record of our
+ * cookie, which has more of them. */
+static size_t bytes_here(const char *target)
 {
-    struct context *ctx = c->downstream->ctx;
-    char id[CONTEXT_REQUEST_ID_BYTES];
+    static const char end[4] = { 0 };
+    const char *at = target;
 
-    context_request_id(ctx, id);
-    if (c->response->relay != NULL) /* it notes the failure at its end */
-        relay_on_refused(c->response->relay, f, id);
-    else
-        recent_failures_note(
-            &ctx->failures,
-            &(struct recent_failures_request){
-                .failure = f, .status = failure_status(f), .method = "-", .request_id = id });
-    response_refuse(c, f, id);
+    while (memcmp(at, end, sizeof end) != 0)
+        at++;
+    return (size_t)(at - target);
+}
+
+#define TARGET_TOO_LONG "the request target is longer than listen.max_target_size"
+
+/* Whether what is here of a head is beyond the limits already. */
+static struct request_check_result look_at_head(const struct conn *c)
+{
+    const struct config *config = c->downstream->ctx->config;
+    struct request_check_head head = {
+        .target = "",
+        .max_head_bytes = (size_t)config->listen.max_header_size_bytes,
+        .max_target_bytes = (size_t)config->listen.max_target_size_bytes,
+        .max_fields = (size_t)config->listen.max_headers,
+    };
+    size_t line_bytes = conn_line_bytes(c);
+
+    if (c->phase == CONN_HEAD && c->response->relay != NULL &&
+        c->response->target_in_place != NULL) {
+        head.target = relay_target(c->response->relay);
+        head.head_bytes = bytes_here(c->response->target_in_place);
+        head.count = (size_t)MHD_get_connection_values_n(c->connection, MHD_HEADER_KIND, NULL,
+                                                         NULL); /* the last one is not yet */
+    } else if (line_bytes > head.max_target_bytes + REQUEST_METHOD_MAX + 1) {
+        return (struct request_check_result){ .kind = FAIL_TARGET_TOO_LONG,
+                                              .why = TARGET_TOO_LONG };
+    }
+    return request_check_limits(&head);
+}
+
+/* Those whose bytes cannot be told: the one of which more waits, or the only one. */
+struct uncounted {
+    struct conn *of_more, *any;
+    size_t more_count, any_count;
+};
+
+static void note_uncounted(struct uncounted *u, struct conn *c)
+{
+    bool more = false;
+
+    if (!conn_is_uncounted(c, &more))
+        return;
+    u->any = c;
+    u->any_count++;
+    if (more) {
+        u->of_more = c;
+        u->more_count++;
+    }
+}
+
+void handler_on_own_answer(void *arg, unsigned status)
+{
+    struct downstream *d = arg;
+    struct conn *c;
+    struct uncounted u = { .any = NULL };
+    size_t found = 0;
+
+    if (status != MHD_HTTP_URI_TOO_LONG && status != MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE)
+        return;
+    LIST_FOREACH(c, &d->conns, link)
+    if (c->phase != CONN_BUSY && !c->finished) {
+        struct request_check_result r = look_at_head(c);
+
+        if (r.kind != FAIL_NONE) {
+            refuse_head(c, r.kind, r.why);
+            found++;
+        } else {
+            note_uncounted(&u, c);
+        }
+    }
+    if (found > 0)
+        return;
+    if (u.more_count == 1)
+        refuse_head(u.of_more, FAIL_TARGET_TOO_LONG, TARGET_TOO_LONG);
+    else if (u.any_count == 1)
+        refuse_head(u.any, FAIL_TARGET_TOO_LONG, TARGET_TOO_LONG);
 }
 
 static void on_event(struct conn *c, uint32_t events)

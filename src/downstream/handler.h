@@ -13,5 +13,9 @@ enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *c, const ch
 void handler_on_completed(void *arg, struct MHD_Connection *c, void **req,
                           enum MHD_RequestTerminationCode code);
 
+/* libmicrohttpd finds that a head does not fit its memory, and is about to say so in its own words:
+ * those under way that are beyond the limits are refused before. */
+void handler_on_own_answer(void *arg, unsigned status);
+
 /* What connections tell by themselves. */
 extern const struct conn_user handler_conn_user;

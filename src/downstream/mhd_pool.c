@@ -3,7 +3,8 @@
  *     request over --> list, oldest first --RESTED_MS later--> all bytes zero? --> given back
  *
  * Where a pool lies is seen from the request line: libmicrohttpd receives into its start, and
- * takes the memory for a pool of this size from mmap. After a request it clears all of it, so a
+ * takes the memory for a pool of this size from mmap. But a caller may send empty lines first, a
+ * page of them for example: it is believed only if the pool ends where it should, too. After a request it clears all of it, so a
  * pool that rests holds zeros only, and private pages full of zeros that are given back read as
  * zeros again: nothing changes for anybody but the memory in use. That they are zeros is looked
  * at first; bytes of a next head, say, would be found. */
@@ -13,6 +14,8 @@
 #include <sys/mman.h>
 
 #define RESTED_MS 1000
+/* One record of libmicrohttpd's. */
+#define RECORD_BYTES_MAX 128
 /* Pools that are looked at without a pause for requests. */
 #define BATCH 64
 
@@ -58,12 +61,23 @@ void mhd_pool_done(struct mhd_pool *r)
         loop_timer_clear(r->loop, &r->timer);
 }
 
-void mhd_pool_seen(struct mhd_pool_rest *p, const char *method)
+void mhd_pool_seen(const struct mhd_pool *r, struct mhd_pool_rest *p, const char *method,
+                   const char *kept, size_t records)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = (uintptr_t)method + r->pool_bytes;
 
-    if (p->pool == NULL && ((uintptr_t)method & (page - 1)) == 0)
+    if (((uintptr_t)method & (page - 1)) == 0 && (uintptr_t)kept < end &&
+        end - (uintptr_t)kept <= (records + 1) * RECORD_BYTES_MAX &&
+        (records + 1) * RECORD_BYTES_MAX <= page)
         p->pool = method;
+}
+
+size_t mhd_pool_used(const struct mhd_pool *r, const struct mhd_pool_rest *p)
+{
+    static const char unused[4] = { 0 };
+    const char *end = memmem(p->pool, r->pool_bytes, unused, sizeof unused);
+
+    return end == NULL ? r->pool_bytes : (size_t)(end - p->pool);
 }
 
 void mhd_pool_begin(struct mhd_pool *r, struct mhd_pool_rest *p)

@@ -24,9 +24,12 @@ struct mhd_pool {
 void mhd_pool_init(struct mhd_pool *r, struct loop *l, size_t pool_bytes);
 void mhd_pool_done(struct mhd_pool *r);
 
-/* A request line has come; `method` is where it lies: at the very start of the pool, unless
- * something came in front of it. */
-void mhd_pool_seen(struct mhd_pool_rest *p, const char *method);
+/* A head has come. `method` is where it lies: at the very start of the pool, unless something came
+ * in front of it. `kept` is what libmicrohttpd has put at the other end, behind so many records. */
+void mhd_pool_seen(const struct mhd_pool *r, struct mhd_pool_rest *p, const char *method,
+                   const char *kept, size_t records);
+/* Bytes at its start that a request line has come to; libmicrohttpd puts single NULs into it. */
+size_t mhd_pool_used(const struct mhd_pool *r, const struct mhd_pool_rest *p);
 /* The request is over. Its memory is given back if no other comes soon. */
 void mhd_pool_begin(struct mhd_pool *r, struct mhd_pool_rest *p);
 /* Something came, or the connection ends. */

@@ -342,7 +342,7 @@ static enum MHD_Result give_through_mhd(struct response *s)
 }
 
 /* Whether libmicrohttpd's pool has room for the answer's head, beside the request's head and
- * what it keeps of each field, argument and cookie in there. Without it libmicrohttpd would
+ * what it keeps of each field in there. Without it libmicrohttpd would
  * close the connection without a word. Half of the pool may be taken by requests that came
  * behind this one. */
 static bool head_fits(const struct response *s)
@@ -351,20 +351,13 @@ static bool head_fits(const struct response *s)
     struct conn *c = s->conn;
     const union MHD_ConnectionInfo *head =
         MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    /* Those that were not hidden from it, see handler_on_target. */
-    int cookies = MHD_get_connection_values_n(c->connection, MHD_COOKIE_KIND, NULL, NULL);
-    const char *cookie =
-        cookies == 0 ? NULL
-                     : MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "Cookie");
     int records = MHD_get_connection_values_n(
-        c->connection,
-        (enum MHD_ValueKind)(MHD_HEADER_KIND | MHD_COOKIE_KIND | MHD_GET_ARGUMENT_KIND), NULL,
+        c->connection, (enum MHD_ValueKind)(MHD_HEADER_KIND | MHD_GET_ARGUMENT_KIND), NULL,
         NULL);
 
     if (s->failure.kind != FAIL_NONE)
         return true;
-    return s->head.bytes + head->header_size + (size_t)records * RECORD_BYTES +
-               (cookie == NULL ? 0 : strlen(cookie)) + OWN_BYTES <=
+    return s->head.bytes + head->header_size + (size_t)records * RECORD_BYTES + OWN_BYTES <=
            c->downstream->mhd_pool.pool_bytes / 2;
 }
 

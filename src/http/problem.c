@@ -73,6 +73,8 @@ int problem_body(const struct failure *f, const char *trace_id, struct buf *out)
     char type[64];
     int err = 0;
 
+    if (o == NULL) /* json-c would end the program over it */
+        return -ENOMEM;
     (void)snprintf(type, sizeof type, "urn:oneshot-proxy:%s", info->slug);
     const struct {
         const char *key;

@@ -52,9 +52,10 @@ static bool accounted(const struct request_check_head *head, size_t target_len)
     return at + 2 == end;
 }
 
-static struct request_check_result check_limits(const struct request_check_head *head,
-                                                size_t target_len)
+struct request_check_result request_check_limits(const struct request_check_head *head)
 {
+    size_t target_len = strlen(head->target);
+
     if (target_len > head->max_target_bytes)
         return refuse(FAIL_TARGET_TOO_LONG,
                       "the request target is longer than listen.max_target_size");
@@ -201,7 +202,7 @@ struct request_check_result request_check(const struct request_check_head *head)
 {
     size_t target_len = strlen(head->target);
 
-    struct request_check_result limits = check_limits(head, target_len);
+    struct request_check_result limits = request_check_limits(head);
     if (limits.kind != FAIL_NONE)
         return limits;
     if (head->account && !accounted(head, target_len))

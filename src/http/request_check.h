@@ -42,3 +42,6 @@ struct request_check_result {
  * Transfer-Encoding and Content-Length must not have blanks behind their value, legal as they
  * are: libmicrohttpd 0.9.75 keeps them and then misreads the framing. */
 struct request_check_result request_check(const struct request_check_head *head);
+
+/* The limits alone, for a head of which only `target`, `count` and `head_bytes` are known so far. */
+struct request_check_result request_check_limits(const struct request_check_head *head);

@@ -14,7 +14,9 @@
 #include "net/mhd_host.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 
@@ -59,16 +61,30 @@ static enum MHD_OPTION strict_option(void)
     return MHD_OPTION_STRICT_FOR_CLIENT;
 }
 
+/* What libmicrohttpd logs. Nothing of it is for our log; but in both versions it says this, with the
+ * status, before it answers a request by itself, and this is the only way to learn of it in time. */
+static void on_logged(void *arg, const char *format, va_list values)
+{
+    static const char own_answer[] = "Error processing request (HTTP response code is %u";
+    const struct mhd_host *h = arg;
+
+    if (h->on_own_answer != NULL && strncmp(format, own_answer, sizeof own_answer - 1) == 0)
+        h->on_own_answer(h->arg, va_arg(values, unsigned));
+}
+
 int mhd_host_init(struct mhd_host *h, struct loop *l, const struct mhd_host_options *o)
 {
     /* MHD_ALLOW_SUSPEND_RESUME asks for a wake-up descriptor too, which serves other threads
      * only: ours is the one thread, and without it a resume costs no system calls. */
     unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO |
+                     MHD_USE_ERROR_LOG |
                      ((unsigned)MHD_ALLOW_SUSPEND_RESUME & ~(unsigned)MHD_USE_ITC);
     struct MHD_OptionItem items[8] = { 0 };
     size_t n = 0;
 
     *h = (struct mhd_host){ .loop = l,
+                            .on_own_answer = o->on_own_answer,
+                            .arg = o->arg,
                             .is_lenient = is_before(9, 77),
                             .timeout_s = (unsigned)((o->idle_timeout_ms + 999) / 1000),
                             .io = { .on_event = on_event },
@@ -81,10 +97,11 @@ int mhd_host_init(struct mhd_host *h, struct loop *l, const struct mhd_host_opti
     items[n] = (struct MHD_OptionItem){ MHD_OPTION_END, 0, NULL };
 
     h->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, o->on_request, o->arg, MHD_OPTION_NOTIFY_COMPLETED,
-        o->on_completed, o->arg, MHD_OPTION_NOTIFY_CONNECTION, o->on_connection, o->arg,
-        MHD_OPTION_URI_LOG_CALLBACK, o->on_target, o->arg, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        o->pool_bytes, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
+        flags, 0, NULL, NULL, o->on_request, o->arg, MHD_OPTION_EXTERNAL_LOGGER, on_logged, h,
+        MHD_OPTION_NOTIFY_COMPLETED, o->on_completed, o->arg, MHD_OPTION_NOTIFY_CONNECTION,
+        o->on_connection, o->arg, MHD_OPTION_URI_LOG_CALLBACK, o->on_target, o->arg,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->pool_bytes, MHD_OPTION_ARRAY, items,
+        MHD_OPTION_END);
     if (h->daemon == NULL)
         return -ENOMEM;
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);

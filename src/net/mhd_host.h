@@ -15,12 +15,17 @@ struct mhd_host_options {
     MHD_RequestCompletedCallback on_completed;
     void *(*on_target)(void *arg, const char *target, struct MHD_Connection *c);
     MHD_NotifyConnectionCallback on_connection;
-    void *arg; /* for all four */
+    /* libmicrohttpd is about to answer a request by itself, with that status. It does not say
+     * which. NULL: nobody wants to know. */
+    void (*on_own_answer)(void *arg, unsigned status);
+    void *arg; /* for all five */
 };
 
 struct mhd_host {
     struct MHD_Daemon *daemon;
     struct loop *loop;
+    void (*on_own_answer)(void *arg, unsigned status);
+    void *arg; /* ... its */
     struct loop_io io; /* its epoll descriptor */
     struct loop_timer timer;
     unsigned timeout_s; /* the common one */

@@ -236,6 +236,8 @@ static enum step step_up(struct tls_bridge *t)
         end_up(t); /* nobody reads there any more */
         return STEP_NOTHING;
     }
+    if (sent > 0)
+        t->passed_up_bytes += sent;
     if (!kept)
         keep(&t->up, scratch, (size_t)n, sent);
     else if (sent > 0)

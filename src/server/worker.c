@@ -22,8 +22,11 @@
 
 /* Room in libmicrohttpd's pool beside the largest request head: for its own records of the
  * fields, and an answer's head of ordinary size; a larger one goes past it, see downstream/response.h. All
- * of a pool is overwritten for each request, half of it twice, so that its size costs time. */
+ * of a pool is overwritten for each request, half of it twice, so that its size costs time. A head that
+ * does not fit is beyond a limit, see handler_on_own_answer. */
 #define POOL_SPARE_BYTES (16 * 1024)
+#define POOL_RECORD_BYTES 64
+#define POOL_OTHER_BYTES 2048
 /* A pool of this size or above is pages of its own. */
 #define POOL_BYTES_MIN (36 * 1024)
 
@@ -72,11 +75,20 @@ static bool on_turn(void *arg)
     return more || w->downstream.mhd_host.due;
 }
 
+/* In whole pages, as libmicrohttpd would take it. */
+static size_t pool_bytes(const struct config *c)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    int64_t spare = base_max(POOL_SPARE_BYTES,
+                             c->listen.max_headers * POOL_RECORD_BYTES + POOL_OTHER_BYTES);
+    int64_t bytes = base_max(POOL_BYTES_MIN, c->listen.max_header_size_bytes + spare);
+
+    return ((size_t)bytes + page - 1) / page * page;
+}
+
 static int start_httpd(struct worker *w, const struct config *c)
 {
-    mhd_pool_init(
-        &w->downstream.mhd_pool, &w->ctx.loop,
-        (size_t)base_max(POOL_BYTES_MIN, c->listen.max_header_size_bytes + POOL_SPARE_BYTES));
+    mhd_pool_init(&w->downstream.mhd_pool, &w->ctx.loop, pool_bytes(c));
     struct mhd_host_options o = {
         .pool_bytes = w->downstream.mhd_pool.pool_bytes,
         .connection_limit =
@@ -86,6 +98,7 @@ static int start_httpd(struct worker *w, const struct config *c)
         .on_completed = handler_on_completed,
         .on_target = handler_on_target,
         .on_connection = handler_on_connection,
+        .on_own_answer = handler_on_own_answer,
         .arg = &w->downstream,
     };
 
