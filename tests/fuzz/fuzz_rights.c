@@ -111,43 +111,49 @@ static bool slow_matches(const char *pattern, size_t len, const char *method,
     return true;
 }
 
+struct slow_request {
+    const char *method, *api_path;
+    bool methods_table, overridden;
+};
+
 struct slow_answer {
     enum request_class class;
     bool is_plain;
     struct parts path;
 };
 
-static struct slow_answer slow_class(bool methods_table, const char *method,
-                                     const char *api_path, bool overridden)
+/* Into *a, whose parts point into it. */
+static void slow_class(const struct slow_request *r, struct slow_answer *a)
 {
-    struct slow_answer a = { .class = CLASS_UNKNOWN };
+    const char *method = r->method, *api_path = r->api_path;
     size_t len = strcspn(api_path, "?"), hits = 0;
 
-    a.is_plain = !overridden && cut(&a.path, len == 0 ? "/" : api_path, len == 0 ? 1 : len) &&
-                 slow_is_plain(&a.path);
-    if (!a.is_plain)
-        return a;
-    if (methods_table) {
+    a->class = CLASS_UNKNOWN;
+    a->is_plain = !r->overridden &&
+                  cut(&a->path, len == 0 ? "/" : api_path, len == 0 ? 1 : len) &&
+                  slow_is_plain(&a->path);
+    if (!a->is_plain)
+        return;
+    if (r->methods_table) {
         static const char *const words[][2] = { { "GET", "read" },     { "HEAD", "read" },
                                                 { "OPTIONS", "read" }, { "PUT", "change" },
                                                 { "PATCH", "change" }, { "DELETE", "change" },
                                                 { "POST", "money" } };
         for (size_t i = 0; i < ARRAY_LEN(words); i++)
             if (strcmp(method, words[i][0]) == 0)
-                a.class = class_of_name(words[i][1], strlen(words[i][1]));
-        return a;
+                a->class = class_of_name(words[i][1], strlen(words[i][1]));
+        return;
     }
     bool options = strcmp(method, "OPTIONS") == 0;
     const struct class_pattern *p;
 
     for (size_t i = 0; (p = classes_builtin(i)) != NULL; i++)
         if (slow_matches(p->pattern.text, p->pattern.text_len, options ? NULL : method,
-                         &a.path)) {
-            a.class = options ? CLASS_READ : p->class;
+                         &a->path)) {
+            a->class = options ? CLASS_READ : p->class;
             hits++;
         }
     require(options || hits <= 1); /* no two entries of the table match one request */
-    return a;
 }
 
 /* Whether the field or the query says that another request is meant. */
@@ -390,8 +396,13 @@ static void try_input(const struct config *c, const struct input *in)
     const char *query = route.path + route.path_len;
     bool overridden = slow_overridden(&in->field, in->fields, query + (*query == '?'),
                                       (in->flags & HAS_BODY) != 0);
-    const struct slow_answer slow =
-        slow_class((in->flags & METHODS_TABLE) != 0, in->method, route.api_path, overridden);
+    struct slow_answer slow;
+
+    slow_class(&(struct slow_request){ .method = in->method,
+                                       .api_path = route.api_path,
+                                       .methods_table = (in->flags & METHODS_TABLE) != 0,
+                                       .overridden = overridden },
+               &slow);
 
     require(o.class == slow.class);
     require(o.shape.plain == slow.is_plain);
