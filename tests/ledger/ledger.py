@@ -218,6 +218,16 @@ class Postgres:
         self.server.wait()
 
 
+def copy_cluster(server, data):
+    """A standby of it, which follows once it is started."""
+    program = next(pathlib.Path("/usr/lib/postgresql").glob("*/bin/pg_basebackup"), "pg_basebackup")
+    subprocess.run([program, "-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", "-D", data, "-R", "-X", "stream",
+                    "--checkpoint=fast", "--no-sync"], check=True, capture_output=True)
+    owner = (server.directory / "data").stat()
+    for file in [data, *data.rglob("*")]:
+        os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 COLUMNS = "id, scope, idem_key, state, cause, claimed_ms, status"
 Entry = collections.namedtuple("Entry", COLUMNS.replace(",", ""))
 IN_FLIGHT, ANSWERED, UNKNOWN, RELEASED = range(4)
@@ -739,10 +749,10 @@ class Harness:
                 call, error = random.choice((("write", 28), ("write", 5), ("fsync", 5), ("fsync", 28)))
                 proxy = w.proxies[0]
                 if proxy.start(at=f"{call}:before:{n}:{error}{random.choice(('', ':all'))}"):
-                    async def some(p=proxy):
-                        await asyncio.gather(*(w.persist([p], "n-" + uuid.uuid4().hex, tries=2, seconds=4) for _ in range(6)))
+                    async def some(p=proxy, size=6 + n // 4):  # so many that this call comes
+                        await asyncio.gather(*(w.persist([p], "n-" + uuid.uuid4().hex, tries=2, seconds=4) for _ in range(size)))
                     asyncio.run(some())
-                    w.at_kills += 6
+                    w.at_kills += 6 + n // 4
                     proxy.process.kill(signal.SIGTERM)
                 code = proxy.process.wait()
                 if code not in (0, 1):
@@ -810,6 +820,55 @@ class Harness:
     def backends_die(self, w):
         self.postgres.may("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'oneshot-proxy' "
                           f"AND datname = '{w.store.database}'")
+
+    # a synchronous standby takes over
+
+    def promotions(self, rounds):
+        total = collections.Counter()
+        for _ in range(rounds):
+            for name, count in self.promotion().items():
+                total[name] += count
+        return dict(total)
+
+    def promotion(self):
+        at = pathlib.Path(tempfile.mkdtemp(prefix="p", dir=self.directory))
+        self.directory.chmod(0o711)
+        for directory in at, at / "first", at / "second":
+            directory.mkdir(exist_ok=True)
+            directory.chmod(0o711)
+        first = self.hand.submit(Postgres, at / "first", "wal_level=replica").result()
+        copy_cluster(first, at / "second" / "data")
+        second = self.hand.submit(Postgres, at / "second").result()
+        store = PostgresStore(first)
+        store.url = f"postgresql://postgres@127.0.0.1:{first.port},127.0.0.1:{second.port}/{store.database}"
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="w", dir=self.directory))
+        w = World(self.program, self.shim, directory, store)
+        try:
+            first.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            first.ask("SELECT pg_reload_conf()")
+            w.proxies[0].must_start()
+            asyncio.run(self.take_over(w, first, second))
+            store.server = second
+            return w.audit()
+        finally:
+            w.end()
+            first.stop(signal.SIGQUIT)
+            second.stop(signal.SIGQUIT)
+
+    async def take_over(self, w, first, second):
+        done = False
+
+        async def power_goes():
+            nonlocal done
+            try:
+                await asyncio.sleep(0.5 + random.random())
+                w.at_kills += w.under_way
+                await asyncio.to_thread(first.stop, signal.SIGQUIT)
+                await asyncio.to_thread(second.ask, "SELECT pg_promote()")
+                await asyncio.sleep(1)
+            finally:
+                done = True
+        await asyncio.gather(w.crowd(16, lambda: done, "nnnnsf"), power_goes())
 
     # bytes of the store are flipped
 
@@ -995,6 +1054,8 @@ def parts(h, builds, wanted):
     yield "two replicas", h.replicas, s(80, 10000)
     yield "PostgreSQL ends at once", h.postgres_fails, s(1, 100), h.server_dies
     yield "backends are ended", h.postgres_fails, s(3, 500), h.backends_die
+    if h.full:
+        yield "a standby takes over", h.promotions, 20
     yield "clock jumps", h.clock_jumps, s(10, 200)
     yield "bytes flipped", h.flips, s(6, 500)
     yield "control: no ledger", h.control, h.kills, "none", s(6, 20), 64, None, "nnnns"
