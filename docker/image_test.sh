@@ -140,6 +140,8 @@ without_credentials_it_says_what_is_missing() {
 
 # start_pair USER: the stand-in API and the proxy, each in its image; sets $url, $admin and $proxy_pid
 start_pair() {
+    # What the pair before has said must not be taken for theirs.
+    rm -f "$tmp/origin.out" "$tmp/origin.log" "$tmp/proxy.out" "$tmp/proxy.log"
     "$out/origin" --client-id image --client-secret 'S3cret;#&' >"$tmp/origin.out" 2>"$tmp/origin.log" &
     pids=("$!" ${pids[@]+"${pids[@]}"})
     wait_for $! "$tmp/origin.out" ' ready ' || return 1

@@ -472,11 +472,12 @@ static bool is_look(const struct store_claim *c)
 static bool send_insert(const struct store *s, struct pg *p, const struct store_claim *c)
 {
     /* An entry with this very id may be there with its key released. */
-#define INSERT                                                                                 \
-    "INSERT INTO ledger_entry (id, scope, idem_key, fingerprint, state, method, path, "        \
-    "request_id, request_body, instance, claimed_ms, lease_ms) SELECT $1::text, $2::text, "    \
-    "$3::text, $4::bytea, 0, $5::text, $6::text, $7::text, $8::bytea, $9::text, " NOW ", " NOW \
-    " + $10::bigint WHERE NOT EXISTS (SELECT 1 FROM ledger_entry WHERE id = $1::text) "        \
+#define INSERT                                                                              \
+    "INSERT INTO ledger_entry (id, scope, idem_key, fingerprint, state, method, path, "     \
+    "request_id, request_body, instance, claimed_ms, lease_ms) SELECT $1::text, $2::text, " \
+    "$3::text, $4::bytea, 0, $5::text, $6::text, $7::text, $8::bytea, $9::text, clock.ms, " \
+    "clock.ms + $10::bigint FROM (SELECT " NOW                                              \
+    " AS ms) AS clock WHERE NOT EXISTS (SELECT 1 FROM ledger_entry WHERE id = $1::text) "   \
     "ON CONFLICT "
     /* Naming the index makes the statement fail where it is missing. */
     static const char keyed[] = INSERT "(scope, idem_key) WHERE idem_key IS NOT NULL AND "
