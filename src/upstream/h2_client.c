@@ -1071,7 +1071,8 @@ static void cancel(struct exchange *x)
         return;
     struct h2_session *s = c->session;
 
-    x->attempt.wrote = was_written(c);
+    /* What is made leaves with the connection's next bytes, before the reset. */
+    x->attempt.wrote = c->head_made;
     reset(c, NGHTTP2_CANCEL);
     detach(c);
     /* Nobody waits for a connection that is being made any more. */
