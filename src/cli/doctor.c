@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "cli/doctor_http.h"
 #include "cli/doctor_net.h"
+#include "cli/ledger_way.h"
 #include "config/certificates.h"
 #include "config/url.h"
 #include "net/curl_host.h"
@@ -688,6 +689,93 @@ static void try_certificates(struct doctor *d)
     }
 }
 
+/* --- the ledger --- */
+
+static int compare(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* A claim waits for a commit: what that takes here. */
+static void time_commits(struct doctor *d, struct ledger_way *w, struct buf *error)
+{
+    enum { COMMITS = 16, SLOW_US = 100000 };
+    int64_t took_us[COMMITS];
+
+    for (size_t i = 0; i < COMMITS; i++) {
+        int64_t begin_us = clock_us();
+
+        if (w->type->touch(w->store, error) != STORE_OK) {
+            say(d, "ledger", FAILED, "it cannot be written: %s", buf_text(error));
+            return;
+        }
+        took_us[i] = clock_us() - begin_us;
+    }
+    qsort(took_us, COMMITS, sizeof took_us[0], compare);
+    say(d, "ledger", took_us[COMMITS / 2] > SLOW_US ? NOTE : FINE,
+        "%s is sound; %d commits took %.1f ms each, the slowest %.1f ms%s", w->type->scheme,
+        COMMITS, (double)took_us[COMMITS / 2] / 1000, (double)took_us[COMMITS - 1] / 1000,
+        took_us[COMMITS / 2] > SLOW_US ? ": every request with a key waits that long" : "");
+}
+
+static void say_weakness(void *arg, const char *text)
+{
+    say(arg, "ledger", NOTE, "%s", text);
+}
+
+static void say_status(struct doctor *d, struct ledger_way *w, struct buf *error)
+{
+    struct buf text;
+
+    buf_init(&text, LINE_BYTES);
+    if (control_client_status(&w->control, &text, error) != STORE_OK)
+        say(d, "ledger", FAILED, "%s", buf_text(error));
+    else
+        say(d, "ledger", strstr(buf_text(&text), ", down") == NULL ? FINE : FAILED,
+            "a proxy has it: %.*s", (int)strcspn(buf_text(&text), "\n"), buf_text(&text));
+    buf_done(&text);
+}
+
+/* Settings with which less is recorded than was perhaps meant. */
+static void judge_ledger_settings(struct doctor *d)
+{
+    const struct config *c = d->config;
+
+    if (c->ledger.require_key == WHICH_NONE)
+        say(d, "ledger", NOTE,
+            "ledger.require_key = no: a payment without a key is sent, and sent again when its "
+            "caller tries again");
+    if (c->ledger.keep_answers_ms < (int64_t)86400000)
+        say(d, "ledger", NOTE,
+            "ledger.keep_answers is shorter than a day: a caller that comes back the next day "
+            "is "
+            "told only that there was an answer");
+}
+
+static void try_ledger(struct doctor *d)
+{
+    auto_way struct ledger_way w = { .type = NULL };
+    struct buf error;
+
+    if (d->config->ledger.store == NULL)
+        return;
+    buf_init(&error, LINE_BYTES);
+    if (!ledger_way_open(&w, d->config, &error))
+        say(d, "ledger", FAILED, "%s", buf_text(&error));
+    else if (w.store == NULL)
+        say_status(d, &w, &error);
+    else if (w.type->check(w.store, &error) != STORE_OK)
+        say(d, "ledger", FAILED, "%s", buf_text(&error));
+    else
+        time_commits(d, &w, &error);
+    if (w.store != NULL && w.type->weaknesses != NULL)
+        w.type->weaknesses(w.store, say_weakness, d);
+    judge_ledger_settings(d);
+    buf_done(&error);
+}
+
 /* --- all of it --------------------------------------------------------------------------- */
 
 static struct target target_of(const char *name, const struct config *c, bool token)
@@ -756,6 +844,7 @@ bool doctor_run(const char *file, const struct config_env *env)
             abort();
         try_certificates(&d);
         examine(&d);
+        try_ledger(&d);
     }
     (void)printf(d.failed == 0 ? "all is well\n" : "%d failed\n", d.failed);
     token_unref(d.token);

@@ -16,17 +16,14 @@
 
 #include "base/clock.h"
 #include "cli/ledger_print.h"
+#include "cli/ledger_way.h"
 #include "config/config.h"
 #include "config/files.h"
-#include "ledger/control.h"
-#include "ledger/control_client.h"
 #include "ledger/stores.h"
 
 enum { EXIT_USAGE = 2 };
 
 #define MESSAGES_MAX (1 << 20)
-/* For a proxy that is just ending or starting. */
-#define LOCK_WAIT_MS 3000
 #define BODY_MAX (16 << 20)
 
 /* What was asked for. */
@@ -80,52 +77,19 @@ static int flushed(bool good)
 
 /* --- the ledger, wherever it is --- */
 
-struct ledger_way {
-    const struct store_type *type;
-    struct store *store;           /* NULL: ... */
-    struct control_client control; /* ... by the socket of a proxy */
-};
-
-static struct store_options options_of(const struct config *c)
-{
-    return (struct store_options){ .url = c->ledger.store,
-                                   .ca_file = c->ledger.store_ca_file,
-                                   .password_file = c->ledger.store_password_file,
-                                   .instance = "command",
-                                   .timeout_ms = c->ledger.store_timeout_ms,
-                                   .wait_ms = LOCK_WAIT_MS,
-                                   .by_command = true };
-}
-
 /* Returns whether there is a way; else why not has been told. */
 static bool open_way(struct ledger_way *w, const struct config *c)
 {
-    const struct store_options o = options_of(c);
-    auto_free char *path = control_path(o.url);
-    enum store_result result = STORE_OK;
     struct buf error;
 
-    *w = (struct ledger_way){ .type = store_type_of(o.url), .control.fd = -1 };
     buf_init(&error, MESSAGES_MAX);
-    int err = path == NULL ? -ENOENT : control_client_open(&w->control, path, &error);
-
-    if (err == -ENOENT)
-        result = w->type->open(&w->store, &o, &error);
-    bool good = err == 0 || (err == -ENOENT && result == STORE_OK);
+    bool good = ledger_way_open(w, c, &error);
 
     if (!good)
         (void)not_done(buf_text(&error));
     buf_done(&error);
     return good;
 }
-
-static void close_way(struct ledger_way *w)
-{
-    control_client_close(&w->control);
-    if (w->type != NULL)
-        w->type->close(w->store);
-}
-#define auto_way __attribute__((cleanup(close_way)))
 
 static bool list_by(struct ledger_way *w, const struct store_list *what)
 {
@@ -159,7 +123,7 @@ static bool resolve_by(struct ledger_way *w, struct store_resolve *what)
 
 static int run_init(struct invocation *in)
 {
-    const struct store_options o = options_of(in->config);
+    const struct store_options o = ledger_way_options(in->config);
     int code = EXIT_FAILURE;
     struct buf error;
 

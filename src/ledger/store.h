@@ -169,6 +169,8 @@ struct store_type {
     /* For the command only. Makes an empty store; one that is there already is left as it is and
      * is an error (STORE_REFUSED). */
     enum store_result (*init)(const struct store_options *o, struct buf *error);
+    /* A commit that changes nothing: how long they take. */
+    enum store_result (*touch)(struct store *s, struct buf *error);
     /* Looks for damage: the whole store is read. */
     enum store_result (*check)(struct store *s, struct buf *error);
     /* What weakens it, a sentence each (fsync off, no synchronous standby ...): for the log at

@@ -169,6 +169,32 @@ static void it_works_without_a_proxy_and_after_one_was_killed(void **state)
     world_end(&w);
 }
 
+/* The rest of its steps fails here: nothing is listened on. */
+static void expect_of_doctor(const struct store *s, const char *says)
+{
+    char config[300];
+
+    (void)snprintf(config, sizeof config, "%s/init.ini", s->dir);
+    struct run r = run_proxy((const char *const[]){ "doctor", "--config", config, NULL },
+                             (const char *const[]){ "LD_PRELOAD=" NAMES, NULL });
+
+    assert_contains(bytes_text(&r.out), says);
+    run_free(&r);
+}
+
+static void doctor_opens_the_store_and_times_it(void **state)
+{
+    (void)state;
+    STORE(s);
+    store_make(&s, "");
+    expect_of_doctor(&s, "ledger          ok       sqlite is sound; 16 commits took ");
+    expect_of_doctor(&s, "ledger          note     ledger.require_key = no: ");
+    WORLD(w);
+    begin(&w, &s);
+    expect_of_doctor(&s, "ledger          ok       a proxy has it: sqlite, up");
+    world_end(&w);
+}
+
 static void a_wrong_command_line_is_told(void **state)
 {
     (void)state;
@@ -287,6 +313,7 @@ int main(void)
         TEST(an_operator_says_what_became_of_a_payment),
         TEST(after_not_executed_a_retry_is_sent),
         TEST(it_works_without_a_proxy_and_after_one_was_killed),
+        TEST(doctor_opens_the_store_and_times_it),
         TEST(a_wrong_command_line_is_told),
         TEST(nothing_is_opened_for_writing_once_it_runs),
     };

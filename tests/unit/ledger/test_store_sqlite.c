@@ -487,6 +487,25 @@ static void the_log_is_written_back_when_it_has_grown(void **state)
     buf_done(&error);
 }
 
+/* Else a full disk would look well, and doctor would time nothing. */
+static void a_commit_that_changes_nothing_is_written_all_the_same(void **state)
+{
+    struct fixture *f = fixture_of(state);
+    char log[PATH_MAX + 64];
+    struct stat before, after;
+    struct buf error;
+
+    (void)snprintf(log, sizeof log, "%s-wal", path);
+    buf_init(&error, 4096);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(stat(log, &before), 0);
+        assert_int_equal(store_sqlite.touch(f->store, &error), STORE_OK);
+        assert_int_equal(stat(log, &after), 0);
+        assert_true(after.st_size > before.st_size);
+    }
+    buf_done(&error);
+}
+
 static void the_store_says_how_large_it_is(void **state)
 {
     assert_true(census_at(fixture_of(state), STORE_COUNT_ONLY, NOW_MS).bytes >= 4096);
@@ -521,6 +540,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(the_log_is_written_back_when_it_has_grown, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_commit_that_changes_nothing_is_written_all_the_same,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(the_store_says_how_large_it_is, setup, teardown),
     };
 
