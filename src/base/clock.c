@@ -39,3 +39,10 @@ int64_t clock_wall_ms(void)
 
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
+
+int64_t clock_wall_ns(void)
+{
+    struct timespec ts = now_of(CLOCK_REALTIME);
+
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}

@@ -15,3 +15,6 @@ int64_t clock_wall_s(void);
 
 /* The same in milliseconds, for times that are stored. Thread: any. */
 int64_t clock_wall_ms(void);
+
+/* The same in nanoseconds, to tell apart what happens within one of them. Thread: any. */
+int64_t clock_wall_ns(void);

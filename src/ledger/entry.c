@@ -55,12 +55,14 @@ static void random_bytes(unsigned char *out, size_t n)
 void ledger_id_new(char out[LEDGER_ID_BYTES])
 {
     unsigned char b[16];
-    uint64_t ms = (uint64_t)clock_wall_ms();
+    uint64_t ns = (uint64_t)clock_wall_ns(), ms = ns / 1000000;
+    uint64_t part = (ns % 1000000) * 4096 / 1000000;
 
-    random_bytes(b + 6, sizeof b - 6);
+    random_bytes(b + 8, sizeof b - 8);
     for (size_t i = 0; i < 6; i++)
         b[i] = (unsigned char)(ms >> (8 * (5 - i)));
-    b[6] = (unsigned char)(0x70 | (b[6] & 0x0f));
+    b[6] = (unsigned char)(0x70 | part >> 8);
+    b[7] = (unsigned char)part;
     b[8] = (unsigned char)(0x80 | (b[8] & 0x3f));
     (void)snprintf(out, LEDGER_ID_BYTES,
                    "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],

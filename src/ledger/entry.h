@@ -51,8 +51,9 @@ const char *ledger_state_name(enum ledger_state s);
 /* The state of that name, or -1. */
 int ledger_state_find(const char *name);
 
-/* A new id: a UUID of version 7 (RFC 9562 section 5.7), made of the wall clock and 74 random
- * bits. Thread: any. */
+/* A new id: a UUID of version 7 (RFC 9562 sections 5.7 and 6.2, method 3), made of the wall clock, to
+ * a quarter of a microsecond, and 62 random bits: in the order of their ids, entries are in the order
+ * of their claims. Thread: any. */
 void ledger_id_new(char out[LEDGER_ID_BYTES]);
 /* Whether text is a UUID as ledger_id_new writes it: 36 characters, lower case. */
 bool ledger_id_valid(const char *text);
