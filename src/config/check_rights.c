@@ -476,6 +476,21 @@ static bool shown_in_the_clear(const struct config *c, const struct config_calle
            s->certificate.count == 0 && c->listen.tls_certificate == NULL;
 }
 
+/* Whether it may add a parameter to a struct, which methods have. */
+static bool adds_parameters(const struct caller *c)
+{
+    static const char text[] = "POST /structs/{uuid}/params";
+    struct pattern adding;
+
+    if ((c->rights.allow.classes & 1U << CLASS_CREATE) != 0 ||
+        pattern_parse(&adding, text, sizeof text - 1) != NULL)
+        return true;
+    for (size_t i = 0; i < c->rights.allow.count; i++)
+        if (pattern_overlaps(&c->rights.allow.pattern[i], &adding))
+            return true;
+    return false;
+}
+
 /* What is not wrong, and more than was perhaps meant. */
 static void warn_of_power(struct check *k, size_t i, bool somebody_pays)
 {
@@ -503,6 +518,10 @@ static void warn_of_power(struct check *k, size_t i, bool somebody_pays)
                     "lets [caller %s] %s by a secret that may come over plain TCP from another "
                     "machine: whoever is on the way can read it; use TLS or a unix socket",
                     c->name, pays ? "move money" : "sign");
+    if (!pays && somebody_pays && !reaches(r, c, CLASS_CHANGE) && adds_parameters(c))
+        config_warn(k->report, allow,
+                    "has POST /structs/{uuid}/params, but not money: it adds to the parameters "
+                    "of methods that another caller executes");
     if (!pays && somebody_pays && reaches(r, c, CLASS_CHANGE))
         config_warn(k->report, allow,
                     "has change, but not money: PUT /methods/{uuid} can point a method that "

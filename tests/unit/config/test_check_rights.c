@@ -121,6 +121,8 @@ static void what_is_doubtful_about_callers_is_told(void **state)
           "could be both [caller a] and [caller b]" },
         { UNIX "[caller a]\nuid = 1\nallow = change\n[caller b]\nuid = 2\nallow = money\n",
           "can point a method" },
+        { UNIX "[caller a]\nuid = 1\nallow = create\n[caller b]\nuid = 2\nallow = money\n",
+          "adds to the parameters" },
         { UNIX "[caller a]\nuid = 1\n", "may do nothing" },
         { UNIX "[caller other]\nallow = sign\n", "whoever nobody recognised sign" },
         { UNIX "[callers]\nmode = observe\n[caller a]\nuid = 1\nallow = read\n",
