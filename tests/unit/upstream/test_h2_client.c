@@ -1158,6 +1158,26 @@ static void one_that_is_cancelled_while_connecting_leaves_nothing_behind(void **
     scripted_stop(&world);
 }
 
+/* For whoever has to tell what may have been carried out. */
+static void one_that_is_given_up_says_whether_it_was_sent(void **state)
+{
+    (void)state;
+    struct trial t = { 0 };
+
+    begin_world();
+    warm();
+    trial_begin(&t, "POST", "{}");
+    exchange_cancel(&t.x);
+    assert_false(t.x.attempt.wrote);
+    trial_end(&t);
+    settle(&world);
+    ask(&t, 0, "POST", "{}");
+    exchange_cancel(&t.x);
+    assert_true(t.x.attempt.wrote);
+    trial_end(&t);
+    scripted_stop(&world);
+}
+
 static void other_settings_take_another_connection(void **state)
 {
     (void)state;
@@ -1205,6 +1225,7 @@ int main(void)
         cmocka_unit_test(an_idle_connection_is_closed_when_its_time_is_up),
         cmocka_unit_test(after_goaway_what_is_under_way_ends_and_the_next_goes_elsewhere),
         cmocka_unit_test(one_that_is_cancelled_while_connecting_leaves_nothing_behind),
+        cmocka_unit_test(one_that_is_given_up_says_whether_it_was_sent),
         cmocka_unit_test(other_settings_take_another_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
