@@ -96,6 +96,11 @@ int64_t clock_wall_ms(void)
     return clock_wall_s() * 1000;
 }
 
+int64_t clock_wall_ns(void)
+{
+    return clock_wall_ms() * 1000000;
+}
+
 static void ignore_want(void *arg)
 {
     (void)arg;

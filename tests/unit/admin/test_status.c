@@ -24,6 +24,10 @@ int64_t clock_wall_ms(void)
 {
     return clock_wall_s() * 1000;
 }
+int64_t clock_wall_ns(void)
+{
+    return clock_wall_ms() * 1000000;
+}
 
 static int64_t turned_ms[3];
 static struct metrics shards[3], control;
