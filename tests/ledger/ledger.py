@@ -800,7 +800,8 @@ class Harness:
                 nonlocal done
                 try:
                     for _ in range(rounds):
-                        await asyncio.sleep(random.random() * 1.2 + 0.05)
+                        await self.busy(w)
+                        await asyncio.sleep(random.random() * 0.3)
                         w.at_kills += w.under_way
                         await asyncio.get_running_loop().run_in_executor(self.hand, how, w)
                 finally:
@@ -812,6 +813,14 @@ class Harness:
             return w.audit()
         finally:
             w.end()
+
+    @staticmethod
+    async def busy(w):
+        """Waits until a dozen more requests have been carried out."""
+        before = w.executions_file.stat().st_size
+        end = time.monotonic() + SOON_S
+        while w.executions_file.stat().st_size < before + 2000 and time.monotonic() < end:
+            await asyncio.sleep(0.02)
 
     def server_dies(self, _):
         self.postgres.stop(signal.SIGQUIT)
