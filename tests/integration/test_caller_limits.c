@@ -225,6 +225,29 @@ static void a_reload_keeps_what_is_in_the_bucket_cut_to_its_new_size(void **stat
     answer_free(&a);
 }
 
+/* What would be above a limit goes on, is told, and takes nothing from those that would not be. */
+static void an_observed_caller_is_told_of_its_limits_and_goes_on(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct answer a = { 0 };
+    world_start(
+        &w, &(struct world_options){ .settings = SETTINGS,
+                                     .more = "[caller other]\nmode = observe\n"
+                                             "allow = money\nrate = money 2/1h, read 1/1h\n" });
+    call(&w, "GET", "/chains", &a); /* no right: would be refused, and is not charged */
+    for (int i = 0; i < 4; i++) {
+        call(&w, "POST", EXECUTE, &a);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(answer_header_count(&a, "RateLimit"), 0);
+    }
+    assert_true(
+        proxy_log_wait(w.proxy, "event=access decision=would-limit status=200", 2, SOON_MS));
+    assert_int_equal(proxy_log_count(w.proxy, "event=access decision=allowed"), 2);
+    assert_int_equal(proxy_log_count(w.proxy, "event=access decision=would-deny"), 1);
+    answer_free(&a);
+}
+
 static void answer_briefly(struct peer_conn *c, const struct peer_request *r, void *arg)
 {
     (void)r;
@@ -269,6 +292,7 @@ int main(void)
         TEST(nothing_is_charged_for_what_is_refused_elsewhere),
         TEST(so_many_requests_of_a_caller_are_under_way_at_one_time),
         TEST(the_upstreams_own_429_passes_and_is_told_apart),
+        TEST(an_observed_caller_is_told_of_its_limits_and_goes_on),
         TEST(a_reload_keeps_what_is_in_the_bucket_cut_to_its_new_size),
         TEST(under_load_no_more_are_admitted_than_the_rate_allows),
     };
