@@ -416,13 +416,12 @@ static void copy_ends(struct config_ends *ends)
 
 void config_own_certificates(struct config *c)
 {
-    struct config_pem *const pems[] = { &c->upstream.ca, &c->upstream.certificate,
-                                        &c->upstream.key, &c->token.ca };
-
     if (c->listen.tls != NULL)
         (void)tls_ref(c->listen.tls);
-    for (size_t i = 0; i < ARRAY_LEN(pems); i++)
-        *pems[i] = config_pem_copy(pems[i]);
+    c->upstream.ca = config_pem_copy(&c->upstream.ca);
+    c->upstream.certificate = config_pem_copy(&c->upstream.certificate);
+    c->upstream.key = config_pem_copy(&c->upstream.key);
+    c->token.ca = config_pem_copy(&c->token.ca);
     for (size_t i = 0; i < CERTIFICATES_COUNT; i++)
         copy_ends(&c->ends[i]);
 }
