@@ -330,6 +330,7 @@ static enum store_result check_directory(const char *path, struct buf *error)
 
     if (copy == NULL)
         abort();
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): of a copy, and it is the only thread */
     const char *directory = dirname(copy);
 
     if (stat(directory, &st) != 0 || statfs(directory, &fs) != 0)
@@ -1082,6 +1083,7 @@ static int sync_directory(const char *path)
 
     if (copy == NULL)
         abort();
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): likewise */
     auto_close int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     return fd >= 0 && fsync(fd) == 0 ? 0 : -errno;
