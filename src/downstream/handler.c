@@ -29,8 +29,8 @@ static char *writable(const char *text)
     return (char *)(uintptr_t)text;
 }
 
-/* From here on the query is in the relay's copy of the target only. 0.9.75 would even go on, and wait
- * for ever, where an argument did not fit. */
+/* From here on the query is in the relay's copy of the target only. 0.9.75 would even go on, and
+ * wait for ever, where an argument did not fit. */
 static void hide_query(char *target)
 {
     char *query = strchr(target, '?');
@@ -39,9 +39,9 @@ static void hide_query(char *target)
         query[1] = '\0';
 }
 
-/* libmicrohttpd takes the first Cookie field apart and records each cookie in the connection's memory:
- * it gets one of ours in front of those that come. Where it keeps its copy of the value tells where
- * that memory ends, see mhd_pool_seen. */
+/* libmicrohttpd takes the first Cookie field apart and records each cookie in the connection's
+ * memory: it gets one of ours in front of those that come. Where it keeps its copy of the value
+ * tells where that memory ends, see mhd_pool_seen. */
 static const char cookie_field[] = "Cookie", cookie_name[] = "a";
 
 static bool put_cookie_first(struct MHD_Connection *connection)
@@ -313,9 +313,9 @@ void handler_on_connection(void *arg, struct MHD_Connection *connection, void **
     free(served);
 }
 
-/* The bytes of a head that are here, from its target on. libmicrohttpd has put NULs between the parts of
- * it, at most three in a row; behind it lies zeroed memory or, at the latest, its record of our
- * cookie, which has more of them. */
+/* The bytes of a head that are here, from its target on. libmicrohttpd has put NULs between the
+ * parts of it, at most three in a row; behind it lies zeroed memory or, at the latest, its record
+ * of our cookie, which has more of them. */
 static size_t bytes_here(const char *target)
 {
     static const char end[4] = { 0 };

@@ -401,6 +401,49 @@ static void a_new_token_that_is_not_known_yet_shows_to_nobody(void **state)
     answer_free(&a);
 }
 
+/* A path that refuses every token looks like two tokens that are dead, while the young one
+ * rests: a request is sent with both, and the 401 goes through. Once the young one has been
+ * tried again, a new one is fetched, and nobody sees a 401 any more. */
+static void
+when_both_tokens_are_refused_their_401_goes_through_until_a_new_one_is_here(void **state)
+{
+    (void)state;
+    WORLD(w);
+    static struct doorman d;
+    struct answer a = { 0 };
+    size_t calls = 1;
+    struct world_options options = { .answer = answer_by_token,
+                                     .arg = &d,
+                                     .settings = "token.refresh_before = 29s\n",
+                                     .no_proxy = true };
+    gate_init(&d.gate);
+    d.status = 401;
+    d.lowest = 1;
+    world_start(&w, &options);
+    tokens_lifetime(w.tokens, 30);
+    world_proxy(&w, &options);
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
+    tokens_lifetime(w.tokens,
+                    3600); /* the third one is asked for because of the refusals only */
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 2, SOON_MS));
+    d.lowest = 3;
+    http_call(w.port, "POST", "/x", NULL, "{}", &a);
+    assert_their_401(&a);
+    assert_int_equal(peer_count(w.api, "POST *"), 2);
+    for (int64_t until_ms = now_ms() + SOON_MS; a.status != 200; calls++) {
+        assert_true(now_ms() < until_ms);
+        assert_their_401(&a);
+        http_call(w.port, "POST", "/x", NULL, "{}", &a);
+    }
+    for (int i = 0; i < 5; i++, calls++) {
+        http_call(w.port, "POST", "/x", NULL, "{}", &a);
+        assert_int_equal(a.status, 200);
+    }
+    assert_true(peer_count(w.api, "POST *") <= 2 * calls);
+    assert_int_equal(tokens_fetches(w.tokens), 3);
+    answer_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +458,7 @@ int main(void)
         TEST(when_no_new_token_can_be_had_nothing_is_sent_again),
         TEST(a_path_that_answers_401_stops_no_other),
         TEST(a_new_token_that_is_not_known_yet_shows_to_nobody),
+        TEST(when_both_tokens_are_refused_their_401_goes_through_until_a_new_one_is_here),
     };
     return RUN_TESTS(tests);
 }
