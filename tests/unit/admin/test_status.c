@@ -29,11 +29,6 @@ int64_t clock_wall_ns(void)
     return clock_wall_ms() * 1000000;
 }
 
-int64_t clock_wall_ns(void)
-{
-    return clock_wall_ms() * 1000000;
-}
-
 static int64_t turned_ms[3];
 static struct metrics shards[3], control;
 static struct token_manager tokens;
