@@ -3,8 +3,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "config/config_case.h"
@@ -336,18 +338,24 @@ static struct ledger_status status(void)
     return s;
 }
 
+/* Only its socket is ever made: the store is the fake one. */
+static char directory[64];
+
 static int begin(const char *timeout)
 {
     char text[512];
     struct buf error;
+
+    (void)snprintf(directory, sizeof directory, "/tmp/ledger-unit-XXXXXX");
+    assert_non_null(mkdtemp(directory));
 
     fake.entries = fake.batches = fake.largest = fake.all_orphans = 0;
     fake.result = STORE_OK;
     fake.commits_anyway = fake.absent = fake.held = false;
     replies = wanted = 0;
     (void)snprintf(text, sizeof text,
-                   CREDENTIALS "[ledger]\nstore = sqlite:/dev/null\nstore_timeout = %s\n",
-                   timeout);
+                   CREDENTIALS "[ledger]\nstore = sqlite:%s/ledger.db\nstore_timeout = %s\n",
+                   directory, timeout);
     auto_result struct result r = load(text);
 
     assert_loads(r);
@@ -391,6 +399,7 @@ static int teardown(void **state)
         end_worker();
     ledger_close(ledger, 5000);
     loop_done(&loop);
+    assert_int_equal(rmdir(directory), 0);
     return 0;
 }
 
