@@ -25,7 +25,7 @@ struct mhd_host {
     struct MHD_Daemon *daemon;
     struct loop *loop;
     void (*on_own_answer)(void *arg, unsigned status);
-    void *arg; /* ... its */
+    void *arg;         /* ... its */
     struct loop_io io; /* its epoll descriptor */
     struct loop_timer timer;
     unsigned timeout_s; /* the common one */

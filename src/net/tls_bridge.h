@@ -15,7 +15,7 @@ struct tls_bridge {
     struct loop_timer deadline;
     int64_t whole_by_ms; /* of a handshake whose deadline is its first byte's; 0: of no other */
     int64_t passed_up_bytes; /* through the plain end, of what the caller sent */
-    struct buf up, down; /* what the other side of it could not take at once */
+    struct buf up, down;     /* what the other side of it could not take at once */
     enum {
         TLS_BRIDGE_HANDSHAKE, /* nobody above knows of it yet */
         TLS_BRIDGE_OPEN,      /* bytes go both ways */

@@ -25,7 +25,7 @@ struct place {
 
 static void place_open(struct place *p, enum transport transport)
 {
-    struct cert_files files;
+    struct cert_files files = { .serial = 0 };
 
     *p = (struct place){ .transport = transport };
     (void)snprintf(p->dir, sizeof p->dir, "%s", "/tmp/oneshot-heads-XXXXXX");

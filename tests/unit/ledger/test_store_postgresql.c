@@ -654,7 +654,7 @@ static void another_ledger_behind_the_same_url_is_final(void **state)
 #define AT_ONCE 16
 
 struct racer {
-    const struct fixture *f;
+    struct store *store;
     pthread_t thread;
     unsigned seed;
     unsigned char won[KEYS];
@@ -664,7 +664,7 @@ struct racer {
 static void *race(void *arg)
 {
     struct racer *r = arg;
-    struct store *s = another(r->f);
+    struct store *s = r->store;
 
     for (int done = 0; done < KEYS; done += AT_ONCE) {
         struct claim c[AT_ONCE];
@@ -700,7 +700,7 @@ static void of_several_replicas_one_has_each_key(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(racer); i++) {
-        racer[i] = (struct racer){ .f = &f, .seed = (unsigned)i * 3 };
+        racer[i] = (struct racer){ .store = another(&f), .seed = (unsigned)i * 3 };
         assert_int_equal(pthread_create(&racer[i].thread, NULL, race, &racer[i]), 0);
     }
     for (size_t i = 0; i < ARRAY_LEN(racer); i++) {
@@ -923,11 +923,11 @@ static void with_an_authority_nothing_but_verified_tls_will_do(void **state)
 struct cutter {
     pthread_t thread;
     int listening, port;
-    size_t up_left, down_left; /* of the next connection */
-    size_t up, down;           /* passed by the last one */
+    _Atomic size_t up_left, down_left; /* of the next connection */
+    _Atomic size_t up, down;           /* passed by the last one */
 };
 
-static bool pass(int from, int to, size_t *left, size_t *passed)
+static bool pass(int from, int to, _Atomic size_t *left, _Atomic size_t *passed)
 {
     char bytes[4096];
     ssize_t n = recv(from, bytes, sizeof bytes, 0);
