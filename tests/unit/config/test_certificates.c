@@ -66,7 +66,6 @@ static void a_half_keeps_the_whole_and_the_rest_counts(void **state)
     char changed[256], text[256];
     size_t errors;
 
-    auto_scratch struct scratch s = scratch_new();
     certs_write(&f, CERT_VALID);
     certs_write(&other, CERT_VALID);
     auto_result struct result r = load_pair(&f, certs_ca_file());
