@@ -103,7 +103,13 @@ static void a_retry_gets_the_first_answer_byte_for_byte(void **state)
     assert_string_equal(one, two);
     assert_false(proxy_log_contains(w.proxy, "8e03978e"));
     struct answer m = { 0 };
-    http_get(proxy_admin_port(w.proxy), "/metrics", &m);
+    /* An outcome is counted a moment after its commit. */
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    do
+        http_get(proxy_admin_port(w.proxy), "/metrics", &m);
+    while (strstr(bytes_text(&m.body),
+                  "oneshot_proxy_ledger_outcomes_total{outcome=\"answered\"} 1\n") == NULL &&
+           ask_again(deadline_ms));
     assert_contains(bytes_text(&m.body), "oneshot_proxy_ledger_up 1\n");
     assert_contains(bytes_text(&m.body),
                     "oneshot_proxy_ledger_requests_total{result=\"claimed\"} 1\n");
