@@ -304,6 +304,17 @@ class Contender:
         """With as many callers as there may be: see caller_settings."""
         return self.oneshot()
 
+    def oneshot_ledger(self):
+        """With a ledger, with which requests that have no key have nothing to do."""
+        command = self.oneshot()
+        os.mkdir(self.store(), 0o700)
+        subprocess.run([PROXY, "ledger", "init", *command[1:]], env=self.environment(), check=True,
+                       stdout=subprocess.DEVNULL)
+        return command
+
+    def store(self):
+        return f"{self.dir}/store-{self.port}"
+
     def oneshot_mimalloc(self):
         """As a build with PROXY_MIMALLOC does: see environment()."""
         return self.oneshot()
@@ -313,6 +324,8 @@ class Contender:
                "XDG_CONFIG_HOME": self.dir}
         if self.name == "oneshot+callers":
             env.update(caller_settings(self.dir))
+        if self.name == "oneshot+ledger":
+            env["ONESHOT_PROXY_LEDGER_STORE"] = f"sqlite:{self.store()}/ledger.db"
         if self.name == "oneshot+mimalloc":
             env["LD_PRELOAD"] = MIMALLOC
         if self.name == "caddy":
