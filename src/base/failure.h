@@ -1,8 +1,7 @@
 #pragma once
-/* Everything that can go wrong for a caller, as one table: what it is called,
- * whose fault it is, and what the caller gets (contract: RFC 9457 problem, RFC
- * 9209 Proxy-Status). A `struct failure` is a value: it is copied between
- * threads and kept as "the last failure". */
+/* Everything that can go wrong for a caller, as one table: what it is called, whose fault it is, and
+ * what the caller gets (a problem as in RFC 9457, with Proxy-Status as in RFC 9209). A
+ * `struct failure` is a value: it is copied between threads and kept as "the last failure". */
 #include "base/base.h"
 
 enum stage { STAGE_REQUEST, STAGE_TOKEN, STAGE_UPSTREAM, STAGE_PROXY, STAGE_COUNT };

@@ -1,5 +1,5 @@
 #pragma once
-/* From the caller's request target to the upstream's. Pure. contract: "A request", Target. */
+/* From the caller's request target (RFC 9112 section 3.2) to the upstream's. Pure. */
 #include "base/base.h"
 #include "base/failure.h"
 #include "config/config.h"

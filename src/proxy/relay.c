@@ -28,10 +28,10 @@
  *                      |  the key is known: its stored answer -------------------------------> LOCAL
  *                      `  the key is known, refused, malformed; the ledger is down ----------> FAILED
  *
- * From its first byte on such a request ends in one call of claim_tell, whatever becomes of it. Its
- * caller may leave: the relay then goes on alone, with a sink that says nothing to nobody (claim.h:
- * nobody), until its exchange ends; only then it is given back. An answer by which the key is free
- * again waits for that to be durable.
+ * From its first byte on such a request ends in one call of claim_tell, whatever becomes of it. When
+ * its caller leaves, the relay goes on until the exchange ends, with a sink that throws everything
+ * away (`nobody` in claim.h), and is given back only then. An answer that frees the key is given once
+ * the ledger has recorded so.
  *
  * The callbacks of the libraries only move bytes and set facts, then call relay_wake; step() looks
  * at the facts once the callbacks have returned, and makes the one side go on when the other has

@@ -74,8 +74,8 @@ void write_file(const char *path, const char *text);
 /* The ini text that such a world uses: defaults for these two URLs, then the settings. */
 struct bytes world_ini(const char *base_url, const char *token_url, const char *settings);
 
-/* A problem of the proxy's own: its status, stage, Proxy-Status error, and all members that the
- * contract names. slug NULL: not compared. */
+/* A problem of the proxy's own: its status, stage, Proxy-Status error, and all members that every
+ * problem has. slug NULL: not compared. */
 void assert_problem(const struct answer *a, int status, const char *stage, const char *error);
 void assert_problem_detail(const struct answer *a, const char *words);
 /* A member of a flat JSON object as written (strings without their quotes); "" when absent. */

@@ -5,6 +5,8 @@
  *     p  allow = read, POST /methods/U/execute
  *     o  allow = read, simulate, create, change, sign, money
  *        deny = POST /wallets/{uuid}/transfer */
+#include <stdio.h>
+
 #define U "6f1c0de0-aaaa-4bbb-8ccc-dddddddddddd"
 #define U_UPPER "6F1C0DE0-AAAA-4BBB-8CCC-DDDDDDDDDDDD"
 #define V "7f1c0de0-aaaa-4bbb-8ccc-dddddddddddd"
@@ -73,8 +75,19 @@ static const struct corpus_row corpus[] = {
 #define CORPUS_ROWS (sizeof corpus / sizeof *corpus)
 
 static const char *const corpus_callers[] = { "r", "p", "o" };
+
 #define CORPUS_RIGHTS_R "allow = read, simulate\n"
 #define CORPUS_RIGHTS_P "allow = read, POST /methods/" U "/execute\n"
 #define CORPUS_RIGHTS_O                                     \
     "allow = read, simulate, create, change, sign, money\n" \
     "deny = POST /wallets/{uuid}/transfer\n"
+
+/* The three as sections, each known by a socket of its own in `dir`. */
+static inline void corpus_sections(char *out, size_t size, const char *dir)
+{
+    (void)snprintf(out, size,
+                   "[caller r]\naddress = unix:%s/r\n" CORPUS_RIGHTS_R
+                   "[caller p]\naddress = unix:%s/p\n" CORPUS_RIGHTS_P
+                   "[caller o]\naddress = unix:%s/o\n" CORPUS_RIGHTS_O,
+                   dir, dir, dir);
+}

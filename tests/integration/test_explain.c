@@ -17,11 +17,7 @@ static void place_make(struct place *p)
     assert_non_null(mkdtemp(p->dir));
     (void)snprintf(p->ini, sizeof p->ini, "%s/ini", p->dir);
     (void)snprintf(p->lines, sizeof p->lines, "%s/lines", p->dir);
-    (void)snprintf(p->more, sizeof p->more,
-                   "[caller r]\naddress = unix:%s/r\n" CORPUS_RIGHTS_R
-                   "[caller p]\naddress = unix:%s/p\n" CORPUS_RIGHTS_P
-                   "[caller o]\naddress = unix:%s/o\n" CORPUS_RIGHTS_O,
-                   p->dir, p->dir, p->dir);
+    corpus_sections(p->more, sizeof p->more, p->dir);
 }
 
 static void place_remove(struct place *p)

@@ -1,4 +1,4 @@
-/* What callers get while no token can be had, each row of the contract; and the back-off. */
+/* What callers get while no token can be had, in each way in which that fails; and the back-off. */
 #include "harness.h"
 
 #define QUICK                   \

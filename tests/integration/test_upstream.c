@@ -1,4 +1,4 @@
-/* An upstream that cannot be reached, is slow, or breaks off: each row of the contract. */
+/* An upstream that cannot be reached, is slow, or breaks off, in each way. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>

@@ -377,8 +377,9 @@ class World:
         self.executions_file.touch()
         self.origin = Process([sys.executable, "-B", __file__, "--stand-in", str(self.upstream), self.executions_file],
                               directory / "origin.log")
+        end = time.monotonic() + SOON_S
         while "ready" not in self.origin.log.read_text(encoding="utf-8", errors="replace"):
-            if self.origin.ended():
+            if self.origin.ended() or time.monotonic() > end:
                 raise RuntimeError("the stand-in does not start")
             time.sleep(0.01)
         self.proxies = [Proxy(self)]
@@ -397,6 +398,16 @@ class World:
                 p.kill()
         self.origin.kill()
         self.origin.wait()
+
+    async def stand_in_has_read(self):
+        """Until what has reached the stand-in by now is written down: it takes what is there in turn, so that it has
+        done so when it has answered two requests that came later."""
+        for _ in range(2):
+            async with asyncio.timeout(SOON_S):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.upstream)
+                writer.write(b"POST /v0/token HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+                await read_message(reader)
+                writer.close()
 
     def executions(self):
         return [json.loads(line) for line in self.executions_file.read_text(encoding="ascii").splitlines()]
@@ -734,7 +745,7 @@ class Harness:
         else:
             return None  # it stopped at its start already
         stopped_ms = time.time() * 1000
-        await asyncio.sleep(0.1)  # what has left is written down
+        await w.stand_in_has_read()
         sent = key in {e["key"] for e in w.executions()}
         view[8:16] = struct.pack("q", ahead)  # longer than the guard allows
         proxy.process.kill(signal.SIGCONT)

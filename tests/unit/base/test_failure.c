@@ -1,4 +1,4 @@
-/* failure.c: the table is whole and says what the contract says. */
+/* failure.c: the table is whole, and its rows fit together. */
 #include <string.h>
 
 #include "base/failure.h"
