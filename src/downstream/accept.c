@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/limit.h"
 #include "base/log.h"
 #include "downstream/conn.h"
 #include "downstream/downstream.h"
@@ -21,7 +22,7 @@
 static void accept_tls(struct downstream *d, int fd)
 {
     const struct config *config = d->ctx->config;
-    bool refused = !limit_take(&d->connections);
+    bool refused = !limit_take(d->connections, config->listen.max_connections);
 
     if (refused && d->tls_refused == ACCEPT_REFUSED_MAX) {
         (void)close(fd);
@@ -33,7 +34,7 @@ static void accept_tls(struct downstream *d, int fd)
                         refused) != 0) {
         log_debug("connection_not_taken");
         if (!refused)
-            limit_give(&d->connections);
+            limit_give(d->connections);
         return;
     }
     d->tls_refused += refused;
@@ -138,7 +139,7 @@ static void on_tls_gone(void *arg, struct tls_bridge *t)
     if (t->refused)
         d->tls_refused--;
     else
-        limit_give(&d->connections);
+        limit_give(d->connections);
 }
 
 void accept_init(struct downstream *d)

@@ -20,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "base/limit.h"
 #include "base/log.h"
 #include "downstream/downstream.h"
 
@@ -197,7 +198,7 @@ void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *conn
         c->received_bytes = tls_bridge_received_bytes(c->tls_bridge);
         c->partial = d->ctx->closed; /* so late that a request must be at its heels */
     } else {
-        c->refused = !limit_take(&d->connections);
+        c->refused = !limit_take(d->connections, config->listen.max_connections);
         await_bytes(c);
     }
     loop_timer_set(&d->ctx->loop, &c->timer,
@@ -285,7 +286,7 @@ void conn_done(struct conn *c)
     if (c->refused)
         d->refused_count--;
     else if (!c->tls)
-        limit_give(&d->connections);
+        limit_give(d->connections);
     tls_bridge_release(&c->tls_bridge, d->ctx->config->listen.send_timeout_ms);
     metrics_add(&d->ctx->metrics, M_connections_closed, 1);
 }

@@ -1,6 +1,7 @@
 #pragma once
 /* The callers' side of one worker: its listeners, libmicrohttpd, TLS, and the connections that
  * are open. Thread: the worker's, for all of it. */
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 #include "base/base.h"
@@ -32,6 +33,6 @@ struct downstream {
 
     const struct conn_user *user; /* of all of them */
     struct conn_list conns;
-    size_t refused_count; /* of them: above listen.max_connections */
-    struct limit_share connections;
+    size_t refused_count;         /* of them: above listen.max_connections */
+    _Atomic int64_t *connections; /* those within it, of all threads */
 };

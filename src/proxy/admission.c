@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/limit.h"
 #include "base/log.h"
 #include "proxy/decision.h"
 #include "rights/limits.h"
@@ -186,7 +187,7 @@ static bool is_limited(const struct relay *r)
 static void give_places_back(struct relay *r)
 {
     if (r->in_flight)
-        limit_give(&r->ctx->in_flight);
+        limit_give(r->ctx->in_flight);
     if (r->caller_in_flight)
         limits_leave(r->caller);
     r->in_flight = r->caller_in_flight = false;
@@ -274,7 +275,8 @@ static bool admit(struct relay *r)
         f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
     else if (ctx->giving_up)
         f = failure_make(FAIL_DRAINING, "This proxy is being stopped; connect again.");
-    else if (r->route.kind == ROUTE_FORWARD && !limit_take(&ctx->in_flight))
+    else if (r->route.kind == ROUTE_FORWARD &&
+             !limit_take(ctx->in_flight, r->config->upstream.max_in_flight))
         f = failure_make(FAIL_OVERLOAD, "upstream.max_in_flight requests are under way.");
     else {
         r->in_flight = r->route.kind == ROUTE_FORWARD;

@@ -2,6 +2,7 @@
 /* What a thread that serves callers hands to each of its requests: the loop, the way to the
  * upstream, the settings and the token in force, limits, counters, and the lists of requests
  * under way. One for each worker, which fills it in; all of it is for that thread alone. */
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 #include "base/base.h"
@@ -10,7 +11,6 @@
 #include "event/loop.h"
 #include "ledger/ledger.h"
 #include "net/curl_host.h"
-#include "proxy/limit.h"
 #include "rights/caller_secrets.h"
 #include "rights/freeze.h"
 #include "stats/metrics.h"
@@ -57,7 +57,8 @@ struct context {
      * reference. */
     struct caller_secrets *secrets;
 
-    struct limit_share in_flight;
+    _Atomic int64_t
+        *in_flight; /* requests sent on, of all threads: see upstream.max_in_flight */
     struct metrics metrics;
     struct recent_failures_outbox failures;
 

@@ -60,6 +60,7 @@
 
 #include "base/ascii.h"
 #include "base/clock.h"
+#include "base/limit.h"
 #include "base/log.h"
 #include "http/location.h"
 #include "http/problem.h"
@@ -1560,7 +1561,7 @@ static void relay_finish(struct relay *r)
     exchange_cancel(&r->exchange);
     enter(r, RELAY_ENDED);
     if (r->in_flight)
-        limit_give(&ctx->in_flight);
+        limit_give(ctx->in_flight);
     if (r->caller_in_flight)
         limits_leave(r->caller);
     report(r);

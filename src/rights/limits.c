@@ -4,29 +4,22 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/limit.h"
 
 #define SECOND_US 1000000
 
 bool limits_enter(const struct caller *c, struct limits_refusal *why)
 {
-    _Atomic int64_t *in_flight = &c->counts->in_flight;
-    int64_t now = atomic_load_explicit(in_flight, memory_order_relaxed);
-
-    do {
-        if (c->max_in_flight > 0 && now >= c->max_in_flight) {
-            *why = (struct limits_refusal){ .name = "in-flight",
-                                            .quota = c->max_in_flight,
-                                            .again_s = 1 };
-            return false;
-        }
-    } while (!atomic_compare_exchange_weak_explicit(
-        in_flight, &now, now + 1, memory_order_relaxed, memory_order_relaxed));
-    return true;
+    if (limit_take(&c->counts->in_flight, c->max_in_flight > 0 ? c->max_in_flight : INT64_MAX))
+        return true;
+    *why =
+        (struct limits_refusal){ .name = "in-flight", .quota = c->max_in_flight, .again_s = 1 };
+    return false;
 }
 
 void limits_leave(const struct caller *c)
 {
-    (void)atomic_fetch_sub_explicit(&c->counts->in_flight, 1, memory_order_relaxed);
+    limit_give(&c->counts->in_flight);
 }
 
 bool limits_charge(const struct caller *c, enum request_class class, struct limits_refusal *why)

@@ -300,8 +300,6 @@ static void apply(struct server *s, struct config *c)
     freeze_set_file(&s->shared.freeze, c->freeze.file);
     if (s->shared.ledger != NULL)
         ledger_reconfigure(s->shared.ledger, c);
-    limit_change(&s->shared.in_flight,
-                 c->upstream.max_in_flight - s->config->upstream.max_in_flight);
     limits_take_over(c->rules, s->config->rules);
     for (unsigned i = 0; i < s->worker_count; i++)
         worker_send_config(&s->workers[i], c);
@@ -698,8 +696,6 @@ int server_run(struct config *c, struct config_env *env)
                                        .on_accepted = on_accepted,
                                        .on_drained = on_drained,
                                        .arg = &s };
-    limit_init(&s.shared.in_flight, c->upstream.max_in_flight, s.worker_count);
-    limit_init(&s.shared.connections, c->listen.max_connections, s.worker_count);
     int err = conn_limit_init(&s.shared.upstream_connections, c->upstream.max_connections);
 
     if (err == 0)

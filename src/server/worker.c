@@ -160,12 +160,12 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
     w->ctx.on_refused = on_refused;
     w->ctx.on_accepted = on_accepted;
     w->ctx.arg = w;
-    w->ctx.in_flight.limit = &shared->in_flight;
+    w->ctx.in_flight = &shared->in_flight;
     w->ctx.freeze = &shared->freeze;
     w->ctx.ledger = (struct ledger_port){ .ledger = shared->ledger,
                                           .loop = &w->ctx.loop,
                                           .mailbox = &w->mailbox };
-    w->downstream.connections.limit = &shared->connections;
+    w->downstream.connections = &shared->connections;
     w->ctx.config = config_ref(c);
     w->downstream.tls = c->listen.tls == NULL ? NULL : tls_ref(c->listen.tls);
     LIST_INIT(&w->downstream.conns);

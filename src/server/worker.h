@@ -2,6 +2,7 @@
 /* One thread that serves callers: a loop with a libmicrohttpd daemon, a curl multi, its own
  * pointers to the settings and the token, and the requests it has under way. */
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/base.h"
 #include "config/config.h"
@@ -10,7 +11,6 @@
 #include "ledger/ledger.h"
 #include "net/listener.h"
 #include "proxy/context.h"
-#include "proxy/limit.h"
 #include "stats/recent_failures.h"
 #include "token/token_manager.h"
 #include "upstream/conn_limit.h"
@@ -19,7 +19,7 @@ struct worker;
 
 /* What the workers share with whoever runs them. Both calls are made on the worker's thread. */
 struct worker_shared {
-    struct limit in_flight, connections;
+    _Atomic int64_t in_flight, connections; /* counts: requests sent on, and of callers */
     struct conn_limit upstream_connections;
     struct freeze freeze; /* set before the first request; the control thread looks */
     struct recent_failures *failures;                    /* NULL: nobody looks at them */

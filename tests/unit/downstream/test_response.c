@@ -149,7 +149,7 @@ bool relay_is_abandoned(const struct relay *r)
 static struct context ctx;
 static struct config config;
 static struct downstream downstream;
-static struct limit connections;
+static _Atomic int64_t connections;
 static int caller;
 static char in[65536];
 static size_t in_len;
@@ -160,17 +160,18 @@ static int setup(void **state)
     memset(&seen, 0, sizeof seen);
     memset(&ctx, 0, sizeof ctx);
     memset(&downstream, 0, sizeof downstream);
-    config = (struct config){ .listen = { .max_header_size_bytes = 8192,
+    config = (struct config){ .listen = { .max_connections = 10,
+                                          .max_header_size_bytes = 8192,
                                           .max_headers = 100,
                                           .header_timeout_ms = 10000,
                                           .idle_timeout_ms = 10000 } };
     arena_init(&arena, 65536);
     buf_init(&down, 65536);
-    limit_init(&connections, 10, 1);
+    connections = 0;
     ctx.config = &config;
     downstream.ctx = &ctx;
     downstream.user = &handler_conn_user;
-    downstream.connections.limit = &connections;
+    downstream.connections = &connections;
     LIST_INIT(&downstream.conns);
     caller = -1;
     in_len = 0;

@@ -271,7 +271,7 @@ static const struct response_sink_ops fake_ops = { .begin = fake_begin,
 /* --- the thread --- */
 
 static struct config config;
-static struct limit in_flight;
+static _Atomic int64_t in_flight;
 static struct token tokens[2];
 static size_t wanted, refused, accepted;
 static uint64_t refused_generation;
@@ -333,13 +333,13 @@ static int fake_setup(void **state)
         tokens[i] = (struct token){ .refs = 1000, .generation = i + 1, .expires_ms = 1 << 30 };
         tokens[i].header = secret_new("Authorization: Bearer x", 23);
     }
-    limit_init(&in_flight, config.upstream.max_in_flight, 1);
+    in_flight = 0;
     TAILQ_INIT(&ctx.parked);
     TAILQ_INIT(&ctx.ready);
     TAILQ_INIT(&ctx.running);
     TAILQ_INIT(&ctx.pool);
     ctx.config = &config;
-    ctx.in_flight.limit = &in_flight;
+    ctx.in_flight = &in_flight;
     ctx.on_want = on_want;
     ctx.on_refused = on_refused;
     ctx.on_accepted = on_accepted;
