@@ -10,7 +10,9 @@
  * (no answer, no refusal). libcurl tries the next one only after half of the time, or all of it
  * when that is less than 600 ms; and libcurl before 8.4 then forgets to go on at all (curl issue
  * 11920). So an address that is silent is given up here, by a shutdown of its socket, which
- * libcurl takes for a refusal and goes on at once:
+ * libcurl takes for a refusal and goes on at once. libcurl is told of so much time that its own
+ * part for an address is never over first, on a machine however busy: it would not say which
+ * addresses were silent. When the time is really over, it is told of a millisecond.
  *
  *     round 0: each address gets an eighth of what is left of the time
  *     later:   the addresses, counted now, get equal parts of it; the last one has the rest
@@ -40,6 +42,9 @@
 /* A name for which libcurl has no answer after so long was asked of a silent name server: one
  * that answers says at once that there is no such name. */
 #define NAME_SILENT_MS 900
+/* What libcurl is told of the time to connect: until it is over, and then. */
+#define TIME_LEFT_MS (24 * 3600 * 1000L)
+#define TIME_OVER_MS 1L
 /* Of the system's authorities, when nobody has told of a change. */
 #define TRUST_AGE_MAX_S 86400
 
@@ -48,17 +53,59 @@ struct curl_host_socket {
     struct curl_host *multi;
     uint32_t wanted; /* what curl waits for; 0: nothing at present */
     struct loop_timer give_up;
-    struct curl_host_transfer *connecting; /* whose */
+    struct curl_host_transfer *connecting; /* whose; NULL: nobody's any more */
+    struct curl_host_socket *next;         /* of the same transfer */
 };
+
+/* Nobody waits for its answer any more. libcurl before 8 closes the socket of an address that has
+ * failed without a word, and its number may be somebody else's before the transfer is over. */
+static void unbind(struct curl_host_socket *s)
+{
+    if (s->connecting == NULL)
+        return;
+    struct curl_host_socket **at = &s->connecting->tried;
+
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    loop_timer_clear(s->multi->loop, &s->give_up);
+    s->connecting = NULL;
+}
+
+static void bind_to(struct curl_host_socket *s, struct curl_host_transfer *t)
+{
+    unbind(s);
+    s->connecting = t;
+    s->next = t->tried;
+    t->tried = s;
+}
+
+/* The transfer connects no more. */
+static void stop_connecting(struct curl_host_transfer *t)
+{
+    loop_timer_clear(t->host->loop, &t->time_over);
+    while (t->tried != NULL)
+        unbind(t->tried);
+}
 
 static bool went_nowhere(CURLcode code)
 {
     return code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT;
 }
 
+static void on_go_on(struct loop_timer *t);
+
+static void on_connect_time_over(struct loop_timer *timer)
+{
+    struct curl_host_transfer *t = CONTAINER_OF(timer, struct curl_host_transfer, time_over);
+
+    (void)curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, TIME_OVER_MS);
+    on_go_on(&t->host->go_on);
+}
+
 static int start(struct curl_host *m, struct curl_host_transfer *t)
 {
-    t->opened = t->given_up = 0;
+    t->opened = t->silent = 0;
     t->reached = false;
     /* Zero: what is remembered is too old. Minutes are libcurl's default. */
     (void)curl_easy_setopt(t->easy, CURLOPT_DNS_CACHE_TIMEOUT, m->names_old ? 0L : 60L);
@@ -67,21 +114,22 @@ static int start(struct curl_host *m, struct curl_host_transfer *t)
         return -ENOMEM; /* the other reason would be a handle in use */
     t->running = true;
     m->transfers++;
+    if (t->connect_timeout_ms > 0)
+        loop_timer_set(m->loop, &t->time_over, t->connect_until_ms);
     return 0;
 }
 
-/* All addresses have failed, some of them because they were given up: whether they are gone
- * through once more. */
+/* All addresses have failed, some of them because they were silent: whether they are gone through
+ * once more. */
 static bool start_over(struct curl_host *m, struct curl_host_transfer *t)
 {
     int64_t left_ms = t->connect_until_ms - loop_now(m->loop);
 
-    if (t->given_up == 0 || left_ms < FIRST_SHARE_MIN_MS || t->round + 1 == ROUNDS_MAX)
+    if (t->silent == 0 || left_ms < FIRST_SHARE_MIN_MS || t->round + 1 == ROUNDS_MAX)
         return false;
     t->round++;
     t->addresses = t->opened;
     m->names_old = true;
-    (void)curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)left_ms);
     return start(m, t) == 0;
 }
 
@@ -100,7 +148,7 @@ static CURLcode told(struct curl_host *m, struct curl_host_transfer *t, CURLcode
     }
     if (went_nowhere(code))
         m->names_old = true;
-    if (code == CURLE_COULDNT_CONNECT && t->given_up > 0 && t->given_up == t->opened)
+    if (code == CURLE_COULDNT_CONNECT && t->silent > 0 && t->silent == t->opened)
         return CURLE_OPERATION_TIMEDOUT;
     return code;
 }
@@ -119,6 +167,7 @@ static void collect_done(struct curl_host *m)
         (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
         if (!t->connects || code != CURLE_OK)
             curl_host_remove(m, t);
+        stop_connecting(t);
         if (code == CURLE_COULDNT_CONNECT && start_over(m, t))
             continue;
         t->on_done(t, code == CURLE_OK ? code : told(m, t, code));
@@ -152,17 +201,25 @@ static void on_socket_event(struct loop_io *w, uint32_t events)
     act(m, w->fd, what);
 }
 
+/* Whether the address was asked for a connection and has neither accepted nor refused it: as the
+ * kernel knows it, however late this process looks. */
+static bool is_unanswered(int fd)
+{
+    struct tcp_info about = { 0 };
+    socklen_t len = sizeof about;
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &about, &len) == 0 &&
+           about.tcpi_state == TCP_SYN_SENT;
+}
+
 /* A socket that is still connecting is shut down: libcurl tries the next address. */
 static void on_give_up(struct loop_timer *t)
 {
     struct curl_host_socket *s = CONTAINER_OF(t, struct curl_host_socket, give_up);
-    struct tcp_info about = { 0 };
-    socklen_t len = sizeof about;
 
-    if (getsockopt(s->watch.fd, IPPROTO_TCP, TCP_INFO, &about, &len) != 0 ||
-        about.tcpi_state != TCP_SYN_SENT)
+    if (!is_unanswered(s->watch.fd))
         return;
-    s->connecting->given_up++;
+    s->connecting->silent++;
     (void)shutdown(s->watch.fd, SHUT_RDWR);
 }
 
@@ -198,7 +255,7 @@ static void forget_socket(struct curl_host *m, curl_socket_t fd)
     if ((size_t)fd >= m->sockets_cap || m->sockets[fd] == NULL)
         return;
     loop_io_stop(m->loop, &m->sockets[fd]->watch);
-    loop_timer_clear(m->loop, &m->sockets[fd]->give_up);
+    unbind(m->sockets[fd]);
     free(m->sockets[fd]);
     m->sockets[fd] = NULL;
 }
@@ -324,7 +381,7 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     int64_t share = share_ms(t);
     struct curl_host_socket *s = socket_of(m, fd);
 
-    s->connecting = t;
+    bind_to(s, t);
     if (share > 0 && addr->socktype == SOCK_STREAM)
         loop_timer_set(m->loop, &s->give_up, loop_now(m->loop) + share);
     return fd;
@@ -535,6 +592,9 @@ int curl_host_add(struct curl_host *m, struct curl_host_transfer *t)
     t->connect_until_ms = t->started_ms + t->connect_timeout_ms;
     (void)curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
     (void)curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
+    t->time_over.on_due = on_connect_time_over;
+    if (t->connect_timeout_ms > 0)
+        (void)curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, TIME_LEFT_MS);
     return start(m, t);
 }
 
@@ -543,6 +603,7 @@ void curl_host_remove(struct curl_host *m, struct curl_host_transfer *t)
     if (!t->running)
         return;
     (void)curl_multi_remove_handle(m->curl, t->easy);
+    stop_connecting(t);
     t->running = false;
     m->transfers--;
 }

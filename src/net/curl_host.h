@@ -25,7 +25,8 @@ struct curl_host {
 struct curl_host_transfer {
     CURL *easy;
     bool connects; /* CURLOPT_CONNECT_ONLY: it goes on holding its connection after on_done */
-    int64_t connect_timeout_ms; /* for all addresses together; 0: none is given up early */
+    int64_t connect_timeout_ms; /* for all addresses together, TLS included; 0: libcurl's own,
+                                   and no address is given up early */
     void (*on_done)(struct curl_host_transfer *t, CURLcode code);
 
     /* from here on: curl_host.c's */
@@ -34,10 +35,12 @@ struct curl_host_transfer {
     bool name_silent; /* for on_done: no name server answered in time */
     bool reached;     /* for on_done: there was a connection by TCP */
     int64_t started_ms, connect_until_ms;
-    unsigned round;     /* how often the addresses were gone through before */
-    unsigned addresses; /* in the round before; 0: not known */
-    unsigned opened;    /* addresses tried in this round */
-    unsigned given_up;  /* of these, before they had answered in any way */
+    struct loop_timer time_over;
+    struct curl_host_socket *tried; /* the sockets of its addresses */
+    unsigned round;                 /* how often the addresses were gone through before */
+    unsigned addresses;             /* in the round before; 0: not known */
+    unsigned opened;                /* addresses tried in this round */
+    unsigned silent;                /* of these, given up before they had answered in any way */
 };
 
 /* pool: how many idle connections are kept. Returns 0 or -errno. */

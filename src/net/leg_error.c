@@ -90,7 +90,7 @@ struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode cod
     (void)curl_easy_getinfo(easy, CURLINFO_PROXY_ERROR, &f.proxy_error);
     f.connect_status = (int)connect_status;
     f.tried = t->opened > t->addresses ? t->opened : t->addresses;
-    f.silent = t->given_up;
+    f.silent = t->silent;
     f.proxy_tls = proxy_begins_with(proxy, "https://");
     f.socks = proxy_begins_with(proxy, "socks");
     /* libcurl's time is that of the proxy's answer, too, and from 8.x on that of TLS. */
