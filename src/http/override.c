@@ -85,18 +85,21 @@ static int next_decoded(const char **at, const char *end)
     return *s == '+' ? ' ' : (unsigned char)*s;
 }
 
-/* Whether an argument is named `_method`, in any case: servers that heed it differ in that. */
+/* Whether an argument is named `_method`, in any case: servers that heed it differ in that. Some
+ * read `[_method]`, `_method[]` and `_method[0]` as that name too (the `qs` of Express does). */
 static bool argument_overrides(const char *at, const char *end)
 {
     static const char name[] = "_method";
+    int c = next_decoded(&at, end);
 
+    while (c == '[')
+        c = next_decoded(&at, end);
     for (size_t i = 0; i < sizeof name - 1; i++) {
-        int c = next_decoded(&at, end);
-
         if (c < 0 || ascii_lower((char)c) != name[i])
             return false;
+        c = next_decoded(&at, end);
     }
-    return next_decoded(&at, end) < 0;
+    return c < 0 || c == '[' || c == ']';
 }
 
 static bool query_overrides(const char *query)

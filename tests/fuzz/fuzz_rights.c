@@ -201,7 +201,9 @@ static bool slow_overridden(const struct header_field *f, size_t count, const ch
             }
         }
         name[n] = '\0';
-        if (strcmp(name, "_method") == 0)
+        const char *bare = name + strspn(name, "[");
+
+        if (strncmp(bare, "_method", 7) == 0 && strchr("[]", bare[7]) != NULL)
             return true;
     }
     return false;

@@ -45,6 +45,8 @@ static const struct corpus_row corpus[] = {
     { "POST", "/methods/" U "/read", "unknown", "---", "X-HTTP-Method-Override: PUT" },
     { "POST", "/chains", "unknown", "---", "X_HTTP_Method: GET" },
     { "GET", "/methods/" U "?%5fmethod=DELETE", "unknown", "---", NULL },
+    { "OPTIONS", "/methods/" U "/execute?_method[0]=POST", "unknown", "---", NULL },
+    { "OPTIONS", "/x402/settle?%5B_method%5D=POST", "unknown", "---", NULL },
     { "GET", "/chains", "unknown", "---", "X-Original-URL: /x402/settle" },
     { "POST", "/methods/" U "/read", "unknown", "---",
       "Content-Type: application/x-www-form-urlencoded" },
