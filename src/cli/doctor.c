@@ -23,6 +23,7 @@
 #include "config/certificates.h"
 #include "config/url.h"
 #include "net/curl_host.h"
+#include "net/lookup.h"
 #include "net/trust_store.h"
 
 #define STEP_MS 5000                /* one look-up, one connection, one handshake */
@@ -230,14 +231,14 @@ static void explain_proxy(struct doctor *d, const char *step, const struct way *
 /* --- name and connection ----------------------------------------------------------------- */
 
 static bool try_name(struct doctor *d, const struct target *t, const struct way *way,
-                     struct addrinfo **found)
+                     struct lookup *lookup, const struct addrinfo **found)
 {
     char step[32], list[LIST_BYTES] = "";
     int64_t begin_ms = clock_ms();
     size_t used = 0;
 
     step_name(step, t, "DNS");
-    int rc = doctor_resolve(way->host, way->port, until(d, STEP_MS), found);
+    int rc = lookup == NULL ? EAI_MEMORY : lookup_wait(lookup, until(d, STEP_MS), -1, found);
     if (rc == -ETIMEDOUT)
         say(d, step, FAILED,
             "no answer about %s within %d s: the name servers in /etc/resolv.conf are not "
@@ -471,17 +472,17 @@ static bool try_tls(struct doctor *d, const struct target *t, const struct way *
 
 static bool try_host(struct doctor *d, const struct target *t)
 {
-    struct addrinfo *found = NULL;
+    const struct addrinfo *found = NULL;
     struct way way;
     char step[32];
 
     find_way(d, t, &way);
-    bool named = try_name(d, t, &way, &found);
+    struct lookup *lookup = lookup_start(way.host, way.port);
+    bool named = try_name(d, t, &way, lookup, &found);
     bool connected = named && try_connection(d, t, &way, found);
     bool reached = connected && try_tls(d, t, &way);
 
-    if (found != NULL)
-        freeaddrinfo(found);
+    lookup_free(lookup);
     if (!named) {
         step_name(step, t, "TCP");
         say(d, step, SKIPPED, "there is no address");

@@ -1,79 +1,14 @@
-/* Looks names up in a thread of its own, since nothing can stop a lookup, and connects to one
- * address after the other. */
+/* Connects to one address after the other. */
 #include "cli/doctor_net.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
-
-/* Shared by the thread that looks up, which nothing can stop, and the one that waits for it:
- * the last to leave frees. */
-struct lookup {
-    _Atomic int users;
-    int done_fd; /* written to when rc and found are there */
-    int rc;
-    struct addrinfo *found;
-    char host[256], port[12];
-};
-
-static void leave(struct lookup *l)
-{
-    if (atomic_fetch_sub(&l->users, 1) > 1)
-        return;
-    if (l->found != NULL)
-        freeaddrinfo(l->found);
-    (void)close(l->done_fd);
-    free(l);
-}
-
-static void *look_up(void *arg)
-{
-    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
-    struct lookup *l = arg;
-
-    l->rc = getaddrinfo(l->host, l->port, &hints, &l->found);
-    if (l->rc != 0)
-        l->found = NULL;
-    (void)eventfd_write(l->done_fd, 1);
-    leave(l);
-    return NULL;
-}
-
-int doctor_resolve(const char *host, int port, int64_t deadline_ms, struct addrinfo **found)
-{
-    struct lookup *l = base_alloc(sizeof *l);
-    pthread_t thread;
-    eventfd_t one;
-    int rc = -ETIMEDOUT, n;
-
-    atomic_init(&l->users, 2);
-    (void)snprintf(l->host, sizeof l->host, "%s", host);
-    (void)snprintf(l->port, sizeof l->port, "%d", port);
-    l->done_fd = eventfd(0, EFD_CLOEXEC);
-    if (l->done_fd < 0 || pthread_create(&thread, NULL, look_up, l) != 0)
-        abort(); /* a program that has just begun has room for both */
-    (void)pthread_detach(thread);
-    struct pollfd p = { .fd = l->done_fd, .events = POLLIN };
-
-    do
-        n = poll(&p, 1, (int)base_max(0, deadline_ms - clock_ms()));
-    while (n < 0 && errno == EINTR);
-    if (n > 0 && eventfd_read(l->done_fd, &one) == 0) {
-        rc = l->rc;
-        *found = l->found;
-        l->found = NULL;
-    }
-    leave(l);
-    return rc;
-}
 
 void doctor_address(const struct addrinfo *a, char *out, size_t size)
 {

@@ -1,14 +1,11 @@
 #pragma once
-/* Name lookup and plain connections for doctor, each with a deadline, without any HTTP library: so
- * that it can be told which of the two fails, and for which address. Deadlines are times of
- * clock_ms(). */
+/* Plain connections for doctor, each with a deadline, without any HTTP library: so that it can be
+ * told which of the addresses fails. Deadlines are times of clock_ms(). */
 #include <netdb.h>
 
 #include "base/base.h"
 #include "base/buf.h"
 
-/* Looks up. Returns 0, an EAI_* code, or -ETIMEDOUT. Owns: freeaddrinfo. */
-int doctor_resolve(const char *host, int port, int64_t deadline_ms, struct addrinfo **found);
 /* "203.0.113.7" */
 void doctor_address(const struct addrinfo *a, char *out, size_t size);
 /* Connects to one address after the other and closes again. Appends what came of each to

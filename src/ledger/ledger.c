@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/queue.h>
 #include <time.h>
 
@@ -99,6 +100,7 @@ struct ledger {
     struct mailbox mailbox;
     pthread_t thread;
     bool started;
+    int hurry_fd;   /* readable once the thread is to end */
     bool broken;    /* the store is not used any more */
     bool closing;   /* nothing is claimed; the loop is left once no outcome waits */
     bool was_quiet; /* ... and none waited in the turn before */
@@ -924,7 +926,8 @@ static int open_store(struct ledger *l, const struct config *c, struct buf *erro
                                                .password_file = c->ledger.store_password_file,
                                                .instance = instance,
                                                .timeout_ms = c->ledger.store_timeout_ms,
-                                               .wait_ms = LOCK_WAIT_MS },
+                                               .wait_ms = LOCK_WAIT_MS,
+                                               .hurry_fd = l->hurry_fd },
                       error);
 
     /* A database that cannot be reached is no reason not to serve all the rest. */
@@ -964,6 +967,8 @@ static void free_ledger(struct ledger *l)
     mailbox_done(&l->mailbox);
     loop_done(&l->loop);
     l->type->close(l->store);
+    if (l->hurry_fd >= 0)
+        (void)close(l->hurry_fd);
     free(l);
 }
 
@@ -981,7 +986,8 @@ int ledger_open(struct ledger **out, const struct config *c, struct buf *error)
     TAILQ_INIT(&l->claims);
     TAILQ_INIT(&l->outcomes);
     ledger_reconfigure(l, c);
-    int err = loop_init(&l->loop);
+    l->hurry_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int err = l->hurry_fd < 0 ? -errno : loop_init(&l->loop);
 
     if (err == 0)
         err = mailbox_init(&l->mailbox, &l->loop);
@@ -1065,6 +1071,7 @@ void ledger_stop(struct ledger *l)
     struct stop_mail *m = base_alloc(sizeof *m);
 
     *m = (struct stop_mail){ .mail = { .run = on_stop, .free = mail_free }, .ledger = l };
+    (void)eventfd_write(l->hurry_fd, 1);
     mailbox_send(&l->mailbox, &m->mail);
     join(l);
     l->started = false;

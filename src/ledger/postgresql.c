@@ -1,6 +1,8 @@
 /* One connection to PostgreSQL, driven by poll with a deadline. */
 #include "ledger/postgresql.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +15,8 @@
 
 /* A file that cannot be: libpq is told that its files are there, and not to look at home. */
 #define NO_FILE "/dev/null/none"
+/* Longest wait once the proxy is ending. */
+#define HURRY_MS 1000
 
 void pg_forget_environment(void)
 {
@@ -46,30 +50,42 @@ void pg_say(struct pg *p, const char *fmt, ...)
 
 void pg_within(struct pg *p, int64_t ms)
 {
-    p->deadline_ms = clock_ms() + ms;
+    p->deadline_ms = clock_ms() + (p->hurried ? base_min(ms, HURRY_MS) : ms);
 }
 
 /* --- waiting ------------------------------------------------------------------------------- */
 
-/* Returns whether the descriptor is ready by then. */
-static bool wait_for(PGconn *conn, short events, int64_t until_ms)
+/* The proxy is ending. */
+static void hurry(struct pg *p)
 {
-    struct pollfd fd = { .fd = PQsocket(conn), .events = events };
+    p->hurried = true;
+    p->deadline_ms = base_min(p->deadline_ms, clock_ms() + HURRY_MS);
+}
+
+/* Returns whether the connection is ready in time. */
+static bool wait_for(struct pg *p, short events)
+{
+    struct pollfd fd[2] = { { .fd = libpq.PQsocket(p->conn), .events = events },
+                            { .fd = p->hurried ? -1 : p->hurry_fd, .events = POLLIN } };
 
     for (;;) {
-        int64_t left = until_ms - clock_ms();
-        int n = left <= 0 ? 0 : poll(&fd, 1, (int)base_min(left, INT32_MAX));
+        int64_t left = p->deadline_ms - clock_ms();
+        int n = left <= 0 ? 0 : poll(fd, ARRAY_LEN(fd), (int)base_min(left, INT32_MAX));
 
-        if (n > 0)
+        if (n > 0 && fd[0].revents != 0)
             return true;
         if (left <= 0 || (n < 0 && errno != EINTR))
             return false;
+        if (n > 0) {
+            hurry(p);
+            fd[1].fd = -1;
+        }
     }
 }
 
 static void lost(struct pg *p, const char *what)
 {
-    const char *why = p->conn == NULL ? "" : PQerrorMessage(p->conn);
+    const char *why = p->conn == NULL ? "" : libpq.PQerrorMessage(p->conn);
 
     pg_say(p, "%s%s%s", what, *why != '\0' ? ": " : "", why);
     pg_disconnect(p);
@@ -78,7 +94,7 @@ static void lost(struct pg *p, const char *what)
 void pg_disconnect(struct pg *p)
 {
     if (p->conn != NULL)
-        PQfinish(p->conn);
+        libpq.PQfinish(p->conn);
     p->conn = NULL;
 }
 
@@ -88,17 +104,17 @@ static bool pump(struct pg *p)
     if (p->conn == NULL)
         return false;
     for (;;) {
-        int unsent = PQflush(p->conn);
+        int unsent = libpq.PQflush(p->conn);
 
         if (unsent < 0)
             break;
-        if (PQisBusy(p->conn) == 0)
+        if (libpq.PQisBusy(p->conn) == 0)
             return true;
-        if (!wait_for(p->conn, (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), p->deadline_ms)) {
+        if (!wait_for(p, (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)))) {
             lost(p, "PostgreSQL did not answer in time");
             return false;
         }
-        if (PQconsumeInput(p->conn) == 0)
+        if (libpq.PQconsumeInput(p->conn) == 0)
             break;
     }
     lost(p, "the connection to PostgreSQL was lost");
@@ -111,15 +127,18 @@ static bool pump(struct pg *p)
 static void on_notice(void *arg, const PGresult *r)
 {
     struct pg *p = arg;
-    const char *severity = PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *severity = libpq.PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
 
     if (severity == NULL || strcmp(severity, "WARNING") != 0)
         return;
     p->warned = true;
-    pg_say(p, "PostgreSQL warned: %s", PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) ?: "");
+    pg_say(p, "PostgreSQL warned: %s",
+           libpq.PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) ?: "");
 }
 
-static PGconn *start(struct pg *p, const struct config_store_host *host, const char *password)
+/* `address` NULL: what the host's name says itself. */
+static PGconn *start(struct pg *p, const struct config_store_host *host, const char *address,
+                     const char *password)
 {
     bool local = host->name[0] == '/' || config_is_loopback(host->name);
     const char *ca = p->ca_file, *directory = NULL;
@@ -130,7 +149,8 @@ static PGconn *start(struct pg *p, const struct config_store_host *host, const c
     (void)snprintf(port, sizeof port, "%d", host->port);
     (void)snprintf(timeout, sizeof timeout, "%lld", (long long)p->timeout_ms);
     const char *const parameter[][2] = {
-        { "host", host->name },
+        { "host", host->name }, /* whom the certificate is to name */
+        { "hostaddr", address },
         { "port", port },
         { "user", p->url.user },
         { "dbname", p->url.database },
@@ -157,27 +177,27 @@ static PGconn *start(struct pg *p, const struct config_store_host *host, const c
         name[i] = parameter[i][0];
         value[i] = parameter[i][1];
     }
-    return PQconnectStartParams(name, value, 0);
+    return libpq.PQconnectStartParams(name, value, 0);
 }
 
-static bool finish(struct pg *p, int64_t until_ms)
+static bool finish(struct pg *p)
 {
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
 
-    if (p->conn == NULL || PQstatus(p->conn) == CONNECTION_BAD)
+    if (p->conn == NULL || libpq.PQstatus(p->conn) == CONNECTION_BAD)
         return false;
     while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
-        if (!wait_for(p->conn, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, until_ms)) {
+        if (!wait_for(p, status == PGRES_POLLING_READING ? POLLIN : POLLOUT)) {
             pg_say(p, "PostgreSQL could not be reached in time");
             return false;
         }
-        status = PQconnectPoll(p->conn);
+        status = libpq.PQconnectPoll(p->conn);
     }
-    return status == PGRES_POLLING_OK && PQsetnonblocking(p->conn, 1) == 0 &&
-           PQenterPipelineMode(p->conn) == 1;
+    return status == PGRES_POLLING_OK && libpq.PQsetnonblocking(p->conn, 1) == 0 &&
+           libpq.PQenterPipelineMode(p->conn) == 1;
 }
 
-static bool connect_to(struct pg *p, const struct config_store_host *host, int64_t until_ms)
+static bool connect_to(struct pg *p, const struct config_store_host *host, const char *address)
 {
     struct secret *password = NULL;
 
@@ -186,38 +206,119 @@ static bool connect_to(struct pg *p, const struct config_store_host *host, int64
         if (password == NULL)
             return false;
     }
-    p->conn = start(p, host, password == NULL ? NULL : secret_text(password));
+    p->conn = start(p, host, address, password == NULL ? NULL : secret_text(password));
     secret_free(password);
     if (p->conn != NULL)
-        (void)PQsetNoticeReceiver(p->conn, on_notice, p);
-    if (finish(p, until_ms))
+        (void)libpq.PQsetNoticeReceiver(p->conn, on_notice, p);
+    if (finish(p))
         return true;
     lost(p, "PostgreSQL cannot be reached");
     return false;
 }
 
-int pg_connect(struct pg *p, bool (*is_good)(struct pg *p, void *arg, bool *final), void *arg)
+/* Which of the servers will do. */
+struct choice {
+    bool (*is_good)(struct pg *p, void *arg, bool *final);
+    void *arg;
+    size_t tried;
+    bool refused; /* there was a server, and it was not good */
+    bool final;
+};
+
+/* In so much of the time. */
+static bool try_server(struct pg *p, struct choice *c, const struct config_store_host *host,
+                       const char *address, int64_t ms)
 {
     const int64_t until_ms = p->deadline_ms;
-    bool refused = false;
 
-    for (size_t i = 0; i < p->url.hosts; i++) {
-        int64_t share = (until_ms - clock_ms()) / (int64_t)(p->url.hosts - i);
-        bool final = false;
+    if (p->error != NULL && c->tried++ > 0)
+        buf_clear(p->error); /* of the one before */
+    pg_within(p, ms);
+    bool good = connect_to(p, host, address) && c->is_good(p, c->arg, &c->final);
+    p->deadline_ms = until_ms;
+    if (good)
+        return true;
+    c->refused = c->refused || p->conn != NULL; /* else it was lost while being asked */
+    pg_disconnect(p);
+    return false;
+}
 
-        if (p->error != NULL && i > 0)
-            buf_clear(p->error); /* of the host before */
-        pg_within(p, share);
-        bool good = connect_to(p, &p->url.host[i], p->deadline_ms) && is_good(p, arg, &final);
-        p->deadline_ms = until_ms;
+/* libpq would look a name up itself, and wait for that without an end. */
+static bool is_name(const char *host)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+
+    return host[0] != '/' && inet_pton(AF_INET, host, address) != 1 &&
+           inet_pton(AF_INET6, host, address) != 1;
+}
+
+/* The addresses of a host. NULL: there are none, or not in time; the next call waits on. */
+static const struct addrinfo *look_up(struct pg *p, size_t i, int64_t until_ms)
+{
+    const struct config_store_host *host = &p->url.host[i];
+    const struct addrinfo *found = NULL;
+    int rc = EAI_MEMORY;
+
+    if (p->lookup[i] == NULL)
+        p->lookup[i] = lookup_start(host->name, host->port);
+    if (p->lookup[i] != NULL)
+        rc = lookup_wait(p->lookup[i], until_ms, p->hurried ? -1 : p->hurry_fd, &found);
+    if (rc != 0)
+        pg_say(p, "%s cannot be looked up: %s", host->name,
+               rc == -ETIMEDOUT ? "the name servers did not answer in time" : gai_strerror(rc));
+    if (rc != 0 && rc != -ETIMEDOUT) {
+        lookup_free(p->lookup[i]);
+        p->lookup[i] = NULL;
+    }
+    return found;
+}
+
+/* Each address in its share of the time: a name may stand for several servers. */
+static bool try_addresses(struct pg *p, struct choice *c, size_t i, int64_t until_ms)
+{
+    const struct addrinfo *found = look_up(p, i, until_ms);
+    char address[NI_MAXHOST];
+    int64_t left = 0;
+    bool good = false;
+
+    for (const struct addrinfo *a = found; a != NULL; a = a->ai_next)
+        left++;
+    for (const struct addrinfo *a = found; a != NULL && !good && !c->final;
+         a = a->ai_next, left--)
+        good = getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof address, NULL, 0,
+                           NI_NUMERICHOST) == 0 &&
+               try_server(p, c, &p->url.host[i], address, (until_ms - clock_ms()) / left);
+    if (found != NULL) {
+        lookup_free(p->lookup[i]);
+        p->lookup[i] = NULL;
+    }
+    return good;
+}
+
+int pg_connect(struct pg *p, bool (*is_good)(struct pg *p, void *arg, bool *final), void *arg)
+{
+    struct choice c = { .is_good = is_good, .arg = arg };
+
+    for (size_t i = 0; i < p->url.hosts && !c.final; i++) {
+        int64_t now_ms = clock_ms();
+        int64_t share_ms = (p->deadline_ms - now_ms) / (int64_t)(p->url.hosts - i);
+        bool good = is_name(p->url.host[i].name)
+                        ? try_addresses(p, &c, i, now_ms + share_ms)
+                        : try_server(p, &c, &p->url.host[i], NULL, share_ms);
+
         if (good)
             return 0;
-        refused = refused || p->conn != NULL; /* else it was lost while being asked */
-        pg_disconnect(p);
-        if (final)
-            break;
     }
-    return refused ? -EPERM : -ENOTCONN;
+    return c.refused ? -EPERM : -ENOTCONN;
+}
+
+void pg_done(struct pg *p)
+{
+    pg_disconnect(p);
+    for (size_t i = 0; i < ARRAY_LEN(p->lookup); i++)
+        lookup_free(p->lookup[i]);
+    free(p->ca_file);
+    free(p->password_file);
 }
 
 /* --- statements ---------------------------------------------------------------------------- */
@@ -252,7 +353,8 @@ bool pg_send(struct pg *p, const char *sql, const struct pg_params *a)
 
     if (a == NULL)
         a = &none;
-    if (PQsendQueryParams(p->conn, sql, a->count, NULL, a->value, a->length, a->binary, 1) == 1)
+    if (libpq.PQsendQueryParams(p->conn, sql, a->count, NULL, a->value, a->length, a->binary,
+                                1) == 1)
         return true;
     lost(p, "PostgreSQL took no statement");
     return false;
@@ -260,7 +362,7 @@ bool pg_send(struct pg *p, const char *sql, const struct pg_params *a)
 
 bool pg_sync(struct pg *p)
 {
-    if (PQpipelineSync(p->conn) == 1)
+    if (libpq.PQpipelineSync(p->conn) == 1)
         return true;
     lost(p, "PostgreSQL took no statement");
     return false;
@@ -269,15 +371,15 @@ bool pg_sync(struct pg *p)
 /* A fatal error ends the connection, and so does whatever is between us and the server. */
 static bool ends_connection(const PGresult *r)
 {
-    const char *severity = PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *severity = libpq.PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
 
-    return PQresultStatus(r) == PGRES_FATAL_ERROR &&
+    return libpq.PQresultStatus(r) == PGRES_FATAL_ERROR &&
            (severity == NULL || strcmp(severity, "ERROR") != 0);
 }
 
 PGresult *pg_result(struct pg *p)
 {
-    PGresult *result = pump(p) ? PQgetResult(p->conn) : NULL;
+    PGresult *result = pump(p) ? libpq.PQgetResult(p->conn) : NULL;
 
     if (result == NULL) {
         if (p->conn != NULL)
@@ -286,19 +388,19 @@ PGresult *pg_result(struct pg *p)
     }
     if (ends_connection(result)) {
         (void)pg_is_good(p, result);
-        PQclear(result);
+        libpq.PQclear(result);
         lost(p, "the connection to PostgreSQL was lost");
         return NULL;
     }
-    if (PQresultStatus(result) == PGRES_PIPELINE_SYNC)
+    if (libpq.PQresultStatus(result) == PGRES_PIPELINE_SYNC)
         return result;
     /* Behind each statement's result there is a NULL. */
     PGresult *more = NULL;
-    while (pump(p) && (more = PQgetResult(p->conn)) != NULL)
-        PQclear(more);
+    while (pump(p) && (more = libpq.PQgetResult(p->conn)) != NULL)
+        libpq.PQclear(more);
     if (p->conn != NULL)
         return result;
-    PQclear(result);
+    libpq.PQclear(result);
     return NULL;
 }
 
@@ -310,45 +412,45 @@ PGresult *pg_query(struct pg *p, const char *sql, const struct pg_params *a)
     PGresult *result = pg_result(p), *sync = result == NULL ? NULL : pg_result(p);
 
     if (sync == NULL || !pg_is_good(p, result)) {
-        PQclear(result);
+        libpq.PQclear(result);
         result = NULL;
     }
-    PQclear(sync);
+    libpq.PQclear(sync);
     return result;
 }
 
 bool pg_send_rows(struct pg *p, const char *sql, const struct pg_params *a)
 {
-    return pg_send(p, sql, a) && PQsetSingleRowMode(p->conn) == 1 && pg_sync(p);
+    return pg_send(p, sql, a) && libpq.PQsetSingleRowMode(p->conn) == 1 && pg_sync(p);
 }
 
 PGresult *pg_row(struct pg *p, bool *failed)
 {
-    PGresult *r = pump(p) ? PQgetResult(p->conn) : NULL;
+    PGresult *r = pump(p) ? libpq.PQgetResult(p->conn) : NULL;
 
-    *failed = r == NULL || (PQresultStatus(r) != PGRES_SINGLE_TUPLE && !pg_is_good(p, r));
-    if (r != NULL && PQresultStatus(r) == PGRES_SINGLE_TUPLE)
+    *failed = r == NULL || (libpq.PQresultStatus(r) != PGRES_SINGLE_TUPLE && !pg_is_good(p, r));
+    if (r != NULL && libpq.PQresultStatus(r) == PGRES_SINGLE_TUPLE)
         return r;
-    PQclear(r);
+    libpq.PQclear(r);
     /* Behind the last row there is a result without any, a NULL, and the synchronisation. */
-    r = pump(p) ? PQgetResult(p->conn) : NULL;
-    PQclear(r);
+    r = pump(p) ? libpq.PQgetResult(p->conn) : NULL;
+    libpq.PQclear(r);
     r = p->conn == NULL ? NULL : pg_result(p);
     *failed = *failed || r == NULL;
-    PQclear(r);
+    libpq.PQclear(r);
     return NULL;
 }
 
 bool pg_is_good(struct pg *p, const PGresult *r)
 {
-    ExecStatusType status = PQresultStatus(r);
+    ExecStatusType status = libpq.PQresultStatus(r);
 
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
         return true;
     if (status != PGRES_PIPELINE_ABORTED)
         pg_say(p, "PostgreSQL refused: %s (%s)",
-               PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) ?: "no reason given",
-               PQresultErrorField(r, PG_DIAG_SQLSTATE) ?: "no code");
+               libpq.PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) ?: "no reason given",
+               libpq.PQresultErrorField(r, PG_DIAG_SQLSTATE) ?: "no code");
     return false;
 }
 
@@ -356,9 +458,9 @@ bool pg_is_good(struct pg *p, const PGresult *r)
  * commit: 08 is the connection, 40003 and 57 that the server does not know or is ending. */
 bool pg_is_definite(const PGresult *r)
 {
-    const char *code = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+    const char *code = libpq.PQresultErrorField(r, PG_DIAG_SQLSTATE);
 
-    return PQresultStatus(r) == PGRES_FATAL_ERROR && code != NULL &&
+    return libpq.PQresultStatus(r) == PGRES_FATAL_ERROR && code != NULL &&
            strncmp(code, "08", 2) != 0 && strncmp(code, "57P", 3) != 0 &&
            strcmp(code, "40003") != 0;
 }
@@ -367,11 +469,11 @@ bool pg_is_definite(const PGresult *r)
 
 int64_t pg_int(const PGresult *r, int row, int column)
 {
-    const unsigned char *bytes = (const unsigned char *)PQgetvalue(r, row, column);
-    int len = PQgetlength(r, row, column);
+    const unsigned char *bytes = (const unsigned char *)libpq.PQgetvalue(r, row, column);
+    int len = libpq.PQgetlength(r, row, column);
     uint64_t n = 0;
 
-    if (PQgetisnull(r, row, column) || len < 1 || len > 8)
+    if (libpq.PQgetisnull(r, row, column) || len < 1 || len > 8)
         return 0;
     for (int i = 0; i < len; i++)
         n = n << 8 | bytes[i];
@@ -383,9 +485,10 @@ int64_t pg_int(const PGresult *r, int row, int column)
 
 char *pg_text(const PGresult *r, int row, int column)
 {
-    if (PQgetisnull(r, row, column))
+    if (libpq.PQgetisnull(r, row, column))
         return NULL;
-    char *copy = strndup(PQgetvalue(r, row, column), (size_t)PQgetlength(r, row, column));
+    char *copy =
+        strndup(libpq.PQgetvalue(r, row, column), (size_t)libpq.PQgetlength(r, row, column));
     if (copy == NULL)
         abort();
     return copy;

@@ -9,10 +9,10 @@
  * libpq reads much from its surroundings (PG* variables, service and password files, certificates
  * in the home directory). None of that counts here: pg_forget_environment, and parameters that name
  * what is not there. */
-#include <libpq-fe.h>
-
 #include "base/buf.h"
 #include "config/store_url.h"
+#include "ledger/libpq.h"
+#include "net/lookup.h"
 
 struct pg {
     PGconn *conn; /* NULL: not connected */
@@ -20,8 +20,11 @@ struct pg {
     char *ca_file, *password_file; /* NULL: the system's; none */
     int64_t timeout_ms;
     int64_t deadline_ms; /* of what is done now; see pg_within */
-    bool warned;         /* the server has sent a WARNING since this was last set to false */
-    struct buf *error;   /* borrowed: where a failure puts its sentence; its first one stays */
+    int hurry_fd;        /* borrowed; readable: the proxy is ending. -1: none */
+    bool hurried;        /* it was: each wait is a short one now */
+    struct lookup *lookup[CONFIG_STORE_HOSTS_MAX]; /* of a host's name; NULL: none under way */
+    bool warned;       /* the server has sent a WARNING since this was last set to false */
+    struct buf *error; /* borrowed: where a failure puts its sentence; its first one stays */
 };
 
 /* The parameters of a statement, in the order of their $1, $2 ... What is added is borrowed until
@@ -40,14 +43,16 @@ void pg_forget_environment(void);
 /* The time for what follows, from now on: `ms` for all of it. */
 void pg_within(struct pg *p, int64_t ms);
 
-/* Connects to the first of the hosts that answers and that `is_good` takes, each in its share of
- * the time that is left. `is_good` may ask the server; it says what is wrong in p->error, and with
- * *final that another host would not help. Returns 0, -ENOTCONN, or -EPERM: there was a server, and
- * it was not good. */
+/* Connects to the first of the hosts, and of the addresses of each, that answers and that
+ * `is_good` takes, each in its share of the time that is left. `is_good` may ask the server; it says
+ * what is wrong in p->error, and with *final that another host would not help. Returns 0,
+ * -ENOTCONN, or -EPERM: there was a server, and it was not good. */
 int pg_connect(struct pg *p, bool (*is_good)(struct pg *p, void *arg, bool *final),
                void *arg) MUST_CHECK;
 /* Takes one that is not connected. */
 void pg_disconnect(struct pg *p);
+/* Disconnects, and frees what it owns. */
+void pg_done(struct pg *p);
 
 void pg_add_text(struct pg_params *a, const char *text); /* NULL: SQL's NULL */
 void pg_add_int(struct pg_params *a, int64_t number);

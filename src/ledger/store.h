@@ -30,8 +30,9 @@ struct store_options {
     const char *password_file; /* PostgreSQL; NULL: none */
     const char *instance;      /* random, of this process start: who claims */
     int64_t timeout_ms;        /* ledger.store_timeout: for one batch */
-    int64_t wait_ms;           /* open: how long to wait for another process */
-    bool by_command;           /* opened by the operator's command, not by the proxy */
+    int64_t wait_ms;           /* open: how long to wait for another process that has it */
+    int hurry_fd;    /* readable once the proxy is ending: no long wait any more; 0: none */
+    bool by_command; /* opened by the operator's command, not by the proxy */
 };
 
 /* One claim, or a look at what is there. */
@@ -75,6 +76,14 @@ struct store_outcome {
         STORE_GONE             /* there is no such entry that is open */
     } result;
 };
+
+/* An operator has decided: whether that contradicts what its owner says now. */
+static inline enum store_written store_decided(enum ledger_state said,
+                                               enum ledger_state by_operator)
+{
+    return said == LEDGER_UNKNOWN || said == by_operator ? STORE_WRITTEN_ALREADY
+                                                         : STORE_CONTRADICTED;
+}
 
 /* Written in one commit, or, where it suits the store, the outcomes in one of their own. The
  * outcomes come first: a claim of this batch may find what an outcome of it says. */

@@ -25,6 +25,9 @@
 
 #define LIST_MS 60000 /* for the operator's command */
 #define INIT_MS 30000
+/* At the start: to find out what is wrong with a server, and not to wait for one that is not there:
+ * whatever has no key is served without it. */
+#define OPEN_MS 5000
 
 struct store {
     struct pg pg;
@@ -94,11 +97,11 @@ static struct ledger_bytes read_bytes(const PGresult *r, int row, int column)
 {
     struct ledger_bytes b = { .data = NULL };
 
-    if (PQgetisnull(r, row, column))
+    if (libpq.PQgetisnull(r, row, column))
         return b;
-    b.len = (size_t)PQgetlength(r, row, column);
+    b.len = (size_t)libpq.PQgetlength(r, row, column);
     b.data = base_alloc(b.len + 1);
-    memcpy(b.data, PQgetvalue(r, row, column), b.len);
+    memcpy(b.data, libpq.PQgetvalue(r, row, column), b.len);
     return b;
 }
 
@@ -106,12 +109,12 @@ static struct ledger_bytes read_bytes(const PGresult *r, int row, int column)
 static void read_entry(const PGresult *r, int row, struct ledger_entry *e)
 {
     *e = (struct ledger_entry){ .state = (enum ledger_state)pg_int(r, row, 1) };
-    (void)snprintf(e->id, sizeof e->id, "%s", PQgetvalue(r, row, 0));
+    (void)snprintf(e->id, sizeof e->id, "%s", libpq.PQgetvalue(r, row, 0));
     e->scope = pg_text(r, row, 2);
     e->key = pg_text(r, row, 3);
-    e->has_fingerprint = PQgetlength(r, row, 4) == LEDGER_FINGERPRINT_BYTES;
+    e->has_fingerprint = libpq.PQgetlength(r, row, 4) == LEDGER_FINGERPRINT_BYTES;
     if (e->has_fingerprint)
-        memcpy(e->fingerprint, PQgetvalue(r, row, 4), LEDGER_FINGERPRINT_BYTES);
+        memcpy(e->fingerprint, libpq.PQgetvalue(r, row, 4), LEDGER_FINGERPRINT_BYTES);
     e->cause = pg_text(r, row, 5);
     e->method = pg_text(r, row, 6);
     e->path = pg_text(r, row, 7);
@@ -141,7 +144,7 @@ static bool is_safe_server(struct pg *p)
     PGresult *r = pg_query(p, sql, NULL);
     bool good = false;
 
-    if (r == NULL || PQntuples(r) != 1)
+    if (r == NULL || libpq.PQntuples(r) != 1)
         pg_say(p, "PostgreSQL did not tell its settings");
     else if (pg_int(r, 0, 0) != 0)
         pg_say(p, "this PostgreSQL is a standby (in recovery), which takes no claims");
@@ -155,7 +158,7 @@ static bool is_safe_server(struct pg *p)
         pg_say(p, "this PostgreSQL is read-only for this user");
     else
         good = true;
-    PQclear(r);
+    libpq.PQclear(r);
     return good;
 }
 
@@ -184,19 +187,19 @@ static bool is_our_ledger(struct store *s, bool *final)
     *final = there != NULL && !good;
     if (*final)
         pg_say(p, "%s", missing);
-    PQclear(there);
+    libpq.PQclear(there);
     if (!good)
         return false;
 
     PGresult *r = pg_query(p, sql, NULL);
-    good = r != NULL && PQntuples(r) == 1 && pg_int(r, 0, 0) == STORE_VERSION;
+    good = r != NULL && libpq.PQntuples(r) == 1 && pg_int(r, 0, 0) == STORE_VERSION;
     *final = r != NULL && !good;
     if (*final)
         pg_say(p, "the ledger in the database is not of version %d", STORE_VERSION);
     if (good)
-        good = is_same_store(s, PQgetvalue(r, 0, 1));
+        good = is_same_store(s, libpq.PQgetvalue(r, 0, 1));
     *final = *final || s->other_store;
-    PQclear(r);
+    libpq.PQclear(r);
     return good;
 }
 
@@ -246,9 +249,7 @@ static enum store_result failed(const struct store *s)
 
 static void free_store(struct store *s)
 {
-    pg_disconnect(&s->pg);
-    free(s->pg.ca_file);
-    free(s->pg.password_file);
+    pg_done(&s->pg);
     free(s->instance);
     free(s);
 }
@@ -264,6 +265,8 @@ static char *copy_or_null(const char *text)
 
 static struct store *new_store(const struct store_options *o, struct buf *error)
 {
+    if (libpq_load(error) != 0)
+        return NULL;
     struct store *s = base_alloc(sizeof *s);
     const char *wrong = config_store_url_split(o->url, &s->pg.url);
 
@@ -271,6 +274,7 @@ static struct store *new_store(const struct store_options *o, struct buf *error)
     s->pg.ca_file = copy_or_null(o->ca_file);
     s->pg.password_file = copy_or_null(o->password_file);
     s->pg.timeout_ms = o->timeout_ms;
+    s->pg.hurry_fd = o->hurry_fd > 0 ? o->hurry_fd : -1;
     s->instance = copy_or_null(o->instance);
     pg_forget_environment();
     if (wrong == NULL)
@@ -289,7 +293,7 @@ static enum store_result open_store(struct store **out, const struct store_optio
     *out = NULL;
     if (s == NULL)
         return STORE_REFUSED;
-    pg_within(&s->pg, base_max(o->wait_ms, o->timeout_ms));
+    pg_within(&s->pg, base_max(OPEN_MS, o->timeout_ms));
     enum store_result result = be_connected(s);
     if (result == STORE_OK || result == STORE_LOST)
         *out = s;
@@ -345,20 +349,20 @@ static PGresult *next(struct reading *f)
     if (!f->failed)
         f->definite = pg_is_definite(r);
     f->failed = true;
-    PQclear(r);
+    libpq.PQclear(r);
     return NULL;
 }
 
 static void skip(struct reading *f)
 {
-    PQclear(next(f));
+    libpq.PQclear(next(f));
 }
 
 /* The transaction that a failed flight has left open. */
 static void roll_back(struct pg *p)
 {
     if (p->conn != NULL)
-        PQclear(pg_query(p, "ROLLBACK", NULL));
+        libpq.PQclear(pg_query(p, "ROLLBACK", NULL));
 }
 
 /* The results of COMMIT and of the synchronisation behind it. */
@@ -367,19 +371,19 @@ static enum flight read_commit(struct reading *f)
     struct pg *p = f->pg;
     PGresult *commit = next(f);
     /* A transaction that has failed answers COMMIT with "ROLLBACK". */
-    bool committed = commit != NULL && strcmp(PQcmdStatus(commit), "COMMIT") == 0;
+    bool committed = commit != NULL && strcmp(libpq.PQcmdStatus(commit), "COMMIT") == 0;
     PGresult *sync = p->conn == NULL ? NULL : pg_result(p);
-    bool synced = sync != NULL && PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
+    bool synced = sync != NULL && libpq.PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
 
-    PQclear(commit);
-    PQclear(sync);
+    libpq.PQclear(commit);
+    libpq.PQclear(sync);
     if (committed && synced && !p->warned)
         return FLIGHT_DONE;
     if (!synced || committed) {
         pg_disconnect(p);
         return FLIGHT_UNCLEAR;
     }
-    if (PQtransactionStatus(p->conn) != PQTRANS_IDLE)
+    if (libpq.PQtransactionStatus(p->conn) != PQTRANS_IDLE)
         roll_back(p);
     return commit != NULL || f->definite ? FLIGHT_FAILED : FLIGHT_UNCLEAR;
 }
@@ -418,17 +422,18 @@ static bool send_outcome(struct pg *p, const struct store_outcome *o)
 static enum store_written written(const struct store_outcome *o, const PGresult *was,
                                   const PGresult *now)
 {
-    if (PQntuples(was) == 0)
+    if (libpq.PQntuples(was) == 0)
         return STORE_GONE;
 
     enum ledger_state state = (enum ledger_state)pg_int(was, 0, 0);
 
-    if (strcmp(PQcmdTuples((PGresult *)(uintptr_t)now), "1") == 0)
-        return state == LEDGER_UNKNOWN && o->state != LEDGER_UNKNOWN ? STORE_WRITTEN_LATE
-                                                                     : STORE_WRITTEN;
+    if (pg_int(was, 0, 1) != 0)
+        return store_decided(o->state, state);
     if (state == o->state)
         return STORE_WRITTEN_ALREADY;
-    return pg_int(was, 0, 1) != 0 ? STORE_CONTRADICTED : STORE_GONE;
+    if (strcmp(libpq.PQcmdTuples((PGresult *)(uintptr_t)now), "1") != 0)
+        return STORE_GONE;
+    return state == LEDGER_UNKNOWN ? STORE_WRITTEN_LATE : STORE_WRITTEN;
 }
 
 /* The transaction of the outcomes; their results hold once it is durable. */
@@ -450,8 +455,8 @@ static enum flight write_outcomes(struct pg *p, const struct store_batch *b, boo
 
         if (was != NULL && now != NULL)
             b->outcome[i]->result = written(b->outcome[i], was, now);
-        PQclear(was);
-        PQclear(now);
+        libpq.PQclear(was);
+        libpq.PQclear(now);
     }
     return read_commit(&f);
 }
@@ -527,7 +532,7 @@ static int by_key(const void *a, const void *b)
 
 static void read_found(struct store_claim *c, const PGresult *r)
 {
-    if (PQntuples(r) == 0) {
+    if (libpq.PQntuples(r) == 0) {
         c->result = STORE_ABSENT;
         return;
     }
@@ -539,15 +544,15 @@ static void read_found(struct store_claim *c, const PGresult *r)
 static void read_claim(struct reading *f, struct store_claim *c)
 {
     PGresult *insert = is_look(c) ? NULL : next(f);
-    bool ours = insert != NULL && strcmp(PQcmdTuples(insert), "1") == 0;
+    bool ours = insert != NULL && strcmp(libpq.PQcmdTuples(insert), "1") == 0;
     PGresult *found = next(f);
 
     if (ours)
         c->result = STORE_CLAIMED;
     else if (found != NULL)
         read_found(c, found);
-    PQclear(insert);
-    PQclear(found);
+    libpq.PQclear(insert);
+    libpq.PQclear(found);
 }
 
 /* Takes back what was read when the commit did not come to its end. */
@@ -615,11 +620,11 @@ static enum flight touch(struct pg *p, struct store_claim **own, size_t n)
     skip(&f);
     for (size_t i = 0; i < n; i++) {
         PGresult *r = next(&f);
-        bool still = r != NULL && strcmp(PQcmdTuples(r), "1") == 0;
+        bool still = r != NULL && strcmp(libpq.PQcmdTuples(r), "1") == 0;
 
         ledger_entry_done(&own[i]->found);
         own[i]->result = still ? STORE_CLAIMED : STORE_ABSENT;
-        PQclear(r);
+        libpq.PQclear(r);
     }
     return read_commit(&f);
 }
@@ -695,13 +700,13 @@ static PGresult *write_one(struct pg *p, const char *sql, const struct pg_params
     PGresult *r = next(&f);
     if (read_commit(&f) == FLIGHT_DONE)
         return r;
-    PQclear(r);
+    libpq.PQclear(r);
     return NULL;
 }
 
 static uint64_t rows_changed(PGresult *r)
 {
-    return (uint64_t)strtoull(PQcmdTuples(r), NULL, 10);
+    return (uint64_t)strtoull(libpq.PQcmdTuples(r), NULL, 10);
 }
 
 /* Rows that another transaction has locked are left for the next time: nobody waits for anybody. */
@@ -718,7 +723,7 @@ static bool expire(struct pg *p, bool all, uint64_t *count)
     if (r == NULL)
         return false;
     *count = rows_changed(r);
-    PQclear(r);
+    libpq.PQclear(r);
     return true;
 }
 
@@ -747,7 +752,7 @@ static enum store_result orphans(struct store *s, enum store_lost_owners which, 
     out->unknown_oldest_ms = pg_int(r, 0, 2);
     out->newest_ms = pg_int(r, 0, 3);
     out->bytes = (uint64_t)pg_int(r, 0, 4);
-    PQclear(r);
+    libpq.PQclear(r);
     return STORE_OK;
 }
 
@@ -777,7 +782,7 @@ static bool prune_rows(struct pg *p, const char *sql, int64_t from_ms, int64_t b
     if (r == NULL)
         return false;
     uint64_t changed = rows_changed(r);
-    PQclear(r);
+    libpq.PQclear(r);
     out->pruned += changed;
     out->more = out->more || changed >= out->at_most;
     return true;
@@ -819,6 +824,7 @@ static void list_params(struct pg_params *a, const struct store_list *what)
         pg_add_text(a, NULL);
     else
         pg_add_int(a, (int64_t)what->at_most);
+    pg_add_text(a, what->after);
 }
 
 /* Rows one by one as they come. */
@@ -836,7 +842,7 @@ static enum store_result read_list(struct store *s, const struct store_list *wha
             e.answer_body = read_bytes(r, 0, BODY_COLUMN);
             e.request_body = read_bytes(r, 0, BODY_COLUMN + 1);
         }
-        PQclear(r);
+        libpq.PQclear(r);
         bool more = what->on_entry(what->arg, &e);
         ledger_entry_done(&e);
         if (!more) {
@@ -853,6 +859,7 @@ static enum store_result list(struct store *s, const struct store_list *what, st
 #define LIST_FROM                                                                            \
     " FROM ledger_entry WHERE (1 << state) & $1::integer <> 0 AND claimed_ms >= $2::bigint " \
     "AND ($3::text IS NULL OR scope = $3) AND ($4::text IS NULL OR id = $4) "                \
+    "AND ($6::text IS NULL OR id > $6) "                                                     \
     "ORDER BY id LIMIT $5::bigint"
     enum store_result result = begin_call(s, LIST_MS, error);
     struct pg_params a = { .count = 0 };
@@ -904,7 +911,7 @@ static bool write_resolution(struct pg *p, const struct store_resolve *r)
     pg_add_text(&a, r->by);
     pg_add_text(&a, r->note);
     PGresult *done = pg_query(p, sql, &a);
-    PQclear(done);
+    libpq.PQclear(done);
     return done != NULL;
 }
 
@@ -919,11 +926,11 @@ static bool decide(struct pg *p, struct store_resolve *r)
     if (found == NULL)
         return false;
     r->result = STORE_NO_SUCH;
-    if (PQntuples(found) == 1) {
+    if (libpq.PQntuples(found) == 1) {
         read_entry(found, 0, &r->entry);
         r->result = may_resolve(r, pg_int(found, 0, BODY_COLUMN));
     }
-    PQclear(found);
+    libpq.PQclear(found);
     return r->result != STORE_RESOLVED || write_resolution(p, r);
 }
 
@@ -941,7 +948,7 @@ static enum store_result resolve(struct store *s, struct store_resolve *r, struc
 
     skip(&f);
     skip(&f);
-    PQclear(p->conn == NULL ? NULL : pg_result(p));
+    libpq.PQclear(p->conn == NULL ? NULL : pg_result(p));
     if (!f.failed && p->conn != NULL && decide(p, r) && send_commit(p) &&
         read_commit(&f) == FLIGHT_DONE)
         return STORE_OK;
@@ -1008,7 +1015,7 @@ static enum store_result init(const struct store_options *o, struct buf *error)
             pg_say(&s->pg, "the database holds a ledger already, which is left as it is");
         else if (there != NULL && make_tables(&s->pg))
             result = STORE_OK;
-        PQclear(there);
+        libpq.PQclear(there);
     }
     free_store(s);
     return result;
@@ -1039,7 +1046,7 @@ static enum store_result check(struct store *s, struct buf *error)
         pg_say(&s->pg, "the unique index ledger_key is missing or not valid");
     else
         result = STORE_OK;
-    PQclear(r);
+    libpq.PQclear(r);
     return result == STORE_OK && buf_unread(error) == 0 ? STORE_OK : STORE_BROKEN;
 }
 
@@ -1055,7 +1062,7 @@ static enum store_result time_commit(struct store *s, struct buf *error)
 
     if (r == NULL)
         return failed(s);
-    PQclear(r);
+    libpq.PQclear(r);
     return STORE_OK;
 }
 
@@ -1073,7 +1080,7 @@ static void weaknesses(struct store *s, void (*on_weakness)(void *arg, const cha
         on_weakness(arg,
                     "PostgreSQL has no synchronous standby (synchronous_standby_names is "
                     "empty): when another server takes over, the last claims are forgotten");
-    PQclear(r);
+    libpq.PQclear(r);
     buf_done(&error);
     s->pg.error = NULL;
 }

@@ -16,7 +16,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
-#include <sqlite3.h>
+#include <sqlite3ext.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "ledger/library.h"
 #include "ledger/sqlite_log.h"
 
 /* How often one looks whether the other process has let go. */
@@ -108,6 +109,62 @@ static const char schema[] =
     "CREATE UNIQUE INDEX ledger_key ON ledger_entry (scope, idem_key) WHERE idem_key IS NOT "
     "NULL AND state <> 3;"
     "CREATE INDEX ledger_open ON ledger_entry (state, lease_ms) WHERE state IN (0, 2);";
+
+/* --- the library ----------------------------------------------------------------------------- */
+
+#ifdef LEDGER_LINKED
+
+static enum store_result load_library(struct buf *error)
+{
+    (void)error;
+    return STORE_OK;
+}
+
+#else
+
+/* What the names of SQLite's functions stand for (sqlite3ext.h): its own table for extensions. */
+static const sqlite3_api_routines *sqlite3_api;
+
+/* The table is handed to each extension of a connection that is opened. */
+static int take_table(sqlite3 *db, const char **error, const sqlite3_api_routines *table)
+{
+    (void)db;
+    (void)error;
+    sqlite3_api = table;
+    return SQLITE_OK;
+}
+
+#define SQLITE_OLDEST 3035000
+
+static enum store_result load_library(struct buf *error)
+{
+    static sqlite3_api_routines sqlite; /* of it, these four */
+    static const struct library_function functions[] = {
+        { "sqlite3_auto_extension", &sqlite.auto_extension },
+        { "sqlite3_reset_auto_extension", &sqlite.reset_auto_extension },
+        { "sqlite3_open_v2", &sqlite.open_v2 },
+        { "sqlite3_close", &sqlite.close },
+    };
+    static const char package[] = "libsqlite3-0";
+    sqlite3 *db = NULL;
+
+    if (sqlite3_api != NULL)
+        return STORE_OK;
+    if (library_load("libsqlite3.so.0", package, functions, ARRAY_LEN(functions), error) != 0)
+        return STORE_REFUSED;
+    (void)sqlite.auto_extension((void (*)(void))take_table);
+    (void)sqlite.open_v2(":memory:", &db, SQLITE_OPEN_READWRITE, NULL);
+    (void)sqlite.close(db);
+    sqlite.reset_auto_extension();
+    if (sqlite3_api != NULL && sqlite3_libversion_number() >= SQLITE_OLDEST)
+        return STORE_OK;
+    (void)buf_addf(error,
+                   "SQLite is too old, or was built without extensions: install a newer %s",
+                   package);
+    return STORE_REFUSED;
+}
+
+#endif
 
 struct store {
     sqlite3 *db;
@@ -573,15 +630,20 @@ static enum store_result connect(struct store *s, const char *path, struct buf *
 static enum store_result open_store(struct store **out, const struct store_options *o,
                                     struct buf *error)
 {
-    enum store_result result = check_file(path_of(o), error);
-    struct store *s = base_alloc(sizeof *s);
+    enum store_result result = load_library(error);
 
     *out = NULL;
+    if (result == STORE_OK)
+        result = check_file(path_of(o), error);
+    if (result != STORE_OK)
+        return result;
+    struct store *s = base_alloc(sizeof *s);
+
     s->instance = strdup(o->instance);
     if (s->instance == NULL)
         abort();
     s->log = (struct sqlite_log){ .fd = -1, .acked_fd = -1 };
-    if (result == STORE_OK && sqlite_log_init(&s->log, path_of(o), error) != 0)
+    if (sqlite_log_init(&s->log, path_of(o), error) != 0)
         result = STORE_REFUSED;
     if (result == STORE_OK)
         result = connect(s, path_of(o), error);
@@ -605,13 +667,6 @@ static enum store_result open_store(struct store **out, const struct store_optio
 
 /* --- batch ---------------------------------------------------------------------------------- */
 
-/* An operator has decided: whether that contradicts what its owner says now. */
-static enum store_written decided(enum ledger_state said, enum ledger_state by_operator)
-{
-    return said == LEDGER_UNKNOWN || said == by_operator ? STORE_WRITTEN_ALREADY
-                                                         : STORE_CONTRADICTED;
-}
-
 static int write_outcome(struct store *s, struct store_outcome *o, int64_t now_ms,
                          enum store_written *result)
 {
@@ -627,7 +682,7 @@ static int write_outcome(struct store *s, struct store_outcome *o, int64_t now_m
         *result = STORE_GONE;
         return rc == SQLITE_DONE ? SQLITE_OK : rc;
     }
-    *result = resolved                    ? decided(o->state, state)
+    *result = resolved                    ? store_decided(o->state, state)
               : state == o->state         ? STORE_WRITTEN_ALREADY
               : state == LEDGER_UNKNOWN   ? STORE_WRITTEN_LATE
               : state == LEDGER_IN_FLIGHT ? STORE_WRITTEN
@@ -1094,8 +1149,10 @@ static enum store_result init(const struct store_options *o, struct buf *error)
 {
     const char *path = path_of(o);
     auto_free char *made = NULL;
-    enum store_result result = check_directory(path, error);
+    enum store_result result = load_library(error);
 
+    if (result == STORE_OK)
+        result = check_directory(path, error);
     if (result != STORE_OK)
         return result;
     if (access(path, F_OK) == 0)

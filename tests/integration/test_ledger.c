@@ -482,6 +482,36 @@ static void keys_belong_to_callers_and_rights_come_before_replays(void **state)
     answer_free(&a);
 }
 
+/* Which of the libraries that only a ledger needs the proxy has in its memory. */
+static bool has_library(const struct world *w, const char *name)
+{
+    char path[64], line[1024];
+    bool has = false;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/maps", (int)proxy_pid(w->proxy));
+    FILE *maps = fopen(path, "re");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps) != NULL)
+        has = has || strstr(line, name) != NULL;
+    (void)fclose(maps);
+    return has;
+}
+
+static void only_a_ledger_loads_what_a_ledger_needs(void **state)
+{
+    (void)state;
+    STORE(s);
+    store_make(&s, "");
+    WORLD(without);
+    WORLD(with);
+    world_start(&without, &(struct world_options){ .settings = "" });
+    world_start(&with, &(struct world_options){ .settings = s.settings });
+    assert_false(has_library(&without, "/libsqlite3.so"));
+    assert_true(has_library(&with, "/libsqlite3.so"));
+    assert_false(has_library(&without, "/libpq.so"));
+    assert_false(has_library(&with, "/libpq.so"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -497,6 +527,7 @@ int main(void)
         TEST(a_large_answer_is_given_whole_and_not_kept),
         TEST(a_journal_records_what_has_no_key),
         TEST(keys_belong_to_callers_and_rights_come_before_replays),
+        TEST(only_a_ledger_loads_what_a_ledger_needs),
     };
     return RUN_TESTS(tests);
 }

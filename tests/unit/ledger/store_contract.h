@@ -1,6 +1,6 @@
 #pragma once
 /* What every store has to do, whatever keeps the entries: tests that run against each of them.
- * Whoever includes this gives `fixture_open`, which opens a fresh, empty store. */
+ * Whoever includes this gives a setup that makes a fresh, empty store, and a teardown. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +10,9 @@
 struct fixture {
     const struct store_type *type;
     struct store *store;
+    void (*age)(
+        int64_t ms); /* ends all leases so much earlier; NULL: the store takes the time as
+                                it is told */
 };
 
 /* A store that is empty; given back by teardown. */
@@ -396,7 +399,15 @@ static void all_in_flight_become_unknown_when_their_owner_is_gone(void **state)
 
 /* --- resolve --- */
 
-#define AFTER_MS (NOW_MS + LEASE_MS + STORE_RESOLVE_AFTER_MS + 1)
+/* When nothing of before can be under way any more. */
+static int64_t after_all(const struct fixture *f)
+{
+    const int64_t wait_ms = LEASE_MS + STORE_RESOLVE_AFTER_MS + 1;
+
+    if (f->age != NULL)
+        f->age(wait_ms);
+    return NOW_MS + wait_ms;
+}
 
 static void what_an_operator_says_is_found(void **state)
 {
@@ -413,8 +424,9 @@ static void what_an_operator_says_is_found(void **state)
                                                               .body = &body,
                                                               .now_ms = NOW_MS }),
                      STORE_RESOLVED);
-    assert_int_equal(resolve_entry(f, (struct store_resolve){ .id = b.id, .now_ms = AFTER_MS }),
-                     STORE_RESOLVED);
+    assert_int_equal(
+        resolve_entry(f, (struct store_resolve){ .id = b.id, .now_ms = after_all(f) }),
+        STORE_RESOLVED);
     assert_int_equal(claim_key(f, &a2, "a"), STORE_FOUND);
     assert_int_equal(a2.c.found.state, LEDGER_ANSWERED);
     assert_int_equal(a2.c.found.status, 200);
@@ -458,8 +470,9 @@ static void what_is_not_open_is_not_resolved(void **state)
                       (struct store_resolve){ .id = a.id, .executed = true, .now_ms = NOW_MS }),
         STORE_IN_FLIGHT);
     assert_int_equal(tell_state(f, a.id, LEDGER_ANSWERED), STORE_WRITTEN);
-    assert_int_equal(resolve_entry(f, (struct store_resolve){ .id = a.id, .now_ms = AFTER_MS }),
-                     STORE_NOT_OPEN);
+    assert_int_equal(
+        resolve_entry(f, (struct store_resolve){ .id = a.id, .now_ms = after_all(f) }),
+        STORE_NOT_OPEN);
 }
 
 static void an_answer_against_an_operators_word_is_a_contradiction(void **state)
@@ -470,11 +483,12 @@ static void an_answer_against_an_operators_word_is_a_contradiction(void **state)
     assert_int_equal(claim_key(f, &a, "a"), STORE_CLAIMED);
     assert_int_equal(claim_key(f, &b, "b"), STORE_CLAIMED);
     assert_int_equal(census_at(f, STORE_ALL, NOW_MS).orphans, 2);
-    assert_int_equal(resolve_entry(f, (struct store_resolve){ .id = a.id, .now_ms = AFTER_MS }),
-                     STORE_RESOLVED);
+    assert_int_equal(
+        resolve_entry(f, (struct store_resolve){ .id = a.id, .now_ms = after_all(f) }),
+        STORE_RESOLVED);
     assert_int_equal(
         resolve_entry(
-            f, (struct store_resolve){ .id = b.id, .executed = true, .now_ms = AFTER_MS }),
+            f, (struct store_resolve){ .id = b.id, .executed = true, .now_ms = after_all(f) }),
         STORE_RESOLVED);
     assert_int_equal(tell_state(f, a.id, LEDGER_ANSWERED), STORE_CONTRADICTED);
     assert_int_equal(tell_state(f, a.id, LEDGER_UNKNOWN), STORE_WRITTEN_ALREADY);
@@ -483,7 +497,7 @@ static void an_answer_against_an_operators_word_is_a_contradiction(void **state)
     assert_int_equal(claim_key(f, &retry, "a"), STORE_CLAIMED);
 }
 
-/* --- list and prune --- */
+/* --- list --- */
 
 static void a_list_goes_by_age_and_by_what_is_asked(void **state)
 {
@@ -501,24 +515,6 @@ static void a_list_goes_by_age_and_by_what_is_asked(void **state)
     assert_int_equal(list_of(f, (struct store_list){ .id = c.id }), 1);
     assert_int_equal(list_of(f, (struct store_list){ .at_most = 2 }), 2);
     assert_int_equal(list_of(f, (struct store_list){ .after = a.id, .caller = "payroll" }), 0);
-}
-
-static uint64_t prune_before(struct fixture *f, int64_t answers_ms, int64_t keys_ms)
-{
-    struct store_prune p = { .answers_before_ms = answers_ms,
-                             .keys_before_ms = keys_ms,
-                             .at_most = 2 };
-    uint64_t pruned = 0;
-    struct buf error;
-
-    buf_init(&error, 4096);
-    do {
-        if (f->type->prune(f->store, &p, &error) != STORE_OK)
-            fail_msg("%s", buf_text(&error));
-        pruned += p.pruned;
-    } while (p.more);
-    buf_done(&error);
-    return pruned;
 }
 
 #define CONTRACT_TESTS(setup, teardown)                                                        \

@@ -1,11 +1,16 @@
 /* The store in PostgreSQL, against a real server: what is claimed is claimed once and durably, and
  * what is not certain is never told as certain. */
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -828,6 +833,102 @@ static void a_server_that_does_not_answer_is_given_up_in_time(void **state)
     type->close(s);
 }
 
+static void a_proxy_that_ends_does_not_wait_for_a_server(void **state)
+{
+    FIXTURE(f);
+    struct store_options o = options_of(&f);
+    struct store *s = NULL;
+    CLAIM(c, "k");
+
+    (void)state;
+    o.hurry_fd = eventfd(0, EFD_CLOEXEC);
+    assert_true(o.hurry_fd > 0);
+    assert_int_equal(open_with(&o, &s), STORE_OK);
+    postgres_signal(server, SIGSTOP);
+    assert_int_equal(eventfd_write(o.hurry_fd, 1), 0);
+    int64_t began_ms = clock_ms();
+    assert_int_equal(ask_again(s, &c), STORE_LOST);
+    assert_int_equal(c.claim.result, STORE_UNCLEAR);
+    assert_int_equal(ask_again(s, &c), STORE_LOST); /* nor for a connection */
+    assert_true(clock_ms() - began_ms < TIMEOUT_MS);
+    postgres_signal(server, SIGCONT);
+    assert_int_equal(claimed(s, &c), STORE_CLAIMED);
+    type->close(s);
+    (void)close(o.hurry_fd);
+}
+
+/* --- names --------------------------------------------------------------------------------- */
+
+static _Atomic unsigned asked_silent;
+static sem_t silent_answers;
+
+/* Instead of the C library's, but by it: "localhost" has an address where nobody listens before the
+ * right one; of "silent.test" nothing is heard until the test says so. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found)
+{
+    __typeof__(getaddrinfo) *real = (__typeof__(getaddrinfo) *)dlsym(RTLD_NEXT, "getaddrinfo");
+
+    if (node != NULL && strcmp(node, "silent.test") == 0) {
+        asked_silent++;
+        (void)sem_wait(&silent_answers);
+        return EAI_AGAIN;
+    }
+    if (node == NULL || strcmp(node, "localhost") != 0)
+        return real(node, service, hints, found);
+    int rc = real("127.0.0.99", service, hints, found);
+    return rc == 0 ? real("127.0.0.1", service, hints, &(*found)->ai_next) : rc;
+}
+
+static void url_of_host(struct fixture *f, const char *host)
+{
+    (void)snprintf(f->url, sizeof f->url, "postgresql://postgres@%s:%d/" DATABASE, host,
+                   postgres_port(server));
+}
+
+static void each_address_of_a_name_is_tried(void **state)
+{
+    FIXTURE(f);
+    CLAIM(c, "k");
+
+    (void)state;
+    url_of_host(&f, "localhost");
+    struct store *s = another(&f);
+    assert_int_equal(claimed(s, &c), STORE_CLAIMED);
+    type->close(s);
+}
+
+/* The thread of a lookup cannot be stopped: there is one, and not one more each time. */
+static void name_servers_that_are_silent_hold_nothing_up(void **state)
+{
+    FIXTURE(f);
+    CLAIM(c, "k");
+
+    (void)state;
+    assert_int_equal(sem_init(&silent_answers, 0, 0), 0);
+    url_of_host(&f, "silent.test,127.0.0.1");
+    struct store_options o = options_of(&f);
+    struct store *s = NULL;
+
+    o.timeout_ms = 1000;
+    (void)open_with(&o, &s);
+    assert_non_null(s);
+    /* By the other host, in what is left of the time: on a slow machine it takes more than one. */
+    for (int i = 0; i < 2; i++) {
+        int64_t until_ms = clock_ms() + 2 * TIMEOUT_MS;
+
+        while (ask_again(s, &c) != STORE_OK)
+            assert_true(clock_ms() < until_ms);
+        assert_int_equal(c.claim.result, STORE_CLAIMED);
+        (void)ask("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                  "WHERE application_name = 'oneshot-proxy'");
+    }
+    assert_int_equal(asked_silent, 1);
+    type->close(s);
+    assert_int_equal(sem_post(&silent_answers), 0);
+}
+
 static void a_server_that_ends_at_once_loses_no_claim(void **state)
 {
     FIXTURE(f);
@@ -1109,6 +1210,9 @@ int main(void)
         cmocka_unit_test(
             a_connection_lost_in_commit_leaves_a_claim_unclear_until_it_is_made_again),
         cmocka_unit_test(a_server_that_does_not_answer_is_given_up_in_time),
+        cmocka_unit_test(a_proxy_that_ends_does_not_wait_for_a_server),
+        cmocka_unit_test(each_address_of_a_name_is_tried),
+        cmocka_unit_test(name_servers_that_are_silent_hold_nothing_up),
         cmocka_unit_test(a_server_that_ends_at_once_loses_no_claim),
         cmocka_unit_test(a_server_that_may_forget_is_refused),
         cmocka_unit_test(with_an_authority_nothing_but_verified_tls_will_do),

@@ -428,6 +428,24 @@ static void no_flipped_byte_crashes_or_frees_a_key(void **state)
     buf_done(&error);
 }
 
+static uint64_t prune_before(struct fixture *f, int64_t answers_ms, int64_t keys_ms)
+{
+    struct store_prune p = { .answers_before_ms = answers_ms,
+                             .keys_before_ms = keys_ms,
+                             .at_most = 2 };
+    uint64_t pruned = 0;
+    struct buf error;
+
+    buf_init(&error, 4096);
+    do {
+        if (f->type->prune(f->store, &p, &error) != STORE_OK)
+            fail_msg("%s", buf_text(&error));
+        pruned += p.pruned;
+    } while (p.more);
+    buf_done(&error);
+    return pruned;
+}
+
 static void answers_go_before_keys_and_open_ones_stay(void **state)
 {
     struct fixture *f = fixture_of(state);

@@ -1,0 +1,29 @@
+/* Loads a shared library and fills in a table of its functions. */
+#include "ledger/library.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <string.h>
+
+int library_load(const char *soname, const char *package,
+                 const struct library_function *function, size_t count, struct buf *error)
+{
+    void *library = dlopen(soname, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+
+    if (library == NULL) {
+        (void)buf_addf(error, "%s cannot be loaded, which this ledger needs: install %s (%s)",
+                       soname, package, dlerror());
+        return -ENOENT;
+    }
+    for (size_t i = 0; i < count; i++) {
+        void *found = dlsym(library, function[i].name);
+
+        if (found == NULL) {
+            (void)buf_addf(error, "%s has no function %s: install a newer %s", soname,
+                           function[i].name, package);
+            return -ENOENT;
+        }
+        memcpy(function[i].at, &found, sizeof found);
+    }
+    return 0;
+}
