@@ -39,6 +39,8 @@ set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS ca-certificates)
+# Loaded where a ledger is kept in them (src/ledger/library.h).
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libsqlite3-0 (>= 3.35), libpq5 (>= 14)")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
 "Services call it over plain HTTP as if it were the API; it holds the client
  secret, keeps an access token fresh, and puts it on every request. A call that

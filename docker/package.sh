@@ -85,6 +85,16 @@ without_credentials_the_service_says_what_is_missing() {
     grep client_secret <<<"$said"
 }
 
+# The bare system has neither library: they are recommended, and only a ledger needs one.
+a_ledger_without_its_library_says_which_package_has_it() {
+    local store package said
+    for store in "sqlite:/var/ledger.db libsqlite3-0" "postgresql://one@127.0.0.1/two libpq5"; do
+        read -r store package <<<"$store"
+        if said=$(base_run "$system" env ONESHOT_PROXY_LEDGER_STORE="$store" oneshot-proxy ledger init 2>&1); then return 1; fi
+        grep "install $package" <<<"$said"
+    done
+}
+
 command_line() { sed -n 's/^ExecStart=//p' "$system/usr/lib/systemd/system/oneshot-proxy.service"; }
 
 # As another user than root, with the secret where systemd would lay it.
@@ -174,6 +184,7 @@ for suite in ${SUITES:-bookworm trixie}; do
     try lintian_finds_no_error
     try it_installs_with_what_it_depends_on
     try without_credentials_the_service_says_what_is_missing
+    try a_ledger_without_its_library_says_which_package_has_it
     try it_runs_under_the_command_line_of_its_unit
     try an_upgrade_keeps_what_the_administrator_wrote
     try removed_it_leaves_only_the_settings
