@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# ./dev hostile [COUNT | write]: nginx, haproxy and the proxy side by side, ordinary clients, COUNT mutations (10^5)
-# needs: @build @test nginx-light haproxy wget perl python3-requests
+# ./dev hostile [COUNT | write]: nginx, nghttpx, haproxy and the proxy side by side, ordinary clients, COUNT mutations (10^5)
+# needs: @build @test nginx-light haproxy nghttp2-proxy wget perl python3-requests
 #
-# The table goes to build/hostile/differential.md, with `write` to tests/hostile/. COUNT mutated
+# The tables go to build/hostile/differential*.md, with `write` to tests/hostile/. COUNT mutated
 # requests and as many mutated answers go to the build with the address sanitizer; 0: none.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-count=100000 target=build/hostile/differential.md
+count=100000 target=build/hostile
 case ${1-} in
-write) count=0 target=tests/hostile/differential.md ;;
+write) count=0 target=tests/hostile ;;
 '') ;;
 *) count=$1 ;;
 esac
 export PYTHONDONTWRITEBYTECODE=1
 mkdir -p build/hostile
-rm -f build/hostile/differential.md
+rm -f build/hostile/differential*.md
 code=0
 
 cmake --preset release >/dev/null
@@ -23,12 +23,16 @@ cmake --build --preset release --target oneshot-proxy
 proxy=$PWD/build/release/oneshot-proxy
 
 echo "==> the same to nginx, haproxy and the proxy (a minute or two)"
-python3 tests/hostile/differential.py "$proxy" build/hostile "$target" || code=1
+python3 tests/hostile/differential.py "$proxy" build/hostile "$target/differential.md" || code=1
+echo "==> HTTP/2 of an upstream to nghttpx, haproxy and the proxy (a minute)"
+python3 tests/hostile/differential_h2.py "$proxy" build/hostile/h2 "$target/differential_h2.md" || code=1
 echo "==> ordinary clients"
-python3 tests/hostile/clients.py "$proxy" build/hostile "$target" || code=1
-if ! cmp -s "$target" tests/hostile/differential.md; then
-    echo "$target is not what tests/hostile/differential.md says: other versions? ./dev hostile write"
-fi
+python3 tests/hostile/clients.py "$proxy" build/hostile "$target/differential.md" || code=1
+for table in differential.md differential_h2.md; do
+    if ! cmp -s "$target/$table" "tests/hostile/$table"; then
+        echo "$target/$table is not what tests/hostile/$table says: other versions? ./dev hostile write"
+    fi
+done
 
 if [ "$count" -gt 0 ]; then
     echo "==> $count mutated requests and answers, with the address sanitizer"

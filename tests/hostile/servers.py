@@ -20,6 +20,7 @@ http {{
 """
 HAPROXY = """global
   maxconn 256
+  nbthread 1
 defaults
   mode http
   timeout client 2s
@@ -29,17 +30,31 @@ defaults
 listen all
   bind 127.0.0.1:{port}
   http-request set-header Authorization "Bearer x"
-  server origin 127.0.0.1:{origin}
+  server origin 127.0.0.1:{origin}{more}
+"""
+NGHTTPX = """frontend=127.0.0.1,{port};no-tls
+backend=127.0.0.1,{origin};;proto=h2;no-tls
+workers=1
+single-process=yes
+backend-read-timeout=2s
+backend-write-timeout=2s
+backend-connect-timeout=1s
+backend-http2-settings-timeout=2s
+backend-max-backoff=1ms
+errorlog-file={dir}/nghttpx.log
+accesslog-file=/dev/null
+conf=/dev/null
 """
 ONESHOT = """[listen]
 address = 127.0.0.1:0
-header_timeout = 2s
-body_timeout = 2s
+header_timeout = {patience}
+body_timeout = {patience}
 [upstream]
 base_url = http://127.0.0.1:{origin}/v0
 proxy = none
-response_timeout = 2s
-idle_timeout = 2s
+response_timeout = {patience}
+idle_timeout = {patience}
+{more}
 [token]
 url = http://127.0.0.1:{token}/token
 client_id = someone
@@ -71,12 +86,15 @@ def wait_for(port, process):
 
 
 class Server:
+    """`say` makes the answers of an origin that speaks HTTP/1.1, or is an origin itself."""
+
     def __init__(self, name, say):
         self.name = name
-        self.origin = Origin(say)
+        self.origin = Origin(say) if callable(say) else say
         self.process = None
         self.port = 0
         self.version = ""
+        self.restart = None  # where it can be: starts it once more
 
     def stop(self):
         if self.process is not None and self.process.poll() is None:
@@ -88,12 +106,15 @@ class Server:
         return self.process.returncode if self.process else None
 
 
-def _with_free_port(server, directory, text, suffix, command):
+def _with_free_port(server, directory, text, suffix, command, more=""):
+    server.restart = lambda: _with_free_port(server, directory, text, suffix, command, more)
     for _ in range(5):  # somebody else may be quicker
         server.port = free_port()
         path = os.path.join(directory, server.name + suffix)
         with open(path, "w", encoding="ascii") as out:
-            out.write(text.format(dir=directory, port=server.port, origin=server.origin.port))
+            out.write(
+                text.format(dir=directory, port=server.port, origin=server.origin.port, more=more)
+            )
         log = open(os.path.join(directory, server.name + ".out"), "wb")
         server.process = subprocess.Popen([*command, path], stdout=log, stderr=log)
         if wait_for(server.port, server.process):
@@ -108,14 +129,21 @@ def start_nginx(directory, say):
     return _with_free_port(server, directory, NGINX, ".conf", ["nginx", "-c"])
 
 
-def start_haproxy(directory, say):
+def start_haproxy(directory, say, more=""):
     server = Server("haproxy", say)
     said = subprocess.run(["haproxy", "-v"], capture_output=True, text=True, check=True).stdout
     server.version = re.search(r"version ([\d.]+)", said)[1]
-    return _with_free_port(server, directory, HAPROXY, ".cfg", ["haproxy", "-f"])
+    return _with_free_port(server, directory, HAPROXY, ".cfg", ["haproxy", "-f"], more)
 
 
-def start_oneshot(directory, say, binary):
+def start_nghttpx(directory, say):
+    server = Server("nghttpx", say)
+    said = subprocess.run(["nghttpx", "-v"], capture_output=True, text=True, check=True).stdout
+    server.version = re.search(r"nghttp2/([\d.]+)", said)[1]
+    return _with_free_port(server, directory, NGHTTPX, ".conf", ["nghttpx", "--conf"])
+
+
+def start_oneshot(directory, say, binary, more="", patience="2s"):
     server = Server("oneshot-proxy", say)
     token = Origin(
         lambda head, body: b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -123,7 +151,11 @@ def start_oneshot(directory, say, binary):
     )
     path = os.path.join(directory, "oneshot-proxy.ini")
     with open(path, "w", encoding="ascii") as out:
-        out.write(ONESHOT.format(origin=server.origin.port, token=token.port))
+        out.write(
+            ONESHOT.format(
+                origin=server.origin.port, token=token.port, more=more, patience=patience
+            )
+        )
     os.chmod(path, 0o600)
     log_path = os.path.join(directory, "oneshot-proxy.out")
     with open(log_path, "wb") as log:

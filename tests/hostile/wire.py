@@ -192,3 +192,24 @@ def ask(port, request):
                 return heard
 
 
+def ask_until_end(port, request):
+    """The same for a request that asks for the connection's end: no answer is over before it."""
+    pieces, end = [], "silence"
+    deadline = time.monotonic() + 2 * PATIENCE_S
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
+        try:
+            connection.sendall(request)
+        except OSError:
+            pass  # the rest of its body is not wanted; the answer counts
+        while time.monotonic() < deadline:
+            connection.settimeout(max(deadline - time.monotonic(), 0.01))
+            try:
+                piece = connection.recv(65536)
+            except OSError as error:
+                end = "silence" if isinstance(error, socket.timeout) else "reset"
+                break
+            if not piece:
+                end = "close"
+                break
+            pieces.append(piece)
+    return Heard(b"".join(pieces), end)
