@@ -1399,7 +1399,7 @@ struct relay *relay_new(struct context *ctx, struct response_sink *sink, const c
     r->start_us = clock_us();
     r->parked_us = r->token_us = r->upstream_start_us = r->upstream_us = r->first_byte_us = -1;
     r->timer.on_due = on_timer;
-    /* A missing target (HTTP/0.9) is refused by the guard. */
+    /* A missing target (HTTP/0.9) is refused by request_check. */
     size_t len = target == NULL ? 0 : strlen(target);
     r->target = arena_copy(&r->arena, target == NULL ? "" : target, len);
     if (r->target == NULL)

@@ -1,5 +1,5 @@
 /* Any bytes from callers and from an upstream, through the real worker: its loop,
- * libmicrohttpd, guard, relay and HTTP/1.1 client, with a clock that only moves when everything
+ * libmicrohttpd, request_check, relay and HTTP/1.1 client, with a clock that only moves when everything
  * is quiet.
  *
  *     callers (socket pairs) --> worker --> upstream (loopback), both played here

@@ -18,7 +18,7 @@ cmake --build --preset fuzz --target "${targets[@]/#/fuzz_}"
 # What a run finds is kept in build/fuzz/found and is where the next one goes on; an input that
 # fails is left in build/fuzz/failed.
 code=0
-printf '%-12s %8s %12s %8s %8s  %s\n' target seconds executions edges inputs result
+printf '%-14s %8s %12s %8s %8s  %s\n' target seconds executions edges inputs result
 for name in "${targets[@]}"; do
     found=build/fuzz/found/$name failed=build/fuzz/failed/$name log=build/fuzz/$name.log
     mkdir -p "$found" "$failed"
@@ -29,7 +29,7 @@ for name in "${targets[@]}"; do
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     # The last line of progress: #N EVENT cov: EDGES ft: FEATURES corp: INPUTS/SIZE ...
     read -r edges inputs < <(sed -n 's|^#.* cov: \([0-9]*\) .* corp: \([0-9]*\)/.*|\1 \2|p' "$log" | tail -n 1) || true
-    printf '%-12s %8d %12s %8s %8s  %s\n' "$name" $((SECONDS - start)) "${executions:--}" "${edges:--}" \
+    printf '%-14s %8d %12s %8s %8s  %s\n' "$name" $((SECONDS - start)) "${executions:--}" "${edges:--}" \
         "${inputs:--}" "$result"
 done
 exit "$code"

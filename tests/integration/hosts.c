@@ -1,3 +1,5 @@
+/* A mount namespace with a hosts file and a resolv.conf of the test's own, and addresses at which packets are
+ * lost. */
 #include "hosts.h"
 
 #include <arpa/inet.h>
@@ -67,7 +69,7 @@ void hosts_end(void)
     (void)unsetenv("ONESHOT_PROXY_WRAP");
 }
 
-bool swallow_begin(struct swallow *s, const char *address, int port)
+bool black_hole_begin(struct black_hole *s, const char *address, int port)
 {
     union {
         struct sockaddr any;
@@ -107,13 +109,13 @@ bool swallow_begin(struct swallow *s, const char *address, int port)
     return true;
 }
 
-void swallow_end(struct swallow *s)
+void black_hole_end(struct black_hole *s)
 {
     while (s->count > 0)
         (void)close(s->fd[--s->count]);
 }
 
-bool silent_name_server_begin(struct swallow *s)
+bool silent_name_server_begin(struct black_hole *s)
 {
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(53) };
 

@@ -1,6 +1,12 @@
 #pragma once
-/* The store of a ledger for a test: a SQLite file that is made by the program's own command, in a
- * directory beside the test program (/tmp may lie in memory, which a ledger refuses). */
+/* What the tests of the ledger share: a payment, and a store, which is a SQLite file that is made by
+ * the program's own command, in a directory beside the test program (/tmp may lie in memory, which a
+ * ledger refuses). */
+
+/* A request that moves money, and a key for it. */
+#define PATH "/methods/0e1f6a4c-0d6c-4f0e-9d3e-1c6f8d1f2a3b/execute"
+#define PAY "{\"amount\":1}"
+#define KEY "Idempotency-Key: 8e03978e-40d5-43e8-bc93-6894a57f9324\r\n"
 
 struct store {
     char dir[256];      /* 0700 */

@@ -1,4 +1,4 @@
-/* Names of several addresses, of which some swallow what is sent to them, and names that move:
+/* Names of several addresses, of which some lose what is sent to them, and names that move:
  * for the upstream and for the token endpoint. In a mount namespace of the program's own with
  * another /etc/hosts. Skipped where no such namespace can be made. */
 #include "harness.h"
@@ -29,7 +29,7 @@ static int unmake_names(void **state)
 /* A world whose upstream and token endpoint are reached by names of several addresses. */
 struct named {
     struct world w;
-    struct swallow dead[2 * DEAD_MAX];
+    struct black_hole dead[2 * DEAD_MAX];
 };
 
 static void named_end(struct named *n)
@@ -37,11 +37,11 @@ static void named_end(struct named *n)
     peer_host = 0;
     world_end(&n->w);
     for (size_t i = 0; i < sizeof n->dead / sizeof *n->dead; i++)
-        swallow_end(&n->dead[i]);
+        black_hole_end(&n->dead[i]);
 }
 
 struct named_options {
-    const char *dead[DEAD_MAX]; /* addresses that swallow, for both names */
+    const char *dead[DEAD_MAX]; /* black holes, for both names */
     const char *settings;
     enum cert_kind cert;
     bool h2;
@@ -60,8 +60,8 @@ static bool named_start(struct named *n, const struct named_options *o)
 
     for (size_t i = 0; i < DEAD_MAX && o->dead[i] != NULL; i++) {
         bytes_addf(&names, "%s api.test tokens.test\n", o->dead[i]);
-        all = all && swallow_begin(&n->dead[2 * i], o->dead[i], api) &&
-              swallow_begin(&n->dead[2 * i + 1], o->dead[i], tokens);
+        all = all && black_hole_begin(&n->dead[2 * i], o->dead[i], api) &&
+              black_hole_begin(&n->dead[2 * i + 1], o->dead[i], tokens);
     }
     bytes_addf(&names, LIVING " api.test tokens.test\n");
     hosts_write(bytes_text(&names));
@@ -144,11 +144,11 @@ static void addresses_that_fail_differently_are_told_apart(void **state)
         skip();
     NAMED(n);
     struct answer a = { 0 };
-    struct swallow silent = { 0 };
+    struct black_hole silent = { 0 };
     assert_true(named_start(
         &n, &(struct named_options){ .settings = "upstream.connect_timeout = 1s\n" }));
     assert_true(proxy_log_wait(n.w.proxy, "event=token_obtained", 1, SOON_MS));
-    assert_true(swallow_begin(&silent, "127.0.0.2", peer_port(n.w.api)));
+    assert_true(black_hole_begin(&silent, "127.0.0.2", peer_port(n.w.api)));
     hosts_write("127.0.0.2 api.test\n127.0.0.3 api.test\n" LIVING " tokens.test\n");
     /* one that refuses is not asked again, so that the other one decides when the time is over */
     ask_until(&n, "GET", "/x", 0, "2 addresses", &a);
@@ -161,7 +161,7 @@ static void addresses_that_fail_differently_are_told_apart(void **state)
     assert_contains(bytes_text(&r.out), "127.0.0.3: ");
     run_free(&r);
     answer_free(&a);
-    swallow_end(&silent);
+    black_hole_end(&silent);
 }
 
 /* As the program does. */
@@ -192,7 +192,7 @@ static void addresses_that_are_all_silent_are_told_as_a_connect_timeout(void **s
     for (size_t dead = 1; dead <= 3; dead++) {
         NAMED(n);
         struct answer a = { 0 };
-        struct swallow more[3] = { 0 };
+        struct black_hole more[3] = { 0 };
         struct bytes names = { 0 };
         assert_true(named_start(
             &n, &(struct named_options){ .settings = "upstream.connect_timeout = 1s\n" }));
@@ -200,7 +200,7 @@ static void addresses_that_are_all_silent_are_told_as_a_connect_timeout(void **s
         for (size_t i = 0; i < dead; i++) {
             char address[32];
             (void)snprintf(address, sizeof address, "127.0.0.%zu", 2 + i);
-            assert_true(swallow_begin(&more[i], address, peer_port(n.w.api)));
+            assert_true(black_hole_begin(&more[i], address, peer_port(n.w.api)));
             bytes_addf(&names, "%s api.test\n", address);
         }
         hosts_write(bytes_text(&names));
@@ -214,7 +214,7 @@ static void addresses_that_are_all_silent_are_told_as_a_connect_timeout(void **s
         answer_free(&a);
         bytes_free(&names);
         for (size_t i = 0; i < dead; i++)
-            swallow_end(&more[i]);
+            black_hole_end(&more[i]);
     }
 }
 
@@ -227,19 +227,19 @@ static void a_name_that_moves_is_followed_once_the_old_address_fails(void **stat
     for (int silent = 0; silent < 2; silent++) {
         NAMED(n);
         struct answer a = { 0 };
-        struct swallow old = { 0 };
+        struct black_hole old = { 0 };
         assert_true(named_start(&n, &(struct named_options){ .settings = NULL }));
         assert_true(proxy_log_wait(n.w.proxy, "event=token_obtained", 1, SOON_MS));
         if (silent)
-            assert_true(swallow_begin(&old, "127.0.0.2", peer_port(n.w.api)));
-        hosts_write("127.0.0.2 api.test tokens.test\n"); /* refuses, or swallows */
+            assert_true(black_hole_begin(&old, "127.0.0.2", peer_port(n.w.api)));
+        hosts_write("127.0.0.2 api.test tokens.test\n"); /* refuses, or is a black hole */
         http_get(n.w.port, "/x", &a);
         assert_true(a.status == 502 || a.status == 504);
         hosts_write(LIVING " api.test tokens.test\n");
         http_get(n.w.port, "/x", &a);
         assert_int_equal(a.status, 200);
         answer_free(&a);
-        swallow_end(&old);
+        black_hole_end(&old);
     }
 }
 
@@ -250,9 +250,9 @@ static void a_name_server_that_is_silent_is_told_as_such(void **state)
         skip();
     NAMED(n);
     struct answer a = { 0 };
-    struct swallow server;
+    struct black_hole server;
     if (!silent_name_server_begin(&server)) {
-        swallow_end(&server);
+        black_hole_end(&server);
         (void)fprintf(stderr, "SKIPPED: port 53 cannot be taken here\n");
         skip();
     }
@@ -272,7 +272,7 @@ static void a_name_server_that_is_silent_is_told_as_such(void **state)
         proxy_log_wait(n.w.proxy, "event=token_fetch_failed error=token-dns", 1, SOON_MS));
     assert_true(proxy_log_contains(n.w.proxy, "No name server answered in time"));
     answer_free(&a);
-    swallow_end(&server);
+    black_hole_end(&server);
 }
 
 /* The address still answers, so only the age of its connection tells that it is not to be used

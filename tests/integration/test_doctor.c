@@ -5,8 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "connect_proxy.h"
 #include "harness.h"
-#include "tollgate.h"
 
 struct visit {
     struct world_options options;
@@ -443,19 +443,19 @@ static void http_to_a_port_that_speaks_tls_is_recognised(void **state)
 
 /* --- an outbound proxy ------------------------------------------------------------------- */
 
-static struct run through(const struct tollgate_options *o, const char *credentials,
+static struct run through(const struct connect_proxy_options *o, const char *credentials,
                           const char *no_proxy, const char *settings)
 {
-    struct tollgate *gate = tollgate_start(o);
+    struct connect_proxy *outbound = connect_proxy_start(o);
     char variable[128];
     (void)snprintf(variable, sizeof variable, "HTTPS_PROXY=http://%s127.0.0.1:%d", credentials,
-                   tollgate_port(gate));
+                   connect_proxy_port(outbound));
     const char *const env[] = { variable, no_proxy, NULL };
     struct run r =
         visit(&(struct visit){ .options = { .cert = CERT_VALID, .token_cert = CERT_VALID },
                                .env = env,
                                .settings = settings });
-    tollgate_stop(gate);
+    connect_proxy_stop(outbound);
     return r;
 }
 
@@ -481,7 +481,7 @@ static void an_outbound_proxy_is_found_used_and_explained(void **state)
     assert_step(&r, "upstream proxy", "note", "upstream.proxy is none");
     run_free(&r);
 
-    const struct tollgate_options demand = { .authorization = "Basic no" };
+    const struct connect_proxy_options demand = { .authorization = "Basic no" };
     r = through(&demand, "", NULL, by_env);
     assert_code(&r, 1);
     assert_step(&r, "upstream TLS", "FAILED",
@@ -493,7 +493,7 @@ static void an_outbound_proxy_is_found_used_and_explained(void **state)
     assert_step(&r, "upstream TLS", "FAILED", "refuses the credentials in HTTPS_PROXY (407)");
     run_free(&r);
 
-    const struct tollgate_options refuse = { .refuse_with = 403 };
+    const struct connect_proxy_options refuse = { .refuse_with = 403 };
     r = through(&refuse, "", NULL, by_env);
     assert_code(&r, 1);
     assert_step(&r, "upstream TLS", "FAILED",

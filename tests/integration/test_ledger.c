@@ -4,16 +4,14 @@
 #include "harness.h"
 #include "store.h"
 
-#define KEY "Idempotency-Key: 8e03978e-40d5-43e8-bc93-6894a57f9324\r\n"
-#define PAY "{\"amount\":1}"
-#define PATH "/methods/0e1f6a4c-0d6c-4f0e-9d3e-1c6f8d1f2a3b/execute"
+static _Atomic unsigned executions; /* how often the API was asked */
 
 /* An API that answers by the target: status-N in it is the status, any other gives 201 with fields and
  * a body that say which execution it was. */
 static void answer_by_target(struct peer_conn *c, const struct peer_request *r, void *arg)
 {
-    _Atomic unsigned *executions = arg;
-    unsigned n = ++*executions;
+    (void)arg;
+    unsigned n = ++executions;
     char head[256], body[128];
 
     const char *status = strstr(r->target, "status-");
@@ -29,6 +27,14 @@ static void answer_by_target(struct peer_conn *c, const struct peer_request *r, 
         n, n, n, n);
     (void)snprintf(body, sizeof body, "{\"execution\":%u,\"bytes\":\"%zu\"}", n, r->body.len);
     (void)peer_answer(c, 201, head, body);
+}
+
+/* A store and a program that uses it; settings: further ones, or NULL; answer NULL: the API echoes. */
+static void begin(struct world *w, struct store *s, const char *settings, api_answer_fn answer)
+{
+    executions = 0;
+    store_make(s, settings);
+    world_start(w, &(struct world_options){ .settings = s->settings, .answer = answer });
 }
 
 static void pay(const struct world *w, const char *headers, const char *body, struct answer *a)
@@ -60,14 +66,9 @@ static void assert_entry(const struct answer *a, int status, const char *slug,
 static void a_retry_gets_the_first_answer_byte_for_byte(void **state)
 {
     (void)state;
-    static _Atomic unsigned executions;
-    executions = 0;
     STORE(s);
-    store_make(&s, "admin.address = 127.0.0.1:0");
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = s.settings,
-                                             .answer = answer_by_target,
-                                             .arg = &executions });
+    begin(&w, &s, "admin.address = 127.0.0.1:0", answer_by_target);
     struct answer first = { 0 }, again = { 0 };
     pay(&w, KEY "Accept-Encoding: gzip\r\n", PAY, &first);
     assert_int_equal(first.status, 201);
@@ -130,14 +131,9 @@ static void a_retry_gets_the_first_answer_byte_for_byte(void **state)
 static void another_request_with_the_same_key_is_refused(void **state)
 {
     (void)state;
-    static _Atomic unsigned executions;
-    executions = 0;
     STORE(s);
-    store_make(&s, NULL);
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = s.settings,
-                                             .answer = answer_by_target,
-                                             .arg = &executions });
+    begin(&w, &s, NULL, answer_by_target);
     struct answer a = { 0 };
     pay(&w, KEY, PAY, &a);
     pay(&w, KEY, "{\"amount\":2}", &a);
@@ -175,10 +171,11 @@ static void keys_that_are_none_are_refused_and_nothing_is_sent(void **state)
     };
     (void)state;
     STORE(s);
-    store_make(&s, "ledger.keys = header, body:/memo\nledger.require_key = money\n"
-                   "ledger.max_request = 1k");
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = s.settings });
+    begin(&w, &s,
+          "ledger.keys = header, body:/memo\nledger.require_key = money\n"
+          "ledger.max_request = 1k",
+          NULL);
     struct answer a = { 0 };
     char type[128], large[2048] = "{\"a\":\"";
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -207,14 +204,9 @@ static void keys_that_are_none_are_refused_and_nothing_is_sent(void **state)
 static void a_memo_is_a_key(void **state)
 {
     (void)state;
-    static _Atomic unsigned executions;
-    executions = 0;
     STORE(s);
-    store_make(&s, "ledger.keys = header, body:/memo");
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = s.settings,
-                                             .answer = answer_by_target,
-                                             .arg = &executions });
+    begin(&w, &s, "ledger.keys = header, body:/memo", answer_by_target);
     struct answer a = { 0 };
     static const char memo[] = "{\"amount\":1,\"memo\":\"idem:8e03 salary March\"}";
     for (int i = 0; i < 2; i++) {
@@ -236,14 +228,10 @@ static void a_memo_is_a_key(void **state)
 static void what_was_not_carried_out_may_be_sent_again(void **state)
 {
     (void)state;
-    static _Atomic unsigned executions;
     static const char limited[] = "/methods/status-429/x";
     STORE(s);
-    store_make(&s, NULL);
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = s.settings,
-                                             .answer = answer_by_target,
-                                             .arg = &executions });
+    begin(&w, &s, NULL, answer_by_target);
     struct answer a = { 0 };
     executions = 0;
     for (unsigned i = 1; i <= 3; i++) {
@@ -262,13 +250,9 @@ static void a_server_error_leaves_the_outcome_unknown(void **state)
 {
     static const char *const paths[] = { "/methods/status-500/x", "/methods/status-503/x" };
     (void)state;
-    static _Atomic unsigned executions;
     STORE(s);
-    store_make(&s, "admin.address = 127.0.0.1:0");
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = s.settings,
-                                             .answer = answer_by_target,
-                                             .arg = &executions });
+    begin(&w, &s, "admin.address = 127.0.0.1:0", answer_by_target);
     struct answer a = { 0 };
     char key[64];
     for (size_t i = 0; i < 2; i++) {
@@ -294,27 +278,22 @@ static void a_server_error_leaves_the_outcome_unknown(void **state)
 /* Refuses the first token, whatever comes with it. */
 static void refuse_first_token(struct peer_conn *c, const struct peer_request *r, void *arg)
 {
-    _Atomic unsigned *executions = arg;
+    (void)arg;
 
     if (api_token_of(r) == 1) {
         (void)peer_answer(c, 401, NULL, "old");
         return;
     }
-    ++*executions;
+    ++executions;
     (void)peer_answer(c, 200, NULL, "paid");
 }
 
 static void a_refused_token_is_repeated_inside_the_same_entry(void **state)
 {
     (void)state;
-    static _Atomic unsigned executions;
-    executions = 0;
     STORE(s);
-    store_make(&s, NULL);
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = s.settings,
-                                             .answer = refuse_first_token,
-                                             .arg = &executions });
+    begin(&w, &s, NULL, refuse_first_token);
     struct answer a = { 0 };
     for (int i = 0; i < 2; i++) {
         pay(&w, KEY, PAY, &a);
@@ -331,14 +310,9 @@ static void a_refused_token_is_repeated_inside_the_same_entry(void **state)
 static void refused_twice_the_key_is_free(void **state)
 {
     (void)state;
-    static _Atomic unsigned executions;
-    executions = 0;
     STORE(s);
-    store_make(&s, "upstream.replay = none");
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = s.settings,
-                                             .answer = refuse_first_token,
-                                             .arg = &executions });
+    begin(&w, &s, "upstream.replay = none", refuse_first_token);
     struct answer a = { 0 };
     pay(&w, KEY, PAY, &a);
     assert_int_equal(a.status, 401);
@@ -356,9 +330,8 @@ static void nobody_there_frees_the_key(void **state)
 {
     (void)state;
     STORE(s);
-    store_make(&s, NULL);
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = s.settings });
+    begin(&w, &s, NULL, NULL);
     peer_stop_listening(w.api);
     struct answer a = { 0 };
     for (size_t i = 0; i < 2; i++) { /* the second is a new request */
@@ -373,11 +346,11 @@ static void nobody_there_frees_the_key(void **state)
 /* An answer above max_answer, in pieces. */
 static void answer_large(struct peer_conn *c, const struct peer_request *r, void *arg)
 {
+    (void)arg;
     static char piece[65536];
-    _Atomic unsigned *executions = arg;
 
     (void)r;
-    ++*executions;
+    ++executions;
     memset(piece, 'x', sizeof piece);
     (void)peer_puts(c, "HTTP/1.1 200 OK\r\nContent-Length: 327680\r\n\r\n");
     for (int i = 0; i < 5; i++)
@@ -387,13 +360,9 @@ static void answer_large(struct peer_conn *c, const struct peer_request *r, void
 static void a_large_answer_is_given_whole_and_not_kept(void **state)
 {
     (void)state;
-    static _Atomic unsigned executions;
-    executions = 0;
     STORE(s);
-    store_make(&s, NULL);
     WORLD(w);
-    world_start(&w, &(struct world_options){
-                        .settings = s.settings, .answer = answer_large, .arg = &executions });
+    begin(&w, &s, NULL, answer_large);
     struct answer a = { 0 };
     pay(&w, KEY, PAY, &a);
     assert_int_equal(a.status, 200);
@@ -408,14 +377,9 @@ static void a_large_answer_is_given_whole_and_not_kept(void **state)
 static void a_journal_records_what_has_no_key(void **state)
 {
     (void)state;
-    static _Atomic unsigned executions;
-    executions = 0;
     STORE(s);
-    store_make(&s, "ledger.journal = money");
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = s.settings,
-                                             .answer = answer_by_target,
-                                             .arg = &executions });
+    begin(&w, &s, "ledger.journal = money", answer_by_target);
     struct answer a = { 0 };
     for (unsigned i = 1; i <= 2; i++) {
         pay(&w, NULL, PAY, &a);
@@ -438,9 +402,8 @@ static void call_on(int port, const char *headers, struct answer *a)
 static void keys_belong_to_callers_and_rights_come_before_replays(void **state)
 {
     (void)state;
-    static _Atomic unsigned executions;
-    executions = 0;
     char more[1024];
+    executions = 0;
     STORE(s);
     store_make(&s, "classes.table = 1shot");
     (void)snprintf(more, sizeof more,
@@ -450,10 +413,8 @@ static void keys_belong_to_callers_and_rights_come_before_replays(void **state)
                    "[caller other]\nallow = read\n",
                    s.dir, s.dir, s.dir);
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = s.settings,
-                                             .answer = answer_by_target,
-                                             .arg = &executions,
-                                             .more = more });
+    world_start(&w, &(struct world_options){
+                        .settings = s.settings, .answer = answer_by_target, .more = more });
     static const struct {
         const char *caller;
         int status, replayed;

@@ -6,10 +6,6 @@
 #include "harness.h"
 #include "store.h"
 
-#define KEY "Idempotency-Key: 8e03978e-40d5-43e8-bc93-6894a57f9324\r\n"
-#define PAY "{\"amount\":1}"
-#define PATH "/methods/0e1f6a4c-0d6c-4f0e-9d3e-1c6f8d1f2a3b/execute"
-
 static struct gate gate;
 static _Atomic unsigned executions;
 
@@ -32,10 +28,12 @@ static void carry_out_and_leave(struct peer_conn *c, const struct peer_request *
     peer_close(c);
 }
 
-static void begin(struct world *w, const struct store *s, api_answer_fn answer)
+/* A store and a program that uses it; settings: further ones, or NULL. */
+static void begin(struct world *w, struct store *s, const char *settings, api_answer_fn answer)
 {
     gate_init(&gate);
     executions = 0;
+    store_make(s, settings);
     world_start(w, &(struct world_options){ .settings = s->settings, .answer = answer });
 }
 
@@ -55,6 +53,13 @@ static void pay_begin(const struct world *w, struct client *c)
                    strlen(PAY));
     client_open(c, w->port);
     client_puts(c, request);
+}
+
+/* One that the API has carried out and has not answered yet. */
+static void pay_and_wait(const struct world *w, struct client *c)
+{
+    pay_begin(w, c);
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
 }
 
 static void assert_type(const struct answer *a, int status, const char *slug)
@@ -104,13 +109,11 @@ static void a_key_under_way_is_told_so(void **state)
 {
     (void)state;
     STORE(s);
-    store_make(&s, NULL);
     WORLD(w);
-    begin(&w, &s, answer_late);
+    begin(&w, &s, NULL, answer_late);
     struct client first;
     struct answer a = { 0 };
-    pay_begin(&w, &first);
-    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    pay_and_wait(&w, &first);
     pay(&w, &a);
     assert_type(&a, 409, "idempotency-in-flight");
     assert_string_equal(answer_header(&a, "Retry-After"), "2");
@@ -129,13 +132,11 @@ static void a_caller_that_gives_up_gets_the_answer_by_its_retry(void **state)
 {
     (void)state;
     STORE(s);
-    store_make(&s, "admin.address = 127.0.0.1:0\nclasses.table = 1shot");
     WORLD(w);
-    begin(&w, &s, answer_late);
+    begin(&w, &s, "admin.address = 127.0.0.1:0\nclasses.table = 1shot", answer_late);
     struct client first;
     struct answer a = { 0 };
-    pay_begin(&w, &first);
-    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    pay_and_wait(&w, &first);
     client_close(&first);
     wait_until_alone(&w, 1);
     pay(&w, &a);
@@ -158,9 +159,8 @@ static void an_upstream_that_leaves_after_it_was_carried_out_is_asked_no_more(vo
 {
     (void)state;
     STORE(s);
-    store_make(&s, NULL);
     WORLD(w);
-    begin(&w, &s, carry_out_and_leave);
+    begin(&w, &s, NULL, carry_out_and_leave);
     struct answer a = { 0 };
     pay(&w, &a);
     assert_problem(&a, 502, "upstream", "connection_terminated");
@@ -176,13 +176,11 @@ static void a_program_that_is_killed_leaves_an_unknown_outcome(void **state)
 {
     (void)state;
     STORE(s);
-    store_make(&s, NULL);
     WORLD(w);
-    begin(&w, &s, answer_late);
+    begin(&w, &s, NULL, answer_late);
     struct client first;
     struct answer a = { 0 };
-    pay_begin(&w, &first);
-    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    pay_and_wait(&w, &first);
     proxy_signal(w.proxy, SIGKILL);
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 128 + SIGKILL);
     proxy_free(w.proxy);
@@ -202,9 +200,8 @@ static void answers_outlive_the_program(void **state)
 {
     (void)state;
     STORE(s);
-    store_make(&s, NULL);
     WORLD(w);
-    begin(&w, &s, answer_late);
+    begin(&w, &s, NULL, answer_late);
     gate_open(&gate);
     struct answer a = { 0 };
     pay(&w, &a);
@@ -221,9 +218,8 @@ static void a_stored_answer_needs_no_token(void **state)
 {
     (void)state;
     STORE(s);
-    store_make(&s, "token.wait_timeout = 100ms");
     WORLD(w);
-    begin(&w, &s, answer_late);
+    begin(&w, &s, "token.wait_timeout = 100ms", answer_late);
     gate_open(&gate);
     struct answer a = { 0 };
     pay(&w, &a);
@@ -247,13 +243,11 @@ static void a_stop_ends_what_runs_and_the_rest_is_unknown(void **state)
 {
     (void)state;
     STORE(s);
-    store_make(&s, "process.drain_timeout = 200ms");
     WORLD(w);
-    begin(&w, &s, answer_late);
+    begin(&w, &s, "process.drain_timeout = 200ms", answer_late);
     struct client first;
     struct answer a = { 0 };
-    pay_begin(&w, &first);
-    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    pay_and_wait(&w, &first);
     proxy_signal(w.proxy, SIGTERM);
     client_read(&first, &a, false, SOON_MS);
     assert_problem(&a, 504, "upstream", "http_response_timeout");
@@ -273,13 +267,11 @@ static void a_stop_waits_for_an_exchange_whose_caller_has_left(void **state)
 {
     (void)state;
     STORE(s);
-    store_make(&s, "admin.address = 127.0.0.1:0");
     WORLD(w);
-    begin(&w, &s, answer_late);
+    begin(&w, &s, "admin.address = 127.0.0.1:0", answer_late);
     struct client first;
     struct answer a = { 0 };
-    pay_begin(&w, &first);
-    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    pay_and_wait(&w, &first);
     client_close(&first);
     wait_until_alone(&w, 1);
     proxy_signal(w.proxy, SIGTERM);
@@ -309,9 +301,8 @@ static void a_caller_that_leaves_inside_its_answer_gets_all_of_it_later(void **s
 {
     (void)state;
     STORE(s);
-    store_make(&s, NULL);
     WORLD(w);
-    begin(&w, &s, answer_in_halves);
+    begin(&w, &s, NULL, answer_in_halves);
     struct client first;
     struct answer a = { 0 };
     pay_begin(&w, &first);
@@ -344,10 +335,11 @@ static void serve_h2(struct peer_conn *c, void *arg)
     }
 }
 
-static void begin_h2(struct world *w, const struct store *s, bool *refuses)
+static void begin_h2(struct world *w, struct store *s, const char *settings, bool *refuses)
 {
     gate_init(&gate);
     executions = 0;
+    store_make(s, settings);
     world_start(w, &(struct world_options){ .settings = s->settings,
                                             .serve = serve_h2,
                                             .arg = refuses,
@@ -365,12 +357,11 @@ static void an_answer_that_does_not_begin_in_time_is_unknown(void **state)
     static bool refuses;
     for (int h2 = 0; h2 < 2; h2++) {
         STORE(s);
-        store_make(&s, ways[h2]);
         WORLD(w);
         if (h2 != 0)
-            begin_h2(&w, &s, &refuses);
+            begin_h2(&w, &s, ways[h2], &refuses);
         else
-            begin(&w, &s, answer_late);
+            begin(&w, &s, ways[h2], answer_late);
         struct answer a = { 0 };
         pay(&w, &a);
         assert_problem(&a, 504, "upstream", "http_response_timeout");
@@ -389,13 +380,11 @@ static void over_http_2_a_caller_that_gives_up_gets_the_answer_by_its_retry(void
     (void)state;
     static bool refuses;
     STORE(s);
-    store_make(&s, H2 "admin.address = 127.0.0.1:0");
     WORLD(w);
-    begin_h2(&w, &s, &refuses);
+    begin_h2(&w, &s, H2 "admin.address = 127.0.0.1:0", &refuses);
     struct client first;
     struct answer a = { 0 };
-    pay_begin(&w, &first);
-    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    pay_and_wait(&w, &first);
     client_close(&first);
     wait_until_alone(&w, 1);
     gate_open(&gate);
@@ -412,9 +401,8 @@ static void a_refused_stream_frees_the_key(void **state)
     (void)state;
     static bool refuses = true;
     STORE(s);
-    store_make(&s, H2);
     WORLD(w);
-    begin_h2(&w, &s, &refuses);
+    begin_h2(&w, &s, H2, &refuses);
     struct answer a = { 0 };
     pay(&w, &a);
     assert_int_equal(a.status, 502);

@@ -5,8 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "connect_proxy.h"
 #include "harness.h"
-#include "tollgate.h"
 
 /* How the far end is broken. */
 enum broken {
@@ -295,7 +295,7 @@ static void serve_socks(struct peer_conn *c, void *arg)
 /* What is at the far end, and the settings that lead there. */
 struct far_end {
     struct peer *peer, *proxy;
-    struct tollgate *gate;
+    struct connect_proxy *outbound;
     int listener, fillers[8];
     char url[96], settings[1024];
 };
@@ -329,8 +329,8 @@ static void start_peer(struct far_end *e, peer_serve_fn serve, enum cert_kind ce
 
 static void end_peer(struct far_end *e)
 {
-    if (e->gate != NULL)
-        tollgate_stop(e->gate);
+    if (e->outbound != NULL)
+        connect_proxy_stop(e->outbound);
     if (e->peer != NULL)
         peer_stop(e->peer);
     if (e->proxy != NULL)
@@ -345,10 +345,10 @@ static void start_far_end(struct far_end *e, const struct fault *f, bool token)
 {
     const char *key = token ? "token.proxy" : "upstream.proxy";
     char proxy[96] = "", certificate[300] = "";
-    struct tollgate_options gate = { .refuse_with = f->how == PROXY_403   ? 403
-                                                    : f->how == PROXY_407 ? 407
-                                                    : f->how == PROXY_503 ? 503
-                                                                          : 0 };
+    struct connect_proxy_options outbound = { .refuse_with = f->how == PROXY_403   ? 403
+                                                             : f->how == PROXY_407 ? 407
+                                                             : f->how == PROXY_503 ? 503
+                                                                                   : 0 };
 
     /* What is to be late is so soon; what is not has time on a busy machine. */
     bool late = f->how == SILENT || f->how == PROXY_HANGS || f->how == HANDSHAKE_HANGS ||
@@ -374,8 +374,9 @@ static void start_far_end(struct far_end *e, const struct fault *f, bool token)
     case PROXY_403:
     case PROXY_407:
     case PROXY_503:
-        e->gate = tollgate_start(&gate);
-        (void)snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", tollgate_port(e->gate));
+        e->outbound = connect_proxy_start(&outbound);
+        (void)snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d",
+                       connect_proxy_port(e->outbound));
         break;
     case PROXY_HANGS:
     case PROXY_CUT:
@@ -530,7 +531,7 @@ static void all_places_tell_the_same(const struct fault *f, bool token)
     }
     if (f->how >= PROXY_403 &&
         f->how <= PROXY_503) /* asked once, since it would say the same */
-        assert_int_equal(peer_count(tollgate_peer(e.gate), ""), 1);
+        assert_int_equal(peer_count(connect_proxy_peer(e.outbound), ""), 1);
     if (f->doctor != NULL)
         ask_doctor(f, &w, &e, token);
     answer_free(&a);

@@ -1,23 +1,24 @@
 /* upstream.proxy: outbound proxies, from the environment or named, for token and requests. */
+#include "connect_proxy.h"
 #include "harness.h"
-#include "tollgate.h"
 
 /* base64 of "user:canary-pass" */
 #define CREDENTIALS "user:canary-pass"
 #define BASIC "Basic dXNlcjpjYW5hcnktcGFzcw=="
 
 struct setting {
-    struct tollgate *gate;
+    struct connect_proxy *outbound;
     char variable[128];
     const char *env[4];
 };
 
-static void set_up(struct setting *s, const struct tollgate_options *o, const char *name,
+static void set_up(struct setting *s, const struct connect_proxy_options *o, const char *name,
                    const char *credentials, const char *other)
 {
-    s->gate = tollgate_start(o);
+    s->outbound = connect_proxy_start(o);
     (void)snprintf(s->variable, sizeof s->variable, "%s=http://%s%s127.0.0.1:%d", name,
-                   credentials, *credentials != '\0' ? "@" : "", tollgate_port(s->gate));
+                   credentials, *credentials != '\0' ? "@" : "",
+                   connect_proxy_port(s->outbound));
     s->env[0] = s->variable;
     s->env[1] = other;
     s->env[2] = NULL;
@@ -31,12 +32,12 @@ static void get(int port, int status)
     answer_free(&a);
 }
 
-/* How often the gate was asked to connect to that peer. */
+/* How often the outbound proxy was asked to connect to that peer. */
 static size_t asked_for(struct setting *s, struct peer *p)
 {
     char pattern[64];
     (void)snprintf(pattern, sizeof pattern, "CONNECT localhost:%d", peer_port(p));
-    return peer_count(tollgate_peer(s->gate), pattern);
+    return peer_count(connect_proxy_peer(s->outbound), pattern);
 }
 
 static void https_proxy_carries_the_token_call_and_the_requests(void **state)
@@ -55,9 +56,9 @@ static void https_proxy_carries_the_token_call_and_the_requests(void **state)
         assert_int_equal(asked_for(&s, w.api), 1);
         assert_int_equal(asked_for(&s, tokens_peer(w.tokens)), 1);
         get(w.port, 200); /* on the same connection */
-        assert_int_equal(peer_connections(tollgate_peer(s.gate)), 2);
+        assert_int_equal(peer_connections(connect_proxy_peer(s.outbound)), 2);
         world_end(&w);
-        tollgate_stop(s.gate);
+        connect_proxy_stop(s.outbound);
     }
 }
 
@@ -72,10 +73,10 @@ static void http_is_tunnelled_too_so_that_the_proxy_sees_no_token(void **state)
                 &(struct world_options){ .env = s.env, .settings = "upstream.proxy = env\n" });
     get(w.port, 200);
     (void)snprintf(pattern, sizeof pattern, "CONNECT 127.0.0.1:%d", peer_port(w.api));
-    assert_int_equal(peer_count(tollgate_peer(s.gate), pattern), 1);
-    assert_int_equal(peer_count(tollgate_peer(s.gate), "GET *"), 0);
+    assert_int_equal(peer_count(connect_proxy_peer(s.outbound), pattern), 1);
+    assert_int_equal(peer_count(connect_proxy_peer(s.outbound), "GET *"), 0);
     world_end(&w);
-    tollgate_stop(s.gate);
+    connect_proxy_stop(s.outbound);
 }
 
 static void no_proxy_exempts_a_host(void **state)
@@ -89,9 +90,9 @@ static void no_proxy_exempts_a_host(void **state)
                                              .env = s.env,
                                              .settings = "upstream.proxy = env\n" });
     get(w.port, 200);
-    assert_int_equal(peer_connections(tollgate_peer(s.gate)), 0);
+    assert_int_equal(peer_connections(connect_proxy_peer(s.outbound)), 0);
     world_end(&w);
-    tollgate_stop(s.gate);
+    connect_proxy_stop(s.outbound);
 }
 
 static void an_exception_with_a_port_exempts_that_port(void **state)
@@ -114,7 +115,7 @@ static void an_exception_with_a_port_exempts_that_port(void **state)
     assert_int_equal(asked_for(&s, w.api), 0);
     assert_int_equal(asked_for(&s, tokens_peer(w.tokens)), 1);
     world_end(&w);
-    tollgate_stop(s.gate);
+    connect_proxy_stop(s.outbound);
 }
 
 static void none_ignores_the_environment(void **state)
@@ -128,9 +129,9 @@ static void none_ignores_the_environment(void **state)
                                              .env = s.env,
                                              .settings = "upstream.proxy = none\n" });
     get(w.port, 200);
-    assert_int_equal(peer_connections(tollgate_peer(s.gate)), 0);
+    assert_int_equal(peer_connections(connect_proxy_peer(s.outbound)), 0);
     world_end(&w);
-    tollgate_stop(s.gate);
+    connect_proxy_stop(s.outbound);
 }
 
 static void the_token_endpoint_may_have_another_way(void **state)
@@ -148,7 +149,7 @@ static void the_token_endpoint_may_have_another_way(void **state)
     assert_int_equal(asked_for(&s, w.api), 1);
     assert_int_equal(asked_for(&s, tokens_peer(w.tokens)), 0);
     world_end(&w);
-    tollgate_stop(s.gate);
+    connect_proxy_stop(s.outbound);
 }
 
 static void assert_shows_nothing(const char *text)
@@ -160,7 +161,7 @@ static void assert_shows_nothing(const char *text)
 static void credentials_in_the_url_are_sent_and_never_shown(void **state)
 {
     (void)state;
-    const struct tollgate_options demand = { .authorization = BASIC };
+    const struct connect_proxy_options demand = { .authorization = BASIC };
     for (int named = 0; named < 2; named++) {
         WORLD(w);
         struct setting s;
@@ -169,13 +170,13 @@ static void credentials_in_the_url_are_sent_and_never_shown(void **state)
         if (named)
             (void)snprintf(settings, sizeof settings,
                            "upstream.proxy = http://" CREDENTIALS "@127.0.0.1:%d\n",
-                           tollgate_port(s.gate));
+                           connect_proxy_port(s.outbound));
         world_start(&w, &(struct world_options){ .cert = CERT_VALID,
                                                  .token_cert = CERT_VALID,
                                                  .env = named ? NULL : s.env,
                                                  .settings = settings });
         get(w.port, 200);
-        /* it is for the gate only */
+        /* it is for the outbound proxy only */
         const struct peer_request *r = peer_request(w.api, " /v0/x", 0);
         assert_non_null(r);
         assert_int_equal(head_count(bytes_text(&r->head), "Proxy-Authorization"), 0);
@@ -192,15 +193,15 @@ static void credentials_in_the_url_are_sent_and_never_shown(void **state)
             assert_contains(bytes_text(&print.out), "@127.0.0.1:");
         run_free(&print);
         world_end(&w);
-        tollgate_stop(s.gate);
+        connect_proxy_stop(s.outbound);
     }
 }
 
 static void a_proxy_that_refuses_is_a_502_without_its_credentials(void **state)
 {
     (void)state;
-    const struct tollgate_options kinds[] = { { .authorization = "Basic other" },
-                                              { .refuse_with = 403 } };
+    const struct connect_proxy_options kinds[] = { { .authorization = "Basic other" },
+                                                   { .refuse_with = 403 } };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         WORLD(w);
         struct setting s;
@@ -219,7 +220,7 @@ static void a_proxy_that_refuses_is_a_502_without_its_credentials(void **state)
         bytes_free(&log);
         answer_free(&a);
         world_end(&w);
-        tollgate_stop(s.gate);
+        connect_proxy_stop(s.outbound);
     }
 }
 

@@ -1,4 +1,4 @@
-/* http1.c: where the lines, the body and the end of an answer are, however it comes in. */
+/* h1_decoder.c: where the lines, the body and the end of an answer are, however it comes in. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

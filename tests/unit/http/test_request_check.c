@@ -1,4 +1,4 @@
-/* guard.c: request heads as libmicrohttpd hands them out, and what must not get through. */
+/* request_check.c: request heads as libmicrohttpd hands them out, and what must not get through. */
 #include <stdio.h>
 #include <string.h>
 
@@ -6,7 +6,7 @@
 #include "inplace.h"
 #include "unit.h"
 
-/* The verdict on a head; HEAD_UNPARSED when libmicrohttpd would have refused it itself. */
+/* What comes of checking a head; HEAD_UNPARSED when libmicrohttpd would have refused it itself. */
 #define HEAD_UNPARSED (-1)
 
 static int judge(const char *input, size_t size, int64_t *body_bytes)

@@ -1,4 +1,4 @@
-/* guard_answer.c: answer heads line by line, and those that libcurl should not have passed. */
+/* response_check.c: answer heads line by line, and those that libcurl should not have passed. */
 #include <string.h>
 
 #include "http/response_check.h"

@@ -1,3 +1,4 @@
+/* token_error.c: what a token endpoint says of its refusal becomes a sentence that says what to look at. */
 #include <stdio.h>
 #include <string.h>
 

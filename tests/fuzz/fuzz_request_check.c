@@ -16,7 +16,7 @@ static void require(bool holds)
 }
 
 /* The length of the line at s without its CRLF; there must be one, and no CR, LF or NUL before.
- * NUL LF counts as CRLF: the one thing that guard.h says cannot be seen. */
+ * NUL LF counts as CRLF: the one thing that request_check.h says cannot be seen. */
 static size_t strict_line(const char *s, size_t n)
 {
     for (size_t i = 0; i + 1 < n; i++) {
@@ -27,7 +27,7 @@ static size_t strict_line(const char *s, size_t n)
     abort();
 }
 
-/* Writes the other thing that guard.h says cannot be seen, a byte behind a NUL in the last four
+/* Writes the other thing that request_check.h says cannot be seen, a byte behind a NUL in the last four
  * bytes, as the two CRLF that libmicrohttpd takes it for. */
 static void normalise_end(char *raw, size_t n)
 {

@@ -3,15 +3,15 @@
  * bytes on, whatever name was asked for, to the port on 127.0.0.1. */
 #include "peer.h"
 
-struct tollgate;
+struct connect_proxy;
 
-struct tollgate_options {
+struct connect_proxy_options {
     const char *authorization; /* demanded, as in "Basic ..."; NULL: none */
     int refuse_with;           /* a status instead of passing on; 0: none */
 };
 
-struct tollgate *tollgate_start(const struct tollgate_options *options);
-void tollgate_stop(struct tollgate *t);
-int tollgate_port(const struct tollgate *t);
+struct connect_proxy *connect_proxy_start(const struct connect_proxy_options *options);
+void connect_proxy_stop(struct connect_proxy *t);
+int connect_proxy_port(const struct connect_proxy *t);
 /* Its connections, and what they asked for, are those of a peer; "CONNECT host:port". */
-struct peer *tollgate_peer(struct tollgate *t);
+struct peer *connect_proxy_peer(struct connect_proxy *t);

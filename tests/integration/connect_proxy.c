@@ -1,5 +1,5 @@
 /* One thread a connection, as for every peer; after the CONNECT it waits on both sides. */
-#include "tollgate.h"
+#include "connect_proxy.h"
 
 #include <arpa/inet.h>
 #include <poll.h>
@@ -11,9 +11,9 @@
 
 #define QUIET_MS 60000
 
-struct tollgate {
+struct connect_proxy {
     struct peer *peer;
-    struct tollgate_options options;
+    struct connect_proxy_options options;
 };
 
 static int open_port(int port)
@@ -62,7 +62,7 @@ static void pass_on(struct peer_conn *c, int out)
 
 static void serve(struct peer_conn *c, void *arg)
 {
-    const struct tollgate_options *o = arg;
+    const struct connect_proxy_options *o = arg;
     char given[256] = "";
     const struct peer_request *r = peer_read_head(c);
     if (r == NULL)
@@ -95,9 +95,9 @@ static void serve(struct peer_conn *c, void *arg)
     (void)close(out);
 }
 
-struct tollgate *tollgate_start(const struct tollgate_options *options)
+struct connect_proxy *connect_proxy_start(const struct connect_proxy_options *options)
 {
-    struct tollgate *t = calloc(1, sizeof *t);
+    struct connect_proxy *t = calloc(1, sizeof *t);
     if (t == NULL)
         abort();
     if (options != NULL)
@@ -106,18 +106,18 @@ struct tollgate *tollgate_start(const struct tollgate_options *options)
     return t;
 }
 
-void tollgate_stop(struct tollgate *t)
+void connect_proxy_stop(struct connect_proxy *t)
 {
     peer_stop(t->peer);
     free(t);
 }
 
-int tollgate_port(const struct tollgate *t)
+int connect_proxy_port(const struct connect_proxy *t)
 {
     return peer_port(t->peer);
 }
 
-struct peer *tollgate_peer(struct tollgate *t)
+struct peer *connect_proxy_peer(struct connect_proxy *t)
 {
     return t->peer;
 }
