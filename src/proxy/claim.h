@@ -65,7 +65,7 @@ struct claim {
     struct buf head, body;
     int64_t seen_bytes; /* of the answer's body */
 
-    struct response_sink nobody; /* takes the caller's place when that has left */
+    struct response_sink null_sink; /* takes the caller's place when that has left */
 };
 
 /* Begins one, if the ledger has business with the request. NULL: it has none, or the request is refused

@@ -30,7 +30,7 @@
  *
  * From its first byte on such a request ends in one call of claim_tell, whatever becomes of it. When
  * its caller leaves, the relay goes on until the exchange ends, with a sink that throws everything
- * away (`nobody` in claim.h), and is given back only then. An answer that frees the key is given once
+ * away (null_sink.h), and is given back only then. An answer that frees the key is given once
  * the ledger has recorded so.
  *
  * The callbacks of the libraries only move bytes and set facts, then call relay_wake; step() looks
@@ -66,6 +66,7 @@
 #include "http/problem.h"
 #include "http/token_request.h"
 #include "proxy/access_log.h"
+#include "proxy/null_sink.h"
 #include "rights/limits.h"
 
 /* What an answer that took longer counts for in the average. */
@@ -1021,7 +1022,7 @@ static void step_alone(struct relay *r)
 {
     if (claim_is_open(r->claim))
         listen_alone(r);
-    if (r->sink != &r->claim->nobody)
+    if (r->sink != &r->claim->null_sink)
         r->sink->ops->resume(r->sink);
     else if (r->claim->stage == CLAIM_CLOSED)
         relay_finish(r);
@@ -1206,7 +1207,7 @@ void relay_abandon(struct relay *r)
     r->gone = true;
     exchange_cancel(&r->exchange);
     tell_ledger(r, FAIL_DRAINING, r->down_done && !r->down_cut);
-    if (r->claim != NULL && r->sink == &r->claim->nobody)
+    if (r->claim != NULL && r->sink == &r->claim->null_sink)
         relay_finish(r);
     else
         r->sink->ops->close(r->sink);
@@ -1418,7 +1419,7 @@ static void relay_free(struct relay *r)
     free(r);
 }
 
-/* Back into the pool, with what is dear to make: curl's handle and the memory. */
+/* Back into the pool, with the memory that it has. */
 static void recycle(struct context *ctx, struct relay *r)
 {
     if (ctx->pool_count == POOL_MAX || ctx->closed) {
@@ -1486,60 +1487,11 @@ static void report(struct relay *r)
                          .generation = r->token == NULL ? 0 : r->token->generation });
 }
 
-/* Nobody: what is left of the caller's side when that has left. */
-static void nobody_begin(struct response_sink *s, const struct response_head *head)
-{
-    (void)s;
-    (void)head;
-}
-
-static void nobody_end(struct response_sink *s, enum response_end how)
-{
-    (void)s;
-    (void)how;
-}
-
-static void nobody_reject(struct response_sink *s, const struct failure *f)
-{
-    (void)s;
-    (void)f;
-}
-
-static void nobody_hears(struct response_sink *s)
-{
-    (void)s;
-}
-
-static bool nobody_has_unread(const struct response_sink *s)
-{
-    (void)s;
-    return false;
-}
-
-static bool nobody_watches(struct response_sink *s)
-{
-    (void)s;
-    return false;
-}
-
-static const struct response_sink_ops nobody_ops = { .begin = nobody_begin,
-                                                     .end = nobody_end,
-                                                     .reject = nobody_reject,
-                                                     .resume = nobody_hears,
-                                                     .close = nobody_hears,
-                                                     .take_over = nobody_hears,
-                                                     .has_unread = nobody_has_unread,
-                                                     .look = nobody_hears,
-                                                     .watch_close = nobody_watches };
-
 /* The caller's side is gone, and what it had to say is kept for the log. */
 static void go_alone(struct relay *r)
 {
-    struct response_sink *nobody = &r->claim->nobody;
-
-    *nobody = *r->sink;
-    nobody->ops = &nobody_ops;
-    r->sink = nobody;
+    null_sink_init(&r->claim->null_sink, r->sink);
+    r->sink = &r->claim->null_sink;
     relay_wake(r);
 }
 

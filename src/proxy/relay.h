@@ -71,10 +71,10 @@ struct relay {
 
     /* its body */
     struct exchange_body up;
-    bool up_lost; /* the rest never comes: its caller has stalled, left, or broken it */
+    bool up_lost;  /* the rest never comes: its caller has stalled, left, or broken it */
+    bool up_stuck; /* it has broken it so that libmicrohttpd has stopped reading */
     bool reads_token_request; /* LOCAL: it is kept until it is whole, for the secret in it */
     bool holds_secret;        /* LOCAL: what is kept of it, and its answer, are to be wiped */
-    bool up_stuck;            /* ... so that libmicrohttpd has stopped reading */
     int64_t up_bytes;         /* taken from the caller so far */
     int64_t discarded_bytes;
     int64_t up_ms;    /* when the caller last sent some */

@@ -1,7 +1,8 @@
 #pragma once
 /* The caller's side of a request, as the relay sees it: where the answer goes. The relay gives a
- * head, lets the sink take the body from a buffer of the relay's, and says how it ended. The one
- * implementation is downstream/response.c; tests have their own. Thread: worker. */
+ * head, lets the sink take the body from a buffer of the relay's, and says how it ended. The
+ * implementation is downstream/response.c; null_sink.c stands in when the caller has left, and tests
+ * have their own. Thread: worker. */
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/failure.h"
