@@ -17,6 +17,9 @@ static enum ledger_key_result malformed(struct ledger_key *out, const char *why)
 
 static const char too_long[] = "the key is longer than 255 bytes";
 static const char empty[] = "the key is empty";
+static const char too_deep[] = "the body is nested too deeply to look for a key in it";
+static const char unreadable[] = "the body is not JSON in UTF-8, so no key can be looked for "
+                                 "in it (an Idempotency-Key will do)";
 
 /* --- in the head -------------------------------------------------------------------------- */
 
@@ -98,12 +101,13 @@ static bool is_blank(const char *text, size_t len)
     return n == len;
 }
 
-/* The text as JSON; NULL: it is none, or nested too deeply (*deep). */
-static struct json_object *parse(const char *text, size_t len, bool *deep)
+/* The text as JSON. NULL and *why NULL: it says null; else why it cannot be read. */
+static struct json_object *parse(const char *text, size_t len, const char **why)
 {
     struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX);
     struct json_object *o;
 
+    *why = unreadable;
     if (tok == NULL || len > INT32_MAX) {
         json_tokener_free(tok);
         return NULL;
@@ -116,11 +120,18 @@ static struct json_object *parse(const char *text, size_t len, bool *deep)
     json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8);
 #endif
     o = json_tokener_parse_ex(tok, text, (int)len);
-    *deep = json_tokener_get_error(tok) == json_tokener_error_depth;
     size_t end = json_tokener_get_parse_end(tok);
 
-    if (json_tokener_get_error(tok) != json_tokener_success ||
-        !is_blank(text + end, len - end)) {
+    if (json_tokener_get_error(tok) == json_tokener_continue) {
+        o = json_tokener_parse_ex(tok, "", 1); /* a number or a word ends where the text does */
+        end = len;
+    }
+    if (json_tokener_get_error(tok) == json_tokener_success &&
+        is_blank(text + end, len - end)) {
+        *why = NULL;
+    } else {
+        if (json_tokener_get_error(tok) == json_tokener_error_depth)
+            *why = too_deep;
         json_object_put(o);
         o = NULL;
     }
@@ -152,14 +163,24 @@ enum ledger_key_result ledger_key_from_body(struct ledger_key *out,
                                             const struct ledger_key_source *s, const char *body,
                                             size_t len)
 {
-    bool deep = false;
-    struct json_object *o = parse(body, len, &deep), *member = NULL;
+    static const char mark[] = "\xef\xbb\xbf"; /* that many a reader of JSON overlooks */
+    struct json_object *member = NULL;
     enum ledger_key_result result = LEDGER_KEY_ABSENT;
     size_t prefix_len = strlen(s->prefix);
 
     out->len = 0;
-    if (deep)
-        return malformed(out, "the body is nested too deeply to look for a key in it");
+    if (len >= sizeof mark - 1 && memcmp(body, mark, sizeof mark - 1) == 0) {
+        body += sizeof mark - 1;
+        len -= sizeof mark - 1;
+    }
+    if (is_blank(body, len))
+        return LEDGER_KEY_ABSENT;
+    struct json_object *o = parse(body, len, &out->why);
+
+    if (out->why == too_deep)
+        return LEDGER_KEY_MALFORMED;
+    if (out->why != NULL)
+        return LEDGER_KEY_UNREADABLE;
     if (o != NULL && json_pointer_get(o, s->pointer, &member) == 0 &&
         json_object_is_type(member, json_type_string)) {
         const char *text = json_object_get_string(member);
@@ -177,9 +198,10 @@ enum ledger_key_result ledger_key_join(struct ledger_key *out,
                                        enum ledger_key_result from_body,
                                        const struct ledger_key *body_key)
 {
-    if (from_header == LEDGER_KEY_MALFORMED || from_body == LEDGER_KEY_ABSENT)
+    if (from_header == LEDGER_KEY_MALFORMED || from_body == LEDGER_KEY_ABSENT ||
+        (from_header == LEDGER_KEY_FOUND && from_body == LEDGER_KEY_UNREADABLE))
         return from_header;
-    if (from_body == LEDGER_KEY_MALFORMED)
+    if (from_body != LEDGER_KEY_FOUND)
         return malformed(out, body_key->why);
     if (from_header == LEDGER_KEY_FOUND &&
         (out->len != body_key->len || memcmp(out->text, body_key->text, out->len) != 0))

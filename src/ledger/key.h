@@ -8,13 +8,14 @@
 enum ledger_key_result {
     LEDGER_KEY_ABSENT,
     LEDGER_KEY_FOUND,
-    LEDGER_KEY_MALFORMED /* see `why` */
+    LEDGER_KEY_UNREADABLE, /* nobody here can say whether there is one; see `why` */
+    LEDGER_KEY_MALFORMED   /* see `why` */
 };
 
 struct ledger_key {
     size_t len;
     char text[LEDGER_KEY_MAX + 1]; /* with a NUL behind it */
-    const char *why;               /* when malformed: a literal, without its stop */
+    const char *why; /* when malformed or unreadable: a literal, without its stop */
 };
 
 /* Where a body has its key. */
@@ -34,13 +35,16 @@ enum ledger_key_result ledger_key_from_header(struct ledger_key *out,
                                               const struct header_field *fields, size_t count);
 
 /* The string that `s->pointer` leads to, behind its prefix and up to the first blank: UTF-8, 1 to 255
- * bytes, no control characters; malformed otherwise. Absent: the body is not JSON, there is no such
- * member, it is no string, or it has not the prefix. */
+ * bytes, no control characters; malformed otherwise. Absent: there is no such member, it is no string,
+ * or it has not the prefix; or there is no body but blanks. Unreadable: the body is not JSON in UTF-8,
+ * a byte order mark before it aside. The upstream may read it all the same: it may decompress it,
+ * know another character set, or overlook a byte that is no UTF-8. */
 enum ledger_key_result ledger_key_from_body(struct ledger_key *out,
                                             const struct ledger_key_source *s, const char *body,
                                             size_t len);
 
-/* Of the two what there is. Malformed when either is, or when they differ. */
+/* Of the two what there is. Malformed when either is, when they differ, and when the body cannot be
+ * read and the field is absent. */
 enum ledger_key_result ledger_key_join(struct ledger_key *out,
                                        enum ledger_key_result from_header,
                                        enum ledger_key_result from_body,

@@ -289,18 +289,17 @@ static bool admit(struct relay *r)
 }
 
 /* For the ledger: by the table of the settings, or by the API's own where there is none. */
-static bool moves_money(const struct relay *r, const struct decision_head *h)
+static enum request_class class_for_ledger(const struct relay *r, const struct decision_head *h)
 {
     const struct rules_request q = decision_rules_request(h, &r->route);
 
     if (r->has_class)
-        return r->class == CLASS_MONEY;
+        return r->class;
     return classes_find(&r->config->ledger.classes,
                         &(struct class_request){ .method = q.method,
                                                  .api_path = q.api_path,
                                                  .overridden = q.overridden })
-               .class
-           == CLASS_MONEY;
+        .class;
 }
 
 void admission_on_head(struct relay *r, const struct admission_request *request)
@@ -351,7 +350,7 @@ void admission_on_head(struct relay *r, const struct admission_request *request)
     else if (r->route.kind == ROUTE_OPTIONS)
         relay_answer_options(r);
     else if (r->ctx->ledger.ledger != NULL && !r->safe) {
-        r->is_money = moves_money(r, &head);
+        r->ledger_class = class_for_ledger(r, &head);
         relay_begin_claim(r);
     } else
         relay_begin(r);

@@ -11,6 +11,7 @@
 #include "ledger/key.h"
 #include "ledger/ledger.h"
 #include "proxy/response_sink.h"
+#include "rights/classes.h"
 
 enum claim_kind {
     CLAIM_NOTHING, /* it turned out that the ledger has no business with it */
@@ -37,7 +38,7 @@ struct claim_request {
     const char *request_id;             /* NULL: it has none */
     const char *scope;                  /* the caller's name, or "" */
     int64_t body_bytes;                 /* declared; -1: not known before its end */
-    bool is_money;                      /* its class is money */
+    enum request_class class;           /* unknown counts as money */
 };
 
 struct claim {

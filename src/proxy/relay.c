@@ -459,7 +459,7 @@ void relay_begin_claim(struct relay *r)
         .request_id = r->request_id,
         .scope = r->caller != NULL ? r->caller->name : "",
         .body_bytes = r->body_bytes,
-        .is_money = r->is_money,
+        .class = r->ledger_class,
     };
     struct failure f;
 

@@ -98,6 +98,7 @@ static void a_body_has_a_key_behind_the_prefix_and_up_to_a_blank(void **state)
         const char *body, *key;
     } rows[] = {
         { "{\"memo\":\"idem:8e03 salary March\"}", "8e03" },
+        { "\xef\xbb\xbf{\"memo\":\"idem:x\"}", "x" },
         { " {\"a\":[1],\"memo\":\"idem:x\"}\r\n", "x" },
         { "{\"memo\":\"idem:\xc3\xa9\"}", "\xc3\xa9" },
         { "{\"memo\":\"\\u0069dem:\\u00e9 \\u0000\"}", "\xc3\xa9" },
@@ -116,10 +117,12 @@ static void a_body_without_that_string_has_no_key(void **state)
 {
     static const char *const bodies[] = {
         "",
-        "x",
+        " \r\n",
+        "\xef\xbb\xbf",
+        "null",
+        "12",
         "{}",
         "[]",
-        "12",
         "\"idem:x\"",
         "{\"memo\":1}",
         "{\"memo\":null}",
@@ -129,6 +132,16 @@ static void a_body_without_that_string_has_no_key(void **state)
         "{\"memo\":\"Idem:x\"}",
         "{\"Memo\":\"idem:x\"}",
         "{\"a\":{\"memo\":\"idem:x\"}}",
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++)
+        assert_int_equal(of_body(bodies[i]), LEDGER_KEY_ABSENT);
+}
+
+static void a_body_that_is_not_json_may_hold_a_key_that_nobody_finds(void **state)
+{
+    static const char *const bodies[] = {
+        "x",
         "{\"memo\":\"idem:x\"",
         "{\"memo\":\"idem:x\"} x",
 #if JSON_C_VERSION_NUM < (18 << 8) /* see key.c */
@@ -136,11 +149,20 @@ static void a_body_without_that_string_has_no_key(void **state)
         "{\"memo\":\"idem:x\",}",
 #endif
         "{\"memo\":\"idem:\xc3\"}",
+        "{\"memo\":\"idem:x M\xfcller\"}", /* Latin-1 */
+        "{\"to\":\"M\xfcller\",\"memo\":\"idem:x\"}",
+        "\x1f\x8b\x08", /* gzip */
         "memo=idem:x",
     };
+    static const struct ledger_key_source memo = { "/memo", "idem:" };
+    static const char utf16[] = "{\0\"\0m\0\"\0:\0001\0}";
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(bodies); i++)
-        assert_int_equal(of_body(bodies[i]), LEDGER_KEY_ABSENT);
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+        assert_int_equal(of_body(bodies[i]), LEDGER_KEY_UNREADABLE);
+        assert_non_null(strstr(key.why, "not JSON in UTF-8"));
+    }
+    assert_int_equal(ledger_key_from_body(&key, &memo, utf16, sizeof utf16),
+                     LEDGER_KEY_UNREADABLE);
 }
 
 static void a_key_in_the_body_that_cannot_be_one_is_malformed(void **state)
@@ -199,6 +221,12 @@ static void two_keys_must_be_one(void **state)
     assert_int_equal(ledger_key_join(&out, LEDGER_KEY_FOUND, LEDGER_KEY_MALFORMED, &bad),
                      LEDGER_KEY_MALFORMED);
     assert_string_equal(out.why, "bad");
+    assert_int_equal(ledger_key_join(&out, LEDGER_KEY_ABSENT, LEDGER_KEY_UNREADABLE, &bad),
+                     LEDGER_KEY_MALFORMED);
+    out = a;
+    assert_int_equal(ledger_key_join(&out, LEDGER_KEY_FOUND, LEDGER_KEY_UNREADABLE, &bad),
+                     LEDGER_KEY_FOUND);
+    assert_string_equal(out.text, "a");
     assert_int_equal(ledger_key_join(&out, LEDGER_KEY_MALFORMED, LEDGER_KEY_FOUND, &b),
                      LEDGER_KEY_MALFORMED);
 }
@@ -212,6 +240,7 @@ int main(void)
         cmocka_unit_test(two_fields_are_malformed_and_none_is_absent),
         cmocka_unit_test(a_body_has_a_key_behind_the_prefix_and_up_to_a_blank),
         cmocka_unit_test(a_body_without_that_string_has_no_key),
+        cmocka_unit_test(a_body_that_is_not_json_may_hold_a_key_that_nobody_finds),
         cmocka_unit_test(a_key_in_the_body_that_cannot_be_one_is_malformed),
         cmocka_unit_test(what_is_nested_too_deeply_to_look_into_is_malformed),
         cmocka_unit_test(a_pointer_leads_into_objects_and_arrays),
