@@ -239,14 +239,10 @@ static void a_payment_in_another_spelling_needs_a_key_and_is_sent_once(void **st
         { "/methods/not-a-uuid/execute", NULL },
     };
     (void)state;
-    static _Atomic unsigned executions;
-    executions = 0;
     STORE(s);
-    store_make(&s, "ledger.keys = header, body:/memo\nledger.require_key = money");
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = s.settings,
-                                             .answer = answer_by_target,
-                                             .arg = &executions });
+    begin(&w, &s, "ledger.keys = header, body:/memo\nledger.require_key = money",
+          answer_by_target);
     struct answer a = { 0 };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char memo[64];
