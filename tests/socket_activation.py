@@ -359,7 +359,7 @@ def systemd_socket_activate_starts_it(world):
     if tool is None:
         print("systemd-socket-activate is not there: the manager of this test stands for it")
         return
-    port = world.tcp()
+    port = world.tcp("127.0.0.9")  # nothing else gets a port there meanwhile
     address = port.getsockname()
     port.close()
     path = world.dir / "activated"

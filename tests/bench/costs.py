@@ -80,7 +80,7 @@ class H2Origin:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(120)
 
 
 class Origin:
@@ -103,7 +103,7 @@ class Origin:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(120)
 
 
 class OriginForCallers(Origin):

@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_NS ((int64_t)120 * 1000000000)
+#define PATIENCE_NS ((int64_t)600 * 1000000000)
 
 struct run {
     const struct options *o;
@@ -165,7 +165,7 @@ static void serve(struct run *r, int64_t total)
         for (int i = 0; i < n; i++)
             on_event(r, events[i].data.ptr, events[i].events);
         if (now - r->start_ns > PATIENCE_NS)
-            die("%" PRId64 " of %" PRId64 " answers after two minutes", r->ended, r->total);
+            die("%" PRId64 " of %" PRId64 " answers after ten minutes", r->ended, r->total);
     }
 }
 

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "unit.h"
+#include "harness.h"
 
 void later_init(struct later *l)
 {
@@ -33,6 +33,16 @@ void later_preload(struct later *l, const char *library)
 void later_by(struct later *l, int64_t ms)
 {
     atomic_fetch_add(l->ahead_ms, ms);
+}
+
+bool later_until_heard(struct later *l, struct client *c, int64_t step_ms)
+{
+    for (int64_t until_ms = now_ms() + SOON_MS; now_ms() < until_ms;) {
+        later_by(l, step_ms);
+        if (client_fill(c, 300) >= 0)
+            return true;
+    }
+    return false;
 }
 
 void later_done(struct later *l)

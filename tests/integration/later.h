@@ -8,7 +8,10 @@
  *     later_by(&later, 3600000);
  *
  * A thread of the program that waits notices it when something wakes it: a request, a signal. */
+#include <stdbool.h>
 #include <stdint.h>
+
+struct client;
 
 struct later {
     _Atomic int64_t *ahead_ms; /* shared with the program */
@@ -23,6 +26,10 @@ void later_init(struct later *l);
 void later_preload(struct later *l, const char *library);
 /* So much later than now. */
 void later_by(struct later *l, int64_t ms);
+/* Later and later by that step, until the program says something to the caller or ends the
+ * connection: for time-outs that are so long that no slow machine comes near them. False: not within
+ * half a minute. */
+bool later_until_heard(struct later *l, struct client *c, int64_t step_ms);
 void later_done(struct later *l);
 /* Declares one that ends with its block. */
 #define LATER(name)                                         \

@@ -268,7 +268,7 @@ static void a_head_that_comes_line_by_line_has_one_deadline(void **state)
         int64_t began_ms = now_ms();
         http_call(w.port, "POST", "/x", NULL, "{}", &a);
         assert_problem(&a, 504, "upstream", "connection_read_timeout");
-        assert_true(now_ms() - began_ms < 4000);
+        assert_true(now_ms() - began_ms < SOON_MS / 2); /* long before the other side ends it */
         answer_free(&a);
     }
 }

@@ -120,8 +120,8 @@ static void start(struct world *w, peer_serve_fn serve, void *arg)
                                          .cert = CERT_VALID,
                                          .h2 = true,
                                          .settings = "upstream.http_version = 2\n"
-                                                     "upstream.idle_timeout = 1500ms\n"
-                                                     "upstream.response_timeout = 1500ms\n" });
+                                                     "upstream.idle_timeout = 20s\n"
+                                                     "upstream.response_timeout = 20s\n" });
 }
 
 /* Resets, GOAWAY, wrong lengths, bad frames: 502, or a cut where the answer has begun, and the

@@ -233,6 +233,7 @@ static void a_stored_answer_needs_no_token(void **state)
     assert_problem(&a, 504, "token", "connection_read_timeout");
     assert_int_equal(proxy_log_count(w.proxy, "event=access ledger=claimed"), 0);
     tokens_release(w.tokens);
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
     http_call(w.port, "POST", PATH, "Idempotency-Key: other\r\n", PAY, &a);
     assert_int_equal(a.status, 200);
     assert_int_equal(executions, 2);

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include "harness.h"
+#include "later.h"
 
 #define NEIGHBOURS 3
 
@@ -108,17 +109,21 @@ static void a_refused_upload_gives_its_place_back_beside_idle_neighbours(void **
         "POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         "GET /x HTTP/1.1\r\nX: ",
     };
+    LATER(later);
     WORLD(w);
     struct client idle[NEIGHBOURS], c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_ending,
+                                             .env = later.env,
                                              .settings = "listen.max_connections = 4\n"
-                                                         "listen.body_timeout = 300ms\n"
-                                                         "listen.header_timeout = 300ms\n" });
+                                                         "listen.body_timeout = 1m\n"
+                                                         "listen.header_timeout = 1m\n"
+                                                         "listen.idle_timeout = 24h\n" });
     open_neighbours(&w, idle);
     for (size_t i = 0; i < 9; i++) {
         client_open(&c, w.port);
         client_puts(&c, requests[i % 3]);
+        assert_true(later_until_heard(&later, &c, 61000));
         assert_true(client_closed(&c, SOON_MS));
         client_close(&c);
         /* the one place that is left is free again as soon as the loop has turned */
@@ -137,12 +142,14 @@ static void a_refused_upload_gives_its_place_back_beside_idle_neighbours(void **
 static void a_caller_that_has_nothing_more_to_say_is_let_go(void **state)
 {
     (void)state;
+    LATER(later);
     WORLD(w);
     struct client idle[NEIGHBOURS], c;
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .answer = answer_ending,
-                                             .settings = "listen.header_timeout = 400ms\n"
-                                                         "listen.idle_timeout = 1h\n" });
+                                             .env = later.env,
+                                             .settings = "listen.header_timeout = 1m\n"
+                                                         "listen.idle_timeout = 24h\n" });
     open_neighbours(&w, idle);
     for (int i = 0; i < 30; i++) {
         client_open(&c, w.port);
@@ -151,6 +158,7 @@ static void a_caller_that_has_nothing_more_to_say_is_let_go(void **state)
         client_read(&c, &a, false, SOON_MS);
         if (a.end != ANSWER_NONE) /* to leave so early may count as leaving */
             assert_int_equal(a.status, 200);
+        assert_true(later_until_heard(&later, &c, 61000));
         assert_true(client_closed(&c, SOON_MS));
         client_close(&c);
     }

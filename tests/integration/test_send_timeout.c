@@ -191,14 +191,14 @@ static void pauses(bool tls)
     struct client held;
     char tail[8];
 
-    start(&w, tls, "listen.idle_timeout = 300ms\n", NULL);
+    start(&w, tls, "listen.idle_timeout = 3s\n", NULL);
     ask_all(&w, tls, &all);
     client_open_unix(&held, place);
     client_puts(&held, "GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n");
     for (size_t i = 0; i < all.count; i++)
         assert_int_equal(client_fill(&all.client[i], SOON_MS), 1);
     /* libmicrohttpd counts in seconds, by a clock of its own; nobody answers this one */
-    assert_int_equal(client_fill(&held, 2500), -1);
+    assert_int_equal(client_fill(&held, 5500), -1);
     assert_int_equal(proxy_log_count(w.proxy, "event=access"), 0);
     for (size_t i = 0; i < all.count; i++) {
         if (read_rest(&all.client[i], tail) < TOTAL || all.client[i].reset)
@@ -259,7 +259,7 @@ static void takes_little(bool tls)
     WORLD(w);
     struct callers all;
 
-    start_later(&w, tls, "listen.send_timeout = 60s\nlisten.idle_timeout = 300ms\n", &later);
+    start_later(&w, tls, "listen.send_timeout = 60s\nlisten.idle_timeout = 10s\n", &later);
     ask_all(&w, tls, &all);
     for (int passed_s = 0; passed_s < 150; passed_s += 15) {
         for (size_t i = 0; i < all.count; i++)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "later.h"
 
 /* Settings for a certificate of that kind, and what a test adds. */
 static const char *tls_settings(const char *more)
@@ -215,16 +216,21 @@ static void a_handshake_has_a_deadline_and_costs_nothing_while_it_waits(void **s
 static void what_is_too_slow_behind_the_handshake_is_told_so(void **state)
 {
     (void)state;
+    LATER(later);
     WORLD(w);
     struct client fresh, used, body, silent;
     struct answer a = { 0 };
     world_start(
-        &w, &(struct world_options){ .settings = tls_settings("listen.header_timeout = 500ms\n"
-                                                              "listen.body_timeout = 500ms\n"
-                                                              "listen.idle_timeout = 3s\n") });
+        &w, &(struct world_options){ .env = later.env,
+                                     .settings = tls_settings("listen.header_timeout = 1m\n"
+                                                              "listen.body_timeout = 1m\n"
+                                                              "listen.idle_timeout = 24h\n") });
     assert_true(client_open_tls(&silent, w.port, NULL));
     assert_true(client_open_tls(&body, w.port, NULL));
     client_puts(&body, "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx");
+    assert_true(peer_wait(w.api, "POST", 1, SOON_MS)); /* all handshakes so far are over */
+    assert_served(w.port);
+    assert_true(later_until_heard(&later, &body, 61000));
     client_read(&body, &a, false, SOON_MS);
     assert_problem(&a, 408, "request", "http_request_error");
     assert_true(client_closed(&body, SOON_MS));
@@ -232,13 +238,17 @@ static void what_is_too_slow_behind_the_handshake_is_told_so(void **state)
     struct client *const dripping[] = { &fresh, &used };
     for (size_t i = 0; i < 2; i++) {
         assert_true(client_open_tls(dripping[i], w.port, NULL));
+        for (int turns = 0; turns < 2; turns++)
+            assert_served(w.port); /* so its handshake is over */
         if (dripping[i] == &used) {
             client_call(&used, "GET", "/x", NULL, NULL, &a);
             assert_int_equal(a.status, 200);
         }
         client_puts(dripping[i], "GE");
-        while (client_fill(dripping[i], 50) < 0)
+        while (client_fill(dripping[i], 50) < 0) {
             (void)client_try_send(dripping[i], "T", 1, 10);
+            later_by(&later, 10000);
+        }
         client_read(dripping[i], &a, false, SOON_MS);
         assert_problem(&a, 408, "request", "http_request_error");
         assert_true(client_closed(dripping[i], SOON_MS));
@@ -246,6 +256,7 @@ static void what_is_too_slow_behind_the_handshake_is_told_so(void **state)
         client_close(dripping[i]);
     }
     /* nothing at all is an idle connection, and no error */
+    assert_true(later_until_heard(&later, &silent, 25 * 3600 * 1000));
     client_read(&silent, &a, false, SOON_MS);
     assert_int_equal(a.end, ANSWER_NONE);
     assert_false(silent.reset);

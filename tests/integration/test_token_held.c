@@ -158,7 +158,7 @@ static void it_goes_through_when_the_body_never_becomes_whole(void **state)
     WORLD(w);
     struct client c;
     struct answer a = { 0 };
-    start(&w, PATIENT "listen.body_timeout = 300ms\n");
+    start(&w, PATIENT "listen.body_timeout = 3s\n");
     ask(&w, &c, "POST /early HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\npart");
     client_read(&c, &a, false, SOON_MS);
     assert_int_equal(a.status, 401); /* the upstream's word, and not a 408 */
