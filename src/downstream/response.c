@@ -1,6 +1,6 @@
 /* Gives answers to callers.
  *
- *   begin --> the request's body is all here, the head fits --> response_give, pull
+ *   begin --> the request's body is all here, no feed, the head fits --> response_give, pull
  *       \
  *        `--> else: give_raw --> write_raw --written--> the body's rest --> finish
  *                                                       (passed on, or thrown away)
@@ -508,9 +508,10 @@ static void give_raw(struct response *s)
 
 enum MHD_Result response_give(struct response *s)
 {
-    if (!s->raw_on && head_fits(s))
+    /* With a feed libmicrohttpd's descriptor is not the caller's any more. */
+    if (!s->raw_on && s->feed == NULL && head_fits(s))
         return give_through_mhd(s);
-    s->large = true;
+    s->past_mhd = true;
     response_suspend(s);
     relay_wake(s->relay);
     return MHD_YES;
@@ -558,7 +559,7 @@ bool response_can_go_on(const struct response *s)
     if (s->sink.given)
         return buf_unread(s->sink.body) > 0 || s->ended;
     if (s->begun && (s->body_whole || s->head_waits))
-        return !s->large;
+        return !s->past_mhd;
     if (s->head_waits)
         return !relay_waits_for_token(r);
     return !s->body_whole && relay_takes_body(r);
@@ -584,7 +585,7 @@ static void resume(struct response_sink *sink)
     }
 
     if (s->begun && !sink->given && !relay_is_abandoned(s->relay) &&
-        (s->large || (!s->body_whole && !s->head_waits && !s->head.waits_for_body)))
+        (s->past_mhd || (!s->body_whole && !s->head_waits && !s->head.waits_for_body)))
         give_raw(s);
     if (s->raw_on)
         write_raw(s);

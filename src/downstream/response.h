@@ -3,9 +3,9 @@
  *
  *   - through libmicrohttpd, when the request's body is all here and the head fits its pool:
  *     the connection then serves the next request;
- *   - past it (raw_response), when the answer comes before the body is all here, or when its
- *     head is large: the connection ends with it. libmicrohttpd goes on reading the body
- *     meanwhile (body_feed), as long as somebody wants it.
+ *   - past it (raw_response), when the answer comes, or begins to come, before the body is all
+ *     here, or when its head is large: the connection ends with it. libmicrohttpd goes on reading
+ *     the body meanwhile (body_feed), as long as somebody wants it.
  *
  * The fields of the head come from one table, whichever way it goes. Thread: worker. */
 #include "base/base.h"
@@ -30,7 +30,7 @@ struct response {
     bool head_seen;   /* of the request: the handler has been called */
     bool begun;       /* there is a head to give */
     bool ended, cut;  /* and nothing more of its body comes */
-    bool large;       /* its head does not fit libmicrohttpd's pool */
+    bool past_mhd;    /* its head does not fit libmicrohttpd's pool, or there is a feed */
     bool raw_on;      /* it goes past libmicrohttpd */
     int64_t taken;    /* of the answer's bytes by the caller, when it was last looked */
     bool half_closed; /* nothing more is written */

@@ -324,6 +324,67 @@ static void interim_answers_do_not_disturb_the_final_one(void **state)
     answer_free(&a);
 }
 
+/* More than lies in all buffers on the way, so that the interim answer is read before the body's
+ * end. */
+#define UPLOAD_BYTES (24 * 1024 * 1024)
+
+/* 103 before the body is read; then, all of it read, the final answer or none. */
+static void serve_interim_first(struct peer_conn *c, void *arg)
+{
+    const bool *answers = arg;
+    struct peer_request *r = peer_read_head(c);
+    if (r == NULL || !peer_puts(c, "HTTP/1.1 103 Early Hints\r\n\r\n") || !peer_read_body(c, r))
+        return;
+    if (*answers)
+        (void)peer_answer(c, 200, "X-Final: 1\r\n", "ok");
+}
+
+static void upload(struct client *c, bool chunked)
+{
+    static char block[65536];
+    char head[128];
+    (void)snprintf(head, sizeof head, "POST /up HTTP/1.1\r\nHost: localhost\r\n%s: ",
+                   chunked ? "Transfer-Encoding" : "Content-Length");
+    client_puts(c, head);
+    (void)snprintf(head, sizeof head, "%d\r\n\r\n", UPLOAD_BYTES);
+    client_puts(c, chunked ? "chunked\r\n\r\n" : head);
+    for (size_t sent = 0; sent < UPLOAD_BYTES; sent += sizeof block) {
+        if (chunked)
+            client_puts(c, "10000\r\n");
+        client_send(c, block, sizeof block);
+        if (chunked)
+            client_puts(c, "\r\n");
+    }
+    if (chunked)
+        client_puts(c, "0\r\n\r\n");
+}
+
+/* The upstream has begun to answer while the body still came; what it says once the body is
+ * whole, or that it says nothing, reaches the caller. */
+static void an_interim_answer_to_half_an_upload_does_not_swallow_the_final_one(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        WORLD(w);
+        struct answer a = { 0 };
+        struct client c;
+        bool answers = i == 0;
+        world_start(&w,
+                    &(struct world_options){ .serve = serve_interim_first, .arg = &answers });
+        client_open(&c, w.port);
+        upload(&c, answers);
+        client_read(&c, &a, false, SOON_MS);
+        assert_int_equal(a.status, answers ? 200 : 502);
+        if (answers)
+            assert_string_equal(bytes_text(&a.body), "ok");
+        else
+            assert_problem_detail(&a, "outcome unknown");
+        assert_int_equal(peer_count(w.api, ""), 1);
+        client_close(&c);
+        answer_free(&a);
+    }
+}
+
 static void a_large_head_below_the_limits_passes(void **state)
 {
     (void)state;
@@ -387,6 +448,7 @@ int main(void)
         TEST(error_answers_of_the_upstream_pass_byte_for_byte),
         TEST(redirects_are_not_followed_and_lead_back_here),
         TEST(interim_answers_do_not_disturb_the_final_one),
+        TEST(an_interim_answer_to_half_an_upload_does_not_swallow_the_final_one),
         TEST(one_request_id_comes_back_whatever_the_upstream_says),
         TEST(a_large_head_below_the_limits_passes),
     };
