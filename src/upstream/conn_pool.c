@@ -74,8 +74,10 @@ static void on_event(struct loop_io *io, uint32_t events)
             upstream_conn_close(conn);
         return;
     }
-    if ((events & ~(uint32_t)EPOLLOUT) != 0)
+    if ((events & ~(uint32_t)EPOLLOUT) != 0) {
         conn->readable = true;
+        conn->drained = false;
+    }
     /* Told once, which may be together with the last bytes of an answer. */
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         conn->ending = true;
@@ -551,6 +553,15 @@ ssize_t upstream_conn_write(struct upstream_conn *conn, const void *bytes, size_
         return IO_FAILED;
     conn->plain_bytes += written;
     return (ssize_t)written;
+}
+
+bool upstream_conn_read_all(struct upstream_conn *conn)
+{
+    bool all = conn->drained && !conn->ending && !conn->proxied &&
+               (conn->tls == NULL || SSL_has_pending(conn->tls) == 0);
+
+    conn->readable = conn->readable && !all;
+    return all;
 }
 
 uint64_t upstream_conn_sent_bytes(const struct upstream_conn *conn)

@@ -130,6 +130,10 @@ bool upstream_conn_has_spoken(const struct upstream_conn *conn);
 
 /* Bytes read, or one of the above. */
 ssize_t upstream_conn_read(struct upstream_conn *conn, void *out, size_t size) MUST_CHECK;
+/* Whether the last read took all that the loop has told of, so that reading again before
+ * on_ready would only say IO_AGAIN: a short read of an edge-triggered socket has emptied it. False
+ * when in doubt. */
+bool upstream_conn_read_all(struct upstream_conn *conn);
 /* Bytes written, IO_AGAIN or IO_FAILED. After IO_AGAIN the same bytes must come again, at
  * whatever address. */
 ssize_t upstream_conn_write(struct upstream_conn *conn, const void *bytes, size_t n) MUST_CHECK;

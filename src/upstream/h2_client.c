@@ -543,9 +543,10 @@ static void session_die(struct h2_session *s, ssize_t how)
     }
 }
 
-/* Reads until there is nothing more, or others have waited long enough. False: the connection is
- * over. */
-static bool receive(struct h2_session *s, ssize_t *how)
+/* Reads until there is nothing more, or others have waited long enough. to_the_end: until the
+ * connection itself says so, which may be its end that nobody was told of yet. False: the connection
+ * is over. */
+static bool receive(struct h2_session *s, bool to_the_end, ssize_t *how)
 {
     char *in = s->host->pool->scratch;
 
@@ -570,6 +571,8 @@ static bool receive(struct h2_session *s, ssize_t *how)
             s->broken = true;
             return false;
         }
+        if (!to_the_end && upstream_conn_read_all(s->conn))
+            return true;
     }
     return true;
 }
@@ -693,7 +696,7 @@ static void bar_queued(struct h2_session *s)
 static void session_turn(struct h2_session *s)
 {
     ssize_t how = IO_AGAIN;
-    bool alive = receive(s, &how);
+    bool alive = receive(s, false, &how);
 
     if (alive && s->limited)
         move_surplus(s);
@@ -981,7 +984,7 @@ static bool is_looked_at(struct h2_session *s)
     ssize_t how = IO_AGAIN;
 
     s->conn->readable = true;
-    if (!receive(s, &how))
+    if (!receive(s, true, &how))
         s->retired = true;
     return true;
 }
