@@ -1,6 +1,6 @@
 /* Any bytes from callers and from an upstream, through the real worker: its loop,
- * libmicrohttpd, request_check, relay and HTTP/1.1 client, with a clock that only moves when everything
- * is quiet.
+ * libmicrohttpd, request_check, relay and both HTTP clients, with a clock that only moves when
+ * everything is quiet.
  *
  *     callers (socket pairs) --> worker --> upstream (loopback), both played here
  *
@@ -18,10 +18,14 @@
  *     K     refusals of the present token are to be passed on
  *     Z     other settings
  *     S V   answers say "Connection: close"; whoever waits is told that there will be no answer
+ *     H     settings with HTTP/2 to the upstream, which begins with SETTINGS then; with Z: no more
+ *     I     what follows is one frame of the newest upstream connection: a byte as in fuzz_h2.c,
+ *           and the payload
+ *     W M J to the newest request of HTTP/2: a whole answer, a refusal, half an answer
  *
  * Whatever the script: nothing is left when its callers have gone, the upstream saw whole
- * requests of the proxy's making only, and no more unsafe ones than callers made, and no caller
- * saw the token. The worker lives on from input to input, but for curl's part. */
+ * requests of the proxy's making only, and no more unsafe ones than callers made (and than were
+ * refused by HTTP/2's means), and no caller saw the token. The worker lives on from input to input, but for curl's part. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -35,7 +39,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "proxy/relay.h"
-#include "seen.h"
+#include "seen_h2.h"
 #include "server/worker.h"
 
 #define CLIENTS_MAX 4
@@ -47,6 +51,8 @@
 /* Turns of the loop in one step, and with nothing happening before a step is over. */
 #define TURNS_MAX 400
 #define TURNS_QUIET 3
+#define CONFIGS 3
+#define CONFIG_H2 2
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -60,7 +66,7 @@ struct peer {
 static struct {
     bool started;
     int listener;
-    struct config *config[2];
+    struct config *config[CONFIGS];
     struct worker_shared shared;
     struct worker worker;
     bool (*worker_turn)(void *arg);
@@ -72,6 +78,7 @@ static struct {
     size_t callers, upstreams;
     struct buf early; /* for an upstream connection that is not there yet */
     bool early_end, reading;
+    bool may_refuse; /* what was said over HTTP/2 may mean that a request was not looked at */
     unsigned config_now, turns, quiet;
 } h = { .now_us = 1000000000, .reading = true };
 
@@ -133,6 +140,13 @@ static void peer_close(struct peer *p, bool reset)
     p->fd = -1;
 }
 
+/* More than a peer may say is left out. */
+static void say(struct buf *out, const void *bytes, size_t n)
+{
+    if (buf_add(out, bytes, n) != 0)
+        return;
+}
+
 /* Whether anything moved. */
 static bool peer_pump(struct peer *p, bool reads)
 {
@@ -189,6 +203,8 @@ static bool upstream_accept(void)
     require(h.upstreams < UPSTREAMS_MAX);
     struct peer *p = &h.upstream[h.upstreams++];
     peer_open(p, fd);
+    if (h.config_now == CONFIG_H2)
+        say(&p->out, "\0\0\0\4\0\0\0\0", 9); /* SETTINGS, empty */
     int err = buf_add(&p->out, buf_front(&h.early), buf_unread(&h.early));
     require(err == 0);
     p->ending = h.early_end;
@@ -285,18 +301,55 @@ static void give_none(bool failing)
     worker_send_view(&h.worker, &view);
 }
 
-/* More than a peer may say is left out. */
-static void say(struct buf *out, const void *bytes, size_t n)
-{
-    if (buf_add(out, bytes, n) != 0)
-        return;
-}
-
 static void upstream_says(const void *bytes, size_t n)
 {
+    h.may_refuse |= h.config_now == CONFIG_H2; /* by what bytes, nobody knows here */
     struct peer *p = newest(h.upstream, h.upstreams);
 
     say(p == NULL ? &h.early : &p->out, bytes, n);
+}
+
+static void frame(uint8_t type, uint8_t flags, uint32_t stream, const void *payload, size_t n)
+{
+    struct peer *p = newest(h.upstream, h.upstreams);
+    const uint8_t head[9] = {
+        (uint8_t)(n >> 16),      (uint8_t)(n >> 8),      (uint8_t)n,     type, flags, 0,
+        (uint8_t)(stream >> 16), (uint8_t)(stream >> 8), (uint8_t)stream
+    };
+
+    h.may_refuse |= type == NGHTTP2_RST_STREAM || type == NGHTTP2_GOAWAY;
+    if (p == NULL)
+        return;
+    say(&p->out, head, sizeof head);
+    say(&p->out, payload, n);
+}
+
+static void frame_of(const uint8_t *bytes, size_t n)
+{
+    if (n == 0)
+        return;
+    uint32_t stream = (bytes[0] >> 4 & 3) == 0 ? 0 : (uint32_t)(bytes[0] >> 4 & 3) * 2 - 1;
+
+    frame(bytes[0] & 15, (uint8_t)((bytes[0] >> 6 & 1) | (bytes[0] >> 7) * 4), stream,
+          bytes + 1, n - 1);
+}
+
+static void answer_h2(uint8_t letter)
+{
+    struct peer *p = newest(h.upstream, h.upstreams);
+    struct seen seen = { .requests = 0 };
+    uint32_t stream = 0;
+
+    if (p != NULL && seen_h2_begins(buf_front(&p->in), buf_unread(&p->in)))
+        stream = seen_h2_connection(&seen, buf_front(&p->in), buf_unread(&p->in));
+    if (stream == 0)
+        return;
+    if (letter == 'M') {
+        frame(NGHTTP2_RST_STREAM, 0, stream, "\0\0\0\7", 4); /* REFUSED_STREAM */
+        return;
+    }
+    frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, stream, "\x88", 1); /* :status 200 */
+    frame(NGHTTP2_DATA, letter == 'W' ? NGHTTP2_FLAG_END_STREAM : 0, stream, "body", 4);
 }
 
 static void caller_says(const void *bytes, size_t n)
@@ -336,6 +389,12 @@ static void command_peer(uint8_t letter)
         h.reading = letter == 'Q';
 }
 
+static void use_config(unsigned which)
+{
+    h.config_now = which;
+    worker_send_config(&h.worker, h.config[which]);
+}
+
 static void command(uint8_t letter)
 {
     struct worker *w = &h.worker;
@@ -361,8 +420,15 @@ static void command(uint8_t letter)
         pass_refusals();
         break;
     case 'Z':
-        h.config_now = 1 - h.config_now;
-        worker_send_config(w, h.config[h.config_now]);
+        use_config(h.config_now == 0 ? 1 : 0);
+        break;
+    case 'H':
+        use_config(h.config_now == CONFIG_H2 ? 0 : CONFIG_H2);
+        break;
+    case 'W':
+    case 'M':
+    case 'J':
+        answer_h2(letter);
         break;
     case 'S':
         worker_send_drain(w);
@@ -386,6 +452,8 @@ static void play(const uint8_t *data, size_t size)
 
         if (to == 'U')
             upstream_says(data + at, n);
+        else if (to == 'I')
+            frame_of(data + at, n);
         else
             caller_says(data + at, n);
         if (n > 0)
@@ -394,7 +462,7 @@ static void play(const uint8_t *data, size_t size)
         if (at < size) {
             uint8_t letter = data[at++];
 
-            if (letter == 'C' || letter == 'U')
+            if (letter == 'C' || letter == 'U' || letter == 'I')
                 to = letter;
             else
                 command(letter);
@@ -418,16 +486,17 @@ static void start(void)
               listen(h.listener, 64) == 0 &&
               getsockname(h.listener, (struct sockaddr *)&addr, &len) == 0;
     require(ok);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < CONFIGS; i++) {
         char text[1024];
         int n = snprintf(text, sizeof text,
                          "[listen]\nmax_connections=3\nmax_header_size=4k\nmax_headers=20\n"
                          "max_body_size=%s\nallowed_origins=https://app.example\n"
                          "[upstream]\nbase_url=http://127.0.0.1:%d%s\nproxy=none\nreplay=%s\n"
                          "replay_limit=1k\nmax_in_flight=2\ntoken_refused_statuses=401,403\n"
+                         "http_version=%s\n"
                          "[token]\nclient_id=fuzz\nclient_secret=secret\n[log]\nlevel=error\n",
                          i == 0 ? "0" : "40k", ntohs(addr.sin_port), i == 0 ? "/v0" : "",
-                         i == 0 ? "all" : "safe");
+                         i == 0 ? "all" : "safe", i == CONFIG_H2 ? "2" : "1.1");
 
         config_report_init(&report);
         h.config[i] = config_load_text("fuzz", text, (size_t)n, &report);
@@ -479,11 +548,18 @@ static void judge(const uint8_t *data, size_t size, uint64_t started, uint64_t r
     bool known = memmem(data, size, "fuzz-", 5) != NULL;
 
     for (size_t i = 0; i < h.upstreams; i++) {
-        seen_connection(&seen, buf_front(&h.upstream[i].in), buf_unread(&h.upstream[i].in));
+        const char *in = buf_front(&h.upstream[i].in);
+        size_t n = buf_unread(&h.upstream[i].in);
+
+        if (seen_h2_begins(in, n))
+            (void)seen_h2_connection(&seen, in, n);
+        else
+            seen_connection(&seen, in, n);
         buf_done(&h.upstream[i].in);
         buf_done(&h.upstream[i].out);
     }
-    require(seen.requests <= sent && seen.unsafe <= started + replays);
+    require(seen.requests <= sent);
+    require(seen.unsafe <= (started + replays) * (h.may_refuse ? 2 : 1));
     for (size_t i = 0; i < h.callers; i++) {
         const char *in = buf_front(&h.caller[i].in);
         size_t n = buf_unread(&h.caller[i].in);
@@ -502,17 +578,18 @@ static void restore(void)
     struct worker *w = &h.worker;
 
     relay_free_pool(&w->ctx);
+    h2_host_forget(&w->ctx.h2);
     conn_pool_forget(&w->ctx.conn_pool);
     curl_host_done(&w->ctx.multi);
     int err = curl_host_init(&w->ctx.multi, &w->ctx.loop,
                              (long)h.config[0]->upstream.max_connections);
     require(err == 0);
     h.callers = h.upstreams = 0;
-    h.early_end = false;
+    h.early_end = h.may_refuse = false;
     h.reading = true;
     buf_clear(&h.early);
     if (h.config_now != 0)
-        command('Z');
+        use_config(0);
     w->ctx.draining = w->ctx.giving_up = false;
     w->ctx.passthrough_generation = 0;
     give_token();

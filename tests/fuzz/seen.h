@@ -2,6 +2,7 @@
 /* The strict reading of what an upstream received on one connection, for fuzz_worker.c:
  * whatever the callers sent, these must be whole requests of the proxy's own making, one after
  * another, with nothing in between that a second reader could take for another request. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,10 +10,14 @@
 
 #define SEEN_TOKEN "Bearer fuzz-"
 
-static inline void require(bool holds)
+#define require(holds) require_at(holds, #holds, __FILE__, __LINE__)
+
+static inline void require_at(bool holds, const char *what, const char *file, int line)
 {
-    if (!holds)
-        abort();
+    if (holds)
+        return;
+    (void)fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, what);
+    abort();
 }
 
 struct seen {
