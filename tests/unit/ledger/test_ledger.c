@@ -37,9 +37,50 @@ static struct fake {
     bool held;                 /* the batch waits */
     bool is_in_batch;
     size_t all_orphans; /* calls with STORE_ALL */
-    unsigned prunes;
+    size_t prunes;
+    int64_t keys_before_ms; /* of the last one */
     int64_t newest_ms;
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+/* --- the clocks ---------------------------------------------------------------------------- */
+
+static _Atomic int64_t passed_ms; /* more than really did, on each clock */
+static _Atomic int64_t jumped_ms; /* of the wall clock alone */
+
+static int64_t read_us(clockid_t id)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(id, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t clock_us(void)
+{
+    return read_us(CLOCK_BOOTTIME) + passed_ms * 1000;
+}
+
+int64_t clock_ms(void)
+{
+    return clock_us() / 1000;
+}
+
+int64_t clock_wall_ms(void)
+{
+    return read_us(CLOCK_REALTIME) / 1000 + passed_ms + jumped_ms;
+}
+
+int64_t clock_wall_ns(void)
+{
+    return clock_wall_ms() * 1000000;
+}
+
+int64_t clock_wall_s(void)
+{
+    return clock_wall_ms() / 1000;
+}
+
+/* --- the store ----------------------------------------------------------------------------- */
 
 static struct fake_entry *by_id(const char *id)
 {
@@ -174,9 +215,11 @@ static enum store_result fake_orphans(struct store *s, enum store_lost_owners wh
 static enum store_result fake_prune(struct store *s, struct store_prune *p, struct buf *error)
 {
     (void)s;
-    (void)p;
     (void)error;
+    (void)pthread_mutex_lock(&fake.lock);
     fake.prunes++;
+    fake.keys_before_ms = p->keys_before_ms;
+    (void)pthread_mutex_unlock(&fake.lock);
     return STORE_OK;
 }
 
@@ -349,7 +392,7 @@ static int begin(const char *timeout)
     (void)snprintf(directory, sizeof directory, "/tmp/ledger-unit-XXXXXX");
     assert_non_null(mkdtemp(directory));
 
-    fake.entries = fake.batches = fake.largest = fake.all_orphans = 0;
+    fake.entries = fake.batches = fake.largest = fake.all_orphans = fake.prunes = 0;
     fake.result = STORE_OK;
     fake.commits_anyway = fake.absent = fake.held = false;
     replies = wanted = 0;
@@ -383,6 +426,20 @@ static int setup_hasty(void **state)
     return begin("50ms");
 }
 
+static int setup_after_a_week(void **state)
+{
+    (void)state;
+    fake.newest_ms = clock_wall_ms() - 8 * (int64_t)86400000;
+    return begin("10s");
+}
+
+static int setup_before_its_entries(void **state)
+{
+    (void)state;
+    fake.newest_ms = clock_wall_ms() + 2 * (int64_t)3600000;
+    return begin("10s");
+}
+
 /* In the order in which the program ends. */
 static void end_worker(void)
 {
@@ -394,6 +451,7 @@ static void end_worker(void)
 static int teardown(void **state)
 {
     (void)state;
+    fake.newest_ms = 0;
     hold(false);
     if (!worker_ended)
         end_worker();
@@ -857,6 +915,99 @@ static void entries_of_a_process_that_is_gone_are_unknown_at_the_start(void **st
     assert_int_equal(count_of(&fake.all_orphans), 1);
 }
 
+/* --- time ---------------------------------------------------------------------------------- */
+
+#define MINUTES(n) ((n) * (int64_t)60000)
+#define HOURS(n) ((n)*MINUTES(60))
+#define DAYS(n) ((n)*HOURS(24))
+#define A_MINUTE (MINUTES(1) + 1000)
+
+/* Lets time pass and the wall clock jump. When this returns, the ledger has done what was due. */
+static void later(int64_t passed, int64_t jump)
+{
+    struct ledger_ask a = { .mail = NULL };
+
+    jumped_ms += jump; /* first: whatever is due sees both */
+    passed_ms += passed;
+    ask_for(&a, "wakes the thread", LEDGER_LOOK);
+    await_replies(replies + 1);
+    ledger_ask_done(&a);
+}
+
+static void old_entries_are_pruned_each_hour(void **state)
+{
+    (void)state;
+    later(A_MINUTE, 0);
+    assert_int_equal(count_of(&fake.prunes), 1);
+    assert_true(fake.keys_before_ms > clock_wall_ms() - DAYS(401));
+    assert_true(fake.keys_before_ms < clock_wall_ms() - DAYS(399));
+    later(MINUTES(30), 0);
+    assert_int_equal(count_of(&fake.prunes), 1);
+    later(MINUTES(31), 0);
+    assert_int_equal(count_of(&fake.prunes), 2);
+}
+
+static void after_a_jump_nothing_is_pruned_for_a_day(int64_t jump)
+{
+    later(A_MINUTE, jump);
+    assert_int_equal(count_of(&fake.prunes), 0);
+    later(HOURS(23), 0);
+    assert_int_equal(count_of(&fake.prunes), 0);
+    later(HOURS(2), 0);
+    assert_int_equal(count_of(&fake.prunes), 1);
+}
+
+static void a_clock_that_is_put_ahead_has_nothing_pruned_for_a_day(void **state)
+{
+    (void)state;
+    after_a_jump_nothing_is_pruned_for_a_day(DAYS(3650));
+}
+
+static void a_clock_that_is_put_back_has_nothing_pruned_for_a_day(void **state)
+{
+    (void)state;
+    after_a_jump_nothing_is_pruned_for_a_day(-HOURS(2));
+}
+
+static void a_clock_that_is_corrected_is_believed(void **state)
+{
+    (void)state;
+    later(A_MINUTE, MINUTES(59));
+    assert_int_equal(count_of(&fake.prunes), 1);
+    later(HOURS(1) + A_MINUTE, -MINUTES(59));
+    assert_int_equal(count_of(&fake.prunes), 2);
+}
+
+/* Both clocks go on meanwhile: the wall clock has not jumped. */
+static void a_suspend_is_no_jump(void **state)
+{
+    (void)state;
+    later(DAYS(3), 0);
+    assert_int_equal(count_of(&fake.prunes), 1);
+}
+
+static void entries_of_long_ago_or_of_the_future_have_nothing_pruned_for_a_day(void **state)
+{
+    (void)state;
+    after_a_jump_nothing_is_pruned_for_a_day(0);
+}
+
+static void a_jump_moves_no_time_until_which_may_be_sent(void **state)
+{
+    struct ledger_ask a = { .mail = NULL };
+
+    (void)state;
+    later(0, -DAYS(3650));
+    int64_t before_ms = clock_ms();
+    ask_for(&a, "k", LEDGER_CLAIM);
+    await_replies(replies + 1);
+    assert_int_equal(a.result, LEDGER_CLAIMED);
+    jumped_ms += DAYS(7300);
+    assert_in_range(a.send_until_ms, before_ms + 215000, clock_ms() + 215000);
+    assert_true(a.end_by_ms > a.send_until_ms);
+    ledger_ask_done(&a);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define HASTY(name) cmocka_unit_test_setup_teardown(name, setup_hasty, teardown)
 
@@ -884,6 +1035,18 @@ int main(void)
         TEST(above_the_limit_asks_are_refused_at_once),
         TEST(at_the_end_outcomes_are_written_and_the_rest_is_unknown),
         TEST(a_store_that_is_down_at_the_end_does_not_hold_the_end_up),
+        TEST(old_entries_are_pruned_each_hour),
+        TEST(a_clock_that_is_put_ahead_has_nothing_pruned_for_a_day),
+        TEST(a_clock_that_is_put_back_has_nothing_pruned_for_a_day),
+        TEST(a_clock_that_is_corrected_is_believed),
+        TEST(a_suspend_is_no_jump),
+        cmocka_unit_test_setup_teardown(
+            entries_of_long_ago_or_of_the_future_have_nothing_pruned_for_a_day,
+            setup_after_a_week, teardown),
+        cmocka_unit_test_setup_teardown(
+            entries_of_long_ago_or_of_the_future_have_nothing_pruned_for_a_day,
+            setup_before_its_entries, teardown),
+        TEST(a_jump_moves_no_time_until_which_may_be_sent),
         cmocka_unit_test(without_a_store_there_is_nothing),
         TEST(entries_of_a_process_that_is_gone_are_unknown_at_the_start),
     };

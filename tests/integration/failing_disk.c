@@ -1,0 +1,68 @@
+/* failing_disk.so: preloaded into the program, has its writes to a ledger's files fail, or what makes
+ * them durable, for as long as a test says so. FAILING_DISK names a file of two integers: the error that
+ * each pwrite gets, and each fsync and fdatasync; 0: none. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static const _Atomic int *errors;
+
+/* Before the sandbox closes. */
+__attribute__((constructor)) static void start(void)
+{
+    const char *file = getenv("FAILING_DISK");
+    int fd = file == NULL ? -1 : open(file, O_RDONLY | O_CLOEXEC);
+    void *map =
+        fd < 0 ? MAP_FAILED : mmap(NULL, 2 * sizeof *errors, PROT_READ, MAP_SHARED, fd, 0);
+
+    if (map != MAP_FAILED)
+        errors = map;
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+static int error_of(int which)
+{
+    return errors == NULL ? 0 : atomic_load(&errors[which]);
+}
+
+#define FAIL_OR(which, really)       \
+    do {                             \
+        int error = error_of(which); \
+                                     \
+        if (error == 0)              \
+            return really;           \
+        errno = error;               \
+        return -1;                   \
+    } while (0)
+
+#define REAL(name) ((__typeof__(name) *)dlsym(RTLD_NEXT, #name))
+
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the headers' have underscores */
+
+ssize_t pwrite(int fd, const void *bytes, size_t n, off_t offset)
+{
+    FAIL_OR(0, REAL(pwrite)(fd, bytes, n, offset));
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t offset)
+{
+    FAIL_OR(0, REAL(pwrite64)(fd, bytes, n, offset));
+}
+
+int fsync(int fd)
+{
+    FAIL_OR(1, REAL(fsync)(fd));
+}
+
+int fdatasync(int fd)
+{
+    FAIL_OR(1, REAL(fdatasync)(fd));
+}
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
