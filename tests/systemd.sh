@@ -46,7 +46,7 @@ for unit in oneshot-proxy.socket oneshot-proxy-admin.socket; do
 done
 
 # The two differ in names only.
-plain() { grep -v '^#' "$1" | sed "s|%i.client_secret|client_secret|; s|%i.ini|oneshot-proxy.ini|; s|/%i||; s|, identity %i||"; }
+plain() { grep -v '^#' "$1" | sed "s|%i.client_secret|client_secret|; s|%i.ini|oneshot-proxy.ini|; s|/%i||; s|-%i||; s|, identity %i||"; }
 diff <(plain "$tree/conf/oneshot-proxy.service") <(plain "$tree/conf/oneshot-proxy@.service") ||
     fail "the units differ in more than names"
 

@@ -9,6 +9,7 @@ import ctypes
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -196,7 +197,36 @@ def get(port):
         assert answer.status == 200, answer.status
 
 
-def try_it(proxy, manager, directory, log):
+def pay(port):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v0/wallets/7c1e5a52-3f0b-4d7e-9a54-0d2f6c8b1e02/transfer",
+                                     data=b'{"destinationAccountAddress":"0x' + b"4" * 40 + b'","transferAmount":"1"}',
+                                     headers={"Content-Type": "application/json", "Idempotency-Key": "confined"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=SOON_S) as answer:
+        return answer.headers.get("Idempotent-Replayed")
+
+
+def make_ledger(proxy_path, unit, program):
+    """As in the unit's state directory, behind a link: on a disk, since memory is no place for one."""
+    place = tempfile.mkdtemp(dir="/var/tmp")
+    assert unit["StateDirectory"] == ["oneshot-proxy"], unit["StateDirectory"]
+    os.makedirs(f"{place}/private/oneshot-proxy")
+    os.chmod(place, 0o755)
+    os.chmod(f"{place}/private/oneshot-proxy", int(unit["StateDirectoryMode"][0], 8))
+    if os.geteuid() == 0:
+        os.chown(f"{place}/private/oneshot-proxy", NOBODY, NOBODY)
+    os.symlink("private/oneshot-proxy", f"{place}/oneshot-proxy")
+    url = f"sqlite:{place}/oneshot-proxy/ledger.db"
+    made = subprocess.run([proxy_path, "ledger", "init"], env={"ONESHOT_PROXY_LEDGER_STORE": url}, check=False,
+                          stderr=subprocess.PIPE, text=True, preexec_fn=lambda: confine(program, unit))
+    if made.returncode != 0 and "which does not keep what SQLite relies on" in made.stderr:
+        print("/var/tmp is no disk: the program was not run with a ledger")
+        return place, None
+    assert made.returncode == 0, made.stderr
+    return place, url
+
+
+def try_it(proxy, manager, directory, log, has_ledger):
     manager.expect("READY=1")
     port = re.search(r"listen=127\.0\.0\.1:(\d+)", wait_for(log, "event=ready")).group(1)
     with open(f"/proc/{proxy.pid}/status", encoding="utf-8") as file:
@@ -204,6 +234,9 @@ def try_it(proxy, manager, directory, log):
     assert re.search(r'sandbox=[^\n]*seccomp', wait_for(log, "event=ready")), "its own sandbox is kept out"
     wait_for(log, "event=token_obtained")
     get(port)
+    if has_ledger:
+        assert pay(port) is None
+        assert pay(port) == "true", "the ledger forgets"
     manager.expect("WATCHDOG=1")
     proxy.send_signal(signal.SIGHUP)
     manager.expect("RELOADING=1")
@@ -231,12 +264,14 @@ def main():
         origin = subprocess.Popen([origin_path, "--client-id", "id", "--client-secret", "secret"],
                                   stdout=subprocess.PIPE, text=True)
         proxy, log = None, f"{directory}/log"
+        state, ledger = make_ledger(proxy_path, unit, program)
         try:
             url = re.search(r"ready http://[^:]*(:\d+\S*)", origin.stdout.readline()).group(1)
             write(f"{directory}/secret", "secret", 0o400)
             write(f"{directory}/ini", "[listen]\naddress = 127.0.0.1:0\n[admin]\naddress = 127.0.0.1:0\n"
                   f"[upstream]\nbase_url = http://{local_name()}{url}\n[token]\nclient_id = id\n"
-                  "retry_min = 50ms\nretry_max = 100ms\n", 0o644)
+                  "retry_min = 50ms\nretry_max = 100ms\n" +
+                  (f"[ledger]\nstore = {ledger}\n" if ledger else ""), 0o644)
             manager = Manager(f"{directory}/notify")
             environment = {"NOTIFY_SOCKET": f"{directory}/notify", "WATCHDOG_USEC": "1000000",
                            "ONESHOT_PROXY_TOKEN_CLIENT_SECRET_FILE": f"{directory}/secret"}
@@ -244,7 +279,7 @@ def main():
                 proxy = subprocess.Popen([proxy_path, "--config", f"{directory}/ini"],
                                          env=environment, stderr=output,
                                          preexec_fn=lambda: confine(program, unit))
-            try_it(proxy, manager, directory, log)
+            try_it(proxy, manager, directory, log, ledger is not None)
         except BaseException:
             with open(log, encoding="utf-8") as file:
                 print(file.read())
@@ -254,6 +289,7 @@ def main():
                 if process is not None and process.poll() is None:
                     process.kill()
                     process.wait()
+            shutil.rmtree(state, ignore_errors=True)
     print("the program runs as confined")
 
 

@@ -627,6 +627,24 @@ static enum store_result connect(struct store *s, const char *path, struct buf *
     return rc == SQLITE_OK ? STORE_OK : failed(s, rc, error);
 }
 
+/* SQLite refuses a link anywhere in a path when it is to refuse one for the file, and systemd's state
+ * directory of a DynamicUser is behind one. So the directory is followed here. Owns: the caller frees. */
+static char *followed(const char *path)
+{
+    auto_free char *copy = strdup(path);
+    const char *slash = strrchr(path, '/'), *name = slash == NULL ? path : slash + 1;
+    char *whole = NULL;
+
+    if (copy == NULL)
+        abort();
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): of a copy, and it is the only thread */
+    auto_free char *directory = realpath(dirname(copy), NULL);
+
+    if (asprintf(&whole, "%s/%s", directory == NULL ? "." : directory, name) < 0)
+        abort();
+    return whole;
+}
+
 static enum store_result open_store(struct store **out, const struct store_options *o,
                                     struct buf *error)
 {
@@ -638,15 +656,16 @@ static enum store_result open_store(struct store **out, const struct store_optio
     if (result != STORE_OK)
         return result;
     struct store *s = base_alloc(sizeof *s);
+    auto_free char *path = followed(path_of(o));
 
     s->instance = strdup(o->instance);
     if (s->instance == NULL)
         abort();
     s->log = (struct sqlite_log){ .fd = -1, .acked_fd = -1 };
-    if (sqlite_log_init(&s->log, path_of(o), error) != 0)
+    if (sqlite_log_init(&s->log, path, error) != 0)
         result = STORE_REFUSED;
     if (result == STORE_OK)
-        result = connect(s, path_of(o), error);
+        result = connect(s, path, error);
     if (result == STORE_OK)
         result = wait_for_lock(s, o, error);
     if (result == STORE_OK && sqlite_log_check(&s->log, error) != 0)

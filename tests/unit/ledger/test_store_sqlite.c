@@ -149,6 +149,31 @@ static void what_others_could_replace_is_refused(void **state)
     assert_not_opened(STORE_REFUSED, "is not a regular file");
 }
 
+/* As systemd has it for a DynamicUser. The file itself may not be one. */
+static void a_link_is_followed_to_the_directory_and_not_to_the_file(void **state)
+{
+    char link[PATH_MAX + 16];
+    struct store *s = NULL;
+    struct buf error;
+
+    (void)state;
+    make_store();
+    buf_init(&error, 4096);
+    (void)snprintf(link, sizeof link, "%s.link", directory);
+    assert_int_equal(symlink(directory, link), 0);
+    (void)snprintf(url, sizeof url, "sqlite:%s/ledger.db", link);
+    enum store_result result = open_it(&s, &error);
+    assert_int_equal(unlink(link), 0);
+    if (result != STORE_OK)
+        fail_msg("%s", buf_text(&error));
+    store_sqlite.close(s);
+    (void)snprintf(link, sizeof link, "%s/link.db", directory);
+    assert_int_equal(symlink(path, link), 0);
+    (void)snprintf(url, sizeof url, "sqlite:%s", link);
+    assert_not_opened(STORE_REFUSED, "is not a regular file");
+    buf_done(&error);
+}
+
 static void memory_is_no_disk(void **state)
 {
     (void)state;
@@ -540,6 +565,8 @@ int main(void)
                                         remove_directory),
         cmocka_unit_test_setup_teardown(what_others_could_replace_is_refused, make_directory,
                                         remove_directory),
+        cmocka_unit_test_setup_teardown(a_link_is_followed_to_the_directory_and_not_to_the_file,
+                                        make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(memory_is_no_disk, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(another_version_or_no_ledger_is_refused, make_directory,
                                         remove_directory),
