@@ -11,6 +11,8 @@
 
 static _Atomic unsigned executions;
 static _Atomic bool leaves; /* the API carries it out and says nothing */
+static _Atomic bool waits;  /* ... and answers when the gate is open */
+static struct gate gate;
 
 static void answer_or_leave(struct peer_conn *c, const struct peer_request *r, void *arg)
 {
@@ -19,14 +21,15 @@ static void answer_or_leave(struct peer_conn *c, const struct peer_request *r, v
     ++executions;
     if (leaves)
         peer_close(c);
-    else
+    else if (!waits || gate_pass(&gate, c))
         (void)peer_answer(c, 201, "Content-Type: application/json\r\n", "{\"paid\":1}");
 }
 
 static void begin(struct world *w, const struct store *s)
 {
     executions = 0;
-    leaves = false;
+    leaves = waits = false;
+    gate_init(&gate);
     world_start(w,
                 &(struct world_options){ .settings = s->settings, .answer = answer_or_leave });
 }
@@ -139,6 +142,65 @@ static void after_not_executed_a_retry_is_sent(void **state)
     assert_int_equal(pay(&w, "lost"), 201);
     assert_int_equal(executions, 2);
     expect(&s, WORDS("list", "--state", "released"), 0, "resolved-not-executed");
+    world_end(&w);
+}
+
+static void executed_without_its_answer_a_retry_is_told_so(void **state)
+{
+    (void)state;
+    char id[ID_BYTES];
+    struct answer a = { 0 };
+    STORE(s);
+    store_make(&s, "");
+    WORLD(w);
+    begin(&w, &s);
+    leaves = true;
+    assert_int_equal(pay(&w, "lost"), 502);
+    only_id(&s, "unknown", id);
+    expect(&s, WORDS("resolve", id, "executed", "--note", "seen on chain"), 0,
+           "answered; a retry gets that, and is not executed");
+    leaves = false;
+    http_call(w.port, "POST", PATH, "Idempotency-Key: lost\r\n", PAY, &a);
+    assert_problem(&a, 409, "request", "http_request_denied");
+    assert_contains(bytes_text(&a.body), "urn:oneshot-proxy:idempotency-answer-not-kept");
+    assert_contains(bytes_text(&a.body), "\"retryable\":false");
+    answer_free(&a);
+    assert_int_equal(executions, 1);
+    world_end(&w);
+}
+
+/* Whoever forces it sends the next one beside the first: the answer of that one says what was done. */
+static void an_answer_against_the_operators_word_is_told(void **state)
+{
+    (void)state;
+    char id[ID_BYTES];
+    struct client first;
+    struct answer a = { 0 };
+    STORE(s);
+    store_make(&s, "");
+    WORLD(w);
+    begin(&w, &s);
+    waits = true;
+    client_open(&first, w.port);
+    client_puts(&first, "POST " PATH " HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: slow\r\n"
+                        "Content-Length: 12\r\n\r\n" PAY);
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    only_id(&s, "in_flight", id);
+    expect(&s, WORDS("resolve", id, "executed", "--note", "n"), 1, "may still be at it");
+    expect(&s, WORDS("resolve", id, "not-executed", "--note", "n"), 1, "may still be at it");
+    expect(&s, WORDS("resolve", id, "not-executed", "--note", "it hangs", "--force"), 0,
+           "released; a retry with its key is a new request");
+    waits = false;
+    assert_int_equal(pay(&w, "slow"), 201);
+    assert_int_equal(executions, 2);
+    gate_open(&gate);
+    client_read(&first, &a, false, SOON_MS);
+    assert_int_equal(a.status, 201);
+    assert_true(proxy_log_wait(w.proxy, "event=ledger_contradiction", 1, SOON_MS));
+    expect(&s, WORDS("show", id), 0, "it hangs"); /* the word stands */
+    expect(&s, WORDS("list", "--state", "released"), 0, id);
+    client_close(&first);
+    answer_free(&a);
     world_end(&w);
 }
 
@@ -310,6 +372,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_operator_says_what_became_of_a_payment),
         TEST(after_not_executed_a_retry_is_sent),
+        TEST(executed_without_its_answer_a_retry_is_told_so),
+        TEST(an_answer_against_the_operators_word_is_told),
         TEST(it_works_without_a_proxy_and_after_one_was_killed),
         TEST(doctor_opens_the_store_and_times_it),
         TEST(a_wrong_command_line_is_told),

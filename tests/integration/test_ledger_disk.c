@@ -9,9 +9,6 @@
 #include "harness.h"
 #include "store.h"
 
-#define PAY "{\"amount\":1}"
-#define PATH "/methods/0e1f6a4c-0d6c-4f0e-9d3e-1c6f8d1f2a3b/execute"
-
 /* --- the disk ------------------------------------------------------------------------------- */
 
 /* Shared with the program; see failing_disk.c. */
