@@ -34,11 +34,6 @@ static const struct name hop_by_hop[] = {
 /* Set by us, never taken over from the caller. */
 static const struct name own[] = { NAME("authorization"), NAME("host"), NAME("expect") };
 
-bool header_is(const struct header_field *f, const char *lower_name)
-{
-    return ascii_equal_str(f->name, f->name_len, lower_name);
-}
-
 /* Takes the next element of a comma-separated list off its front; false at the end. */
 static bool next_element(const char **list, size_t *len, const char **element, size_t *n)
 {
