@@ -104,14 +104,14 @@ static void add_field(struct head *h, const char *name, const char *unit, size_t
     h->fields++;
 }
 
-/* Sizes gather around what fits, the library's first read (24 KiB), its memory (48 KiB), and
+/* Sizes gather around what fits, the library's first read (20 KiB), its memory (40 KiB), and
  * far beyond. */
 static void draw_head(struct head *h, uint64_t *seed)
 {
     static const size_t targets[] = { 8,     40,    2000,  9000,  16000,
                                       16384, 16385, 20000, 49000, 70000 };
-    static const size_t totals[] = { 0,     0,     1000,  8000,  24000,  24600, 32768,
-                                     32769, 36000, 49152, 60000, 120000, 300000 };
+    static const size_t totals[] = { 0,     0,     1000,  8000,  20400,  20600, 32768,
+                                     32769, 36000, 40960, 60000, 120000, 300000 };
     static const size_t fields[] = { 0, 1, 3, 25, 98, 99, 100, 700, 5000 };
     static const char *const arguments[] = { "a&", "&", "id=12345&", "%20=%", "a=b;c?d&", "x" };
     static const char *const cookies[] = { "a;", "a=1; ", ";", "session=0123456789abcdef; ",
@@ -258,6 +258,66 @@ static void heads_over_a_unix_socket(void **state)
     try_heads(OVER_UNIX, 200);
 }
 
+/* The largest head, of as many fields as there may be. */
+static struct bytes largest_head(const char *method, size_t body_bytes)
+{
+    struct bytes head = { 0 };
+
+    bytes_addf(&head, "%s /v0/x HTTP/1.1\r\nHost: localhost\r\n", method);
+    size_t fields = 1;
+    if (body_bytes > 0) {
+        bytes_addf(&head, "Content-Length: %zu\r\n", body_bytes);
+        fields++;
+    }
+    for (; fields < FIELDS_MAX - 1; fields++)
+        bytes_addf(&head, "a: 1\r\n");
+    bytes_addf(&head, "X-Rest: ");
+    fill(&head, "x", HEAD_MAX - head.len - strlen("\r\n\r\n"));
+    bytes_addf(&head, "\r\n\r\n");
+    assert_int_equal(head.len, HEAD_MAX);
+    return head;
+}
+
+/* Beside it the library's memory still has room: for pieces of a body, and for an answer of the
+ * proxy's own. */
+static void the_largest_head_leaves_room_for_a_body_and_an_answer(void **state)
+{
+    enum { BODY_BYTES = 100000 };
+    static const struct {
+        const char *method;
+        size_t body_bytes;
+        int status;
+    } cases[] = { { "GET", 0, 200 }, { "POST", BODY_BYTES, 200 }, { "TRACE", 0, 405 } };
+    (void)state;
+    for (enum transport transport = OVER_TCP; transport <= OVER_UNIX; transport++) {
+        struct place p;
+        place_open(&p, transport);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+            for (int used = 0; used <= 1; used++) {
+                struct bytes head = largest_head(cases[i].method, cases[i].body_bytes);
+                struct answer a = { 0 };
+                struct client c;
+                open_to(&p, &c);
+                if (used)
+                    client_call(&c, "GET", "/v0/first", NULL, NULL, &a);
+                fill(&head, "b", cases[i].body_bytes);
+                client_send(&c, head.data, head.len);
+                client_read(&c, &a, false, SOON_MS);
+                if (a.status != cases[i].status)
+                    fail_msg("%s: %d %s", cases[i].method, a.status, bytes_text(&a.body));
+                if (a.status == 405)
+                    assert_problem(&a, 405, "request", "http_request_error");
+                client_close(&c);
+                answer_free(&a);
+                bytes_free(&head);
+            }
+        const struct peer_request *r = peer_request(p.w.api, "POST *", 1);
+        assert_non_null(r);
+        assert_int_equal(r->body.len, BODY_BYTES);
+        place_close(&p);
+    }
+}
+
 /* One at its limit does not take another one along that has only begun. */
 static void a_head_that_is_refused_is_the_one_that_is_too_large(void **state)
 {
@@ -348,6 +408,7 @@ int main(void)
         TEST(heads_over_tcp),
         TEST(heads_over_tls),
         TEST(heads_over_a_unix_socket),
+        TEST(the_largest_head_leaves_room_for_a_body_and_an_answer),
         TEST(a_head_that_is_refused_is_the_one_that_is_too_large),
         TEST(a_page_of_empty_lines_before_a_request_harms_nobody),
     };
