@@ -302,9 +302,9 @@ static struct outcome decide(struct explain *e, const struct fields *f, const st
     r.verdict.outcome = DECISION_ALLOWED;
     if (r.failure.kind != FAIL_NONE || r.is_local || c->rules == NULL)
         return r;
-    const struct rules_request q = decision_rules_request(&head, &r.route);
+    const struct class_request q = decision_class_request(&head, &r.route);
 
-    r.operation = rules_operation(c->rules, &q);
+    rules_operation(c->rules, &q, &r.operation);
     if (c->rules->has_callers)
         r.verdict = rules_judge(c->rules, &who->recognised, method, &r.operation);
     r.has_frozen_class = (c->rules->frozen_classes & 1U << r.operation.class) != 0;

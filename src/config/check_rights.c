@@ -37,8 +37,8 @@ static void add_class_pattern(struct check *k, struct rules *p, enum request_cla
                               const char *text)
 {
     const struct config_key *key = class_key(class);
-    struct class_pattern *added = &p->classes.added[p->classes.added_count];
-    const char *wrong = pattern_parse(&added->pattern, text, strlen(text));
+    struct class_pattern added = { .class = class };
+    const char *wrong = pattern_parse(&added.pattern, text, strlen(text));
     char quoted[64];
 
     if (wrong != NULL) {
@@ -51,8 +51,7 @@ static void add_class_pattern(struct check *k, struct rules *p, enum request_cla
                     config_quote(text, quoted), k->config->upstream.base_path);
         return;
     }
-    added->class = class;
-    const char *stricter = classes_laxer_than(&p->classes, added);
+    const char *stricter = classes_laxer_than(&p->classes, &added);
 
     if (stricter != NULL) {
         config_fail(k->report, key,
@@ -61,18 +60,13 @@ static void add_class_pattern(struct check *k, struct rules *p, enum request_cla
                     config_quote(text, quoted), stricter);
         return;
     }
-    p->classes.added_count++;
+    classes_add(&p->classes, &added);
 }
 
 static void add_class_patterns(struct check *k, struct rules *p)
 {
     const struct config *c = k->config;
-    size_t most = 0;
 
-    for (enum request_class class = CLASS_READ; class < CLASS_UNKNOWN; class ++)
-        most += c->classes.added[class].count;
-    if (most > 0)
-        p->classes.added = base_alloc(most * sizeof *p->classes.added);
     for (enum request_class class = CLASS_READ; class < CLASS_UNKNOWN; class ++)
         for (size_t i = 0; i < c->classes.added[class].count; i++)
             add_class_pattern(k, p, class, c->classes.added[class].item[i]);
@@ -257,12 +251,14 @@ static void check_batch(struct check *k, const struct config_caller *s, const st
                     "POST /methods/executeAsDelegatorBatch" } };
 
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
-        const struct operation batch = rules_operation(
-            k->config->rules,
-            &(struct rules_request){ .method = "POST", .api_path = pairs[i].batch + 5 });
-
+        struct operation batch;
         struct pattern one;
 
+        rules_operation(k->config->rules,
+                        &(struct class_request){ .method = "POST",
+                                                 .api_path = pairs[i].batch + 5,
+                                                 .api_path_len = strlen(pairs[i].batch + 5) },
+                        &batch);
         if (rights_decide(&c->rights, "POST", &batch).rule != RIGHTS_ALLOWED ||
             pattern_parse(&one, pairs[i].one, strlen(pairs[i].one)) != NULL)
             continue;

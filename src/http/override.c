@@ -5,7 +5,7 @@
 
 #include "base/ascii.h"
 
-/* A field name, with `_` read as `-`, as some servers do. */
+/* A field name of the same length, with `_` read as `-`, as some servers do. */
 static bool name_is(const struct header_field *f, const char *lower)
 {
     for (size_t i = 0; i < f->name_len; i++) {
@@ -31,40 +31,38 @@ static bool is_form(const struct header_field *f)
             ascii_equal_str(value, sizeof multipart - 1, multipart));
 }
 
-static_assert(sizeof "x-http-method" == sizeof "x-rewrite-url", "they share a case");
+/* Whether a field that begins with an x is one of those that override. */
+static bool is_override(const struct header_field *f)
+{
+    static const char *const names[] = { "x-http-method", "x-rewrite-url", "x-original-url",
+                                         "x-method-override", "x-http-method-override" };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strlen(names[i]) == f->name_len && name_is(f, names[i]))
+            return true;
+    return false;
+}
+
+#define CONTENT_TYPE_LEN (sizeof "content-type" - 1)
+#define SHORTEST CONTENT_TYPE_LEN
+#define LONGEST (sizeof "x-http-method-override" - 1)
 
 static bool fields_override(const struct override_request *r)
 {
-    /* Most fields are none of these, as their length tells already. */
-    for (size_t i = 0; i < r->count; i++) {
-        const struct header_field *f = &r->fields[i];
+    /* Most fields are none of these, as their length or their first letter tells already. */
+    for (const struct header_field *f = r->fields, *end = f + r->count; f < end; f++) {
+        if (f->name_len < SHORTEST || f->name_len > LONGEST)
+            continue;
+        char first = ascii_lower(f->name[0]);
 
-        switch (f->name_len) {
-        case sizeof "content-type" - 1:
-            if (r->has_body &&
-                (memcmp(f->name, "Content-Type", f->name_len) == 0 ||
-                 name_is(f, "content-type")) &&
-                is_form(f))
+        if (first == 'x') {
+            if (f->name_len > SHORTEST && is_override(f))
                 return true;
-            break;
-        case sizeof "x-http-method" - 1:
-            if (name_is(f, "x-http-method") || name_is(f, "x-rewrite-url"))
-                return true;
-            break;
-        case sizeof "x-original-url" - 1:
-            if (name_is(f, "x-original-url"))
-                return true;
-            break;
-        case sizeof "x-method-override" - 1:
-            if (name_is(f, "x-method-override"))
-                return true;
-            break;
-        case sizeof "x-http-method-override" - 1:
-            if (name_is(f, "x-http-method-override"))
-                return true;
-            break;
-        default:
-            break;
+        } else if (first == 'c' && f->name_len == CONTENT_TYPE_LEN && r->has_body &&
+                   (ascii_same(f->name, "Content-Type", CONTENT_TYPE_LEN) ||
+                    name_is(f, "content-type")) &&
+                   is_form(f)) {
+            return true;
         }
     }
     return false;

@@ -155,9 +155,10 @@ static bool is_allowed(struct relay *r, const struct decision_head *h,
 static bool judge(struct relay *r, const struct decision_head *h)
 {
     const struct rules *p = r->config->rules;
-    const struct rules_request q = decision_rules_request(h, &r->route);
-    const struct operation o = rules_operation(p, &q);
+    const struct class_request q = decision_class_request(h, &r->route);
+    struct operation o;
 
+    rules_operation(p, &q, &o);
     r->has_class = true;
     r->class = o.class;
     r->operation = o.text;
@@ -291,15 +292,14 @@ static bool admit(struct relay *r)
 /* For the ledger: by the table of the settings, or by the API's own where there is none. */
 static enum request_class class_for_ledger(const struct relay *r, const struct decision_head *h)
 {
-    const struct rules_request q = decision_rules_request(h, &r->route);
+    struct operation o;
 
     if (r->has_class)
         return r->class;
-    return classes_find(&r->config->ledger.classes,
-                        &(struct class_request){ .method = q.method,
-                                                 .api_path = q.api_path,
-                                                 .overridden = q.overridden })
-        .class;
+    const struct class_request q = decision_class_request(h, &r->route);
+
+    classes_find(&r->config->ledger.classes, &q, &o);
+    return o.class;
 }
 
 void admission_on_head(struct relay *r, const struct admission_request *request)

@@ -73,13 +73,11 @@ static void take_bearer(struct caller_proofs *p, const struct header_field *f)
     p->bearer_len = len;
 }
 
-#define AUTHORIZATION_LEN (sizeof "Authorization" - 1)
-
-/* Nearly everybody writes it in one way, which is looked at first. */
-static bool is_authorization(const struct header_field *f)
+/* Nearly everybody writes a name in one way, which is looked at first. */
+static inline bool name_is(const struct header_field *f, const char *name, size_t len)
 {
-    return memcmp(f->name, "Authorization", AUTHORIZATION_LEN) == 0 ||
-           header_is(f, "authorization");
+    return f->name_len == len &&
+           (ascii_same(f->name, name, len) || ascii_equal(f->name, len, name, len));
 }
 
 struct caller_proofs decision_proofs(const struct decision_head *h)
@@ -88,15 +86,13 @@ struct caller_proofs decision_proofs(const struct decision_head *h)
     const char *name = h->config->callers.header;
     size_t name_len = strlen(name), authorizations = 0;
 
-    for (size_t i = 0; i < h->count; i++) {
-        const struct header_field *f = &h->fields[i];
-
-        if (f->name_len == name_len && ascii_equal(f->name, name_len, name, name_len)) {
+    for (const struct header_field *f = h->fields, *end = f + h->count; f < end; f++) {
+        if (name_is(f, name, name_len)) {
             p.header_twice |= p.header != NULL;
             p.header = f->value;
             p.header_len = f->value_len;
             ascii_trim(&p.header, &p.header_len);
-        } else if (f->name_len == AUTHORIZATION_LEN && is_authorization(f) &&
+        } else if (name_is(f, "Authorization", sizeof "Authorization" - 1) &&
                    authorizations++ == 0) {
             take_bearer(&p, f);
         }
@@ -106,14 +102,15 @@ struct caller_proofs decision_proofs(const struct decision_head *h)
     return p;
 }
 
-struct rules_request decision_rules_request(const struct decision_head *h,
+struct class_request decision_class_request(const struct decision_head *h,
                                             const struct route *route)
 {
     const char *query = route->path + route->path_len;
 
-    return (struct rules_request){
+    return (struct class_request){
         .method = h->method,
         .api_path = route->api_path,
+        .api_path_len = (size_t)(query - route->api_path),
         .overridden =
             override_found(&(struct override_request){ .query = query + (*query == '?'),
                                                        .fields = h->fields,

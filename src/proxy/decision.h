@@ -30,5 +30,5 @@ struct caller_proofs decision_proofs(const struct decision_head *h);
 int64_t decision_max_forwards(const struct header_field *f);
 
 /* What of it the rules of the settings look at; it goes to that route. */
-struct rules_request decision_rules_request(const struct decision_head *h,
+struct class_request decision_class_request(const struct decision_head *h,
                                             const struct route *route);

@@ -77,7 +77,7 @@ struct caller_recognised callers_recognise(const struct callers *all, uint32_t c
     if (p->header != NULL)
         shown = caller_secrets_find(p->secrets, candidates, p->header, p->header_len);
     r.fit = shown | (candidates & ~all->with_secret);
-    if (p->bearer != NULL)
+    if (p->bearer != NULL && (candidates & all->with_secret) != 0)
         r.fit |= caller_secrets_find(p->secrets, candidates, p->bearer, p->bearer_len);
     if (p->header != NULL && shown == 0) {
         r.why = CALLER_BAD_SECRET;

@@ -1,15 +1,19 @@
 /* The secrets of callers; see caller_secrets.h.
  *
  * They lie behind each other in one piece of locked memory. Each has a tag, a hash of it under a
- * key that nobody knows (SipHash-1-3): what a request shows is hashed once and compared with the
- * tags, so that 64 secrets cost little more than one, and how long that takes tells nothing of
- * what is in them. A secret whose tag is the same is then compared itself, in constant time. */
+ * key that nobody knows (SipHash-1-3), and is found by it: what a request shows is hashed once, so
+ * that 64 secrets cost no more than one. How long that takes depends on tags, which tell nothing of
+ * a secret to who does not know the key. A secret whose tag is the same is then compared itself, in
+ * constant time. */
 #include "rights/caller_secrets.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+
+/* Twice as many as there are secrets, so that a search meets a free one soon. */
+#define SLOTS ((size_t)CALLER_SECRETS_MAX * 2)
 
 struct place {
     size_t caller, len;
@@ -24,14 +28,26 @@ struct caller_secrets {
     size_t count;
     uint64_t tag[CALLER_SECRETS_MAX];
     struct place place[CALLER_SECRETS_MAX];
+    unsigned char slot[SLOTS]; /* open addressing by tag; 1 + the secret's place, 0: free */
 };
 
-static uint64_t rotate(uint64_t x, int by)
+static size_t slot_of(uint64_t tag)
+{
+    return tag % SLOTS;
+}
+
+static size_t slot_behind(size_t slot)
+{
+    return (slot + 1) % SLOTS;
+}
+
+static inline uint64_t rotate(uint64_t x, int by)
 {
     return x << by | x >> (64 - by);
 }
 
-static void sip_round(uint64_t v[4])
+/* Inline, so that the four words stay in registers. */
+__attribute__((always_inline)) static inline void sip_round(uint64_t v[4])
 {
     v[0] += v[1];
     v[1] = rotate(v[1], 13) ^ v[0];
@@ -45,7 +61,7 @@ static void sip_round(uint64_t v[4])
     v[2] = rotate(v[2], 32);
 }
 
-/* SipHash-1-3 (Aumasson and Bernstein, 2012). */
+/* SipHash-1-3 (Aumasson and Bernstein, 2012) of at least CALLER_SECRET_MIN bytes. */
 static uint64_t tag_of(const uint64_t key[2], const char *text, size_t len)
 {
     uint64_t v[4] = { key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
@@ -58,8 +74,10 @@ static uint64_t tag_of(const uint64_t key[2], const char *text, size_t len)
         sip_round(v);
         v[0] ^= word;
     }
-    for (size_t i = 0; i < len; i++)
-        last |= (uint64_t)(unsigned char)text[i] << 8 * i;
+    if (len > 0) { /* what is left, with the bytes before it, which are shifted out */
+        memcpy(&word, text + len - sizeof word, sizeof word);
+        last |= word >> 8 * (sizeof word - len);
+    }
     v[3] ^= last;
     sip_round(v);
     v[0] ^= last;
@@ -83,11 +101,17 @@ struct caller_secrets *caller_secrets_new(uint64_t number, const struct caller_s
     if (getrandom(s->key, sizeof s->key, 0) != sizeof s->key)
         abort(); /* it has been asked before the program was up */
     for (size_t i = 0; i < count; i++) {
-        assert(all[i].len <= CALLER_SECRET_MAX && all[i].caller < 32);
+        assert(all[i].len >= CALLER_SECRET_MIN && all[i].len <= CALLER_SECRET_MAX &&
+               all[i].caller < 32);
         s->place[i] = (struct place){ .caller = all[i].caller, .len = all[i].len, .at = used };
         s->tag[i] = tag_of(s->key, all[i].text, all[i].len);
         memcpy(text + used, all[i].text, all[i].len);
         used += all[i].len;
+        size_t slot = slot_of(s->tag[i]);
+
+        while (s->slot[slot] != 0)
+            slot = slot_behind(slot);
+        s->slot[slot] = (unsigned char)(i + 1);
     }
     s->text = secret_new(text, used);
     secret_wipe(text, used);
@@ -156,12 +180,11 @@ uint32_t caller_secrets_find(const struct caller_secrets *s, uint32_t callers, c
         return 0;
     uint64_t tag = tag_of(s->key, text, len);
 
-    for (size_t i = 0, count = s->count; i < count; i++) {
-        if (s->tag[i] != tag)
-            continue;
+    for (size_t slot = slot_of(tag); s->slot[slot] != 0; slot = slot_behind(slot)) {
+        size_t i = s->slot[slot] - 1U;
         const struct place *p = &s->place[i];
 
-        if ((callers & (uint32_t)1 << p->caller) != 0 &&
+        if (s->tag[i] == tag && (callers & (uint32_t)1 << p->caller) != 0 &&
             secret_bytes_equal(secret_text(s->text) + p->at, p->len, text, len))
             found |= (uint32_t)1 << p->caller;
     }

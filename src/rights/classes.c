@@ -1,7 +1,10 @@
 /* The tables of operations; see classes.h. */
 #include "rights/classes.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/ascii.h"
 
 static const char *const names[CLASS_COUNT] = { "read", "simulate", "create", "change",
                                                 "sign", "money",    "unknown" };
@@ -115,11 +118,11 @@ static struct {
 } by_key[KEY_SLOTS];
 
 /* The slot of a word, or the free one where it would be. */
-static unsigned word_slot(const char *text, size_t len, uint32_t hash)
+static inline unsigned word_slot(const char *text, size_t len, uint32_t hash)
 {
     unsigned at = hash % WORD_SLOTS;
 
-    while (word[at].code != 0 && (word[at].len != len || memcmp(word[at].text, text, len) != 0))
+    while (word[at].code != 0 && (word[at].len != len || !ascii_same(word[at].text, text, len)))
         at = (at + 1) % WORD_SLOTS;
     return at;
 }
@@ -134,7 +137,7 @@ static unsigned key_slot(uint64_t key)
 }
 
 /* HEAD is GET (RFC 9110 section 9.3.2); what is in no operation is NO_METHOD. */
-static unsigned method_code(const char *m)
+static inline unsigned method_code(const char *m)
 {
     if (m[0] == 'G' && m[1] == 'E' && m[2] == 'T' && m[3] == '\0')
         return GET_METHOD;
@@ -266,6 +269,25 @@ void classes_init(struct classes *c, enum class_table table)
     is_taken_apart = true;
 }
 
+void classes_done(struct classes *c)
+{
+    free(c->added);
+    pattern_index_done(&c->index);
+    *c = (struct classes){ .table = CLASS_TABLE_OFF };
+}
+
+void classes_add(struct classes *c, const struct class_pattern *p)
+{
+    struct class_pattern *more = realloc(c->added, (c->added_count + 1) * sizeof *more);
+
+    if (more == NULL)
+        abort();
+    c->added = more;
+    c->added[c->added_count] = *p;
+    pattern_index_add(&c->index, &p->pattern, c->added_count);
+    c->added_count++;
+}
+
 const struct class_pattern *classes_builtin(size_t i)
 {
     return i < ARRAY_LEN(builtin) ? &builtin[i] : NULL;
@@ -318,47 +340,60 @@ static void take(struct operation *o, const struct class_pattern *p, enum reques
     o->text_len = p->pattern.text_len;
 }
 
-struct operation classes_find(const struct classes *c, const struct class_request *r)
+/* What an added pattern makes of an operation. It may make it stricter; where the table knows
+ * methods only, or does not know the request, it decides. Of several the strictest does, and of
+ * those the first. */
+static void heed_added(const struct classes *c, const struct class_request *r, bool is_options,
+                       struct operation *o)
+{
+    enum request_class least = o->is_builtin ? o->class : CLASS_READ;
+    const struct class_pattern *best = NULL;
+    struct pattern_search search = { .form = 0 };
+    size_t i;
+
+    while ((i = pattern_index_next(&c->index, &o->shape, &search)) != PATTERN_INDEX_END) {
+        const struct class_pattern *p = &c->added[i];
+        enum request_class class = is_options ? CLASS_READ : p->class;
+
+        if (is_options ? !pattern_matches_path(&p->pattern, &o->shape) || o->is_builtin
+                       : !pattern_matches(&p->pattern, r->method, &o->shape))
+            continue;
+        if (best == NULL ? class < least : class < o->class || (class == o->class && p > best))
+            continue;
+        take(o, p, class);
+        best = p;
+    }
+    if (best != NULL) {
+        o->number = ARRAY_LEN(builtin) + (size_t)(best - c->added);
+        o->is_builtin = false;
+    }
+}
+
+void classes_find(const struct classes *c, const struct class_request *r, struct operation *out)
 {
     static const char unknown[] = "unknown";
-    struct operation o = { .class = CLASS_UNKNOWN,
-                           .text = unknown,
-                           .text_len = sizeof unknown - 1,
-                           .number = CLASSES_NO_PATTERN };
-    size_t path_len = (size_t)(strchrnul(r->api_path, '?') - r->api_path);
     bool is_options = r->method[0] == 'O' && is_method(r->method, "OPTIONS");
     const struct class_pattern *found = NULL;
 
-    if (!r->overridden)
-        path_shape_take(&o.shape, path_len == 0 ? "/" : r->api_path,
-                        path_len == 0 ? 1 : path_len);
-    if (!o.shape.plain)
-        return o;
+    out->class = CLASS_UNKNOWN;
+    out->text = unknown;
+    out->text_len = sizeof unknown - 1;
+    out->is_builtin = false;
+    out->number = CLASSES_NO_PATTERN;
+    path_shape_take(&out->shape, r->api_path_len == 0 ? "/" : r->api_path,
+                    r->api_path_len == 0 ? 1 : r->api_path_len);
+    out->shape.plain &= !r->overridden;
+    if (!out->shape.plain)
+        return;
     if (c->table == CLASS_TABLE_1SHOT)
-        found = find_builtin(r->method, &o.shape, is_options);
+        found = find_builtin(r->method, &out->shape, is_options);
     else
-        o.class = class_of_method(r->method);
+        out->class = class_of_method(r->method);
     if (found != NULL) {
-        take(&o, found, is_options ? CLASS_READ : found->class);
-        o.number = (size_t)(found - builtin);
+        take(out, found, is_options ? CLASS_READ : found->class);
+        out->number = (size_t)(found - builtin);
+        out->is_builtin = true;
     }
-    o.is_builtin = found != NULL;
-    /* An added pattern may make it stricter; where the table knows methods only, or does not
-     * know the request, it decides. Of several the strictest does. */
-    enum request_class least = found != NULL ? o.class : CLASS_READ;
-
-    for (size_t i = 0, hits = 0; i < c->added_count; i++) {
-        const struct class_pattern *p = &c->added[i];
-
-        if (is_options ? !pattern_matches_path(&p->pattern, &o.shape) || found != NULL
-                       : !pattern_matches(&p->pattern, r->method, &o.shape))
-            continue;
-        enum request_class class = is_options ? CLASS_READ : p->class;
-        if (hits++ > 0 ? class > o.class : class >= least) {
-            take(&o, p, class);
-            o.number = ARRAY_LEN(builtin) + i;
-            o.is_builtin = false;
-        }
-    }
-    return o;
+    if (c->added_count > 0)
+        heed_added(c, r, is_options, out);
 }

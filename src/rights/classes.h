@@ -2,7 +2,7 @@
 /* The class of a request: how much it can do. It is found by a table of the API's operations,
  * not by the method: here a GET can sign and a PUT can pay. Whatever is not in the table is
  * unknown, and is treated like money. Pure. */
-#include "rights/pattern.h"
+#include "rights/pattern_index.h"
 
 /* In the order of what they can do. */
 enum request_class {
@@ -31,18 +31,24 @@ struct class_pattern {
 
 struct classes {
     enum class_table table;
-    struct class_pattern *added; /* owned by whoever filled it in */
+    struct class_pattern *added;
     size_t added_count;
+    struct pattern_index index; /* of those that are added */
 };
 
 /* Takes the built-in table apart once, and starts with no added patterns. Before any other
  * thread asks. Thread: control. */
 void classes_init(struct classes *c, enum class_table table);
+void classes_done(struct classes *c);
+
+/* Adds a pattern, which refers to text that must last. Thread: control. */
+void classes_add(struct classes *c, const struct class_pattern *p);
 
 /* What is asked of a request. */
 struct class_request {
     const char *method;   /* NUL-terminated */
-    const char *api_path; /* less the base path; a query may follow; "" counts as "/" */
+    const char *api_path; /* less the base path; "" counts as "/" */
+    size_t api_path_len;  /* without the query */
     bool overridden;      /* it says that it means another one, see http/override.h */
 };
 
@@ -62,7 +68,8 @@ struct operation {
 /* Finds the operation of a request: CLASS_UNKNOWN when it is in no table, its path is not plain,
  * or it is overridden. HEAD is GET; OPTIONS is CLASS_READ on a path of the table. Refers to the
  * request's strings. Thread: any. */
-struct operation classes_find(const struct classes *c, const struct class_request *r);
+void classes_find(const struct classes *c, const struct class_request *r,
+                  struct operation *out);
 
 /* Whether an added pattern would make an operation of the 1shot table laxer: then that
  * operation's pattern, else NULL. */

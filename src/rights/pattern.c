@@ -27,8 +27,7 @@ static const unsigned char kinds[256] = {
 #undef H
 
 #define UUID_LEN 36
-#define HASH_BEGIN 2166136261U /* FNV-1a */
-#define HASH_FACTOR 16777619U
+#define HASH_FACTOR 0x9e3779b97f4a7c15U
 
 static unsigned char kind_of(char c)
 {
@@ -57,7 +56,7 @@ static bool is_number(const char *s, size_t n)
 
 /* In one pass, since nearly every path has one: each place has to be of the kind that it has in a
  * UUID. */
-static bool is_uuid(const char *s, size_t n)
+static inline bool is_uuid(const char *s, size_t n)
 {
     unsigned common = HEX;
 
@@ -75,55 +74,104 @@ static bool is_uuid(const char *s, size_t n)
     return common != 0;
 }
 
-uint32_t path_hash(const char *text, size_t len)
+/* Eight bytes of a UUID, its letters made small: this bit is set in digits and in `-` anyhow. */
+static uint64_t uuid_word(const char *s)
 {
-    uint32_t hash = HASH_BEGIN;
+    uint64_t word;
 
-    for (size_t i = 0; i < len; i++)
-        hash = (hash ^ (unsigned char)text[i]) * HASH_FACTOR;
-    return hash;
+    memcpy(&word, s, sizeof word);
+    return word | 0x2020202020202020;
 }
 
-/* One segment, which begins at s->text. False: it is not plain. */
-static bool take_segment(struct path_segment *s, const char *end)
+/* Of 36 bytes that are a UUID: the last word overlaps the one before. */
+static inline uint32_t uuid_hash(const char *s)
 {
-    const char *at = s->text;
-    unsigned common = DIGIT;
-    uint32_t hash = HASH_BEGIN;
+    uint64_t hash = uuid_word(s) * HASH_FACTOR;
 
+    hash = (hash ^ hash >> 32 ^ uuid_word(s + 8)) * HASH_FACTOR;
+    hash = (hash ^ hash >> 32 ^ uuid_word(s + 16)) * HASH_FACTOR;
+    hash = (hash ^ hash >> 32 ^ uuid_word(s + 24)) * HASH_FACTOR;
+    hash = (hash ^ hash >> 32 ^ uuid_word(s + 28)) * HASH_FACTOR;
+    return (uint32_t)(hash >> 32);
+}
+
+static inline bool same_uuid(const char *a, const char *b)
+{
+    return ((uuid_word(a) ^ uuid_word(b)) | (uuid_word(a + 8) ^ uuid_word(b + 8)) |
+            (uuid_word(a + 16) ^ uuid_word(b + 16)) | (uuid_word(a + 24) ^ uuid_word(b + 24)) |
+            (uuid_word(a + 28) ^ uuid_word(b + 28))) == 0;
+}
+
+/* Of its length, its first and its last bytes, which tell words of a path from each other. */
+static inline uint32_t word_hash(const char *s, size_t n)
+{
+    uint64_t first = 0, last = 0;
+
+    if (n >= sizeof first) {
+        memcpy(&first, s, sizeof first);
+        memcpy(&last, s + n - sizeof last, sizeof last);
+    } else if (n >= sizeof(uint32_t)) {
+        memcpy(&first, s, sizeof(uint32_t));
+        memcpy(&last, s + n - sizeof(uint32_t), sizeof(uint32_t));
+    } else {
+        for (size_t i = 0; i < n; i++)
+            first = first << 8 | (unsigned char)s[i];
+    }
+    first = (first ^ n) * HASH_FACTOR;
+    last = (first ^ first >> 32 ^ last) * HASH_FACTOR;
+    return (uint32_t)(last >> 32);
+}
+
+uint32_t path_hash(const char *text, size_t len)
+{
+    return is_uuid(text, len) ? uuid_hash(text) : word_hash(text, len);
+}
+
+/* Takes the next segment, which begins at `at`. Returns its end, or NULL: it is not plain. */
+static inline const char *take_segment(struct path_shape *shape, const char *at,
+                                       const char *end)
+{
+    struct path_segment *s = &shape->segment[shape->count];
+    unsigned common = DIGIT, kind;
+
+    s->text = at;
+    s->is_uuid = s->is_number = false;
     if (end - at >= UUID_LEN && (end - at == UUID_LEN || at[UUID_LEN] == '/') &&
         is_uuid(at, UUID_LEN)) {
         s->len = UUID_LEN;
         s->is_uuid = true;
-        return true;
+        s->hash = uuid_hash(at);
+        shape->uuids |= 1U << shape->count;
+        return at + UUID_LEN;
     }
-    for (; at < end && *at != '/'; at++) {
-        unsigned kind = kind_of(*at);
-
-        if (kind == 0)
-            return false;
+    while (at < end && (kind = kind_of(*at)) != 0) {
         common &= kind;
-        hash = (hash ^ (unsigned char)*at) * HASH_FACTOR;
+        at++;
     }
     s->len = (size_t)(at - s->text);
-    s->is_number = common != 0;
-    s->hash = hash;
-    return s->len > 0;
+    if (s->len == 0 || (at < end && *at != '/'))
+        return NULL;
+    if (common != 0) {
+        s->is_number = true;
+        shape->numbers |= 1U << shape->count;
+    }
+    s->hash = word_hash(s->text, s->len);
+    return at;
 }
 
 void path_shape_take(struct path_shape *shape, const char *path, size_t len)
 {
     const char *at = path, *end = path + len;
 
+    shape->plain = false;
+    shape->count = 0;
+    shape->uuids = shape->numbers = 0;
     if (len == 0 || path[0] != '/')
         return;
-    for (; at < end && len > 1; at += 1 + shape->segment[shape->count++].len) {
-        if (shape->count == PATH_SEGMENTS_MAX)
+    for (; at < end && len > 1; shape->count++)
+        if (shape->count == PATH_SEGMENTS_MAX ||
+            (at = take_segment(shape, at + 1, end)) == NULL)
             return;
-        shape->segment[shape->count].text = at + 1;
-        if (!take_segment(&shape->segment[shape->count], end))
-            return;
-    }
     shape->plain = true;
 }
 
@@ -188,54 +236,61 @@ const char *pattern_parse(struct pattern *p, const char *text, size_t len)
             return wrong;
         at += 1 + n;
     }
+    p->is_literal = true;
+    for (size_t i = 0; i < p->count; i++)
+        p->is_literal &= p->segment[i].kind == PATTERN_LITERAL;
     return NULL;
 }
 
-static bool same_literal(const struct pattern_segment *p, const char *text, size_t len)
+static inline bool segment_matches(const struct pattern_segment *p,
+                                   const struct path_segment *s)
 {
-    if (p->len != len)
-        return false;
-    return memcmp(p->text, text, len) == 0 ||
-           (p->is_uuid && ascii_equal(p->text, p->len, text, len));
+    if (p->kind != PATTERN_LITERAL)
+        return p->kind == PATTERN_UUID     ? s->is_uuid
+               : p->kind == PATTERN_NUMBER ? s->is_number
+                                           : true;
+    return p->is_uuid ? s->is_uuid && same_uuid(p->text, s->text)
+                      : p->len == s->len && ascii_same(p->text, s->text, s->len);
 }
 
-static bool segment_matches(const struct pattern_segment *p, const struct path_segment *s)
+/* Whether a path is byte by byte that of a pattern of literals. */
+static bool is_same_path(const struct pattern *p, const struct path_shape *shape)
 {
-    switch (p->kind) {
-    case PATTERN_LITERAL:
-        return same_literal(p, s->text, s->len);
-    case PATTERN_UUID:
-        return s->is_uuid;
-    case PATTERN_NUMBER:
-        return s->is_number;
-    default:
-        return true;
-    }
+    const char *path = shape->segment[0].text;
+    const struct path_segment *last = &shape->segment[shape->count - 1];
+    size_t len = (size_t)(last->text + last->len - path);
+
+    return len == (size_t)(p->text + p->text_len - p->segment[0].text) &&
+           ascii_same(p->segment[0].text, path, len);
 }
 
 bool pattern_matches_path(const struct pattern *p, const struct path_shape *shape)
 {
     if (!shape->plain || shape->count != p->count)
         return false;
+    if (p->is_literal && is_same_path(p, shape))
+        return true;
     for (size_t i = 0; i < p->count; i++)
         if (!segment_matches(&p->segment[i], &shape->segment[i]))
             return false;
     return true;
 }
 
-static bool method_is(const struct pattern *p, const char *method, size_t len)
+static bool method_is(const struct pattern *p, const char *method)
 {
-    if (len == 4 && memcmp(method, "HEAD", 4) == 0) {
+    size_t i = 0;
+
+    if (method[0] == 'H' && strcmp(method, "HEAD") == 0)
         method = "GET";
-        len = 3;
-    }
-    return p->method_len == len && memcmp(p->text, method, len) == 0;
+    while (i < p->method_len && method[i] == p->text[i])
+        i++;
+    return i == p->method_len && method[i] == '\0';
 }
 
 bool pattern_matches(const struct pattern *p, const char *method,
                      const struct path_shape *shape)
 {
-    return pattern_matches_path(p, shape) && method_is(p, method, strlen(method));
+    return method_is(p, method) && pattern_matches_path(p, shape);
 }
 
 /* A literal as a segment of a path. */

@@ -16,24 +16,26 @@
 
 /* A path taken apart once, for any number of patterns. */
 struct path_shape {
-    bool plain;   /* false: no pattern matches it */
-    size_t count; /* of segments; 0: "/" */
+    bool plain;              /* false: no pattern matches it */
+    size_t count;            /* of segments; 0: "/" */
+    unsigned uuids, numbers; /* a bit for each segment that is one */
     struct path_segment {
         const char *text; /* in the path */
         size_t len;
         bool is_uuid, is_number;
-        uint32_t hash; /* of what is neither of them: path_hash */
-    } segment[PATH_SEGMENTS_MAX];
+        uint32_t hash;            /* path_hash */
+    } segment[PATH_SEGMENTS_MAX]; /* the first `count` of them */
 };
 
 /* Takes a path apart; `len` is without the query. A path is plain when it is "/", or segments of
  * `A-Z a-z 0-9 - . _ ~ : @`, none of them empty, without a slash at the end, at most
  * PATH_SEGMENTS_MAX of them. It is not decoded and not normalised. Refers to `path`. */
 struct path_shape path_shape_of(const char *path, size_t len);
-/* The same into one that is zeroed. */
+/* The same into one that need not be zeroed. */
 void path_shape_take(struct path_shape *shape, const char *path, size_t len);
 
-/* By which a word of a path is looked up; to be compared all the same. */
+/* By which a segment of a path is looked up; to be compared all the same. A UUID has one, whatever
+ * the case of its letters. */
 uint32_t path_hash(const char *text, size_t len);
 
 enum pattern_kind { PATTERN_LITERAL, PATTERN_UUID, PATTERN_NUMBER, PATTERN_ANY };
@@ -42,6 +44,7 @@ struct pattern {
     const char *text; /* as written, not owned; ends in NUL or goes on behind the pattern */
     size_t text_len, method_len;
     size_t count;
+    bool is_literal; /* all of its segments are, and there is one */
     struct pattern_segment {
         enum pattern_kind kind;
         bool is_uuid; /* a literal that is a UUID */

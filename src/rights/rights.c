@@ -25,14 +25,31 @@ const char *rights_list_add(struct rights_list *l, const char *text, size_t len)
         l->pattern = base_alloc(RIGHTS_PATTERNS_MAX * sizeof *l->pattern);
     const char *wrong = pattern_parse(&l->pattern[l->count], text, len);
 
-    l->count += wrong == NULL;
+    if (wrong == NULL) {
+        pattern_index_add(&l->index, &l->pattern[l->count], l->count);
+        l->count++;
+    }
     return wrong;
 }
 
 void rights_list_done(struct rights_list *l)
 {
     free(l->pattern);
+    pattern_index_done(&l->index);
     *l = (struct rights_list){ 0 };
+}
+
+/* A pattern that the request matches; NULL: there is none. */
+static const struct pattern *find_pattern(const struct rights_list *l, const char *method,
+                                          const struct path_shape *shape)
+{
+    struct pattern_search search = { .form = 0 };
+    size_t i;
+
+    while ((i = pattern_index_next(&l->index, shape, &search)) != PATTERN_INDEX_END)
+        if (pattern_matches(&l->pattern[i], method, shape))
+            return &l->pattern[i];
+    return NULL;
 }
 
 /* The entry of the list that the request matches. */
@@ -44,13 +61,13 @@ static bool find(const struct rights_list *l, const char *method, const struct o
         d->entry_len = strlen(d->entry);
         return true;
     }
-    for (size_t i = 0; i < l->count; i++)
-        if (pattern_matches(&l->pattern[i], method, &o->shape)) {
-            d->entry = l->pattern[i].text;
-            d->entry_len = l->pattern[i].text_len;
-            return true;
-        }
-    return false;
+    const struct pattern *p = l->count == 0 ? NULL : find_pattern(l, method, &o->shape);
+
+    if (p == NULL)
+        return false;
+    d->entry = p->text;
+    d->entry_len = p->text_len;
+    return true;
 }
 
 struct rights_decision rights_decide(const struct rights *r, const char *method,
@@ -58,7 +75,7 @@ struct rights_decision rights_decide(const struct rights *r, const char *method,
 {
     struct rights_decision d = { .rule = RIGHTS_NOT_ALLOWED };
 
-    if (find(&r->deny, method, o, &d))
+    if ((r->deny.classes != 0 || r->deny.count > 0) && find(&r->deny, method, o, &d))
         d.rule = RIGHTS_DENIED;
     else if (find(&r->allow, method, o, &d))
         d.rule = RIGHTS_ALLOWED;

@@ -15,6 +15,7 @@ struct rights_list {
     unsigned classes; /* bit 1 << enum request_class */
     struct pattern *pattern;
     size_t count;
+    struct pattern_index index; /* of the patterns */
 };
 
 struct rights {

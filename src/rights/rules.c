@@ -19,23 +19,25 @@ const char *rules_outcome_name(enum rules_outcome o)
     return names[o];
 }
 
-struct operation rules_operation(const struct rules *p, const struct rules_request *r)
+void rules_operation(const struct rules *p, const struct class_request *r,
+                     struct operation *out)
 {
-    return classes_find(&p->classes, &(struct class_request){ .method = r->method,
-                                                              .api_path = r->api_path,
-                                                              .overridden = r->overridden });
+    classes_find(&p->classes, r, out);
 }
 
-bool rules_may_resend(const struct rules *p, const struct rules_request *r,
+bool rules_may_resend(const struct rules *p, const struct class_request *r,
                       const struct operation *o)
 {
-    bool is_post = strcmp(r->method, "POST") == 0;
-
-    if (!is_post && strcmp(r->method, "OPTIONS") == 0)
-        return true;
-    if (!is_post && (strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0))
-        return o->class == CLASS_READ;
-    return p->repeat_simulate && o->class == CLASS_SIMULATE && o->is_builtin;
+    switch (r->method[0]) {
+    case 'G':
+        return o->class == CLASS_READ && strcmp(r->method, "GET") == 0;
+    case 'H':
+        return o->class == CLASS_READ && strcmp(r->method, "HEAD") == 0;
+    case 'O':
+        return strcmp(r->method, "OPTIONS") == 0;
+    default:
+        return p->repeat_simulate && o->class == CLASS_SIMULATE && o->is_builtin;
+    }
 }
 
 static struct caller_counts *counts_new(void)
@@ -140,7 +142,7 @@ void rules_free(struct rules *r)
     }
     counts_unref(r->nobody);
     caller_secrets_unref(r->secrets);
-    free(r->classes.added);
+    classes_done(&r->classes);
     free(r);
 }
 

@@ -46,18 +46,14 @@ void rules_keep_counts(struct rules *r, const struct rules *from);
 /* Takes NULL. */
 void rules_free(struct rules *r);
 
-/* What a request is judged by. */
-struct rules_request {
-    const char *method, *api_path; /* as for class_request */
-    bool overridden;
-};
-
-struct operation rules_operation(const struct rules *p, const struct rules_request *r);
+/* What a request asks for, by classes_find. Thread: any. */
+void rules_operation(const struct rules *p, const struct class_request *r,
+                     struct operation *out);
 
 /* Whether a request may be sent again that went out on a pooled connection which turned out to
  * be dead: what only looks, and OPTIONS; a built-in simulate operation where the settings say so. A
  * GET that signs may not: nobody knows what became of the first. */
-bool rules_may_resend(const struct rules *p, const struct rules_request *r,
+bool rules_may_resend(const struct rules *p, const struct class_request *r,
                       const struct operation *o);
 
 /* What is decided about a request, as far as caller and rights go. */

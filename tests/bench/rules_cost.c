@@ -4,7 +4,7 @@
  *     rules-cost KIND COUNT     decides COUNT times; prints nanoseconds of CPU time for each
  *
  * KIND: "socket" (the caller is known by its user and a pattern with an id in it allows the
- * request), "secret" (by the last of all secrets, and a class allows it), or "none" (what is left
+ * request), "patterns" (the same, the last of 64 such patterns), "secret" (by the last of all secrets, and a class allows it), or "none" (what is left
  * is the loop). */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +17,18 @@
 
 #define U "6f1c0de0-aaaa-4bbb-8ccc-dddddddddddd"
 
+/* The entries of allow before the one that matches. */
+static bool add_patterns(struct buf *text, int count)
+{
+    bool ok = true;
+
+    for (int i = 0; i < count && ok; i++)
+        ok = buf_addf(text, "POST /methods/%08x-aaaa-4bbb-8ccc-dddddddddddd/execute, ", i) == 0;
+    return ok;
+}
+
 /* 32 of them, of which the last is the one that asks. */
-static struct config *load(bool by_secret, const char *dir)
+static struct config *load(bool by_secret, int more_patterns, const char *dir)
 {
     struct config_report report;
     struct buf text;
@@ -46,10 +56,10 @@ static struct config *load(bool by_secret, const char *dir)
                       "rate = money 1000000/1s\n",
                       i) == 0 &&
              (by_secret ? buf_addf(&text, "secret_file = %s\nallow = read, money\n", path) == 0
-                        : buf_addf(&text,
-                                   "uid = %d\nallow = read, simulate, POST /methods/" U
-                                   "/execute, POST /wallets/" U "/transfer\n",
-                                   i + 1) == 0);
+                        : buf_addf(&text, "uid = %d\nallow = read, simulate, ", i + 1) == 0 &&
+                              add_patterns(&text, more_patterns) &&
+                              buf_addf(&text, "POST /wallets/" U "/transfer, POST /methods/" U
+                                              "/execute\n") == 0);
     }
     config_report_init(&report);
     struct config *c =
@@ -94,10 +104,11 @@ static bool decide(const struct config *c, const struct caller_facts *facts,
                                  .path = head.target,
                                  .path_len = strlen(head.target),
                                  .api_path = head.target + 3 };
-    const struct rules_request q = decision_rules_request(&head, &route);
-    const struct operation o = rules_operation(rules, &q);
+    const struct class_request q = decision_class_request(&head, &route);
+    struct operation o;
     struct caller_proofs proofs = decision_proofs(&head);
     struct limits_refusal why;
+    rules_operation(rules, &q, &o);
     bool resendable = rules_may_resend(rules, &q, &o);
 
     proofs.secrets = rules->secrets;
@@ -121,7 +132,8 @@ int main(int argc, char **argv)
         return 2;
     bool by_secret = strcmp(argv[1], "secret") == 0, none = strcmp(argv[1], "none") == 0;
     long count = strtol(argv[2], NULL, 10), done = 0;
-    struct config *c = load(by_secret, dir);
+    struct config *c =
+        load(by_secret, strcmp(argv[1], "patterns") == 0 ? RIGHTS_PATTERNS_MAX - 2 : 0, dir);
 
     for (int i = 0; i < CALLERS_MAX; i++) {
         (void)snprintf(path, sizeof path, "%s/%d", dir, i);

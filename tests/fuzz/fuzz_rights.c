@@ -310,9 +310,12 @@ static struct operation find(const struct config *c, const struct input *in, con
     *route = route_find(c, method, target);
     if (route->kind != ROUTE_FORWARD)
         return (struct operation){ .class = CLASS_UNKNOWN };
-    const struct rules_request q = decision_rules_request(&head, route);
+    const struct class_request q = decision_class_request(&head, route);
 
-    return rules_operation(c->rules, &q);
+    struct operation o;
+
+    rules_operation(c->rules, &q, &o);
+    return o;
 }
 
 static bool is_harmless(enum request_class class)

@@ -27,8 +27,11 @@ static void a_table_with_patterns_makes_rules(void **state)
     assert_loads(r);
     assert_non_null(r.config->rules);
     assert_int_equal(r.config->rules->classes.added_count, 3);
-    const struct operation o = rules_operation(
-        r.config->rules, &(struct rules_request){ .method = "PUT", .api_path = "/c" });
+    struct operation o;
+
+    rules_operation(
+        r.config->rules,
+        &(struct class_request){ .method = "PUT", .api_path = "/c", .api_path_len = 2 }, &o);
     assert_int_equal(o.class, CLASS_MONEY);
 }
 

@@ -30,8 +30,12 @@ static struct rights_decision decide(const char *allow, const char *deny, const 
     classes_init(&c, CLASS_TABLE_1SHOT);
     add_all(&r.allow, allow);
     add_all(&r.deny, deny);
-    struct operation o =
-        classes_find(&c, &(struct class_request){ .method = method, .api_path = path });
+    struct operation o;
+
+    classes_find(&c,
+                 &(struct class_request){
+                     .method = method, .api_path = path, .api_path_len = strlen(path) },
+                 &o);
     struct rights_decision d = rights_decide(&r, method, &o);
     rights_list_done(&r.allow);
     rights_list_done(&r.deny);
@@ -125,9 +129,13 @@ static void more_deny_or_less_allow_never_lets_more_through(void **state)
                 add_all(&reversed.deny, entries[back]);
         }
         for (size_t q = 0; q < ARRAY_LEN(requests); q++) {
-            struct operation o =
-                classes_find(&c, &(struct class_request){ .method = requests[q][0],
-                                                          .api_path = requests[q][1] });
+            struct operation o;
+
+            classes_find(&c,
+                         &(struct class_request){ .method = requests[q][0],
+                                                  .api_path = requests[q][1],
+                                                  .api_path_len = strlen(requests[q][1]) },
+                         &o);
             enum rights_rule rule = rights_decide(&r, requests[q][0], &o).rule;
             struct rights less = r;
 
