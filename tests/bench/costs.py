@@ -46,7 +46,7 @@ MORE_LEDGER = {("system calls", "POST"): 2.5, ("allocations", "POST"): 0.5}
 # Over HTTP/2. What requests on a busy connection share (reads, writes, TLS records) a lone caller
 # pays alone.
 MOST_H2 = {
-    ("system calls", "GET"): (9.2, 1.35),
+    ("system calls", "GET"): (8.2, 1.35),
     ("allocations", "GET"): (29, 1.25),
     ("instructions", "GET"): (156000, 1.5),
 }
