@@ -239,6 +239,13 @@ static void write_turn_ages(struct writer *w, int which)
     }
 }
 
+/* Besides the token endpoint's own: no descriptor or no memory here. */
+static bool ends_a_fetch(enum failure_kind kind)
+{
+    return kind == FAIL_OVERLOAD || kind == FAIL_INTERNAL ||
+           (kind != FAIL_NONE && failure_info(kind)->stage == STAGE_TOKEN);
+}
+
 static void write_fetches(struct writer *w, int which)
 {
     const struct token_manager_stats *t = w->status->token.stats;
@@ -246,7 +253,7 @@ static void write_fetches(struct writer *w, int which)
     (void)which;
     count(w, (const char *const[]){ "result", "obtained", NULL, NULL }, t->obtained);
     for (int k = 0; k < FAILURE_COUNT; k++)
-        if (k != FAIL_NONE && failure_info((enum failure_kind)k)->stage == STAGE_TOKEN)
+        if (ends_a_fetch((enum failure_kind)k))
             count(w,
                   (const char *const[]){ "result", failure_info((enum failure_kind)k)->slug,
                                          NULL, NULL },

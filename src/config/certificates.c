@@ -3,7 +3,7 @@
  *
  *     listen.tls_certificate + tls_key           listen.tls_client_ca
  *     upstream.client_certificate + client_key   upstream.ca_file    token.ca_file
- *     the system's trust store, which libcurl reads: here only whether it is another one
+ *     the system's trust store                       ledger.store_ca_file
  *
  * At the start and on SIGHUP a group that is not good is an error of the settings. While the program
  * runs it keeps what it held before: whoever replaces a certificate and its key does so one after
@@ -284,6 +284,11 @@ bool config_trust_differs(const struct config *a, const struct config *b)
 
 void config_trust_since(struct config *c, const struct config *running)
 {
+    if (c->trust.store == NULL && running->trust.store != NULL) {
+        c->trust = running->trust;
+        (void)trust_store_ref(c->trust.store);
+        return;
+    }
     c->trust.changed_ms =
         config_trust_differs(c, running) ? trust_store_clock_ms() : running->trust.changed_ms;
 }
@@ -312,55 +317,73 @@ static bool needs_trust(const struct config *c)
             strncmp(c->token.url, "https:", 6) == 0);
 }
 
-/* What is wrong with the file, or NULL. */
-static const char *trust_fault(const char *file, char *why, size_t why_size)
+/* Takes a copy of it. What is wrong with the file, or NULL. */
+static const char *copy_trust(struct config *c, const char *file, char *why, size_t why_size)
 {
     size_t len = 0;
     const char *wrong = why;
     int64_t *ends = NULL;
     char *text = config_slurp(file, PEM_FILE_MAX, &len, why, why_size);
 
-    if (text != NULL && tls_certificate_ends(text, len, &ends, &wrong) > 0)
+    if (text != NULL && tls_certificate_ends(text, len, &ends, &wrong) > 0) {
+        trust_store_unref(c->trust.store);
+        c->trust.store = trust_store_new(text, len);
         wrong = NULL;
+    }
     free(ends);
     config_slurp_free(text, len);
     return wrong;
 }
 
-/* What is there now; if that is a file that is not good, it does not count as another one. */
+/* What is there now. A file that is not good does not count as another one: at the start that is
+ * only said, later what was good before stays. */
 static void load_trust(struct loading *k)
 {
     static const unsigned char none[32];
     unsigned char digest[32], *was = k->config->trust.digest;
+    bool first = memcmp(was, none, sizeof none) == 0;
     const char *file, *directory, *wrong = NULL;
     char why[256] = "";
-    unsigned mode;
 
     trust_store_find(&file, &directory);
     if ((file == NULL && directory == NULL) || !needs_trust(k->config))
         return;
     identify(file != NULL ? file : directory, digest);
-    if (memcmp(digest, was, sizeof digest) == 0 && memcmp(digest, none, sizeof digest) != 0)
+    if (memcmp(digest, was, sizeof digest) == 0 && !first)
         return;
-    if (memcmp(was, none, sizeof none) == 0) {
-        if (file != NULL && config_file_mode(file, &mode) != 0)
-            config_warn(k->report, KEY(upstream, ca_file),
-                        "is not set, and the system's trust store, %s, cannot be read", file);
-    } else if (file != NULL) { /* only a new one is looked into, which takes a while */
-        wrong = trust_fault(file, why, sizeof why);
-    }
-    if (wrong != NULL)
+    if (file != NULL) /* only a new one is looked into, which takes a while */
+        wrong = copy_trust(k->config, file, why, sizeof why);
+    if (wrong != NULL && first)
+        config_warn(k->report, KEY(upstream, ca_file),
+                    "is not set, and the system's trust store, %s, %s", file, wrong);
+    else if (wrong != NULL)
         config_fail(k->report, KEY(upstream, ca_file),
                     "is not set, and the system's trust store, %s, %s", file, wrong);
-    else
+    if (wrong == NULL || first)
         memcpy(was, digest, sizeof digest);
+}
+
+/* --- the authorities of the ledger's database --- */
+
+/* Only when they end is kept: the database's client reads the file for each connection. */
+static void load_store_ca(struct loading *k)
+{
+    const struct config_key *key = KEY(ledger, store_ca_file);
+    const char *path = k->config->ledger.store == NULL ? NULL : k->config->ledger.store_ca_file;
+    struct config_pem pem = { .data = NULL };
+    struct config_ends ends = { .count = 0 };
+
+    if (read_pem(k, key, path, PEM_CERTIFICATES, &pem) && read_ends(k, key, path, &pem, &ends))
+        set_ends(k->config, CERTIFICATES_STORE_CA, ends.at_s, ends.count);
+    config_pem_clear(&pem);
 }
 
 /* --- all of them --- */
 
 static void (*const groups[])(struct loading *k) = { load_listen,      load_client_ca,
                                                      load_upstream_ca, load_upstream_pair,
-                                                     load_token_ca,    load_trust };
+                                                     load_token_ca,    load_trust,
+                                                     load_store_ca };
 
 void config_load_certificates(struct config *c, struct config_report *report)
 {
@@ -386,6 +409,12 @@ void config_check_certificates(struct config *c, struct config_report *report)
     config_load_certificates(c, report);
 }
 
+static bool ends_differ(const struct config_ends *a, const struct config_ends *b)
+{
+    return a->count != b->count ||
+           (a->count > 0 && memcmp(a->at_s, b->at_s, sizeof *a->at_s * a->count) != 0);
+}
+
 bool config_contents_differ(const struct config *a, const struct config *b,
                             const struct config_key *key)
 {
@@ -397,6 +426,8 @@ bool config_contents_differ(const struct config *a, const struct config *b,
     if (key == KEY(token, ca_file))
         return !(shares_ca(a) && shares_ca(b)) &&
                config_pem_differs(&a->token.ca, &b->token.ca);
+    if (key == KEY(ledger, store_ca_file))
+        return ends_differ(&a->ends[CERTIFICATES_STORE_CA], &b->ends[CERTIFICATES_STORE_CA]);
     if (key == KEY(upstream, client_certificate))
         return config_pem_differs(&a->upstream.certificate, &b->upstream.certificate);
     return key == KEY(upstream, client_key) &&
@@ -422,6 +453,7 @@ void config_own_certificates(struct config *c)
     c->upstream.certificate = config_pem_copy(&c->upstream.certificate);
     c->upstream.key = config_pem_copy(&c->upstream.key);
     c->token.ca = config_pem_copy(&c->token.ca);
+    (void)trust_store_ref(c->trust.store);
     for (size_t i = 0; i < CERTIFICATES_COUNT; i++)
         copy_ends(&c->ends[i]);
 }
@@ -433,6 +465,7 @@ void config_clear_certificates(struct config *c)
     config_pem_clear(&c->upstream.key);
     config_pem_clear(&c->token.ca);
     tls_unref(c->listen.tls);
+    trust_store_unref(c->trust.store);
     for (size_t i = 0; i < CERTIFICATES_COUNT; i++)
         set_ends(c, (enum config_certificates)i, NULL, 0);
 }
@@ -473,6 +506,7 @@ size_t config_certificates(const struct config *c, int64_t now_s,
         [CERTIFICATES_UPSTREAM] = { "upstream.client_certificate",
                                     c->upstream.client_certificate, false },
         [CERTIFICATES_TOKEN_CA] = { "token.ca_file", c->token.ca_file, true },
+        [CERTIFICATES_STORE_CA] = { "ledger.store_ca_file", c->ledger.store_ca_file, true },
     };
     size_t count = 0;
 

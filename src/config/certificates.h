@@ -19,7 +19,7 @@ void config_load_certificates(struct config *c, struct config_report *report);
 void config_own_certificates(struct config *c);
 
 /* Keeps the time at which `running` saw the system's trust store change, or sets it when c has
- * found another one. */
+ * found another one. Where c has found none that is good, it takes that of `running`. */
 void config_trust_since(struct config *c, const struct config *running);
 bool config_trust_differs(const struct config *a, const struct config *b);
 

@@ -345,9 +345,9 @@ static int name_key(struct buf *out, size_t before, const struct config_key *key
                     key->name);
 }
 
-/* What is not printed is compared as it is. */
+/* What is not printed is compared as it is, and the contents of files if that is asked. */
 static bool hidden_differs(const struct config *a, const struct config *b,
-                           const struct config_key *key)
+                           const struct config_key *key, bool contents)
 {
     if (key->instance != 0)
         return false;
@@ -360,12 +360,12 @@ static bool hidden_differs(const struct config *a, const struct config *b,
         return !base_same_text(*(char *const *)x, *(char *const *)y);
     if (key->type == TYPE_HEADER)
         return !base_same_text(a->listen.require_header_value, b->listen.require_header_value);
-    return config_contents_differ(a, b, key);
+    return contents && config_contents_differ(a, b, key);
 }
 
 /* A named section that one of them lacks differs in the keys that the other has set. */
 static bool differs(const struct config *a, const struct config *b,
-                    const struct config_key *key, int *rc)
+                    const struct config_key *key, bool contents, int *rc)
 {
     struct buf texts[2];
     bool differ;
@@ -382,10 +382,11 @@ static bool differs(const struct config *a, const struct config *b,
     differ = strcmp(buf_text(&texts[0]), buf_text(&texts[1])) != 0;
     buf_done(&texts[0]);
     buf_done(&texts[1]);
-    return differ || hidden_differs(a, b, key);
+    return differ || hidden_differs(a, b, key, contents);
 }
 
-/* Names the keys that differ: those of b, then those of sections that are gone from it. */
+/* Names the keys that differ: those of b, then those of sections that are gone from it. No file
+ * needs a restart because of what it holds. */
 static int name_differing(const struct config *a, const struct config *b, bool only_restart,
                           struct buf *out)
 {
@@ -400,8 +401,8 @@ static int name_differing(const struct config *a, const struct config *b, bool o
 
         if (is_gone && same_key(b, key) != NULL)
             continue;
-        if ((!only_restart || needs_restart(key, tls_differs)) && differs(a, b, key, &rc) &&
-            rc == 0)
+        if ((!only_restart || needs_restart(key, tls_differs)) &&
+            differs(a, b, key, !only_restart, &rc) && rc == 0)
             rc = name_key(out, before, key);
     }
     return rc;

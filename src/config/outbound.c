@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config/url.h"
+#include "net/trust_store.h"
 
 const struct config_proxy_variable config_proxy_variables[CONFIG_PROXY_VARIABLES] = {
     { "https_proxy", true, false }, { "HTTPS_PROXY", true, false },
@@ -45,6 +46,7 @@ struct curl_host_settings config_outbound(const struct config *c, enum config_le
         .ca = pem(token ? &c->token.ca : &c->upstream.ca),
         .certificate = pem(&c->upstream.certificate),
         .key = pem(&c->upstream.key),
+        .trust_file = trust_store_path(c->trust.store),
         .trust_changed_ms = c->trust.changed_ms,
         .proxy = token && c->token.proxy != NULL ? c->token.proxy : c->upstream.proxy,
         .connect_timeout_ms = c->upstream.connect_timeout_ms,

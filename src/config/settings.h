@@ -47,6 +47,7 @@ enum config_certificates {
     CERTIFICATES_UPSTREAM_CA,
     CERTIFICATES_UPSTREAM,
     CERTIFICATES_TOKEN_CA,
+    CERTIFICATES_STORE_CA, /* of the ledger's database, whose client reads the file itself */
     CERTIFICATES_COUNT
 };
 
@@ -186,7 +187,8 @@ struct config {
 
     struct config_ends ends[CERTIFICATES_COUNT];
     struct {
-        unsigned char digest[32]; /* of the system's trust store; zeros: there is none */
+        struct trust_store *store; /* what is trusted; NULL: the file as it is */
+        unsigned char digest[32];  /* of the system's trust store; zeros: there is none */
         int64_t
             changed_ms; /* when it was last seen to change, by trust_store_clock_ms; 0: never */
     } trust;

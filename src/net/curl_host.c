@@ -504,17 +504,18 @@ static bool set_trust(CURL *easy, const struct curl_host_settings *s)
     struct curl_blob blob = { .data = (void *)s->ca.data,
                               .len = s->ca.len,
                               .flags = s->lasting ? CURL_BLOB_NOCOPY : CURL_BLOB_COPY };
+    const char *file = s->trust_file != NULL ? s->trust_file : trusted_file;
     bool bad = false;
 
     /* From memory: curl keeps the trust store it made of a file for a day. */
     if (blob.data != NULL)
         bad |= curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob) != CURLE_OK;
-    else if (trusted_file != NULL)
-        bad |= curl_easy_setopt(easy, CURLOPT_CAINFO, trusted_file) != CURLE_OK;
+    else if (file != NULL)
+        bad |= curl_easy_setopt(easy, CURLOPT_CAINFO, file) != CURLE_OK;
     /* Debian's default is a directory beside its file. What is in it would be trusted besides
      * `ca`, and curl keeps no store that a directory has part in: without `ca` it would read
      * all the system's authorities again for each connection. */
-    if (blob.data != NULL || trusted_file != NULL)
+    if (blob.data != NULL || file != NULL)
         bad |= curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) != CURLE_OK;
     /* A libcurl before 7.87 does not know the option, and keeps no store. */
     (void)curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, trust_age_s(s));

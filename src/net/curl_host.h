@@ -58,6 +58,7 @@ struct curl_host_pem {
 /* How connections are made; config_outbound fills it in for each of the two legs. */
 struct curl_host_settings {
     struct curl_host_pem ca;               /* whom to trust; none: the system's authorities */
+    const char *trust_file;                /* a copy of those; NULL: the file itself */
     struct curl_host_pem certificate, key; /* what is shown to a peer that asks for it */
     int64_t trust_changed_ms;              /* when those of the system last changed, by
                                               trust_store_clock_ms; 0: never */

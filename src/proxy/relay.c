@@ -177,6 +177,12 @@ static void tell_ledger(struct relay *r, enum failure_kind failure, bool whole)
                                               .on_released = r->gone ? NULL : on_released });
 }
 
+static void log_failure(const struct relay *r, const struct failure *f)
+{
+    log_warn("upstream_failed", log_str("request_id", r->request_id),
+             log_str("error", failure_info(f->kind)->slug), log_str("detail", f->detail));
+}
+
 void relay_fail(struct relay *r, const struct failure *f)
 {
     unpark(r);
@@ -188,8 +194,7 @@ void relay_fail(struct relay *r, const struct failure *f)
     if (!waits_for_release(r) && !r->gone)
         r->sink->ops->reject(r->sink, f);
     if (failure_info(f->kind)->stage == STAGE_UPSTREAM)
-        log_warn("upstream_failed", log_str("request_id", r->request_id),
-                 log_str("error", failure_info(f->kind)->slug), log_str("detail", f->detail));
+        log_failure(r, f);
     relay_wake(r);
     arm(r);
 }
@@ -784,14 +789,16 @@ static void on_upstream_done(struct relay *r, const struct failure *f)
         return;
     }
     if (!r->sink->given) {
+        if (failure_info(f->kind)->stage != STAGE_UPSTREAM)
+            log_failure(r,
+                        f); /* what was lacking here: its words are nowhere else in the log */
         relay_fail(r, f);
         return;
     }
     /* The status line is out: all that is left is not to end it as if it were whole. */
     r->failure = *f;
     r->down_done = r->down_cut = true;
-    log_warn("upstream_failed", log_str("request_id", r->request_id),
-             log_str("error", failure_info(f->kind)->slug), log_str("detail", f->detail));
+    log_failure(r, f);
     relay_wake(r);
 }
 

@@ -420,6 +420,54 @@ static void the_systems_trust_store_counts_from_its_change_on(void **state)
     }
 }
 
+/* What became of the store, and what is said of it. */
+static const struct {
+    const char *text, *said; /* NULL: it is gone */
+} broken_stores[] = {
+    { "-----BEGIN CERTIFICATE-----\nMIIB", "half written" },
+    { "", "holds no certificate" },
+    { "<html>not found</html>", "holds no certificate" },
+    { NULL, "cannot be read" },
+};
+
+/* Also for a thread that has made no connection yet, on both legs, and when a signal has the
+ * settings read again. */
+static void a_trust_store_that_is_broken_leaves_the_one_before_in_use(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof broken_stores / sizeof *broken_stores; i++) {
+        WORLD(w);
+        struct place p;
+        char store[128], kept[128];
+        const char *env[] = { "LD_PRELOAD=" TRUST_STORE, store, NULL };
+        place_make(&p);
+        (void)snprintf(store, sizeof store, "TRUST_STORE=%s", at(&p, "store"));
+        copy(certs_ca_file(), at(&p, "store"));
+        world_start(&w, &(struct world_options){ .cert = CERT_VALID,
+                                                 .env = env,
+                                                 .settings = "-upstream.ca_file\n" });
+        if (broken_stores[i].text == NULL)
+            assert_int_equal(unlink(at(&p, "store")), 0);
+        else
+            write_file(at(&p, "store"), broken_stores[i].text);
+        assert_true(proxy_log_wait(w.proxy, KEPT, 1, SOON_MS));
+        assert_true(proxy_log_field(w.proxy, KEPT, 0, "detail", kept, sizeof kept));
+        assert_true(proxy_log_contains(w.proxy, broken_stores[i].said));
+        assert_int_equal(status_of(&w), 200);
+        proxy_signal(w.proxy, SIGHUP);
+        assert_true(proxy_log_wait(w.proxy, "event=reloaded", 1, SOON_MS));
+        assert_int_equal(status_of(&w), 200);
+        assert_int_equal(proxy_log_count(w.proxy, KEPT), 1);
+        /* and a good one counts again, whatever was before */
+        copy_renamed(&p, certs_other_ca_file(), at(&p, "store"));
+        wait_for_status(&w, 502);
+        copy_renamed(&p, certs_ca_file(), at(&p, "store"));
+        wait_for_status(&w, 200);
+        world_end(&w);
+        place_remove(&p);
+    }
+}
+
 /* A token endpoint that is not trusted is, as soon as its authority is added. */
 static void the_token_leg_too_takes_up_an_authority(void **state)
 {
@@ -533,6 +581,7 @@ int main(void)
         TEST(no_request_fails_while_our_certificate_for_the_upstream_turns),
         TEST(authorities_count_from_the_next_connection_on),
         TEST(the_systems_trust_store_counts_from_its_change_on),
+        TEST(a_trust_store_that_is_broken_leaves_the_one_before_in_use),
         TEST(the_token_leg_too_takes_up_an_authority),
         TEST(metric_page_and_doctor_tell_when_certificates_end),
     };

@@ -1,7 +1,8 @@
-/* Each part of the way to the upstream and to the token endpoint is broken in turn. The answer, the
- * log, the status page, /readyz, the metrics and doctor must all tell of the same part, and name
- * what to change. */
+/* Each part of the way to the upstream and to the token endpoint is broken in turn, with HTTP/1.1 and
+ * with HTTP/2. The answer, the log, the status page, /readyz, the metrics and doctor must all tell of
+ * the same part, and name what to change. */
 #include <arpa/inet.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -34,7 +35,13 @@ enum broken {
     SOCKS_METHODS,
     CLIENT_WANTED, /* a certificate of ours */
     CLIENT_WRONG,
-    SECRET_WRONG /* for the token endpoint */
+    SECRET_WRONG,  /* for the token endpoint */
+    NO_DESCRIPTORS /* here */
+};
+
+/* Which of them, and how it is spoken to. */
+struct leg {
+    bool token, h2;
 };
 
 struct fault {
@@ -231,6 +238,13 @@ static const struct fault faults[] = {
       { NULL, "proxy_configuration_error" },
       { NULL, "answered 401: check token.client_id and token.client_secret" },
       "answered 401: check token.client_id and token.client_secret" },
+    { "no descriptors",
+      NO_DESCRIPTORS,
+      CERT_NONE,
+      { "connection_limit_reached", "connection_limit_reached" },
+      { "No descriptor is left for a connection to the upstream; raise RLIMIT_NOFILE",
+        "No descriptor is left for a connection to the token endpoint; raise RLIMIT_NOFILE" },
+      NULL },
 };
 
 static void serve_hang(struct peer_conn *c, void *arg)
@@ -249,12 +263,81 @@ static void serve_cut(struct peer_conn *c, void *arg)
     peer_cut(c);
 }
 
+static void serve_h2_cut(struct peer_conn *c, void *arg)
+{
+    size_t body;
+
+    (void)arg;
+    if (h2_begin(c) && h2_read_request(c, &body) != 0)
+        peer_cut(c);
+}
+
+static void serve_h2_hang(struct peer_conn *c, void *arg)
+{
+    size_t body;
+
+    (void)arg;
+    if (h2_begin(c) && h2_read_request(c, &body) != 0)
+        peer_read_eof(c);
+}
+
+static void serve_h2_401(struct peer_conn *c, void *arg)
+{
+    uint32_t stream;
+    size_t body;
+
+    (void)arg;
+    if (!h2_begin(c))
+        return;
+    while ((stream = h2_read_request(c, &body)) != 0 && h2_answer(c, stream, 401, ""))
+        ;
+}
+
+/* One request for each connection, so that the next needs a descriptor. The answer suits both legs:
+ * it is a token, and not for long. */
+static const char short_token[] =
+    "{\"access_token\":\"canary-token-short\",\"token_type\":\"Bearer\",\"expires_in\":1}";
+
+static void serve_once(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    if (peer_read_request(c) != NULL)
+        (void)peer_answer(c, 200, "Connection: close\r\n", short_token);
+    peer_close(c);
+}
+
+static void serve_h2_once(struct peer_conn *c, void *arg)
+{
+    uint32_t stream;
+    size_t body;
+
+    (void)arg;
+    if (!h2_begin(c))
+        return;
+    stream = h2_read_request(c, &body);
+    if (stream != 0 && h2_answer(c, stream, 200, short_token))
+        (void)h2_goaway(c, stream, H2_NO_ERROR);
+    peer_close(c);
+}
+
+static const char nonsense[] = "220 mail.example ESMTP\r\n\r\n";
+
 static void serve_nonsense(struct peer_conn *c, void *arg)
 {
     (void)arg;
     if (peer_read_head(c) != NULL)
-        (void)peer_puts(c, "220 mail.example ESMTP\r\n\r\n");
+        (void)peer_puts(c, nonsense);
     peer_close(c);
+}
+
+static void serve_h2_nonsense(struct peer_conn *c, void *arg)
+{
+    size_t body;
+
+    (void)arg;
+    if (h2_begin(c) && h2_read_request(c, &body) != 0)
+        (void)peer_puts(c, nonsense);
+    peer_read_eof(c);
 }
 
 static void serve_plain(struct peer_conn *c, void *arg)
@@ -318,9 +401,10 @@ static void fill_listener(struct far_end *e)
 }
 
 static void start_peer(struct far_end *e, peer_serve_fn serve, enum cert_kind cert,
-                       bool says_tls)
+                       bool says_tls, bool h2)
 {
-    e->peer = peer_start(&(struct peer_options){ .serve = serve, .cert = cert });
+    e->peer = peer_start(
+        &(struct peer_options){ .serve = serve, .cert = cert, .h2 = h2 && cert != CERT_NONE });
     if (says_tls)
         (void)snprintf(e->url, sizeof e->url, "https://localhost:%d", peer_port(e->peer));
     else
@@ -341,8 +425,16 @@ static void end_peer(struct far_end *e)
         (void)close(e->listener);
 }
 
-static void start_far_end(struct far_end *e, const struct fault *f, bool token)
+/* One that a request reaches, by HTTP/2 in TLS. */
+static void start_answering(struct far_end *e, const struct leg *leg, peer_serve_fn plain,
+                            peer_serve_fn h2)
 {
+    start_peer(e, leg->h2 ? h2 : plain, leg->h2 ? CERT_VALID : CERT_NONE, leg->h2, leg->h2);
+}
+
+static void start_far_end(struct far_end *e, const struct fault *f, const struct leg *leg)
+{
+    bool token = leg->token;
     const char *key = token ? "token.proxy" : "upstream.proxy";
     char proxy[96] = "", certificate[300] = "";
     struct connect_proxy_options outbound = { .refuse_with = f->how == PROXY_403   ? 403
@@ -385,25 +477,28 @@ static void start_far_end(struct far_end *e, const struct fault *f, bool token)
         (void)snprintf(proxy, sizeof proxy, "%s", peer_url(e->proxy));
         break;
     case CERTIFICATE: /* it answers doctor, which asks it for the time */
-        start_peer(e, serve_401, f->cert, true);
+        start_peer(e, leg->h2 ? serve_h2_401 : serve_401, f->cert, true, leg->h2);
         break;
     case NO_TLS:
-        start_peer(e, serve_plain, CERT_NONE, true);
+        start_peer(e, serve_plain, CERT_NONE, true, false);
         break;
     case HANDSHAKE_CUT:
-        start_peer(e, serve_cut, CERT_NONE, true);
+        start_peer(e, serve_cut, CERT_NONE, true, false);
         break;
     case HANDSHAKE_HANGS:
-        start_peer(e, serve_hang, CERT_NONE, true);
+        start_peer(e, serve_hang, CERT_NONE, true, false);
         break;
     case NOT_HTTP:
-        start_peer(e, serve_nonsense, CERT_NONE, false);
+        if (token && leg->h2) /* libcurl cannot tell it from a cut once HTTP/2 was agreed on */
+            start_peer(e, serve_nonsense, CERT_VALID, true, false);
+        else
+            start_answering(e, leg, serve_nonsense, serve_h2_nonsense);
         break;
     case NO_ANSWER:
-        start_peer(e, serve_cut, CERT_NONE, false);
+        start_answering(e, leg, serve_cut, serve_h2_cut);
         break;
     case LATE:
-        start_peer(e, serve_hang, CERT_NONE, false);
+        start_answering(e, leg, serve_hang, serve_h2_hang);
         break;
     case PROXY_CERTIFICATE:
     case PROXY_NO_TLS:
@@ -420,10 +515,13 @@ static void start_far_end(struct far_end *e, const struct fault *f, bool token)
         break;
     case CLIENT_WANTED:
     case CLIENT_WRONG:
-        start_peer(e, serve_hang, f->cert, true);
+        start_peer(e, serve_hang, f->cert, true, leg->h2);
         break;
     case SECRET_WRONG:
-        start_peer(e, serve_401, CERT_NONE, false);
+        start_answering(e, leg, serve_401, serve_h2_401);
+        break;
+    case NO_DESCRIPTORS:
+        start_answering(e, leg, serve_once, serve_h2_once);
         break;
     }
     if (f->how == CLIENT_WRONG) {
@@ -440,42 +538,97 @@ static void start_far_end(struct far_end *e, const struct fault *f, bool token)
                    "admin.address = 127.0.0.1:0\nupstream.ca_file = %s\n"
                    "upstream.connect_timeout = %s\nupstream.response_timeout = %s\n"
                    "token.timeout = %s\ntoken.retry_min = 60s\ntoken.retry_max = 60s\n"
-                   "%s%s = %s\n%s = none\n%s = %s%s\n",
+                   "upstream.http_version = %s\n%s%s = %s\n%s = none\n%s = %s%s\n",
                    certs_ca_file(), late && f->how != LATE ? "500ms" : "20s",
-                   f->how == LATE ? "500ms" : "20s", token && late ? "1s" : "20s", certificate,
-                   key, proxy[0] != '\0' ? proxy : "none",
-                   token ? "upstream.proxy" : "token.proxy",
+                   f->how == LATE ? "500ms" : "20s", token && late ? "1s" : "20s",
+                   leg->h2 && !token ? "2" : "1.1", certificate, key,
+                   proxy[0] != '\0' ? proxy : "none", token ? "upstream.proxy" : "token.proxy",
                    token ? "token.url" : "upstream.base_url", e->url, token ? "/token" : "/v0");
 }
 
-/* The workers' news reach the page a moment later. */
-static void read_until(const struct world *w, const char *path, const char *words,
-                       struct answer *a)
-{
-    int64_t deadline_ms = now_ms() + SOON_MS;
+/* Who asks the program: over connections that are open before it has no descriptor left. */
+struct seen {
+    struct world *w;
+    const struct fault *fault;
+    const struct leg *leg;
+    struct client caller, admin;
+    struct rlimit before; /* of descriptors */
+};
 
-    do
-        http_get(proxy_admin_port(w->proxy), path, a);
-    while (strstr(bytes_text(&a->body), words) == NULL && now_ms() < deadline_ms);
+static void see(struct seen *s, struct world *w, const struct fault *f, const struct leg *leg)
+{
+    struct answer a = { 0 };
+
+    *s = (struct seen){ .w = w, .fault = f, .leg = leg };
+    client_open(&s->caller, w->port);
+    if (f->how != NO_DESCRIPTORS)
+        return;
+    client_open(&s->admin, proxy_admin_port(w->proxy));
+    /* both are accepted, the one before the one that is answered, and a token is there; the
+     * connection to the upstream stays open where the other leg is looked at */
+    http_get(proxy_admin_port(w->proxy), "/healthz", &a);
+    assert_int_equal(a.status, 200);
+    client_call(&s->caller, "GET", "/x", NULL, NULL, &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    assert_int_equal(prlimit(proxy_pid(w->proxy), RLIMIT_NOFILE, NULL, &s->before), 0);
+    const struct rlimit none = { .rlim_cur = 0, .rlim_max = s->before.rlim_max };
+    assert_int_equal(prlimit(proxy_pid(w->proxy), RLIMIT_NOFILE, &none, NULL), 0);
+    /* what is there outlives the next attempt to renew it */
+    if (leg->token)
+        assert_true(proxy_log_wait(w->proxy, "event=token_fetch_failed", 1, SOON_MS));
+}
+
+static void see_no_more(struct seen *s)
+{
+    client_close(&s->caller);
+    if (s->fault->how != NO_DESCRIPTORS)
+        return;
+    client_close(&s->admin);
+    assert_int_equal(prlimit(proxy_pid(s->w->proxy), RLIMIT_NOFILE, &s->before, NULL), 0);
 }
 
 /* `what` tells it: says which part did not. */
-static void tells(const char *text, const char *words, const struct fault *f, bool token,
-                  const char *what)
+static void tells(const char *text, const char *words, const struct seen *s, const char *what)
 {
     if (strstr(text, words) == NULL)
-        fail_msg("%s, %s leg: %s lacks \"%s\":\n%s", f->name, token ? "token" : "upstream",
-                 what, words, text);
+        fail_msg("%s, %s leg, HTTP/%s: %s lacks \"%s\":\n%s", s->fault->name,
+                 s->leg->token ? "token" : "upstream", s->leg->h2 ? "2" : "1.1", what, words,
+                 text);
 }
 
-static void ask_doctor(const struct fault *f, const struct world *w, const struct far_end *e,
-                       bool token)
+static void readyz_tells(struct seen *s, const char *words)
+{
+    struct answer a = { 0 };
+
+    if (s->fault->how == NO_DESCRIPTORS)
+        client_call(&s->admin, "GET", "/readyz", NULL, NULL, &a);
+    else
+        http_get(proxy_admin_port(s->w->proxy), "/readyz", &a);
+    tells(bytes_text(&a.body), words, s, "/readyz");
+    answer_free(&a);
+}
+
+/* The workers' news reach the page a moment later. */
+static void page_tells(struct seen *s, const char *path, const char *words)
+{
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    struct answer a = { 0 };
+
+    do
+        http_get(proxy_admin_port(s->w->proxy), path, &a);
+    while (strstr(bytes_text(&a.body), words) == NULL && now_ms() < deadline_ms);
+    tells(bytes_text(&a.body), words, s, path);
+    answer_free(&a);
+}
+
+static void ask_doctor(const struct seen *s, const struct far_end *e)
 {
     char base[160], token_url[160], dir[] = "/tmp/oneshot-legs-XXXXXX", path[96];
 
-    (void)snprintf(base, sizeof base, "%s/v0", peer_url(w->api));
+    (void)snprintf(base, sizeof base, "%s/v0", peer_url(s->w->api));
     (void)snprintf(token_url, sizeof token_url, "%s/v0/token",
-                   peer_url(tokens_peer(w->tokens)));
+                   peer_url(tokens_peer(s->w->tokens)));
     struct bytes ini = world_ini(base, token_url, e->settings);
     assert_non_null(mkdtemp(dir));
     (void)snprintf(path, sizeof path, "%s/d.ini", dir);
@@ -484,7 +637,7 @@ static void ask_doctor(const struct fault *f, const struct world *w, const struc
     const char *const env[] = { "LD_PRELOAD=" NAMES, NULL };
     struct run r = run_proxy(argv, env);
 
-    tells(bytes_text(&r.out), f->doctor, f, token, "doctor");
+    tells(bytes_text(&r.out), s->fault->doctor, s, "doctor");
     assert_int_equal(r.code, 1);
     run_free(&r);
     (void)unlink(path);
@@ -492,73 +645,116 @@ static void ask_doctor(const struct fault *f, const struct world *w, const struc
     bytes_free(&ini);
 }
 
-static void all_places_tell_the_same(const struct fault *f, bool token)
+/* Calls until the token that was there is over, and it fails. */
+static void call(struct seen *s, struct answer *a)
+{
+    int64_t deadline_ms = now_ms() + SOON_MS;
+
+    do
+        client_call(&s->caller, "POST", "/x", NULL, "{}", a);
+    while (s->fault->how == NO_DESCRIPTORS && a->status == 200 && now_ms() < deadline_ms);
+}
+
+static void answer_and_log_tell(struct seen *s, const char *words, char slug[64])
+{
+    const char *event = s->leg->token ? "event=token_fetch_failed" : "event=upstream_failed";
+    const char *stage = s->fault->how == NO_DESCRIPTORS ? "proxy"
+                        : s->leg->token                 ? "token"
+                                                        : "upstream";
+    struct proxy *p = s->w->proxy;
+    struct answer a = { 0 };
+    char said[512];
+
+    call(s, &a);
+    json_member(&a.body, "stage", said, sizeof said);
+    tells(said, stage, s, "the stage");
+    tells(answer_header(&a, "Proxy-Status"), s->fault->error[s->leg->token], s, "Proxy-Status");
+    json_member(&a.body, "type", said, sizeof said);
+    (void)snprintf(slug, 64, "%s", strrchr(said, ':') + 1);
+    json_member(&a.body, "detail", said, sizeof said);
+    tells(said, words, s, "the answer");
+    assert_true(proxy_log_wait(p, event, 1, SOON_MS));
+    assert_true(proxy_log_field(p, event, 0, "error", said, sizeof said));
+    assert_string_equal(said, slug);
+    assert_true(proxy_log_field(p, event, 0, "detail", said, sizeof said));
+    tells(said, words, s, "the log");
+    answer_free(&a);
+}
+
+static void all_places_tell_the_same(const struct fault *f, struct leg leg)
 {
     WORLD(w);
     struct far_end e;
-    struct answer a = { 0 };
-    if (f->error[token] == NULL)
+    struct seen s;
+    char slug[64], sample[128];
+    if (f->error[leg.token] == NULL)
         return;
-    const char *words = token && f->detail[1] != NULL ? f->detail[1] : f->detail[0];
-    const char *event = token ? "event=token_fetch_failed" : "event=upstream_failed";
-    char said[512], slug[64];
+    const char *words = leg.token && f->detail[1] != NULL ? f->detail[1] : f->detail[0];
 
-    start_far_end(&e, f, token);
+    start_far_end(&e, f, &leg);
     struct world_options options = { .no_proxy = true };
     world_start(&w, &options);
     options.settings = e.settings;
     world_proxy(&w, &options);
-    http_call(w.port, "POST", "/x", NULL, "{}", &a);
-    json_member(&a.body, "stage", said, sizeof said);
-    assert_string_equal(said, token ? "token" : "upstream");
-    tells(answer_header(&a, "Proxy-Status"), f->error[token], f, token, "Proxy-Status");
-    json_member(&a.body, "type", said, sizeof said);
-    (void)snprintf(slug, sizeof slug, "%s", strrchr(said, ':') + 1);
-    json_member(&a.body, "detail", said, sizeof said);
-    tells(said, words, f, token, "the answer");
-    assert_true(proxy_log_wait(w.proxy, event, 1, SOON_MS));
-    assert_true(proxy_log_field(w.proxy, event, 0, "error", said, sizeof said));
-    assert_string_equal(said, slug);
-    assert_true(proxy_log_field(w.proxy, event, 0, "detail", said, sizeof said));
-    tells(said, words, f, token, "the log");
-    read_until(&w, "/", words, &a);
-    tells(bytes_text(&a.body), words, f, token, "the page");
-    read_until(&w, "/metrics", token ? slug : "stage=\"upstream\"} 1", &a);
-    tells(bytes_text(&a.body), token ? slug : "stage=\"upstream\"} 1", f, token, "/metrics");
-    if (token) {
-        http_get(proxy_admin_port(w.proxy), "/readyz", &a);
-        tells(bytes_text(&a.body), words, f, token, "/readyz");
-    }
+    see(&s, &w, f, &leg);
+    answer_and_log_tell(&s, words, slug);
+    if (leg.token)
+        readyz_tells(&s, words);
+    see_no_more(&s);
+    page_tells(&s, "/", words);
+    (void)snprintf(sample, sizeof sample,
+                   leg.token ? "token_fetches_total{result=\"%s\"} 1" : "stage=\"%s\"} 1",
+                   leg.token                  ? slug
+                   : f->how == NO_DESCRIPTORS ? "proxy"
+                                              : "upstream");
+    page_tells(&s, "/metrics", sample);
     if (f->how >= PROXY_403 &&
         f->how <= PROXY_503) /* asked once, since it would say the same */
         assert_int_equal(peer_count(connect_proxy_peer(e.outbound), ""), 1);
     if (f->doctor != NULL)
-        ask_doctor(f, &w, &e, token);
-    answer_free(&a);
+        ask_doctor(&s, &e);
     world_end(&w);
     end_peer(&e);
+}
+
+static void all_that_fails(struct leg leg)
+{
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        all_places_tell_the_same(&faults[i], leg);
 }
 
 static void whatever_fails_on_the_way_to_the_upstream_all_places_tell_the_same(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        all_places_tell_the_same(&faults[i], false);
+    all_that_fails((struct leg){ .token = false });
+}
+
+static void the_same_is_told_of_an_upstream_that_speaks_http2(void **state)
+{
+    (void)state;
+    all_that_fails((struct leg){ .h2 = true });
 }
 
 static void
 whatever_fails_on_the_way_to_the_token_endpoint_all_places_tell_the_same(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        all_places_tell_the_same(&faults[i], true);
+    all_that_fails((struct leg){ .token = true });
+}
+
+static void the_same_is_told_of_a_token_endpoint_that_speaks_http2(void **state)
+{
+    (void)state;
+    all_that_fails((struct leg){ .token = true, .h2 = true });
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(whatever_fails_on_the_way_to_the_upstream_all_places_tell_the_same),
+        TEST(the_same_is_told_of_an_upstream_that_speaks_http2),
         TEST(whatever_fails_on_the_way_to_the_token_endpoint_all_places_tell_the_same),
+        TEST(the_same_is_told_of_a_token_endpoint_that_speaks_http2),
     };
     return RUN_TESTS(tests);
 }

@@ -137,12 +137,50 @@ static void past_authorities_count_only_when_all_are(void **state)
     assert_int_equal(end_of(r.config, "upstream.ca_file", now_s + 1000 * DAY), end_s);
 }
 
+/* The database's client reads the file itself, so a new one needs no restart. */
+static void the_authorities_of_the_ledgers_database_are_watched_too(void **state)
+{
+    (void)state;
+    struct cert_files soon = { .serial = 0 };
+    char text[512], changed[256];
+    size_t errors;
+    int64_t now_s = time(NULL);
+
+    certs_write(&soon, CERT_SOON);
+    (void)snprintf(text, sizeof text,
+                   CREDENTIALS "[ledger]\nstore = postgresql://u@db.example/payments\n"
+                               "store_ca_file = %s\n",
+                   soon.certificate);
+    auto_result struct result r = load(text);
+    assert_loads(r);
+    int64_t end_s = end_of(r.config, "ledger.store_ca_file", now_s);
+    assert_true(end_s > now_s + 2 * DAY && end_s <= now_s + 3 * DAY + 60);
+    assert_null(renew(r.config, changed, &errors));
+    certs_write(&soon, CERT_VALID);
+    struct config *c = renew(r.config, changed, &errors);
+    assert_non_null(c);
+    assert_string_equal(changed, "ledger.store_ca_file");
+    assert_true(end_of(c, "ledger.store_ca_file", now_s) > now_s + 80 * DAY);
+    struct buf restart;
+    buf_init(&restart, 1024);
+    assert_int_equal(config_needs_restart(r.config, c, &restart), 0);
+    assert_int_equal(buf_unread(&restart), 0);
+    buf_done(&restart);
+    config_unref(c);
+    FILE *file = fopen(soon.certificate, "we");
+    assert_non_null(file);
+    (void)fclose(file);
+    assert_null(renew(r.config, changed, &errors));
+    assert_int_equal(errors, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_has_changed_is_new_and_all_else_is_shared),
         cmocka_unit_test(a_half_keeps_the_whole_and_the_rest_counts),
         cmocka_unit_test(past_authorities_count_only_when_all_are),
+        cmocka_unit_test(the_authorities_of_the_ledgers_database_are_watched_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
