@@ -18,6 +18,7 @@
 #include "token/token_error.h"
 
 #define BODY_BYTES_MAX 65536
+#define HEAD_BYTES_MAX 65536
 #define FORM_BYTES_MAX 65536
 #define RETRY_AFTER_MAX_S (24 * 60 * 60)
 
@@ -38,6 +39,9 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
     struct header_field f;
 
     n *= size;
+    client->head_bytes += n;
+    if (client->head_bytes > HEAD_BYTES_MAX)
+        return 0;
     if (memchr(line, ':', n) == NULL)
         return n;
     f = response_check_split(line, n);
@@ -207,6 +211,26 @@ static struct failure transport_failure(const struct token_client *client, CURLc
                                 : NULL);
 }
 
+/* The head of the answer has outgrown our limit, or a line of it libcurl's, which says of that what
+ * it says when memory runs out; from 8.6 on it says CURLE_TOO_LARGE. */
+static bool head_too_large(const struct token_client *client, CURLcode code)
+{
+    enum { TOO_LARGE = 100 };
+
+    return client->head_bytes > HEAD_BYTES_MAX ||
+           (client->head_bytes > 0 && (code == CURLE_OUT_OF_MEMORY || (int)code == TOO_LARGE));
+}
+
+static struct failure head_failure(void)
+{
+    struct failure f = failure_make(FAIL_TOKEN_INVALID,
+                                    "The head of the token endpoint's answer is larger than "
+                                    "64 KiB: check token.url.");
+
+    f.error = "http_response_header_section_size";
+    return f;
+}
+
 /* What a status other than 200 means. */
 static struct failure status_failure(const struct token_client *client, int status,
                                      bool *refused)
@@ -277,6 +301,8 @@ static void on_done(struct curl_host_transfer *t, CURLcode code)
         result.failure = failure_make(FAIL_TOKEN_INVALID,
                                       "The token endpoint's answer is larger than 64 KiB.");
         result.failure.received_status = (int)status;
+    } else if (head_too_large(client, code)) {
+        result.failure = head_failure();
     } else if (code != CURLE_OK) {
         result.failure = transport_failure(client, code, t->name_silent);
     } else if (status / 100 != 2) {
@@ -408,6 +434,7 @@ void token_client_fetch(struct token_client *client, const struct config *c,
     client->generation = generation;
     client->started_ms = clock_ms();
     client->too_large = client->is_html = false;
+    client->head_bytes = 0;
     client->default_lifetime_ms = c->token.default_lifetime_ms;
     client->refused_mode = c->token.refused_status;
     client->url_key = c->token.url_key;

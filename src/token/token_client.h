@@ -32,6 +32,7 @@ struct token_client {
     int64_t default_lifetime_ms, timeout_ms;
     int64_t refused_mode;                               /* enum config_refused */
     const char *url_key, *ca_key, *id_key, *secret_key; /* as of config.token */
+    size_t head_bytes;                                  /* of the answer's head, so far */
     bool too_large, is_html;
     const char *proxy; /* these three: of the running fetch's URL */
     int port;

@@ -90,7 +90,8 @@ struct failure upstream_error(const struct upstream_attempt *a,
     if (a->began)
         return failure_make(FAIL_UPSTREAM_INCOMPLETE,
                             "The upstream's answer ended inside its %s; outcome unknown (%s).",
-                            head->complete ? "body" : "head", curl_easy_strerror(code));
+                            head->complete && head->status >= 200 ? "body" : "head",
+                            curl_easy_strerror(code));
     if (upstream_error_lost(code) || code == CURLE_OK)
         return failure_make(FAIL_UPSTREAM_LOST,
                             "The connection was lost after the request was sent and before an "

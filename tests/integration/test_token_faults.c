@@ -225,6 +225,33 @@ static void a_token_answer_without_end_is_not_read_to_the_end(void **state)
     answer_free(&a);
 }
 
+/* As one line that libcurl does not take, and as many lines. It is the endpoint's fault, not a lack
+ * of memory here. */
+static void a_head_without_end_is_told_as_the_token_endpoints(void **state)
+{
+    (void)state;
+    for (int lines = 1; lines <= 300; lines += 299) {
+        WORLD(w);
+        struct answer a = { 0 };
+        struct bytes head = { 0 };
+        for (int i = 0; i < lines; i++) {
+            bytes_add_str(&head, "X-Long: ");
+            bytes_fill(&head, 'x', lines == 1 ? 400000 : 1000);
+            bytes_add_str(&head, "\r\n");
+        }
+        start_with(
+            &w,
+            (struct token_answer){ .status = 200, .headers = bytes_text(&head), .body = "{}" },
+            QUICK);
+        http_get(w.port, "/x", &a);
+        assert_problem(&a, 503, "token", "http_response_header_section_size");
+        assert_problem_detail(&a, "The head of the token endpoint's answer is larger");
+        world_end(&w);
+        bytes_free(&head);
+        answer_free(&a);
+    }
+}
+
 /* Of an answer 64 KiB are read, all of them. */
 static void a_token_answer_of_64_kib_is_read_and_one_byte_more_is_not(void **state)
 {
@@ -396,6 +423,7 @@ int main(void)
         TEST(a_token_url_may_have_a_query),
         TEST(a_malformed_token_answer_is_503),
         TEST(a_token_answer_without_end_is_not_read_to_the_end),
+        TEST(a_head_without_end_is_told_as_the_token_endpoints),
         TEST(a_token_answer_of_64_kib_is_read_and_one_byte_more_is_not),
         TEST(an_endpoint_that_cannot_be_reached_is_502),
         TEST(an_endpoint_with_a_wrong_certificate_is_502),
