@@ -362,12 +362,23 @@ static void on_signal(struct loop_io *w, uint32_t events)
     }
 }
 
+/* Signals that would end the process and ask for nothing that it does: a caller that left, a log or
+ * a ledger that may not grow (RLIMIT_FSIZE; the write fails then), and what others send to whatever
+ * they take for a server, to have it open its log again or print its state. */
+static void ignore_signals(void)
+{
+    static const int ignored[] = { SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2 };
+    const struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+    for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+        (void)sigaction(ignored[i], &ignore, NULL);
+}
+
 static int take_signals(struct server *s)
 {
-    const struct sigaction ignore = { .sa_handler = SIG_IGN };
     sigset_t set;
 
-    (void)sigaction(SIGPIPE, &ignore, NULL);
+    ignore_signals();
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);

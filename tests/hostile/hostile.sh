@@ -26,9 +26,11 @@ echo "==> the same to nginx, haproxy and the proxy (a minute or two)"
 python3 tests/hostile/differential.py "$proxy" build/hostile "$target/differential.md" || code=1
 echo "==> HTTP/2 of an upstream to nghttpx, haproxy and the proxy (a minute)"
 python3 tests/hostile/differential_h2.py "$proxy" build/hostile/h2 "$target/differential_h2.md" || code=1
+echo "==> exchanges that take their time, through nginx, haproxy and the proxy (half a minute)"
+python3 tests/hostile/differential_time.py "$proxy" build/hostile/time "$target/differential_time.md" || code=1
 echo "==> ordinary clients"
 python3 tests/hostile/clients.py "$proxy" build/hostile "$target/differential.md" || code=1
-for table in differential.md differential_h2.md; do
+for table in differential.md differential_h2.md differential_time.md; do
     if ! cmp -s "$target/$table" "tests/hostile/$table"; then
         echo "$target/$table is not what tests/hostile/$table says: other versions? ./dev hostile write"
     fi

@@ -12,7 +12,8 @@ error_log {dir}/nginx.log; events {{ worker_connections 256; }}
 http {{
   access_log off; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p;
   fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
-  client_header_timeout 2s; client_body_timeout 2s; proxy_read_timeout 2s;
+  client_header_timeout {patience}; client_body_timeout {patience};
+  proxy_read_timeout {patience};{more}
   server {{ listen 127.0.0.1:{port};
     location / {{ proxy_pass http://127.0.0.1:{origin}; proxy_http_version 1.1;
       proxy_set_header Connection ""; proxy_set_header Authorization "Bearer x"; }} }}
@@ -23,10 +24,10 @@ HAPROXY = """global
   nbthread 1
 defaults
   mode http
-  timeout client 2s
-  timeout server 2s
+  timeout client {patience}
+  timeout server {patience}
   timeout connect 2s
-  timeout http-request 2s
+  timeout http-request {patience}
 listen all
   bind 127.0.0.1:{port}
   http-request set-header Authorization "Bearer x"
@@ -106,14 +107,16 @@ class Server:
         return self.process.returncode if self.process else None
 
 
-def _with_free_port(server, directory, text, suffix, command, more=""):
-    server.restart = lambda: _with_free_port(server, directory, text, suffix, command, more)
+def _with_free_port(server, directory, text, suffix, command, **words):
+    server.restart = lambda: _with_free_port(server, directory, text, suffix, command, **words)
     for _ in range(5):  # somebody else may be quicker
         server.port = free_port()
         path = os.path.join(directory, server.name + suffix)
         with open(path, "w", encoding="ascii") as out:
             out.write(
-                text.format(dir=directory, port=server.port, origin=server.origin.port, more=more)
+                text.format(
+                    dir=directory, port=server.port, origin=server.origin.port, **words
+                )
             )
         log = open(os.path.join(directory, server.name + ".out"), "wb")
         server.process = subprocess.Popen([*command, path], stdout=log, stderr=log)
@@ -122,18 +125,20 @@ def _with_free_port(server, directory, text, suffix, command, more=""):
     raise SystemExit(f"{server.name} does not start; see {directory}/{server.name}.out")
 
 
-def start_nginx(directory, say):
+def start_nginx(directory, say, more="", patience="2s"):
     server = Server("nginx", say)
     said = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr
     server.version = re.search(r"nginx/([\d.]+)", said)[1]
-    return _with_free_port(server, directory, NGINX, ".conf", ["nginx", "-c"])
+    return _with_free_port(server, directory, NGINX, ".conf", ["nginx", "-c"],
+                           more=more, patience=patience)
 
 
-def start_haproxy(directory, say, more=""):
+def start_haproxy(directory, say, more="", patience="2s"):
     server = Server("haproxy", say)
     said = subprocess.run(["haproxy", "-v"], capture_output=True, text=True, check=True).stdout
     server.version = re.search(r"version ([\d.]+)", said)[1]
-    return _with_free_port(server, directory, HAPROXY, ".cfg", ["haproxy", "-f"], more)
+    return _with_free_port(server, directory, HAPROXY, ".cfg", ["haproxy", "-f"],
+                           more=more, patience=patience)
 
 
 def start_nghttpx(directory, say):

@@ -92,8 +92,11 @@ static void wait_for_kept(struct proxy *p, size_t *kept)
 }
 
 static void turn(const struct place *p, struct proxy *proxy, const struct cert_files *f,
-                 enum turn how, size_t *kept)
+                 enum turn how)
 {
+    /* what was said of the turn before is all here, since its end is waited for below */
+    size_t kept = proxy_log_count(proxy, KEPT), changed = proxy_log_count(proxy, CHANGED);
+
     switch (how) {
     case SWAP:
         make_version(p, f);
@@ -108,20 +111,21 @@ static void turn(const struct place *p, struct proxy *proxy, const struct cert_f
         break;
     case HALVES: /* the key when the program has seen that it is not there yet */
         copy_renamed(p, f->certificate, p->certificate);
-        wait_for_kept(proxy, kept);
+        wait_for_kept(proxy, &kept);
         copy_renamed(p, f->key, p->key);
         break;
     case HALF_WRITTEN:
         copy(f->key, p->key);
         write_file(p->certificate, "-----BEGIN CERTIFICATE-----\nMIIB");
-        wait_for_kept(proxy, kept);
+        wait_for_kept(proxy, &kept);
         assert_int_equal(unlink(p->certificate), 0);
-        wait_for_kept(proxy, kept);
+        wait_for_kept(proxy, &kept);
         copy(f->certificate, p->certificate);
         break;
     case TURNS:
         break;
     }
+    assert_true(proxy_log_wait(proxy, CHANGED, changed + 1, SOON_MS));
 }
 
 /* --- what callers see ---------------------------------------------------------------------- */
@@ -160,7 +164,6 @@ static void the_next_caller_is_shown_the_new_certificate_however_it_came(void **
     struct cert_files f = { .serial = 0 };
     struct client open[OPEN];
     char settings[512];
-    size_t kept = 0;
     place_make(&p);
     certs_write(&f, CERT_VALID);
     make_version(&p, &f);
@@ -175,7 +178,7 @@ static void the_next_caller_is_shown_the_new_certificate_however_it_came(void **
         long before = f.serial;
         certs_write(&f, CERT_VALID);
         assert_int_not_equal(f.serial, before);
-        turn(&p, w.proxy, &f, how, &kept);
+        turn(&p, w.proxy, &f, how);
         assert_shown(w.port, f.serial, open, OPEN);
     }
     for (size_t i = 0; i < OPEN; i++) {
@@ -297,7 +300,6 @@ static void no_request_fails_while_our_own_certificate_turns(bool h2)
     struct cert_files f = { .serial = 0 };
     struct hammer *h = NULL;
     char settings[512];
-    size_t kept = 0;
     place_make(&p);
     certs_write(&f, CERT_VALID);
     make_version(&p, &f);
@@ -316,7 +318,7 @@ static void no_request_fails_while_our_own_certificate_turns(bool h2)
                          "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nok");
     for (enum turn how = SWAP; how < TURNS; how++) {
         certs_write(&f, CERT_VALID);
-        turn(&p, w.proxy, &f, how, &kept);
+        turn(&p, w.proxy, &f, how);
         assert_shows(&w, f.serial);
     }
     assert_true(

@@ -8,9 +8,8 @@
 static void a_storm_of_signals_disturbs_nothing(void **state)
 {
     (void)state;
-    static const int storm[] = {
-        SIGPIPE, SIGCHLD, SIGWINCH, SIGURG, SIGCONT, SIGSTOP, SIGCONT
-    };
+    static const int storm[] = { SIGPIPE, SIGCHLD, SIGWINCH, SIGURG,  SIGCONT,
+                                 SIGSTOP, SIGCONT, SIGXFSZ,  SIGUSR1, SIGUSR2 };
     WORLD(w);
     world_start(&w, &(struct world_options){ .settings = "process.workers = 2\n" });
     struct hammer *h = hammer_start(w.port, 8,
