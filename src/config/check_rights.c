@@ -175,6 +175,36 @@ static void fill_list(struct check *k, const struct config_key *key, struct righ
     }
 }
 
+/* Whether it is a part of a subject, such as O=Example, and no name of its own. */
+static bool is_subject_part(const char *text)
+{
+    size_t type = strcspn(text, "=:");
+
+    return text[type] == '=' && ascii_is_token(text, type);
+}
+
+/* The commas of a subject have parted it, with those that lie between names. */
+static void join_subjects(struct config_list *list)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < list->count; i++) {
+        char *text = list->item[i], *whole = NULL;
+
+        if (count == 0 || strncmp(list->item[count - 1], "subject:", 8) != 0 ||
+            !is_subject_part(text)) {
+            list->item[count++] = text;
+            continue;
+        }
+        if (asprintf(&whole, "%s,%s", list->item[count - 1], text) < 0)
+            abort();
+        free(list->item[count - 1]);
+        free(text);
+        list->item[count - 1] = whole;
+    }
+    list->count = count;
+}
+
 static void fill_certificate(struct check *k, const struct config_caller *s, struct caller *c)
 {
     static const char *const kinds[] = { "uri:", "dns:", "subject:" };
@@ -591,6 +621,7 @@ static void check_callers(struct check *k)
     name_owners(c);
     for (size_t i = 0; i < c->caller_count; i++) {
         check_addresses(k, &c->caller[i]);
+        join_subjects(&c->caller[i].certificate);
         add_caller(k, &c->caller[i]);
         for (size_t j = 0; j < i; j++)
             check_pair(k, &c->caller[j], &c->caller[i]);

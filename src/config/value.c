@@ -192,11 +192,22 @@ void config_list_clear(struct config_list *list)
     *list = (struct config_list){ .count = 0 };
 }
 
+/* How long the item is that begins there. A comma behind a backslash is a part of it, as in the
+ * subject of a certificate (RFC 4514 section 2.4). */
+static size_t item_len(const char *p)
+{
+    size_t len = strcspn(p, ",");
+
+    while (p[len] != '\0' && len > 0 && p[len - 1] == '\\')
+        len += 1 + strcspn(p + len + 1, ",");
+    return len;
+}
+
 /* The items between commas, blanks around them trimmed. */
 static const char *split_list(const char *text, int64_t most, struct config_list *list)
 {
     for (const char *p = text;;) {
-        size_t len = strcspn(p, ",");
+        size_t len = item_len(p);
         const char *start = p, *end = p + len;
 
         while (start < end && isspace((unsigned char)*start))

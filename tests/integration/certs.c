@@ -56,7 +56,7 @@ static void extend_with_nul(X509 *cert)
 }
 
 struct recipe {
-    const char *common_name, *alternative_names, *usage;
+    const char *common_name, *organization, *alternative_names, *usage;
     bool is_ca, has_nul;
     int from_days, to_days;
 };
@@ -77,6 +77,9 @@ static X509 *make(EVP_PKEY *key, const struct authority *by, struct recipe recip
     X509_NAME *name = X509_get_subject_name(cert);
     (void)X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
                                      (const unsigned char *)recipe.common_name, -1, -1, 0);
+    if (recipe.organization != NULL)
+        (void)X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC,
+                                         (const unsigned char *)recipe.organization, -1, -1, 0);
     (void)X509_set_issuer_name(cert, issuer ? X509_get_subject_name(issuer) : name);
     (void)X509_set_pubkey(cert, key);
     extend(cert, issuer ? issuer : cert, NID_basic_constraints,
@@ -176,6 +179,8 @@ static X509 *make_leaf(EVP_PKEY **key, enum cert_kind kind)
                                                                         ",URI:spiffe://b/c" };
     if (kind == CERT_NUL_IN_NAME)
         recipe = (struct recipe){ .common_name = "payroll", .has_nul = true };
+    if (kind == CERT_SUBJECT)
+        recipe = (struct recipe){ .common_name = "payroll", .organization = "Acme, Inc." };
     const struct authority *by = &ca;
     if (kind == CERT_SELF_SIGNED)
         by = NULL;

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #define CERT_SPIFFE_NAME "spiffe://prod.example/ns/pay/sa/payroll"
+#define CERT_SUBJECT_NAME "O=Acme\\, Inc.,CN=payroll"
 
 enum cert_kind {
     CERT_NONE,  /* plain TCP */
@@ -23,6 +24,7 @@ enum cert_kind {
     CERT_SPIFFE,        /* a caller's: one URI name, CERT_SPIFFE_NAME */
     CERT_TWO_URIS,      /* ... and another one */
     CERT_NUL_IN_NAME,   /* that name, a NUL, and more */
+    CERT_SUBJECT,       /* no such name, but a subject of several parts: CERT_SUBJECT_NAME */
 };
 
 /* The CA's certificate as a PEM file, for `ca_file`. The file lives until the process ends. */

@@ -296,6 +296,7 @@ static void a_certificate_is_known_by_its_uri_or_its_subject(void **state)
         { CERT_TWO_URIS, 403, "none" },    /* which of them is meant is not said */
         { CERT_NUL_IN_NAME, 403, "none" }, /* it begins like the right one */
         { CERT_WRONG_NAME, 200, "by-subject" },
+        { CERT_SUBJECT, 200, "by-whole-subject" },
         { CERT_VALID, 403, "none" },
     };
     (void)state;
@@ -313,6 +314,10 @@ static void a_certificate_is_known_by_its_uri_or_its_subject(void **state)
                                                      "allow = money\n"
                                                      "[caller by-subject]\n"
                                                      "certificate = subject:CN=other.example\n"
+                                                     "allow = money\n"
+                                                     "[caller by-whole-subject]\n"
+                                                     "certificate = dns:payroll.example, "
+                                                     "subject:" CERT_SUBJECT_NAME "\n"
                                                      "allow = money\n" });
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(status_with(w.port, cases[i].certificate), cases[i].status);
