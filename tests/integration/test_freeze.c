@@ -2,7 +2,9 @@
  * create and remove it. */
 #include <unistd.h>
 
+#include "control.h"
 #include "harness.h"
+#include "later.h"
 
 #define U "6f1c0de0-aaaa-4bbb-8ccc-dddddddddddd"
 #define EXECUTE "/methods/" U "/execute"
@@ -362,6 +364,78 @@ static void a_reload_that_names_a_file_which_is_there_freezes(void **state)
     answer_free(&a);
 }
 
+/* An observed caller may do everything but what a freeze stops. */
+static void observing_does_not_let_anything_through_a_freeze(void **state)
+{
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    WORLD(w);
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = p.settings,
+                                             .more = "[callers]\nmode = observe\n"
+                                                     "[caller other]\nallow = read\n" });
+    http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    assert_int_equal(a.status, 200); /* would be denied */
+    freeze_now(&w, &p);
+    http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    assert_frozen(&a);
+    http_call(w.port, "GET", "/wallets/" U "/signature/permit2", NULL, NULL, &a);
+    assert_int_equal(a.status, 503);
+    http_call(w.port, "POST", "/nowhere", NULL, "{}", &a);
+    assert_int_equal(a.status, 503);
+    http_call(w.port, "PUT", "/methods/" U, NULL, "{}", &a);
+    assert_int_equal(a.status, 200); /* is not frozen, and would be denied */
+    assert_true(proxy_log_wait(
+        w.proxy, "event=access caller=other class=change decision=would-deny", 1, SOON_MS));
+    assert_true(proxy_log_wait(w.proxy, "event=access caller=other class=money decision=frozen",
+                               1, SOON_MS));
+    assert_int_equal(peer_count(w.api, ""), 2);
+    command(&p, "thaw", NULL, 0);
+    assert_true(proxy_log_wait(w.proxy, "event=thawed", 1, SOON_MS));
+    http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+}
+
+/* Nobody knows then whether the file has appeared. */
+static void it_is_frozen_while_the_control_thread_cannot_look(void **state)
+{
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    LATER(later);
+    WORLD(w);
+    struct control control;
+    struct answer a = { 0 };
+    char settings[640];
+    control_init(&control);
+    later_preload(&later, LATE_MAIL);
+    later.env[2] = control.env_stop;
+    (void)snprintf(settings, sizeof settings, UNCONFINED "%s", p.settings);
+    world_start(&w, &(struct world_options){ .env = later.env, .settings = settings });
+    http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    assert_int_equal(a.status, 200);
+    control_stops(&control, &w, settings);
+    later_by(&later, 6000);
+    http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+    assert_problem(&a, 503, "proxy", "http_request_denied");
+    assert_problem_detail(&a, "freeze.file was not looked at for");
+    http_get(w.port, "/chains", &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(peer_count(w.api, "POST /v0" EXECUTE), 1);
+    control_goes_on(&control);
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    for (;;) { /* until it has looked again */
+        http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
+        if (a.status == 200)
+            break;
+        assert_int_equal(a.status, 503);
+        assert_true(ask_again(deadline_ms));
+    }
+    answer_free(&a);
+}
+
 static void the_commands_say_what_they_need(void **state)
 {
     (void)state;
@@ -392,6 +466,8 @@ int main(void)
         TEST(what_waits_for_room_on_a_connection_of_http_2_is_stopped_too),
         TEST(a_directory_that_is_gone_or_a_link_to_nowhere_is_frozen),
         TEST(a_reload_that_names_a_file_which_is_there_freezes),
+        TEST(observing_does_not_let_anything_through_a_freeze),
+        TEST(it_is_frozen_while_the_control_thread_cannot_look),
         TEST(the_commands_say_what_they_need),
     };
     return RUN_TESTS(tests);

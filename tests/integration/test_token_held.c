@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "control.h"
 #include "harness.h"
 #include "later.h"
 
@@ -239,51 +240,6 @@ static void it_goes_through_at_once_while_no_other_token_is_asked_for(void **sta
     answer_free(&a);
 }
 
-/* late_mail.so stops the control thread once a reload has sent a first mail to the worker: what
- * the worker is told later, it does not know until control_goes_on. */
-struct control {
-    char folder[32], stop[48], stopped[64], env_stop[64];
-    const char *env[3];
-};
-
-static void control_init(struct control *c)
-{
-    (void)snprintf(c->folder, sizeof c->folder, "/tmp/late-mail-XXXXXX");
-    assert_non_null(mkdtemp(c->folder));
-    (void)snprintf(c->stop, sizeof c->stop, "%s/stop", c->folder);
-    (void)snprintf(c->stopped, sizeof c->stopped, "%s.done", c->stop);
-    (void)snprintf(c->env_stop, sizeof c->env_stop, "LATE_MAIL=%s", c->stop);
-    c->env[0] = "LD_PRELOAD=" LATE_MAIL;
-    c->env[1] = c->env_stop;
-    c->env[2] = NULL;
-}
-
-/* Reloads these settings, as far as the first mail. */
-static void control_stops(struct control *c, struct world *w, const char *settings)
-{
-    char base[96], token[96], path[128];
-    int64_t deadline_ms = now_ms() + SOON_MS;
-    (void)snprintf(base, sizeof base, "%s/v0", peer_url(w->api));
-    (void)snprintf(token, sizeof token, "%s/v0/token", peer_url(tokens_peer(w->tokens)));
-    struct bytes ini = world_ini(base, token, settings);
-    (void)snprintf(path, sizeof path, "%s/oneshot-proxy.ini", proxy_dir(w->proxy));
-    write_file(path, bytes_text(&ini));
-    write_file(c->stop, "");
-    proxy_signal(w->proxy, SIGHUP);
-    while (access(c->stopped, F_OK) != 0)
-        assert_true(ask_again(deadline_ms));
-    worker_has_seen_it(w);
-    bytes_free(&ini);
-}
-
-static void control_goes_on(struct control *c)
-{
-    (void)unlink(c->stopped);
-    (void)rmdir(c->folder);
-}
-
-#define UNCONFINED "process.sandbox = off\n" /* late_mail.so renames a file */
-
 /* Between the moment in which a worker learns of another upstream and the one in which it is told
  * that there is no token for it yet, its old token must not be used. */
 static void no_worker_sends_its_old_token_to_a_new_upstream(void **state)
@@ -302,6 +258,7 @@ static void no_worker_sends_its_old_token_to_a_new_upstream(void **state)
     struct peer *other = api_start(&(struct api_options){ 0 });
     bytes_addf(&settings, PATIENT UNCONFINED "upstream.base_url = %s/v0\n", peer_url(other));
     control_stops(&control, &w, bytes_text(&settings));
+    worker_has_seen_it(&w);
     client_open(&c, w.port);
     client_puts(&c, "POST /y HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
     worker_has_seen_it(&w);
@@ -336,6 +293,7 @@ static void no_worker_sends_an_expired_token_while_the_control_thread_is_busy(vo
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200);
     control_stops(&control, &w, settings);
+    worker_has_seen_it(&w);
     later_by(&later, 3600 * 1000);
     client_open(&c, w.port);
     client_puts(&c, "POST /y HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
