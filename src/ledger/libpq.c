@@ -14,6 +14,8 @@ int libpq_load(struct buf *error)
 
 #else
 
+#include <errno.h>
+
 #include "ledger/library.h"
 
 struct libpq libpq;
@@ -22,8 +24,12 @@ int libpq_load(struct buf *error)
 {
 #define FUNCTION(name) { #name, &libpq.name },
     static const struct library_function functions[] = { LIBPQ_FUNCTIONS(FUNCTION) };
+    static bool is_loaded;
 
-    return library_load("libpq.so.5", "libpq5", functions, ARRAY_LEN(functions), error);
+    if (!is_loaded)
+        is_loaded =
+            library_load("libpq.so.5", "libpq5", functions, ARRAY_LEN(functions), error) == 0;
+    return is_loaded ? 0 : -ENOENT;
 }
 
 #endif

@@ -11,8 +11,11 @@ int library_load(const char *soname, const char *package,
     void *library = dlopen(soname, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 
     if (library == NULL) {
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe): it is the only thread */
+        const char *why = dlerror();
+
         (void)buf_addf(error, "%s cannot be loaded, which this ledger needs: install %s (%s)",
-                       soname, package, dlerror());
+                       soname, package, why);
         return -ENOENT;
     }
     for (size_t i = 0; i < count; i++) {

@@ -13,7 +13,8 @@
 
 struct lookup {
     _Atomic int users;
-    int done_fd; /* readable from when rc and found are there, and left so */
+    _Atomic bool done; /* rc and found are there */
+    int done_fd;       /* readable from then on */
     int rc;
     struct addrinfo *found;
     char host[256], port[12];
@@ -38,6 +39,7 @@ static void *look_up(void *arg)
     l->rc = getaddrinfo(l->host, l->port, &hints, &l->found);
     if (l->rc != 0)
         l->found = NULL;
+    atomic_store(&l->done, true);
     (void)eventfd_write(l->done_fd, 1);
     leave(l);
     return NULL;
@@ -85,7 +87,7 @@ int lookup_wait(struct lookup *l, int64_t deadline_ms, int wake_fd,
     do
         n = poll(p, 2, (int)base_max(0, base_min(deadline_ms - clock_ms(), INT32_MAX)));
     while (n < 0 && errno == EINTR);
-    if (p[0].revents == 0)
+    if (!atomic_load(&l->done))
         return -ETIMEDOUT;
     *found = l->found;
     return l->rc;

@@ -451,11 +451,11 @@ static void end_worker(void)
 static int teardown(void **state)
 {
     (void)state;
-    fake.newest_ms = 0;
     hold(false);
     if (!worker_ended)
         end_worker();
     ledger_close(ledger, 5000);
+    fake.newest_ms = 0;
     loop_done(&loop);
     assert_int_equal(rmdir(directory), 0);
     return 0;
