@@ -128,7 +128,8 @@ struct config *config_load(const char *file, const struct config_env *env,
     return load_file(file, env, NULL, false, report);
 }
 
-struct config *config_load_rules(const char *file, const struct config_env *env,
+/* The settings as they are written, without any check of one by another. */
+static struct config *as_written(const char *file, const struct config_env *env,
                                  struct config_report *report)
 {
     struct config *c = with_defaults();
@@ -137,6 +138,14 @@ struct config *config_load_rules(const char *file, const struct config_env *env,
     if (file != NULL)
         config_ini_read(c, report, file);
     config_env_apply(env, c, report);
+    return c;
+}
+
+struct config *config_load_rules(const char *file, const struct config_env *env,
+                                 struct config_report *report)
+{
+    struct config *c = as_written(file, env, report);
+
     config_check(c, report, false);
     return if_sound(c, report);
 }
@@ -229,19 +238,6 @@ static char *copy_of(const char *text)
     if (text != NULL && copy == NULL)
         abort();
     return copy;
-}
-
-/* The settings as they are written, without any check of one by another. */
-static struct config *as_written(const char *file, const struct config_env *env,
-                                 struct config_report *report)
-{
-    struct config *c = with_defaults();
-
-    report->file = file;
-    if (file != NULL)
-        config_ini_read(c, report, file);
-    config_env_apply(env, c, report);
-    return c;
 }
 
 /* One text of the settings, whatever is wrong elsewhere. */

@@ -43,7 +43,7 @@
 #define REFUSED_FACTOR 8
 #define RETRY_AFTER_FLOOR_MS 60000
 /* A young token that was refused is tried again after this. */
-#define REST_MS 1000
+#define HOLD_BACK_MS 1000
 
 static void fetch(struct token_manager *t);
 
@@ -69,10 +69,10 @@ static int64_t back_off_ms(const struct config *c, unsigned step, int64_t factor
         base_min(c->token.retry_min_ms * factor / (factor > 1 ? 2 : 1), ceiling), ceiling);
 }
 
-/* Whether the one before serves, as the current one is not known everywhere yet. */
-static bool is_resting(const struct token_manager *t, int64_t now_ms)
+/* Whether the current one is held back, as it is not known everywhere yet: the one before serves. */
+static bool is_held_back(const struct token_manager *t, int64_t now_ms)
 {
-    return t->rest_timer.slot != 0 && token_valid(t->previous, now_ms);
+    return t->hold_back_timer.slot != 0 && token_valid(t->previous, now_ms);
 }
 
 /* Until when refusals of the current token are passed on; 0: a fetch runs, or may begin. */
@@ -93,10 +93,13 @@ struct token_view token_manager_view(const struct token_manager *t)
     int64_t now_ms = clock_ms();
 
     if (token_valid(t->current, now_ms)) {
-        bool resting = is_resting(t, now_ms);
+        bool held_back = is_held_back(t, now_ms);
 
-        v.token = resting ? t->previous : t->current;
-        v.other = resting ? t->current : token_valid(t->previous, now_ms) ? t->previous : NULL;
+        v.token = held_back ? t->previous : t->current;
+        if (held_back)
+            v.other = t->current;
+        else if (token_valid(t->previous, now_ms))
+            v.other = t->previous;
         v.other_good = !t->previous_refused;
         v.passthrough_until_ms = passthrough_until_ms(t, now_ms);
         if (v.passthrough_until_ms != 0)
@@ -141,7 +144,7 @@ static void drop_previous(struct token_manager *t)
     token_unref(t->previous);
     t->previous = NULL;
     t->previous_refused = false;
-    loop_timer_clear(t->loop, &t->rest_timer);
+    loop_timer_clear(t->loop, &t->hold_back_timer);
 }
 
 static void drop_tokens(struct token_manager *t)
@@ -157,10 +160,10 @@ static void drop_tokens(struct token_manager *t)
  * itself and the one before it is good. */
 static void set_current(struct token_manager *t, struct token *token)
 {
-    bool unproven = t->rest_timer.slot != 0 || (t->suspect && !t->suspect_accepted);
+    bool unproven = t->hold_back_timer.slot != 0 || (t->suspect && !t->suspect_accepted);
 
     if (unproven && token_valid(t->previous, clock_ms()) && !t->previous_refused) {
-        loop_timer_clear(t->loop, &t->rest_timer);
+        loop_timer_clear(t->loop, &t->hold_back_timer);
         token_unref(t->current);
     } else {
         drop_previous(t);
@@ -333,9 +336,9 @@ static void on_expiry(struct loop_timer *timer)
         fetch(t);
 }
 
-static void on_rested(struct loop_timer *timer)
+static void on_held_back_over(struct loop_timer *timer)
 {
-    publish(CONTAINER_OF(timer, struct token_manager, rest_timer));
+    publish(CONTAINER_OF(timer, struct token_manager, hold_back_timer));
 }
 
 int token_manager_init(struct token_manager *t, struct loop *l, struct config *c,
@@ -346,7 +349,7 @@ int token_manager_init(struct token_manager *t, struct loop *l, struct config *c
         .config = config_ref(c),
         .timer.on_due = on_timer,
         .expiry_timer.on_due = on_expiry,
-        .rest_timer.on_due = on_rested,
+        .hold_back_timer.on_due = on_held_back_over,
         .publish = publish_fn,
         .arg = arg,
     };
@@ -380,12 +383,12 @@ void token_manager_on_want(struct token_manager *t)
         publish(t); /* the asker has not seen the present view yet */
 }
 
-static void rest(struct token_manager *t)
+static void hold_back(struct token_manager *t)
 {
     log_info("token_not_known_yet", log_int("generation", (int64_t)t->current->generation),
              log_str("detail", "the upstream does not take the new token yet; the one before "
                                "serves for a moment"));
-    loop_timer_set(t->loop, &t->rest_timer, clock_ms() + REST_MS);
+    loop_timer_set(t->loop, &t->hold_back_timer, clock_ms() + HOLD_BACK_MS);
     publish(t);
 }
 
@@ -417,11 +420,11 @@ void token_manager_on_refused(struct token_manager *t, uint64_t generation)
         on_previous_refused(t);
     if (t->current == NULL || t->current->generation != generation)
         return; /* a late answer to an older token; a view with what is there has been sent */
-    if (is_resting(t, now_ms))
+    if (is_held_back(t, now_ms))
         return; /* that is known, and it will be tried again */
     if (!t->suspect && token_is_young(t->current, now_ms) && token_valid(t->previous, now_ms) &&
         !t->previous_refused) {
-        rest(t);
+        hold_back(t);
         return;
     }
     if (!t->suspect)
@@ -455,7 +458,7 @@ void token_manager_on_accepted(struct token_manager *t, uint64_t generation)
         if (t->suspect && t->state == TOKEN_MANAGER_IDLE &&
             token_is_young(t->current, now_ms)) {
             t->suspect = false;
-            rest(t);
+            hold_back(t);
             return;
         }
     } else {

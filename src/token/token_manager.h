@@ -69,12 +69,13 @@ struct token_manager {
     int64_t sent_ms;       /* when the running fetch began */
     struct loop_timer timer;        /* renewal, or the end of a back-off */
     struct loop_timer expiry_timer; /* a token dies */
-    struct loop_timer rest_timer; /* armed: the one before serves, and the current one, which is
-                                       young and was refused, is tried again when this is due */
-    struct failure failure;       /* the last one, while there is no token */
-    unsigned failures;            /* in a row */
-    unsigned refused_in_row;      /* fetches caused by refused tokens, in a row */
-    int64_t refused_fetch_ms;     /* no such fetch before */
+    /* Armed: the current one, which is young and was refused, is held back and the one before serves;
+     * when this is due it is tried again. */
+    struct loop_timer hold_back_timer;
+    struct failure failure;   /* the last one, while there is no token */
+    unsigned failures;        /* in a row */
+    unsigned refused_in_row;  /* fetches caused by refused tokens, in a row */
+    int64_t refused_fetch_ms; /* no such fetch before */
     int64_t refused_last_ms;
     bool reread; /* after refused credentials they were read again and had changed */
     struct token_manager_stats stats;

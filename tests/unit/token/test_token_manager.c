@@ -836,7 +836,7 @@ static void the_token_before_goes_when_it_dies(void **state)
     pass(t.timer.due_ms - now_ms);
     answer_token(1000);
     assert_int_equal(refuse(&t, 2), 0); /* the one before serves */
-    t.rest_timer.due_ms = now_ms + 60000;
+    t.hold_back_timer.due_ms = now_ms + 60000;
     pass(20000);
     assert_int_equal(seen.token->generation, 2);
     assert_null(seen.other);
