@@ -153,6 +153,13 @@ static CURLcode told(struct curl_host *m, struct curl_host_transfer *t, CURLcode
     return code;
 }
 
+static bool has_no_descriptor(void)
+{
+    auto_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    return fd < 0 && base_ran_out(errno);
+}
+
 static void collect_done(struct curl_host *m)
 {
     int left;
@@ -168,6 +175,9 @@ static void collect_done(struct curl_host *m)
         if (!t->connects || code != CURLE_OK)
             curl_host_remove(m, t);
         stop_connecting(t);
+        /* want of a descriptor has the code of a name that does not exist */
+        if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY)
+            m->starved = has_no_descriptor();
         if (code == CURLE_COULDNT_CONNECT && start_over(m, t))
             continue;
         t->on_done(t, code == CURLE_OK ? code : told(m, t, code));

@@ -58,8 +58,7 @@ static bool names_other_port(const char *words, int port)
     return at != NULL && strtol(at + strlen(" port "), NULL, 10) != port;
 }
 
-/* What the outbound proxy begins with; "env": as libcurl takes it for a URL with https. */
-static bool proxy_begins_with(const char *proxy, const char *scheme)
+bool leg_proxy_begins_with(const char *proxy, const char *scheme)
 {
     static const char *const variables[] = { "https_proxy", "HTTPS_PROXY", "all_proxy",
                                              "ALL_PROXY" };
@@ -91,8 +90,8 @@ struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode cod
     f.connect_status = (int)connect_status;
     f.tried = t->opened > t->addresses ? t->opened : t->addresses;
     f.silent = t->silent;
-    f.proxy_tls = proxy_begins_with(proxy, "https://");
-    f.socks = proxy_begins_with(proxy, "socks");
+    f.proxy_tls = leg_proxy_begins_with(proxy, "https://");
+    f.socks = leg_proxy_begins_with(proxy, "socks");
     /* libcurl's time is that of the proxy's answer, too, and from 8.x on that of TLS. */
     f.connected |= peer_port > 0 || t->reached;
     if (strcmp(proxy, "none") == 0)
@@ -217,7 +216,9 @@ enum leg_fault leg_fault_of(const struct leg_facts *f, const char *words)
 
     if (f->name_silent)
         return LEG_NAME_SILENT;
-    if (f->starved && f->code == CURLE_COULDNT_CONNECT)
+    if (f->starved &&
+        (f->code == CURLE_COULDNT_CONNECT || f->code == CURLE_COULDNT_RESOLVE_HOST ||
+         f->code == CURLE_COULDNT_RESOLVE_PROXY))
         return LEG_NO_DESCRIPTORS;
     switch (f->code) {
     case CURLE_COULDNT_RESOLVE_HOST:

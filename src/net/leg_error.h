@@ -31,6 +31,10 @@ struct leg_facts {
 struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode code,
                                 const char *proxy, int port, const char *words);
 
+/* Whether the outbound proxy, as in curl_host_settings, is of that scheme ("https://", "socks"); "env":
+ * that which libcurl takes from there for a URL with https, whatever NO_PROXY exempts. */
+bool leg_proxy_begins_with(const char *proxy, const char *scheme);
+
 /* id, part, Proxy-Status error (RFC 9209 section 2.3), status (0: the kind's), what it is told as on
  * each leg, sentence. In a sentence {server}, {url}, {ca}, {proxy}, {timeout} and {certificate} stand
  * for the leg's own words. */

@@ -158,13 +158,18 @@ static void on_made(struct curl_host_transfer *t, CURLcode code)
     conn->user->on_open(conn, code);
 }
 
-/* Offers HTTP/2. libcurl's own offer is off: with it, it would begin to speak HTTP/2 itself. */
+/* Offers HTTP/2. libcurl's own offer is off: with it, it would begin to speak HTTP/2 itself. An
+ * outbound proxy that is spoken to by TLS comes first, and is offered nothing: CONNECT is HTTP/1.1. */
 static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
 {
     static const unsigned char offer[] = "\x02h2\x08http/1.1";
+    struct upstream_conn *conn = arg;
 
     (void)easy;
-    (void)arg;
+    if (conn->by_tls_proxy) {
+        conn->by_tls_proxy = false;
+        return CURLE_OK;
+    }
     return SSL_CTX_set_alpn_protos(context, offer, sizeof offer - 1) == 0
                ? CURLE_OK
                : CURLE_SSL_CONNECT_ERROR;
@@ -224,19 +229,22 @@ static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
         easy = handle_for(pool, config, cache);
     if (easy != NULL && offer_h2 &&
         (curl_easy_setopt(easy, CURLOPT_SSL_ENABLE_ALPN, 0L) != CURLE_OK ||
+         curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, conn) != CURLE_OK ||
          curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context) != CURLE_OK)) {
         curl_easy_cleanup(easy);
         easy = NULL;
     }
-    *conn = (struct upstream_conn){ .pool = pool,
-                                    .user = user,
-                                    .first = -1,
-                                    .cache = cache,
-                                    .transfer = { .easy = easy,
-                                                  .connects = true,
-                                                  .connect_timeout_ms =
-                                                      config->upstream.connect_timeout_ms,
-                                                  .on_done = on_made } };
+    *conn = (struct upstream_conn){
+        .pool = pool,
+        .user = user,
+        .first = -1,
+        .cache = cache,
+        .by_tls_proxy = leg_proxy_begins_with(config->upstream.proxy, "https://"),
+        .transfer = { .easy = easy,
+                      .connects = true,
+                      .connect_timeout_ms = config->upstream.connect_timeout_ms,
+                      .on_done = on_made }
+    };
     if (easy == NULL) {
         (void)curl_share_cleanup(cache);
         free(conn);

@@ -61,6 +61,7 @@ struct upstream_conn {
     struct loop_io io;
     struct config *config; /* the settings it was made with */
     void *tls;             /* OpenSSL's; NULL: plain */
+    bool by_tls_proxy;     /* the next TLS context is that of the outbound proxy */
     bool open, is_woken;
     bool ending;               /* the other side sends nothing more, or is gone */
     int64_t unacknowledged_ms; /* what TCP_USER_TIMEOUT was set to; 0: was not */

@@ -44,6 +44,8 @@ struct leg {
     bool token, h2;
 };
 
+#define GATEWAY_HOST 4 /* 127.0.0.5, which names.so gives for gateway.test */
+
 struct fault {
     const char *name;
     enum broken how;
@@ -521,7 +523,13 @@ static void start_far_end(struct far_end *e, const struct fault *f, const struct
         start_answering(e, leg, serve_401, serve_h2_401);
         break;
     case NO_DESCRIPTORS:
+        peer_host = leg->h2 ? 0 : GATEWAY_HOST;
         start_answering(e, leg, serve_once, serve_h2_once);
+        peer_host = 0;
+        if (!leg->h2) { /* a name has to be looked up first */
+            (void)snprintf(e->url, sizeof e->url, "http://gateway.test:%d", peer_port(e->peer));
+            (void)snprintf(certificate, sizeof certificate, "upstream.allow_plaintext = yes\n");
+        }
         break;
     }
     if (f->how == CLIENT_WRONG) {
@@ -687,6 +695,7 @@ static void all_places_tell_the_same(const struct fault *f, struct leg leg)
     struct far_end e;
     struct seen s;
     char slug[64], sample[128];
+    const char *const env[] = { "LD_PRELOAD=" NAMES, NULL };
     if (f->error[leg.token] == NULL)
         return;
     const char *words = leg.token && f->detail[1] != NULL ? f->detail[1] : f->detail[0];
@@ -695,6 +704,7 @@ static void all_places_tell_the_same(const struct fault *f, struct leg leg)
     struct world_options options = { .no_proxy = true };
     world_start(&w, &options);
     options.settings = e.settings;
+    options.env = env;
     world_proxy(&w, &options);
     see(&s, &w, f, &leg);
     answer_and_log_tell(&s, words, slug);

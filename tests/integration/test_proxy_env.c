@@ -1,4 +1,6 @@
 /* upstream.proxy: outbound proxies, from the environment or named, for token and requests. */
+#include <stdatomic.h>
+
 #include "connect_proxy.h"
 #include "harness.h"
 
@@ -224,10 +226,45 @@ static void a_proxy_that_refuses_is_a_502_without_its_credentials(void **state)
     }
 }
 
+static atomic_bool offers_h2;
+
+/* A TLS handshake that goes no further than its first message, with the protocols it offers. */
+static void serve_hello(struct peer_conn *c, void *arg)
+{
+    char hello[4096];
+    long n = peer_read(c, hello, sizeof hello);
+
+    (void)arg;
+    if (n > 0 && memmem(hello, (size_t)n, "\x02h2", 3) != NULL)
+        atomic_store(&offers_h2, true);
+}
+
+/* CONNECT is HTTP/1.1, and a proxy that took up the offer would not understand it. */
+static void an_outbound_proxy_is_not_offered_the_upstreams_http2(void **state)
+{
+    (void)state;
+    WORLD(w);
+    char settings[256];
+    struct peer *outbound = peer_start(&(struct peer_options){ .serve = serve_hello });
+
+    atomic_store(&offers_h2, false);
+    (void)snprintf(settings, sizeof settings,
+                   "upstream.http_version = 2\nupstream.proxy = https://localhost:%d\n"
+                   "token.proxy = none\n",
+                   peer_port(outbound));
+    world_start(
+        &w, &(struct world_options){ .cert = CERT_VALID, .h2 = true, .settings = settings });
+    get(w.port, 502);
+    assert_true(peer_connections(outbound) > 0);
+    peer_stop(outbound);
+    assert_false(atomic_load(&offers_h2));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(https_proxy_carries_the_token_call_and_the_requests),
+        TEST(an_outbound_proxy_is_not_offered_the_upstreams_http2),
         TEST(http_is_tunnelled_too_so_that_the_proxy_sees_no_token),
         TEST(no_proxy_exempts_a_host),
         TEST(an_exception_with_a_port_exempts_that_port),

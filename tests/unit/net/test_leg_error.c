@@ -35,6 +35,8 @@ static void what_libcurl_says_is_told_apart_by_what_else_is_known(void **state)
         { { .code = CURLE_COULDNT_CONNECT }, "", LEG_CONNECT_REFUSED },
         { { .code = CURLE_COULDNT_CONNECT, .proxied = true }, "", LEG_PROXY_CONNECT },
         { { .code = CURLE_COULDNT_CONNECT, .starved = true }, "", LEG_NO_DESCRIPTORS },
+        { { .code = CURLE_COULDNT_RESOLVE_HOST, .starved = true }, "", LEG_NO_DESCRIPTORS },
+        { { .code = CURLE_COULDNT_RESOLVE_PROXY, .starved = true }, "", LEG_NO_DESCRIPTORS },
         { { .code = CURLE_RECV_ERROR, .connect_status = 407 }, "", LEG_PROXY_CREDENTIALS },
         { { .code = CURLE_RECV_ERROR, .connect_status = 302 }, "", LEG_PROXY_REFUSED },
         { { .code = CURLE_COULDNT_CONNECT, .connect_status = 500, .proxied = true },
