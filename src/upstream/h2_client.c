@@ -54,6 +54,8 @@
 #define FIELDS_ADDED 10
 /* A head that is not sent is not told of: more than `line` holds, in nghttp2's estimate. */
 #define HEAD_BYTES_MAX (8 * 1024 * 1024)
+/* What is kept of `line`, where heads are written, from one request to the next. */
+#define LINE_KEPT_BYTES (8 * 1024)
 /* Of each frame, before its payload. */
 #define FRAME_HEAD_BYTES 9
 
@@ -278,6 +280,17 @@ static size_t fields_of(struct h2_session *s, nghttp2_nv *nv, size_t n)
     }
 }
 
+/* The token goes from `line`, and the room of a large head with it: all that is kept is overwritten
+ * after each request. */
+static void clear_line(struct h2_session *s)
+{
+    if (s->line.cap > LINE_KEPT_BYTES)
+        buf_wipe(&s->line);
+    else if (s->line.data != NULL)
+        explicit_bzero(s->line.data, s->line.cap);
+    buf_clear(&s->line);
+}
+
 /* Puts the request into nghttp2's queue. */
 static enum failure_kind submit(struct h2_client *c)
 {
@@ -313,9 +326,7 @@ static enum failure_kind submit(struct h2_client *c)
             kind = FAIL_INTERNAL;
         s->queued += c->stream > 0;
     }
-    if (s->line.data != NULL) /* it has the token */
-        explicit_bzero(s->line.data, s->line.cap);
-    buf_clear(&s->line);
+    clear_line(s);
     if (kind != FAIL_NONE) {
         c->stream = 0;
         return kind;
