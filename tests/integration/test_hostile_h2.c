@@ -114,14 +114,13 @@ static void serve_fault(struct peer_conn *c, void *arg)
 
 static void start(struct world *w, peer_serve_fn serve, void *arg)
 {
-    world_start(w,
-                &(struct world_options){ .serve = serve,
-                                         .arg = arg,
-                                         .cert = CERT_VALID,
-                                         .h2 = true,
-                                         .settings = "upstream.http_version = 2\n"
-                                                     "upstream.idle_timeout = 20s\n"
-                                                     "upstream.response_timeout = 20s\n" });
+    world_start(w, &(struct world_options){ .serve = serve,
+                                            .arg = arg,
+                                            .cert = CERT_VALID,
+                                            .h2 = true,
+                                            .settings = "upstream.http_version = 2\n"
+                                                        "upstream.idle_timeout = 20s\n"
+                                                        "upstream.response_timeout = 20s\n" });
 }
 
 /* Resets, GOAWAY, wrong lengths, bad frames: 502, or a cut where the answer has begun, and the

@@ -168,9 +168,8 @@ static void an_upstream_that_stalls_in_its_head_is_504(void **state)
     (void)state;
     WORLD(w);
     struct answer a = { 0 };
-    world_start(&w,
-                &(struct world_options){ .serve = serve_part,
-                                         .settings = "upstream.response_timeout = 2s\n" });
+    world_start(&w, &(struct world_options){ .serve = serve_part,
+                                             .settings = "upstream.response_timeout = 2s\n" });
     http_call(w.port, "POST", "/head", NULL, "{}", &a);
     assert_problem(&a, 504, "upstream", "connection_read_timeout");
     assert_problem_detail(&a, "response_timeout");
