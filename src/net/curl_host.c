@@ -45,6 +45,8 @@
 /* What libcurl is told of the time to connect: until it is over, and then. */
 #define TIME_LEFT_MS (24 * 3600 * 1000L)
 #define TIME_OVER_MS 1L
+/* When it is told so in the millisecond in which it began, libcurl looks too early. */
+#define TOLD_AGAIN_MS 5
 /* Of the system's authorities, when nobody has told of a change. */
 #define TRUST_AGE_MAX_S 86400
 
@@ -100,13 +102,18 @@ static void on_connect_time_over(struct loop_timer *timer)
     struct curl_host_transfer *t = CONTAINER_OF(timer, struct curl_host_transfer, time_over);
 
     (void)curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, TIME_OVER_MS);
+    if (!t->told_over)
+        loop_timer_set(t->host->loop, timer, loop_now(t->host->loop) + TOLD_AGAIN_MS);
+    t->told_over = true;
     on_go_on(&t->host->go_on);
 }
 
 static int start(struct curl_host *m, struct curl_host_transfer *t)
 {
     t->opened = t->silent = 0;
-    t->reached = false;
+    t->reached = t->told_over = false;
+    if (t->connect_timeout_ms > 0)
+        (void)curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, TIME_LEFT_MS);
     /* Zero: what is remembered is too old. Minutes are libcurl's default. */
     (void)curl_easy_setopt(t->easy, CURLOPT_DNS_CACHE_TIMEOUT, m->names_old ? 0L : 60L);
     m->names_old = false;
@@ -604,8 +611,6 @@ int curl_host_add(struct curl_host *m, struct curl_host_transfer *t)
     (void)curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
     (void)curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
     t->time_over.on_due = on_connect_time_over;
-    if (t->connect_timeout_ms > 0)
-        (void)curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, TIME_LEFT_MS);
     return start(m, t);
 }
 

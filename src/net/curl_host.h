@@ -36,6 +36,7 @@ struct curl_host_transfer {
     bool reached;     /* for on_done: there was a connection by TCP */
     int64_t started_ms, connect_until_ms;
     struct loop_timer time_over;
+    bool told_over;                 /* libcurl knows of it */
     struct curl_host_socket *tried; /* the sockets of its addresses */
     unsigned round;                 /* how often the addresses were gone through before */
     unsigned addresses;             /* in the round before; 0: not known */

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LAST_ANSWERS_MS 15000
+#define LAST_ANSWERS_MS 60000
 
 struct nail {
     int fd; /* -1: given up */

@@ -19,7 +19,7 @@
 #include "bytes.h"
 #include "unit.h"
 
-#define STOP_MS 10000
+#define STOP_MS 60000
 /* Below the stack pointer, behind what a function without a frame may use. */
 #define RED_ZONE 256
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "later.h"
 
 /* A directory that others may enter, and a socket in it that is to be. */
 struct place {
@@ -345,26 +346,32 @@ static void the_host_is_checked_there_too(void **state)
 static void a_head_that_drips_in_is_408_and_silence_is_closed(void **state)
 {
     (void)state;
+    LATER(later);
     WORLD(w);
     struct place p;
     struct client fresh, used, silent;
     struct answer a = { 0 };
-    place_open(&p, "listen.header_timeout = 400ms\nlisten.idle_timeout = 1s\n");
-    start_at(&w, &p);
+    place_open(&p, "listen.header_timeout = 1m\nlisten.idle_timeout = 24h\n");
+    world_start(&w, &(struct world_options){ .settings = p.settings, .env = later.env });
     client_open_unix(&silent, p.path);
     client_open_unix(&used, p.path);
     client_call(&used, "GET", "/x", NULL, NULL, &a);
     assert_int_equal(a.status, 200);
     client_open_unix(&fresh, p.path);
     client_puts(&fresh, "GE");
-    while (client_fill(&fresh, 50) < 0)
+    while (client_fill(&fresh, 50) < 0) {
         (void)client_try_send(&fresh, "T", 1, 10);
+        later_by(&later, 10000);
+    }
     client_read(&fresh, &a, false, SOON_MS);
     assert_problem(&a, 408, "request", "http_request_error");
-    while (client_fill(&used, 50) < 0)
+    while (client_fill(&used, 50) < 0) {
         (void)client_try_send(&used, "P", 1, 10);
+        later_by(&later, 10000);
+    }
     client_read(&used, &a, false, SOON_MS);
     assert_problem(&a, 408, "request", "http_request_error");
+    assert_true(later_until_heard(&later, &silent, 25 * 3600 * 1000));
     client_read(&silent, &a, false, SOON_MS);
     assert_int_equal(a.end, ANSWER_NONE);
     client_close(&fresh);

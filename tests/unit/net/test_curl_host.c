@@ -97,12 +97,39 @@ static bool stand_still(void *arg)
     return true;
 }
 
+/* Starts it; NULL: the URL's host is an address. */
+static void attempt_begin(struct attempt *a, const char *url, struct curl_slist *names,
+                          int64_t connect_ms)
+{
+    const struct curl_host_settings settings = { .proxy = "none",
+                                                 .connect_timeout_ms = connect_ms };
+
+    assert_int_equal(curl_host_global_init(), 0);
+    assert_int_equal(loop_init(&a->loop), 0);
+    a->loop.on_turn_arg = a;
+    assert_int_equal(curl_host_init(&a->host, &a->loop, 1), 0);
+    a->transfer = (struct curl_host_transfer){ .easy = curl_easy_init(),
+                                               .connect_timeout_ms = connect_ms,
+                                               .on_done = on_done };
+    assert_int_equal(curl_host_setup(&a->host, a->transfer.easy, &settings), 0);
+    (void)curl_easy_setopt(a->transfer.easy, CURLOPT_URL, url);
+    (void)curl_easy_setopt(a->transfer.easy, CURLOPT_RESOLVE, names);
+    a->began_ms = clock_ms();
+    assert_int_equal(curl_host_add(&a->host, &a->transfer), 0);
+}
+
+static void attempt_end(struct attempt *a)
+{
+    curl_easy_cleanup(a->transfer.easy);
+    curl_host_done(&a->host);
+    loop_done(&a->loop);
+    curl_global_cleanup();
+}
+
 static void a_silent_address_is_told_as_silent_however_late_the_process_looks(void **state)
 {
     struct addresses addresses = { 0 };
     struct attempt a = { 0 };
-    const struct curl_host_settings settings = { .proxy = "none",
-                                                 .connect_timeout_ms = CONNECT_MS };
     char url[64], names[96];
 
     (void)state;
@@ -111,19 +138,8 @@ static void a_silent_address_is_told_as_silent_however_late_the_process_looks(vo
     (void)snprintf(names, sizeof names, "api.test:%d:127.0.0.2,127.0.0.3", addresses.port);
     struct curl_slist *resolve = curl_slist_append(NULL, names);
 
-    assert_int_equal(curl_host_global_init(), 0);
-    assert_int_equal(loop_init(&a.loop), 0);
+    attempt_begin(&a, url, resolve, CONNECT_MS);
     a.loop.on_turn = stand_still;
-    a.loop.on_turn_arg = &a;
-    assert_int_equal(curl_host_init(&a.host, &a.loop, 1), 0);
-    a.transfer = (struct curl_host_transfer){ .easy = curl_easy_init(),
-                                              .connect_timeout_ms = CONNECT_MS,
-                                              .on_done = on_done };
-    assert_int_equal(curl_host_setup(&a.host, a.transfer.easy, &settings), 0);
-    (void)curl_easy_setopt(a.transfer.easy, CURLOPT_URL, url);
-    (void)curl_easy_setopt(a.transfer.easy, CURLOPT_RESOLVE, resolve);
-    a.began_ms = clock_ms();
-    assert_int_equal(curl_host_add(&a.host, &a.transfer), 0);
     loop_run(&a.loop);
     assert_true(a.stood_still);
     /* where the time is over nothing else may be said: the silent one could have had more of it */
@@ -132,11 +148,36 @@ static void a_silent_address_is_told_as_silent_however_late_the_process_looks(vo
         assert_int_equal(a.opened, 2);
         assert_int_equal(a.silent, 1);
     }
-    curl_easy_cleanup(a.transfer.easy);
-    curl_host_done(&a.host);
-    loop_done(&a.loop);
+    attempt_end(&a);
     curl_slist_free_all(resolve);
-    curl_global_cleanup();
+    addresses_end(&addresses);
+}
+
+static void on_too_late(struct loop_timer *t)
+{
+    (void)t;
+    fail_msg("the end of the time to connect went unnoticed");
+}
+
+/* libcurl counts from its own first look, which is in the turn in which the time is over. */
+static void an_attempt_that_begins_when_its_time_is_over_ends(void **state)
+{
+    struct addresses addresses = { 0 };
+    struct attempt a = { 0 };
+    struct loop_timer too_late = { .on_due = on_too_late };
+    char url[64];
+
+    (void)state;
+    addresses_begin(&addresses);
+    (void)snprintf(url, sizeof url, "http://127.0.0.2:%d/", addresses.port);
+    attempt_begin(&a, url, NULL, 20);
+    loop_timer_set(&a.loop, &too_late, a.began_ms + 30000);
+    while (clock_ms() < a.began_ms + 40)
+        continue;
+    loop_run(&a.loop);
+    assert_int_equal(a.code, CURLE_OPERATION_TIMEDOUT);
+    loop_timer_clear(&a.loop, &too_late);
+    attempt_end(&a);
     addresses_end(&addresses);
 }
 
@@ -144,6 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_silent_address_is_told_as_silent_however_late_the_process_looks),
+        cmocka_unit_test(an_attempt_that_begins_when_its_time_is_over_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
