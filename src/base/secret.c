@@ -7,6 +7,7 @@
 #include "base/secret.h"
 
 #include <malloc.h>
+#include <openssl/crypto.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -85,25 +86,9 @@ bool secret_is(const struct secret *s, const char *bytes, size_t n)
     return secret_bytes_equal(s->text, s->len, bytes, n);
 }
 
-/* Gathers what differs, word by word. The compiler is told that `differs` may have any value after
- * each of them, so that it cannot end the loop at the first that does. */
 bool secret_bytes_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 {
-    uint64_t differs = 0, x, y;
-
-    if (a_len != b_len)
-        return false;
-    for (; a_len >= sizeof x; a_len -= sizeof x, a += sizeof x, b += sizeof x) {
-        memcpy(&x, a, sizeof x);
-        memcpy(&y, b, sizeof y);
-        differs |= x ^ y;
-        __asm__("" : "+r"(differs));
-    }
-    for (size_t i = 0; i < a_len; i++) {
-        differs |= (unsigned char)(a[i] ^ b[i]);
-        __asm__("" : "+r"(differs));
-    }
-    return differs == 0;
+    return a_len == b_len && CRYPTO_memcmp(a, b, a_len) == 0;
 }
 
 bool secret_equal(const struct secret *a, const struct secret *b)

@@ -18,8 +18,9 @@ static enum ledger_key_result malformed(struct ledger_key *out, const char *why)
 static const char too_long[] = "the key is longer than 255 bytes";
 static const char empty[] = "the key is empty";
 static const char too_deep[] = "the body is nested too deeply to look for a key in it";
-static const char unreadable[] = "the body is not JSON in UTF-8, so no key can be looked for "
-                                 "in it (an Idempotency-Key will do)";
+static const char unreadable[] =
+    "the body is not text in UTF-8, so no key can be looked for in "
+    "it (an Idempotency-Key will do)";
 
 /* --- in the head -------------------------------------------------------------------------- */
 
@@ -101,37 +102,48 @@ static bool is_blank(const char *text, size_t len)
     return n == len;
 }
 
-/* The text as JSON. NULL and *why NULL: it says null; else why it cannot be read. */
-static struct json_object *parse(const char *text, size_t len, const char **why)
+/* Whether it is text in UTF-8 (RFC 3629): what is compressed or in another character set is not. */
+static bool is_utf8(const char *text, size_t len)
+{
+    const unsigned char *s = (const unsigned char *)text, *end = s + len;
+
+    while (s < end) {
+        unsigned lead = *s++, behind = lead < 0x80 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
+        unsigned least = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+        unsigned most = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+
+        if (lead == 0 || (lead >= 0x80 && lead < 0xc2) || lead > 0xf4 ||
+            (size_t)(end - s) < behind)
+            return false;
+        for (; behind > 0; behind--, least = 0x80, most = 0xbf)
+            if (*s < least || *s++ > most)
+                return false;
+    }
+    return true;
+}
+
+/* The text as JSON. NULL: it is none, or says null, or is nested too deeply (*deep). */
+static struct json_object *parse(const char *text, size_t len, bool *deep)
 {
     struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX);
     struct json_object *o;
 
-    *why = unreadable;
     if (tok == NULL || len > INT32_MAX) {
         json_tokener_free(tok);
         return NULL;
     }
 #if JSON_C_VERSION_NUM < (18 << 8)
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
 #else
     /* When strict, 0.18 refuses every character outside ASCII, and numbers that are too large: a
      * key would be overlooked. What it lets pass otherwise is no JSON to the upstream. */
-    json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8);
 #endif
     o = json_tokener_parse_ex(tok, text, (int)len);
+    *deep = json_tokener_get_error(tok) == json_tokener_error_depth;
     size_t end = json_tokener_get_parse_end(tok);
 
-    if (json_tokener_get_error(tok) == json_tokener_continue) {
-        o = json_tokener_parse_ex(tok, "", 1); /* a number or a word ends where the text does */
-        end = len;
-    }
-    if (json_tokener_get_error(tok) == json_tokener_success &&
-        is_blank(text + end, len - end)) {
-        *why = NULL;
-    } else {
-        if (json_tokener_get_error(tok) == json_tokener_error_depth)
-            *why = too_deep;
+    if (json_tokener_get_error(tok) != json_tokener_success ||
+        !is_blank(text + end, len - end)) {
         json_object_put(o);
         o = NULL;
     }
@@ -164,6 +176,7 @@ enum ledger_key_result ledger_key_from_body(struct ledger_key *out,
                                             size_t len)
 {
     static const char mark[] = "\xef\xbb\xbf"; /* that many a reader of JSON overlooks */
+    bool deep = false;
     struct json_object *member = NULL;
     enum ledger_key_result result = LEDGER_KEY_ABSENT;
     size_t prefix_len = strlen(s->prefix);
@@ -173,14 +186,14 @@ enum ledger_key_result ledger_key_from_body(struct ledger_key *out,
         body += sizeof mark - 1;
         len -= sizeof mark - 1;
     }
-    if (is_blank(body, len))
-        return LEDGER_KEY_ABSENT;
-    struct json_object *o = parse(body, len, &out->why);
-
-    if (out->why == too_deep)
-        return LEDGER_KEY_MALFORMED;
-    if (out->why != NULL)
+    if (!is_utf8(body, len)) {
+        out->why = unreadable;
         return LEDGER_KEY_UNREADABLE;
+    }
+    struct json_object *o = parse(body, len, &deep);
+
+    if (deep)
+        return malformed(out, too_deep);
     if (o != NULL && json_pointer_get(o, s->pointer, &member) == 0 &&
         json_object_is_type(member, json_type_string)) {
         const char *text = json_object_get_string(member);

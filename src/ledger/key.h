@@ -35,10 +35,10 @@ enum ledger_key_result ledger_key_from_header(struct ledger_key *out,
                                               const struct header_field *fields, size_t count);
 
 /* The string that `s->pointer` leads to, behind its prefix and up to the first blank: UTF-8, 1 to 255
- * bytes, no control characters; malformed otherwise. Absent: there is no such member, it is no string,
- * or it has not the prefix; or there is no body but blanks. Unreadable: the body is not JSON in UTF-8,
- * a byte order mark before it aside. The upstream may read it all the same: it may decompress it,
- * know another character set, or overlook a byte that is no UTF-8. */
+ * bytes, no control characters; malformed otherwise. Absent: the body is not JSON, there is no such
+ * member, it is no string, or it has not the prefix. Unreadable: the body is not text in UTF-8. The
+ * upstream may read it all the same: it may decompress it, know another character set, or overlook a
+ * byte that is no UTF-8. A byte order mark is overlooked here too. */
 enum ledger_key_result ledger_key_from_body(struct ledger_key *out,
                                             const struct ledger_key_source *s, const char *body,
                                             size_t len);

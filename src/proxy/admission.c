@@ -290,16 +290,16 @@ static bool admit(struct relay *r)
 }
 
 /* For the ledger: by the table of the settings, or by the API's own where there is none. */
-static enum request_class class_for_ledger(const struct relay *r, const struct decision_head *h)
+static bool moves_money(const struct relay *r, const struct decision_head *h)
 {
     struct operation o;
 
     if (r->has_class)
-        return r->class;
+        return r->class == CLASS_MONEY;
     const struct class_request q = decision_class_request(h, &r->route);
 
     classes_find(&r->config->ledger.classes, &q, &o);
-    return o.class;
+    return o.class == CLASS_MONEY;
 }
 
 void admission_on_head(struct relay *r, const struct admission_request *request)
@@ -350,7 +350,7 @@ void admission_on_head(struct relay *r, const struct admission_request *request)
     else if (r->route.kind == ROUTE_OPTIONS)
         relay_answer_options(r);
     else if (r->ctx->ledger.ledger != NULL && !r->safe) {
-        r->ledger_class = class_for_ledger(r, &head);
+        r->is_money = moves_money(r, &head);
         relay_begin_claim(r);
     } else
         relay_begin(r);

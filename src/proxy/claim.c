@@ -43,20 +43,14 @@ static_assert(ARRAY_LEN(known) == LEDGER_STATES, "one for each state");
 
 /* --- what a request needs ------------------------------------------------------------------ */
 
-/* What is in no table may be a payment in another spelling, or a new one. */
-static bool may_pay(const struct claim_request *q)
-{
-    return q->class >= CLASS_MONEY;
-}
-
 static bool covers(int64_t which, const struct claim_request *q)
 {
-    return which == WHICH_UNSAFE || (which == WHICH_MONEY && may_pay(q));
+    return which == WHICH_UNSAFE || (which == WHICH_MONEY && q->is_money);
 }
 
 static bool may_have_body_key(const struct claim_request *q)
 {
-    return q->config->ledger.key_pointer != NULL && may_pay(q) && q->body_bytes != 0;
+    return q->config->ledger.key_pointer != NULL && q->is_money && q->body_bytes != 0;
 }
 
 static struct failure malformed(const char *why)
@@ -70,7 +64,7 @@ static struct failure required(const struct claim_request *q)
 {
     const struct config *c = q->config;
 
-    if (c->ledger.key_pointer != NULL && may_pay(q))
+    if (c->ledger.key_pointer != NULL && q->is_money)
         return failure_make(FAIL_KEY_REQUIRED,
                             "The request was not sent: ledger.require_key wants a key. Send an "
                             "Idempotency-Key, or a string that begins with \"%s\" at %s of the "
@@ -179,9 +173,6 @@ static bool find_key(struct claim *c, const char *body, size_t len, struct failu
 
     if (may_have_body_key(&c->request))
         in_body = ledger_key_from_body(&body_key, &at, body, len);
-    /* A payment is JSON; what else there is need not be. */
-    if (in_body == LEDGER_KEY_UNREADABLE && c->request.class != CLASS_MONEY)
-        in_body = LEDGER_KEY_ABSENT;
     found = ledger_key_join(&c->key, c->has_header_key ? LEDGER_KEY_FOUND : LEDGER_KEY_ABSENT,
                             in_body, &body_key);
     if (found == LEDGER_KEY_MALFORMED)

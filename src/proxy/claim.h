@@ -11,7 +11,6 @@
 #include "ledger/key.h"
 #include "ledger/ledger.h"
 #include "proxy/response_sink.h"
-#include "rights/classes.h"
 
 enum claim_kind {
     CLAIM_NOTHING, /* it turned out that the ledger has no business with it */
@@ -38,7 +37,7 @@ struct claim_request {
     const char *request_id;             /* NULL: it has none */
     const char *scope;                  /* the caller's name, or "" */
     int64_t body_bytes;                 /* declared; -1: not known before its end */
-    enum request_class class;           /* unknown counts as money */
+    bool is_money;                      /* its class is money */
 };
 
 struct claim {

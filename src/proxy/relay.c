@@ -464,7 +464,7 @@ void relay_begin_claim(struct relay *r)
         .request_id = r->request_id,
         .scope = r->caller != NULL ? r->caller->name : "",
         .body_bytes = r->body_bytes,
-        .class = r->ledger_class,
+        .is_money = r->is_money,
     };
     struct failure f;
 

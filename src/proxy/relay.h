@@ -66,8 +66,8 @@ struct relay {
     const char *rule;            /* why it was refused, for the log; NULL: it was not */
     size_t rule_len;
     bool is_head;
-    enum request_class ledger_class; /* known where there is a ledger, without rules too */
-    bool begun;                      /* its head is whole */
+    bool is_money; /* what it asks for moves money; known where there is a ledger */
+    bool begun;    /* its head is whole */
 
     /* its body */
     struct exchange_body up;

@@ -195,7 +195,7 @@ static void keys_that_are_none_are_refused_and_nothing_is_sent(void **state)
     assert_problem(&a, 413, "request", "http_request_error");
     assert_int_equal(peer_count(w.api, ""), 0);
     /* what is not money needs none, and may be large */
-    http_call(w.port, "POST", "/x402/verify", NULL, large, &a);
+    http_call(w.port, "POST", "/chains", NULL, large, &a);
     assert_int_equal(a.status, 200);
     assert_true(proxy_log_wait(w.proxy, "event=access ledger=malformed", 7, SOON_MS));
     assert_true(proxy_log_wait(w.proxy, "event=access ledger=required", 2, SOON_MS));
@@ -223,40 +223,11 @@ static void a_memo_is_a_key(void **state)
         assert_int_equal(answer_header_count(&a, "Idempotent-Replayed"), 0);
     }
     assert_int_equal(executions, 3);
-    answer_free(&a);
-}
-
-/* Some APIs route these like the path that the table knows. */
-static void a_payment_in_another_spelling_needs_a_key_and_is_sent_once(void **state)
-{
-    static const struct {
-        const char *path, *headers;
-    } rows[] = {
-        { PATH "/", NULL },
-        { "/methods/0e1f6a4c-0d6c-4f0e-9d3e-1c6f8d1f2a3b/Execute", NULL },
-        { PATH "?_method=POST", NULL },
-        { PATH, "X-HTTP-Method-Override: POST\r\n" },
-        { "/methods/not-a-uuid/execute", NULL },
-    };
-    (void)state;
-    STORE(s);
-    WORLD(w);
-    begin(&w, &s, "ledger.keys = header, body:/memo\nledger.require_key = money",
-          answer_by_target);
-    struct answer a = { 0 };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char memo[64];
-        (void)snprintf(memo, sizeof memo, "\xef\xbb\xbf{\"memo\":\"idem:%zu salary\"}", i);
-        for (int n = 0; n < 2; n++) {
-            http_call(w.port, "POST", rows[i].path, rows[i].headers, memo, &a);
-            assert_int_equal(a.status, 201);
-            assert_int_equal(answer_header_count(&a, "Idempotent-Replayed"), n);
-        }
-        assert_int_equal(executions, i + 1);
-        http_call(w.port, "POST", rows[i].path, rows[i].headers, PAY, &a);
-        assert_problem(&a, 400, "request", "http_request_error");
-        assert_problem_detail(&a, "ledger.require_key");
+    for (int i = 0; i < 2; i++) { /* many a reader of JSON overlooks the byte order mark */
+        pay(&w, NULL, "\xef\xbb\xbf{\"memo\":\"idem:9f\"}", &a);
+        assert_int_equal(answer_header_count(&a, "Idempotent-Replayed"), i);
     }
+    assert_int_equal(executions, 4);
     answer_free(&a);
 }
 
@@ -421,7 +392,7 @@ static void a_journal_records_what_has_no_key(void **state)
         assert_int_equal(a.status, 201);
         assert_int_equal(executions, i);
     }
-    http_call(w.port, "POST", "/x402/verify", NULL, PAY, &a);
+    http_call(w.port, "POST", "/chains", NULL, PAY, &a);
     assert_int_equal(a.status, 201);
     assert_true(
         proxy_log_wait(w.proxy, "event=access ledger=claimed outcome=answered", 2, SOON_MS));
@@ -515,7 +486,6 @@ int main(void)
         TEST(another_request_with_the_same_key_is_refused),
         TEST(keys_that_are_none_are_refused_and_nothing_is_sent),
         TEST(a_memo_is_a_key),
-        TEST(a_payment_in_another_spelling_needs_a_key_and_is_sent_once),
         TEST(what_was_not_carried_out_may_be_sent_again),
         TEST(a_server_error_leaves_the_outcome_unknown),
         TEST(a_refused_token_is_repeated_inside_the_same_entry),

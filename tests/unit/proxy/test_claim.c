@@ -11,7 +11,7 @@ struct ask {
     size_t count;
     const char *method, *path; /* NULL: POST, /x */
     int64_t body_bytes;
-    enum request_class class;
+    bool is_money;
 };
 
 /* A request as admission leaves it. */
@@ -26,7 +26,7 @@ static struct relay *relay_with(const struct ask *q)
     r->count = q->fields == NULL ? ARRAY_LEN(keyed) : q->count;
     r->route = (struct route){ .prefix = "/v0", .path = "/x?q=1", .path_len = 2 };
     r->body_bytes = q->body_bytes;
-    r->ledger_class = q->class;
+    r->is_money = q->is_money;
     r->up.kept = true;
     r->up_ms = ctx.loop.now_ms;
     buf_init(&r->up.bytes, 262144);
@@ -205,18 +205,16 @@ static void a_key_may_be_required(void **state)
 {
     static const struct {
         int64_t require;
-        enum request_class class;
-        bool refused;
-    } rows[] = { { WHICH_NONE, CLASS_MONEY, false },
-                 { WHICH_MONEY, CLASS_MONEY, true },
-                 { WHICH_MONEY, CLASS_UNKNOWN, true },
-                 { WHICH_MONEY, CLASS_SIGN, false },
-                 { WHICH_UNSAFE, CLASS_READ, true } };
+        bool is_money, refused;
+    } rows[] = { { WHICH_NONE, true, false },
+                 { WHICH_MONEY, true, true },
+                 { WHICH_MONEY, false, false },
+                 { WHICH_UNSAFE, false, true } };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         config.ledger.require_key = rows[i].require;
-        struct relay *r =
-            relay_with(&(struct ask){ .fields = plain, .count = 1, .class = rows[i].class });
+        struct relay *r = relay_with(
+            &(struct ask){ .fields = plain, .count = 1, .is_money = rows[i].is_money });
         assert_int_equal(r->phase, rows[i].refused ? RELAY_FAILED : RELAY_SENDING);
         if (rows[i].refused)
             assert_int_equal(fake.failure.kind, FAIL_KEY_REQUIRED);
@@ -255,7 +253,7 @@ static void a_body_above_max_request_is_refused_however_it_is_measured(void **st
     /* a money path, where the key may be in the body */
     config.ledger.key_pointer = "/memo";
     r = relay_with(
-        &(struct ask){ .fields = plain, .count = 1, .body_bytes = 1025, .class = CLASS_MONEY });
+        &(struct ask){ .fields = plain, .count = 1, .body_bytes = 1025, .is_money = true });
     assert_int_equal(fake.failure.kind, FAIL_BODY_TOO_LARGE);
     the_end(r);
     r = relay_with(&(struct ask){ .fields = plain, .count = 1, .body_bytes = 1025 });
@@ -263,19 +261,13 @@ static void a_body_above_max_request_is_refused_however_it_is_measured(void **st
     the_end(r);
 }
 
-static void a_key_in_the_body_is_one_of_what_may_move_money(void **state)
+static void a_key_in_the_body_is_one_of_money_only(void **state)
 {
     static const char body[] = "{\"memo\":\"idem:9f salary\"}";
     (void)state;
     config.ledger.key_pointer = "/memo";
     struct relay *r = relay_with(&(struct ask){
-        .fields = plain, .count = 1, .body_bytes = sizeof body - 1, .class = CLASS_MONEY });
-    assert_int_equal(r->phase, RELAY_CLAIMING);
-    send_body(r, body);
-    assert_string_equal(fake_ledger.key, "9f");
-    the_end(r);
-    r = relay_with(&(struct ask){
-        .fields = plain, .count = 1, .body_bytes = sizeof body - 1, .class = CLASS_UNKNOWN });
+        .fields = plain, .count = 1, .body_bytes = sizeof body - 1, .is_money = true });
     assert_int_equal(r->phase, RELAY_CLAIMING);
     send_body(r, body);
     assert_string_equal(fake_ledger.key, "9f");
@@ -284,7 +276,7 @@ static void a_key_in_the_body_is_one_of_what_may_move_money(void **state)
     assert_int_equal(r->phase, RELAY_SENDING);
     the_end(r);
     /* two that differ */
-    r = relay_with(&(struct ask){ .body_bytes = sizeof body - 1, .class = CLASS_MONEY });
+    r = relay_with(&(struct ask){ .body_bytes = sizeof body - 1, .is_money = true });
     send_body(r, body);
     assert_int_equal(fake.failure.kind, FAIL_KEY_MALFORMED);
     assert_int_equal(fake_ledger.asks, 0);
@@ -296,23 +288,14 @@ static void a_payment_whose_body_cannot_be_read_needs_a_key_in_its_head(void **s
     static const char body[] = "{\"memo\":\"idem:9f M\xfcller\"}";
     (void)state;
     config.ledger.key_pointer = "/memo";
-    struct ask q = {
-        .fields = plain, .count = 1, .body_bytes = sizeof body - 1, .class = CLASS_MONEY
-    };
-    struct relay *r = relay_with(&q);
+    struct relay *r = relay_with(&(struct ask){
+        .fields = plain, .count = 1, .body_bytes = sizeof body - 1, .is_money = true });
     send_body(r, body);
     assert_int_equal(fake.failure.kind, FAIL_KEY_MALFORMED);
-    assert_non_null(strstr(fake.failure.detail, "not JSON in UTF-8"));
+    assert_non_null(strstr(fake.failure.detail, "not text in UTF-8"));
     assert_int_equal(fake_ledger.asks, 0);
     the_end(r);
-    q.class = CLASS_UNKNOWN; /* need not be JSON */
-    r = relay_with(&q);
-    send_body(r, body);
-    assert_int_equal(r->phase, RELAY_SENDING);
-    assert_null(r->claim);
-    the_end(r);
-    q = (struct ask){ .body_bytes = sizeof body - 1, .class = CLASS_MONEY };
-    r = relay_with(&q);
+    r = relay_with(&(struct ask){ .body_bytes = sizeof body - 1, .is_money = true });
     send_body(r, body);
     assert_string_equal(fake_ledger.key, "8e03");
     the_end(r);
@@ -324,7 +307,7 @@ static void a_body_that_turns_out_to_have_no_key_is_sent_as_it_is(void **state)
     (void)state;
     config.ledger.key_pointer = "/memo";
     const struct ask q = {
-        .fields = plain, .count = 1, .body_bytes = sizeof body - 1, .class = CLASS_MONEY
+        .fields = plain, .count = 1, .body_bytes = sizeof body - 1, .is_money = true
     };
     struct relay *r = relay_with(&q);
     send_body(r, body);
@@ -971,7 +954,7 @@ int main(void)
         L(a_key_may_be_required),
         L(without_a_key_and_a_journal_nothing_is_different),
         L(a_body_above_max_request_is_refused_however_it_is_measured),
-        L(a_key_in_the_body_is_one_of_what_may_move_money),
+        L(a_key_in_the_body_is_one_of_money_only),
         L(a_payment_whose_body_cannot_be_read_needs_a_key_in_its_head),
         L(a_body_that_turns_out_to_have_no_key_is_sent_as_it_is),
         L(what_cannot_be_recorded_is_not_sent),
