@@ -1,6 +1,6 @@
 /* Tells the service manager how the program is: one datagram per message, to the socket that it
- * named. That the socket is gone or full is no reason to fail, for a missed sign of life is
- * followed by another. */
+ * named. A socket that is full is tried again, since a manager that never hears READY=1 ends the
+ * service; one that is gone is no reason to fail. */
 #include "server/sd_notify.h"
 
 #include <errno.h>
@@ -12,21 +12,57 @@
 
 #include "base/log.h"
 
-#define MESSAGE_MAX 512
+#define RETRY_MS 100
 
-static void tell(struct sd_notify *n, const char *message)
+/* False: the manager has no room for it now. */
+static bool send_now(const struct sd_notify *n, const char *message)
 {
-    if (n->fd >= 0 && sendto(n->fd, message, strlen(message), MSG_NOSIGNAL | MSG_DONTWAIT,
-                             (const struct sockaddr *)&n->addr, n->addr_len) < 0)
-        log_debug("notify_failed", log_str("detail", strerrordesc_np(errno)));
+    if (sendto(n->fd, message, strlen(message), MSG_NOSIGNAL | MSG_DONTWAIT,
+               (const struct sockaddr *)&n->addr, n->addr_len) >= 0)
+        return true;
+    if (errno == EAGAIN || errno == ENOBUFS)
+        return false;
+    log_debug("notify_failed", log_str("detail", strerrordesc_np(errno)));
+    return true;
 }
 
+static void drop_oldest(struct sd_notify *n)
+{
+    n->waiting_count--;
+    memmove(n->waiting[0], n->waiting[1], n->waiting_count * sizeof n->waiting[0]);
+}
+
+static void on_retry(struct loop_timer *t)
+{
+    struct sd_notify *n = CONTAINER_OF(t, struct sd_notify, retry);
+
+    while (n->waiting_count > 0 && send_now(n, n->waiting[0]))
+        drop_oldest(n);
+    if (n->waiting_count > 0)
+        loop_timer_set(n->loop, t, loop_now(n->loop) + RETRY_MS);
+}
+
+/* In the order of the calls. */
+static void tell(struct sd_notify *n, const char *message)
+{
+    if (n->fd < 0 || (n->waiting_count == 0 && send_now(n, message)))
+        return;
+    if (n->waiting_count == SD_NOTIFY_WAITING_MAX) {
+        log_warn("notify_failed", log_str("detail", "the service manager does not read what it "
+                                                    "is told; the oldest is given up"));
+        drop_oldest(n);
+    }
+    (void)snprintf(n->waiting[n->waiting_count++], sizeof n->waiting[0], "%s", message);
+    loop_timer_set(n->loop, &n->retry, loop_now(n->loop) + RETRY_MS);
+}
+
+/* A sign of life that finds no room is followed by another. */
 static void on_timer(struct loop_timer *t)
 {
     struct sd_notify *n = CONTAINER_OF(t, struct sd_notify, timer);
 
     if (n->is_alive(n->arg))
-        tell(n, "WATCHDOG=1");
+        (void)send_now(n, "WATCHDOG=1");
     loop_timer_set(n->loop, t, loop_now(n->loop) + n->watchdog_ms);
 }
 
@@ -64,7 +100,12 @@ void sd_notify_init(struct sd_notify *n, struct loop *l, bool (*is_alive)(void *
     char name[256], usec[32], pid[32];
 
     *n = (struct sd_notify){
-        .loop = l, .fd = -1, .timer.on_due = on_timer, .is_alive = is_alive, .arg = arg
+        .loop = l,
+        .fd = -1,
+        .timer.on_due = on_timer,
+        .retry.on_due = on_retry,
+        .is_alive = is_alive,
+        .arg = arg,
     };
     (void)take("NOTIFY_SOCKET", name, sizeof name);
     (void)take("WATCHDOG_USEC", usec, sizeof usec);
@@ -85,6 +126,8 @@ void sd_notify_done(struct sd_notify *n)
     if (n->loop == NULL)
         return;
     loop_timer_clear(n->loop, &n->timer);
+    on_retry(&n->retry); /* for the last time */
+    loop_timer_clear(n->loop, &n->retry);
     if (n->fd >= 0)
         (void)close(n->fd);
     n->fd = -1;
@@ -99,7 +142,7 @@ void sd_notify_ready(struct sd_notify *n)
 
 void sd_notify_reloading(struct sd_notify *n)
 {
-    char message[MESSAGE_MAX];
+    char message[SD_NOTIFY_MESSAGE_MAX];
     struct timespec now = { 0 };
 
     (void)clock_gettime(CLOCK_MONOTONIC, &now); /* the manager's clock, not ours */
@@ -110,7 +153,7 @@ void sd_notify_reloading(struct sd_notify *n)
 
 void sd_notify_stopping(struct sd_notify *n, int64_t at_most_ms)
 {
-    char message[MESSAGE_MAX];
+    char message[SD_NOTIFY_MESSAGE_MAX];
 
     /* Else its own patience (TimeoutStopSec) could be shorter than drain_timeout. */
     (void)snprintf(message, sizeof message,
@@ -122,7 +165,7 @@ void sd_notify_stopping(struct sd_notify *n, int64_t at_most_ms)
 
 void sd_notify_status(struct sd_notify *n, const char *fmt, ...)
 {
-    char message[MESSAGE_MAX], text[sizeof n->status];
+    char message[SD_NOTIFY_MESSAGE_MAX], text[sizeof n->status];
     va_list args;
 
     if (n->fd < 0)

@@ -8,6 +8,9 @@
 #include "base/base.h"
 #include "event/loop.h"
 
+#define SD_NOTIFY_MESSAGE_MAX 512
+#define SD_NOTIFY_WAITING_MAX 8
+
 struct sd_notify {
     struct loop *loop;
     int fd; /* -1: nobody to tell */
@@ -18,6 +21,10 @@ struct sd_notify {
     bool (*is_alive)(void *arg);
     void *arg;
     char status[200]; /* sent last */
+    /* What the manager had no room for, the oldest first; tried again until it has. */
+    char waiting[SD_NOTIFY_WAITING_MAX][SD_NOTIFY_MESSAGE_MAX];
+    size_t waiting_count;
+    struct loop_timer retry;
 };
 
 /* Takes NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID out of the environment, before other

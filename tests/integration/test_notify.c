@@ -1,4 +1,5 @@
 /* What a service manager is told, over its own kind of socket. */
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -179,6 +180,45 @@ static void signs_of_life_are_given_only_while_the_workers_turn(void **state)
     stop_listening(&m);
 }
 
+/* Somebody else's messages fill the manager's queue. */
+static void fill_queue(const struct manager *m)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    (void)snprintf(addr.sun_path, sizeof addr.sun_path, "%s", m->path);
+    assert_true(fd >= 0);
+    while (sendto(fd, "X=1", 3, 0, (struct sockaddr *)&addr, sizeof addr) >= 0)
+        ;
+    assert_int_equal(errno, EAGAIN);
+    (void)close(fd);
+}
+
+static void a_manager_that_reads_late_hears_everything_in_order(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct manager m;
+    listen_for(&m, false);
+    const char *env[] = { m.variable, NULL };
+    struct world_options options = {
+        .env = env, .settings = "process.drain_timeout = 5m\nprocess.drain_delay = 1m\n"
+    };
+    world_start(&w, &options);
+    (void)expect(&m, "READY=1");
+    fill_queue(&m);
+    world_reload(&w, &options, "reloaded");
+    proxy_signal(w.proxy, SIGTERM);
+    assert_true(proxy_log_wait(w.proxy, "event=draining", 1, SOON_MS));
+    (void)expect(&m, "RELOADING=1");
+    (void)expect(&m, "READY=1");
+    (void)expect(&m, "STOPPING=1");
+    proxy_signal(w.proxy, SIGTERM);
+    assert_true(proxy_wait_exit(w.proxy, SOON_MS) >= 0);
+    proxy_free(w.proxy);
+    w.proxy = NULL;
+    stop_listening(&m);
+}
+
 static void a_watchdog_meant_for_another_process_is_not_fed(void **state)
 {
     (void)state;
@@ -189,8 +229,10 @@ static void a_watchdog_meant_for_another_process_is_not_fed(void **state)
     struct world_options options = { .env = env };
     world_start(&w, &options);
     (void)expect(&m, "READY=1");
-    for (int i = 0; i < 10; i++)
-        world_reload(&w, &options, "reloaded"); /* some time goes by */
+    for (int i = 0; i < 10; i++) { /* some time goes by */
+        world_reload(&w, &options, "reloaded");
+        (void)expect(&m, "READY=1");
+    }
     proxy_signal(w.proxy, SIGTERM);
     (void)expect(&m, "STOPPING=1");
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
@@ -224,6 +266,7 @@ int main(int argc, char **argv)
         TEST(ready_reloading_and_stopping_are_told_by_an_abstract_name),
         TEST(the_status_line_says_why_there_is_no_token),
         TEST(signs_of_life_are_given_only_while_the_workers_turn),
+        TEST(a_manager_that_reads_late_hears_everything_in_order),
         TEST(a_watchdog_meant_for_another_process_is_not_fed),
         TEST(a_manager_that_is_gone_or_nonsense_does_no_harm),
     };
