@@ -333,6 +333,49 @@ static int64_t seconds_of(const ASN1_TIME *t)
     return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
+static const char no_certificate[] = "holds no certificate";
+static const char bad_certificate[] =
+    "holds a certificate that cannot be read; it may be half written";
+
+/* Whether it is one value of ASN.1 that ends where the bytes do. */
+static bool is_whole_der(const unsigned char *der, long len)
+{
+    const unsigned char *at = der;
+    long inside = 0;
+    int tag, class;
+
+    return (ASN1_get_object(&at, &inside, &tag, &class, len) & 0x80) == 0 &&
+           tag == V_ASN1_SEQUENCE && at - der + inside == len;
+}
+
+bool tls_is_certificates(const char *text, size_t len, const char **why)
+{
+    BIO *bio = BIO_new_mem_buf(text, (int)len);
+    char *name, *header;
+    unsigned char *der;
+    long der_len;
+    size_t count = 0;
+    bool whole = true;
+
+    if (bio == NULL)
+        abort();
+    ERR_clear_error();
+    while (whole && PEM_read_bio(bio, &name, &header, &der, &der_len) == 1) {
+        /* with what it is trusted for behind it, when the name says so */
+        whole = strcmp(name, PEM_STRING_X509_TRUSTED) == 0 || is_whole_der(der, der_len);
+        count++;
+        OPENSSL_free(name);
+        OPENSSL_free(header);
+        OPENSSL_free(der);
+    }
+    BIO_free(bio);
+    /* Having found no further one is how it ends. */
+    whole = whole && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    ERR_clear_error();
+    *why = !whole ? bad_certificate : count == 0 ? no_certificate : NULL;
+    return *why == NULL;
+}
+
 size_t tls_certificate_ends(const char *text, size_t len, int64_t **ends_s, const char **why)
 {
     BIO *bio = BIO_new_mem_buf(text, (int)len);
@@ -349,11 +392,11 @@ size_t tls_certificate_ends(const char *text, size_t len, int64_t **ends_s, cons
         X509_free(one);
     }
     BIO_free(bio);
-    *why = count > 0 ? NULL : "holds no certificate";
+    *why = count > 0 ? NULL : no_certificate;
     /* Having found no further one is how it ends. */
     if (count < CERTIFICATES_MAX &&
         ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
-        *why = "holds a certificate that cannot be read; it may be half written";
+        *why = bad_certificate;
     ERR_clear_error();
     if (*why != NULL) {
         free(ends);
