@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -315,6 +316,7 @@ void conn_request_done(struct conn *c)
     c->partial = false;
     c->received_bytes = -1;
     c->since_ms = loop_now(&c->downstream->ctx->loop);
+    c->over_in_run = c->downstream->mhd_host.runs;
     mhd_pool_begin(&c->downstream->mhd_pool, &c->rest);
 }
 
@@ -438,6 +440,17 @@ void conn_drain(struct conn *c)
     }
 }
 
+/* Whether libmicrohttpd still has the memory of a connection between requests. It gives it back as
+ * soon as it closes the connection, and says so only at the end of its run. It closes one whose
+ * request has ended, or whose caller has left, or sends urgent data; for what other reason it may
+ * have, mhd_pool_used asks the kernel whether there is memory. */
+static bool keeps_pool(const struct conn *c)
+{
+    struct pollfd gone = { .fd = c->watch.fd, .events = POLLRDHUP | POLLPRI };
+
+    return c->over_in_run != c->downstream->mhd_host.runs && poll(&gone, 1, 0) == 0;
+}
+
 /* Of a first head only the number of bytes is known; later ones lie where the first one lay. */
 size_t conn_line_bytes(const struct conn *c)
 {
@@ -447,7 +460,7 @@ size_t conn_line_bytes(const struct conn *c)
     if (c->phase != CONN_IDLE || c->finished)
         return 0;
     if (c->rest.pool != NULL)
-        return mhd_pool_used(&c->downstream->mhd_pool, &c->rest);
+        return keeps_pool(c) ? mhd_pool_used(&c->downstream->mhd_pool, &c->rest) : 0;
     if (c->heard)
         return 0;
     if (c->tls_bridge != NULL)

@@ -52,6 +52,7 @@ struct conn {
     struct response *response; /* the user's */
     bool taken_over;           /* the descriptor is not libmicrohttpd's any more */
     struct mhd_pool_rest rest;
+    uint64_t over_in_run; /* the run of libmicrohttpd in which the last request ended */
 
     /* who it may be; looked at when a request asks */
     unsigned owner; /* as in struct listener */

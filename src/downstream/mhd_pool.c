@@ -75,6 +75,10 @@ void mhd_pool_seen(const struct mhd_pool *r, struct mhd_pool_rest *p, const char
 size_t mhd_pool_used(const struct mhd_pool *r, const struct mhd_pool_rest *p)
 {
     static const char unused[4] = { 0 };
+
+    /* ENOMEM where no memory is; else it does nothing. */
+    if (msync((void *)(uintptr_t)p->pool, r->pool_bytes, MS_ASYNC) != 0)
+        return 0;
     const char *end = memmem(p->pool, r->pool_bytes, unused, sizeof unused);
 
     return end == NULL ? r->pool_bytes : (size_t)(end - p->pool);

@@ -28,7 +28,8 @@ void mhd_pool_done(struct mhd_pool *r);
  * in front of it. `kept` is what libmicrohttpd has put at the other end, behind so many records. */
 void mhd_pool_seen(const struct mhd_pool *r, struct mhd_pool_rest *p, const char *method,
                    const char *kept, size_t records);
-/* Bytes at its start that a request line has come to; libmicrohttpd puts single NULs into it. */
+/* Bytes at its start that a request line has come to; libmicrohttpd puts single NULs into it. 0: the
+ * pool is gone. */
 size_t mhd_pool_used(const struct mhd_pool *r, const struct mhd_pool_rest *p);
 /* The request is over. Its memory is given back if no other comes soon. */
 void mhd_pool_begin(struct mhd_pool *r, struct mhd_pool_rest *p);

@@ -148,6 +148,7 @@ bool mhd_host_turn(struct mhd_host *h)
         return false;
     for (int i = 0; i < RUNS_MAX && (more || h->due); i++) {
         h->due = h->busy = false;
+        h->runs++;
         (void)MHD_run(h->daemon);
         more = (h->polling == 0 || h->busy) &&
                MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES && timeout_ms == 0;

@@ -32,7 +32,8 @@ struct mhd_host {
     /* The library that is loaded lets heads pass that it should refuse (before 0.9.77): every
      * byte of a head has to be accounted for, see request_check. */
     bool is_lenient;
-    bool due; /* something happened that MHD must be run for */
+    bool due;      /* something happened that MHD must be run for */
+    uint64_t runs; /* counts them */
     /* Connections that wait for an answer without being suspended. MHD asks to be run again at
      * once because of them; it is, while a run was `busy` with something else. */
     unsigned polling;

@@ -2,6 +2,7 @@
  * not is refused at once with one problem, whichever library's memory it would have filled. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -368,6 +369,56 @@ static void a_head_that_is_refused_is_the_one_that_is_too_large(void **state)
     }
 }
 
+/* The memory of a connection that ends is gone before the one beside it is looked at for being too
+ * large: those two come to the program in the same moment. */
+static void connections_that_end_beside_a_head_too_large_harm_nobody(void **state)
+{
+    static const char last[] =
+        "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    (void)state;
+    for (enum transport transport = OVER_TCP; transport <= OVER_UNIX; transport++) {
+        struct place p;
+        struct answer a = { 0 };
+        place_open(&p, transport);
+        for (int leave = 0; leave <= 1; leave++) {
+            struct bytes large = { 0 };
+            struct client ending[4], c;
+            bytes_addf(&large, "GET /v0/x HTTP/1.1\r\nHost: localhost\r\n");
+            fill(&large, "a: 1\r\n", 15000); /* far more of them than there is memory for */
+            for (size_t i = 0; i < 4; i++) {
+                open_to(&p, &ending[i]);
+                client_call(&ending[i], "GET", "/v0/first", NULL, NULL, &a);
+                assert_int_equal(a.status, 200);
+            }
+            open_to(&p, &c);
+            pace(&p);
+            proxy_signal(p.w.proxy, SIGSTOP);
+            for (size_t i = 0; i < 4; i++)
+                if (leave)
+                    client_close(&ending[i]);
+                else
+                    client_puts(&ending[i], last);
+            client_send(&c, large.data, large.len);
+            proxy_signal(p.w.proxy, SIGCONT);
+            client_read(&c, &a, false, SOON_MS);
+            assert_problem(&a, 431, "request", "http_request_error");
+            assert_logged(&p, &a);
+            client_close(&c);
+            for (size_t i = 0; i < 4 && !leave; i++) {
+                client_read(&ending[i], &a, false, SOON_MS);
+                assert_int_equal(a.status, 200);
+                assert_true(client_closed(&ending[i], SOON_MS));
+                assert_int_equal(ending[i].in.len, 0);
+                client_close(&ending[i]);
+            }
+            pace(&p); /* it lives */
+            bytes_free(&large);
+        }
+        answer_free(&a);
+        place_close(&p);
+    }
+}
+
 /* A page of empty lines in front of a request moves where the library receives it to. What rests
  * behind that must not be looked for where it is not. */
 static void a_page_of_empty_lines_before_a_request_harms_nobody(void **state)
@@ -410,6 +461,7 @@ int main(void)
         TEST(heads_over_a_unix_socket),
         TEST(the_largest_head_leaves_room_for_a_body_and_an_answer),
         TEST(a_head_that_is_refused_is_the_one_that_is_too_large),
+        TEST(connections_that_end_beside_a_head_too_large_harm_nobody),
         TEST(a_page_of_empty_lines_before_a_request_harms_nobody),
     };
     return RUN_TESTS(tests);
