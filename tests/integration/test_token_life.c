@@ -158,13 +158,15 @@ static void a_renewal_under_way_delays_no_request(void **state)
     WORLD(w);
     struct answer a = { 0 };
     struct world_options options = { .no_proxy = true,
-                                     .settings = "token.refresh_before = 29s\n"
+                                     .settings = "token.refresh_before = 5s\n"
                                                  "token.timeout = 60s\n" };
     world_start(&w, &options);
     tokens_lifetime(w.tokens, 30);
     world_proxy(&w, &options);
     assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
     tokens_hold(w.tokens);
+    options.settings = "token.refresh_before = 29s\ntoken.timeout = 60s\n"; /* it is time now */
+    world_reload(&w, &options, "reloaded");
     assert_true(tokens_wait(w.tokens, 2, SOON_MS)); /* it waits at the gate now */
     for (int i = 0; i < 20; i++) {
         http_get(w.port, "/x", &a);
