@@ -354,6 +354,22 @@ def what_cannot_be_used_is_an_error_that_names_the_descriptor(world):
     world.start(*many, names=":".join(["listen"] * 17)).fails("descriptor 19 (listen)", "more than 16")
 
 
+def connect_soon(family, where):
+    """Connects as soon as somebody listens: a unix socket has its file a moment before."""
+    deadline = time.monotonic() + SOON_S
+    while True:
+        s = socket.socket(family)
+        s.settimeout(SOON_S)
+        try:
+            s.connect(where)
+            return s
+        except OSError:
+            s.close()
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
 def systemd_socket_activate_starts_it(world):
     tool = shutil.which("systemd-socket-activate")
     if tool is None:
@@ -370,13 +386,8 @@ def systemd_socket_activate_starts_it(world):
         process = subprocess.Popen([tool, f"--listen={address[0]}:{address[1]}", f"--listen={path}",
                                     "--fdname=listen:listen", PROXY, "--config", str(ini)], stderr=log)
         try:
-            deadline = time.monotonic() + SOON_S
-            while not path.exists() and time.monotonic() < deadline:
-                time.sleep(0.01)
             for family, where in ((socket.AF_UNIX, str(path)), (socket.AF_INET, address)):
-                with socket.socket(family) as s:
-                    s.settimeout(SOON_S)
-                    s.connect(where)
+                with connect_soon(family, where) as s:
                     s.sendall(b"GET /v0/chains HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                     assert s.recv(12) == b"HTTP/1.1 200"
             process.terminate()
