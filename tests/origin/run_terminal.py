@@ -40,16 +40,18 @@ def free_address():
 class Run:
     def __init__(self, tmp):
         self.tmp, self.text = tmp, b""
+        # Not ignored, as it is in what a script starts in the background, the tests perhaps: no shell can
+        # undo that. Before the fork: Ctrl-C may come before the child has done anything.
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
-            # Ignored in what a script starts in the background, the tests perhaps: no shell can undo that.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
             env = {k: v for k, v in os.environ.items() if not k.startswith("ONESHOT_PROXY_")}
             env["TMPDIR"] = tmp
             # Not the usual ports: other tests look whether those are free.
             env["ONESHOT_PROXY_LISTEN_ADDRESS"] = free_address()
             env["ONESHOT_PROXY_ADMIN_ADDRESS"] = free_address()
             os.execve(RUN, [RUN] + sys.argv[1:3], env)
+        signal.signal(signal.SIGINT, before)
 
     def read_until(self, wanted, deadline):
         """Whether it was written by then; None: until the end."""
