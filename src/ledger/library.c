@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <string.h>
 
 int library_load(const char *soname, const char *package,
                  const struct library_function *function, size_t count, struct buf *error)
@@ -19,14 +18,14 @@ int library_load(const char *soname, const char *package,
         return -ENOENT;
     }
     for (size_t i = 0; i < count; i++) {
-        void *found = dlsym(library, function[i].name);
+        void **at = function[i].at; /* POSIX, dlsym: a function's address as a void * */
 
-        if (found == NULL) {
+        *at = dlsym(library, function[i].name);
+        if (*at == NULL) {
             (void)buf_addf(error, "%s has no function %s: install a newer %s", soname,
                            function[i].name, package);
             return -ENOENT;
         }
-        memcpy(function[i].at, &found, sizeof found);
     }
     return 0;
 }
