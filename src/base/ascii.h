@@ -92,35 +92,6 @@ static inline bool ascii_is_field_text(const char *s, size_t n)
     return true;
 }
 
-/* Whether n bytes are the same. For texts that are short, for which a call of memcmp is dear. */
-static inline bool ascii_same(const char *a, const char *b, size_t n)
-{
-    uint64_t x, y, x_last, y_last;
-    uint32_t p, q, p_last, q_last;
-
-    if (n >= sizeof x) {
-        memcpy(&x_last, a + n - sizeof x, sizeof x);
-        memcpy(&y_last, b + n - sizeof y, sizeof y);
-        for (; n > sizeof x; n -= sizeof x, a += sizeof x, b += sizeof x) {
-            memcpy(&x, a, sizeof x);
-            memcpy(&y, b, sizeof y);
-            if (x != y)
-                return false;
-        }
-        return x_last == y_last;
-    }
-    if (n >= sizeof p) {
-        memcpy(&p, a, sizeof p);
-        memcpy(&q, b, sizeof q);
-        memcpy(&p_last, a + n - sizeof p, sizeof p);
-        memcpy(&q_last, b + n - sizeof q, sizeof q);
-        return p == q && p_last == q_last;
-    }
-    while (n > 0 && a[n - 1] == b[n - 1])
-        n--;
-    return n == 0;
-}
-
 /* Equal without regard to case. */
 static inline bool ascii_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 {

@@ -59,7 +59,7 @@ static bool fields_override(const struct override_request *r)
             if (f->name_len > SHORTEST && is_override(f))
                 return true;
         } else if (first == 'c' && f->name_len == CONTENT_TYPE_LEN && r->has_body &&
-                   (ascii_same(f->name, "Content-Type", CONTENT_TYPE_LEN) ||
+                   (memcmp(f->name, "Content-Type", CONTENT_TYPE_LEN) == 0 ||
                     name_is(f, "content-type")) &&
                    is_form(f)) {
             return true;

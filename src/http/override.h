@@ -12,6 +12,6 @@ struct override_request {
 
 /* Whether the request has a field X-HTTP-Method-Override, X-HTTP-Method, X-Method-Override,
  * X-Original-URL or X-Rewrite-URL (with `_` read as `-`), a query argument named `_method` (in
- * any case, once decoded, with or without brackets), or a body whose Content-Type is a form's (whose arguments could be
- * named so). */
+ * any case, once decoded, with or without brackets), or a body whose Content-Type is a form's
+ * (whose arguments could be named so). */
 bool override_found(const struct override_request *r);

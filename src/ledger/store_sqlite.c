@@ -638,9 +638,11 @@ static char *followed(const char *path)
     if (copy == NULL)
         abort();
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): of a copy, and it is the only thread */
-    auto_free char *directory = realpath(dirname(copy), NULL);
+    const char *directory = dirname(copy);
+    auto_free char *real = realpath(directory, NULL);
 
-    if (asprintf(&whole, "%s/%s", directory == NULL ? "." : directory, name) < 0)
+    /* One that is gone by now is told by who opens the file. */
+    if (asprintf(&whole, "%s/%s", real == NULL ? directory : real, name) < 0)
         abort();
     return whole;
 }

@@ -57,8 +57,7 @@ struct context {
      * reference. */
     struct caller_secrets *secrets;
 
-    _Atomic int64_t
-        *in_flight; /* requests sent on, of all threads: see upstream.max_in_flight */
+    _Atomic int64_t *in_flight; /* of all threads, see upstream.max_in_flight */
     struct metrics metrics;
     struct recent_failures_outbox failures;
 

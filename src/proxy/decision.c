@@ -77,7 +77,7 @@ static void take_bearer(struct caller_proofs *p, const struct header_field *f)
 static inline bool name_is(const struct header_field *f, const char *name, size_t len)
 {
     return f->name_len == len &&
-           (ascii_same(f->name, name, len) || ascii_equal(f->name, len, name, len));
+           (memcmp(f->name, name, len) == 0 || ascii_equal(f->name, len, name, len));
 }
 
 struct caller_proofs decision_proofs(const struct decision_head *h)

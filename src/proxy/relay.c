@@ -789,9 +789,9 @@ static void on_upstream_done(struct relay *r, const struct failure *f)
         return;
     }
     if (!r->sink->given) {
+        /* What was lacking is here, and the access line has no room for its words. */
         if (failure_info(f->kind)->stage != STAGE_UPSTREAM)
-            log_failure(r,
-                        f); /* what was lacking here: its words are nowhere else in the log */
+            log_failure(r, f);
         relay_fail(r, f);
         return;
     }

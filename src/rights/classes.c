@@ -122,7 +122,7 @@ static inline unsigned word_slot(const char *text, size_t len, uint32_t hash)
 {
     unsigned at = hash % WORD_SLOTS;
 
-    while (word[at].code != 0 && (word[at].len != len || !ascii_same(word[at].text, text, len)))
+    while (word[at].code != 0 && (word[at].len != len || memcmp(word[at].text, text, len) != 0))
         at = (at + 1) % WORD_SLOTS;
     return at;
 }

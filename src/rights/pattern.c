@@ -250,7 +250,7 @@ static inline bool segment_matches(const struct pattern_segment *p,
                : p->kind == PATTERN_NUMBER ? s->is_number
                                            : true;
     return p->is_uuid ? s->is_uuid && same_uuid(p->text, s->text)
-                      : p->len == s->len && ascii_same(p->text, s->text, s->len);
+                      : p->len == s->len && memcmp(p->text, s->text, s->len) == 0;
 }
 
 /* Whether a path is byte by byte that of a pattern of literals. */
@@ -261,7 +261,7 @@ static bool is_same_path(const struct pattern *p, const struct path_shape *shape
     size_t len = (size_t)(last->text + last->len - path);
 
     return len == (size_t)(p->text + p->text_len - p->segment[0].text) &&
-           ascii_same(p->segment[0].text, path, len);
+           memcmp(p->segment[0].text, path, len) == 0;
 }
 
 bool pattern_matches_path(const struct pattern *p, const struct path_shape *shape)

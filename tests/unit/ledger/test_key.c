@@ -101,6 +101,8 @@ static void a_body_has_a_key_behind_the_prefix_and_up_to_a_blank(void **state)
         { "\xef\xbb\xbf{\"memo\":\"idem:x\"}", "x" },
         { " {\"a\":[1],\"memo\":\"idem:x\"}\r\n", "x" },
         { "{\"memo\":\"idem:\xc3\xa9\"}", "\xc3\xa9" },
+        { "{\"memo\":\"idem:\xf0\x9f\x98\x80\"}", "\xf0\x9f\x98\x80" },
+        { "{\"memo\":\"idem:\xed\x9f\xbf\xf4\x8f\xbf\xbf\"}", "\xed\x9f\xbf\xf4\x8f\xbf\xbf" },
         { "{\"memo\":\"\\u0069dem:\\u00e9 \\u0000\"}", "\xc3\xa9" },
         { "{\"n\":\"\xc3\xa9\",\"memo\":\"idem:x\"}", "x" },
         { "{\"n\":1000000000000000000000,\"memo\":\"idem:x\"}", "x" },
