@@ -184,6 +184,16 @@ static void finish(struct token_client *client, struct token_client_result *resu
     client->on_done(client, result);
 }
 
+/* libcurl may tell a connection that was reset after the last byte of the form as one that failed
+ * in sending: over HTTP/2, which it reads and writes in one step. */
+static bool form_was_sent(const struct token_client *client)
+{
+    curl_off_t sent = 0;
+
+    return curl_easy_getinfo(client->transfer.easy, CURLINFO_SIZE_UPLOAD_T, &sent) == CURLE_OK &&
+           sent > 0 && (size_t)sent >= secret_len(client->form);
+}
+
 /* What the transport says, by the table that both legs share. */
 static struct failure transport_failure(const struct token_client *client, CURLcode code,
                                         bool name_silent)
@@ -200,6 +210,8 @@ static struct failure transport_failure(const struct token_client *client, CURLc
 
     if (code == CURLE_OPERATION_TIMEDOUT && ready)
         fault = LEG_ANSWER_LATE;
+    if (fault == LEG_CUT && form_was_sent(client))
+        fault = LEG_NO_ANSWER;
     bool vague = fault == LEG_OTHER || fault == LEG_NO_ANSWER || fault == LEG_TLS_OTHER ||
                  fault == LEG_TLS_CERTIFICATE;
     bool of_proxy =
