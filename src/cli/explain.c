@@ -2,7 +2,7 @@
  *
  *     head ---- request_check, decision_route ----> refused, answered here, or forwarded
  *     forwarded ---- rules_operation ----> class
- *     who ---- callers_recognise, rules_judge ----> rights
+ *     who ---- callers_recognise, rules_decide ----> rights
  *     freeze_look ----> frozen
  *
  * Every arrow is a function that the running proxy calls, too. What depends on the moment (the
@@ -45,7 +45,7 @@ struct outcome {
     struct failure failure; /* of the head; FAIL_NONE: it is sound */
     struct route route;
     struct operation operation;
-    struct rules_verdict verdict;
+    struct rules_decision decision;
     bool is_local;         /* it is answered here */
     bool has_frozen_class; /* freeze.file stops requests of its class */
     bool is_frozen;
@@ -299,14 +299,14 @@ static struct outcome decide(struct explain *e, const struct fields *f, const st
         head.check.body_bytes = -1; /* one of unknown length: whatever may be in it */
     r.route = decision_route(&head, &r.failure);
     r.is_local = r.failure.kind == FAIL_NONE && r.route.kind != ROUTE_FORWARD;
-    r.verdict.outcome = DECISION_ALLOWED;
+    r.decision.outcome = DECISION_ALLOWED;
     if (r.failure.kind != FAIL_NONE || r.is_local || c->rules == NULL)
         return r;
     const struct class_request q = decision_class_request(&head, &r.route);
 
     rules_operation(c->rules, &q, &r.operation);
     if (c->rules->has_callers)
-        r.verdict = rules_judge(c->rules, &who->recognised, method, &r.operation);
+        r.decision = rules_decide(c->rules, &who->recognised, method, &r.operation);
     r.has_frozen_class = (c->rules->frozen_classes & 1U << r.operation.class) != 0;
     if (c->freeze.file != NULL)
         r.is_frozen = freeze_look(c->freeze.file, r.reason);
@@ -315,7 +315,7 @@ static struct outcome decide(struct explain *e, const struct fields *f, const st
 
 static bool is_sent(const struct outcome *r)
 {
-    return r->failure.kind == FAIL_NONE && r->verdict.outcome != DECISION_DENIED &&
+    return r->failure.kind == FAIL_NONE && r->decision.outcome != DECISION_DENIED &&
            !(r->is_frozen && r->has_frozen_class);
 }
 
@@ -419,8 +419,8 @@ static void explain_caller(struct explain *e, const struct who *who)
 
 static void explain_rights(struct explain *e, const struct outcome *r)
 {
-    const struct rights_decision *d = &r->verdict.rights;
-    const struct caller *c = r->verdict.who.caller;
+    const struct rights_decision *d = &r->decision.rights;
+    const struct caller *c = r->decision.who.caller;
     char right[TEXT_SIZE], allow[TEXT_SIZE / 3], deny[TEXT_SIZE / 3];
 
     if (e->config->rules == NULL || !e->config->rules->has_callers) {
@@ -460,20 +460,20 @@ static void explain_freeze(struct explain *e, const struct outcome *r)
 /* What to change so that it may be sent. */
 static void put_remedy(struct explain *e, const struct outcome *r, char *out, size_t size)
 {
-    const struct caller *c = r->verdict.who.caller;
+    const struct caller *c = r->decision.who.caller;
     const struct operation *o = &r->operation;
     char place[TEXT_SIZE / 2];
 
     if (c == NULL) {
-        rules_say(out, size, &r->verdict, o);
+        rules_describe(out, size, &r->decision, o);
         return;
     }
-    bool denied = r->verdict.rights.rule == RIGHTS_DENIED;
+    bool denied = r->decision.rights.rule == RIGHTS_DENIED;
 
     put_place(e, caller_key(e, c->name, denied ? "deny" : "allow"), place, sizeof place);
     if (denied)
         (void)snprintf(out, size, "to permit it take from %s: %.*s", place,
-                       (int)r->verdict.rights.entry_len, r->verdict.rights.entry);
+                       (int)r->decision.rights.entry_len, r->decision.rights.entry);
     else if (o->class == CLASS_UNKNOWN)
         (void)snprintf(out, size,
                        "no operation that is known; if the API has it, add its pattern to "
@@ -493,10 +493,10 @@ static void explain_decision(struct explain *e, const struct outcome *r)
 
     if (kind != FAIL_NONE)
         (void)snprintf(right, sizeof right, "%s", r->failure.detail);
-    else if (r->verdict.outcome != DECISION_ALLOWED)
+    else if (r->decision.outcome != DECISION_ALLOWED)
         put_remedy(e, r, right, sizeof right);
-    if (kind == FAIL_NONE && r->verdict.outcome == DECISION_DENIED)
-        kind = r->verdict.who.caller == NULL ? FAIL_CALLER_UNKNOWN : FAIL_NOT_ALLOWED;
+    if (kind == FAIL_NONE && r->decision.outcome == DECISION_DENIED)
+        kind = r->decision.who.caller == NULL ? FAIL_CALLER_UNKNOWN : FAIL_NOT_ALLOWED;
     if (kind == FAIL_NONE && r->is_frozen && r->has_frozen_class) {
         kind = FAIL_FROZEN;
         (void)snprintf(right, sizeof right, "%s", r->reason);
@@ -506,7 +506,7 @@ static void explain_decision(struct explain *e, const struct outcome *r)
                        failure_info(kind)->slug);
     else
         (void)snprintf(middle, sizeof middle, "sent%s",
-                       r->verdict.outcome == DECISION_WOULD_DENY ? ", would-deny" : "");
+                       r->decision.outcome == DECISION_WOULD_DENY ? ", would-deny" : "");
     row(e, "decision", middle, right);
 }
 
@@ -655,8 +655,8 @@ static int expect_line(struct explain *e, const struct fields *f, char *line,
     x->wrong++;
     (void)!buf_addf(e->out, "%s:%d: %s %s %s is %s%s\n", e->options->expect, x->line, word[0],
                     word[1], word[2], is_sent(&r) ? "sent" : "refused",
-                    r.verdict.outcome == DECISION_WOULD_DENY ? ", since it is only observed"
-                                                             : "");
+                    r.decision.outcome == DECISION_WOULD_DENY ? ", since it is only observed"
+                                                              : "");
     return 0;
 }
 

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
-#include "ledger/wire.h"
+#include "ledger/message.h"
 
 #define SILENCE_MS 10000
 #define READ_BYTES 65536
@@ -58,7 +58,7 @@ static void on_silence(struct loop_timer *t)
 /* --- requests --- */
 
 struct request {
-    enum wire_op op;
+    enum message_op op;
     char *id, *after, *caller, *note, *head;
     struct ledger_bytes body; /* borrowed */
     int64_t states, since_ms, status;
@@ -74,49 +74,49 @@ static void request_done(struct request *r)
     free(r->head);
 }
 
-static void take(char **field, const struct wire_field *f)
+static void take(char **field, const struct message_field *f)
 {
     free(*field);
-    *field = wire_text_of(f);
+    *field = message_text(f);
 }
 
-static void read_field(struct request *r, const struct wire_field *f)
+static void read_field(struct request *r, const struct message_field *f)
 {
     switch (f->tag) {
-    case WIRE_OP:
-        r->op = f->len == 1 ? (enum wire_op)f->bytes[0] : (enum wire_op)0;
+    case MESSAGE_OP:
+        r->op = f->len == 1 ? (enum message_op)f->bytes[0] : (enum message_op)0;
         break;
-    case WIRE_ID:
+    case MESSAGE_ID:
         take(&r->id, f);
         break;
-    case WIRE_AFTER:
+    case MESSAGE_AFTER:
         take(&r->after, f);
         break;
-    case WIRE_CALLER:
+    case MESSAGE_CALLER:
         take(&r->caller, f);
         break;
-    case WIRE_NOTE:
+    case MESSAGE_NOTE:
         take(&r->note, f);
         break;
-    case WIRE_HEAD:
+    case MESSAGE_HEAD:
         take(&r->head, f);
         break;
-    case WIRE_BODY:
+    case MESSAGE_BODY:
         r->body = (struct ledger_bytes){ .data = (char *)f->bytes, .len = f->len };
         break;
-    case WIRE_STATES:
-        r->states = wire_number_of(f, 0);
+    case MESSAGE_STATES:
+        r->states = message_number(f, 0);
         break;
-    case WIRE_SINCE:
-        r->since_ms = wire_number_of(f, 0);
+    case MESSAGE_SINCE:
+        r->since_ms = message_number(f, 0);
         break;
-    case WIRE_CODE:
-        r->status = wire_number_of(f, 0);
+    case MESSAGE_CODE:
+        r->status = message_number(f, 0);
         break;
-    case WIRE_EXECUTED:
+    case MESSAGE_EXECUTED:
         r->executed = true;
         break;
-    case WIRE_FORCE:
+    case MESSAGE_FORCE:
         r->force = true;
         break;
     default:
@@ -132,22 +132,22 @@ struct listing {
 static bool on_entry(void *arg, const struct ledger_entry *e)
 {
     struct listing *l = arg;
-    struct wire_out w = wire_begin(l->out);
+    struct message_writer w = message_begin(l->out);
 
-    wire_entry(&w, e);
-    l->failed = !wire_end(&w);
+    message_add_entry(&w, e);
+    l->failed = !message_end(&w);
     return !l->failed;
 }
 
 static void end_answer(struct control_conn *c, enum store_result result, int64_t resolved,
                        const char *text)
 {
-    struct wire_out w = wire_begin(&c->out);
+    struct message_writer w = message_begin(&c->out);
 
-    wire_number(&w, WIRE_END, (int64_t)result);
-    wire_number(&w, WIRE_RESULT, resolved);
-    wire_text(&w, WIRE_TEXT, text);
-    if (!wire_end(&w))
+    message_add_number(&w, MESSAGE_END, (int64_t)result);
+    message_add_number(&w, MESSAGE_RESULT, resolved);
+    message_add_text(&w, MESSAGE_TEXT, text);
+    if (!message_end(&w))
         buf_clear(&c->out); /* then nothing is told, and the connection is closed */
 }
 
@@ -161,7 +161,7 @@ static void do_list(struct control_conn *c, const struct request *r, struct buf 
                                                                 .caller = r->caller,
                                                                 .id = r->id,
                                                                 .after = r->after,
-                                                                .at_most = WIRE_ENTRIES_MAX,
+                                                                .at_most = MESSAGE_ENTRIES_MAX,
                                                                 .on_entry = on_entry,
                                                                 .arg = &listing },
                                           error);
@@ -204,16 +204,16 @@ static void do_request(struct control_conn *c, const struct request *r)
 
     buf_init(&text, 8192);
     switch (r->op) {
-    case WIRE_LIST:
+    case MESSAGE_LIST:
         do_list(c, r, &text);
         break;
-    case WIRE_RESOLVE:
+    case MESSAGE_RESOLVE:
         if (r->id != NULL && ledger_id_valid(r->id))
             do_resolve(c, r, &text);
         else
             end_answer(c, STORE_OK, STORE_NO_SUCH, "");
         break;
-    case WIRE_STATUS:
+    case MESSAGE_STATUS:
         c->control->user->status(c->control->user->arg, &text);
         end_answer(c, STORE_OK, 0, buf_text(&text));
         break;
@@ -255,17 +255,17 @@ static bool read_in(struct control_conn *c)
 /* Does the next request, when it is whole and the one before is answered. */
 static bool answer(struct control_conn *c)
 {
-    struct request r = { .op = (enum wire_op)0 };
-    struct wire_field f;
-    struct wire_in in;
+    struct request r = { .op = (enum message_op)0 };
+    struct message_field f;
+    struct message_reader in;
     size_t size = 0;
-    int whole = wire_message(&c->in, &in, &size);
+    int whole = message_open(&c->in, &in, &size);
 
     if (whole < 0)
         return false;
     if (whole == 0)
         return true;
-    while (wire_next(&in, &f))
+    while (message_next(&in, &f))
         read_field(&r, &f);
     bool good = in.left == 0;
 
@@ -315,8 +315,8 @@ static void on_accepted(void *arg, const struct listener *from, int fd,
     c->uid = peer.uid;
     c->io = (struct loop_io){ .fd = fd, .on_event = on_io };
     c->timer.on_due = on_silence;
-    buf_init(&c->in, WIRE_MESSAGE_MAX + READ_BYTES);
-    buf_init(&c->out, 2 * (size_t)WIRE_MESSAGE_MAX);
+    buf_init(&c->in, MESSAGE_BYTES_MAX + READ_BYTES);
+    buf_init(&c->out, 2 * (size_t)MESSAGE_BYTES_MAX);
     control->conn[place] = c;
     loop_timer_set(control->loop, &c->timer, clock_ms() + SILENCE_MS);
     if (loop_io_start(control->loop, &c->io, EPOLLIN) != 0)

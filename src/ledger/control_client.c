@@ -8,7 +8,7 @@
 #include <sys/time.h>
 #include <sys/un.h>
 
-#include "ledger/wire.h"
+#include "ledger/message.h"
 
 /* For each read and write: a batch may be in the way, and its disk slow. */
 #define TIMEOUT_S 30
@@ -65,12 +65,12 @@ static bool send_all(struct control_client *c, struct buf *out)
 }
 
 /* Until a message is whole. */
-static bool receive(struct control_client *c, struct buf *in, struct wire_in *message,
+static bool receive(struct control_client *c, struct buf *in, struct message_reader *message,
                     size_t *size)
 {
     int whole;
 
-    while ((whole = wire_message(in, message, size)) == 0) {
+    while ((whole = message_open(in, message, size)) == 0) {
         char *room = buf_reserve(in, READ_BYTES);
         ssize_t n = room == NULL ? 0 : recv(c->fd, room, READ_BYTES, 0);
 
@@ -93,33 +93,34 @@ struct reply {
     struct buf *text;
 };
 
-static void read_end(struct reply *r, struct wire_in *in, const struct wire_field *first)
+static void read_end(struct reply *r, struct message_reader *in,
+                     const struct message_field *first)
 {
-    struct wire_field f;
+    struct message_field f;
 
-    r->result = wire_number_of(first, STORE_LOST);
-    while (wire_next(in, &f))
-        if (f.tag == WIRE_RESULT)
-            r->resolved = wire_number_of(&f, 0);
-        else if (f.tag == WIRE_TEXT && buf_add(r->text, f.bytes, f.len) != 0)
+    r->result = message_number(first, STORE_LOST);
+    while (message_next(in, &f))
+        if (f.tag == MESSAGE_RESULT)
+            r->resolved = message_number(&f, 0);
+        else if (f.tag == MESSAGE_TEXT && buf_add(r->text, f.bytes, f.len) != 0)
             r->result = STORE_LOST;
 }
 
 /* One message. False: it is nonsense. */
-static bool read_message(struct reply *r, struct wire_in *in, bool *at_end)
+static bool read_message(struct reply *r, struct message_reader *in, bool *at_end)
 {
     struct ledger_entry e;
-    struct wire_field f;
+    struct message_field f;
 
     *at_end = false;
-    if (!wire_next(in, &f))
+    if (!message_next(in, &f))
         return false;
-    if (f.tag == WIRE_END) {
+    if (f.tag == MESSAGE_END) {
         read_end(r, in, &f);
         *at_end = true;
         return true;
     }
-    if (f.tag != WIRE_ENTRY || !wire_entry_read(in, &e))
+    if (f.tag != MESSAGE_ENTRY || !message_read_entry(in, &e))
         return false;
     if (!r->stopped)
         r->stopped = !r->on_entry(r->arg, &e);
@@ -133,9 +134,9 @@ static enum store_result exchange(struct control_client *c, struct buf *out, str
     struct buf in;
     bool good = send_all(c, out), at_end = false;
 
-    buf_init(&in, 2 * (size_t)WIRE_MESSAGE_MAX);
+    buf_init(&in, 2 * (size_t)MESSAGE_BYTES_MAX);
     while (good && !at_end) {
-        struct wire_in message;
+        struct message_reader message;
         size_t size = 0;
 
         good = receive(c, &in, &message, &size) && read_message(r, &message, &at_end);
@@ -165,15 +166,15 @@ static bool count_entry(void *arg, struct ledger_entry *e)
 
 static bool ask_list(struct buf *out, const struct store_list *what, const char *after)
 {
-    struct wire_out w = wire_begin(out);
+    struct message_writer w = message_begin(out);
 
-    wire_bytes(&w, WIRE_OP, &(char){ WIRE_LIST }, 1);
-    wire_text(&w, WIRE_ID, what->id);
-    wire_text(&w, WIRE_AFTER, after);
-    wire_text(&w, WIRE_CALLER, what->caller);
-    wire_number(&w, WIRE_STATES, what->states);
-    wire_number(&w, WIRE_SINCE, what->since_ms);
-    return wire_end(&w);
+    message_add_bytes(&w, MESSAGE_OP, &(char){ MESSAGE_LIST }, 1);
+    message_add_text(&w, MESSAGE_ID, what->id);
+    message_add_text(&w, MESSAGE_AFTER, after);
+    message_add_text(&w, MESSAGE_CALLER, what->caller);
+    message_add_number(&w, MESSAGE_STATES, what->states);
+    message_add_number(&w, MESSAGE_SINCE, what->since_ms);
+    return message_end(&w);
 }
 
 enum store_result control_client_list(struct control_client *c, const struct store_list *what,
@@ -185,13 +186,13 @@ enum store_result control_client_list(struct control_client *c, const struct sto
     struct buf out;
 
     (void)snprintf(p.last, sizeof p.last, "%s", what->after == NULL ? "" : what->after);
-    buf_init(&out, WIRE_MESSAGE_MAX);
+    buf_init(&out, MESSAGE_BYTES_MAX);
     do {
         p.count = 0;
         if (!ask_list(&out, what, p.last))
             abort();
         result = exchange(c, &out, &r, error);
-    } while (result == STORE_OK && !r.stopped && p.count == WIRE_ENTRIES_MAX);
+    } while (result == STORE_OK && !r.stopped && p.count == MESSAGE_ENTRIES_MAX);
     buf_done(&out);
     return result;
 }
@@ -213,23 +214,23 @@ enum store_result control_client_resolve(struct control_client *c, struct store_
     struct buf out;
 
     r->entry = (struct ledger_entry){ .key = NULL };
-    buf_init(&out, WIRE_MESSAGE_MAX);
-    struct wire_out w = wire_begin(&out);
+    buf_init(&out, MESSAGE_BYTES_MAX);
+    struct message_writer w = message_begin(&out);
 
-    wire_bytes(&w, WIRE_OP, &(char){ WIRE_RESOLVE }, 1);
-    wire_text(&w, WIRE_ID, r->id);
+    message_add_bytes(&w, MESSAGE_OP, &(char){ MESSAGE_RESOLVE }, 1);
+    message_add_text(&w, MESSAGE_ID, r->id);
     if (r->executed)
-        wire_bytes(&w, WIRE_EXECUTED, "", 0);
+        message_add_bytes(&w, MESSAGE_EXECUTED, "", 0);
     if (r->force)
-        wire_bytes(&w, WIRE_FORCE, "", 0);
-    wire_number(&w, WIRE_CODE, r->status);
-    wire_text(&w, WIRE_HEAD, r->head);
+        message_add_bytes(&w, MESSAGE_FORCE, "", 0);
+    message_add_number(&w, MESSAGE_CODE, r->status);
+    message_add_text(&w, MESSAGE_HEAD, r->head);
     if (r->body != NULL && r->body->data != NULL)
-        wire_bytes(&w, WIRE_BODY, r->body->data, r->body->len);
-    wire_text(&w, WIRE_NOTE, r->note);
+        message_add_bytes(&w, MESSAGE_BODY, r->body->data, r->body->len);
+    message_add_text(&w, MESSAGE_NOTE, r->note);
     enum store_result result = STORE_REFUSED;
 
-    if (wire_end(&w))
+    if (message_end(&w))
         result = exchange(c, &out, &reply, error);
     else
         (void)buf_addf(error, "the body is too long");
@@ -247,10 +248,10 @@ enum store_result control_client_status(struct control_client *c, struct buf *ou
     struct buf request;
 
     buf_init(&request, 64);
-    struct wire_out w = wire_begin(&request);
+    struct message_writer w = message_begin(&request);
 
-    wire_bytes(&w, WIRE_OP, &(char){ WIRE_STATUS }, 1);
-    if (!wire_end(&w))
+    message_add_bytes(&w, MESSAGE_OP, &(char){ MESSAGE_STATUS }, 1);
+    if (!message_end(&w))
         abort();
     enum store_result result = exchange(c, &request, &r, error);
 

@@ -1,8 +1,8 @@
-/* Turns what libcurl tells of a connection that failed into one row of a table, and the row into
- * what is told of it. libcurl's codes alone name too few parts: a refusal of the outbound proxy has
- * the code of a lost connection, each fault of a certificate the same one. So the phase that was
- * reached, the proxy's status, the result of OpenSSL's verification, and in a few places libcurl's
- * words are looked at, too. */
+/* Turns a libcurl error into a row of the table of faults, and the row into a struct failure.
+ * libcurl's error codes are too coarse: a refusal by the outbound proxy has the same code as a lost
+ * connection, and all faults of a certificate share one. So this also looks at the phase that was
+ * reached, the proxy's status, the result of OpenSSL's verification and, where nothing else tells
+ * two faults apart, the text of libcurl's error message. */
 #include "net/leg_error.h"
 
 #include <openssl/x509_vfy.h>
@@ -26,10 +26,10 @@ static const struct {
 #undef LEG_FAULT_ROW
 };
 
-/* What the words in braces stand for. */
+/* What a name in braces stands for, on each leg. */
 static const struct {
-    const char *name, *word[LEG_ERROR_LEGS];
-} words_of[] = {
+    const char *name, *value[LEG_ERROR_LEGS];
+} placeholders[] = {
     { "{server}", { "the upstream", "the token endpoint" } },
     { "{Server}", { "The upstream", "The token endpoint" } },
     { "{url}", { "upstream.base_url", "token.url" } },
@@ -50,10 +50,10 @@ static bool has_passed(CURL *easy, CURLINFO which)
     return curl_easy_getinfo(easy, which, &us) == CURLE_OK && us > 0;
 }
 
-/* Whether libcurl's words about a failed connection name another port than the URL's. */
-static bool names_other_port(const char *words, int port)
+/* Whether libcurl's message about a failed connection names another port than the URL's. */
+static bool names_other_port(const char *message, int port)
 {
-    const char *at = strstr(words, " port ");
+    const char *at = strstr(message, " port ");
 
     return at != NULL && strtol(at + strlen(" port "), NULL, 10) != port;
 }
@@ -74,7 +74,7 @@ bool leg_proxy_begins_with(const char *proxy, const char *scheme)
 }
 
 struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode code,
-                                const char *proxy, int port, const char *words)
+                                const char *proxy, int port, const char *message)
 {
     CURL *easy = t->easy;
     struct leg_facts f = { .code = code,
@@ -92,22 +92,23 @@ struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode cod
     f.silent = t->silent;
     f.proxy_tls = leg_proxy_begins_with(proxy, "https://");
     f.socks = leg_proxy_begins_with(proxy, "socks");
-    /* libcurl's time is that of the proxy's answer, too, and from 8.x on that of TLS. */
+    /* CURLINFO_CONNECT_TIME alone does not tell: behind a proxy it also waits for the proxy's
+     * answer, and in libcurl 8 for TLS. */
     f.connected |= peer_port > 0 || t->reached;
     if (strcmp(proxy, "none") == 0)
         f.proxied = false;
-    else if (connect_status != 0 || strstr(words, "CONNECT") != NULL)
+    else if (connect_status != 0 || strstr(message, "CONNECT") != NULL)
         f.proxied = true;
     else if (f.connected && peer_port > 0)
         f.proxied = peer_port != port;
     else
-        f.proxied = strcmp(proxy, "env") != 0 || names_other_port(words, port);
+        f.proxied = strcmp(proxy, "env") != 0 || names_other_port(message, port);
     return f;
 }
 
 /* --- which row it is ----------------------------------------------------------------------- */
 
-/* Of what a SOCKS proxy said (RFC 1928, 1929), or did not say. */
+/* The fault for a CURLPX_... code: what a SOCKS proxy answered (RFC 1928, 1929), or that it did not. */
 static enum leg_fault socks_fault(long error)
 {
     switch (error) {
@@ -144,11 +145,11 @@ static enum leg_fault proxy_fault(const struct leg_facts *f)
     return f->code == CURLE_COULDNT_CONNECT ? LEG_PROXY_CONNECT : LEG_PROXY_BROKEN;
 }
 
-/* Of the server's certificate. */
-static enum leg_fault certificate_fault(const struct leg_facts *f, const char *words)
+/* The fault of a server's certificate that does not verify. */
+static enum leg_fault certificate_fault(const struct leg_facts *f, const char *message)
 {
     /* libcurl compares the name itself, before it looks at OpenSSL's result. */
-    if (strstr(words, "host name") != NULL || strstr(words, "subject name") != NULL)
+    if (strstr(message, "host name") != NULL || strstr(message, "subject name") != NULL)
         return LEG_TLS_NAME;
     switch (f->verify_result) {
     case X509_V_OK:
@@ -170,13 +171,13 @@ static enum leg_fault certificate_fault(const struct leg_facts *f, const char *w
     }
 }
 
-/* Of the handshake, by what OpenSSL says of it. The first that fits counts. */
-static enum leg_fault handshake_fault(const char *words)
+/* The fault of a failed handshake, by OpenSSL's error text. The first match counts. */
+static enum leg_fault handshake_fault(const char *message)
 {
     static const struct {
-        const char *words;
+        const char *text;
         enum leg_fault fault;
-    } said[] = {
+    } messages[] = {
         { "alert certificate required", LEG_TLS_OURS },
         { "alert bad certificate", LEG_TLS_OURS },
         { "alert unknown ca", LEG_TLS_OURS },
@@ -192,9 +193,9 @@ static enum leg_fault handshake_fault(const char *words)
         { "reset by peer", LEG_TLS_CUT },
     };
 
-    for (size_t i = 0; i < ARRAY_LEN(said); i++)
-        if (strstr(words, said[i].words) != NULL)
-            return said[i].fault;
+    for (size_t i = 0; i < ARRAY_LEN(messages); i++)
+        if (strstr(message, messages[i].text) != NULL)
+            return messages[i].fault;
     return LEG_TLS_OTHER;
 }
 
@@ -209,9 +210,9 @@ static enum leg_fault timeout_fault(const struct leg_facts *f)
     return LEG_TLS_TIMEOUT;
 }
 
-enum leg_fault leg_fault_of(const struct leg_facts *f, const char *words)
+enum leg_fault leg_fault_of(const struct leg_facts *f, const char *message)
 {
-    /* A proxy that is spoken to by TLS shows its own certificate before it is asked anything. */
+    /* Before CONNECT has succeeded, the TLS handshake is with an https:// proxy itself. */
     bool at_proxy = f->proxied && f->proxy_tls && f->connect_status / 100 != 2;
 
     if (f->name_silent)
@@ -232,13 +233,13 @@ enum leg_fault leg_fault_of(const struct leg_facts *f, const char *words)
     case CURLE_OPERATION_TIMEDOUT:
         return timeout_fault(f);
     case CURLE_PEER_FAILED_VERIFICATION:
-        return at_proxy ? LEG_PROXY_CERTIFICATE : certificate_fault(f, words);
+        return at_proxy ? LEG_PROXY_CERTIFICATE : certificate_fault(f, message);
     case CURLE_SSL_CERTPROBLEM:
         return LEG_TLS_OURS;
     case CURLE_SSL_CACERT_BADFILE:
         return LEG_CA_FILE;
     case CURLE_SSL_CONNECT_ERROR:
-        return at_proxy ? LEG_PROXY_TLS : handshake_fault(words);
+        return at_proxy ? LEG_PROXY_TLS : handshake_fault(message);
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_BAD_CONTENT_ENCODING:
@@ -250,13 +251,13 @@ enum leg_fault leg_fault_of(const struct leg_facts *f, const char *words)
     default:
         break;
     }
-    /* The proxy's refusals, and a connection that it ends, look like any lost connection. */
+    /* When the proxy refuses or closes, libcurl reports it like any lost connection. */
     if (f->connect_status >= 300 ||
         (f->proxied && !f->socks && f->connect_status / 100 != 2 && !f->secured))
         return proxy_fault(f);
-    /* With TLS 1.3 a server refuses our certificate when we think that the handshake is over. */
-    if (strstr(words, " alert ") != NULL)
-        return handshake_fault(words);
+    /* In TLS 1.3 the server checks our certificate after our side has finished its handshake. */
+    if (strstr(message, " alert ") != NULL)
+        return handshake_fault(message);
     if (f->code == CURLE_GOT_NOTHING || f->code == CURLE_RECV_ERROR ||
         f->code == CURLE_PARTIAL_FILE)
         return LEG_NO_ANSWER;
@@ -271,23 +272,23 @@ const char *leg_fault_part(enum leg_fault fault)
 
 /* --- what is told of it -------------------------------------------------------------------- */
 
-/* The sentence with the leg's own words; cut where it does not fit. */
+/* Copies the sentence with the names in braces replaced; cuts it where it does not fit. */
 static void expand(char *out, size_t size, const char *text, enum leg leg)
 {
     size_t n = 0;
 
     while (*text != '\0' && n + 1 < size) {
-        const char *word = NULL;
+        const char *value = NULL;
 
-        for (size_t i = 0; *text == '{' && word == NULL && i < ARRAY_LEN(words_of); i++)
-            if (strncmp(text, words_of[i].name, strlen(words_of[i].name)) == 0) {
-                word = words_of[i].word[leg];
-                text += strlen(words_of[i].name);
+        for (size_t i = 0; *text == '{' && value == NULL && i < ARRAY_LEN(placeholders); i++)
+            if (strncmp(text, placeholders[i].name, strlen(placeholders[i].name)) == 0) {
+                value = placeholders[i].value[leg];
+                text += strlen(placeholders[i].name);
             }
-        if (word == NULL)
+        if (value == NULL)
             out[n++] = *text++;
-        for (; word != NULL && *word != '\0' && n + 1 < size; word++)
-            out[n++] = *word;
+        for (; value != NULL && *value != '\0' && n + 1 < size; value++)
+            out[n++] = *value;
     }
     out[n] = '\0';
 }

@@ -1,8 +1,8 @@
 #pragma once
-/* What made a connection of ours fail: one table for both legs, the upstream and the token
- * endpoint, by the part that failed (name, outbound proxy, connection, TLS, answer), each with the
- * words that the answer to the caller, the log, the status page and /readyz tell. Pure but for
- * leg_facts_take. */
+/* Why a connection of ours failed. A leg is one of the two ways out: to the upstream, or to the token
+ * endpoint. One table serves both. It is ordered by the part that failed (name, outbound proxy,
+ * connection, TLS, answer), and has for each fault the sentence that the answer to the caller, the
+ * log, the status page and /readyz give. Pure, except for leg_facts_take. */
 #include <curl/curl.h>
 
 #include "base/base.h"
@@ -12,32 +12,34 @@
 
 enum leg { LEG_ERROR_UPSTREAM, LEG_ERROR_TOKEN, LEG_ERROR_LEGS };
 
-/* What is known of a transfer that failed. All zero: nothing. */
+/* What is known about a failed transfer. All zero: nothing is known. */
 struct leg_facts {
     CURLcode code;
-    bool resolved, connected, secured; /* the name; TCP; TLS with the server itself */
-    bool proxied;                      /* the way led through an outbound proxy */
+    bool resolved, connected, secured; /* done: the name; TCP; TLS with the server itself */
+    bool proxied;                      /* it went through an outbound proxy */
     bool name_silent;                  /* no name server answered in time */
-    bool starved;                      /* there was no descriptor for a connection */
-    bool proxy_tls, socks;             /* the outbound proxy is spoken to by TLS, by SOCKS */
+    bool starved;                      /* no descriptor was left for a connection */
+    bool proxy_tls, socks;             /* the outbound proxy's scheme is https, socks... */
     int connect_status;                /* the proxy's answer to CONNECT; 0: none */
     long proxy_error;                  /* CURLPX_..., of a SOCKS proxy; 0: none */
     unsigned tried, silent; /* addresses in the last round, and those that did not answer */
     long verify_result;     /* X509_V_..., of the server's certificate */
 };
 
-/* Asks libcurl, for on_done of a transfer. proxy: as in curl_host_settings; port: of the URL. words: libcurl's own (may be
- * empty). Thread: the handle's. */
+/* Collects the facts from libcurl; for use in on_done of a transfer. proxy: as in
+ * curl_host_settings; port: of the URL; message: libcurl's error message (may be empty). Thread:
+ * the handle's. */
 struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode code,
-                                const char *proxy, int port, const char *words);
+                                const char *proxy, int port, const char *message);
 
-/* Whether the outbound proxy, as in curl_host_settings, is of that scheme ("https://", "socks"); "env":
- * that which libcurl takes from there for a URL with https, whatever NO_PROXY exempts. */
+/* Whether the outbound proxy, as in curl_host_settings, begins with that scheme ("https://",
+ * "socks"). For "env" it looks at the variable that libcurl would use for an https URL, and ignores
+ * NO_PROXY. */
 bool leg_proxy_begins_with(const char *proxy, const char *scheme);
 
-/* id, part, Proxy-Status error (RFC 9209 section 2.3), status (0: the kind's), what it is told as on
- * each leg, sentence. In a sentence {server}, {url}, {ca}, {proxy}, {timeout} and {certificate} stand
- * for the leg's own words. */
+/* id, part, Proxy-Status error (RFC 9209 section 2.3), status (0: that of the kind), the kind of
+ * failure on the upstream leg and on the token leg, sentence. In a sentence {server}, {url}, {ca},
+ * {proxy}, {timeout} and {certificate} are replaced by what they are called on the leg. */
 /* clang-format off */
 #define LEG_FAULTS(X) \
     X(NAME_MISSING,    "name",    "dns_error",             0,   UPSTREAM_DNS,  TOKEN_DNS, "The host in {url} does not resolve: check its spelling, and DNS") \
@@ -77,14 +79,14 @@ bool leg_proxy_begins_with(const char *proxy, const char *scheme);
 #define LEG_FAULT_ID(id, part, error, status, upstream, token, text) LEG_##id,
 enum leg_fault { LEG_FAULTS(LEG_FAULT_ID) LEG_FAULT_COUNT };
 
-/* Which row it is. words: libcurl's own, which alone tell some TLS faults apart. */
-enum leg_fault leg_fault_of(const struct leg_facts *f, const char *words);
+/* Which row it is. message: libcurl's error message; some TLS faults differ in nothing else. */
+enum leg_fault leg_fault_of(const struct leg_facts *f, const char *message);
 /* "name", "proxy", "connect", "tls", "send", "answer", "here". */
 const char *leg_fault_part(enum leg_fault fault);
 
-/* The row as a failure of that leg. `note`: put behind the sentence in parentheses; may be NULL. */
+/* The row as a failure of that leg. `note` is added to the sentence in parentheses; may be NULL. */
 struct failure leg_failure(enum leg leg, enum leg_fault fault, const struct leg_facts *f,
                            const char *note);
 
-/* The table as docs/errors.md has it. Returns 0 or -ENOMEM. */
+/* Prints the table for docs/errors.md. Returns 0 or -ENOMEM. */
 int leg_error_print_markdown(struct buf *out) MUST_CHECK;

@@ -108,7 +108,7 @@ static void log_unknown(struct relay *r, const struct caller_recognised *who)
 }
 
 /* For the log and the status page: what was refused, or would be. */
-static void note_refusal(struct relay *r, const struct rules_verdict *v,
+static void note_refusal(struct relay *r, const struct rules_decision *v,
                          const struct operation *o)
 {
     r->rule = rules_rule(v, &r->rule_len);
@@ -135,7 +135,7 @@ static bool is_allowed(struct relay *r, const struct decision_head *h,
     proofs.secrets = relay_secrets(r);
     const struct caller_recognised who =
         callers_recognise(&rules->callers, candidates, facts, &proofs);
-    const struct rules_verdict v = rules_judge(rules, &who, r->method, o);
+    const struct rules_decision v = rules_decide(rules, &who, r->method, o);
 
     r->caller = who.caller;
     r->decision = v.outcome;
@@ -145,7 +145,7 @@ static bool is_allowed(struct relay *r, const struct decision_head *h,
         rules_note_seen(rules, who.caller, o);
     if (v.outcome != DECISION_DENIED)
         return true;
-    rules_say(sentence, sizeof sentence, &v, o);
+    rules_describe(sentence, sizeof sentence, &v, o);
     deny(r, who.caller == NULL ? FAIL_CALLER_UNKNOWN : FAIL_NOT_ALLOWED, sentence);
     return false;
 }

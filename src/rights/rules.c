@@ -146,10 +146,10 @@ void rules_free(struct rules *r)
     free(r);
 }
 
-struct rules_verdict rules_judge(const struct rules *r, const struct caller_recognised *who,
-                                 const char *method, const struct operation *o)
+struct rules_decision rules_decide(const struct rules *r, const struct caller_recognised *who,
+                                   const char *method, const struct operation *o)
 {
-    struct rules_verdict v = { .outcome = DECISION_ALLOWED, .who = *who };
+    struct rules_decision v = { .outcome = DECISION_ALLOWED, .who = *who };
 
     if (who->caller != NULL)
         v.rights = rights_decide(&who->caller->rights, method, o);
@@ -158,7 +158,7 @@ struct rules_verdict rules_judge(const struct rules *r, const struct caller_reco
     return v;
 }
 
-const char *rules_rule(const struct rules_verdict *v, size_t *len)
+const char *rules_rule(const struct rules_decision *v, size_t *len)
 {
     const char *rule = "no allow";
 
@@ -218,7 +218,8 @@ static void say_refused(char *out, size_t size, const struct caller *c,
                        c->name, (int)o->text_len, o->text, class_name(o->class), c->name);
 }
 
-void rules_say(char *out, size_t size, const struct rules_verdict *v, const struct operation *o)
+void rules_describe(char *out, size_t size, const struct rules_decision *v,
+                    const struct operation *o)
 {
     if (v->who.caller == NULL)
         say_unknown(out, size, v->who.why);

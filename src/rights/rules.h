@@ -57,23 +57,23 @@ bool rules_may_resend(const struct rules *p, const struct class_request *r,
                       const struct operation *o);
 
 /* What is decided about a request, as far as caller and rights go. */
-struct rules_verdict {
+struct rules_decision {
     enum rules_outcome outcome;    /* DECISION_ALLOWED, _DENIED or _WOULD_DENY */
     struct caller_recognised who;  /* as it was given */
     struct rights_decision rights; /* of the caller, where one was recognised */
 };
 
 /* Decides. Pure: whoever asks with the same gets the same. Thread: any. */
-struct rules_verdict rules_judge(const struct rules *r, const struct caller_recognised *who,
-                                 const char *method, const struct operation *o);
+struct rules_decision rules_decide(const struct rules *r, const struct caller_recognised *who,
+                                   const char *method, const struct operation *o);
 
 /* By what it was, or would be, refused, for the log: an entry of deny, "no allow", or why nobody
  * was recognised. NULL: it was not. Not a copy; *len is how long it is. */
-const char *rules_rule(const struct rules_verdict *v, size_t *len);
+const char *rules_rule(const struct rules_decision *v, size_t *len);
 
 /* A sentence for the one that is refused, which says what is missing or what to add. */
-void rules_say(char *out, size_t size, const struct rules_verdict *v,
-               const struct operation *o);
+void rules_describe(char *out, size_t size, const struct rules_decision *v,
+                    const struct operation *o);
 
 /* Counts one request. caller NULL: nobody. Thread: any. */
 void rules_count(const struct rules *r, const struct caller *caller, enum request_class class,

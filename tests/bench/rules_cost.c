@@ -114,7 +114,7 @@ static bool decide(const struct config *c, const struct caller_facts *facts,
     proofs.secrets = rules->secrets;
     const struct caller_recognised who =
         callers_recognise(&rules->callers, candidates, facts, &proofs);
-    const struct rules_verdict v = rules_judge(rules, &who, head.method, &o);
+    const struct rules_decision v = rules_decide(rules, &who, head.method, &o);
 
     if (v.outcome != DECISION_ALLOWED || resendable || !limits_enter(who.caller, &why) ||
         !limits_charge(who.caller, o.class, &why))

@@ -10,7 +10,7 @@
 
 #include "ledger/control.h"
 #include "ledger/control_client.h"
-#include "ledger/wire.h"
+#include "ledger/message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -94,17 +94,17 @@ static struct side {
 /* What the proxy says is whole and sound, whatever it was asked. */
 static void check_answer(struct buf *answer)
 {
-    struct wire_in in;
-    struct wire_field f;
+    struct message_reader in;
+    struct message_field f;
     size_t size = 0;
 
-    while (wire_message(answer, &in, &size) > 0) {
+    while (message_open(answer, &in, &size) > 0) {
         struct ledger_entry e;
 
-        if (!wire_next(&in, &f) || (f.tag != WIRE_ENTRY && f.tag != WIRE_END))
+        if (!message_next(&in, &f) || (f.tag != MESSAGE_ENTRY && f.tag != MESSAGE_END))
             abort();
-        if (f.tag == WIRE_ENTRY) {
-            if (!wire_entry_read(&in, &e) || strcmp(e.id, ID) != 0)
+        if (f.tag == MESSAGE_ENTRY) {
+            if (!message_read_entry(&in, &e) || strcmp(e.id, ID) != 0)
                 abort();
             ledger_entry_done(&e);
         }

@@ -1,5 +1,5 @@
-/* Messages of fields: writing them, and reading what may be anything. */
-#include "ledger/wire.h"
+/* Writes and reads the messages of the control socket. What is read may be anything. */
+#include "ledger/message.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -24,16 +24,17 @@ static size_t get_length(const char *p)
     return n;
 }
 
-struct wire_out wire_begin(struct buf *b)
+struct message_writer message_begin(struct buf *b)
 {
-    struct wire_out w = { .buf = b, .mark = buf_unread(b) };
+    struct message_writer w = { .buf = b, .mark = buf_unread(b) };
     static const char room[LENGTH_BYTES];
 
     w.failed = buf_add(b, room, sizeof room) != 0;
     return w;
 }
 
-void wire_bytes(struct wire_out *w, enum wire_tag tag, const void *bytes, size_t len)
+void message_add_bytes(struct message_writer *w, enum message_tag tag, const void *bytes,
+                       size_t len)
 {
     char head[FIELD_BYTES] = { (char)tag };
 
@@ -43,25 +44,25 @@ void wire_bytes(struct wire_out *w, enum wire_tag tag, const void *bytes, size_t
                     (len > 0 && buf_add(w->buf, bytes, len) != 0);
 }
 
-void wire_text(struct wire_out *w, enum wire_tag tag, const char *text)
+void message_add_text(struct message_writer *w, enum message_tag tag, const char *text)
 {
     if (text != NULL)
-        wire_bytes(w, tag, text, strlen(text));
+        message_add_bytes(w, tag, text, strlen(text));
 }
 
-void wire_number(struct wire_out *w, enum wire_tag tag, int64_t value)
+void message_add_number(struct message_writer *w, enum message_tag tag, int64_t value)
 {
     char text[24];
 
     (void)snprintf(text, sizeof text, "%" PRId64, value);
-    wire_text(w, tag, text);
+    message_add_text(w, tag, text);
 }
 
-bool wire_end(struct wire_out *w)
+bool message_end(struct message_writer *w)
 {
     size_t len = buf_unread(w->buf) - w->mark;
 
-    if (w->failed || len > WIRE_MESSAGE_MAX) {
+    if (w->failed || len > MESSAGE_BYTES_MAX) {
         w->buf->len = w->buf->start + w->mark;
         return false;
     }
@@ -69,22 +70,22 @@ bool wire_end(struct wire_out *w)
     return true;
 }
 
-int wire_message(const struct buf *b, struct wire_in *in, size_t *size)
+int message_open(const struct buf *b, struct message_reader *in, size_t *size)
 {
     if (buf_unread(b) < LENGTH_BYTES)
         return 0;
     size_t len = get_length(buf_front(b));
 
-    if (len > WIRE_MESSAGE_MAX - LENGTH_BYTES)
+    if (len > MESSAGE_BYTES_MAX - LENGTH_BYTES)
         return -EMSGSIZE;
     if (buf_unread(b) < LENGTH_BYTES + len)
         return 0;
-    *in = (struct wire_in){ .at = buf_front(b) + LENGTH_BYTES, .left = len };
+    *in = (struct message_reader){ .at = buf_front(b) + LENGTH_BYTES, .left = len };
     *size = LENGTH_BYTES + len;
     return 1;
 }
 
-bool wire_next(struct wire_in *in, struct wire_field *f)
+bool message_next(struct message_reader *in, struct message_field *f)
 {
     if (in->left < FIELD_BYTES)
         return false;
@@ -92,15 +93,15 @@ bool wire_next(struct wire_in *in, struct wire_field *f)
 
     if (len > in->left - FIELD_BYTES)
         return false;
-    *f = (struct wire_field){ .tag = (enum wire_tag)(unsigned char)in->at[0],
-                              .bytes = in->at + FIELD_BYTES,
-                              .len = len };
+    *f = (struct message_field){ .tag = (enum message_tag)(unsigned char)in->at[0],
+                                 .bytes = in->at + FIELD_BYTES,
+                                 .len = len };
     in->at += FIELD_BYTES + len;
     in->left -= FIELD_BYTES + len;
     return true;
 }
 
-int64_t wire_number_of(const struct wire_field *f, int64_t otherwise)
+int64_t message_number(const struct message_field *f, int64_t otherwise)
 {
     char text[24], *end = NULL;
 
@@ -114,7 +115,7 @@ int64_t wire_number_of(const struct wire_field *f, int64_t otherwise)
     return errno != 0 || end != text + f->len ? otherwise : value;
 }
 
-char *wire_text_of(const struct wire_field *f)
+char *message_text(const struct message_field *f)
 {
     if (memchr(f->bytes, '\0', f->len) != NULL)
         return NULL;
@@ -127,30 +128,30 @@ char *wire_text_of(const struct wire_field *f)
 /* --- entries --- */
 
 static const struct text_field {
-    enum wire_tag tag;
+    enum message_tag tag;
     size_t offset;
 } texts[] = {
-    { WIRE_CALLER, offsetof(struct ledger_entry, scope) },
-    { WIRE_KEY, offsetof(struct ledger_entry, key) },
-    { WIRE_CAUSE, offsetof(struct ledger_entry, cause) },
-    { WIRE_METHOD, offsetof(struct ledger_entry, method) },
-    { WIRE_PATH, offsetof(struct ledger_entry, path) },
-    { WIRE_REQUEST_ID, offsetof(struct ledger_entry, request_id) },
-    { WIRE_INSTANCE, offsetof(struct ledger_entry, instance) },
-    { WIRE_HEAD, offsetof(struct ledger_entry, answer_head) },
-    { WIRE_BY, offsetof(struct ledger_entry, resolved_by) },
-    { WIRE_NOTE, offsetof(struct ledger_entry, note) },
+    { MESSAGE_CALLER, offsetof(struct ledger_entry, scope) },
+    { MESSAGE_KEY, offsetof(struct ledger_entry, key) },
+    { MESSAGE_CAUSE, offsetof(struct ledger_entry, cause) },
+    { MESSAGE_METHOD, offsetof(struct ledger_entry, method) },
+    { MESSAGE_PATH, offsetof(struct ledger_entry, path) },
+    { MESSAGE_REQUEST_ID, offsetof(struct ledger_entry, request_id) },
+    { MESSAGE_INSTANCE, offsetof(struct ledger_entry, instance) },
+    { MESSAGE_HEAD, offsetof(struct ledger_entry, answer_head) },
+    { MESSAGE_BY, offsetof(struct ledger_entry, resolved_by) },
+    { MESSAGE_NOTE, offsetof(struct ledger_entry, note) },
 }, bodies[] = {
-    { WIRE_BODY, offsetof(struct ledger_entry, answer_body) },
-    { WIRE_REQUEST_BODY, offsetof(struct ledger_entry, request_body) },
+    { MESSAGE_BODY, offsetof(struct ledger_entry, answer_body) },
+    { MESSAGE_REQUEST_BODY, offsetof(struct ledger_entry, request_body) },
 }, numbers[] = {
-    { WIRE_CLAIMED, offsetof(struct ledger_entry, claimed_ms) },
-    { WIRE_LEASE, offsetof(struct ledger_entry, lease_ms) },
-    { WIRE_ENDED, offsetof(struct ledger_entry, ended_ms) },
+    { MESSAGE_CLAIMED, offsetof(struct ledger_entry, claimed_ms) },
+    { MESSAGE_LEASE, offsetof(struct ledger_entry, lease_ms) },
+    { MESSAGE_ENDED, offsetof(struct ledger_entry, ended_ms) },
 };
 
 static const struct text_field *find_field(const struct text_field *table, size_t count,
-                                           enum wire_tag tag)
+                                           enum message_tag tag)
 {
     for (size_t i = 0; i < count; i++)
         if (table[i].tag == tag)
@@ -163,36 +164,36 @@ static const void *at(const struct ledger_entry *e, const struct text_field *f)
     return (const char *)e + f->offset;
 }
 
-void wire_entry(struct wire_out *w, const struct ledger_entry *e)
+void message_add_entry(struct message_writer *w, const struct ledger_entry *e)
 {
-    wire_bytes(w, WIRE_ENTRY, "", 0);
-    wire_text(w, WIRE_ID, e->id);
-    wire_number(w, WIRE_STATE, (int64_t)e->state);
-    wire_number(w, WIRE_CODE, e->status);
+    message_add_bytes(w, MESSAGE_ENTRY, "", 0);
+    message_add_text(w, MESSAGE_ID, e->id);
+    message_add_number(w, MESSAGE_STATE, (int64_t)e->state);
+    message_add_number(w, MESSAGE_CODE, e->status);
     if (e->has_fingerprint)
-        wire_bytes(w, WIRE_FINGERPRINT, e->fingerprint, sizeof e->fingerprint);
+        message_add_bytes(w, MESSAGE_FINGERPRINT, e->fingerprint, sizeof e->fingerprint);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        wire_text(w, texts[i].tag, *(char *const *)at(e, &texts[i]));
+        message_add_text(w, texts[i].tag, *(char *const *)at(e, &texts[i]));
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
         const struct ledger_bytes *b = at(e, &bodies[i]);
 
         if (b->data != NULL)
-            wire_bytes(w, bodies[i].tag, b->data, b->len);
+            message_add_bytes(w, bodies[i].tag, b->data, b->len);
     }
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        wire_number(w, numbers[i].tag, *(const int64_t *)at(e, &numbers[i]));
+        message_add_number(w, numbers[i].tag, *(const int64_t *)at(e, &numbers[i]));
 }
 
-/* One that is there twice counts as malformed. */
-static bool take_text(char **field, const struct wire_field *f)
+/* A field that appears twice is malformed. */
+static bool take_text(char **field, const struct message_field *f)
 {
     if (*field != NULL)
         return false;
-    *field = wire_text_of(f);
+    *field = message_text(f);
     return *field != NULL;
 }
 
-static bool take_body(struct ledger_bytes *field, const struct wire_field *f)
+static bool take_body(struct ledger_bytes *field, const struct message_field *f)
 {
     if (field->data != NULL)
         return false;
@@ -202,7 +203,7 @@ static bool take_body(struct ledger_bytes *field, const struct wire_field *f)
     return true;
 }
 
-static bool take_id(struct ledger_entry *e, const struct wire_field *f)
+static bool take_id(struct ledger_entry *e, const struct message_field *f)
 {
     char id[LEDGER_ID_BYTES] = "";
 
@@ -213,7 +214,7 @@ static bool take_id(struct ledger_entry *e, const struct wire_field *f)
     return ledger_id_valid(id);
 }
 
-static bool take_field(struct ledger_entry *e, const struct wire_field *f)
+static bool take_field(struct ledger_entry *e, const struct message_field *f)
 {
     const struct text_field *known;
 
@@ -222,46 +223,46 @@ static bool take_field(struct ledger_entry *e, const struct wire_field *f)
     if ((known = find_field(bodies, ARRAY_LEN(bodies), f->tag)) != NULL)
         return take_body((struct ledger_bytes *)(void *)((char *)e + known->offset), f);
     if ((known = find_field(numbers, ARRAY_LEN(numbers), f->tag)) != NULL) {
-        *(int64_t *)(void *)((char *)e + known->offset) = wire_number_of(f, 0);
+        *(int64_t *)(void *)((char *)e + known->offset) = message_number(f, 0);
         return true;
     }
     switch (f->tag) {
-    case WIRE_ID:
+    case MESSAGE_ID:
         return take_id(e, f);
-    case WIRE_STATE: {
-        int64_t state = wire_number_of(f, -1);
+    case MESSAGE_STATE: {
+        int64_t state = message_number(f, -1);
 
         e->state = (enum ledger_state)state;
         return state >= 0 && state < LEDGER_STATES;
     }
-    case WIRE_CODE:
-        e->status = (int)wire_number_of(f, 0);
+    case MESSAGE_CODE:
+        e->status = (int)message_number(f, 0);
         return true;
-    case WIRE_FINGERPRINT:
+    case MESSAGE_FINGERPRINT:
         if (f->len != sizeof e->fingerprint)
             return false;
         memcpy(e->fingerprint, f->bytes, f->len);
         e->has_fingerprint = true;
         return true;
-    default: /* of a version to come */
+    default: /* of a later version: ignored */
         return true;
     }
 }
 
-/* Texts that are always there. */
+/* Whether the fields that every entry has are there. */
 static bool is_whole(struct ledger_entry *e)
 {
     return e->id[0] != '\0' && e->scope != NULL && e->cause != NULL && e->method != NULL &&
            e->path != NULL && e->request_id != NULL && e->instance != NULL;
 }
 
-bool wire_entry_read(struct wire_in *in, struct ledger_entry *e)
+bool message_read_entry(struct message_reader *in, struct ledger_entry *e)
 {
-    struct wire_field f;
+    struct message_field f;
     bool good = true;
 
     *e = (struct ledger_entry){ .key = NULL };
-    while (good && wire_next(in, &f))
+    while (good && message_next(in, &f))
         good = take_field(e, &f);
     if (good && in->left == 0 && is_whole(e))
         return true;
