@@ -1,9 +1,10 @@
-/* Blocks of memory, cut into pieces from the front.
+/* Memory for one request, handed out in pieces from larger blocks.
  *
  *     blocks -> [ newest: pieces | free ] -> [ ... ] -> [ first ]
  *
- * Pieces come from the newest block. A piece too large for an ordinary block gets one of its
- * own, put in second place, so that what is free in the newest stays in use. */
+ * Pieces come from the newest block. A piece that is too large for an ordinary block gets a block
+ * of its own, which becomes the second in the list, so that the free part of the newest stays in
+ * use. */
 #include "base/arena.h"
 
 #include <stdalign.h>
@@ -48,7 +49,7 @@ static void *block_take(struct arena_block *block, size_t n)
     return piece;
 }
 
-/* The block that has room for n bytes, made when there is none. */
+/* Returns a block with room for n bytes; makes one if there is none. */
 static struct arena_block *block_for(struct arena *a, size_t n)
 {
     const size_t ordinary = BLOCK_BYTES - sizeof(struct arena_block);

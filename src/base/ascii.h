@@ -1,5 +1,5 @@
 #pragma once
-/* Bytes as HTTP means them: ASCII, whatever the locale says. RFC 9110 section 5.6. */
+/* Characters as HTTP defines them: ASCII, whatever the locale is. RFC 9110 section 5.6. */
 #include <string.h>
 
 #include "base/base.h"
@@ -20,7 +20,7 @@ static inline bool ascii_is_hex(char c)
 {
     return ascii_is_digit(c) || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'f');
 }
-/* By value, for writing. */
+/* The digits, indexed by their value. */
 static const char ascii_hex_digits[] = "0123456789abcdef";
 
 /* The value of a hexadecimal digit. */
@@ -37,7 +37,7 @@ static inline bool ascii_is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* What each byte may be part of. */
+/* The sets of bytes in the table below. */
 enum { ASCII_TCHAR = 1, ASCII_FIELD = 2 };
 static const unsigned char ascii_kinds[256] = {
     ['\t'] = ASCII_FIELD,
@@ -68,8 +68,8 @@ static inline bool ascii_is_tchar(char c)
     return (ascii_kinds[(unsigned char)c] & ASCII_TCHAR) != 0;
 }
 
-/* What a field value or a reason phrase may hold: no control but HTAB, no DEL (RFC 9110
- * section 5.5). */
+/* Allowed in a field value or a reason phrase: all but controls (HTAB is allowed) and DEL
+ * (RFC 9110 section 5.5). */
 static inline bool ascii_is_field_byte(char c)
 {
     return (ascii_kinds[(unsigned char)c] & ASCII_FIELD) != 0;
@@ -92,7 +92,7 @@ static inline bool ascii_is_field_text(const char *s, size_t n)
     return true;
 }
 
-/* Equal without regard to case. */
+/* Whether both are equal, ignoring case. */
 static inline bool ascii_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 {
     if (a_len != b_len)
@@ -107,7 +107,7 @@ static inline bool ascii_equal_str(const char *a, size_t a_len, const char *b)
     return ascii_equal(a, a_len, b, strlen(b));
 }
 
-/* Takes the optional blanks off both ends (OWS, RFC 9110 section 5.6.3). */
+/* Removes optional white space from both ends (OWS, RFC 9110 section 5.6.3). */
 static inline void ascii_trim(const char **s, size_t *n)
 {
     while (*n > 0 && ascii_is_blank((*s)[*n - 1]))
@@ -118,7 +118,7 @@ static inline void ascii_trim(const char **s, size_t *n)
     }
 }
 
-/* A number of 1 to 19 digits and nothing else, or -1: also when it does not fit. */
+/* The value of 1 to 19 digits and nothing else; -1 for any other text, or when it overflows. */
 static inline int64_t ascii_number(const char *s, size_t n)
 {
     int64_t value = 0;

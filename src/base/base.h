@@ -1,5 +1,5 @@
 #pragma once
-/* What every file uses: attributes, scope-bound release, array length. */
+/* What every file uses: attributes, release at the end of a scope, array length. */
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -14,7 +14,7 @@
 #define ARRAY_LEN(a) (sizeof(a) / sizeof(a)[0])
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
-/* Scope-bound release of a local: `auto_free char *p = NULL;` */
+/* Frees a local variable at the end of its scope: `auto_free char *p = NULL;` */
 #define auto_free __attribute__((cleanup(base_free_p)))
 #define auto_close __attribute__((cleanup(base_close_p)))
 
@@ -28,7 +28,7 @@ static inline void base_close_p(int *fd)
         (void)close(*fd);
 }
 
-/* Hand a scoped local to the caller: `return STEAL(p);` */
+/* Passes such a variable's value on, so that it is not freed: `return STEAL(p);` */
 #define STEAL(p)                    \
     ({                              \
         __typeof__(p) stolen = (p); \
@@ -36,7 +36,7 @@ static inline void base_close_p(int *fd)
         stolen;                     \
     })
 
-/* The same for a scoped descriptor: `return base_take_fd(&fd);` */
+/* The same for a descriptor: `return base_take_fd(&fd);` */
 static inline int base_take_fd(int *fd)
 {
     int taken = *fd;
@@ -45,7 +45,7 @@ static inline int base_take_fd(int *fd)
     return taken;
 }
 
-/* A small fixed allocation, zeroed; the process aborts when there is none. */
+/* Allocates a small object of fixed size, zeroed. Aborts the process when memory runs out. */
 static inline void *base_alloc(size_t size_bytes)
 {
     void *p = calloc(1, size_bytes);
@@ -54,14 +54,14 @@ static inline void *base_alloc(size_t size_bytes)
     return p;
 }
 
-/* Whether two texts are equal, or both NULL. */
+/* Whether two strings are equal, or both NULL. */
 static inline bool base_same_text(const char *a, const char *b)
 {
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-/* Whether this value of errno says that descriptors or memory have run out: a state of this
- * process or machine that passes, and nobody else's fault. */
+/* Whether this errno means that descriptors or memory have run out: a temporary condition of
+ * this process or machine, never the peer's fault. */
 static inline bool base_ran_out(int err)
 {
     return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;

@@ -1,11 +1,11 @@
-/* A growing run of bytes with a fixed upper bound.
+/* A buffer that grows up to a fixed limit.
  *
  *     data   start        len          cap
  *     | read | unread ... | free ...    |      one byte of `cap` is kept for a NUL
  *
- * Room is made by moving the unread bytes to the front when that is enough, else by a
- * larger block. The old block is overwritten before it is freed: any buffer may have held
- * a secret, and the user who wipes it at the end cannot reach the blocks it outgrew. */
+ * To make room, the unread bytes are moved to the front if that is enough; otherwise a larger
+ * block is allocated. The old block is wiped before it is freed, since it may have held a secret
+ * and nobody else can reach it. */
 #include "base/buf.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 void buf_init(struct buf *b, size_t limit_bytes)
 {
-    /* the cap keeps sums of sizes from overflowing */
+    /* this bound keeps sums of sizes from overflowing */
     *b = (struct buf){ .limit = limit_bytes < SIZE_MAX / 4 ? limit_bytes : SIZE_MAX / 4 };
 }
 
@@ -113,7 +113,7 @@ int buf_add_str(struct buf *b, const char *text)
 int buf_addf(struct buf *b, const char *fmt, ...)
 {
     va_list args;
-    size_t free_bytes = b->cap - b->len; /* often enough, and then one pass does */
+    size_t free_bytes = b->cap - b->len; /* usually large enough, and then one pass is enough */
 
     va_start(args, fmt);
     int n = vsnprintf(free_bytes > 0 ? b->data + b->len : NULL, free_bytes, fmt, args);
@@ -122,7 +122,7 @@ int buf_addf(struct buf *b, const char *fmt, ...)
         return -EMSGSIZE;
 
     bool written = (size_t)n < free_bytes;
-    int rc = make_room(b, (size_t)n); /* the limit counts even where there is room */
+    int rc = make_room(b, (size_t)n); /* checks the limit too */
     if (rc != 0)
         return rc;
     if (!written) {

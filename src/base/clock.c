@@ -1,5 +1,5 @@
-/* Time, from the kernel without a system call (vDSO). The only place that asks for it, so
- * that a test replaces all of it by defining these functions itself. */
+/* Reads the clocks, without a system call (vDSO). No other file does, so a test replaces
+ * time by defining these functions itself. */
 #include "base/clock.h"
 
 #include <time.h>

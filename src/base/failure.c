@@ -1,4 +1,5 @@
-/* The table of failures, and making one. What a caller gets for it is written by http/problem.c. */
+/* The table of failures, and how to make one. http/problem.c writes the answer that the
+ * caller gets. */
 #include "base/failure.h"
 
 #include <stdarg.h>
@@ -47,7 +48,7 @@ const char *failure_stage_name(enum stage stage)
     return names[stage];
 }
 
-/* Takes a UTF-8 character off the end that the cut went through. */
+/* Removes a UTF-8 character that was cut in the middle at the end of the text. */
 static void drop_broken_end(char *text)
 {
     size_t len = strlen(text);

@@ -1,7 +1,7 @@
 #pragma once
-/* Everything that can go wrong for a caller, as one table: what it is called, whose fault it is, and
- * what the caller gets (a problem as in RFC 9457, with Proxy-Status as in RFC 9209). A
- * `struct failure` is a value: it is copied between threads and kept as "the last failure". */
+/* Everything that can go wrong for a caller, as one table: its name, whose fault it is, and
+ * what the caller gets (problem details, RFC 9457, and Proxy-Status, RFC 9209). A `struct
+ * failure` is a plain value: it is copied between threads and kept as "the last failure". */
 #include "base/base.h"
 
 enum stage { STAGE_REQUEST, STAGE_TOKEN, STAGE_UPSTREAM, STAGE_PROXY, STAGE_COUNT };
@@ -69,24 +69,26 @@ enum stage { STAGE_REQUEST, STAGE_TOKEN, STAGE_UPSTREAM, STAGE_PROXY, STAGE_COUN
 #define FAILURE_ID(id, slug, status, stage, error, retryable, title) FAIL_##id,
 enum failure_kind { FAIL_NONE, FAILURES(FAILURE_ID) FAILURE_COUNT };
 
-/* A limit of a caller's, as the RateLimit fields tell of it. */
+/* A limit of a caller, as reported in the RateLimit fields. */
 struct failure_limit {
-    const char *name; /* a literal, behind the caller's name: "money"; NULL: it was no limit */
+    /* a literal, the part after the caller's name: "money"; NULL: no limit was involved */
+    const char *name;
     int64_t quota;
-    int64_t window_s; /* in which the quota is refilled; 0: it is of requests at one time */
+    /* time in which the quota refills; 0: the quota is of concurrent requests */
+    int64_t window_s;
 };
 
-/* What a refusal by classes, rights, limits or the freeze was about. */
+/* For a refusal by class, rights, limits or the freeze: what was asked for, and by whom. */
 struct failure_about {
-    const char *class;  /* a literal; NULL: it was about none of these */
-    char caller[32];    /* "": none was recognised, or there are none */
+    const char *class;  /* a literal; NULL: it is no such refusal */
+    char caller[32];    /* "": no caller was recognised, or none are configured */
     char operation[96]; /* "POST /methods/{uuid}/execute" */
     struct failure_limit limit;
 };
 
-/* What a refusal by the ledger was about: the entry that is there. */
+/* For a refusal by the ledger: the entry that exists already. */
 struct failure_entry {
-    char id[37];          /* "": it was about none */
+    char id[37];          /* "": it is no such refusal */
     const char *state;    /* a literal */
     int64_t first_seen_s; /* since 1970 */
     int status;           /* of its answer; 0: none */
@@ -94,10 +96,10 @@ struct failure_entry {
 
 struct failure {
     enum failure_kind kind;
-    int status;          /* 0: the table's; else what the caller gets instead */
-    int received_status; /* what the other side answered, 0: nothing */
+    int status;          /* instead of the table's; 0: the table's */
+    int received_status; /* what the other side answered; 0: nothing */
     int retry_after_s;   /* 0: none */
-    bool may_have_run;   /* a part of the request was sent: never told as retryable */
+    bool may_have_run;   /* part of the request was sent: never reported as retryable */
     const char *error;   /* NULL: the table's Proxy-Status error; else a literal */
     char detail[320];    /* a sentence: what happened and what to do about it */
     struct failure_about about;
@@ -111,17 +113,18 @@ struct failure_info {
     bool retryable;
 };
 
-/* The row of a kind. Thread: any. */
+/* The table's row for a kind. Thread: any. */
 const struct failure_info *failure_info(enum failure_kind kind);
 
-/* Whether the caller may send the request again without having it carried out twice. */
+/* Whether the caller may send the request again without the risk that it is carried out
+ * twice. */
 bool failure_retryable(const struct failure *f);
 
-/* The status a caller gets for it. */
+/* The status that the caller gets. */
 int failure_status(const struct failure *f);
 
 /* "request", "token", "upstream", "proxy". */
 const char *failure_stage_name(enum stage stage);
 
-/* A failure with its detail; what does not fit is cut. */
+/* Makes a failure with its detail, a sentence; a detail that is too long is cut. */
 struct failure failure_make(enum failure_kind kind, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -1,15 +1,16 @@
-/* The log: lines are made in a buffer of the thread and written to fd 2 without ever waiting.
+/* The log: each thread formats lines in a buffer of its own and writes them to fd 2 without ever
+ * waiting.
  *
  *     data: | rest | line | line | ... |
  *
- * `rest` is what a short write left of a line: it goes out first, so that a reader never sees
- * half a line. When fd 2 takes no more, whole lines are dropped and counted, and the next
- * flush that gets through says how many.
+ * `rest` is the end of a line of which a short write took only a part. It is written first, so that
+ * a reader never sees half a line. When fd 2 takes no more, whole lines are dropped and counted; the
+ * next flush that succeeds reports how many.
  *
- * Threads share nothing but a few counters. Their lines do not mix because no line is longer
- * than PIPE_BUF, and a pipe or socket is given whole lines of at most that many bytes at a
- * time. A pipe takes such a piece whole or not at all, and so does a unix socket with a buffer
- * of the usual size; on a TCP socket that is full, lines of two threads could meet.
+ * Threads share only a few counters. Their lines do not mix, because no line is longer than
+ * PIPE_BUF, and a pipe or socket is given whole lines of at most that many bytes at a time. A pipe
+ * takes such a piece as a whole or not at all, and so does a unix socket with a buffer of the usual
+ * size. On a TCP socket that is full, lines of two threads could mix.
  */
 #include "base/log.h"
 
@@ -25,8 +26,8 @@
 
 #include "base/ascii.h"
 
-/* the longest line with its line end; the longest value as written, so that one cannot push
- * out the others; room for lines; room for the line that counts what was dropped */
+/* the longest line with its newline; the longest value as written, so that one value cannot
+ * push out the others; room for lines; room for the line that reports dropped lines */
 #define LINE_BYTES 4096
 #define VALUE_BYTES 2048
 #define GATHER_BYTES 16384
@@ -36,14 +37,14 @@ _Static_assert(LINE_BYTES <= PIPE_BUF, "a line must be written in one piece");
 
 static struct {
     _Atomic int level, format;
-    _Atomic uint64_t dropped;    /* lines, since the start */
-    _Atomic uint64_t unreported; /* of these, not yet said in a line */
-    _Atomic int sink;            /* fd * 8 + enum sink; 0: not yet looked at */
+    _Atomic uint64_t dropped;    /* lines since the start */
+    _Atomic uint64_t unreported; /* of these, not yet reported in a line */
+    _Atomic int sink;            /* fd * 8 + enum sink; 0: not determined yet */
 } shared = { .level = LOG_INFO, .format = LOG_LOGFMT };
 
 static _Thread_local struct {
     size_t len;
-    size_t rest; /* bytes at the front that finish a line already begun */
+    size_t rest; /* bytes at the front: the end of a line that is partly written */
     time_t second;
     char stamp[24]; /* `second` as text, up to the dot */
     char data[GATHER_BYTES + REPORT_BYTES];
@@ -54,8 +55,9 @@ static _Thread_local struct {
 
 enum sink { SINK_UNKNOWN, SINK_NONE, SINK_FILE, SINK_PIPE, SINK_PIPE_SHARED, SINK_SOCKET };
 
-/* A pipe is opened anew, since O_NONBLOCK set on fd 2 itself would hold for everyone who has
- * it. That fails when the pipe belongs to another user; poll() goes before the write then. */
+/* A pipe is opened a second time, because O_NONBLOCK on fd 2 itself would affect every
+ * process that shares it. Opening fails when the pipe belongs to another user; then poll()
+ * is called before each write. */
 static int find_sink(void)
 {
     struct stat st;
@@ -81,7 +83,7 @@ static int sink_now(void)
     int found = find_sink();
     if (atomic_compare_exchange_strong(&shared.sink, &sink, found))
         return found;
-    if (found % 8 == SINK_PIPE) /* another thread was first */
+    if (found % 8 == SINK_PIPE) /* another thread did it first */
         (void)close(found / 8);
     return sink;
 }
@@ -110,7 +112,7 @@ static ssize_t write_once(enum sink kind, int fd, const char *bytes, size_t n)
     return -1;
 }
 
-/* How much of the lines to write at once, see the head of this file. */
+/* How much to write at once; see the head of this file. */
 static size_t piece_len(enum sink kind, const char *bytes, size_t n)
 {
     if (n <= LINE_BYTES || kind == SINK_FILE)
@@ -120,8 +122,8 @@ static size_t piece_len(enum sink kind, const char *bytes, size_t n)
     return end == NULL ? LINE_BYTES : (size_t)(end - bytes) + 1;
 }
 
-/* Writes until all is out or nothing more is taken; returns how much is out. Whatever else
- * than EINTR goes wrong, the lines are lost and there is nobody to tell. */
+/* Writes until everything is written or no more is taken; returns the number of bytes
+ * written. On any error but EINTR the lines are lost, since there is nowhere to report it. */
 static size_t write_lines(const char *bytes, size_t n)
 {
     int sink = sink_now();
@@ -150,7 +152,7 @@ struct line {
     bool cut; /* something did not fit */
 };
 
-/* Kept free for the end of every line: the mark of a cut, brace, line end. */
+/* Reserved for the end of every line: the mark of a cut, brace, newline. */
 #define LINE_END_BYTES 16
 
 static size_t line_room(const struct line *l)
@@ -181,14 +183,15 @@ static bool put_number(struct line *l, uint64_t value, size_t min_digits)
     return put(l, digits + at, sizeof digits - at);
 }
 
-/* -INT64_MIN is not an int64_t, so the sign goes first and the rest is unsigned. */
+/* The sign is written first and the magnitude is unsigned, because -INT64_MIN is not an
+ * int64_t. */
 static bool put_signed(struct line *l, int64_t value, uint64_t *magnitude)
 {
     *magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     return value >= 0 || put(l, "-", 1);
 }
 
-/* Bytes that stand for themselves between quotes, in both formats. */
+/* Bytes that need no escape inside quotes, in both formats. */
 static bool is_plain(unsigned char c)
 {
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
@@ -202,7 +205,7 @@ static bool needs_quotes(const char *text, size_t n)
     return n == 0;
 }
 
-/* The length of the UTF-8 character at the front, 0 when there is none (RFC 3629 section 4). */
+/* The length of the UTF-8 character at the front; 0 if there is none (RFC 3629 section 4). */
 static size_t utf8_len(const unsigned char *s, size_t n)
 {
     unsigned char lead = s[0];
@@ -219,8 +222,8 @@ static size_t utf8_len(const unsigned char *s, size_t n)
     return len;
 }
 
-/* Writes what stands for the first byte (or character) of s to `out`, at most 6 bytes; says
- * how many, and through `taken` how much of s that was. */
+/* Writes the escape for the first byte (or character) of s to `out`, at most 6 bytes.
+ * Returns the number of bytes written; *taken is how much of s they stand for. */
 static size_t escape(bool json, const unsigned char *s, size_t n, char *out, size_t *taken)
 {
     const char *hex = ascii_hex_digits;
@@ -250,7 +253,7 @@ static size_t escape(bool json, const unsigned char *s, size_t n, char *out, siz
             memcpy(out, s, *taken);
             return *taken;
         }
-        c = s[1]; /* U+0080 to U+009F steer terminals */
+        c = s[1]; /* U+0080 to U+009F control terminals */
     }
     memcpy(out, "\\u00", 4);
     out[4] = hex[c >> 4];
@@ -258,7 +261,7 @@ static size_t escape(bool json, const unsigned char *s, size_t n, char *out, siz
     return 6;
 }
 
-/* Between quotes; what does not fit is replaced by "...". */
+/* Writes text between quotes; what does not fit is replaced by "...". */
 static void put_escaped(struct line *l, const char *text, size_t n)
 {
     const size_t closing = sizeof "...\"" - 1;
@@ -325,7 +328,7 @@ static bool put_value(struct line *l, const struct log_field *f)
     return false;
 }
 
-/* A field stands as a whole or not at all. */
+/* Writes a field as a whole or not at all. */
 static void put_field(struct line *l, const struct log_field *f)
 {
     size_t before = l->len;
@@ -336,8 +339,8 @@ static void put_field(struct line *l, const struct log_field *f)
         l->len = before;
 }
 
-/* Local time zones play no part, but turning seconds into a date is still the dearest piece of
- * a line; it is done once a second. */
+/* Formatting the date is the most expensive part of a line even without a time zone, so it
+ * is done once a second. */
 static void put_time(struct line *l)
 {
     struct timespec now = { 0 };
@@ -358,7 +361,7 @@ static void put_time(struct line *l)
     (void)put(l, l->json ? "Z\"" : "Z", l->json ? 2 : 1);
 }
 
-/* Makes a whole line at `to`; returns its length, which is at most cap. */
+/* Formats a whole line at `to`; returns its length, at most cap. */
 static size_t make_line(char *to, size_t cap, enum log_level level, const char *event,
                         const struct log_field *fields)
 {
@@ -376,7 +379,7 @@ static size_t make_line(char *to, size_t cap, enum log_level level, const char *
     for (; fields->type != LOG_F_END; fields++)
         put_field(&l, fields);
 
-    l.cap += LINE_END_BYTES; /* now the room that was kept is used */
+    l.cap += LINE_END_BYTES; /* the reserved room is used from here */
     if (l.cut)
         (void)put(&l, l.json ? ",\"cut\":true" : " cut=true", l.json ? 11 : 9);
     (void)put(&l, l.json ? "}\n" : "\n", l.json ? 2 : 1);
@@ -424,8 +427,8 @@ static uint64_t count_lines(const char *bytes, size_t n)
     return lines;
 }
 
-/* The first `done` bytes are out. What is left of a line begun stays, the lines after it are
- * dropped. */
+/* The first `done` bytes are written. The rest of a line that is partly written stays; the
+ * lines after it are dropped. */
 static void settle(size_t done)
 {
     size_t keep = 0;
@@ -452,7 +455,7 @@ void log_flush(void)
     if (atomic_load_explicit(&shared.unreported, memory_order_relaxed) > 0)
         lost = atomic_exchange(&shared.unreported, 0);
     if (mine.len == 0 && lost == 0) {
-        (void)sink_now(); /* finding it opens a file, which the sandbox would refuse later on */
+        (void)sink_now(); /* this may open a file, which the sandbox would refuse later */
         return;
     }
     if (lost > 0) {
@@ -463,7 +466,7 @@ void log_flush(void)
     }
 
     size_t done = write_lines(mine.data, mine.len);
-    if (lost > 0 && done <= mine.rest) { /* not begun: said next time */
+    if (lost > 0 && done <= mine.rest) { /* not begun: reported next time */
         take_out(mine.rest, report_len);
         atomic_fetch_add(&shared.unreported, lost);
     }

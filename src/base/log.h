@@ -1,13 +1,12 @@
 #pragma once
-/* One line per event, `key=value` pairs or JSON, on stderr.
+/* Writes the log to stderr: one line per event, as `key=value` pairs or JSON.
  *
  *     log_info("upstream_done", log_str("host", host), log_int("ms", ms));
  *
- * Lines gather in a buffer per thread and go out when the loop is about to
- * sleep (log_flush) or at once from `warn` up. A reader of stderr that does not
- * read never stops the program: lines are dropped then, and counted in a line of
- * their own when it reads again. Values are escaped, so that no peer can forge a
- * line; there is no constructor for a secret. */
+ * Each thread gathers lines in a buffer, which is written when its loop is about to sleep
+ * (log_flush), or at once for `warn` and above. If nobody reads stderr the program does not wait:
+ * lines are dropped, and their number is logged when stderr takes lines again. Values are escaped,
+ * so that no peer can forge a line. There is no way to log a `struct secret`. */
 #include "base/base.h"
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
@@ -36,25 +35,25 @@ static inline struct log_field log_int(const char *key, int64_t value)
 {
     return (struct log_field){ .key = key, .type = LOG_F_INT, .num = value };
 }
-/* Microseconds, written as milliseconds with three decimals. */
+/* A duration in microseconds, written as milliseconds with three decimals. */
 static inline struct log_field log_ms(const char *key, int64_t us)
 {
     return (struct log_field){ .key = key, .type = LOG_F_MS, .num = us };
 }
 
-/* Sets what is written and how. Thread: control, at start and on reload (both are
- * atomic stores, so lines of other threads are never torn). */
+/* Sets the level and the format. Thread: control, at start and on reload (both are atomic
+ * stores; lines of other threads are never a mix of two formats). */
 void log_setup(enum log_level level, enum log_format format);
 
-/* Whether a line of that level would be written: to skip preparing its fields. */
+/* Whether a line of that level would be written; use it to skip the preparation of fields. */
 bool log_wanted(enum log_level level);
 
 void log_emit(enum log_level level, const char *event, const struct log_field *fields);
 
-/* Writes out what this thread has gathered. Thread: any. */
+/* Writes the lines that this thread has gathered. Thread: any. */
 void log_flush(void);
 
-/* Lines lost so far because stderr was full. Thread: any. */
+/* Lines dropped so far because stderr was full. Thread: any. */
 uint64_t log_dropped(void);
 
 #define log_at(level, event, ...)                                                              \

@@ -1,9 +1,9 @@
-/* Secrets in pages of their own.
+/* Keeps each secret in memory pages of its own.
  *
- * Length and bytes lie in one private mapping per secret: locked (never swapped), left out of
- * core files, empty in a child after fork, overwritten before it is given back. Separate pages
- * cost memory, but a program has a handful of secrets, and none of them ever shares a page
- * with what a bug in other code may read out. */
+ * Length and bytes lie in one private mapping per secret: locked (never swapped), left out of core
+ * files, zeroed in a child after fork, wiped before it is unmapped. Separate pages cost memory, but
+ * a program has only a handful of secrets, and a read past the end of other data cannot reach
+ * them. */
 #include "base/secret.h"
 
 #include <malloc.h>
@@ -21,7 +21,7 @@ struct secret {
     char text[];
 };
 
-/* Pages for len bytes and a NUL; zeroed, as fresh mappings are. */
+/* Maps pages for len bytes and a NUL; a new mapping is zeroed. */
 static struct secret *pages_new(size_t len)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -31,7 +31,7 @@ static struct secret *pages_new(size_t len)
 
     if (s == MAP_FAILED)
         return NULL;
-    /* each of these may be refused by a kernel or a limit; the secret is needed all the same */
+    /* a kernel or a limit may refuse any of these; the secret is needed all the same */
     (void)mlock(s, bytes);
     (void)madvise(s, bytes, MADV_DONTDUMP);
     (void)madvise(s, bytes, MADV_WIPEONFORK);
@@ -124,8 +124,8 @@ void secret_wipe(void *bytes, size_t n)
 
 void secret_protect_process(void)
 {
-    /* what libcurl and OpenSSL would obey: session keys written to a file, other trust anchors,
-     * other credentials, engines */
+    /* libcurl and OpenSSL would obey these: write session keys to a file, use other trust
+     * anchors, other credentials, engines */
     static const char *const weakening[] = {
         "SSLKEYLOGFILE", "NETRC", "CURL_HOME", "OPENSSL_CONF", "SSL_CERT_FILE", "SSL_CERT_DIR",
     };

@@ -1,44 +1,44 @@
 #pragma once
-/* Bytes that must not leak: in locked pages that are kept out of core files and
- * of children, overwritten when freed. There is no way to log one. */
+/* Bytes that must not leak. They are kept in locked pages that do not appear in core files
+ * or in child processes, and are wiped when freed. There is no function to log one. */
 #include "base/base.h"
 
 struct secret;
 
-/* A copy of n bytes. Returns NULL when n is above 64 KiB or there is no memory.
- * When locking fails (RLIMIT_MEMLOCK) the secret is still made. Thread: any.
- * Owns: the caller frees with secret_free. */
+/* Copies n bytes. Returns NULL when n is above 64 KiB or memory runs out. If locking fails
+ * (RLIMIT_MEMLOCK) the secret is made all the same. The caller frees it with secret_free.
+ * Thread: any. */
 struct secret *secret_new(const char *bytes, size_t n) MUST_CHECK;
 
-/* "prefix" followed by the bytes of s, e.g. a header line from a token. */
+/* A secret of `prefix` followed by the bytes, for example a header line made from a token. */
 struct secret *secret_prefixed(const char *prefix, const char *bytes, size_t n) MUST_CHECK;
 
-/* Overwrites and frees; takes NULL. */
+/* Wipes and frees; takes NULL. */
 void secret_free(struct secret *s);
 
-/* The bytes, with a NUL behind them. Never copy them into ordinary memory that
- * outlives the call. */
+/* The bytes, with a NUL after them. Never copy them into ordinary memory that outlives the
+ * call. */
 const char *secret_text(const struct secret *s);
 size_t secret_len(const struct secret *s);
 
-/* Whether it is these bytes; the time this takes tells their number only. */
+/* Whether the secret is these bytes. The time it takes depends on their number only. */
 bool secret_is(const struct secret *s, const char *bytes, size_t n);
 
-/* Takes NULL, which equals NULL only. */
+/* Takes NULL, which equals only NULL. */
 bool secret_equal(const struct secret *a, const struct secret *b);
 
-/* Whether bytes are those of a secret, in a time that depends on the lengths only. */
+/* Whether two byte strings are equal; for comparing with a secret: the time it takes depends
+ * on the lengths only. */
 bool secret_bytes_equal(const char *a, size_t a_len, const char *b, size_t b_len);
 
-/* Overwrites bytes the compiler would otherwise leave. */
+/* Overwrites bytes in a way that the compiler cannot leave out. */
 void secret_wipe(void *bytes, size_t n);
 
-/* free() and realloc() for memory of a library that may hold a copy of a secret: what is given
- * back is overwritten first, whatever its size. */
+/* free() and realloc() for a library whose memory may hold a copy of a secret: memory is
+ * wiped before it is freed, whatever its size. */
 void secret_wiping_free(void *p);
 void *secret_wiping_realloc(void *p, size_t n) MUST_CHECK;
 
-/* Makes the process refuse core files and debuggers (RLIMIT_CORE 0, not dumpable)
- * and drops what the environment offers to weaken TLS (SSLKEYLOGFILE and the like).
- * Called first of all in main. */
+/* Prevents core files and debuggers (RLIMIT_CORE 0, not dumpable), and removes environment
+ * variables that would weaken TLS (SSLKEYLOGFILE and the like). Call it first in main. */
 void secret_protect_process(void);

@@ -1,16 +1,15 @@
 /* Notices by inotify that files may have changed.
  *
- * A file is found as the kernel finds it, component by component, symbolic links followed; each
- * directory on the way is watched for the one name that leads on:
+ * A path is resolved as the kernel does it, component by component, following symbolic links. Each
+ * directory on the way is watched for the one name that is looked up in it:
  *
  *     /etc/x/secret -> ..data/secret, ..data -> v7
  *
  *         /: "etc"   /etc: "x"   /etc/x: "secret", "..data", "v7"   /etc/x/v7: "secret"
  *
- * A directory is watched before the name in it is looked up, so that no change falls in
- * between. After each change the way is walked again, for it may be another one now. The file
- * itself is never watched: who renames a new one over it would take the watch away with the
- * old. */
+ * A directory is watched before the name is looked up in it, so that no change is missed in
+ * between. After each change the path is resolved again, since it may lead elsewhere now. The file
+ * itself is never watched: a rename over it would remove the watch together with the old file. */
 #include "event/file_watch.h"
 
 #include <errno.h>
@@ -22,10 +21,10 @@
 
 #include "base/log.h"
 
-/* Writers are given that long to finish, but no longer in all. */
+/* After a change, wait this long without another one, but not longer than that in all. */
 #define SETTLE_MS 100
 #define SETTLE_AT_MOST_MS 1000
-/* How often to look without being told. */
+/* How often to check without an event. */
 #define POLL_MS 60000
 #define POLL_BLIND_MS 5000
 #define LINKS_MAX 40
@@ -37,10 +36,10 @@
 #define AT_THE_END (ON_THE_WAY | IN_CLOSE_WRITE | IN_ATTRIB)
 #define ANY_NAME ""
 
-/* A path being walked. */
+/* A path that is being resolved. */
 struct walk {
-    char dir[PATH_MAX];  /* where it is: absolute, without links; "" is the root */
-    char rest[PATH_MAX]; /* what is left to go */
+    char dir[PATH_MAX];  /* the directory reached: absolute, without links; "" is the root */
+    char rest[PATH_MAX]; /* the rest of the path */
     int links;
 };
 
@@ -74,8 +73,8 @@ static void free_steps(struct file_watch_step *step, size_t steps)
     free(step);
 }
 
-/* Watches the directory of a step. One that may be passed through but not read cannot be
- * watched; that matters for the last only. */
+/* Watches the directory of a step. A directory that may be searched but not read cannot be
+ * watched; that matters only for the last one. */
 static void file_watch_dir(struct file_watch *w, const struct walk *k, const char *name)
 {
     bool last = k->rest[0] == '\0';
@@ -90,7 +89,7 @@ static void file_watch_dir(struct file_watch *w, const struct walk *k, const cha
         w->blind = true;
 }
 
-/* Where the path ends: of a directory every name in it counts. */
+/* Watches every name in a directory that is itself the watched path. */
 static void watch_contents(struct file_watch *w, const char *path)
 {
     int wd = w->events.fd < 0 ? -1 : inotify_add_watch(w->events.fd, path, AT_THE_END);
@@ -99,7 +98,7 @@ static void watch_contents(struct file_watch *w, const char *path)
         note_step(w, wd, ANY_NAME);
 }
 
-/* The next component into `name`; false: there is none. */
+/* Copies the next component into `name`; false: there is none. */
 static bool next_name(struct walk *k, char name[NAME_MAX + 1])
 {
     size_t skip = strspn(k->rest, "/"), len = strcspn(k->rest + skip, "/");
@@ -125,7 +124,7 @@ static bool set_path(char out[PATH_MAX], const char *a, const char *separator, c
     return true;
 }
 
-/* Goes one component on. Returns whether there is more to go. */
+/* Resolves one component. Returns whether there are more. */
 static bool walk_on(struct file_watch *w, struct walk *k)
 {
     char name[NAME_MAX + 1], path[PATH_MAX], target[PATH_MAX];
@@ -145,7 +144,7 @@ static bool walk_on(struct file_watch *w, struct walk *k)
     if (!set_path(path, k->dir, "/", name))
         return false;
     ssize_t n = readlink(path, target, sizeof target - 1);
-    if (n < 0) { /* the file, a directory, or nothing yet */
+    if (n < 0) { /* a file, a directory, or it does not exist yet */
         bool there = errno == EINVAL && set_path(k->dir, path, "", "");
 
         if (there && k->rest[0] == '\0')
@@ -193,7 +192,8 @@ static void walk_all(struct file_watch *w)
         walk(w, w->file[i]);
     for (size_t i = 0; i < old_steps; i++)
         if (!is_step(w, old[i].wd))
-            (void)inotify_rm_watch(w->events.fd, old[i].wd); /* fails where it is gone anyway */
+            /* fails if it is gone; that is fine */
+            (void)inotify_rm_watch(w->events.fd, old[i].wd);
     free_steps(old, old_steps);
     if (w->blind && w->files > 0 && !w->logged) {
         w->logged = true;
@@ -246,8 +246,7 @@ static void on_events(struct loop_io *io, uint32_t events)
     bool changed = false;
 
     (void)events;
-    /* A directory where much goes on must not keep the loop from the rest: what is left wakes
-     * it again. */
+    /* A busy directory must not occupy the loop: events that are left wake it again. */
     for (int i = 0; i < READS_MAX; i++) {
         ssize_t n = read(io->fd, room.bytes, sizeof room);
         const char *at = room.bytes;

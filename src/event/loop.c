@@ -1,13 +1,13 @@
-/* Waits for descriptors and timers and calls what belongs to them: epoll for descriptors, a
- * binary heap for timers.
+/* Waits for descriptors and timers and calls their owners: epoll for descriptors, a binary heap for
+ * timers.
  *
  *   +--> sleep until an event or the first timer
  *   |    call each descriptor's on_event
  *   |    call each due timer
- *   +--- on_turn: the owner does what the callbacks left it to do
+ *   +--- on_turn: the owner does what the callbacks have left for it
  *
- * A callback may stop and free any loop_io: stopping strikes its events from the running
- * batch. The time is read once per turn. */
+ * A callback may stop and free any loop_io: loop_io_stop removes its events from the batch that is
+ * being processed. The time is read once per turn. */
 #include "event/loop.h"
 
 #include <errno.h>
@@ -42,8 +42,8 @@ int loop_io_start(struct loop *l, struct loop_io *io, uint32_t events)
         return 0;
     int op = io->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
 
-    /* A library may have closed the descriptor without a word, and got the same number again.
-     */
+    /* A library may have closed the descriptor without telling us, and got the same number
+     * again. */
     if (epoll_ctl(l->epoll_fd, op, io->fd, &ev) != 0 &&
         !(errno == ENOENT && epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, io->fd, &ev) == 0) &&
         !(errno == EEXIST && epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, io->fd, &ev) == 0))
@@ -140,15 +140,16 @@ static int sleep_ms(const struct loop *l, bool again)
         return 0;
     if (l->timers == 0)
         return LOOP_IDLE_MS;
-    /* The clock's milliseconds are cut, so a sleep of n may end just short of n: one more. */
+    /* The clock is rounded down to milliseconds, so a sleep of n could end just short of n:
+     * add one. */
     int64_t left = l->heap[1]->due_ms - clock_ms();
     return left <= 0 ? 0 : (int)base_min(left + 1, LOOP_IDLE_MS);
 }
 
 static void run_timers(struct loop *l)
 {
-    /* Only what was armed before, so that a timer that re-arms itself for now cannot keep the
-     * loop from its descriptors. A timer may be freed by its own on_due. */
+    /* Only timers armed before this round, so that a timer that re-arms itself for now
+     * cannot keep the loop from its descriptors. on_due may free its timer. */
     l->round++;
     while (l->timers > 0 && l->heap[1]->due_ms <= l->now_ms && l->heap[1]->round != l->round) {
         struct loop_timer *t = l->heap[1];
@@ -158,8 +159,8 @@ static void run_timers(struct loop *l)
     }
 }
 
-/* So many failed waits in a row mean a broken descriptor. A single one is like an empty one: a
- * tracer that lets go of a thread can leave ENOSYS in the place of EINTR. */
+/* This many failed waits in a row mean a broken descriptor. A single failure is treated like
+ * an empty wait: when a tracer detaches from a thread, ENOSYS may appear in place of EINTR. */
 #define WAIT_FAILURES_MAX 100
 
 void loop_run(struct loop *l)

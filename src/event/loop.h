@@ -1,6 +1,6 @@
 #pragma once
-/* One thread's event loop: descriptors, timers, and a hook that runs after every batch
- * of events. Nothing in it is shared; every call is for the thread that runs it. */
+/* One thread's event loop: descriptors, timers, and a hook that runs after every batch of
+ * events. Nothing in it is shared; only its own thread may call it. */
 #include <sys/epoll.h>
 
 #include "base/base.h"
@@ -13,13 +13,13 @@ struct loop_io {
 
 struct loop_timer {
     int64_t due_ms;
-    size_t slot;                          /* 1-based place in the heap; 0: not armed */
-    unsigned round;                       /* of the loop's, in which it was armed */
+    size_t slot;                          /* position in the heap, from 1; 0: not armed */
+    unsigned round;                       /* the loop's round in which it was armed */
     void (*on_due)(struct loop_timer *t); /* may free the timer */
 };
 
 #define LOOP_BATCH 256
-/* An idle loop turns so often, to show that it is alive. */
+/* An idle loop wakes up this often, to show that it is alive. */
 #define LOOP_IDLE_MS 1000
 
 struct loop {
@@ -27,11 +27,11 @@ struct loop {
     bool stopping;
     struct loop_timer **heap; /* 1-based binary heap on due_ms */
     size_t timers, heap_cap;
-    unsigned round; /* of running the timers that are due */
+    unsigned round; /* number of the round of due timers */
     struct epoll_event batch[LOOP_BATCH];
     int batch_len, batch_pos;
-    int64_t now_ms;           /* as of this turn; see loop_now */
-    _Atomic int64_t alive_ms; /* when the last turn began: for the health check */
+    int64_t now_ms;           /* time of this turn; see loop_now */
+    _Atomic int64_t alive_ms; /* when the last turn began, for the health check */
     bool (*on_turn)(
         void *arg); /* after each batch; returns true when it wants to run again at once */
     void *on_turn_arg;
@@ -41,12 +41,12 @@ struct loop {
 int loop_init(struct loop *l) MUST_CHECK;
 void loop_done(struct loop *l);
 
-/* Registers io->fd for `events`, or changes them. Level-triggered unless EPOLLET is given.
+/* Registers io->fd for `events`, or changes them. Level-triggered unless EPOLLET is set.
  * Returns 0 or -errno. */
 int loop_io_start(struct loop *l, struct loop_io *io, uint32_t events);
 
-/* Before the descriptor is closed. Events of this batch for it are dropped. Takes one that
- * is not registered. */
+/* Call it before the descriptor is closed. Events of this batch for it are dropped. Takes
+ * one that is not registered. */
 void loop_io_stop(struct loop *l, struct loop_io *io);
 
 /* Arms or re-arms; a due time in the past fires in the next turn. */
@@ -58,7 +58,7 @@ void loop_timer_clear(struct loop *l, struct loop_timer *t);
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 
-/* Whether all events that were there when this turn began have been told. */
+/* Whether all events of this turn's batch have been delivered. */
 static inline bool loop_all_told(const struct loop *l)
 {
     return l->batch_pos >= l->batch_len && l->batch_len < LOOP_BATCH;

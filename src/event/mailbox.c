@@ -1,11 +1,11 @@
-/* Messages to a loop's thread.
+/* Messages to a loop's thread, without a lock.
  *
- * A lock-free stack that the receiver takes whole and turns round:
+ * A lock-free stack; the receiver takes the whole stack and reverses it:
  *
  *     newest -> mail -> mail -> BOTTOM     open
  *     newest -> NULL                       closed
  *
- * The eventfd is written only by the mail that finds the mailbox empty, so a burst costs one
+ * Only mail that finds the mailbox empty writes to the eventfd, so a burst of mail costs one
  * wake-up. */
 #include "event/mailbox.h"
 
@@ -15,8 +15,8 @@
 /* Below the oldest mail of an open mailbox. Never run, never freed. */
 static struct mail BOTTOM;
 
-/* Leaves `next_state` (&BOTTOM or NULL) in the place of what is there, which is returned with
- * the oldest first and a NULL at the end. */
+/* Replaces the stack by `next_state` (&BOTTOM or NULL) and returns what was in it, oldest
+ * first, with a NULL at the end. */
 static struct mail *take_all(struct mailbox *m, struct mail *next_state)
 {
     struct mail *mail = atomic_exchange_explicit(&m->newest, next_state, memory_order_acquire);
@@ -38,10 +38,10 @@ static void on_event(struct loop_io *io, uint32_t events)
     uint64_t count;
 
     (void)events;
-    /* Before taking the mail: one that comes in between wakes us again. */
+    /* Cleared before the mail is taken: mail that arrives in between wakes us again. */
     ssize_t n = read(io->fd, &count, sizeof count);
 
-    (void)n; /* what could not be read wakes us again */
+    (void)n; /* if the read failed, the descriptor stays readable and wakes us again */
     for (struct mail *mail = take_all(m, &BOTTOM), *next; mail != NULL; mail = next) {
         next = mail->next;
         mail->run(mail);
@@ -81,8 +81,8 @@ void mailbox_done(struct mailbox *m)
 
 #define WAKE_TRIES 100
 
-/* The counter cannot overflow: the receiver clears it. A call may be interrupted, by a tracer
- * even with an odd code. */
+/* The counter cannot overflow, since the receiver clears it. A tracer may interrupt the
+ * call, even with an unusual error code. */
 static void wake(const struct mailbox *m)
 {
     const uint64_t one = 1;

@@ -1,4 +1,4 @@
-/* Keeps what happened in each of the last steps, as differences between totals, in a ring.
+/* Keeps in a ring what happened in each of the last steps: differences between totals.
  *
  *        |<- step ->|<- step ->|     no sample     |<- step ->| rest |
  *   -----+----------+----------+- - - - -+- - - - -+----------+------+---> time

@@ -1,7 +1,7 @@
 #pragma once
-/* What happened in the last quarter of an hour, in steps of ten seconds, for the charts of the
- * status page. It is made from totals that only grow. It reads no clock: whoever calls passes
- * the time of clock_ms(). Thread: control. */
+/* What happened in the last quarter of an hour, in steps of ten seconds, for the charts of
+ * the status page. It is computed from totals that only grow. It reads no clock: the caller
+ * passes the time of clock_ms(). Thread: control. */
 #include "base/base.h"
 #include "base/failure.h"
 #include "stats/metrics.h"
@@ -9,7 +9,7 @@
 #define HISTORY_STEP_MS 10000
 #define HISTORY_STEPS 90
 
-/* Since the start of the process. */
+/* Totals since the start of the process. */
 struct history_totals {
     uint64_t requests;                /* finished */
     uint64_t failed[STAGE_COUNT];     /* answered by the proxy itself, by whose fault it was */
@@ -19,7 +19,8 @@ struct history_totals {
 
 /* What happened between two samples. */
 struct history_step {
-    int64_t span_ms; /* how long that was; 0: no sample (the process or machine slept) */
+    /* length of the step; 0: no sample (the process or the machine was suspended) */
+    int64_t span_ms;
     uint64_t requests, failed[STAGE_COUNT], upstream_errors, bucket[METRICS_BUCKETS];
 };
 
@@ -33,31 +34,33 @@ struct history {
 /* The totals, taken from the metrics of all threads. */
 struct history_totals history_totals_of(const struct metrics_sum *sum);
 
-/* The totals as they are at the beginning. */
+/* `totals`: at this moment. */
 void history_init(struct history *h, const struct history_totals *totals, int64_t now_ms);
 
-/* To be called every HISTORY_STEP_MS or so. After a longer pause the steps in between are
- * empty, and what happened meanwhile counts for the last one, with its true length. A call that
- * comes early (less than half a step) changes nothing. */
+/* Call it about every HISTORY_STEP_MS. After a longer pause the steps in between are empty,
+ * and everything since the last sample is counted in the newest step, with its true length.
+ * A call that is early (less than half a step) does nothing. */
 void history_sample(struct history *h, const struct history_totals *totals, int64_t now_ms);
 
-/* The step that began `age` whole steps before the last sample; NULL: before the beginning. */
+/* The step that began `age` whole steps before the last sample; NULL: older than the
+ * history. */
 const struct history_step *history_step(const struct history *h, size_t age);
 
 /* What happened since the last sample. */
 struct history_step history_rest(const struct history *h, const struct history_totals *totals,
                                  int64_t now_ms);
 
-/* The newest `steps` steps and the rest, added up. */
+/* The sum of the newest `steps` steps and of what happened since. */
 struct history_step history_sum(const struct history *h, const struct history_totals *totals,
                                 int64_t now_ms, size_t steps);
 
-/* All failures that the proxy answered or the upstream answered with 500 and above. */
+/* All requests that the proxy itself answered with a failure, or the upstream with 500 and
+ * above. */
 uint64_t history_failed(const struct history_step *s);
 
-/* Requests a second; 0 for an empty step. */
+/* Requests per second; 0 for an empty step. */
 double history_rate(const struct history_step *s);
 
-/* An estimate of the duration in microseconds that the share `q` (0 to 1) of the requests did
- * not exceed, linear inside a bucket; above the largest bound: that bound. -1: no requests. */
+/* Estimates the duration in microseconds that the share `q` (0 to 1) of the requests did not
+ * exceed: linear inside a bucket; above the largest bound, that bound. -1: no requests. */
 double history_quantile_us(const struct history_step *s, double q);

@@ -1,4 +1,4 @@
-/* Counts a finished request, by its outcome and by how long it took, and adds shards up. */
+/* Counts finished requests by outcome and duration, and adds up the shards. */
 #include "stats/metrics.h"
 
 static void observe(struct metrics *m, enum metrics_duration which, int64_t us)

@@ -1,7 +1,7 @@
 #pragma once
-/* The counters of the program. Each thread has its own set, a shard, which it alone writes, with
- * plain stores; the admin listener reads all of them and adds them up. So counting takes no lock,
- * and no two threads write to the same cache line. */
+/* The counters of the program. Each thread has its own set, a shard, and is the only one
+ * that writes to it, with plain stores; the admin listener reads all shards and adds them
+ * up. So counting takes no lock, and no two threads write to the same cache line. */
 #include <stdatomic.h>
 
 #include "base/base.h"
@@ -45,16 +45,16 @@ enum metrics_duration {
 
 enum metrics_method { METRICS_SAFE, METRICS_UNSAFE, METRICS_METHOD_COUNT };
 
-/* Outcome of a request: the status class 1..5 (0: no answer), and the stage of an answer the
- * proxy made itself (STAGE_COUNT: the upstream's own answer). */
+/* The outcome of a request: the status class 1..5 (0: no answer), and, if the proxy itself
+ * answered, the stage of the failure (STAGE_COUNT: the upstream answered). */
 struct metrics_request {
     enum metrics_method method;
     int status;
     int stage;                               /* enum stage, or STAGE_COUNT */
-    int64_t total_us, token_us, upstream_us; /* negative: did not happen */
+    int64_t total_us, token_us, upstream_us; /* durations; negative: that part did not happen */
 };
 
-/* Of a request whose class is known, see rights/classes.h. */
+/* Classes of requests, see rights/classes.h. */
 #define METRICS_CLASSES 7
 struct metrics_class {
     int class;
@@ -62,7 +62,7 @@ struct metrics_class {
     bool outcome_unknown;
 };
 
-/* What the ledger did for a request, see proxy/claim.h. */
+/* Results of the ledger for a request, see proxy/claim.h. */
 #define METRICS_LEDGER_RESULTS 10
 
 struct metrics {
@@ -75,7 +75,7 @@ struct metrics {
     _Atomic uint64_t ledger[METRICS_LEDGER_RESULTS];
 };
 
-/* All shards added up: plain values. The total of a duration is the sum of its buckets. */
+/* The sum of all shards, as plain values. The count of a duration is the sum of its buckets. */
 struct metrics_sum {
     uint64_t counter[METRICS_COUNTER_COUNT];
     uint64_t requests[METRICS_METHOD_COUNT][6][STAGE_COUNT + 1];
@@ -89,8 +89,8 @@ struct metrics_sum {
 /* Adds a shard. Thread: any. */
 void metrics_add_shard(struct metrics_sum *sum, const struct metrics *shard);
 
-/* What is under way by now of what was begun: never negative, though the two counts are not
- * read in one moment. */
+/* How many are in progress, from how many began and ended. Never negative, although the two
+ * counters are not read at the same moment. */
 static inline int64_t metrics_open(uint64_t begun, uint64_t ended)
 {
     return begun > ended ? (int64_t)(begun - ended) : 0;
@@ -108,7 +108,7 @@ static inline void metrics_add(struct metrics *m, enum metrics_counter which, ui
     metrics_bump(&m->counter[which], n);
 }
 
-/* For what is counted elsewhere. */
+/* Sets a counter that is counted elsewhere. */
 static inline void metrics_set(struct metrics *m, enum metrics_counter which, uint64_t value)
 {
     atomic_store_explicit(&m->counter[which], value, memory_order_relaxed);

@@ -1,11 +1,11 @@
 /* Brings failed requests from the workers to the control thread:
  *
- *   recent_failures_note -> ring of a worker --- timer: 0 to 100 ms ---> one mail with what is in it
+ *   recent_failures_note -> a worker's ring ---- timer: 0 to 100 ms ---> one mail with its content
  *                                                                          |
- *                               the newest of all, by time <--- control ---+
+ *                       the newest of all workers, by time <--- control ---+
  *
- * The ring of a worker is as long as the list of control: an entry that it overwrites has so many
- * newer ones after it that it would have left the list, too. */
+ * A worker's ring is as long as the control thread's list: an entry that is overwritten in the ring
+ * has so many newer ones after it that it would have left the list, too. */
 #include "stats/recent_failures.h"
 
 #include <string.h>
@@ -24,8 +24,8 @@ void recent_failures_init(struct recent_failures *f, struct mailbox *control)
     *f = (struct recent_failures){ .mailbox = control };
 }
 
-/* Keeps the list sorted, the newest first. Of two with the same time the one that comes in later
- * is the newer one. */
+/* Inserts into the list, newest first. Of two with the same time, the one inserted later is
+ * newer. */
 static void insert(struct recent_failures *f, const struct recent_failures_entry *e)
 {
     size_t at = 0;
@@ -56,7 +56,7 @@ static void on_timer(struct loop_timer *t)
     p->mail = (struct mail){ .run = arrived, .free = mail_free };
     p->to = o->to;
     p->count = o->count;
-    for (size_t i = 0; i < o->count; i++) /* the oldest first */
+    for (size_t i = 0; i < o->count; i++) /* oldest first */
         p->entry[i] =
             o->entry[(o->next + RECENT_FAILURES_KEPT - o->count + i) % RECENT_FAILURES_KEPT];
     o->count = 0;
@@ -98,7 +98,7 @@ void recent_failures_note(struct recent_failures_outbox *o,
 {
     struct recent_failures_entry *e = &o->entry[o->next];
 
-    if (o->to == NULL) /* nobody keeps the list */
+    if (o->to == NULL) /* nobody keeps a list */
         return;
     o->next = (o->next + 1) % RECENT_FAILURES_KEPT;
     if (o->count < RECENT_FAILURES_KEPT)
