@@ -190,7 +190,8 @@ static bool form_was_sent(const struct token_client *client)
 {
     curl_off_t sent = 0;
 
-    return curl_easy_getinfo(client->transfer.easy, CURLINFO_SIZE_UPLOAD_T, &sent) == CURLE_OK &&
+    return curl_easy_getinfo(client->transfer.easy, CURLINFO_SIZE_UPLOAD_T, &sent) ==
+               CURLE_OK &&
            sent > 0 && (size_t)sent >= secret_len(client->form);
 }
 

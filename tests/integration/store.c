@@ -14,7 +14,7 @@ void store_make(struct store *s, const char *more)
     assert_non_null(mkdtemp(name));
     assert_non_null(realpath(name, whole));
     assert_true(strlen(whole) < sizeof s->dir - 32);
-    (void)snprintf(s->dir, sizeof s->dir, "%s", whole);
+    memcpy(s->dir, whole, strlen(whole) + 1);
     int n = snprintf(s->settings, sizeof s->settings, "ledger.store = sqlite:%s/ledger.db\n%s",
                      s->dir, more == NULL ? "" : more);
     assert_true(n > 0 && (size_t)n < sizeof s->settings);
