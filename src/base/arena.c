@@ -2,9 +2,9 @@
  *
  *     blocks -> [ newest: pieces | free ] -> [ ... ] -> [ first ]
  *
- * Pieces come from the newest block. A piece that is too large for an ordinary block gets a block
- * of its own, which becomes the second in the list, so that the free part of the newest stays in
- * use. */
+ * Pieces come from the newest block. A piece that is too large for an ordinary block gets a
+ * block of its own, which becomes the second in the list, so that the free part of the
+ * newest stays in use. */
 #include "base/arena.h"
 
 #include <stdalign.h>

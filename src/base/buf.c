@@ -3,9 +3,9 @@
  *     data   start        len          cap
  *     | read | unread ... | free ...    |      one byte of `cap` is kept for a NUL
  *
- * To make room, the unread bytes are moved to the front if that is enough; otherwise a larger
- * block is allocated. The old block is wiped before it is freed, since it may have held a secret
- * and nobody else can reach it. */
+ * To make room, the unread bytes are moved to the front if that is enough; otherwise a
+ * larger block is allocated. The old block is wiped before it is freed, since it may have
+ * held a secret and nobody else can reach it. */
 #include "base/buf.h"
 
 #include <errno.h>

@@ -1,16 +1,16 @@
-/* The log: each thread formats lines in a buffer of its own and writes them to fd 2 without ever
- * waiting.
+/* The log: each thread formats lines in a buffer of its own and writes them to fd 2 without
+ * ever waiting.
  *
  *     data: | rest | line | line | ... |
  *
- * `rest` is the end of a line of which a short write took only a part. It is written first, so that
- * a reader never sees half a line. When fd 2 takes no more, whole lines are dropped and counted; the
- * next flush that succeeds reports how many.
+ * `rest` is the end of a line of which a short write took only a part. It is written first,
+ * so that a reader never sees half a line. When fd 2 takes no more, whole lines are dropped
+ * and counted; the next flush that succeeds reports how many.
  *
  * Threads share only a few counters. Their lines do not mix, because no line is longer than
- * PIPE_BUF, and a pipe or socket is given whole lines of at most that many bytes at a time. A pipe
- * takes such a piece as a whole or not at all, and so does a unix socket with a buffer of the usual
- * size. On a TCP socket that is full, lines of two threads could mix.
+ * PIPE_BUF, and a pipe or socket is given whole lines of at most that many bytes at a time.
+ * A pipe takes such a piece as a whole or not at all, and so does a unix socket with a
+ * buffer of the usual size. On a TCP socket that is full, lines of two threads could mix.
  */
 #include "base/log.h"
 

@@ -4,9 +4,9 @@
  *     log_info("upstream_done", log_str("host", host), log_int("ms", ms));
  *
  * Each thread gathers lines in a buffer, which is written when its loop is about to sleep
- * (log_flush), or at once for `warn` and above. If nobody reads stderr the program does not wait:
- * lines are dropped, and their number is logged when stderr takes lines again. Values are escaped,
- * so that no peer can forge a line. There is no way to log a `struct secret`. */
+ * (log_flush), or at once for `warn` and above. If nobody reads stderr the program does not
+ * wait: lines are dropped, and their number is logged when stderr takes lines again. Values
+ * are escaped, so that no peer can forge a line. There is no way to log a `struct secret`. */
 #include "base/base.h"
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };

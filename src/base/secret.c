@@ -1,9 +1,9 @@
 /* Keeps each secret in memory pages of its own.
  *
- * Length and bytes lie in one private mapping per secret: locked (never swapped), left out of core
- * files, zeroed in a child after fork, wiped before it is unmapped. Separate pages cost memory, but
- * a program has only a handful of secrets, and a read past the end of other data cannot reach
- * them. */
+ * Length and bytes lie in one private mapping per secret: locked (never swapped), left out
+ * of core files, zeroed in a child after fork, wiped before it is unmapped. Separate pages
+ * cost memory, but a program has only a handful of secrets, and a read past the end of other
+ * data cannot reach them. */
 #include "base/secret.h"
 
 #include <malloc.h>

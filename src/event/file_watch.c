@@ -1,15 +1,16 @@
 /* Notices by inotify that files may have changed.
  *
- * A path is resolved as the kernel does it, component by component, following symbolic links. Each
- * directory on the way is watched for the one name that is looked up in it:
+ * A path is resolved as the kernel does it, component by component, following symbolic
+ * links. Each directory on the way is watched for the one name that is looked up in it:
  *
  *     /etc/x/secret -> ..data/secret, ..data -> v7
  *
  *         /: "etc"   /etc: "x"   /etc/x: "secret", "..data", "v7"   /etc/x/v7: "secret"
  *
  * A directory is watched before the name is looked up in it, so that no change is missed in
- * between. After each change the path is resolved again, since it may lead elsewhere now. The file
- * itself is never watched: a rename over it would remove the watch together with the old file. */
+ * between. After each change the path is resolved again, since it may lead elsewhere now.
+ * The file itself is never watched: a rename over it would remove the watch together with
+ * the old file. */
 #include "event/file_watch.h"
 
 #include <errno.h>

@@ -1,13 +1,13 @@
-/* Waits for descriptors and timers and calls their owners: epoll for descriptors, a binary heap for
- * timers.
+/* Waits for descriptors and timers and calls their owners: epoll for descriptors, a binary
+ * heap for timers.
  *
  *   +--> sleep until an event or the first timer
  *   |    call each descriptor's on_event
  *   |    call each due timer
  *   +--- on_turn: the owner does what the callbacks have left for it
  *
- * A callback may stop and free any loop_io: loop_io_stop removes its events from the batch that is
- * being processed. The time is read once per turn. */
+ * A callback may stop and free any loop_io: loop_io_stop removes its events from the batch
+ * that is being processed. The time is read once per turn. */
 #include "event/loop.h"
 
 #include <errno.h>

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 
-/* How long accepting rests when descriptors have run out. */
+/* How long to stop accepting when descriptors have run out. */
 #define PAUSE_MS 100
 
 static int watch(struct acceptor *a)
@@ -17,7 +17,7 @@ static int watch(struct acceptor *a)
     for (size_t i = 0; i < a->count && err == 0; i++) {
         struct acceptor_socket *s = &a->socket[i];
 
-        /* Of the threads that share a queue one is enough to accept. */
+        /* Threads that share a queue: wake only one of them for a connection. */
         err = loop_io_start(a->loop, &s->io,
                             EPOLLIN | (s->listener->shared ? (uint32_t)EPOLLEXCLUSIVE : 0));
     }
@@ -35,7 +35,7 @@ static void on_pause_over(struct loop_timer *t)
     (void)watch(CONTAINER_OF(t, struct acceptor, pause));
 }
 
-/* Accepts one: 0, or -errno, -EAGAIN when nobody waits. */
+/* Accepts one connection. Returns 0 or -errno; -EAGAIN: none waits. */
 static int accept_one(struct acceptor_socket *s)
 {
     struct acceptor *a = s->acceptor;
@@ -65,10 +65,10 @@ static void on_acceptable(struct loop_io *io, uint32_t events)
     loop_timer_set(a->loop, &a->pause, loop_now(a->loop) + PAUSE_MS);
 }
 
-/* More than a queue (listener.c) can hold. */
+/* More than a listen queue (listener.c) can hold. */
 #define QUEUE_MAX 4096
 
-/* A connection may have ended while it waited, which is no reason to leave the others. */
+/* Empties the queue. A connection that ended while it waited does not stop this. */
 static void accept_all(struct acceptor_socket *s)
 {
     int err = 0;
@@ -84,12 +84,12 @@ void acceptor_close(struct acceptor *a)
     for (size_t i = 0; i < a->count; i++) {
         struct acceptor_socket *s = &a->socket[i];
 
-        if (s->listener->passed) /* what waits is for the instance that comes next */
+        if (s->listener->passed) /* what waits is for the next instance */
             continue;
         accept_all(s);
         (void)shutdown(s->io.fd, SHUT_RDWR);
-        /* Who waits for a place in the queue of a unix socket is not told by this, only woken
-         * by each that is accepted. */
+        /* In a unix socket a client that waits for a place in the full queue is not woken by
+         * the shutdown, only by an accept. So accept again, until nobody waits. */
         if (s->listener->shared)
             accept_all(s);
     }

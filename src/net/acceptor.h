@@ -1,6 +1,7 @@
 #pragma once
-/* Accepts connections on a set of listeners: some in each turn of the loop, and with a pause
- * when descriptors or memory run out, since the kernel would wake the loop at once again. */
+/* Accepts connections on a set of listeners: a limited number in each turn of the loop, and
+ * with a pause when descriptors or memory run out, because the kernel would wake the loop
+ * again at once. */
 #include <sys/socket.h>
 
 #include "base/base.h"
@@ -9,7 +10,8 @@
 
 struct acceptor;
 
-/* A connection, non-blocking, closed on exec; addr may be of any family. Owns: fd. */
+/* Called with each connection: non-blocking, close-on-exec; addr may be of any family. The
+ * function owns fd. */
 typedef void (*acceptor_fn)(void *arg, const struct listener *from, int fd,
                             const struct sockaddr *addr, socklen_t len);
 
@@ -28,23 +30,25 @@ struct acceptor {
 };
 
 struct acceptor_options {
-    const struct listener *listeners; /* at most LISTENERS_MAX; they stay the caller's, and open
-                                         and in place for as long as the acceptor is */
+    /* at most LISTENERS_MAX; not owned, must stay open and in place as long as the acceptor
+     * exists */
+    const struct listener *listeners;
     size_t count;
-    int batch; /* connections of one listener in one turn */
+    int batch; /* most connections of one listener in one turn */
     acceptor_fn on_accepted;
     void *arg;
 };
 
-/* Returns 0 or -errno; acceptor_done is due in both cases. Thread: the loop's, for all of it.
- */
+/* Returns 0 or -errno; call acceptor_done in both cases. Thread: the loop's, as for all
+ * functions here. */
 int acceptor_init(struct acceptor *a, struct loop *l,
                   const struct acceptor_options *o) MUST_CHECK;
-/* Stops listening without a reset for anybody who is connected already: what waits in the
- * queues is accepted, in this call; from then on the kernel refuses. The descriptors stay open.
- * For the listeners of this acceptor alone; a unix socket, which several share, is closed for
- * all of them. A socket that was passed goes on listening, since others have it too: it is only
- * not looked at any more, and what waits in its queue stays there. */
+/* Stops listening without a reset for anybody who is connected already: the connections that
+ * wait in the queues are accepted in this call, then the kernel refuses new ones. The
+ * descriptors stay open. For TCP this affects the listeners of this acceptor only; a unix
+ * socket is shared, and closed for all threads. A socket that was passed to the process
+ * keeps listening, since other processes have it too: it is no longer watched, and what
+ * waits in its queue stays there. */
 void acceptor_close(struct acceptor *a);
-/* Accepts no more. Takes a zeroed one. */
+/* Stops accepting. Takes a zeroed one. */
 void acceptor_done(struct acceptor *a);

@@ -1,4 +1,5 @@
-/* Only the thread that has the client secret pays for the wiping. */
+/* The allocator that libcurl gets. It wipes memory only in the thread that has the client
+ * secret. */
 #include "net/curl_alloc.h"
 
 #include <curl/curl.h>

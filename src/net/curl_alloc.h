@@ -1,9 +1,9 @@
 #pragma once
-/* Memory for libcurl that is wiped when it is freed, in the one thread that sends the client
- * secret: libcurl copies what it sends, and frees the copies as they are. */
+/* Wipes libcurl's memory when it is freed, in the one thread that sends the client secret:
+ * libcurl copies what it sends and does not wipe the copies. */
 #include "base/base.h"
 
-/* In place of curl_global_init(CURL_GLOBAL_DEFAULT). From then on what libcurl frees in the
- * calling thread is overwritten first; in all others it is only freed. Returns 0 or -EIO.
- * Thread: main, before any other. */
+/* Call it in place of curl_global_init(CURL_GLOBAL_DEFAULT). In the calling thread, memory
+ * that libcurl frees is wiped first from then on; in all others it is only freed. Returns 0
+ * or -EIO. Thread: main, before any other starts. */
 int curl_alloc_global_init(void) MUST_CHECK;

@@ -1,23 +1,25 @@
-/* How curl's sockets and timer live on our loop.
+/* Runs libcurl's sockets and timer on our loop.
  *
- * A descriptor stays registered after curl lost interest in it (its connection went back
- * to the pool), because the next request on that connection wants the same events: that
- * saves two epoll_ctl a request. An event nobody waits for takes it out. The registration
- * ends when curl closes the socket, which it does through our close function, since
- * descriptor numbers come back.
+ * A descriptor stays registered after curl has lost interest in it (its connection went back
+ * to the pool), because the next request on that connection waits for the same events: that
+ * saves two epoll_ctl calls a request. An event that nobody waits for ends the registration.
+ * So does the close of the socket, which curl does through our function, since the same
+ * number will be used again.
  *
- * How long an address gets. A name may have several, of which some swallow what is sent to them
- * (no answer, no refusal). libcurl tries the next one only after half of the time, or all of it
- * when that is less than 600 ms; and libcurl before 8.4 then forgets to go on at all (curl issue
- * 11920). So an address that is silent is given up here, by a shutdown of its socket, which
- * libcurl takes for a refusal and goes on at once. libcurl is told of so much time that its own
- * part for an address is never over first, on a machine however busy: it would not say which
- * addresses were silent. When the time is really over, it is told of a millisecond.
+ * How long an address is tried. A name may have several addresses, and some may be silent:
+ * packets to them are dropped, so that there is neither an answer nor a refusal. libcurl
+ * tries the next address only after half of the connect timeout, or all of it when that is
+ * below 600 ms; and libcurl before 8.4 then forgets to go on at all (curl issue 11920). So
+ * this file gives up a silent address by shutting down its socket: libcurl takes that for a
+ * refusal and tries the next one at once. libcurl itself is given a very long connect
+ * timeout, so that its own limit never comes first, however busy the machine is: after that
+ * limit nobody could tell which addresses were silent. When the time is really over, its
+ * timeout is set to a millisecond.
  *
- *     round 0: each address gets an eighth of what is left of the time
- *     later:   the addresses, counted now, get equal parts of it; the last one has the rest
+ *     round 0: each address gets an eighth of the remaining time
+ *     later:   the number of addresses is known; each gets an equal part of the remaining time
  *
- * Each round asks for the name anew, so that one that has moved meanwhile is found.
+ * Each round resolves the name again, so that a host that has moved meanwhile is found.
  */
 #include "net/curl_host.h"
 
@@ -34,33 +36,35 @@
 #include "net/curl_alloc.h"
 #include "net/trust_store.h"
 
-/* Shares of the time to connect, and the least that an address gets in round 0. */
+/* The part of the remaining time that an address gets in round 0, and the least it gets. */
 #define FIRST_SHARE 8
 #define FIRST_SHARE_MIN_MS 50
-/* Rounds through the addresses of a name. */
+/* Most rounds through the addresses of a name. */
 #define ROUNDS_MAX 4
-/* A name for which libcurl has no answer after so long was asked of a silent name server: one
- * that answers says at once that there is no such name. */
+/* When libcurl has no result for a name after this long, the name server was silent: one
+ * that answers reports quickly that a name does not exist. */
 #define NAME_SILENT_MS 900
-/* What libcurl is told of the time to connect: until it is over, and then. */
+/* The connect timeout that libcurl is given: before the time is over, and after. */
 #define TIME_LEFT_MS (24 * 3600 * 1000L)
 #define TIME_OVER_MS 1L
-/* When it is told so in the millisecond in which it began, libcurl looks too early. */
-#define TOLD_AGAIN_MS 5
-/* Of the system's authorities, when nobody has told of a change. */
+/* The second value is set again after this long: set within the millisecond in which the
+ * transfer began, libcurl would check it too early. */
+#define SET_AGAIN_MS 5
+/* The longest time that libcurl may keep the system's authorities. */
 #define TRUST_AGE_MAX_S 86400
 
 struct curl_host_socket {
-    struct loop_io watch;
+    struct loop_io io;
     struct curl_host *multi;
-    uint32_t wanted; /* what curl waits for; 0: nothing at present */
+    uint32_t wanted; /* the events that curl waits for; 0: none at present */
     struct loop_timer give_up;
-    struct curl_host_transfer *connecting; /* whose; NULL: nobody's any more */
-    struct curl_host_socket *next;         /* of the same transfer */
+    /* the transfer that tries this address; NULL: none any more */
+    struct curl_host_transfer *connecting;
+    struct curl_host_socket *next; /* next socket of the same transfer */
 };
 
-/* Nobody waits for its answer any more. libcurl before 8 closes the socket of an address that has
- * failed without a word, and its number may be somebody else's before the transfer is over. */
+/* Nobody waits for this address any more. libcurl before 8 closes the socket of a failed
+ * address without telling us, and its number may be reused before the transfer is over. */
 static void unbind(struct curl_host_socket *s)
 {
     if (s->connecting == NULL)
@@ -82,7 +86,7 @@ static void bind_to(struct curl_host_socket *s, struct curl_host_transfer *t)
     t->tried = s;
 }
 
-/* The transfer connects no more. */
+/* The transfer no longer connects. */
 static void stop_connecting(struct curl_host_transfer *t)
 {
     loop_timer_clear(t->host->loop, &t->time_over);
@@ -90,35 +94,35 @@ static void stop_connecting(struct curl_host_transfer *t)
         unbind(t->tried);
 }
 
-static bool went_nowhere(CURLcode code)
+static bool has_no_connection(CURLcode code)
 {
     return code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT;
 }
 
-static void on_go_on(struct loop_timer *t);
+static void on_next_address(struct loop_timer *t);
 
 static void on_connect_time_over(struct loop_timer *timer)
 {
     struct curl_host_transfer *t = CONTAINER_OF(timer, struct curl_host_transfer, time_over);
 
     (void)curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, TIME_OVER_MS);
-    if (!t->told_over)
-        loop_timer_set(t->host->loop, timer, loop_now(t->host->loop) + TOLD_AGAIN_MS);
-    t->told_over = true;
-    on_go_on(&t->host->go_on);
+    if (!t->timeout_set)
+        loop_timer_set(t->host->loop, timer, loop_now(t->host->loop) + SET_AGAIN_MS);
+    t->timeout_set = true;
+    on_next_address(&t->host->next_address);
 }
 
 static int start(struct curl_host *m, struct curl_host_transfer *t)
 {
     t->opened = t->silent = 0;
-    t->reached = t->told_over = false;
+    t->reached = t->timeout_set = false;
     if (t->connect_timeout_ms > 0)
         (void)curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, TIME_LEFT_MS);
-    /* Zero: what is remembered is too old. Minutes are libcurl's default. */
+    /* 0: ignore names in the cache, they are too old. Otherwise libcurl's default, a minute. */
     (void)curl_easy_setopt(t->easy, CURLOPT_DNS_CACHE_TIMEOUT, m->names_old ? 0L : 60L);
     m->names_old = false;
     if (curl_multi_add_handle(m->curl, t->easy) != CURLM_OK)
-        return -ENOMEM; /* the other reason would be a handle in use */
+        return -ENOMEM; /* the other possible reason, a handle in use, is ruled out */
     t->running = true;
     m->transfers++;
     if (t->connect_timeout_ms > 0)
@@ -126,8 +130,8 @@ static int start(struct curl_host *m, struct curl_host_transfer *t)
     return 0;
 }
 
-/* All addresses have failed, some of them because they were silent: whether they are gone through
- * once more. */
+/* All addresses have failed, some by silence: starts another round if time is left. Returns
+ * whether it did. */
 static bool start_over(struct curl_host *m, struct curl_host_transfer *t)
 {
     int64_t left_ms = t->connect_until_ms - loop_now(m->loop);
@@ -140,9 +144,9 @@ static bool start_over(struct curl_host *m, struct curl_host_transfer *t)
     return start(m, t) == 0;
 }
 
-/* Of a transfer that has left the multi handle with a failure: what that tells, in libcurl's
- * words. */
-static CURLcode told(struct curl_host *m, struct curl_host_transfer *t, CURLcode code)
+/* The result to report for a transfer that has left the multi handle with an error, as a
+ * libcurl code. */
+static CURLcode code_to_report(struct curl_host *m, struct curl_host_transfer *t, CURLcode code)
 {
     bool no_name = code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY;
 
@@ -153,7 +157,7 @@ static CURLcode told(struct curl_host *m, struct curl_host_transfer *t, CURLcode
         t->name_silent = true;
         return no_name ? code : CURLE_COULDNT_RESOLVE_HOST;
     }
-    if (went_nowhere(code))
+    if (has_no_connection(code))
         m->names_old = true;
     if (code == CURLE_COULDNT_CONNECT && t->silent > 0 && t->silent == t->opened)
         return CURLE_OPERATION_TIMEDOUT;
@@ -182,12 +186,12 @@ static void collect_done(struct curl_host *m)
         if (!t->connects || code != CURLE_OK)
             curl_host_remove(m, t);
         stop_connecting(t);
-        /* want of a descriptor has the code of a name that does not exist */
+        /* without a free descriptor libcurl reports a name that does not exist */
         if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY)
             m->starved = has_no_descriptor();
         if (code == CURLE_COULDNT_CONNECT && start_over(m, t))
             continue;
-        t->on_done(t, code == CURLE_OK ? code : told(m, t, code));
+        t->on_done(t, code == CURLE_OK ? code : code_to_report(m, t, code));
     }
 }
 
@@ -201,7 +205,7 @@ static void act(struct curl_host *m, curl_socket_t fd, int what)
 
 static void on_socket_event(struct loop_io *w, uint32_t events)
 {
-    struct curl_host_socket *s = CONTAINER_OF(w, struct curl_host_socket, watch);
+    struct curl_host_socket *s = CONTAINER_OF(w, struct curl_host_socket, io);
     struct curl_host *m = s->multi;
     int what = 0;
 
@@ -218,8 +222,8 @@ static void on_socket_event(struct loop_io *w, uint32_t events)
     act(m, w->fd, what);
 }
 
-/* Whether the address was asked for a connection and has neither accepted nor refused it: as the
- * kernel knows it, however late this process looks. */
+/* Whether the connection attempt has been neither accepted nor refused. Asks the kernel, so
+ * it is right however late this process runs. */
 static bool is_unanswered(int fd)
 {
     struct tcp_info about = { 0 };
@@ -229,15 +233,16 @@ static bool is_unanswered(int fd)
            about.tcpi_state == TCP_SYN_SENT;
 }
 
-/* A socket that is still connecting is shut down: libcurl tries the next address. */
+/* The address has had its time: if it is still silent, shut its socket down, and libcurl
+ * tries the next. */
 static void on_give_up(struct loop_timer *t)
 {
     struct curl_host_socket *s = CONTAINER_OF(t, struct curl_host_socket, give_up);
 
-    if (!is_unanswered(s->watch.fd))
+    if (!is_unanswered(s->io.fd))
         return;
     s->connecting->silent++;
-    (void)shutdown(s->watch.fd, SHUT_RDWR);
+    (void)shutdown(s->io.fd, SHUT_RDWR);
 }
 
 static struct curl_host_socket *socket_of(struct curl_host *m, curl_socket_t fd)
@@ -261,7 +266,7 @@ static struct curl_host_socket *socket_of(struct curl_host *m, curl_socket_t fd)
     if (m->sockets[i] == NULL) {
         m->sockets[i] = base_alloc(sizeof **m->sockets);
         m->sockets[i]->multi = m;
-        m->sockets[i]->watch = (struct loop_io){ .fd = fd, .on_event = on_socket_event };
+        m->sockets[i]->io = (struct loop_io){ .fd = fd, .on_event = on_socket_event };
         m->sockets[i]->give_up.on_due = on_give_up;
     }
     return m->sockets[i];
@@ -271,7 +276,7 @@ static void forget_socket(struct curl_host *m, curl_socket_t fd)
 {
     if ((size_t)fd >= m->sockets_cap || m->sockets[fd] == NULL)
         return;
-    loop_io_stop(m->loop, &m->sockets[fd]->watch);
+    loop_io_stop(m->loop, &m->sockets[fd]->io);
     unbind(m->sockets[fd]);
     free(m->sockets[fd]);
     m->sockets[fd] = NULL;
@@ -295,20 +300,21 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
     if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
         events |= EPOLLOUT;
     s->wanted = events;
-    /* Not wanted now, or paused: level-triggered events would spin, so keep listening only for
-     * what a pooled connection shows at its end, which on_socket_event takes out. */
+    /* Not wanted now, or paused: events are level-triggered and would be reported again and
+     * again, so keep only EPOLLIN, for the end of a pooled connection; on_socket_event then
+     * ends the registration. */
     if (what == CURL_POLL_REMOVE) {
-        if ((s->watch.events & EPOLLOUT) != 0)
-            (void)loop_io_start(m->loop, &s->watch, EPOLLIN);
+        if ((s->io.events & EPOLLOUT) != 0)
+            (void)loop_io_start(m->loop, &s->io, EPOLLIN);
         return 0;
     }
     if (events == 0) {
-        loop_io_stop(m->loop, &s->watch);
+        loop_io_stop(m->loop, &s->io);
         return 0;
     }
-    /* Never -1: libcurl would give up all transfers of this worker, and take no new ones while
-     * any is left. One that nothing wakes comes to its own deadline. */
-    int rc = loop_io_start(m->loop, &s->watch, events);
+    /* Never return -1: libcurl would abort all transfers of this worker, and take no new
+     * ones while any is left. A transfer without events ends at its own deadline. */
+    int rc = loop_io_start(m->loop, &s->io, events);
 
     if (rc != 0)
         log_warn("socket_not_watched", log_int("fd", fd),
@@ -333,11 +339,11 @@ static void on_timer(struct loop_timer *t)
     act(CONTAINER_OF(t, struct curl_host, timer), CURL_SOCKET_TIMEOUT, 0);
 }
 
-/* An address has failed: libcurl looks for the next one only when the transfer's next timer is
- * due. All transfers are made to look at their state now. */
-static void on_go_on(struct loop_timer *t)
+/* An address has failed, but libcurl tries the next one only when the transfer's next timer
+ * is due. Make all transfers check their state now. */
+static void on_next_address(struct loop_timer *t)
 {
-    struct curl_host *m = CONTAINER_OF(t, struct curl_host, go_on);
+    struct curl_host *m = CONTAINER_OF(t, struct curl_host, next_address);
     int running;
 
 #pragma GCC diagnostic push
@@ -363,13 +369,13 @@ static int on_close_socket(void *arg, curl_socket_t fd)
     if ((size_t)fd < m->sockets_cap && m->sockets[fd] != NULL &&
         m->sockets[fd]->connecting != NULL) {
         m->sockets[fd]->connecting->reached |= is_connected(fd);
-        loop_timer_set(m->loop, &m->go_on, loop_now(m->loop));
+        loop_timer_set(m->loop, &m->next_address, loop_now(m->loop));
     }
     forget_socket(m, fd);
     return close(fd);
 }
 
-/* How long the address gets that is tried now; 0: as long as libcurl gives it. */
+/* How long the address that is tried now gets; 0: as long as libcurl allows. */
 static int64_t share_ms(const struct curl_host_transfer *t)
 {
     int64_t left_ms = t->connect_until_ms - loop_now(t->host->loop);
@@ -413,7 +419,7 @@ bool curl_host_turn(struct curl_host *m)
     return true;
 }
 
-/* Of the library, asked once: its answer is put together anew each time. */
+/* The library's default file, asked for once: the library builds the answer anew each time. */
 static const char *trusted_file;
 
 int curl_host_global_init(void)
@@ -428,7 +434,7 @@ int curl_host_init(struct curl_host *m, struct loop *l, long pool)
 {
     *m = (struct curl_host){ .loop = l,
                              .timer = { .on_due = on_timer },
-                             .go_on = { .on_due = on_go_on } };
+                             .next_address = { .on_due = on_next_address } };
     m->curl = curl_multi_init();
     if (m->curl == NULL)
         return -ENOMEM;
@@ -447,14 +453,14 @@ void curl_host_done(struct curl_host *m)
     assert(m->transfers == 0);
     (void)curl_multi_cleanup(m->curl);
     loop_timer_clear(m->loop, &m->timer);
-    loop_timer_clear(m->loop, &m->go_on);
+    loop_timer_clear(m->loop, &m->next_address);
     for (size_t i = 0; i < m->sockets_cap; i++)
         forget_socket(m, (curl_socket_t)i);
     free(m->sockets);
     *m = (struct curl_host){ .curl = NULL };
 }
 
-/* Where the port of an exception begins, with its colon; NULL: it has none. */
+/* Where the port of an entry in NO_PROXY begins, with its colon; NULL: it has none. */
 static const char *exception_port(const char *entry, size_t len)
 {
     const char *colon = memrchr(entry, ':', len);
@@ -462,7 +468,7 @@ static const char *exception_port(const char *entry, size_t len)
     if (colon == NULL || colon + 1 == entry + len ||
         strspn(colon + 1, "0123456789") < len - (size_t)(colon + 1 - entry))
         return NULL;
-    /* several colons and no brackets: an address of IPv6 */
+    /* several colons without brackets: an IPv6 address */
     return memchr(entry, ':', len) == colon || colon[-1] == ']' ? colon : NULL;
 }
 
@@ -487,14 +493,14 @@ char *curl_host_no_proxy(const char *list, int port)
         n += len;
     }
     out[n] = '\0';
-    if (!ported) { /* as libcurl reads it itself */
+    if (!ported) { /* libcurl reads such a list itself */
         free(out);
         return NULL;
     }
     return out;
 }
 
-/* NULL: there is none. As libcurl looks for it. */
+/* The variable, looked up in libcurl's order. NULL: not set. */
 static const char *no_proxy_variable(void)
 {
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody writes the environment once threads run */
@@ -503,9 +509,9 @@ static const char *no_proxy_variable(void)
     return list != NULL ? list : getenv("NO_PROXY"); /* NOLINT(concurrency-mt-unsafe) */
 }
 
-/* How old the store may be that libcurl made of the system's authorities and keeps: as old as
- * their last change. libcurl counts from the making, so that one made before is made anew, once
- * by each multi handle, with its next connection. */
+/* How old libcurl's trust store of the system's authorities may be: as old as the last
+ * change to them. libcurl counts the age from when it made the store, so an older store is
+ * made anew once by each multi handle, with its next connection. */
 static long trust_age_s(const struct curl_host_settings *s)
 {
     int64_t since_ms = trust_store_clock_ms() - s->trust_changed_ms;
@@ -515,7 +521,7 @@ static long trust_age_s(const struct curl_host_settings *s)
     return (long)base_max(0, base_min(since_ms / 1000, TRUST_AGE_MAX_S));
 }
 
-/* Whom to trust. Returns whether libcurl refuses it. */
+/* Sets the authorities. Returns whether libcurl refuses them. */
 static bool set_trust(CURL *easy, const struct curl_host_settings *s)
 {
     struct curl_blob blob = { .data = (void *)s->ca.data,
@@ -524,19 +530,20 @@ static bool set_trust(CURL *easy, const struct curl_host_settings *s)
     const char *file = s->trust_file != NULL ? s->trust_file : trusted_file;
     bool bad = false;
 
-    /* From memory: curl keeps the trust store it made of a file for a day. */
+    /* From memory: libcurl would keep a trust store made of a file for a day. */
     if (blob.data != NULL)
         bad |= curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob) != CURLE_OK;
     else if (file != NULL)
         bad |= curl_easy_setopt(easy, CURLOPT_CAINFO, file) != CURLE_OK;
-    /* Debian's default is a directory beside its file. What is in it would be trusted besides
-     * `ca`, and curl keeps no store that a directory has part in: without `ca` it would read
-     * all the system's authorities again for each connection. */
+    /* Debian's default is a directory in addition to a file. Its content would be trusted in
+     * addition to `ca`; and libcurl caches no store made with a directory: without `ca` it
+     * would read all the system's authorities again for each connection. */
     if (blob.data != NULL || file != NULL)
         bad |= curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) != CURLE_OK;
-    /* A libcurl before 7.87 does not know the option, and keeps no store. */
+    /* A libcurl before 7.87 does not know the option, and caches no store. */
     (void)curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, trust_age_s(s));
-    /* A session that is resumed is not verified again: it must not outlive an authority. */
+    /* A resumed session is not verified again, so it could outlive an authority that was
+     * removed. */
     bad |= curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L) != CURLE_OK;
     return bad;
 }
@@ -558,7 +565,8 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
     } while (0)
     SET(PROTOCOLS_STR, "http,https");
     SET(FOLLOWLOCATION, 0L);
-    /* A libcurl that was built without it refuses the option, and reads no such file either. */
+    /* A libcurl built without netrc support refuses the option, and reads no such file
+     * either. */
     (void)curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     SET(PATH_AS_IS, 1L);
     SET(HTTP09_ALLOWED, 0L);
@@ -573,7 +581,7 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
     SET(CONNECTTIMEOUT_MS, (long)s->connect_timeout_ms);
     SET(MAXAGE_CONN, (long)base_max(1, s->keepalive_ms / 1000));
     SET(TCP_NODELAY, 1L);
-    /* A TLS record's worth: curl allocates both for each transfer. */
+    /* The size of a TLS record: curl allocates both buffers for each transfer. */
     SET(BUFFERSIZE, 16384L);
     SET(UPLOAD_BUFFERSIZE, 16384L);
     SET(OPENSOCKETFUNCTION, on_open_socket);
@@ -582,10 +590,10 @@ int curl_host_setup(struct curl_host *m, CURL *easy, const struct curl_host_sett
     bad |= set_trust(easy, s);
     SET_PEM(SSLCERT_BLOB, &s->certificate);
     SET_PEM(SSLKEY_BLOB, &s->key);
-    /* Else ending a transfer waits for a name server that does not answer. */
+    /* Otherwise the end of a transfer would wait for a name server that does not answer. */
     SET(QUICK_EXIT, 1L);
-    /* "env" is what curl does by itself. Always by CONNECT, so that a request
-     * is the same as without a proxy. */
+    /* "env" is libcurl's default behaviour. Always use CONNECT, so that a request looks the
+     * same as without a proxy. */
     SET(HTTPPROXYTUNNEL, 1L);
     SET(SUPPRESS_CONNECT_HEADERS, 1L);
     auto_free char *no_proxy =

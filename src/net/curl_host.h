@@ -1,7 +1,7 @@
 #pragma once
-/* libcurl's multi interface hosted on a loop: sockets, its timer, and the finished
- * transfers. Also what every handle of ours is set to, and how long each address of a name gets
- * when connecting. */
+/* Runs libcurl's multi interface on a loop: its sockets, its timer, and finished transfers.
+ * Also sets the options that every handle of ours has, and decides how long each address of
+ * a name is tried. */
 #include <curl/curl.h>
 
 #include "base/base.h"
@@ -12,45 +12,46 @@ struct curl_host_socket;
 struct curl_host {
     CURLM *curl;
     struct loop *loop;
-    struct loop_timer timer, go_on;
+    struct loop_timer timer, next_address;
     struct curl_host_socket **sockets; /* by descriptor */
     size_t sockets_cap;
-    size_t transfers;        /* in it; each must have left before curl_host_done */
-    bool starved;            /* there was no descriptor for the last connection */
-    bool names_old;          /* the next transfer asks for its name anew */
+    size_t transfers;        /* in the multi; each must have left before curl_host_done */
+    bool starved;            /* no descriptor was left for the last connection */
+    bool names_old;          /* the next transfer resolves its name again */
     uint64_t opened, closed; /* connections so far, for the metrics */
 };
 
-/* One running transfer; embedded in its owner, who sets what is above the line. */
+/* A running transfer, embedded in its owner. The owner sets the members above the line. */
 struct curl_host_transfer {
     CURL *easy;
-    bool connects; /* CURLOPT_CONNECT_ONLY: it goes on holding its connection after on_done */
-    int64_t connect_timeout_ms; /* for all addresses together, TLS included; 0: libcurl's own,
-                                   and no address is given up early */
+    bool connects; /* CURLOPT_CONNECT_ONLY: it keeps its connection after on_done */
+    /* for all addresses together, TLS included; 0: libcurl's own timeout, and no address is
+     * given up early */
+    int64_t connect_timeout_ms;
     void (*on_done)(struct curl_host_transfer *t, CURLcode code);
 
-    /* from here on: curl_host.c's */
+    /* from here on: private to curl_host.c */
     struct curl_host *host;
     bool running;
     bool name_silent; /* for on_done: no name server answered in time */
-    bool reached;     /* for on_done: there was a connection by TCP */
+    bool reached;     /* for on_done: a TCP connection was made */
     int64_t started_ms, connect_until_ms;
     struct loop_timer time_over;
-    bool told_over;                 /* libcurl knows of it */
+    bool timeout_set;               /* libcurl was given the timeout that ends it */
     struct curl_host_socket *tried; /* the sockets of its addresses */
-    unsigned round;                 /* how often the addresses were gone through before */
-    unsigned addresses;             /* in the round before; 0: not known */
+    unsigned round;                 /* how many rounds were made before this one */
+    unsigned addresses;             /* number of addresses in the round before; 0: not known */
     unsigned opened;                /* addresses tried in this round */
-    unsigned silent;                /* of these, given up before they had answered in any way */
+    unsigned silent;                /* of these, given up without an answer or refusal */
 };
 
-/* pool: how many idle connections are kept. Returns 0 or -errno. */
+/* pool: how many idle connections libcurl keeps. Returns 0 or -errno. */
 int curl_host_init(struct curl_host *m, struct loop *l, long pool) MUST_CHECK;
-/* No transfer may be running, and none hold a connection: libcurl 8.14 forgets, and never frees,
- * the connection of a handle that is still in a multi when that is cleaned up. */
+/* No transfer may be running or hold a connection: libcurl 8.14 leaks the connection of a
+ * handle that is still in a multi when that is cleaned up. */
 void curl_host_done(struct curl_host *m);
 
-/* PEM text in memory; without data: none. */
+/* PEM text in memory; data NULL: none. */
 struct curl_host_pem {
     const char *data;
     size_t len;
@@ -58,55 +59,56 @@ struct curl_host_pem {
 
 /* How connections are made; config_outbound fills it in for each of the two legs. */
 struct curl_host_settings {
-    struct curl_host_pem ca;               /* whom to trust; none: the system's authorities */
-    const char *trust_file;                /* a copy of those; NULL: the file itself */
-    struct curl_host_pem certificate, key; /* what is shown to a peer that asks for it */
-    int64_t trust_changed_ms;              /* when those of the system last changed, by
-                                              trust_store_clock_ms; 0: never */
-    const char *proxy;                     /* "env", "none", or a URL */
+    struct curl_host_pem ca; /* authorities to trust; none: the system's */
+    const char *trust_file;  /* a copy of the system's; NULL: the file itself */
+    /* our client certificate, for a server that asks for one */
+    struct curl_host_pem certificate, key;
+    /* when the system's last changed, by trust_store_clock_ms; 0: never */
+    int64_t trust_changed_ms;
+    const char *proxy; /* "env", "none", or a URL */
     int64_t connect_timeout_ms, keepalive_ms;
     long http_version; /* CURL_HTTP_VERSION_... */
     int port;          /* of the URL, for the exceptions in NO_PROXY */
-    bool lasting;      /* the texts outlive the handle, so that they need not be copied */
+    bool lasting;      /* the strings outlive the handle, so they are not copied */
 };
 
-/* Sets what never changes on a handle: protocols, TLS, proxy, time to connect, no redirects, no
- * netrc, nothing of its own in the request. Returns 0 or -EINVAL. */
+/* Sets what is the same for every handle: protocols, TLS, proxy, connect timeout, no
+ * redirects, no netrc, no header of libcurl's own. Returns 0 or -EINVAL. */
 int curl_host_setup(struct curl_host *m, CURL *easy,
                     const struct curl_host_settings *s) MUST_CHECK;
 
-/* The exceptions that hold for a port, of a list as in NO_PROXY, without their ports, which libcurl
- * does not know; NULL: none has a port, and the list is as libcurl wants it. Owns: the caller frees
- * it. */
+/* libcurl does not understand ports in NO_PROXY. From such a list this takes the entries
+ * that apply to the port, without their ports. NULL: no entry has a port, and the list can
+ * be used as it is. The caller frees the result. */
 char *curl_host_no_proxy(const char *list, int port);
 
-/* Starts; on_done comes later, never from within. Returns 0, or -ENOMEM: nothing was started.
- */
+/* Starts a transfer; on_done is called later, never from within. Returns 0, or -ENOMEM:
+ * nothing was started. */
 int curl_host_add(struct curl_host *m, struct curl_host_transfer *t) MUST_CHECK;
-/* The names that libcurl remembers are not to be trusted: the next transfer asks for its own
- * anew. It is so by itself after a connection that could not be made. */
+/* The next transfer resolves its name again, ignoring libcurl's cache. This happens by
+ * itself after a failed connection. */
 static inline void curl_host_forget_names(struct curl_host *m)
 {
     m->names_old = true;
 }
-/* Whether a running transfer still waits for the address of its name. */
+/* Whether a running transfer still waits for its name to be resolved. */
 static inline bool curl_host_has_no_address(const struct curl_host_transfer *t)
 {
     return t->running && t->opened == 0 && t->round == 0;
 }
-/* Ends a running transfer without on_done. Takes one that is not running. Never from a curl
- * callback. */
+/* Ends a running transfer without on_done. Takes one that is not running. Never call it from
+ * a curl callback. */
 void curl_host_remove(struct curl_host *m, struct curl_host_transfer *t);
 
-/* The socket of a connection that was made (`connects`) is its owner's to watch from here. */
+/* From now on the owner watches the socket of a connection that was made (`connects`). */
 void curl_host_let_go(struct curl_host *m, curl_socket_t fd);
 
-/* Does at once what the timer would do in the next turn, when it is due: a transfer that was
- * just added starts without another round of the loop. Returns whether there was anything. */
+/* If the timer is due, does its work now instead of in the next turn: a transfer that was
+ * just added starts without another round of the loop. Returns whether it did anything. */
 bool curl_host_turn(struct curl_host *m);
 
-/* Once, in main, before any thread. Returns 0, -EIO or -ENOMEM. */
+/* Call it once in main, before any thread. Returns 0, -EIO or -ENOMEM. */
 int curl_host_global_init(void) MUST_CHECK;
 
-/* "7.88.1", as loaded. */
+/* The version of the loaded library, "7.88.1". */
 const char *curl_host_library_version(void);

@@ -1,8 +1,9 @@
-/* Turns a libcurl error into a row of the table of faults, and the row into a struct failure.
- * libcurl's error codes are too coarse: a refusal by the outbound proxy has the same code as a lost
- * connection, and all faults of a certificate share one. So this also looks at the phase that was
- * reached, the proxy's status, the result of OpenSSL's verification and, where nothing else tells
- * two faults apart, the text of libcurl's error message. */
+/* Turns a libcurl error into a row of the table of faults, and the row into a struct
+ * failure. libcurl's error codes are too coarse: a refusal by the outbound proxy has the
+ * same code as a lost connection, and all faults of a certificate share one. So this also
+ * looks at the phase that was reached, the proxy's status, the result of OpenSSL's
+ * verification and, where nothing else tells two faults apart, the text of libcurl's error
+ * message. */
 #include "net/leg_error.h"
 
 #include <openssl/x509_vfy.h>
@@ -41,7 +42,8 @@ static const struct {
     { "{certificate}", { "upstream.client_certificate", "upstream.client_certificate" } },
 };
 
-/* --- what is known ------------------------------------------------------------------------- */
+/* --- collecting the facts
+ * ------------------------------------------------------------------- */
 
 static bool has_passed(CURL *easy, CURLINFO which)
 {
@@ -106,9 +108,11 @@ struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode cod
     return f;
 }
 
-/* --- which row it is ----------------------------------------------------------------------- */
+/* --- choosing the row
+ * ----------------------------------------------------------------------- */
 
-/* The fault for a CURLPX_... code: what a SOCKS proxy answered (RFC 1928, 1929), or that it did not. */
+/* The fault for a CURLPX_... code: what a SOCKS proxy answered (RFC 1928, 1929), or that it
+ * did not. */
 static enum leg_fault socks_fault(long error)
 {
     switch (error) {
@@ -255,7 +259,8 @@ enum leg_fault leg_fault_of(const struct leg_facts *f, const char *message)
     if (f->connect_status >= 300 ||
         (f->proxied && !f->socks && f->connect_status / 100 != 2 && !f->secured))
         return proxy_fault(f);
-    /* In TLS 1.3 the server checks our certificate after our side has finished its handshake. */
+    /* In TLS 1.3 the server checks our certificate after our side has finished its
+     * handshake. */
     if (strstr(message, " alert ") != NULL)
         return handshake_fault(message);
     if (f->code == CURLE_GOT_NOTHING || f->code == CURLE_RECV_ERROR ||
@@ -270,7 +275,8 @@ const char *leg_fault_part(enum leg_fault fault)
     return table[fault].part;
 }
 
-/* --- what is told of it -------------------------------------------------------------------- */
+/* --- the failure
+ * ---------------------------------------------------------------------------- */
 
 /* Copies the sentence with the names in braces replaced; cuts it where it does not fit. */
 static void expand(char *out, size_t size, const char *text, enum leg leg)

@@ -1,8 +1,9 @@
 #pragma once
-/* Why a connection of ours failed. A leg is one of the two ways out: to the upstream, or to the token
- * endpoint. One table serves both. It is ordered by the part that failed (name, outbound proxy,
- * connection, TLS, answer), and has for each fault the sentence that the answer to the caller, the
- * log, the status page and /readyz give. Pure, except for leg_facts_take. */
+/* Why a connection of ours failed. A leg is one of the two ways out: to the upstream, or to
+ * the token endpoint. One table serves both. It is ordered by the part that failed (name,
+ * outbound proxy, connection, TLS, answer), and has for each fault the sentence that the
+ * answer to the caller, the log, the status page and /readyz give. Pure, except for
+ * leg_facts_take. */
 #include <curl/curl.h>
 
 #include "base/base.h"
@@ -27,19 +28,20 @@ struct leg_facts {
 };
 
 /* Collects the facts from libcurl; for use in on_done of a transfer. proxy: as in
- * curl_host_settings; port: of the URL; message: libcurl's error message (may be empty). Thread:
- * the handle's. */
+ * curl_host_settings; port: of the URL; message: libcurl's error message (may be empty).
+ * Thread: the handle's. */
 struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode code,
                                 const char *proxy, int port, const char *message);
 
 /* Whether the outbound proxy, as in curl_host_settings, begins with that scheme ("https://",
- * "socks"). For "env" it looks at the variable that libcurl would use for an https URL, and ignores
- * NO_PROXY. */
+ * "socks"). For "env" it looks at the variable that libcurl would use for an https URL, and
+ * ignores NO_PROXY. */
 bool leg_proxy_begins_with(const char *proxy, const char *scheme);
 
-/* id, part, Proxy-Status error (RFC 9209 section 2.3), status (0: that of the kind), the kind of
- * failure on the upstream leg and on the token leg, sentence. In a sentence {server}, {url}, {ca},
- * {proxy}, {timeout} and {certificate} are replaced by what they are called on the leg. */
+/* id, part, Proxy-Status error (RFC 9209 section 2.3), status (0: that of the kind), the
+ * kind of failure on the upstream leg and on the token leg, sentence. In a sentence
+ * {server}, {url}, {ca}, {proxy}, {timeout} and {certificate} are replaced by what they are
+ * called on the leg. */
 /* clang-format off */
 #define LEG_FAULTS(X) \
     X(NAME_MISSING,    "name",    "dns_error",             0,   UPSTREAM_DNS,  TOKEN_DNS, "The host in {url} does not resolve: check its spelling, and DNS") \
@@ -84,7 +86,8 @@ enum leg_fault leg_fault_of(const struct leg_facts *f, const char *message);
 /* "name", "proxy", "connect", "tls", "send", "answer", "here". */
 const char *leg_fault_part(enum leg_fault fault);
 
-/* The row as a failure of that leg. `note` is added to the sentence in parentheses; may be NULL. */
+/* The row as a failure of that leg. `note` is added to the sentence in parentheses; may be
+ * NULL. */
 struct failure leg_failure(enum leg leg, enum leg_fault fault, const struct leg_facts *f,
                            const char *note);
 

@@ -1,4 +1,4 @@
-/* Binding and listening: unix sockets, then TCP, then sockets that were passed. */
+/* Binds and listens: unix sockets, TCP, and sockets that were passed to the process. */
 #include "net/listener.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 
 static const struct listener CLOSED = { .fd = -1, .port = -1 };
 
-/* `where` is told with `what`; returns -errno. */
+/* Writes "where: what" into the error text; returns -errno. */
 static int failed(struct buf *error, const char *where, const char *what)
 {
     int err = errno != 0 ? errno : EINVAL;
@@ -30,10 +30,11 @@ static int failed(struct buf *error, const char *where, const char *what)
 
 /* --- unix sockets -------------------------------------------------------------------- */
 
-/* Finding a dead socket, removing it and binding anew must not be done by two at a time: the
- * second would remove what the first has just made. They take turns by a lock on the directory,
- * which leaves no file behind. Returns the lock; -1: there is none (the directory cannot be
- * read; such a race is then possible); -2 with errno: somebody keeps it. */
+/* Finding a dead socket, removing it and binding again must not be done by two processes at
+ * the same time: the second would remove what the first has just created. So they take a
+ * lock on the directory, which leaves no file behind. Returns the lock; -1: no lock is
+ * possible (the directory cannot be read; the race remains); -2 with errno: another process
+ * holds it. */
 static int lock_directory(const char *path)
 {
     enum { TRIES = 50, PAUSE_MS = 20 };
@@ -59,8 +60,8 @@ static int lock_directory(const char *path)
     return fd;
 }
 
-/* Whether nobody listens on the socket file. A full queue, a socket of another type and one
- * that we may not connect to all mean that somebody may. */
+/* Whether nobody listens on the socket file. A full queue, a socket of another type, and one
+ * that we may not connect to, all count as in use. */
 static bool is_dead(const struct sockaddr_un *addr)
 {
     auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -69,7 +70,7 @@ static bool is_dead(const struct sockaddr_un *addr)
            errno == ECONNREFUSED;
 }
 
-/* Makes room at the path: 0, or -1 with errno and what was wrong. */
+/* Removes a dead socket from the path. Returns 0, or -1 with errno and what was wrong. */
 static int make_room(const struct sockaddr_un *addr, const char **what)
 {
     struct stat st;
@@ -92,8 +93,8 @@ static int make_room(const struct sockaddr_un *addr, const char **what)
     return unlink(addr->sun_path);
 }
 
-/* Binds with the mode that is wanted, without a moment in which it is another: the file gets
- * the descriptor's mode less the umask. */
+/* Binds so that the file has the right mode from the beginning: it gets the descriptor's
+ * mode minus the umask. */
 static int bind_unix(struct listener *l, const struct sockaddr_un *addr, mode_t mode,
                      const char **what)
 {
@@ -113,7 +114,7 @@ static int bind_unix(struct listener *l, const struct sockaddr_un *addr, mode_t 
     l->path = strdup(addr->sun_path);
     l->device = st.st_dev;
     l->inode = st.st_ino;
-    if ((st.st_mode & 0777) != mode) { /* an ACL of the directory */
+    if ((st.st_mode & 0777) != mode) { /* an ACL of the directory changed it */
         *what = "the directory's access list does not allow listen.socket_mode";
         errno = EPERM;
         return -1;
@@ -122,7 +123,7 @@ static int bind_unix(struct listener *l, const struct sockaddr_un *addr, mode_t 
     return listen(l->fd, BACKLOG);
 }
 
-/* `l` is closed. */
+/* On failure `l` is closed. */
 static int open_unix(struct listener *l, const struct listener_options *o, struct buf *error)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -155,7 +156,7 @@ static int open_unix(struct listener *l, const struct listener_options *o, struc
 
 /* --- TCP ----------------------------------------------------------------------------- */
 
-/* An address as it is written, "[::1]:8080". */
+/* The text of an address, "[::1]:8080". */
 static int describe(const struct sockaddr *addr, socklen_t len, char **name)
 {
     char host[INET6_ADDRSTRLEN + 20], port[12];
@@ -189,8 +190,8 @@ static bool set_option(int fd, int level, int option)
     return setsockopt(fd, level, option, &on, sizeof on) == 0;
 }
 
-/* Returns 0 or -errno. Without `shared` nobody else can be bound there and listen: with
- * SO_REUSEADDR two may bind at the same time, but only one of them can listen. */
+/* Returns 0 or -errno. Without `shared` nobody else can listen there: SO_REUSEADDR allows
+ * two sockets to bind at the same time, but only one of them to listen. */
 static int listen_at(struct listener *l, const struct sockaddr_storage *addr, socklen_t len,
                      bool shared)
 {
@@ -214,7 +215,7 @@ static int listen_at(struct listener *l, const struct sockaddr_storage *addr, so
     return describe((const struct sockaddr *)&bound, bound_len, &l->name);
 }
 
-/* What can be done about it. */
+/* What the user can do about the error. */
 static const char *hint_of(int err)
 {
     switch (-err) {
@@ -305,8 +306,9 @@ static void close_from(struct listeners *s, size_t first)
         listener_close(&s->item[--s->count]);
 }
 
-/* One try with one port: 0; or -errno, with what was added so far still in the set and the
- * error told. `absent` counts the addresses that this machine does not have. */
+/* One attempt with one port. Returns 0; or -errno, with the error text written and the
+ * listeners added so far still in the set. `absent` counts the addresses that this machine
+ * does not have. */
 static int add_found(struct listeners *s, const struct found *f,
                      const struct listener_options *o, size_t *absent, struct buf *error)
 {
@@ -341,7 +343,7 @@ static int add_found(struct listeners *s, const struct found *f,
     return 0;
 }
 
-/* A port that is free on one address may be taken on another. */
+/* Attempts: a port that is free on one address may be taken on another. */
 #define PORT_TRIES 20
 
 static int add_inet(struct listeners *s, const struct listener_options *o, struct buf *error)
@@ -382,7 +384,7 @@ static int not_usable(struct buf *error, const char *why)
     return -EINVAL;
 }
 
-/* "unix:/path", "unix:@name" for one without a file. */
+/* "unix:/path", or "unix:@name" for an abstract one. */
 static int describe_unix(const struct sockaddr_un *addr, socklen_t len, char **name)
 {
     size_t n = len - offsetof(struct sockaddr_un, sun_path);
@@ -472,8 +474,8 @@ int listener_twin(struct listener *first, struct listener *twin, struct buf *err
         err = twin->fd < 0 ? -errno : 0;
     } else if (getsockname(first->fd, (struct sockaddr *)&addr, &len) != 0 ||
                !set_option(first->fd, SOL_SOCKET, SO_REUSEPORT)) {
-        /* The first listens already, so that from now on only sockets of this user that want
-         * it too may join; another instance never does: it begins without. */
+        /* The first listens already; from now on only sockets of the same user that also set
+         * it can join. Another instance cannot, because it first binds without it. */
         err = -errno;
     } else {
         err = listen_at(twin, &addr, len, true);
@@ -485,7 +487,7 @@ int listener_twin(struct listener *first, struct listener *twin, struct buf *err
 bool listener_host(const struct listener *l, char host[64])
 {
     const char *end = l->port < 0 ? NULL : strrchr(l->name, ':');
-    size_t scope = strcspn(l->name, "%"); /* "[fe80::1%eth0]": callers leave it out */
+    size_t scope = strcspn(l->name, "%"); /* "[fe80::1%eth0]": callers leave the zone out */
 
     if (end == NULL)
         return false;

@@ -1,26 +1,28 @@
 #pragma once
 /* Listening sockets: one for a unix socket's path or a numeric address, one for each address
- * of a name; or one that was opened by somebody else and passed to this process. */
+ * of a name; or one that another process opened and passed to this one. */
 #include <sys/types.h>
 
 #include "base/base.h"
 #include "base/buf.h"
 
-/* In one set: the addresses of all names together. */
+/* Most listeners in one set: the addresses of all names together. */
 #define LISTENERS_MAX 16
 
 struct listener {
     int fd;
     int port; /* as bound; -1: a unix socket */
-    /* All threads accept from one queue, by duplicates of one descriptor: a unix socket, or one
-     * that was passed. Else each has a queue of its own (SO_REUSEPORT). */
+    /* All threads accept from one queue, through duplicates of one descriptor: a unix
+     * socket, or one that was passed. Otherwise each thread has a queue of its own
+     * (SO_REUSEPORT). */
     bool shared;
-    unsigned owner; /* the user's; a twin has it, too; 0 at first */
-    bool passed; /* it stays the service manager's: never shut down, its file never removed */
-    char *name;  /* "127.0.0.1:8080", "unix:/run/x.sock": for the ready line */
-    char *path;  /* of a unix socket, to remove it at the end; NULL: none */
+    unsigned owner; /* for the user of this file, copied to twins; 0 at first */
+    /* it belongs to the service manager: never shut down, its file never removed */
+    bool passed;
+    char *name; /* "127.0.0.1:8080", "unix:/run/x.sock": for the log */
+    char *path; /* of a unix socket, to remove it at the end; NULL: none */
     dev_t device;
-    ino_t inode; /* of that file as it was made: what is there later may not be ours */
+    ino_t inode; /* identify the file that was created: another may be there later */
 };
 
 /* Zeroed: empty. */
@@ -37,44 +39,44 @@ struct listener_options {
     int64_t socket_mode;   /* of a unix socket */
 };
 
-/* Binds and listens, non-blocking, and adds what came of it. Returns 0, or -errno with one line
- * without its end in `error`; the set is as it was then. Thread: control, before others start
- * (the umask is the process's); a name is looked up, which may take seconds.
+/* Binds and listens, non-blocking, and adds the listeners to the set. Returns 0, or -errno
+ * with one line (without newline) in `error`; the set is unchanged then. Thread: control,
+ * before others start (the umask belongs to the process); a name is resolved, which may take
+ * seconds.
  *
- * An address is bound once: what the set has already is left out, and so is an address that
- * this machine does not have (as ::1 in a container) when the name has others. Nobody else can
+ * An address is bound once: one that the set has already is skipped, and so is one that this
+ * machine does not have (such as ::1 in a container) if the name has others. Nobody else can
  * listen on the same port, not even another instance that starts at the same moment, and a
  * connection that comes early waits in the queue.
  *
- * A unix socket has exactly `socket_mode` from the moment it is there. A socket that nobody
- * listens on is replaced; one that is in use, or may be, and every other kind of file, a
- * symbolic link among them, is left alone and an error. Of two programs that start at once on
- * one path one gets it. */
+ * A unix socket has exactly `socket_mode` from the moment it exists. A socket file that
+ * nobody listens on is replaced. One that is or may be in use, and any other kind of file
+ * (also a symbolic link), is left alone and is an error. Of two programs that start at the
+ * same time with one path only one gets it. */
 int listeners_add(struct listeners *s, const struct listener_options *o,
                   struct buf *error) MUST_CHECK;
 
-/* Adds a socket that listens already and was passed to this process; it becomes non-blocking and
- * is closed on exec. Owns: fd, on success. Returns 0, or -errno with what is wrong with it in
+/* Adds a socket that listens already and was passed to this process; makes it non-blocking
+ * and close-on-exec. Owns fd on success. Returns 0, or -errno with what is wrong with it in
  * `error`. Thread: control, before others start. */
 int listeners_adopt(struct listeners *s, int fd, struct buf *error) MUST_CHECK;
 
-/* Another listener for what `first` of this process listens on, so that another thread can
- * accept too: over TCP a socket among which the kernel shares out the connections
- * (SO_REUSEPORT); of a unix socket and of one that was passed, a duplicate of the descriptor.
- * Returns as listeners_add. */
+/* Makes another listener for the address of `first`, so that another thread can accept too.
+ * TCP: a second socket, and the kernel distributes the connections (SO_REUSEPORT); a unix
+ * socket or a passed one: a duplicate of the descriptor. Returns like listeners_add. */
 int listener_twin(struct listener *first, struct listener *twin, struct buf *error) MUST_CHECK;
 
-/* The address as a Host names it, "127.0.0.1" or "[::1]", for `host`. False: it is a unix socket,
- * or listens on every address of the machine. */
+/* Writes the address as it appears in a Host field, "127.0.0.1" or "[::1]". False: it is a
+ * unix socket, or listens on every address of the machine. */
 bool listener_host(const struct listener *l, char host[64]);
-/* Whether only this machine reaches it: a unix socket, or a loopback address. */
+/* Whether only this machine can reach it: a unix socket, or a loopback address. */
 bool listener_is_local(const struct listener *l);
 
-/* Appends the names, by commas. */
+/* Appends the names, separated by commas. */
 void listeners_names(const struct listeners *s, struct buf *out);
 
-/* Closes; removes the file of a unix socket when it is still the one that was made. Takes a
- * closed one (fd -1). */
+/* Closes it, and removes the file of a unix socket if it is still the one that was created.
+ * Takes a closed one (fd -1). */
 void listener_close(struct listener *l);
-/* Closes all; empty then. */
+/* Closes all; the set is empty then. */
 void listeners_done(struct listeners *s);

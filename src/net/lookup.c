@@ -1,4 +1,4 @@
-/* One thread for each lookup; the last of the two who know it frees it. */
+/* One thread for each lookup. Object and thread are shared: whoever lets go last frees it. */
 #include "net/lookup.h"
 
 #include <errno.h>
@@ -13,8 +13,8 @@
 
 struct lookup {
     _Atomic int users;
-    _Atomic bool done; /* rc and found are there */
-    int done_fd;       /* readable from then on */
+    _Atomic bool done; /* rc and found are valid */
+    int done_fd;       /* becomes readable when it is done */
     int rc;
     struct addrinfo *found;
     char host[256], port[12];
@@ -45,7 +45,7 @@ static void *look_up(void *arg)
     return NULL;
 }
 
-/* No signal is handled by it, whoever begins it. */
+/* The thread blocks all signals. */
 static int start_thread(struct lookup *l)
 {
     sigset_t all, before;

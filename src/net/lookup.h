@@ -1,24 +1,24 @@
 #pragma once
-/* Looks a host's name up with a deadline. The C library's lookup waits as long as its settings say
- * (resolv.conf), and nothing can stop it; so it has a thread of its own, which is left behind when
- * nobody waits for it any more. */
+/* Resolves a host name with a deadline. The C library may take as long as resolv.conf
+ * allows, and cannot be interrupted; so each lookup has a thread of its own, which is left
+ * behind when nobody waits for it any more. */
 #include <netdb.h>
 
 #include "base/base.h"
 
-/* One lookup, under way or done. */
+/* One lookup, in progress or done. */
 struct lookup;
 
-/* Begins to look up the addresses for TCP at this port. NULL: there was no room for another thread
- * or descriptor. Thread: any. */
+/* Starts to resolve the addresses for TCP at this port. NULL: no thread or descriptor is
+ * left. Thread: any. */
 struct lookup *lookup_start(const char *host, int port) MUST_CHECK;
 
-/* Waits until it is done, at most until a time of clock_ms(), and, unless that is negative, until
- * `wake_fd` is readable. Returns 0 with the addresses, which are the lookup's, in *found; an EAI_*
- * code, which is final; or -ETIMEDOUT: it goes on, and may be waited for again. Thread: the one
- * that began it. */
+/* Waits until it is done, but not longer than until deadline_ms (clock_ms()), nor, unless it
+ * is negative, until `wake_fd` is readable. Returns 0 with the addresses in *found, which
+ * belong to the lookup; an EAI_* code, which is final; or -ETIMEDOUT: it goes on, and can be
+ * waited for again. Thread: the one that started it. */
 int lookup_wait(struct lookup *l, int64_t deadline_ms, int wake_fd,
                 const struct addrinfo **found) MUST_CHECK;
 
-/* Frees it, or leaves that to its thread while it is under way. Takes NULL. */
+/* Frees it; if it is still in progress, its thread does so when it ends. Takes NULL. */
 void lookup_free(struct lookup *l);

@@ -1,15 +1,16 @@
 /* Runs a libmicrohttpd daemon on a loop of ours (its external epoll mode).
  *
- * Its epoll descriptor is level-triggered for us but edge-triggered inside: what it has
- * read but not handled shows nowhere but in MHD_get_timeout, where 0 means "run me again".
- * MHD_resume_connection only marks; the connection goes on in the next MHD_run, also when
- * that very run is under way, hence `due`.
+ * Its epoll descriptor is level-triggered for us but edge-triggered inside: data that it has
+ * read but not handled shows only in MHD_get_timeout, where 0 means "run me again".
+ * MHD_resume_connection only sets a mark; the connection goes on in the next MHD_run, also
+ * when called during a run. That is what `due` is for.
  *
- * A suspended connection costs three system calls (out of MHD's epoll set, back into it, a read
- * in vain), so a short wait is better spent unsuspended, "polling": the handler is then
- * called in each MHD_run and returns without an answer, and MHD_get_timeout is 0 for as long as
- * that goes on. The callbacks tell whether there was anything else: they call mhd_host_busy. What
- * that could miss, a head that fills the receive buffer to its last byte, a timer looks after.
+ * A suspended connection costs three system calls (out of MHD's epoll set, back into it, and
+ * a read that finds nothing). So a short wait is better spent unsuspended, "polling": then
+ * MHD calls the handler in each MHD_run, the handler returns without an answer, and
+ * MHD_get_timeout is always 0. To avoid a busy loop, MHD is run again only if a callback did
+ * something: it calls mhd_host_busy. That misses one case, a head that fills the receive
+ * buffer to its last byte; a timer covers it.
  */
 #include "net/mhd_host.h"
 
@@ -20,10 +21,10 @@
 
 #include "base/clock.h"
 
-/* Of a connection that has a timeout for other reasons than to be ended by it: ten years. */
+/* Timeout for a connection that must have one but must not be ended by it: ten years. */
 #define FAR_S (10U * 365 * 24 * 3600)
 
-/* Longest time that MHD is not run while it asks for it because of polling connections. */
+/* While connections are polling, MHD is run at least this often. */
 #define POLL_LOOK_MS 5
 
 static void on_event(struct loop_io *io, uint32_t events)
@@ -37,8 +38,8 @@ static void on_timer(struct loop_timer *t)
     CONTAINER_OF(t, struct mhd_host, timer)->due = true;
 }
 
-/* The library that is loaded may be another one than the one this was compiled with: what it
- * does is asked of it, as 9.75 for "0.9.75". */
+/* Whether the loaded library is older than that version, given as 9.75 for "0.9.75". It may
+ * be another one than this was compiled with. */
 static bool is_before(long minor, long patch)
 {
     char *end = NULL;
@@ -61,8 +62,8 @@ static enum MHD_OPTION strict_option(void)
     return MHD_OPTION_STRICT_FOR_CLIENT;
 }
 
-/* What libmicrohttpd logs. Nothing of it is for our log; but in both versions it says this, with the
- * status, before it answers a request by itself, and this is the only way to learn of it in time. */
+/* What libmicrohttpd logs is not wanted. But both versions log a line with the status before
+ * they answer a request by themselves, and there is no other way to learn of that in time. */
 static void on_logged(void *arg, const char *format, va_list values)
 {
     static const char own_answer[] = "Error processing request (HTTP response code is %u";
@@ -74,8 +75,8 @@ static void on_logged(void *arg, const char *format, va_list values)
 
 int mhd_host_init(struct mhd_host *h, struct loop *l, const struct mhd_host_options *o)
 {
-    /* MHD_ALLOW_SUSPEND_RESUME asks for a wake-up descriptor too, which serves other threads
-     * only: ours is the one thread, and without it a resume costs no system calls. */
+    /* MHD_ALLOW_SUSPEND_RESUME also asks for a wake-up descriptor, which is only of use to
+     * other threads. There are none, and without it a resume costs no system call. */
     unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO |
                      MHD_USE_ERROR_LOG |
                      ((unsigned)MHD_ALLOW_SUSPEND_RESUME & ~(unsigned)MHD_USE_ITC);
@@ -131,7 +132,7 @@ static void arm(struct mhd_host *h)
 
     if (h->polling == 0 && MHD_get_timeout(h->daemon, &timeout_ms) != MHD_YES)
         return;
-    /* Only ever moved forward by activity: re-arm when it is not armed or would fire late. */
+    /* Activity only moves it forward: re-arm when it is not armed, or would fire too late. */
     int64_t due_ms = loop_now(h->loop) + (int64_t)timeout_ms;
     if (h->timer.slot == 0 || h->timer.due_ms > due_ms)
         loop_timer_set(h->loop, &h->timer, due_ms);
@@ -139,7 +140,7 @@ static void arm(struct mhd_host *h)
 
 bool mhd_host_turn(struct mhd_host *h)
 {
-    /* A connection that MHD always finds ready must not keep the loop from the rest. */
+    /* A connection that MHD always finds ready must not keep the loop from its other work. */
     enum { RUNS_MAX = 16 };
     MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
     bool more = true;
@@ -161,8 +162,8 @@ bool mhd_host_turn(struct mhd_host *h)
 
 void mhd_host_close_soon(struct mhd_host *h, struct MHD_Connection *c)
 {
-    /* Those with the common timeout are only looked at while the oldest of them has something
-     * to do; those with one of their own in every run. */
+    /* MHD checks connections with the common timeout only while the oldest of them has
+     * expired; those with a timeout of their own in every run. */
     (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT,
                                     h->timeout_s == 0 ? FAR_S : h->timeout_s + 1);
     h->due = true;

@@ -1,9 +1,9 @@
 /* Inbound TLS by OpenSSL.
  *
- * Why not by libmicrohttpd: until a handshake is done, its epoll loop (0.9.75 and 1.0) calls
- * the connection ready all the time, so that a caller that connects and says nothing costs a
- * whole CPU. It also asks for a client certificate without demanding one, and cannot exchange
- * its own.
+ * Why libmicrohttpd's TLS is not used: until a handshake is done, its epoll loop (0.9.75 and
+ * 1.0) treats the connection as always ready, so that one silent caller occupies a whole
+ * CPU. It also asks for a client certificate without requiring one, and cannot replace its
+ * own certificate while it runs.
  */
 #include "net/tls.h"
 
@@ -25,7 +25,7 @@
 struct tls {
     SSL_CTX *context;
     bool asks_clients;
-    unsigned char digest[TLS_PARTS][32]; /* of the texts; zeros: none */
+    unsigned char digest[TLS_PARTS][32]; /* of each text; zeros: none */
     _Atomic int refs;
 };
 
@@ -42,7 +42,7 @@ static void say(const struct tls_options *o, enum tls_part part, bool fatal, con
     o->say(o->arg, part, fatal, what);
 }
 
-/* "what: the library's reason" */
+/* Reports "what: the library's reason". */
 static void say_reason(const struct tls_options *o, enum tls_part part, const char *what)
 {
     char text[WHAT_MAX];
@@ -68,7 +68,7 @@ static void say_time(const struct tls_options *o, enum tls_part part, const char
     BIO_free(bio);
 }
 
-/* The certificates of a PEM text, in their order; NULL after a fatal `say`. */
+/* The certificates in a PEM text, in order; NULL after a fatal `say`. */
 static STACK_OF(X509) * read_certificates(const struct tls_options *o, enum tls_part part)
 {
     STACK_OF(X509) *all = sk_X509_new_null();
@@ -82,7 +82,7 @@ static STACK_OF(X509) * read_certificates(const struct tls_options *o, enum tls_
            (one = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL)
         (void)sk_X509_push(all, one);
     BIO_free(bio);
-    /* Having found no further one is how it ends. */
+    /* The expected error at the end: no further certificate found. */
     bool damaged = ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE;
     if (sk_X509_num(all) > 0 && !damaged) {
         ERR_clear_error();
@@ -106,7 +106,7 @@ static void check_time(const struct tls_options *o, enum tls_part part, const X5
                  X509_get0_notBefore(certificate));
 }
 
-/* Nobody is there to type one. */
+/* Nobody is there to type a passphrase. */
 static int no_passphrase(char *buf, int size, int writing, void *asked)
 {
     (void)buf;
@@ -156,7 +156,7 @@ static bool use_chain(SSL_CTX *context, const struct tls_options *o, STACK_OF(X5
     return true;
 }
 
-/* Certificate and key of another one. */
+/* Takes certificate and key from another object. */
 static bool keep_certificate(SSL_CTX *context, const struct tls *from)
 {
     STACK_OF(X509) *chain = NULL;
@@ -169,9 +169,10 @@ static bool keep_certificate(SSL_CTX *context, const struct tls *from)
 
 static bool use_certificate(SSL_CTX *context, const struct tls_options *o)
 {
-    if (o->part[TLS_CERTIFICATE].text == NULL) { /* without either, for the authorities alone */
+    /* neither is given: only the authorities are to be checked */
+    if (o->part[TLS_CERTIFICATE].text == NULL) {
         if (o->from != NULL && !keep_certificate(context, o->from))
-            abort(); /* there is no memory */
+            abort(); /* out of memory */
         return true;
     }
     STACK_OF(X509) *chain = read_certificates(o, TLS_CERTIFICATE);
@@ -197,7 +198,7 @@ static void ask_clients(struct tls *t)
     t->asks_clients = true;
 }
 
-/* The authorities of another one. */
+/* Takes the authorities from another object. */
 static void keep_authorities(struct tls *t, const struct tls *from)
 {
     STACK_OF(X509_NAME) *names = SSL_dup_CA_list(SSL_CTX_get_client_CA_list(from->context));
@@ -234,7 +235,8 @@ static bool use_authorities(struct tls *t, const struct tls_options *o)
 
 /* --- a listener's context ---------------------------------------------------------------- */
 
-/* ALPN (RFC 7301): HTTP/1.1, else 1.0; a client that offers only others is told so. */
+/* ALPN (RFC 7301): HTTP/1.1, else 1.0; a client that offers only other protocols gets an
+ * alert. */
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                            const unsigned char *in, unsigned in_len, void *arg)
 {
@@ -257,7 +259,7 @@ static SSL_CTX *context_new(void)
     if (c == NULL || SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_cipher_list(c, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1)
         abort();
-    /* A caller that closes without close_notify has only left; see tls_read. */
+    /* A caller that closes without close_notify has just left; see tls_read. */
     (void)SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                      SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF |
                                      SSL_OP_CIPHER_SERVER_PREFERENCE |
@@ -337,7 +339,7 @@ static const char no_certificate[] = "holds no certificate";
 static const char bad_certificate[] =
     "holds a certificate that cannot be read; it may be half written";
 
-/* Whether it is one value of ASN.1 that ends where the bytes do. */
+/* Whether it is exactly one ASN.1 value, with nothing after it. */
 static bool is_whole_der(const unsigned char *der, long len)
 {
     const unsigned char *at = der;
@@ -361,7 +363,7 @@ bool tls_is_certificates(const char *text, size_t len, const char **why)
         abort();
     ERR_clear_error();
     while (whole && PEM_read_bio(bio, &name, &header, &der, &der_len) == 1) {
-        /* with what it is trusted for behind it, when the name says so */
+        /* "TRUSTED" certificates have trust settings after them */
         whole = strcmp(name, PEM_STRING_X509_TRUSTED) == 0 || is_whole_der(der, der_len);
         count++;
         OPENSSL_free(name);
@@ -369,7 +371,7 @@ bool tls_is_certificates(const char *text, size_t len, const char **why)
         OPENSSL_free(der);
     }
     BIO_free(bio);
-    /* Having found no further one is how it ends. */
+    /* The expected error at the end: no further certificate found. */
     whole = whole && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
     ERR_clear_error();
     *why = !whole ? bad_certificate : count == 0 ? no_certificate : NULL;
@@ -393,7 +395,7 @@ size_t tls_certificate_ends(const char *text, size_t len, int64_t **ends_s, cons
     }
     BIO_free(bio);
     *why = count > 0 ? NULL : no_certificate;
-    /* Having found no further one is how it ends. */
+    /* The expected error at the end: no further certificate found. */
     if (count < CERTIFICATES_MAX &&
         ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
         *why = bad_certificate;
@@ -458,8 +460,8 @@ void tls_session_free(struct tls_session *s)
     free(s);
 }
 
-/* What a call that returned rc came to. The queue of errors is the thread's, libcurl puts into
- * it too: it is emptied before each call. */
+/* Turns a return value of OpenSSL into ours. The error queue belongs to the thread and
+ * libcurl uses it too, so it is emptied before each call. */
 static int result(struct tls_session *s, int rc)
 {
     switch (SSL_get_error(s->ssl, rc)) {
@@ -524,7 +526,7 @@ int tls_bye(struct tls_session *s)
     ERR_clear_error();
     int rc = SSL_shutdown(s->ssl);
 
-    /* 0: said, and the other side's is not waited for */
+    /* 0: sent; we do not wait for the peer's */
     return rc >= 0 ? 1 : result(s, rc) == TLS_AGAIN ? TLS_AGAIN : TLS_FAILED;
 }
 
@@ -533,7 +535,7 @@ int64_t tls_received_bytes(const struct tls_session *s)
     return (int64_t)BIO_number_read(SSL_get_rbio(s->ssl));
 }
 
-/* At most; one more name, and the certificate proves nothing. */
+/* With more names than this, the certificate is treated as having none. */
 #define NAMES_MAX 64
 
 static void add_name(char ***list, size_t *count, const ASN1_IA5STRING *text)

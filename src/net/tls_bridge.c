@@ -1,5 +1,5 @@
-/* Puts TLS in front of a plain connection: bytes come from the caller encrypted, and leave for
- * libmicrohttpd plain, by one end of a socket pair.
+/* Puts TLS in front of a plain connection: bytes come from the caller encrypted, and go on to
+ * libmicrohttpd as plain text, through a socket pair.
  *
  *     caller ==net.fd== tls_session ==plain.fd== socket pair ==given_fd== libmicrohttpd
  *            encrypted                                plain
@@ -8,9 +8,9 @@
  *        |   \--failed-------------------------------------------/
  *        \--too slow, or the caller is gone--> freed
  *
- * Descriptors are watched edge-triggered, once: an event only marks the bridge ready;
- * tls_bridges_turn then moves bytes until a side has none or takes none. A bounded amount each
- * time, so that a fast upload leaves room for the others. */
+ * Descriptors are registered once, edge-triggered: an event only marks the bridge as ready;
+ * tls_bridges_turn then moves bytes until one side has none or takes none. It moves a
+ * limited amount each time, so that a fast upload leaves room for other connections. */
 #include "net/tls_bridge.h"
 
 #include <errno.h>
@@ -60,8 +60,8 @@ static void all_sent(struct tls_bridge *t)
     t->released = false;
 }
 
-/* What the caller still sends must be read: closing with it unread would turn into a reset that
- * overtakes what was sent last. */
+/* Reads what the caller still sends. Closing a socket with unread data would send a reset,
+ * which could overtake the last bytes that we sent. */
 static void linger(struct tls_bridge *t)
 {
     (void)shutdown(t->net.fd, SHUT_WR);
@@ -110,7 +110,7 @@ static bool has_begun(const struct tls_bridge *t)
     return tls_bridge_received_bytes(t) > 0 || tls_bridge_has_received(t);
 }
 
-/* What the caller's kernel has taken. */
+/* How many bytes the caller's kernel has acknowledged. */
 static int64_t taken_bytes(const struct tls_bridge *t)
 {
     struct tcp_info info;
@@ -137,7 +137,7 @@ static void on_deadline(struct loop_timer *timer)
         loop_timer_set(t->host->loop, timer, loop_now(t->host->loop) + t->send_timeout_ms);
         return;
     }
-    t->expired = true; /* a timer cannot be freed by its own callback */
+    t->expired = true; /* a timer's own callback must not free it */
     mark_ready(t);
 }
 
@@ -154,7 +154,7 @@ static int open_pair(struct tls_bridge *t, int *given)
     return loop_io_start(t->host->loop, &t->plain, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
 
-/* Returns whether to go on. */
+/* Continues the handshake. Returns whether to go on with the connection. */
 static bool shake(struct tls_bridge *t)
 {
     struct tls_bridges *host = t->host;
@@ -186,7 +186,7 @@ static bool shake(struct tls_bridge *t)
 
 /* --- bytes ----------------------------------------------------------------------------- */
 
-/* What a step came to. */
+/* The result of a step. */
 enum step { STEP_MOVED, STEP_NOTHING, STEP_BROKEN };
 
 static void end_up(struct tls_bridge *t)
@@ -196,13 +196,13 @@ static void end_up(struct tls_bridge *t)
     (void)shutdown(t->plain.fd, SHUT_WR);
 }
 
-/* Keeps what was not taken of n bytes. */
+/* Keeps those of n bytes that were not taken. */
 static void keep(struct buf *b, const char *bytes, size_t n, ssize_t taken)
 {
     size_t done = taken > 0 ? (size_t)taken : 0;
 
     if (done < n && buf_add(b, bytes + done, n - done) != 0)
-        abort(); /* at most a record */
+        abort(); /* cannot happen: at most a record */
 }
 
 static void consume(struct buf *b, ssize_t n)
@@ -245,7 +245,8 @@ static enum step step_up(struct tls_bridge *t)
     return sent > 0 ? STEP_MOVED : STEP_NOTHING;
 }
 
-/* STEP_NOTHING with *ended: the plain end is closed and all of it has been sent. */
+/* Sends to the caller. STEP_NOTHING with *ended: the plain end is closed, and everything is
+ * sent. */
 static enum step step_down(struct tls_bridge *t, bool *ended)
 {
     char *scratch = t->host->scratch;
@@ -254,7 +255,7 @@ static enum step step_down(struct tls_bridge *t, bool *ended)
 
     if (!kept) {
         n = recv(t->plain.fd, scratch, sizeof t->host->scratch, 0);
-        /* Closed with bytes unread there shows as a reset. */
+        /* If it was closed with unread bytes in it, this shows as a reset. */
         *ended = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
         if (n <= 0)
             return STEP_NOTHING;
@@ -271,7 +272,7 @@ static enum step step_down(struct tls_bridge *t, bool *ended)
     return sent > 0 ? STEP_MOVED : STEP_NOTHING;
 }
 
-/* All is sent: say so. */
+/* Everything is sent: sends close_notify. */
 static void finish(struct tls_bridge *t)
 {
     if (t->cut) {
@@ -339,7 +340,7 @@ static void run(struct tls_bridge *t)
 
 bool tls_bridges_turn(struct tls_bridges *host)
 {
-    /* Those that become ready meanwhile have their turn in the next one. */
+    /* Bridges that become ready meanwhile are handled in the next turn. */
     struct tls_bridge *t, *last = TAILQ_LAST(&host->ready, tls_bridge_ready);
     bool ran = last != NULL;
 
@@ -368,7 +369,7 @@ int tls_bridge_open(struct tls_bridges *host, struct tls *tls, int fd, int64_t d
     struct tls_bridge *t = base_alloc(sizeof *t);
     const int on = 1;
 
-    /* Each record is whole: waiting for more to send gains nothing. */
+    /* Whole records are written: waiting for more data gains nothing. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     *t = (struct tls_bridge){ .host = host,
                               .session = tls_session_new(tls, fd),

@@ -1,5 +1,5 @@
-/* Where the system's authorities are, since when, in libcurl's terms, and a copy of them that
- * stays. */
+/* Finds the system's trust store, tells time by libcurl's clock, and keeps a copy of the
+ * store. */
 #include "net/trust_store.h"
 
 #include <curl/curl.h>
@@ -10,8 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A file in memory, sealed. libcurl opens it by the path below, which begins anew for each that
- * does. */
+/* A sealed file in memory. libcurl opens it by the path below; each open has a file position
+ * of its own. */
 struct trust_store {
     atomic_int refs;
     int fd;

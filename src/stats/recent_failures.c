@@ -1,11 +1,11 @@
 /* Brings failed requests from the workers to the control thread:
  *
- *   recent_failures_note -> a worker's ring ---- timer: 0 to 100 ms ---> one mail with its content
- *                                                                          |
- *                       the newest of all workers, by time <--- control ---+
+ *   recent_failures_note -> a worker's ring --- timer: 0 to 100 ms ---> one mail with its content
+ *                                                                         |
+ *                      the newest of all workers, by time <--- control ---+
  *
- * A worker's ring is as long as the control thread's list: an entry that is overwritten in the ring
- * has so many newer ones after it that it would have left the list, too. */
+ * A worker's ring is as long as the control thread's list: an entry that is overwritten in the
+ * ring has so many newer ones after it that it would have left the list, too. */
 #include "stats/recent_failures.h"
 
 #include <string.h>
