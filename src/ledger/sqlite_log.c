@@ -162,6 +162,17 @@ int sqlite_log_check(struct sqlite_log *l, struct buf *error)
 
 /* --- what was durable --- */
 
+int sqlite_log_begin(struct sqlite_log *l, struct buf *error)
+{
+    assert(l->fd < 0);
+    l->fd = open(l->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int err = l->fd < 0 ? errno : 0;
+
+    if (err != 0)
+        (void)buf_addf(error, "%s: %s", l->path, strerrordesc_np(err));
+    return -err;
+}
+
 int sqlite_log_forget(struct sqlite_log *l)
 {
     struct acked none = { .frames = 0 };
@@ -176,9 +187,7 @@ void sqlite_log_acked(struct sqlite_log *l, uint64_t frames)
 {
     struct acked acked = { .frames = frames };
 
-    if (l->fd < 0)
-        l->fd = open(l->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (l->fd < 0 || pread(l->fd, acked.head, sizeof acked.head, 0) != sizeof acked.head)
+    if (pread(l->fd, acked.head, sizeof acked.head, 0) != sizeof acked.head)
         return;
     acked.sum = sum_of(&acked);
     ssize_t n = pwrite(l->acked_fd, &acked, sizeof acked, 0);

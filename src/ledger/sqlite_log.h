@@ -13,7 +13,7 @@
 
 struct sqlite_log {
     char *path; /* of the log */
-    int fd;     /* the log; -1: not yet */
+    int fd;     /* the log; -1: before sqlite_log_begin */
     int acked_fd;
 };
 
@@ -27,8 +27,13 @@ void sqlite_log_done(struct sqlite_log *l);
  * and has not written. Returns 0, or -errno with a sentence in `error`. */
 int sqlite_log_check(struct sqlite_log *l, struct buf *error) MUST_CHECK;
 
+/* Once the log has been made: opens it, since the sandbox allows that no more when the first commit
+ * is told. Returns 0 or -errno with a sentence in `error`. */
+int sqlite_log_begin(struct sqlite_log *l, struct buf *error) MUST_CHECK;
+
 /* Before the log is emptied: nothing of it counts any more, durably. Returns 0 or -errno. */
 int sqlite_log_forget(struct sqlite_log *l) MUST_CHECK;
 
-/* After a commit: so many frames of the log are durable. A failure only means that less is known. */
+/* After a commit, of a log that was begun: so many frames of it are durable. A failure only means
+ * that less is known. */
 void sqlite_log_acked(struct sqlite_log *l, uint64_t frames);

@@ -544,7 +544,9 @@ static enum store_result begin_log(struct store *s, struct buf *error)
     (void)sqlite3_wal_hook(s->db, on_commit, s);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(s->db, TOUCH, NULL, NULL, NULL);
-    return rc == SQLITE_OK ? empty_log(s, error) : failed(s, rc, error);
+    if (rc != SQLITE_OK)
+        return failed(s, rc, error);
+    return sqlite_log_begin(&s->log, error) == 0 ? empty_log(s, error) : STORE_REFUSED;
 }
 
 static int64_t file_bytes(struct store *s)

@@ -229,6 +229,27 @@ static void it_works_without_a_proxy_and_after_one_was_killed(void **state)
     world_end(&w);
 }
 
+/* Of a proxy as it runs, in its sandbox: its claims were durable, and SQLite alone would not miss
+ * them. */
+static void a_log_that_is_gone_after_a_kill_is_missed(void **state)
+{
+    (void)state;
+    char log[300];
+    STORE(s);
+    store_make(&s, "");
+    WORLD(w);
+    begin(&w, &s);
+    assert_int_equal(pay(&w, "a"), 201);
+    proxy_signal(w.proxy, SIGKILL);
+    assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 128 + SIGKILL);
+    (void)snprintf(log, sizeof log, "%s/ledger.db-wal", s.dir);
+    assert_int_equal(unlink(log), 0);
+    expect(&s, WORDS("list"), 1, "frames that were durable 0 are sound");
+    proxy_free(w.proxy);
+    w.proxy = NULL;
+    world_end(&w);
+}
+
 /* The rest of its steps fails here: nothing is listened on. */
 static void expect_of_doctor(const struct store *s, const char *says)
 {
@@ -375,6 +396,7 @@ int main(void)
         TEST(executed_without_its_answer_a_retry_is_told_so),
         TEST(an_answer_against_the_operators_word_is_told),
         TEST(it_works_without_a_proxy_and_after_one_was_killed),
+        TEST(a_log_that_is_gone_after_a_kill_is_missed),
         TEST(doctor_opens_the_store_and_times_it),
         TEST(a_wrong_command_line_is_told),
         TEST(nothing_is_opened_for_writing_once_it_runs),
