@@ -7,7 +7,7 @@
 #include "base/ascii.h"
 #include "config/files.h"
 
-/* Two lines, and what may stand behind them. */
+/* Two lines, and a little that may follow them. */
 #define FILE_MAX (2 * (CALLER_SECRET_MAX + 2) + 64)
 
 struct reading {
@@ -15,7 +15,7 @@ struct reading {
     const struct caller_secrets *last;
     caller_files_wrong *wrong;
     void *arg;
-    char *file[CALLERS_MAX]; /* what was read; the secrets point into it */
+    char *file[CALLERS_MAX]; /* the content; the secrets point into it */
     size_t len[CALLERS_MAX];
     struct caller_secret secret[CALLER_SECRETS_MAX];
     size_t count;
@@ -46,7 +46,7 @@ static const char *fault(const char *text, size_t len)
     return len > CALLER_SECRET_MAX ? "is too long; allowed: 32 to 256 characters" : NULL;
 }
 
-/* Adds the lines of one file. False: something is wrong, and nothing was added. */
+/* Adds the lines of one file. False: something is wrong with it, and nothing was added. */
 static bool add_lines(struct reading *r, size_t caller)
 {
     const char *at = r->file[caller], *end = at + r->len[caller];
@@ -113,7 +113,7 @@ static void tell_shared(struct reading *r, size_t caller, size_t with)
     r->wrong(r->arg, caller, why);
 }
 
-/* A secret that more than one has proves nothing. */
+/* Whether two callers share a secret: then it does not tell who calls. */
 static bool any_shared(struct reading *r)
 {
     const struct secret *own = r->config->token.client_secret;

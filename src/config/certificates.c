@@ -1,12 +1,12 @@
-/* Certificates, keys and authorities. They are read in groups, of which each is good as a whole or
- * not at all:
+/* Certificates, keys and authorities. They are read in groups, and a group is taken as a
+ * whole or not at all:
  *
  *     listen.tls_certificate + tls_key           listen.tls_client_ca
  *     upstream.client_certificate + client_key   upstream.ca_file    token.ca_file
- *     the system's trust store                       ledger.store_ca_file
+ *     the system's trust store                   ledger.store_ca_file
  *
- * At the start and on SIGHUP a group that is not good is an error of the settings. While the program
- * runs it keeps what it held before: whoever replaces a certificate and its key does so one after
+ * At the start and on SIGHUP a faulty group is an error of the settings. While the program
+ * runs, it keeps what it had: whoever replaces a certificate and its key replaces one after
  * the other. */
 #include "config/certificates.h"
 
@@ -28,7 +28,7 @@ struct loading {
     struct config_report *report;
 };
 
-/* --- when they end --- */
+/* --- expiry --- */
 
 static void set_ends(struct config *c, enum config_certificates which, int64_t *at_s,
                      size_t count)
@@ -37,7 +37,8 @@ static void set_ends(struct config *c, enum config_certificates which, int64_t *
     c->ends[which] = (struct config_ends){ .at_s = at_s, .count = count };
 }
 
-/* False, and told: it holds none, or one that cannot be read. */
+/* Reads when the certificates end. False: there is none, or one cannot be read; that was
+ * reported. */
 static bool read_ends(struct loading *k, const struct config_key *key, const char *path,
                       const struct config_pem *pem, struct config_ends *out)
 {
@@ -88,7 +89,7 @@ static void check_tls_pairs(struct loading *k)
                     "needs listen.tls_certificate and listen.tls_key as well");
 }
 
-/* TLS is for TCP. */
+/* TLS settings need a TCP address. */
 static void check_tls_use(struct loading *k)
 {
     const struct config_list *list = &k->config->listen.address;
@@ -114,7 +115,7 @@ static void say_tls(void *arg, enum tls_part part, bool fatal, const char *what)
         config_warn(k->report, tls_key(part), "%s %s", path, what);
 }
 
-/* These parts are read; the others stay as they are. */
+/* Reads these parts; the others stay as they are. */
 static void load_tls(struct loading *k, enum tls_part first, enum tls_part last,
                      enum config_certificates which)
 {
@@ -167,7 +168,7 @@ static void load_client_ca(struct loading *k)
 
 /* --- outbound --- */
 
-/* False: there is none, or it is not good, which was told. */
+/* False: no file is set, or it is faulty, which was reported. */
 static bool read_pem(struct loading *k, const struct config_key *key, const char *path,
                      enum config_pem_kind kind, struct config_pem *out)
 {
@@ -208,7 +209,7 @@ static void load_upstream_ca(struct loading *k)
                      &k->config->upstream.ca, CERTIFICATES_UPSTREAM_CA);
 }
 
-/* Whether upstream.ca_file counts for the token endpoint, too. */
+/* Whether upstream.ca_file is used for the token endpoint, too. */
 static bool shares_ca(const struct config *c)
 {
     return base_same_text(c->token.ca_key, "upstream.ca_file");
@@ -293,8 +294,9 @@ void config_trust_since(struct config *c, const struct config *running)
         config_trust_differs(c, running) ? trust_store_clock_ms() : running->trust.changed_ms;
 }
 
-/* Zeros: it is not there. Of a directory that tells when a file in it comes or goes: OpenSSL looks
- * into it anew for each connection, so that only connections that are open depend on it. */
+/* What the trust store is, as a digest; zeros: it does not exist. A directory counts as
+ * changed when a file in it is added or removed. OpenSSL looks into it for each new
+ * connection, so this matters only for those that are open. */
 static void identify(const char *path, unsigned char digest[32])
 {
     struct stat st;
@@ -317,8 +319,8 @@ static bool needs_trust(const struct config *c)
             strncmp(c->token.url, "https:", 6) == 0);
 }
 
-/* Each certificate is read only where there is a good store to be kept instead: that of 150
- * authorities takes 50 ms. */
+/* Parsing every certificate of a store with 150 authorities takes 50 ms, so it is done only
+ * if there is a good store that would be kept instead. */
 static bool is_good_store(const char *text, size_t len, bool has_other, const char **wrong)
 {
     int64_t *ends = NULL;
@@ -331,7 +333,7 @@ static bool is_good_store(const char *text, size_t len, bool has_other, const ch
     return good;
 }
 
-/* Takes a copy of it. What is wrong with the file, or NULL. */
+/* Copies the file. Returns what is wrong with it, or NULL. */
 static const char *copy_trust(struct config *c, const char *file, char *why, size_t why_size)
 {
     size_t len = 0;
@@ -347,8 +349,8 @@ static const char *copy_trust(struct config *c, const char *file, char *why, siz
     return wrong;
 }
 
-/* What is there now. A file that is not good does not count as another one: at the start that is
- * only said, later what was good before stays. */
+/* Looks at the store as it is now. A faulty file does not count as a change: at the start it
+ * is only reported, later the copy of the last good one stays in use. */
 static void load_trust(struct loading *k)
 {
     static const unsigned char none[32];
@@ -363,7 +365,7 @@ static void load_trust(struct loading *k)
     identify(file != NULL ? file : directory, digest);
     if (memcmp(digest, was, sizeof digest) == 0 && !first)
         return;
-    if (file != NULL) /* only a new one is looked into, which takes a while */
+    if (file != NULL) /* only a changed file is parsed, since that takes time */
         wrong = copy_trust(k->config, file, why, sizeof why);
     if (wrong != NULL && first)
         config_warn(k->report, KEY(upstream, ca_file),
@@ -377,7 +379,7 @@ static void load_trust(struct loading *k)
 
 /* --- the authorities of the ledger's database --- */
 
-/* Only when they end is kept: the database's client reads the file for each connection. */
+/* Only its expiry is kept: the database's client library reads the file for each connection. */
 static void load_store_ca(struct loading *k)
 {
     const struct config_key *key = KEY(ledger, store_ca_file);
@@ -416,7 +418,7 @@ void config_check_certificates(struct config *c, struct config_report *report)
     check_tls_use(&k);
     c->token.ca_key = c->token.ca_file != NULL ? "token.ca_file" : "upstream.ca_file";
     if (c->token.ca_file == NULL &&
-        c->upstream.ca_file != NULL) /* trusted for both; told once */
+        c->upstream.ca_file != NULL) /* used for both; reported once */
         config_string_set(&c->token.ca_file, "%s", c->upstream.ca_file);
     config_load_certificates(c, report);
 }
@@ -482,7 +484,7 @@ void config_clear_certificates(struct config *c)
         set_ends(c, (enum config_certificates)i, NULL, 0);
 }
 
-/* --- what is told of them --- */
+/* --- what the log and the metrics report --- */
 
 static int64_t first_end(const struct config_ends *ends)
 {

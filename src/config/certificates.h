@@ -1,40 +1,41 @@
 #pragma once
-/* The PEM files of the settings (certificates, keys, authorities): reading them, checking that they
- * fit together, and taking up what has come in their place while the program runs. Thread: control.
- */
+/* The PEM files of the settings (certificates, keys, authorities): reads them, checks that
+ * they fit together, and reads them again when they change while the program runs. Thread:
+ * control. */
 #include "config/report.h"
 
-/* Reads all of them into c and reports what is wrong. */
+/* Reads all of them into c, and reports faults. */
 void config_check_certificates(struct config *c, struct config_report *report);
 
-/* Whether the key names a certificate or key file that holds something else now. */
+/* Whether the key names a certificate or key file whose content differs between a and b. */
 bool config_contents_differ(const struct config *a, const struct config *b,
                             const struct config_key *key);
 
-/* Reads them once more, and looks at the system's trust store. What is not good is reported, and c
- * keeps what it held: each certificate with its key by itself, and each file of authorities. */
+/* Reads the files again, and looks at the system's trust store. Faults are reported, and c
+ * keeps what it had: each certificate with its key on its own, and each file of authorities. */
 void config_load_certificates(struct config *c, struct config_report *report);
 
-/* After a copy byte by byte: gives c certificates of its own in place of the other's. */
+/* After c was copied byte by byte: gives it its own copy of the certificates. */
 void config_own_certificates(struct config *c);
 
-/* Keeps the time at which `running` saw the system's trust store change, or sets it when c has
- * found another one. Where c has found none that is good, it takes that of `running`. */
+/* Sets when the system's trust store last changed: as in `running`, or now if c has found
+ * another one. If c has found no good one, it takes over the one of `running`. */
 void config_trust_since(struct config *c, const struct config *running);
 bool config_trust_differs(const struct config *a, const struct config *b);
 
-/* Frees what these functions made. */
+/* Frees what these functions have allocated. */
 void config_clear_certificates(struct config *c);
 
-/* A certificate with fewer seconds left is warned of. */
+/* A warning is logged when a certificate has less time left than this. */
 #define CONFIG_CERTIFICATE_SOON_S (14 * 86400)
 
 struct config_certificate {
     const char *key, *path; /* borrowed */
-    /* When the first of a chain ends. Of authorities: the first of those that are still good, or
-     * the last of all, since a collection often holds some that are past their time. */
+    /* When the first certificate of a chain expires. For authorities: the first that has not
+     * expired yet, or, if all have, the last: a collection often contains some that have
+     * expired. */
     int64_t end_s;
 };
-/* Those in use, each file once. Returns how many. */
+/* The files in use, each once. Returns how many. */
 size_t config_certificates(const struct config *c, int64_t now_s,
                            struct config_certificate out[CERTIFICATES_COUNT]);

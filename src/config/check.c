@@ -1,4 +1,4 @@
-/* The checks that need more than one value, or a look at files. They also fill in what follows
+/* The checks that need more than one value, or look at files. They also fill in what follows
  * from other settings: origin, base path, token.url, allowed hosts, the contents of files. */
 #include "config/check.h"
 
@@ -24,7 +24,7 @@ struct check {
 
 /* --- the text of one value --- */
 
-/* What people forget to replace in an example. */
+/* Texts in examples that people forget to replace. */
 static bool is_placeholder(const char *text)
 {
     static const char *const words[] = { "change-me",   "change_me",   "changeme",
@@ -84,7 +84,7 @@ static bool same_address(const struct config_address *a, const struct config_add
     if (a->unix_path != NULL || b->unix_path != NULL)
         return a->unix_path != NULL && b->unix_path != NULL &&
                strcmp(a->unix_path, b->unix_path) == 0;
-    /* port 0 takes another free port each time */
+    /* port 0 is a different free port each time */
     return a->port != 0 && a->port == b->port && strcmp(a->host, b->host) == 0;
 }
 
@@ -164,7 +164,7 @@ static void check_admin_address(struct check *k)
                     config_quote(text, quoted));
 }
 
-/* "*", or a host, with a port or ":*" behind it. */
+/* "*", or a host that may be followed by a port or ":*". */
 static bool is_allowed_host(const char *text)
 {
     struct config_address a;
@@ -215,7 +215,7 @@ static void check_required_header(struct check *k)
     }
 }
 
-/* --- URLs: where token and secret are sent, so nothing in them is guessed at --- */
+/* --- URLs: the token and the secret are sent there, so nothing in them is guessed --- */
 
 #define URL_ALLOWED "allowed: https://host[:port]/path"
 
@@ -268,7 +268,7 @@ static void check_token_url(struct check *k)
     struct config_url url;
     const struct config_key *key = KEY(token, url);
 
-    /* what follows from base_url is base_url's fault */
+    /* a fault in what follows from base_url is reported for base_url */
     if (!config_given(k->report, key))
         key = KEY(upstream, base_url);
     c->token.url_key =
@@ -294,7 +294,7 @@ static const char *proxy_fault(const char *text)
         return NULL;
     if (rest == NULL)
         return "is neither env nor none nor a URL";
-    /* without its credentials, which the splitter refuses */
+    /* without its credentials, which config_url_split refuses */
     if (at == NULL || at < rest)
         at = rest + 2;
     config_string_set(&without, "%.*s://%s", (int)(rest - text), text, at + 1);
@@ -331,7 +331,7 @@ static void check_urls(struct check *k)
         check_token_url(k);
     check_proxy(k, KEY(upstream, proxy), c->upstream.proxy);
     check_proxy(k, KEY(token, proxy), c->token.proxy);
-    /* the token endpoint is reached as the upstream is, unless said otherwise */
+    /* the token endpoint is reached in the same way as the upstream, unless set otherwise */
     c->token.proxy_key = c->token.proxy != NULL ? "token.proxy" : "upstream.proxy";
     if (c->token.proxy == NULL)
         config_string_set(&c->token.proxy, "%s", c->upstream.proxy);
@@ -378,8 +378,8 @@ static void fail_missing(struct check *k, const struct config_key *key,
                     file_key->section, file_key->name, variable);
 }
 
-/* Of a pair of which one is allowed: the environment wins over the file, else it is an error.
- */
+/* Only one of the two may be set. The environment wins over the file; otherwise both is an
+ * error. */
 static void check_pair(struct check *k, const struct config_key *key,
                        const struct config_key *file_key)
 {
@@ -465,7 +465,7 @@ static void check_drain(struct check *k)
             k->config->process.drain_delay_ms, k->config->process.drain_timeout_ms);
 }
 
-/* Fields of token.extra that would contradict what the program itself puts into the form. */
+/* Fields of token.extra that would contradict the fields that the program itself sends. */
 static void check_extra(struct check *k)
 {
     const struct config *c = k->config;

@@ -1,12 +1,12 @@
 #pragma once
-/* What goes beyond one value: hosts, URLs, files, pairs. */
+/* Checks beyond a single value: hosts, URLs, files, pairs of keys. */
 #include "config/report.h"
 
 /* Reports whatever is wrong with the config as read, and fills in what follows from other
  * settings (origin, base path, token.url, allowed hosts, the contents of the files). Without
- * files none of them is looked at, and the credentials may be missing. */
+ * with_files no file is looked at, and the credentials may be missing. */
 void config_check(struct config *c, struct config_report *report, bool with_files);
 
-/* Warns of what is allowed in a value, but hardly ever meant: a comment behind it, quotes around
- * it, the placeholder of an example, a blank at an end. */
+/* Warns about text that is allowed but hardly ever intended: a comment after the value,
+ * quotes around it, the placeholder of an example, a blank at an end. */
 void config_check_text(struct config_report *r, const struct config_key *key, const char *text);

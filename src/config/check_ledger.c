@@ -1,5 +1,5 @@
-/* The checks of [ledger]: the store's URL, where keys stand, statuses and times that make sense
- * together. Whether the store itself is as it has to be is seen when it is opened. */
+/* The checks of [ledger]: the store's URL, where keys are found, statuses, and times that
+ * must fit together. Whether the store itself works is checked when it is opened. */
 #include "config/check_ledger.h"
 
 #include <stdio.h>
@@ -16,7 +16,7 @@ struct check {
 
 #define KEY(name) config_find("ledger", #name)
 
-/* With ".sock" behind it, it has to fit the address of a unix socket. */
+/* With ".sock" added, the path must fit into the address of a unix socket. */
 #define PATH_MAX_BYTES 102
 
 static const char sqlite[] = "sqlite:", body[] = "body:";
@@ -51,7 +51,7 @@ static void check_sqlite(struct check *k, const char *path)
                     path, strerrordesc_np(errno));
 }
 
-/* Nothing of the URL is repeated: a password may be in it. */
+/* Messages repeat nothing of the URL: it may contain a password. */
 static void check_postgresql(struct check *k, const char *text)
 {
     static const char form[] = "postgresql://user@host[:port][,host]/database";
@@ -89,7 +89,7 @@ static void check_store(struct check *k)
         config_fail(k->report, KEY(store_ca_file), "is for postgresql:// only");
 }
 
-/* RFC 6901 section 3: each part begins with a slash, and ~ only begins ~0 and ~1. */
+/* RFC 6901 section 3: each part begins with a slash, and ~ appears only as ~0 or ~1. */
 static bool is_pointer(const char *text)
 {
     if (text[0] != '/' || text[1] == '\0')
@@ -150,7 +150,7 @@ static void check_times(struct check *k)
                     "is shorter than ledger.keep_answers; allowed: at least as long");
 }
 
-/* Whoever asks for a record must not run without one. */
+/* A setting that demands records is an error without a store to keep them. */
 static void check_without_store(struct check *k)
 {
     const struct config *c = k->config;

@@ -1,4 +1,4 @@
-/* Makes the rules of the settings, and says what in them is wrong or doubtful. */
+/* Makes the rules from the settings, and reports what in them is wrong or doubtful. */
 #include "config/check_rights.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@ struct check {
     struct config_report *report;
 };
 
-/* A pattern with the base path in front would match nothing: the API path has none. */
+/* A pattern that includes the base path would match nothing, since the API path has none. */
 static bool has_base_path(const struct config *c, const char *text)
 {
     const char *base = c->upstream.base_path, *path = strchr(text, '/');
@@ -72,7 +72,7 @@ static void add_class_patterns(struct check *k, struct rules *p)
             add_class_pattern(k, p, class, c->classes.added[class].item[i]);
 }
 
-/* What needs a table without which it would be without effect. */
+/* Reports settings that have no effect without a table of operations. */
 static void check_table_needed(struct check *k)
 {
     const struct config *c = k->config;
@@ -138,7 +138,7 @@ static bool is_tcp(const char *address)
     return strncmp(address, "unix:", 5) != 0;
 }
 
-/* Whether some operation of the table, or an added pattern, matches it. */
+/* Whether the pattern can match an operation of the table, or an added pattern. */
 static bool can_match(const struct rules *r, const struct pattern *p)
 {
     const struct class_pattern *o;
@@ -175,7 +175,7 @@ static void fill_list(struct check *k, const struct config_key *key, struct righ
     }
 }
 
-/* Whether it is a part of a subject, such as O=Example, and no name of its own. */
+/* Whether it is a part of a subject, such as O=Example, rather than a name of its own. */
 static bool is_subject_part(const char *text)
 {
     size_t type = strcspn(text, "=:");
@@ -183,7 +183,7 @@ static bool is_subject_part(const char *text)
     return text[type] == '=' && ascii_is_token(text, type);
 }
 
-/* The commas of a subject have parted it, with those that lie between names. */
+/* Commas separate names, but also the parts of a subject: joins the parts again. */
 static void join_subjects(struct config_list *list)
 {
     size_t count = 0;
@@ -259,19 +259,20 @@ static void check_peer(struct check *k, const struct config_caller *s, const cha
                     "needs a unix socket, in address here or in listen.address");
 }
 
-/* Which of the sockets that were opened at the start are this caller's. */
+/* Finds this caller's own sockets among those that were opened at the start. */
 static void fill_listeners(struct check *k, const struct config_caller *s, struct caller *c)
 {
     const struct config_list *owners = &k->config->owners;
 
     if (s->address.count > 0)
-        c->listeners = CALLER_NO_LISTENER; /* until the next start */
+        c->listeners = CALLER_NO_LISTENER; /* has none before the next start */
     for (size_t i = 0; i < owners->count && s->address.count > 0; i++)
         if (strcmp(owners->item[i], s->name) == 0)
             c->listeners = 1U << i;
 }
 
-/* A denied execute with an id, while the batch, whose ids are in its body, is allowed. */
+/* Warns when execute with an id is denied, but the batch operation, whose ids are in its
+ * body, is allowed. */
 static void check_batch(struct check *k, const struct config_caller *s, const struct caller *c)
 {
     static const struct {
@@ -304,7 +305,7 @@ static void check_batch(struct check *k, const struct config_caller *s, const st
     }
 }
 
-/* Whether it may do anything of the class. */
+/* Whether the caller may do anything of this class. */
 static bool reaches(const struct rules *r, const struct caller *c, enum request_class class)
 {
     const struct class_pattern *o;
@@ -328,7 +329,7 @@ static bool reaches(const struct rules *r, const struct caller *c, enum request_
 #define RATE_MAX 1000000
 #define RATE_DURATION_MAX_MS (24 * (int64_t)3600000)
 
-/* One item of rate, `money 6/1m`. Returns NULL, or what is wrong with it. */
+/* Reads one item of rate, `money 6/1m`. Returns NULL, or what is wrong with it. */
 static const char *read_rate(struct caller *c, const char *text)
 {
     size_t len = strcspn(text, " ");
@@ -423,16 +424,16 @@ static bool same_list(const struct config_list *a, const struct config_list *b)
     return true;
 }
 
-/* Whether one request could show what both want. */
+/* Whether one request could match both callers. */
 static bool could_be_both(const struct config_caller *a, const struct config_caller *b)
 {
     if ((a->uid >= 0 && b->uid >= 0 && a->uid != b->uid) ||
         (a->gid >= 0 && b->gid >= 0 && a->gid != b->gid))
         return false;
     if (a->address.count > 0 && b->address.count > 0)
-        return false; /* no address belongs to two */
+        return false; /* no address belongs to two callers */
     if (a->secret_file != NULL && b->secret_file != NULL)
-        return false; /* nor a secret */
+        return false; /* no secret does either */
     if (a->certificate.count == 0 || b->certificate.count == 0)
         return true;
     for (size_t i = 0; i < a->certificate.count; i++)
@@ -440,7 +441,7 @@ static bool could_be_both(const struct config_caller *a, const struct config_cal
             if (strcmp(a->certificate.item[i], b->certificate.item[j]) == 0 ||
                 strncmp(a->certificate.item[i], b->certificate.item[j], 4) != 0 ||
                 strncmp(a->certificate.item[i], "dns:", 4) == 0)
-                return true; /* one certificate may have both names */
+                return true; /* one certificate may contain both names */
     return false;
 }
 
@@ -467,7 +468,7 @@ static void check_pair(struct check *k, const struct config_caller *a,
                     a->name, b->name);
 }
 
-/* Limits that are missing, or of what the caller may not do anyhow. */
+/* Warns about limits that are missing, or that limit what the caller may not do anyway. */
 static void warn_of_limits(struct check *k, size_t i)
 {
     const struct rules *r = k->config->rules;
@@ -486,7 +487,8 @@ static void warn_of_limits(struct check *k, size_t i)
                         class_name(class), c->name);
 }
 
-/* Whether its secret may come by TCP from elsewhere without TLS: whoever is on the way reads it. */
+/* Whether its secret may be sent over TCP from another machine without TLS, where others can
+ * read it. */
 static bool shown_in_the_clear(const struct config *c, const struct config_caller *s)
 {
     const struct config_list *list = s->address.count > 0 ? &s->address : &c->listen.address;
@@ -502,7 +504,7 @@ static bool shown_in_the_clear(const struct config *c, const struct config_calle
            s->certificate.count == 0 && c->listen.tls_certificate == NULL;
 }
 
-/* Whether it may add a parameter to a struct, which methods have. */
+/* Whether it may add a parameter to a struct, which methods use. */
 static bool adds_parameters(const struct caller *c)
 {
     static const char text[] = "POST /structs/{uuid}/params";
@@ -517,7 +519,7 @@ static bool adds_parameters(const struct caller *c)
     return false;
 }
 
-/* What is not wrong, and more than was perhaps meant. */
+/* Warns about what is allowed, but more than was perhaps intended. */
 static void warn_of_power(struct check *k, size_t i, bool somebody_pays)
 {
     const struct rules *r = k->config->rules;
@@ -576,7 +578,8 @@ static void check_addresses(struct check *k, const struct config_caller *s)
     }
 }
 
-/* At the first load: whose sockets will be opened, in the order of their bits. */
+/* At the first load: the callers whose own sockets will be opened, in the order of their
+ * bits. */
 static void name_owners(struct config *c)
 {
     if (c->has_owners)
@@ -587,8 +590,8 @@ static void name_owners(struct config *c)
             config_list_add(&c->owners, c->caller[i].name, strlen(c->caller[i].name));
 }
 
-/* The field that carries a secret is kept from the upstream: it can be none that means something
- * there. */
+/* The header field with a secret is removed from the request, so it must not be one that the
+ * upstream needs. */
 static void check_secret_header(struct check *k)
 {
     static const char *const never[] = { "authorization", "connection",        "content-length",

@@ -40,19 +40,21 @@ static bool has_tls(const struct config *c)
     return c->listen.tls_certificate != NULL;
 }
 
-/* A certificate can be exchanged while running, but a listener is born with TLS or without. */
+/* A certificate can be replaced while running, but whether a listener uses TLS cannot
+ * change. */
 static bool needs_restart(const struct config_key *key, bool tls_differs)
 {
     return key->applies == RESTART || (tls_differs && strncmp(key->name, "tls_", 4) == 0);
 }
 
-/* The same key in other settings, where a named section may lie elsewhere. NULL: it has none. */
+/* The same key in other settings, where a named section may be at another place. NULL: there
+ * is no such section. */
 static const struct config_key *same_key(const struct config *c, const struct config_key *key)
 {
     return key->instance == 0 ? key : config_find_named(c, key->section, key->name);
 }
 
-/* Puts the values of `running` into c, of the keys that need a restart. */
+/* Copies the values of keys that need a restart from `running` to c. */
 static void keep_values(struct config *c, const struct config *running,
                         struct config_report *report)
 {
@@ -85,7 +87,8 @@ static struct config *if_sound(struct config *c, const struct config_report *rep
     return NULL;
 }
 
-/* The settings as read, made whole; or NULL, with the reasons in the report. */
+/* Completes the settings as read. Returns NULL, with the reasons in the report, if they are
+ * faulty. */
 static struct config *finish(struct config *c, const struct config_env *env,
                              const struct config *keep, struct config_report *report)
 {
@@ -96,7 +99,7 @@ static struct config *finish(struct config *c, const struct config_env *env,
     return if_sound(c, report);
 }
 
-/* Sockets are opened once, at the start. */
+/* Sockets are opened only once, at the start. */
 static void keep_owners(struct config *c, const struct config *running)
 {
     c->has_owners = running->has_owners;
@@ -104,7 +107,8 @@ static void keep_owners(struct config *c, const struct config *running)
         config_list_add(&c->owners, running->owners.item[i], strlen(running->owners.item[i]));
 }
 
-/* running NULL: it is the start. keep: what needs a restart has the values it has there. */
+/* running: NULL at the start. keep: for keys that need a restart take the values of
+ * `running`. */
 static struct config *load_file(const char *file, const struct config_env *env,
                                 const struct config *running, bool keep,
                                 struct config_report *report)
@@ -128,7 +132,7 @@ struct config *config_load(const char *file, const struct config_env *env,
     return load_file(file, env, NULL, false, report);
 }
 
-/* The settings as they are written, without any check of one by another. */
+/* The settings as they are written, each value checked on its own only. */
 static struct config *as_written(const char *file, const struct config_env *env,
                                  struct config_report *report)
 {
@@ -160,8 +164,8 @@ struct config *config_load_text(const char *name, const char *text, size_t len,
     return finish(c, NULL, NULL, report);
 }
 
-/* First as the file stands, since it must be good for the next start too; then, when something
- * in it has to wait for that, once more with those values as they are. */
+/* First reads the file as it stands, because it must also be good for the next start. If a
+ * change needs a restart, reads it again and keeps the present values of those keys. */
 struct config *config_reload(const struct config *running, const struct config_env *env,
                              struct config_reload_report *reload)
 {
@@ -176,7 +180,8 @@ struct config *config_reload(const struct config *running, const struct config_e
         config_report_init(&again);
         config_unref(c);
         c = load_file(running->file, env, running, true, &again);
-        if (c == NULL) { /* the file has changed in between; its warnings were told already */
+        /* the file has changed in between; its warnings were reported already */
+        if (c == NULL) {
             config_report_done(&reload->report);
             reload->report = again;
         } else {
@@ -192,7 +197,7 @@ struct config *config_reload(const struct config *running, const struct config_e
     return c;
 }
 
-/* The same settings, with certificates of their own. */
+/* A copy of the settings with its own certificates. */
 static struct config *derive(struct config *running)
 {
     struct config *c = base_alloc(sizeof *c);
@@ -240,7 +245,7 @@ static char *copy_of(const char *text)
     return copy;
 }
 
-/* One text of the settings, whatever is wrong elsewhere. */
+/* One string of the settings, whatever is wrong elsewhere. */
 static char *only(const char *file, const struct config_env *env, const struct config_key *key,
                   struct config_report *report)
 {
@@ -341,7 +346,7 @@ static int name_key(struct buf *out, size_t before, const struct config_key *key
                     key->name);
 }
 
-/* What is not printed is compared as it is, and the contents of files if that is asked. */
+/* Compares what is not printed, and the contents of files if asked for. */
 static bool hidden_differs(const struct config *a, const struct config *b,
                            const struct config_key *key, bool contents)
 {
@@ -359,7 +364,7 @@ static bool hidden_differs(const struct config *a, const struct config *b,
     return contents && config_contents_differ(a, b, key);
 }
 
-/* A named section that one of them lacks differs in the keys that the other has set. */
+/* If only one of them has a named section, it differs in the keys that are set there. */
 static bool differs(const struct config *a, const struct config *b,
                     const struct config_key *key, bool contents, int *rc)
 {
@@ -381,8 +386,8 @@ static bool differs(const struct config *a, const struct config *b,
     return differ || hidden_differs(a, b, key, contents);
 }
 
-/* Names the keys that differ: those of b, then those of sections that are gone from it. No file
- * needs a restart because of what it holds. */
+/* Appends the names of keys that differ: those of b, then those of sections that b no longer
+ * has. The content of a file never needs a restart. */
 static int name_differing(const struct config *a, const struct config *b, bool only_restart,
                           struct buf *out)
 {
@@ -419,7 +424,7 @@ int config_changes(const struct config *a, const struct config *b, struct buf *o
     return rc;
 }
 
-/* --- what lies outside and is needed with these settings --- */
+/* --- files and connections that these settings need --- */
 
 void config_each_file(const struct config *c, void (*visit)(const char *path, void *arg),
                       void *arg)
@@ -472,7 +477,7 @@ static void each_proxy_port(const char *key, const char *proxy, visit_port *visi
         visit(key, config_proxy_port(proxy, NULL), arg);
         return;
     }
-    /* Which of them counts is libcurl's business. */
+    /* Which of these variables counts is decided by libcurl. */
     for (size_t i = 0; i < CONFIG_PROXY_VARIABLES; i++) {
         /* NOLINTNEXTLINE(concurrency-mt-unsafe): the environment does not change any more */
         const char *value = getenv(config_proxy_variables[i].name);

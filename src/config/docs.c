@@ -1,5 +1,5 @@
-/* The settings in print: as they are in force, and what can be set at all, as reference file,
- * Markdown and man page. */
+/* Prints the settings: those in effect, and the reference of all keys as ini file, Markdown
+ * and man page. */
 #include "config/docs.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@ static bool opens_section(size_t i)
     return i == 0 || strcmp(config_keys[i].section, config_keys[i - 1].section) != 0;
 }
 
-/* The id and secret that a `_file` gave do not stand in the file themselves. */
+/* Whether an id or secret came from its `_file`: then it is not in the settings file itself. */
 static bool from_its_file(const struct config *c, const struct config_key *key)
 {
     return (key == config_find("token", "client_id") && c->token.client_id_file != NULL) ||
@@ -42,7 +42,7 @@ static int print_effective(const struct config *c, const struct config_key *key,
     return rc;
 }
 
-/* Follows from other settings, and tells how long an entry may be in flight. */
+/* The lease follows from other settings; it tells how long an entry may be in flight. */
 static int print_lease(const struct config *c, struct buf *out)
 {
     return buf_addf(out, "# the lease of an entry: %" PRId64 "s\n", config_lease_ms(c) / 1000);
@@ -65,7 +65,7 @@ int config_print(const struct config *c, struct buf *out)
     return rc;
 }
 
-/* What stands behind the help in brackets: the range or the words, and when it applies. */
+/* What follows the help text in brackets: the range or the words, and when a change applies. */
 static void remark(const struct config_key *key, char *out, size_t size)
 {
     char range[256] = "";
@@ -79,7 +79,7 @@ static void remark(const struct config_key *key, char *out, size_t size)
     case TYPE_SHARE:
         config_range(key, range, sizeof range);
         break;
-    default: /* the help says it */
+    default: /* the help text says it */
         break;
     }
 
@@ -91,7 +91,7 @@ static void remark(const struct config_key *key, char *out, size_t size)
         (void)snprintf(out, size, " (%s%s%s)", range, separator, restart);
 }
 
-/* Lines of at most WIDTH, each behind "# ". */
+/* Prints lines of at most WIDTH, each after "# ". */
 static int print_wrapped(const char *text, struct buf *out)
 {
     int rc = 0;
@@ -141,7 +141,7 @@ int config_print_reference(struct buf *out)
 
         remark(key, note, sizeof note);
         (void)snprintf(help, sizeof help, "%s%s", key->help, note);
-        if (opens_section(i)) /* one with a name is only an example */
+        if (opens_section(i)) /* a section with a name is only an example */
             rc = buf_addf(out, "\n%s%s\n", i < config_single_count() ? "" : "#",
                           config_section_title(key->section, title));
         if (rc == 0)
@@ -155,7 +155,7 @@ int config_print_reference(struct buf *out)
     return rc;
 }
 
-/* Text with each of the `special` bytes behind a backslash. */
+/* Prints text with a backslash before each of the `special` bytes. */
 static int print_escaped(const char *text, const char *special, struct buf *out)
 {
     int rc = 0;

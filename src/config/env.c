@@ -1,5 +1,5 @@
-/* The variables of the environment that are settings. They are taken out of it once, at start; a
- * reload reads the file again and sets the same variables over it. */
+/* The environment variables that are settings. They are removed from the environment once,
+ * at the start; a reload reads the file again and applies the same variables over it. */
 #include "config/env.h"
 
 #include <ctype.h>
@@ -14,7 +14,7 @@
 
 struct variable {
     char *name;
-    char *value;           /* NULL: it is in `secret`, or too large for one */
+    char *value;           /* NULL: it is in `secret`, or was too large for one */
     struct secret *secret; /* NULL: it is in `value` */
 };
 
@@ -23,7 +23,7 @@ struct config_env {
     size_t count;
 };
 
-/* Every name that is not a known, harmless key may be a misspelt secret. */
+/* Any name that is not a known, harmless key may be a misspelt secret. */
 static bool may_be_secret(const struct config_key *key)
 {
     return key == NULL || key->type == TYPE_SECRET || key->type == TYPE_HEADER ||
@@ -39,9 +39,9 @@ static bool is_digits(const char *text, size_t len)
     return len > 0;
 }
 
-/* Kubernetes puts ONESHOT_PROXY_SERVICE_HOST, ONESHOT_PROXY_PORT=tcp://...,
- * ONESHOT_PROXY_PORT_8080_TCP and the like into each pod beside a Service of our name; these
- * say nothing to us. */
+/* For a Service with our name, Kubernetes sets ONESHOT_PROXY_SERVICE_HOST,
+ * ONESHOT_PROXY_PORT=tcp://..., ONESHOT_PROXY_PORT_8080_TCP and the like in each pod. These
+ * are not settings. */
 static bool is_service_link(const char *variable, const char *value)
 {
     const char *service = strstr(variable, "_SERVICE_HOST");
@@ -118,7 +118,8 @@ void config_env_free(struct config_env *env)
     free(env);
 }
 
-/* ONESHOT_PROXY_CALLER_<NAME>_<KEY>, whose section need not stand in the file; NULL: it is none. */
+/* ONESHOT_PROXY_CALLER_<NAME>_<KEY>, whose section need not be in the file. NULL: it is no
+ * such name. */
 static const struct config_key *named_key(struct config *c, const char *variable)
 {
     static const char prefix[] = CONFIG_ENV_PREFIX "CALLER_";
@@ -169,7 +170,7 @@ static void apply(const struct variable *v, struct config *c, struct config_repo
         return;
     }
     source->variable = v->name;
-    source->wrong = false; /* what the file says was reported, and is no longer in force */
+    source->wrong = false; /* an error in the file's value no longer matters */
 
     const char *value = v->secret != NULL ? secret_text(v->secret) : v->value;
     if (value == NULL)

@@ -1,5 +1,5 @@
-/* Reading files: as a whole, never more than a limit, never a pipe or a device, and wiped when
- * they are done with. */
+/* Reads files: always the whole file, up to a limit, never a pipe or a device. The memory is
+ * wiped when it is freed. */
 #include "config/files.h"
 
 #include <errno.h>
@@ -12,11 +12,11 @@
 
 #define PEM_FILE_MAX (4 << 20)
 #define SECRET_MAX (64 << 10)
-/* No file gives this error: the sandbox is in the way. */
+/* An error number that no file operation gives; it stands for "hidden by the sandbox". */
 #define HIDDEN ENOTUNIQ
 
-/* Landlock has no say in access(), only in what follows: when the permissions allow what open()
- * was refused, it is the sandbox of this process that forbids it. */
+/* Landlock does not affect access(): if that allows what open() was refused, it is this
+ * process's own sandbox that forbids it. */
 static int why_not_opened(const char *path, int error)
 {
     bool permitted = error == EACCES && faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0;
@@ -24,7 +24,8 @@ static int why_not_opened(const char *path, int error)
     return permitted ? HIDDEN : error;
 }
 
-/* A descriptor of a regular file, or -errno. O_NONBLOCK: a pipe must not hold up the program. */
+/* Opens a regular file; returns the descriptor or -errno. O_NONBLOCK, because opening a pipe
+ * must not block the program. */
 static int open_regular(const char *path, unsigned *mode)
 {
     struct stat st;
@@ -109,7 +110,7 @@ struct secret *config_read_secret_file(const char *path, struct buf *errors)
     char why[256] = "";
     size_t len = 0;
     struct secret *s = NULL;
-    /* the line end does not count */
+    /* room for a newline, which does not count */
     char *text = config_slurp(path, SECRET_MAX + 2, &len, why, sizeof why);
     size_t n = len;
 
@@ -139,7 +140,7 @@ int config_credentials(const struct config *c, char **id, struct secret **secret
         new_secret = config_read_secret_file(c->token.client_secret_file, errors);
     if ((c->token.client_id_file != NULL && new_id == NULL) ||
         (c->token.client_secret_file != NULL && new_secret == NULL)) {
-        /* one new and one old would be refused */
+        /* use both or neither: a new id with an old secret would be refused */
         secret_free(new_id);
         secret_free(new_secret);
         new_id = new_secret = NULL;
@@ -155,7 +156,7 @@ int config_credentials(const struct config *c, char **id, struct secret **secret
     return rc;
 }
 
-/* What is wrong with it, or NULL. */
+/* What is wrong with the text, or NULL. */
 static const char *fault(const char *text, enum config_pem_kind kind)
 {
     if (strstr(text, "-----BEGIN ENCRYPTED PRIVATE KEY-----") != NULL ||

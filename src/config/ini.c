@@ -1,7 +1,7 @@
-/* Reads the ini file, with inih. inih silently passes over what it does not understand (a line
- * that is cut, an indented line that replaces the value above, a section name that never
- * closes, a NUL), so every line is looked at here first; one that is not sound is reported and
- * reaches inih as an empty line.
+/* Reads the ini file, with inih. inih silently ignores what it does not understand (a line
+ * that is cut, an indented line that replaces the value above, a section name without a
+ * closing bracket, a NUL). So every line is checked here first; a faulty line is reported
+ * and reaches inih as an empty one.
  *
  *     text -> is it text? -> next_line -> check_line -> inih -> on_value -> config_value_set
  *                                             \-> FILE:LINE: what is wrong
@@ -17,8 +17,8 @@
 #include "config/value.h"
 
 #define LINE_MAX_BYTES 8192
-/* What a section that was already reported is called, so that its keys are passed over. No
- * file can use that name: it is not a known one. */
+/* The name that inih sees in place of a section that was reported, so that its keys are
+ * ignored. No known section has this name. */
 #define UNKNOWN_SECTION "?"
 
 struct reader {
@@ -33,7 +33,7 @@ static bool is_blank(char ch)
     return ch == ' ' || ch == '\t';
 }
 
-/* A header of a known section and nothing behind it. */
+/* Checks a section header: known, and nothing after it. */
 static bool check_section(struct reader *r, const char *line, size_t len)
 {
     char header[64], hint[512], quoted[64];
@@ -80,8 +80,8 @@ static bool check_section(struct reader *r, const char *line, size_t len)
     return true;
 }
 
-/* What inih is to see of the line, which has no line end: itself, "", or the header of an
- * unknown section. */
+/* Returns what inih gets to see of a line (without newline): the line itself, "", or the
+ * header of an unknown section. */
 static const char *check_line(struct reader *r, const char *line, size_t *len)
 {
     bool indented = *len > 0 && is_blank(line[0]);
@@ -109,7 +109,8 @@ static const char *check_line(struct reader *r, const char *line, size_t *len)
         *len = strlen("[" UNKNOWN_SECTION "]");
         return "[" UNKNOWN_SECTION "]";
     }
-    /* inih would take a colon as well, and then the `=` in a secret could end up either side */
+    /* inih would also accept a colon, and then the `=` in a secret could end up on either
+     * side */
     size_t key = 0;
     while (key < *len && line[key] != '=' && line[key] != ':')
         key++;
@@ -122,14 +123,14 @@ static const char *check_line(struct reader *r, const char *line, size_t *len)
     return line;
 }
 
-/* inih's reader: the next line, as fgets gives it. */
+/* inih's reader: returns the next line, as fgets does. */
 static char *next_line(char *out, int size, void *stream)
 {
     struct reader *r = stream;
 
     assert(size > LINE_MAX_BYTES + 1);
     if (r->next == r->end) {
-        secret_wipe(out, (size_t)size); /* inih frees its buffer as it is */
+        secret_wipe(out, (size_t)size); /* inih frees its buffer without wiping it */
         return NULL;
     }
     r->line++;
@@ -165,7 +166,7 @@ static void take_value(struct reader *r, const struct config_key *key, const cha
         config_check_text(r->report, key, value);
 }
 
-/* inih's handler. Errors are reported here and counted there, so it always says "go on". */
+/* inih's handler. Errors are reported here, so it always returns "go on". */
 static int on_value(void *user, const char *section, const char *name, const char *value)
 {
     struct reader *r = user;
@@ -194,8 +195,8 @@ static int on_value(void *user, const char *section, const char *name, const cha
     return 1;
 }
 
-/* Whether it is plain text. Of one that is not, a single error is told: every other would be
- * about its garbage. */
+/* Whether the file is plain text. If not, only that one error is reported: all others would
+ * be about garbage. */
 static bool check_is_text(struct config_report *report, const char *text, size_t len)
 {
     int line = 1;
@@ -228,8 +229,8 @@ void config_ini_parse(struct config *c, struct config_report *report, const char
     if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
         r.next += 3;
 
-    /* inih's settings are global. Its buffer holds any line at once, so that it never grows,
-     * which would leave copies of secrets behind. */
+    /* inih's settings are global. Its buffer has room for any line from the start, so that
+     * it never grows, which would leave copies of secrets in freed memory. */
     ini_max_line = LINE_MAX_BYTES + 3;
     ini_initial_alloc = LINE_MAX_BYTES + 3;
     ini_use_stack = false;

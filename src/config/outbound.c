@@ -1,4 +1,4 @@
-/* What the settings say of outbound connections, in libcurl's terms. */
+/* Translates the settings of outbound connections into those of curl_host. */
 #include "config/outbound.h"
 
 #include <string.h>
@@ -12,7 +12,7 @@ const struct config_proxy_variable config_proxy_variables[CONFIG_PROXY_VARIABLES
     { "ALL_PROXY", true, true },
 };
 
-/* The token leg speaks what its own URL, and in a handshake its server, gives. */
+/* For the token endpoint: HTTP/1.1 or 2, as TLS negotiates; without TLS 1.1. */
 static long token_http_version(const struct config *c)
 {
     return strncmp(c->token.url, "https:", 6) == 0 ? CURL_HTTP_VERSION_2TLS
@@ -25,7 +25,7 @@ static long http_version(const struct config *c)
 
     if (c->upstream.http_version == HTTP_VERSION_1_1)
         return CURL_HTTP_VERSION_1_1;
-    /* Never CURL_HTTP_VERSION_2_0: on plain text that asks for an upgrade. */
+    /* Not CURL_HTTP_VERSION_2_0: without TLS that would ask for an upgrade. */
     if (!plain)
         return CURL_HTTP_VERSION_2TLS;
     return c->upstream.http_version == HTTP_VERSION_2 ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE

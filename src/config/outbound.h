@@ -1,12 +1,12 @@
 #pragma once
-/* How the program's own connections are made by these settings. */
+/* How the program makes its own connections with these settings. */
 #include "config/settings.h"
 #include "net/curl_host.h"
 
-/* The two sides that are connected to. */
+/* The two legs: the upstream and the token endpoint. */
 enum config_leg { LEG_UPSTREAM, LEG_TOKEN };
 
-/* The variables that libcurl takes a proxy from, in its order, and for which URLs. */
+/* The variables from which libcurl takes a proxy, in its order, and for which URLs. */
 struct config_proxy_variable {
     const char *name;
     bool for_https, for_http;

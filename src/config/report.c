@@ -1,5 +1,5 @@
-/* Messages about the settings. They are found in the order of the checks and told in the order
- * of the lines, so each is put in its place when it comes. */
+/* Collects messages about the settings. The checks find them in any order, and they are
+ * printed in the order of the lines; so each is inserted at its place. */
 #include "config/report.h"
 
 #include <limits.h>
@@ -24,7 +24,7 @@ void config_report_done(struct config_report *r)
     config_report_init(r);
 }
 
-/* Owns: takes where and text. */
+/* Takes ownership of where and text. */
 static void insert(struct config_report *r, struct config_message m)
 {
     size_t at = r->count;
@@ -82,7 +82,7 @@ static struct config_message at_key(struct config_report *r, const struct config
     return source->variable != NULL ? at_variable(source->variable) : at_line(r, source->line);
 }
 
-/* Completes m with the text, behind the key's name (NULL: none), and takes it in. */
+/* Adds the message with its text after the key's name (NULL: none). */
 PRINTF_LIKE(4, 0)
 static void add(struct config_report *r, struct config_message m, const struct config_key *key,
                 const char *fmt, va_list args)

@@ -1,6 +1,6 @@
 #pragma once
-/* What is wrong with the settings (errors) and what is doubtful (warnings): collected while
- * they are read, told in the order of the file's lines. No message holds a secret. */
+/* What is wrong with the settings (errors) and what is doubtful (warnings), collected while
+ * they are read and printed in the order of the file's lines. No message contains a secret. */
 #include "base/buf.h"
 #include "config/schema.h"
 
@@ -8,10 +8,10 @@
 struct config_source {
     int line;             /* 0: not in the file */
     const char *variable; /* NULL: not in the environment, which wins */
-    bool wrong;           /* an error was reported; more checks of it say nothing new */
+    bool wrong; /* an error was reported; further checks of the key would add nothing */
 };
 
-/* More than these are counted, not told. */
+/* Messages beyond this number are counted only. */
 #define CONFIG_MESSAGES_MAX 1000
 
 struct config_report {
@@ -20,11 +20,11 @@ struct config_report {
     struct config_message {
         char *where; /* "FILE:LINE", "FILE", or the name of a variable */
         char *text;  /* "section.key: what is wrong; what is allowed" */
-        int order;   /* the line; what has none comes last */
+        int order;   /* line in the file; messages without one come last */
         bool is_error;
     } * message;
     size_t count, untold, errors;
-    bool unread; /* the file could not be read: what is missing may stand there */
+    bool unread; /* the file could not be read, so a missing value may be in it */
 };
 
 void config_report_init(struct config_report *r);
@@ -35,12 +35,13 @@ void config_report_done(struct config_report *r);
 void config_report_each(const struct config_report *r,
                         void (*visit)(void *arg, bool is_error, const char *line), void *arg);
 
-/* Appends all of them as lines "FILE:LINE: error: section.key: ..." (or "warning:"). Returns
- * what buf_add says. */
+/* Appends all messages as lines "FILE:LINE: error: section.key: ..." (or "warning:").
+ * Returns 0 or the error of buf_add. */
 int config_report_print(const struct config_report *r, struct buf *out) MUST_CHECK;
 
-/* --- for those that read and check ---------------------------------------------------------
- * The value of that key; the line of the file, 0 for the file as a whole; the variable. */
+/* --- for code that reads and checks settings
+ * ----------------------------------------------- Reports about the value of that key; a
+ * line of the file, 0 for the file as a whole; a variable. */
 void config_fail(struct config_report *r, const struct config_key *key, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 void config_warn(struct config_report *r, const struct config_key *key, const char *fmt, ...)
@@ -51,6 +52,6 @@ void config_fail_variable(struct config_report *r, const char *variable, const c
     PRINTF_LIKE(3, 4);
 
 struct config_source *config_source(struct config_report *r, const struct config_key *key);
-/* Whether the key stands in the file or the environment; whether no error was found in it. */
+/* Whether the key is in the file or the environment; whether no error was reported for it. */
 bool config_given(struct config_report *r, const struct config_key *key);
 bool config_sound(struct config_report *r, const struct config_key *key);

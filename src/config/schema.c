@@ -1,6 +1,6 @@
-/* The table of settings, and finding one by its name, or the one that was probably meant.
- * docs/configuration.md, the man page, conf/oneshot-proxy.ini and every "allowed" of an error
- * come from here. */
+/* The table of settings. Finds a key by its name, or guesses which one was intended.
+ * docs/configuration.md, the man page, conf/oneshot-proxy.ini and the "allowed" part of
+ * error messages are made from it. */
 #include "config/schema.h"
 
 #include <ctype.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* Of the keys that belong to sections with a name, [caller NAME]. */
+/* The section of keys that belong to sections with a name, [caller NAME]. */
 static const char named_section[] = "caller";
 
 #define AT(section, name, field) 0, #section, #name, offsetof(struct config, section.field)
@@ -22,7 +22,7 @@ static const char named_section[] = "caller";
 #define GIB (1024 * MIB)
 #define TEXT_MAX 8192
 
-/* section and key (and field), type, default, min, max, when it applies, words, help */
+/* section and key (and field), type, default, min, max, when a change applies, words, help */
 /* clang-format off */
 const struct config_key config_keys[] = {
     { SAME(listen, address), TYPE_LIST, "127.0.0.1:8080", 1, 64, RESTART, NULL, "Where callers reach the proxy: host:port, [v6]:port or unix:/path; several, by commas; a name is listened on by all its addresses; port 0 takes a free one. Sockets that systemd passes under the name listen take its place." },
@@ -164,7 +164,7 @@ const struct config_section config_sections[] = {
     { .name = named_section, .named = true },
 };
 
-/* Where the keys of named sections begin: they are the last of the table, and few. */
+/* How many keys belong to no named section. Those of named sections come last in the table. */
 size_t config_single_count(void)
 {
     size_t n = config_key_count;
@@ -202,7 +202,7 @@ bool config_name_is_good(const char *name)
     return name[0] >= 'a' && name[0] <= 'z' && name[len] == '\0' && len <= CALLER_NAME_MAX;
 }
 
-/* For the fields of struct config, which is not constant while it is made. */
+/* Adds the caller, and for each key of named sections a copy that leads to its field. */
 bool config_add_named(struct config *c, const char *name)
 {
     size_t single = config_single_count(), each = config_key_count - single;
@@ -260,7 +260,7 @@ const struct config_section *config_section_find(const char *header, const char 
 
     *name = header + len + strspn(header + len, " ");
     if (header[len] != '\0' && **name == '\0')
-        return NULL; /* blanks and nothing behind them */
+        return NULL; /* nothing but blanks */
     for (size_t i = 0; i < config_section_count; i++)
         if (strlen(config_sections[i].name) == len &&
             memcmp(config_sections[i].name, header, len) == 0)
@@ -325,8 +325,8 @@ static void name_keys(const char *section, char *out, size_t size)
 
 #define NAME_MAX_COMPARED 64
 
-/* How many letters must be inserted, dropped, changed or swapped with their neighbour to get
- * from a to b; case does not matter. */
+/* The edit distance: how many letters must be inserted, dropped, changed or swapped with
+ * their neighbour to get from a to b, ignoring case. */
 static size_t distance(const char *a, const char *b)
 {
     size_t row[3][NAME_MAX_COMPARED + 1] = { { 0 } };
@@ -357,7 +357,7 @@ static size_t distance(const char *a, const char *b)
     return row[a_len % 3][b_len];
 }
 
-/* Few enough changes that `given` may be a slip of `known`. */
+/* Whether the distance is so small that `given` may be a misspelling of `known`. */
 static bool is_slip(const char *given, size_t changes)
 {
     size_t len = strlen(given);
@@ -365,7 +365,7 @@ static bool is_slip(const char *given, size_t changes)
     return changes < len && changes <= (len < 6 ? 2 : len / 3);
 }
 
-/* What a setting is called elsewhere, or for short. */
+/* What a setting is called in other programs, or an abbreviation. */
 static const struct config_key *other_name(const char *section, const char *name)
 {
     static const struct {
@@ -386,8 +386,8 @@ static const struct config_key *other_name(const char *section, const char *name
     return NULL;
 }
 
-/* The key that was probably meant: one of the section by another name, by a slip, or cut short;
- * or one of that name in another section. NULL: none. */
+/* The key that was probably intended: in the same section by another name, misspelt or
+ * abbreviated; or by that name in another section. NULL: none. */
 static const struct config_key *meant(const char *section, const char *name)
 {
     const struct config_key *best = NULL, *begun = NULL, *elsewhere = NULL;

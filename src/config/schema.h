@@ -1,19 +1,19 @@
 #pragma once
-/* Every setting, one line each: what the file, the environment, --print-config, the reference
- * file and the documents are made from. */
+/* Every setting, one line each. The parser of file and environment, --print-config, the
+ * reference file and the documentation are all made from this table. */
 #include "config/settings.h"
 
 enum config_type {
-    TYPE_STRING,   /* char *; min and max are lengths: min 0 may be empty, which is "none" */
+    TYPE_STRING,   /* char *; min and max are lengths: min 0 allows empty, which is "none" */
     TYPE_SECRET,   /* struct secret *; never printed */
-    TYPE_PATH,     /* char *, of a file that must be readable */
-    TYPE_KEY_FILE, /* likewise; a warning when everyone may read it */
+    TYPE_PATH,     /* char *, a file that must be readable */
+    TYPE_KEY_FILE, /* the same; a warning when everyone may read it */
     TYPE_PROXY,    /* char *, "env", "none" or a URL; its credentials are never printed */
     TYPE_URL,      /* char *; checked in config_check */
     TYPE_FORM,     /* char *, form-encoded fields; their values are never printed */
     TYPE_LIST,     /* struct config_list */
     TYPE_HEADER,   /* listen.require_header_*; its value is never printed */
-    TYPE_COUNT,    /* int64_t; `words` names what 0 is called */
+    TYPE_COUNT,    /* int64_t; `words` names the value 0 */
     TYPE_DURATION, /* int64_t ms */
     TYPE_SIZE,     /* int64_t bytes */
     TYPE_BOOL,     /* bool */
@@ -23,7 +23,8 @@ enum config_type {
     TYPE_STATUSES, /* struct config_statuses */
 };
 
-/* A section of the file: [name]; or, a named one, [name NAME], up to CONFIG_NAMED_MAX of them. */
+/* A section of the file: [name]; or, a named one, [name NAME], up to CONFIG_NAMED_MAX of
+ * them. */
 struct config_section {
     const char *name;
     bool named;
@@ -34,21 +35,21 @@ struct config_section {
 extern const struct config_section config_sections[];
 extern const size_t config_section_count;
 
-/* The section of a header, which is what stands between [ and ], or of a key; *name is what
- * stands behind it ("": nothing). NULL: there is no such section. */
+/* Finds the section for a header (the text between [ and ]), or for a key; *name is what
+ * follows the section's own name ("": nothing). NULL: there is no such section. */
 const struct config_section *config_section_find(const char *header, const char **name);
-/* "[listen]", "[name NAME]": how the section is written. */
+/* How the section is written: "[listen]", "[name NAME]". */
 const char *config_section_title(const char *section, char out[CONFIG_TITLE_MAX]);
 
 struct config_key {
-    size_t instance; /* of a named section, from 1; 0: the table's own */
+    size_t instance; /* of a named section, from 1; 0: the table's entry */
     const char *section, *name;
     size_t offset;
     enum config_type type;
     const char *fallback; /* the default; NULL: none */
     int64_t min, max;
     enum config_applies { RELOAD, RESTART } applies;
-    const char *words; /* separated by blanks */
+    const char *words; /* separated by spaces */
     const char *help;
 };
 
@@ -57,13 +58,14 @@ struct config_key {
 extern const struct config_key config_keys[];
 extern const size_t config_key_count;
 
-/* All keys of settings: those of the table, but for the ones of named sections, and these once for
- * each section that there is. The section of such a key is "caller payroll". */
+/* The number of keys in these settings: those of the table except for named sections, and
+ * the latter once for each section that exists. The section of such a key is "caller
+ * payroll". */
 size_t config_keys_of(const struct config *c);
 const struct config_key *config_key_at(const struct config *c, size_t i);
 const struct config_key *config_find_named(const struct config *c, const char *section,
                                            const char *name);
-/* Adds a section [caller NAME], if it is not there. False: there are too many. */
+/* Adds a section [caller NAME], unless it exists. False: there are too many. */
 bool config_add_named(struct config *c, const char *name) MUST_CHECK;
 void config_free_named(struct config *c);
 /* [a-z][a-z0-9-]{0,30} */
@@ -76,7 +78,7 @@ size_t config_single_count(void);
 /* NULL when there is none. */
 const struct config_key *config_find(const char *section, const char *name);
 
-/* "did you mean ...?", or what there is to choose from. */
+/* Writes "did you mean ...?", or the possible names. */
 void config_suggest_section(const char *section, char *out, size_t size);
 void config_suggest_key(const char *section, const char *name, char *out, size_t size);
 void config_suggest_variable(const char *variable, char *out, size_t size);

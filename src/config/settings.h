@@ -1,6 +1,7 @@
 #pragma once
-/* The settings as the program uses them: one struct, a member for each key of the ini file.
- * Made by config_load, then never changed, so that any thread may read it without a lock. */
+/* The settings as the program uses them: one struct with a member for each key of the ini
+ * file. Made by config_load and never changed afterwards, so that any thread may read it
+ * without a lock. */
 #include "base/base.h"
 #include "base/secret.h"
 #include "net/tls.h"
@@ -13,7 +14,7 @@ struct config_list {
     size_t count;
 };
 
-/* Statuses of HTTP. */
+/* A set of HTTP statuses. */
 struct config_statuses {
     int64_t item[8];
     size_t count;
@@ -24,34 +25,35 @@ enum config_replay { REPLAY_ALL, REPLAY_SAFE, REPLAY_NONE };
 enum config_auth_style { AUTH_STYLE_BODY, AUTH_STYLE_BASIC };
 enum config_refused { REFUSED_MIRROR, REFUSED_502 };
 enum config_sandbox { SANDBOX_AUTO, SANDBOX_OFF };
-/* Which unsafe requests a setting of the ledger is about. */
+/* Which unsafe requests a ledger setting applies to. */
 enum config_which { WHICH_NONE, WHICH_MONEY, WHICH_UNSAFE };
 
-/* `10%` of something, or a duration. */
+/* A percentage of something, `10%`, or a duration. */
 struct config_share {
     int64_t percent; /* 0: `ms` counts */
     int64_t ms;
 };
 
-/* What a PEM file held when it was last read and found good: a file that is being replaced is
- * never seen half done by a connection. */
+/* What a PEM file contained when it was last read and found good, so that a connection never
+ * uses a file that is half written. */
 struct config_pem {
     char *data; /* NULL: no such file is set */
     size_t len;
 };
 
-/* The files of certificates, see config/certificates.h. */
+/* The certificate files, see config/certificates.h. */
 enum config_certificates {
     CERTIFICATES_LISTEN,
     CERTIFICATES_CLIENT_CA,
     CERTIFICATES_UPSTREAM_CA,
     CERTIFICATES_UPSTREAM,
     CERTIFICATES_TOKEN_CA,
-    CERTIFICATES_STORE_CA, /* of the ledger's database, whose client reads the file itself */
+    /* for the ledger's database; its client library reads the file itself */
+    CERTIFICATES_STORE_CA,
     CERTIFICATES_COUNT
 };
 
-/* When each certificate of a file ends, in seconds since 1970, in their order. */
+/* When each certificate of a file expires, in seconds since 1970, in order. */
 struct config_ends {
     int64_t *at_s;
     size_t count; /* 0: no such file is set */
@@ -61,26 +63,26 @@ struct config_ends {
 
 /* A section [caller NAME]. */
 struct config_caller {
-    char *name; /* NULL: there is none at this place */
+    char *name; /* NULL: this place is free */
     struct config_list address, certificate;
     int64_t uid, gid;  /* -1: not set */
     char *secret_file; /* NULL: none */
     struct config_list allow, deny;
-    int64_t mode; /* enum config_mode; -1: that of callers.mode */
+    int64_t mode; /* enum config_mode; -1: as callers.mode */
     struct config_list rate;
     int64_t max_in_flight; /* -1: not set */
 };
 
 enum config_mode { MODE_ENFORCE, MODE_OBSERVE };
 
-/* Names are section.key of the ini file; durations end in _ms, sizes in _bytes. */
+/* Members are named like section.key of the ini file; durations end in _ms, sizes in _bytes. */
 struct config {
     struct {
         struct config_list address;
         int64_t socket_mode;
         struct config_list allowed_hosts; /* lower case; the hosts of `address` are added */
-        /* The numeric addresses that are really listened on, as in a Host: allowed too. Not read
-         * but put in once they are known. */
+        /* The numeric addresses that are really listened on, as in a Host field: also
+         * allowed. Not read from the file, but filled in once they are known. */
         struct config_list bound_hosts;
         struct config_list allowed_origins;
         char *require_header_name, *require_header_value; /* NULL: none */
@@ -88,23 +90,23 @@ struct config {
         int64_t header_timeout_ms, idle_timeout_ms, body_timeout_ms, send_timeout_ms;
         int64_t max_header_size_bytes, max_target_size_bytes, max_headers, max_body_size_bytes;
         char *tls_certificate, *tls_key, *tls_client_ca; /* NULL: none */
-        struct tls *tls;                                 /* what is in them; NULL: none */
+        struct tls *tls;                                 /* made from these files; NULL: none */
     } listen;
     struct {
         char *base_url; /* without trailing slash, e.g. https://api.1shotapi.dev/v0 */
         bool allow_plaintext;
         int64_t http_version;
         char *ca_file, *client_certificate, *client_key;
-        struct config_pem ca, certificate, key; /* what is in them */
+        struct config_pem ca, certificate, key; /* content of the PEM files */
         char *proxy;                            /* "env", "none", or a URL */
         int64_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
         int64_t max_connections, keepalive_ms, max_connection_age_ms;
         int64_t max_in_flight;
         int64_t replay, replay_limit_bytes;
         struct config_statuses token_refused;
-        /* taken apart from base_url */
+        /* derived from base_url */
         char *scheme;    /* "https" */
-        char *authority; /* "api.1shotapi.dev", lower case, a default port is left out */
+        char *authority; /* "api.1shotapi.dev", lower case, without a default port */
         char *origin;    /* "https://api.1shotapi.dev" */
         char *base_path; /* "/v0", or "" */
     } upstream;
@@ -124,8 +126,8 @@ struct config {
         bool local_endpoint;
         char *ca_file, *proxy;
         struct config_pem ca;
-        /* For messages: the key by which this was set, which may be another section's where
-         * the value follows from it ("upstream.base_url" for the url). Literals. */
+        /* For messages: the key that set the value. It may be in another section if the
+         * value is derived ("upstream.base_url" for the url). Literals. */
         const char *url_key, *client_id_key, *client_secret_key, *ca_key, *proxy_key;
     } token;
     struct {
@@ -162,10 +164,10 @@ struct config {
         struct config_statuses release_statuses;
         int64_t max_request_bytes, max_answer_bytes;
         int64_t keep_answers_ms, keep_keys_ms;
-        /* taken apart from keys */
+        /* derived from keys */
         bool key_in_header;
         const char *key_pointer; /* JSON pointer to the key in a body; NULL: not in a body */
-        struct classes classes;  /* what is money, where classes.table = off */
+        struct classes classes;  /* which requests are money, with classes.table = off */
     } ledger;
 
     struct {
@@ -175,27 +177,28 @@ struct config {
 
     struct config_caller caller[CONFIG_NAMED_MAX];
     size_t caller_count;
-    struct config_key *named; /* the keys of each of these sections, see config_key_at */
+    struct config_key *named; /* the keys of all named sections, see config_key_at */
     size_t named_count;
-    /* The callers that have sockets of their own, as they were at the start; number i of them
-     * goes with bit i of caller_facts.listener. */
+    /* The callers with sockets of their own, as they were at the start; number i belongs to
+     * bit i of caller_facts.listener. */
     struct config_list owners;
     bool has_owners;
 
     struct rules
-        *rules; /* what follows from classes, callers and freeze; NULL: nothing is told apart */
+        /* made from classes, callers and freeze; NULL: requests are not distinguished */
+        *rules;
 
     struct config_ends ends[CERTIFICATES_COUNT];
     struct {
-        struct trust_store *store; /* what is trusted; NULL: the file as it is */
+        struct trust_store *store; /* copy that is trusted; NULL: the file itself */
         unsigned char digest[32];  /* of the system's trust store; zeros: there is none */
         int64_t
             changed_ms; /* when it was last seen to change, by trust_store_clock_ms; 0: never */
     } trust;
 
-    char *file; /* the path it came from, NULL: environment only */
-    /* Not NULL: all but the certificates belongs to these settings, from which these differ in
-     * nothing else (config_renew). Owns: one reference. */
+    char *file; /* path of the file; NULL: environment only */
+    /* If not NULL, these settings differ from `base` only in the certificates, and
+     * everything else belongs to it (config_renew). Holds one reference. */
     struct config *base;
     _Atomic int refs; /* the last member */
 };

@@ -1,5 +1,5 @@
-/* Takes the URL of a PostgreSQL store apart. Its options (?sslmode=...) are refused: what they could
- * change is decided by the program, and some of them would weaken it. */
+/* Parses the URL of a PostgreSQL store. Options (?sslmode=...) are refused: the program
+ * decides what they could change, and some of them would weaken it. */
 #include "config/store_url.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@ static int hex_value(char c)
     return ascii_is_digit(c) ? c - '0' : ascii_lower(c) - 'a' + 10;
 }
 
-/* Undoes %XX. Returns false when it does not fit, is empty, has an escape that is none, or a control
+/* Decodes %XX. False: it does not fit, is empty, or has an invalid escape or a control
  * character. */
 static bool decode(const char *text, size_t len, char *out, size_t size)
 {

@@ -1,5 +1,5 @@
-/* Takes hosts, addresses and URLs of the settings apart. Settings name few and simple ones, so
- * anything unusual is refused here: a later reader might understand it differently. */
+/* Parses hosts, addresses and URLs of the settings. These are few and simple, so anything
+ * unusual is refused: another program might understand it differently. */
 #include "config/url.h"
 
 #include <arpa/inet.h>
@@ -27,8 +27,8 @@ static bool is_v6(const char *text, size_t len)
     return inet_pton(AF_INET6, copy, &address) == 1;
 }
 
-/* A name of digits and dots only must be an address: 127.1 and 2130706433 mean different
- * things to different resolvers. */
+/* A name of digits and dots only must be a full IPv4 address: resolvers read 127.1 and
+ * 2130706433 in different ways. */
 static bool is_name(const char *text, size_t len)
 {
     char copy[254];
@@ -68,7 +68,7 @@ bool config_is_loopback(const char *host)
     return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
-/* Digits only, 0..65535; -1 when it is not a port. */
+/* Reads digits only, 0..65535; -1: not a port. */
 static int read_port(const char *text, size_t len)
 {
     int port = 0;
@@ -83,7 +83,7 @@ static int read_port(const char *text, size_t len)
     return port <= 65535 ? port : -1;
 }
 
-/* The length of the host at the start of text[0 .. len): up to the port's colon. */
+/* The length of the host at the start of text[0 .. len), up to the colon of the port. */
 static size_t host_length(const char *text, size_t len)
 {
     const char *end = NULL;
@@ -96,7 +96,7 @@ static size_t host_length(const char *text, size_t len)
     return end == NULL ? len : (size_t)(end - text);
 }
 
-/* Lower case, without brackets. */
+/* Copies a host in lower case, without brackets. */
 static void copy_host(const char *text, size_t len, char *out, size_t size)
 {
     bool brackets = text[0] == '[';
@@ -131,7 +131,8 @@ static bool is_dot_segment(const char *segment, size_t len)
     return (len == 1 && segment[0] == '.') || (len == 2 && memcmp(segment, "..", 2) == 0);
 }
 
-/* RFC 3986 section 3.3, without empty and dot segments, which servers read differently. */
+/* RFC 3986 section 3.3, without empty segments and dot segments, which servers treat
+ * differently. */
 static const char *check_path(const char *path)
 {
     for (const char *p = path; *p != '\0'; p++) {
@@ -194,7 +195,7 @@ const char *config_url_split(const char *text, struct config_url *out)
     return check_path(out->path);
 }
 
-/* curl's own defaults. */
+/* The defaults of libcurl. */
 static int default_proxy_port(const char *scheme)
 {
     return strcmp(scheme, "https") == 0 ? 443 : 1080;

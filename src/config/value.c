@@ -1,4 +1,4 @@
-/* Values: what the text of each type means, how it is written, and what an error says is
+/* Values: how the text of each type is read and written, and what an error message says is
  * allowed. */
 #include "config/value.h"
 
@@ -20,7 +20,7 @@ struct unit {
     int64_t factor;
 };
 
-/* Largest first. `zero` is the unit of a 0: 0s and 0, rather than 0d and 0g. */
+/* Largest first. `zero` is the unit for 0: print 0s and 0 rather than 0d and 0g. */
 static const struct units {
     struct unit unit[6];
     size_t zero;
@@ -34,9 +34,11 @@ static const struct units {
   sizes = { { { "g", 1 << 30 }, { "m", 1 << 20 }, { "k", 1 << 10 }, { "", 1 }, { NULL, 0 } },
             3 };
 
-/* --- from text ------------------------------------------------------------------------------ */
+/* --- from text
+ * ------------------------------------------------------------------------------ */
 
-/* The digits at the start of text; NULL when there are none or too many, else what follows. */
+/* Reads the digits at the start of text. Returns the text after them, or NULL when there are
+ * none or too many. */
 static const char *read_digits(const char *text, int64_t *value)
 {
     const char *p = text;
@@ -60,7 +62,7 @@ static int read_units(const char *text, const struct units *units, int64_t *valu
     return -EINVAL;
 }
 
-/* The word of that index in a key's `words`; *len is 0 when there is none. */
+/* The word with that index in a key's `words`; *len is 0 when there is none. */
 static const char *word_at(const char *words, int64_t index, size_t *len)
 {
     const char *p = words;
@@ -192,8 +194,8 @@ void config_list_clear(struct config_list *list)
     *list = (struct config_list){ .count = 0 };
 }
 
-/* How long the item is that begins there. A comma behind a backslash is a part of it, as in the
- * subject of a certificate (RFC 4514 section 2.4). */
+/* The length of the list item that begins there. A comma after a backslash is part of it, as
+ * in the subject of a certificate (RFC 4514 section 2.4). */
 static size_t item_len(const char *p)
 {
     size_t len = strcspn(p, ",");
@@ -203,7 +205,7 @@ static size_t item_len(const char *p)
     return len;
 }
 
-/* The items between commas, blanks around them trimmed. */
+/* Splits at commas and trims the blanks around the items. */
 static const char *split_list(const char *text, int64_t most, struct config_list *list)
 {
     for (const char *p = text;;) {
@@ -348,7 +350,7 @@ bool config_credential_fault(const char *bytes, size_t len, char *why, size_t wh
     return false;
 }
 
-/* Percent-encoded fields, none without a name (application/x-www-form-urlencoded). */
+/* Percent-encoded form fields, each with a name (application/x-www-form-urlencoded). */
 static const char *set_form(const struct config_key *key, const char *text, char **field)
 {
     for (const char *p = text; *p != '\0'; p++) {
@@ -472,14 +474,15 @@ void config_value_clear(struct config *c, const struct config_key *key)
         if (key->instance != 0)
             *(int64_t *)field = -1;
         break;
-    default: /* numbers hold nothing */
+    default: /* numbers own no memory */
         break;
     }
 }
 
-/* --- into text ------------------------------------------------------------------------------ */
+/* --- into text
+ * ------------------------------------------------------------------------------ */
 
-/* In the largest unit that leaves nothing over. */
+/* Prints a value in the largest unit that divides it. */
 static void print_units(int64_t value, const struct units *units, char *out, size_t size)
 {
     const struct unit *u = &units->unit[value == 0 ? units->zero : 0];
@@ -631,7 +634,7 @@ static int print_statuses(const struct config_statuses *s, struct buf *out)
     return rc;
 }
 
-/* A proxy's URL without the credentials in it. */
+/* Prints a proxy's URL without the credentials in it. */
 static int print_proxy(const char *url, struct buf *out)
 {
     const char *at = strrchr(url, '@'), *host = strstr(url, "://");
@@ -641,7 +644,7 @@ static int print_proxy(const char *url, struct buf *out)
     return buf_addf(out, "%.*s" CONFIG_HIDDEN "%s", (int)(host + 3 - url), url, at);
 }
 
-/* The names of form fields; their values may be secrets. */
+/* Prints only the names of form fields; their values may be secret. */
 static int print_form(const char *text, struct buf *out)
 {
     int rc = 0;

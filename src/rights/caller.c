@@ -1,4 +1,4 @@
-/* How a request is recognised as a caller's; see caller.h. */
+/* Finds out which caller a request is from; see caller.h. */
 #include "rights/caller.h"
 
 #include <string.h>
@@ -23,8 +23,8 @@ const char *caller_unknown_name(enum caller_unknown why)
     return names[why];
 }
 
-/* Any name of the certificate will do, but one of several URIs proves nothing: which of them is
- * meant is not said (a SPIFFE certificate has just one). */
+/* Any name of the certificate may match. Exception: with several URIs in it none counts,
+ * since it is not clear which is meant (a SPIFFE certificate has exactly one). */
 static bool certificate_fits(const struct caller *c, const struct caller_facts *f)
 {
     if (f->uri.count == 1 && holds(&c->uri, f->uri.item[0]))
@@ -67,7 +67,7 @@ struct caller_recognised callers_recognise(const struct callers *all, uint32_t c
                                            const struct caller_proofs *p)
 {
     struct caller_recognised r = { .why = CALLER_NO_PROOF };
-    uint32_t shown = 0; /* whose secret is in callers.header */
+    uint32_t shown = 0; /* callers whose secret is in callers.header */
     bool by_own_address = (all->owned & f->listener) != 0;
 
     if (p->header_twice) {

@@ -1,10 +1,10 @@
 /* The secrets of callers; see caller_secrets.h.
  *
- * They lie behind each other in one piece of locked memory. Each has a tag, a hash of it under a
- * key that nobody knows (SipHash-1-3), and is found by it: what a request shows is hashed once, so
- * that 64 secrets cost no more than one. How long that takes depends on tags, which tell nothing of
- * a secret to who does not know the key. A secret whose tag is the same is then compared itself, in
- * constant time. */
+ * They are stored one after the other in one piece of locked memory. Each has a tag, its
+ * hash under a random key (SipHash-1-3), in a hash table: what a request shows is hashed
+ * once, so that 64 secrets take no longer than one. The time depends on tags only, and
+ * without the key a tag tells nothing about a secret. A secret with the same tag is then
+ * compared itself, in constant time. */
 #include "rights/caller_secrets.h"
 
 #include <stdatomic.h>
@@ -12,12 +12,12 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* Twice as many as there are secrets, so that a search meets a free one soon. */
+/* Twice the number of secrets, so that a search soon reaches a free slot. */
 #define SLOTS ((size_t)CALLER_SECRETS_MAX * 2)
 
 struct place {
     size_t caller, len;
-    size_t at; /* in the text */
+    size_t at; /* offset in the text */
 };
 
 struct caller_secrets {
@@ -28,7 +28,7 @@ struct caller_secrets {
     size_t count;
     uint64_t tag[CALLER_SECRETS_MAX];
     struct place place[CALLER_SECRETS_MAX];
-    unsigned char slot[SLOTS]; /* open addressing by tag; 1 + the secret's place, 0: free */
+    unsigned char slot[SLOTS]; /* open addressing by tag; 1 + index of the secret, 0: free */
 };
 
 static size_t slot_of(uint64_t tag)
@@ -74,7 +74,8 @@ static uint64_t tag_of(const uint64_t key[2], const char *text, size_t len)
         sip_round(v);
         v[0] ^= word;
     }
-    if (len > 0) { /* what is left, with the bytes before it, which are shifted out */
+    /* the last bytes, read together with some before them, which are shifted out */
+    if (len > 0) {
         memcpy(&word, text + len - sizeof word, sizeof word);
         last |= word >> 8 * (sizeof word - len);
     }
@@ -99,7 +100,7 @@ struct caller_secrets *caller_secrets_new(uint64_t number, const struct caller_s
     s->number = number;
     s->count = count;
     if (getrandom(s->key, sizeof s->key, 0) != sizeof s->key)
-        abort(); /* it has been asked before the program was up */
+        abort(); /* cannot fail here: it was tried at the start of the program */
     for (size_t i = 0; i < count; i++) {
         assert(all[i].len >= CALLER_SECRET_MIN && all[i].len <= CALLER_SECRET_MAX &&
                all[i].caller < 32);
@@ -151,7 +152,7 @@ bool caller_secrets_at(const struct caller_secrets *s, size_t i, struct caller_s
     return true;
 }
 
-/* Whose secrets in a are not in b. */
+/* The callers that have a secret in a which they do not have in b. */
 static uint32_t missing(const struct caller_secrets *a, const struct caller_secrets *b)
 {
     uint32_t callers = 0;

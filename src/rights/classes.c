@@ -1,4 +1,4 @@
-/* The tables of operations; see classes.h. */
+/* The table of the API's operations; see classes.h. */
 #include "rights/classes.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 static const char *const names[CLASS_COUNT] = { "read", "simulate", "create", "change",
                                                 "sign", "money",    "unknown" };
 
-/* The operations of the 1Shot API, version 0. No two of them match one request. */
+/* The operations of the 1Shot API, version 0. No two of them match the same request. */
 static const struct {
     enum request_class class;
     const char *text;
@@ -75,7 +75,7 @@ static const struct {
     { CLASS_MONEY, "POST /wallets/{uuid}/transfer" },
     { CLASS_MONEY, "POST /x402/settle" },
     { CLASS_MONEY, "PUT /wallets/{uuid}/authorizePermit2" },
-    /* in clients' code only, in no specification */
+    /* used by client code, but in no specification */
     { CLASS_READ, "GET /business/{uuid}/structs" },
     { CLASS_READ, "GET /structs/{uuid}" },
     { CLASS_READ, "GET /business/{uuid}/transactions/transactions" },
@@ -87,21 +87,22 @@ static const struct {
     { CLASS_MONEY, "POST /transactions/{uuid}/execute" },
 };
 
-/* The same, taken apart by classes_init. */
+/* The same, parsed by classes_init. */
 static struct class_pattern builtin[ARRAY_LEN(operations)];
 static bool is_taken_apart;
 
-/* --- finding an operation of the table ---------------------------------------------------------
+/* --- finding an operation of the table
+ * ---------------------------------------------------------
  *
- * Each word that stands in the table has a number. A path is known by its method and the numbers
- * of its segments, put together in one number, its key; and the operation by its key. So a request
- * is compared with the words of its own path, and with none of the operations. */
+ * Each word in the table has a number. The method and the numbers of a path's segments make
+ * up one number, the key, and the operation is found by it. So a request is compared with
+ * the words of its own path only, not with every operation. */
 
 #define CODE_BITS 7
 #define ANY_CODE ((1U << CODE_BITS) - 1)
 enum { NO_CODE, UUID_CODE, NUMBER_CODE, OTHER_CODE, FIRST_WORD_CODE };
 enum { NO_METHOD, GET_METHOD, POST_METHOD, PUT_METHOD, DELETE_METHOD, METHOD_COUNT };
-#define SEGMENTS_MAX 6 /* of an operation */
+#define SEGMENTS_MAX 6 /* most segments of an operation */
 
 /* Open addressing; both are less than half full. */
 #define WORD_SLOTS 128U
@@ -109,15 +110,15 @@ enum { NO_METHOD, GET_METHOD, POST_METHOD, PUT_METHOD, DELETE_METHOD, METHOD_COU
 static struct {
     const char *text;
     size_t len;
-    unsigned code; /* 0: a free slot */
+    unsigned code; /* 0: free slot */
 } word[WORD_SLOTS];
 static unsigned word_count;
 static struct {
-    uint64_t key; /* 0: a free slot */
+    uint64_t key; /* 0: free slot */
     const struct class_pattern *pattern;
 } by_key[KEY_SLOTS];
 
-/* The slot of a word, or the free one where it would be. */
+/* The slot of a word, or the free slot where it would be. */
 static inline unsigned word_slot(const char *text, size_t len, uint32_t hash)
 {
     unsigned at = hash % WORD_SLOTS;
@@ -136,7 +137,7 @@ static unsigned key_slot(uint64_t key)
     return at;
 }
 
-/* HEAD is GET (RFC 9110 section 9.3.2); what is in no operation is NO_METHOD. */
+/* HEAD counts as GET (RFC 9110 section 9.3.2); methods of no operation are NO_METHOD. */
 static inline unsigned method_code(const char *m)
 {
     if (m[0] == 'G' && m[1] == 'E' && m[2] == 'T' && m[3] == '\0')
@@ -192,7 +193,7 @@ static void index_pattern(const struct class_pattern *c)
     by_key[at].pattern = c;
 }
 
-/* The segments of the path; 0: no operation is like that. */
+/* The key of the path; 0: no operation has such a path. */
 static uint64_t key_of(const struct path_shape *shape)
 {
     uint64_t key = 0;
@@ -210,7 +211,8 @@ static uint64_t key_of(const struct path_shape *shape)
     return key;
 }
 
-/* An operation with that path, the last segment as it is or left open. */
+/* The operation with that path: with the last segment as it is, or with a placeholder for
+ * it. */
 static const struct class_pattern *find_method(uint64_t path, unsigned method)
 {
     const struct class_pattern *exact = by_key[key_slot(key_with(path, method))].pattern;
@@ -323,7 +325,7 @@ static bool is_method(const char *method, const char *name)
     return strcmp(method, name) == 0;
 }
 
-/* Without a table of operations: GET, HEAD and OPTIONS look, and a POST may pay. */
+/* The class without a table of operations: GET, HEAD and OPTIONS read; POST may pay. */
 static enum request_class class_of_method(const char *method)
 {
     if (is_method(method, "GET") || is_method(method, "HEAD") || is_method(method, "OPTIONS"))
@@ -340,9 +342,9 @@ static void take(struct operation *o, const struct class_pattern *p, enum reques
     o->text_len = p->pattern.text_len;
 }
 
-/* What an added pattern makes of an operation. It may make it stricter; where the table knows
- * methods only, or does not know the request, it decides. Of several the strictest does, and of
- * those the first. */
+/* Applies added patterns to the class. A pattern may make it stricter. Where the table knows
+ * only methods, or not the request, the pattern decides. Of several patterns the strictest
+ * counts, and of these the first. */
 static void heed_added(const struct classes *c, const struct class_request *r, bool is_options,
                        struct operation *o)
 {

@@ -1,18 +1,18 @@
 #pragma once
-/* The class of a request: how much it can do. It is found by a table of the API's operations,
- * not by the method: here a GET can sign and a PUT can pay. Whatever is not in the table is
- * unknown, and is treated like money. Pure. */
+/* The class of a request: how much it can do. A table of the API's operations tells it, not
+ * the method: in this API a GET can sign and a PUT can pay. What is not in the table is
+ * unknown, and treated like money. Pure. */
 #include "rights/pattern_index.h"
 
-/* In the order of what they can do. */
+/* Ordered by what they can do. */
 enum request_class {
-    CLASS_READ,     /* looks */
-    CLASS_SIMULATE, /* has the API compute something; nothing is changed */
+    CLASS_READ,     /* only reads */
+    CLASS_SIMULATE, /* has the API compute something; changes nothing */
     CLASS_CREATE,   /* makes a new object or key */
     CLASS_CHANGE,   /* alters or removes objects */
-    CLASS_SIGN,     /* makes a signature that somebody may use to pay */
+    CLASS_SIGN,     /* makes a signature that can be used to pay */
     CLASS_MONEY,    /* pays, or writes on chain */
-    CLASS_UNKNOWN,  /* in no table */
+    CLASS_UNKNOWN,  /* not in the table */
     CLASS_COUNT
 };
 
@@ -33,53 +33,53 @@ struct classes {
     enum class_table table;
     struct class_pattern *added;
     size_t added_count;
-    struct pattern_index index; /* of those that are added */
+    struct pattern_index index; /* of the added ones */
 };
 
-/* Takes the built-in table apart once, and starts with no added patterns. Before any other
- * thread asks. Thread: control. */
+/* Parses the built-in table once, and starts without added patterns. Call it before other
+ * threads use classes. Thread: control. */
 void classes_init(struct classes *c, enum class_table table);
 void classes_done(struct classes *c);
 
-/* Adds a pattern, which refers to text that must last. Thread: control. */
+/* Adds a pattern; its text must stay. Thread: control. */
 void classes_add(struct classes *c, const struct class_pattern *p);
 
-/* What is asked of a request. */
+/* What is known of a request whose class is asked for. */
 struct class_request {
     const char *method;   /* NUL-terminated */
-    const char *api_path; /* less the base path; "" counts as "/" */
+    const char *api_path; /* without the base path; "" means "/" */
     size_t api_path_len;  /* without the query */
-    bool overridden;      /* it says that it means another one, see http/override.h */
+    bool overridden;      /* it claims to have another method or path, see http/override.h */
 };
 
-/* The number of an operation that was told by its method alone, or is in no table. */
+/* The number of an operation that is not in the table, or known by its method only. */
 #define CLASSES_NO_PATTERN SIZE_MAX
 
 /* The operation of a request. */
 struct operation {
     enum request_class class;
-    const char *text; /* "POST /methods/{uuid}/execute"; "unknown" in no table. Not a copy. */
+    /* "POST /methods/{uuid}/execute"; "unknown" if it is in no table. Not a copy. */
+    const char *text;
     size_t text_len;
-    bool is_builtin;         /* of the 1shot table, no added pattern */
+    bool is_builtin;         /* from the 1shot table, not an added pattern */
     size_t number;           /* of its pattern, see classes_pattern; CLASSES_NO_PATTERN */
-    struct path_shape shape; /* not plain when overridden: no pattern may match it then */
+    struct path_shape shape; /* not plain if overridden: then no pattern may match */
 };
 
-/* Finds the operation of a request: CLASS_UNKNOWN when it is in no table, its path is not plain,
- * or it is overridden. HEAD is GET; OPTIONS is CLASS_READ on a path of the table. Refers to the
- * request's strings. Thread: any. */
+/* Finds the operation of a request: CLASS_UNKNOWN when it is in no table, its path is not
+ * plain, or it is overridden. HEAD counts as GET; OPTIONS is CLASS_READ on a path of the
+ * table. Keeps pointers to the request's strings. Thread: any. */
 void classes_find(const struct classes *c, const struct class_request *r,
                   struct operation *out);
 
-/* Whether an added pattern would make an operation of the 1shot table laxer: then that
+/* If an added pattern would make an operation of the 1shot table less strict: that
  * operation's pattern, else NULL. */
 const char *classes_laxer_than(const struct classes *c, const struct class_pattern *p);
 
-/* The operations of the 1shot table, for lists and diagnostics: entry i, or NULL behind the
- * last. */
+/* Entry i of the 1shot table, for lists and diagnostics; NULL after the last. */
 const struct class_pattern *classes_builtin(size_t i);
 size_t classes_builtin_count(void);
 
-/* The pattern of that number: first those of the 1shot table, then the added ones. NULL behind the
- * last. */
+/* The pattern with that number: first those of the 1shot table, then the added ones. NULL
+ * after the last. */
 const struct class_pattern *classes_pattern(const struct classes *c, size_t number);

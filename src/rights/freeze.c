@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 
-/* The first line, as far as it can be printed. */
+/* The first line, without characters that cannot be printed. */
 static void read_reason(const char *file, char out[FREEZE_REASON_MAX + 1])
 {
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -33,7 +33,7 @@ static void read_reason(const char *file, char out[FREEZE_REASON_MAX + 1])
         (void)close(fd);
 }
 
-/* Whether the directory that the file would lie in is there. */
+/* Whether the directory of the file exists. */
 static bool has_directory(const char *file)
 {
     char directory[PATH_MAX];

@@ -5,7 +5,7 @@
 
 #include "base/ascii.h"
 
-/* What the segments of a plain path are made of: RFC 3986's unreserved characters, ':' and '@'. */
+/* The characters in segments of a plain path: RFC 3986's unreserved characters, ':' and '@'. */
 enum { PLAIN = 1, DIGIT = 2, HEX = 4 };
 #define D (PLAIN | DIGIT | HEX)
 #define H (PLAIN | HEX)
@@ -34,7 +34,7 @@ static unsigned char kind_of(char c)
     return kinds[(unsigned char)c];
 }
 
-/* The kinds that all of the bytes have. */
+/* The kinds that all of the bytes have in common. */
 static unsigned common_kinds(const char *s, size_t n)
 {
     unsigned common = n > 0 ? PLAIN | DIGIT | HEX : 0;
@@ -54,8 +54,8 @@ static bool is_number(const char *s, size_t n)
     return (common_kinds(s, n) & DIGIT) != 0;
 }
 
-/* In one pass, since nearly every path has one: each place has to be of the kind that it has in a
- * UUID. */
+/* Whether it is a UUID. In one pass, since nearly every path has one: each character must be
+ * of the kind that a UUID has at its place. */
 static inline bool is_uuid(const char *s, size_t n)
 {
     unsigned common = HEX;
@@ -74,7 +74,7 @@ static inline bool is_uuid(const char *s, size_t n)
     return common != 0;
 }
 
-/* Eight bytes of a UUID, its letters made small: this bit is set in digits and in `-` anyhow. */
+/* Eight bytes of a UUID in lower case. Setting this bit does not change digits and `-`. */
 static uint64_t uuid_word(const char *s)
 {
     uint64_t word;
@@ -83,7 +83,7 @@ static uint64_t uuid_word(const char *s)
     return word | 0x2020202020202020;
 }
 
-/* Of 36 bytes that are a UUID: the last word overlaps the one before. */
+/* The hash of a UUID (36 bytes): the last word overlaps the one before. */
 static inline uint32_t uuid_hash(const char *s)
 {
     uint64_t hash = uuid_word(s) * HASH_FACTOR;
@@ -102,7 +102,7 @@ static inline bool same_uuid(const char *a, const char *b)
             (uuid_word(a + 28) ^ uuid_word(b + 28))) == 0;
 }
 
-/* Of its length, its first and its last bytes, which tell words of a path from each other. */
+/* Hashes the length and the first and last bytes, which distinguish the words of a path. */
 static inline uint32_t word_hash(const char *s, size_t n)
 {
     uint64_t first = 0, last = 0;
@@ -127,7 +127,7 @@ uint32_t path_hash(const char *text, size_t len)
     return is_uuid(text, len) ? uuid_hash(text) : word_hash(text, len);
 }
 
-/* Takes the next segment, which begins at `at`. Returns its end, or NULL: it is not plain. */
+/* Reads the next segment, which begins at `at`. Returns its end, or NULL: it is not plain. */
 static inline const char *take_segment(struct path_shape *shape, const char *at,
                                        const char *end)
 {
@@ -253,7 +253,7 @@ static inline bool segment_matches(const struct pattern_segment *p,
                       : p->len == s->len && memcmp(p->text, s->text, s->len) == 0;
 }
 
-/* Whether a path is byte by byte that of a pattern of literals. */
+/* Whether a path is, byte for byte, the path of a pattern of literals. */
 static bool is_same_path(const struct pattern *p, const struct path_shape *shape)
 {
     const char *path = shape->segment[0].text;
@@ -293,7 +293,7 @@ bool pattern_matches(const struct pattern *p, const char *method,
     return method_is(p, method) && pattern_matches_path(p, shape);
 }
 
-/* A literal as a segment of a path. */
+/* Converts a literal of a pattern to a segment of a path. */
 static struct path_segment as_path(const struct pattern_segment *s)
 {
     return (struct path_segment){ .text = s->text,
@@ -312,7 +312,7 @@ static bool segments_overlap(const struct pattern_segment *a, const struct patte
     }
     if (b->kind == PATTERN_LITERAL)
         return segments_overlap(b, a);
-    /* A UUID has dashes, a number has none. */
+    /* A UUID contains dashes and a number does not, so they never match the same. */
     return a->kind == b->kind || a->kind == PATTERN_ANY || b->kind == PATTERN_ANY;
 }
 

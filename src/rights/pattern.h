@@ -1,7 +1,7 @@
 #pragma once
-/* A pattern names operations of an API: one method and a path whose segments are given or left
- * open, `POST /methods/{uuid}/execute`. Pure. There is no prefix, no regular expression and no
- * negation, so that what a pattern covers can be read off it.
+/* A pattern names operations of an API: one method and a path in which each segment is given
+ * or a placeholder, `POST /methods/{uuid}/execute`. Pure. There are no prefixes, regular
+ * expressions or negations, so that everybody can see what a pattern matches.
  *
  * A segment of a pattern is
  *     literal   these bytes; a literal UUID is compared without regard to case
@@ -14,7 +14,7 @@
 #define PATH_SEGMENTS_MAX 12
 #define PATTERN_METHOD_MAX 32
 
-/* A path taken apart once, for any number of patterns. */
+/* A path, parsed once and then matched with any number of patterns. */
 struct path_shape {
     bool plain;              /* false: no pattern matches it */
     size_t count;            /* of segments; 0: "/" */
@@ -27,24 +27,24 @@ struct path_shape {
     } segment[PATH_SEGMENTS_MAX]; /* the first `count` of them */
 };
 
-/* Takes a path apart; `len` is without the query. A path is plain when it is "/", or segments of
- * `A-Z a-z 0-9 - . _ ~ : @`, none of them empty, without a slash at the end, at most
- * PATH_SEGMENTS_MAX of them. It is not decoded and not normalised. Refers to `path`. */
+/* Parses a path; `len` is without the query. A path is plain if it is "/", or consists of at
+ * most PATH_SEGMENTS_MAX segments of `A-Z a-z 0-9 - . _ ~ : @`, none of them empty, without
+ * a slash at the end. It is not decoded and not normalised. Keeps pointers to `path`. */
 struct path_shape path_shape_of(const char *path, size_t len);
-/* The same into one that need not be zeroed. */
+/* The same into an object that need not be zeroed. */
 void path_shape_take(struct path_shape *shape, const char *path, size_t len);
 
-/* By which a segment of a path is looked up; to be compared all the same. A UUID has one, whatever
- * the case of its letters. */
+/* The hash by which a segment is looked up; compare it as well. It does not depend on the
+ * case of the letters of a UUID. */
 uint32_t path_hash(const char *text, size_t len);
 
 enum pattern_kind { PATTERN_LITERAL, PATTERN_UUID, PATTERN_NUMBER, PATTERN_ANY };
 
 struct pattern {
-    const char *text; /* as written, not owned; ends in NUL or goes on behind the pattern */
+    const char *text; /* as written, not owned; need not end after the pattern */
     size_t text_len, method_len;
     size_t count;
-    bool is_literal; /* all of its segments are, and there is one */
+    bool is_literal; /* has segments, and all of them are literals */
     struct pattern_segment {
         enum pattern_kind kind;
         bool is_uuid; /* a literal that is a UUID */
@@ -53,20 +53,20 @@ struct pattern {
     } segment[PATH_SEGMENTS_MAX];
 };
 
-/* Reads a pattern; refers to `text`. Returns NULL, or what is wrong with it and what to write
- * instead, as a literal without a full stop. */
+/* Reads a pattern; keeps pointers to `text`. Returns NULL, or what is wrong and what to
+ * write instead, as a literal without a full stop. */
 const char *pattern_parse(struct pattern *p, const char *text, size_t len) MUST_CHECK;
 
-/* Whether a request matches. GET in a pattern covers HEAD (RFC 9110 section 9.3.2); methods are
- * compared byte by byte. */
+/* Whether a request matches. GET in a pattern also matches HEAD (RFC 9110 section 9.3.2);
+ * methods are compared byte by byte. */
 bool pattern_matches(const struct pattern *p, const char *method,
                      const struct path_shape *shape);
 
-/* The same without regard to the method. */
+/* The same, ignoring the method. */
 bool pattern_matches_path(const struct pattern *p, const struct path_shape *shape);
 
-/* Whether some request matches both. */
+/* Whether a request exists that matches both. */
 bool pattern_overlaps(const struct pattern *a, const struct pattern *b);
 
-/* Whether each request that matches `narrow` matches `wide` too. */
+/* Whether every request that matches `narrow` also matches `wide`. */
 bool pattern_covers(const struct pattern *wide, const struct pattern *narrow);

@@ -1,4 +1,4 @@
-/* Many patterns, found by hash; see pattern_index.h. */
+/* Finds patterns by hash; see pattern_index.h. */
 #include "rights/pattern_index.h"
 
 #include <stdlib.h>
@@ -18,7 +18,7 @@ static uint32_t hash_with(uint32_t hash, uint32_t literal)
     return hash ^ hash >> 15;
 }
 
-/* 0 stands for a hash that is not yet known. */
+/* Avoids the value 0, which means that a hash is not computed yet. */
 static uint32_t hash_end(uint32_t hash)
 {
     return hash | 1;
@@ -38,7 +38,7 @@ static struct pattern_form form_of(const struct pattern *p)
     return f;
 }
 
-/* The number of a form, which is added where it is new. */
+/* The number of a form; a new form is added. */
 static size_t form_number(struct pattern_index *x, const struct pattern_form *f)
 {
     size_t i = 0;
@@ -101,7 +101,7 @@ void pattern_index_done(struct pattern_index *x)
     *x = (struct pattern_index){ 0 };
 }
 
-/* Whether a path can be of this form, and its hash in it. */
+/* Whether the path has this form, and its hash in it. */
 static bool has_form(const struct pattern_index *x, const struct path_shape *shape,
                      struct pattern_search *s)
 {

@@ -3,15 +3,15 @@
 
 #define SLACK_US 1000000
 
-/* The time that one takes to refill, rounded up, so that never more than n come in d. */
+/* The time in which one refills, rounded up, so that never more than n pass in d. */
 static int64_t each_us(const struct rate *r)
 {
     return (r->duration_us + r->n - 1) / r->n;
 }
 
-/* A bucket cannot lack more than all it holds. It may seem to where a thread still charged it by
- * another rate, just after the settings were changed. What threads differ in the time by is far
- * less than SLACK_US, so that a bucket that is in order is never touched. */
+/* A bucket cannot lack more than its size. It may look so for a moment after the settings
+ * were changed, if another thread still used the old rate. The clocks of threads differ by
+ * far less than SLACK_US, so a bucket in good order is never changed. */
 static void mend(struct rate_bucket *b, const struct rate *r, int64_t full_us, int64_t now_us)
 {
     int64_t most_us = now_us + each_us(r) * r->n;

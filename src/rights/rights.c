@@ -39,7 +39,7 @@ void rights_list_done(struct rights_list *l)
     *l = (struct rights_list){ 0 };
 }
 
-/* A pattern that the request matches; NULL: there is none. */
+/* A pattern in the list that matches the request; NULL: none. */
 static const struct pattern *find_pattern(const struct rights_list *l, const char *method,
                                           const struct path_shape *shape)
 {
@@ -52,7 +52,7 @@ static const struct pattern *find_pattern(const struct rights_list *l, const cha
     return NULL;
 }
 
-/* The entry of the list that the request matches. */
+/* Whether an entry of the list matches the request. */
 static bool find(const struct rights_list *l, const char *method, const struct operation *o,
                  struct rights_decision *d)
 {

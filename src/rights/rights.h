@@ -1,11 +1,11 @@
 #pragma once
-/* What a caller may do: lists of class words and patterns, allowed and denied. Pure.
+/* What a caller may do: lists of allowed and denied classes and patterns. Pure.
  *
  *   1. an entry of `deny` matches:  refused
  *   2. an entry of `allow` matches: allowed
- *   3. else:                        refused
+ *   3. otherwise:                   refused
  *
- * The order of entries and how narrow they are mean nothing. */
+ * Neither the order of entries nor how specific they are matters. */
 #include "rights/classes.h"
 
 #define RIGHTS_PATTERNS_MAX 64
@@ -22,11 +22,11 @@ struct rights {
     struct rights_list allow, deny;
 };
 
-/* All class words together, CLASS_UNKNOWN among them; and the word for them, `all`. */
+/* All classes, CLASS_UNKNOWN included; the entry `all`. */
 #define RIGHTS_ALL ((1U << CLASS_COUNT) - 1)
 
-/* Adds one entry, a class word, `all`, or a pattern, to a list; refers to `text`, which must
- * last. Returns NULL, or what is wrong with the entry, as a literal. */
+/* Adds one entry to a list: a class, `all`, or a pattern. Keeps a pointer to `text`, which
+ * must stay. Returns NULL, or what is wrong with the entry, as a literal. */
 const char *rights_list_add(struct rights_list *l, const char *text, size_t len) MUST_CHECK;
 void rights_list_done(struct rights_list *l);
 
@@ -34,7 +34,7 @@ enum rights_rule { RIGHTS_ALLOWED, RIGHTS_NOT_ALLOWED, RIGHTS_DENIED };
 
 struct rights_decision {
     enum rights_rule rule;
-    const char *entry; /* the entry that decided: a class word or a pattern; NULL: none did */
+    const char *entry; /* the entry that decided: a class or a pattern; NULL: none */
     size_t entry_len;
 };
 

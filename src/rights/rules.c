@@ -1,4 +1,4 @@
-/* What the settings say about requests; see rules.h. */
+/* The rules for requests; see rules.h. */
 #include "rights/rules.h"
 
 #include <stdio.h>
@@ -98,7 +98,8 @@ static bool same_added(const struct classes *a, const struct classes *b)
     return true;
 }
 
-/* What was remembered by numbers that mean something else now, or is not to be remembered. */
+/* Clears what was recorded by operation numbers that mean something else now, or must not be
+ * recorded any more. */
 static void forget(struct caller_counts *c, bool observe, bool same_numbers)
 {
     if (!same_numbers)
@@ -240,8 +241,8 @@ void rules_count(const struct rules *r, const struct caller *caller, enum reques
     (void)atomic_fetch_add_explicit(&c->requests[class][outcome], 1, memory_order_relaxed);
 }
 
-/* Time, outcome, class, why, by_deny and operation, from the highest bits down, so that readers
- * find what belongs together. */
+/* How a refusal is packed: time, outcome, class, why, by_deny and operation, from the
+ * highest bits down, so that all of it is read and written at once. */
 enum { AT_SHIFT = 32, OUTCOME_SHIFT = 28, CLASS_SHIFT = 24, WHY_SHIFT = 20, DENY_SHIFT = 16 };
 #define FOUR_BITS 0xfU
 #define NO_OPERATION 0xffffU
@@ -290,7 +291,8 @@ size_t rules_observing(const struct rules *r)
     return n;
 }
 
-/* Mostly it is there already: a look is cheaper than a write that all threads wait for. */
+/* Usually the bit is set already: reading is cheaper than a write, for which all threads
+ * wait. */
 static void set_bit(_Atomic uint64_t *word, uint64_t bit)
 {
     if ((atomic_load_explicit(word, memory_order_relaxed) & bit) == 0)

@@ -1,6 +1,6 @@
 /* Brings failed requests from the workers to the control thread:
  *
- *   recent_failures_note -> a worker's ring --- timer: 0 to 100 ms ---> one mail with its content
+ *   recent_failures_note -> a worker's ring --- timer: 0 to 100 ms ---> one mail with all of it
  *                                                                         |
  *                      the newest of all workers, by time <--- control ---+
  *
