@@ -1,8 +1,8 @@
-/* Decides who may use the port. A page in somebody's browser can make that browser send requests
- * to a local port, and whoever gets through acts with the credentials. The check of Host stops
- * names that were made to resolve to this port (DNS rebinding); Origin and Sec-Fetch-Site stop
- * pages that call it by its right name; the required header stops tools that can be made to
- * fetch any URL. */
+/* Decides which requests may use the port. A web page can make a browser send requests to a
+ * local port, and whatever gets through acts with the proxy's credentials. The check of Host
+ * stops host names that an attacker lets resolve to this port (DNS rebinding); Origin and
+ * Sec-Fetch-Site stop pages that use the port's real name; the required header stops tools
+ * that can be made to fetch any URL. */
 #include "http/access.h"
 
 #include <string.h>
@@ -13,14 +13,14 @@
 
 /* --- Host ---------------------------------------------------------------------------- */
 
-/* Whether the port of a Host is right for an entry that says `port` (behind the name: "",
- * ":port" or ":*"). */
+/* Whether the port of a Host field matches an entry; `port` is what follows the name in the
+ * entry: "", ":port" or ":*". */
 static bool port_allowed(const char *port, int asked)
 {
     if (*port == '\0' || strcmp(port, ":*") == 0)
         return true;
     int64_t wanted = ascii_number(port + 1, strlen(port + 1));
-    if (wanted < 0) /* no port at all: must not match a Host without one */
+    if (wanted < 0) /* not a port: must not match a Host without one */
         return false;
     return wanted == asked || (asked < 0 && (wanted == 80 || wanted == 443));
 }

@@ -4,9 +4,9 @@
  *      (lines)         |-> UNTIL_CLOSE                                          ^
  *                      `-> SIZE --> CHUNK --> CHUNK_END --> SIZE ... --> TRAILERS
  *
- * Stricter than it need be where the length of the body depends on it: a chunk's size is all
- * digits, its line and its data end in CRLF. What one reader takes for a body and the next for
- * an answer is how one caller's data ends up with another. */
+ * Stricter than necessary where the length of the body depends on it: the size of a chunk is
+ * digits only, its line and its data end in CRLF. If two programs disagree about where a
+ * body ends, one caller can get another caller's data. */
 #include "http/h1_decoder.h"
 
 #include <string.h>
@@ -37,7 +37,7 @@ void h1_decoder_body(struct h1_decoder *h, bool chunked, int64_t bytes)
                             : H1_UNTIL_CLOSE;
 }
 
-/* H1_LINE with a whole line, H1_MORE, or H1_TOO_LONG. */
+/* Reads a line: H1_LINE when it is complete, H1_MORE, or H1_TOO_LONG. */
 static enum h1_event take_line(struct h1_decoder *h, const char **in, size_t *n,
                                const char **piece, size_t *len)
 {
@@ -56,7 +56,7 @@ static enum h1_event take_line(struct h1_decoder *h, const char **in, size_t *n,
     return end == NULL ? H1_MORE : H1_LINE;
 }
 
-/* "1a2b" or "1a2b;name=value", without its line end; -1: it is neither. */
+/* The size in "1a2b" or "1a2b;name=value" (without line end); -1: malformed. */
 static int64_t chunk_size(const char *s, size_t n)
 {
     uint64_t size = 0;

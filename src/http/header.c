@@ -1,12 +1,12 @@
 /* Decides which header fields go on to the other side, and reads the few whose values mean
  * something to the proxy.
  *
- *     what the caller sent ----> minus what was for us alone ----> plus what we vouch for
- *                                (hop-by-hop, nominated by         (Via, X-Request-Id,
- *                                 Connection, credentials)          Authorization)
+ *     what the caller sent ----> without what was meant for ----> plus what we are responsible
+ *                                us (hop-by-hop, nominated        for (Via, X-Request-Id,
+ *                                by Connection, credentials)      Authorization)
  *
- * The order matters: were ours added first, `Connection: authorization` would take the token
- * off again.
+ * The order matters: if ours were added first, `Connection: authorization` would remove the
+ * token.
  */
 #include "http/header.h"
 
@@ -24,17 +24,17 @@ struct name {
         literal, sizeof literal - 1 \
     }
 
-/* Meant for the next hop only (RFC 9110 section 7.6.1, and older names still seen). */
+/* For the next hop only (RFC 9110 section 7.6.1, and older names that are still in use). */
 static const struct name hop_by_hop[] = {
     NAME("connection"), NAME("keep-alive"),     NAME("proxy-connection"),
     NAME("te"),         NAME("trailer"),        NAME("transfer-encoding"),
     NAME("upgrade"),    NAME("http2-settings"), NAME("proxy-authorization"),
 };
 
-/* Set by us, never taken over from the caller. */
+/* Set by us, never taken from the caller. */
 static const struct name own[] = { NAME("authorization"), NAME("host"), NAME("expect") };
 
-/* Takes the next element of a comma-separated list off its front; false at the end. */
+/* Takes the next element from the front of a comma-separated list; false at the end. */
 static bool next_element(const char **list, size_t *len, const char **element, size_t *n)
 {
     while (*len > 0) {
@@ -64,8 +64,8 @@ bool header_has_token(const char *list, size_t len, const char *lower_token)
     return false;
 }
 
-/* Names are the same without regard to case; with `twins` also when they differ in `_` and
- * `-`, since much software behind us reads them as one (CGI variables). */
+/* Whether names are equal ignoring case; with `twins` also ignoring the difference between
+ * `_` and `-`, since many servers treat these as the same (CGI variables). */
 static bool same_name(const char *a, size_t a_len, const char *b, size_t b_len, bool twins)
 {
     if (a_len != b_len)
@@ -89,7 +89,7 @@ static bool is_among(const struct header_field *f, const struct name *names, siz
     return false;
 }
 
-/* Where the first Connection field is; `count`: there is none, as in most heads. */
+/* The index of the first Connection field; `count`: there is none, as in most heads. */
 static size_t first_connection(const struct header_field *fields, size_t count)
 {
     size_t i = 0;
@@ -99,7 +99,7 @@ static size_t first_connection(const struct header_field *fields, size_t count)
     return i;
 }
 
-/* Whether some Connection field, from `first` on, names this one. */
+/* Whether a Connection field, at `first` or later, names this field. */
 static bool is_nominated(const struct header_field *f, const struct header_field *all,
                          size_t first, size_t count, bool twins)
 {
@@ -155,8 +155,8 @@ static bool is_zero(const struct header_field *f)
     return ascii_number(value, len) == 0;
 }
 
-/* Whether the name is one of those that end here, for the most careless reader: `_` read as
- * `-`, and an underscore at the end overlooked. */
+/* Whether a field with this name must not be forwarded, even for the least careful server:
+ * `_` is read as `-`, and an underscore at the end is ignored. */
 static bool ends_here(const struct header_field *f)
 {
     struct header_field bare = *f;
@@ -167,7 +167,7 @@ static bool ends_here(const struct header_field *f)
            is_among(&bare, own, ARRAY_LEN(own), true);
 }
 
-/* Likewise for a name of the settings; NULL: there is none. */
+/* The same for a name from the settings; NULL: not set. */
 static bool is_named(const struct header_field *f, const char *name)
 {
     size_t len = f->name_len, wanted = name == NULL ? 0 : strlen(name);
@@ -184,7 +184,7 @@ static bool may_pass(const struct header_forward *in, const struct header_field 
 {
     if (ends_here(f))
         return false;
-    /* Of a request with a body ours is written. */
+    /* For a request with a body, ours is written instead. */
     if (header_is(f, "content-length"))
         return in->body_bytes == 0 && is_zero(f);
     if (is_named(f, in->require_name) || is_named(f, in->secret_name))
@@ -195,7 +195,8 @@ static bool may_pass(const struct header_forward *in, const struct header_field 
     return !is_nominated(f, in->fields, connection, in->count, true);
 }
 
-/* What the caller sent and may pass; *has_request_id: its X-Request-Id was among it. */
+/* Writes the caller's fields that may be forwarded; *has_request_id: X-Request-Id was one of
+ * them. */
 static bool write_passing(struct buf *out, const struct header_forward *in,
                           bool *has_request_id)
 {
@@ -208,7 +209,7 @@ static bool write_passing(struct buf *out, const struct header_forward *in,
             continue;
         if (header_is(f, "x-request-id")) {
             if (*has_request_id)
-                continue; /* which of them the upstream would take nobody knows */
+                continue; /* it is not clear which of them the upstream would use */
             *has_request_id = true;
         }
         if (!write_field(out, f->name, f->name_len, f->value, f->value_len))
@@ -217,7 +218,7 @@ static bool write_passing(struct buf *out, const struct header_forward *in,
     return true;
 }
 
-/* How the body is measured, by what is going to be sent (RFC 9112 section 6). */
+/* Writes how the body is delimited (RFC 9112 section 6). */
 static bool write_framing(struct buf *out, int64_t body_bytes)
 {
     if (body_bytes > 0)
@@ -245,12 +246,12 @@ size_t header_filter_response(struct header_field *fields, size_t count)
     size_t left = 0;
     size_t connection = first_connection(fields, count);
 
-    /* Two walks: the Connection fields must stay where they are until the last field has been
-     * held against them. */
+    /* Two passes: the Connection fields must stay until every field has been compared with
+     * them. */
     for (size_t i = 0; i < count && connection < count; i++)
         if (!header_is(&fields[i], "connection") &&
             is_nominated(&fields[i], fields, connection, count, false))
-            fields[i].name_len = 0; /* no field's name is empty */
+            fields[i].name_len = 0; /* mark it: no field has an empty name */
     for (size_t i = 0; i < count; i++) {
         if (fields[i].name_len == 0 || header_is(&fields[i], "content-length") ||
             is_among(&fields[i], hop_by_hop, ARRAY_LEN(hop_by_hop), false))
@@ -260,10 +261,11 @@ size_t header_filter_response(struct header_field *fields, size_t count)
     return left;
 }
 
-/* --- values that mean something here: Via, Keep-Alive, X-Request-Id, Location ----------------------- */
+/* --- values that the proxy reads: Via, Keep-Alive, X-Request-Id, Location
+ * ------------------ */
 
-/* The end of the Via element that begins at s: its comma, or the end. A comma inside a comment
- * "(...)" is none (RFC 9110 section 5.6.5). */
+/* The end of the Via element that begins at s: its comma, or the end. A comma inside a
+ * comment "(...)" does not count (RFC 9110 section 5.6.5). */
 static size_t via_element(const char *s, size_t n)
 {
     size_t depth = 0, i = 0;
@@ -281,7 +283,8 @@ static size_t via_element(const char *s, size_t n)
     return i < n ? i : n;
 }
 
-/* protocol RWS received-by [ RWS comment ]: is the received-by ours, with a port or without? */
+/* protocol RWS received-by [ RWS comment ]: whether received-by is our pseudonym, with or
+ * without a port. */
 static bool element_is_ours(const char *s, size_t n)
 {
     ascii_trim(&s, &n);
@@ -315,7 +318,7 @@ bool header_via_is_ours(const struct header_field *fields, size_t count)
     return false;
 }
 
-/* Lower-case hexadecimal digits, not all of them zero. */
+/* Whether it consists of lower-case hexadecimal digits that are not all zero. */
 static bool is_id(const char *s, size_t n)
 {
     bool zero = true;
@@ -345,7 +348,7 @@ const char *header_trace_id(const char *s, size_t len)
         return NULL;
     bool first = s[0] == '0' && s[1] == '0';
 
-    /* Later versions may have more behind it. */
+    /* Later versions may add something at the end. */
     if ((first && len != ALL) || (len > ALL && s[ALL] != '-') || (s[0] == 'f' && s[1] == 'f') ||
         (!first && !is_id(s, VERSION)) || !is_id(s + TRACE_AT, HEADER_TRACE_ID_BYTES) ||
         !is_id(s + SPAN_AT, SPAN) || !ascii_is_hex(s[FLAGS_AT]) ||
@@ -388,7 +391,7 @@ bool header_request_id_ok(const char *value, size_t len)
     return len >= 1 && len <= 128;
 }
 
-/* Takes "scheme:" off the front, if there is one. */
+/* The length of "scheme:" at the front; 0: there is none. */
 static size_t scheme_len(const char *s)
 {
     size_t n = 0;
@@ -408,7 +411,8 @@ static int port_or_default(const struct host *h, const char *scheme, size_t len)
     return ascii_equal_str(scheme, len, "https") ? 443 : 80;
 }
 
-/* With another scheme: both say none that is not the default, or both the same. */
+/* Whether two ports are the same when the schemes may differ: both are the default, or both
+ * are written and equal. */
 static bool same_port(const struct host *here, const struct host *there, const char *scheme,
                       size_t len, bool same_scheme)
 {
@@ -426,7 +430,7 @@ const char *header_local_location(const char *value, const char *origin)
     const char *authority = origin + scheme + 3, *theirs = value;
 
     if (own_scheme > 0) {
-        /* http:// of an https upstream: it does not know of the TLS in front of it. */
+        /* http:// for an https upstream: its server does not know of the TLS in front of it. */
         if (!ascii_equal(value, own_scheme, origin, scheme) &&
             !(ascii_equal_str(value, own_scheme, "http") &&
               ascii_equal_str(origin, scheme, "https")))

@@ -1,12 +1,12 @@
-/* Takes a host and its port apart. What is legal but unusual is refused, where two readers might
- * understand it differently. */
+/* Parses a host and its port. Unusual forms are refused even if they are legal, where two
+ * programs might understand them differently. */
 #include "http/host.h"
 
 #include <string.h>
 
 #include "base/ascii.h"
 
-/* The length of the bracketed address at the start of s, or 0. */
+/* The length of the bracketed address at the start of s; 0: there is none. */
 static size_t address_v6(const char *s, size_t n)
 {
     size_t colons = 0;
@@ -22,8 +22,8 @@ static size_t address_v6(const char *s, size_t n)
     return 0;
 }
 
-/* The length of the reg-name at the start of s: up to its ':' or its end; 0: not one. A comma
- * is left out, legal as it is: it would let two hosts pass as one. */
+/* The length of the reg-name at the start of s, up to ':' or the end; 0: it is not one. A
+ * comma is refused although it is legal: two hosts could pass as one. */
 static size_t reg_name(const char *s, size_t n)
 {
     size_t i = 0;

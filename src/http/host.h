@@ -8,6 +8,6 @@ struct host {
     int port; /* -1: none written */
 };
 
-/* Whether the text is "name", "name:port", "[v6]" or "[v6]:port" by RFC 3986 section 3.2.2 (no
- * user, no comma, not empty), and its parts. `out` may be NULL. */
+/* Whether the text is "name", "name:port", "[v6]" or "[v6]:port" as in RFC 3986 section
+ * 3.2.2 (without user or comma, not empty). Sets *out to its parts; `out` may be NULL. */
 bool host_split(const char *text, size_t len, struct host *out);

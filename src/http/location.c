@@ -1,11 +1,11 @@
-/* A Location of the upstream's, as the caller is to see it.
+/* Rewrites a Location of the upstream for the caller.
  *
  *     on the upstream's origin, below the base path    -> a path, which works here too
- *     on the upstream's origin, outside the base path  -> an absolute URL: as a path it would
- *                                                         get the base path in front here
- *     anywhere else                                    -> as it is
+ *     on the upstream's origin, outside the base path  -> an absolute URL: to a path, this proxy
+ *                                                         would add the base path
+ *     anywhere else                                    -> unchanged
  *
- * A relative one is resolved as RFC 3986 section 5.2 says, against what the upstream was asked. */
+ * A relative reference is resolved against the upstream's target (RFC 3986 section 5.2). */
 #include "http/location.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "base/ascii.h"
 #include "http/header.h"
 
-/* How many dots the segment is made of, plain or encoded; 0: it is no dot segment. */
+/* The number of dots that the segment consists of, plain or encoded; 0: not a dot segment. */
 static unsigned dots_of(const char *s, size_t len)
 {
     unsigned dots = 0;
@@ -31,7 +31,7 @@ static unsigned dots_of(const char *s, size_t len)
     return dots <= 2 ? dots : 0;
 }
 
-/* Takes the dot segments out, in place. The path begins with a slash; its query stays. */
+/* Removes the dot segments, in place. The path begins with a slash; its query is kept. */
 static void resolve_dots(char *path)
 {
     size_t len = strcspn(path, "?#"), out = 0, next;
@@ -43,7 +43,7 @@ static void resolve_dots(char *path)
             next++;
         unsigned dots = dots_of(path + i + 1, next - i - 1);
 
-        if (dots == 2) /* and the segment in front of it */
+        if (dots == 2) /* removes the segment before it, too */
             while (out > 0 && path[--out] != '/')
                 ;
         if (dots == 0) {
@@ -78,7 +78,7 @@ static const char *join(struct arena *arena, const char *a, size_t a_len, const 
     return both;
 }
 
-/* A path that is relative to that of the request, with the request's directory in front. */
+/* Prepends the directory of the request's path to a relative path. */
 static const char *merged(struct arena *arena, const struct location_base *base,
                           const char *value)
 {
@@ -93,8 +93,8 @@ static const char *merged(struct arena *arena, const struct location_base *base,
     return len == 0 ? join(arena, "/", 1, value) : join(arena, target, len, value);
 }
 
-/* Whether a relative one leads the caller to the same place by itself: the caller resolves it
- * against a path to which the base path was perhaps added here. */
+/* Whether the caller, resolving a relative reference itself, gets the same target: it
+ * resolves against its own path, to which this proxy may have added the base path. */
 static bool leads_there(struct arena *arena, const struct location_base *base,
                         const char *value, const char *resolved)
 {

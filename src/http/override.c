@@ -1,11 +1,11 @@
-/* Fields, arguments and bodies that override a request; see override.h. */
+/* Finds fields, arguments and bodies that override a request; see override.h. */
 #include "http/override.h"
 
 #include <string.h>
 
 #include "base/ascii.h"
 
-/* A field name of the same length, with `_` read as `-`, as some servers do. */
+/* Compares a field name of the same length; `_` is read as `-`, as some servers do. */
 static bool name_is(const struct header_field *f, const char *lower)
 {
     for (size_t i = 0; i < f->name_len; i++) {
@@ -31,7 +31,7 @@ static bool is_form(const struct header_field *f)
             ascii_equal_str(value, sizeof multipart - 1, multipart));
 }
 
-/* Whether a field that begins with an x is one of those that override. */
+/* Whether a field whose name begins with x is one that overrides. */
 static bool is_override(const struct header_field *f)
 {
     static const char *const names[] = { "x-http-method", "x-rewrite-url", "x-original-url",
@@ -49,7 +49,7 @@ static bool is_override(const struct header_field *f)
 
 static bool fields_override(const struct override_request *r)
 {
-    /* Most fields are none of these, as their length or their first letter tells already. */
+    /* Most fields are excluded by their length or their first letter. */
     for (const struct header_field *f = r->fields, *end = f + r->count; f < end; f++) {
         if (f->name_len < SHORTEST || f->name_len > LONGEST)
             continue;
@@ -68,7 +68,7 @@ static bool fields_override(const struct override_request *r)
     return false;
 }
 
-/* The next byte of a query argument's name, decoded; -1 at its end. */
+/* The next decoded byte of a query argument's name; -1 at its end. */
 static int next_decoded(const char **at, const char *end)
 {
     const char *s = *at;
@@ -83,8 +83,9 @@ static int next_decoded(const char **at, const char *end)
     return *s == '+' ? ' ' : (unsigned char)*s;
 }
 
-/* Whether an argument is named `_method`, in any case: servers that heed it differ in that. Some
- * read `[_method]`, `_method[]` and `_method[0]` as that name too (the `qs` of Express does). */
+/* Whether an argument is named `_method`, in any case, since servers differ in that. Some
+ * also accept `[_method]`, `_method[]` and `_method[0]` for this name (the `qs` module of
+ * Express). */
 static bool argument_overrides(const char *at, const char *end)
 {
     static const char name[] = "_method";

@@ -1,4 +1,4 @@
-/* Failures as a caller sees them. */
+/* Turns failures into the answer that a caller gets. */
 #include "http/problem.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 
 #include "http/header.h"
 
-/* What a refusal was about, beside the members that every problem has. */
+/* Adds what a refusal was about, in addition to the members of every problem. */
 static int add_about(struct json_object *o, const struct failure_about *about)
 {
     if (about->class == NULL)
@@ -20,7 +20,7 @@ static int add_about(struct json_object *o, const struct failure_about *about)
            json_object_object_add(o, "operation", json_object_new_string(about->operation));
 }
 
-/* The entry of the ledger that stands in its way. */
+/* Adds the ledger's entry that is the reason. */
 static int add_entry(struct json_object *o, const struct failure_entry *entry)
 {
     char seen[32];
@@ -52,7 +52,7 @@ static void limit_name(const struct failure_about *about, char *out, size_t size
     (void)snprintf(out, size, "%s-%s", about->caller, about->limit.name);
 }
 
-/* "violated-policies" of draft-ietf-httpapi-ratelimit-headers. */
+/* Adds "violated-policies" (draft-ietf-httpapi-ratelimit-headers). */
 static int add_limit(struct json_object *o, const struct failure_about *about)
 {
     char name[64];
@@ -73,7 +73,7 @@ int problem_body(const struct failure *f, const char *trace_id, struct buf *out)
     char type[64];
     int err = 0;
 
-    if (o == NULL) /* json-c would end the program over it */
+    if (o == NULL) /* json-c would abort the program when memory runs out later */
         return -ENOMEM;
     (void)snprintf(type, sizeof type, "urn:oneshot-proxy:%s", info->slug);
     const struct {

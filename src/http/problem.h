@@ -1,26 +1,28 @@
 #pragma once
-/* An answer of our own: RFC 9457 problem details that are also the 1Shot API's error shape,
- * and the Proxy-Status field of RFC 9209. */
+/* Our own answers: RFC 9457 problem details that also have the 1Shot API's error format, and
+ * the Proxy-Status field of RFC 9209. */
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/failure.h"
 
-/* The JSON body, appended. trace_id NULL: the request has none. */
+/* Appends the JSON body. trace_id NULL: the request has none. */
 int problem_body(const struct failure *f, const char *trace_id, struct buf *out) MUST_CHECK;
 
-/* The value of Proxy-Status for a failure, or (f NULL) for an upstream's own 401 or 403. */
+/* Appends the value of Proxy-Status for a failure, or, with f NULL, for an upstream's own
+ * 401 or 403. */
 int problem_proxy_status(const struct failure *f, int received_status,
                          struct buf *out) MUST_CHECK;
 
-/* The values of RateLimit-Policy and RateLimit for a failure by a limit
- * (draft-ietf-httpapi-ratelimit-headers): which limit refused it, and when to come again. */
+/* Append the values of RateLimit-Policy and RateLimit for a failure by a limit
+ * (draft-ietf-httpapi-ratelimit-headers): which limit refused it, and when to try again. */
 int problem_limit_policy(const struct failure *f, struct buf *out) MUST_CHECK;
 int problem_limit_state(const struct failure *f, struct buf *out) MUST_CHECK;
 
-/* What a caller gets that asks the proxy itself for a token, as an SDK of the API does
- * (token.local_endpoint). It is no token: the proxy puts the real one on every request. */
+/* The answer to a caller that asks the proxy itself for a token, as an SDK of the API does
+ * (token.local_endpoint). It is not a token: the proxy adds the real one to every request. */
 #define TOKEN_PLACEHOLDER TOKEN_ANSWER_BEGIN "oneshot-proxy-placeholder" TOKEN_ANSWER_END
-/* Around a token of another name: the secret of a caller that showed it as its client secret. */
+/* What precedes and follows another text in place of the token: the secret of a caller that
+ * sent it as its client secret. */
 #define TOKEN_ANSWER_BEGIN "{\"access_token\":\""
 #define TOKEN_ANSWER_END \
     "\",\"token_type\":\"Bearer\",\"expires_in\":3600,\"scope\":\"read:api write:api\"}"

@@ -1,12 +1,13 @@
-/* Checks a request's head as strictly as RFC 9110 and 9112 say, which the libraries do not.
+/* Checks a request's head as strictly as RFC 9110 and 9112 demand, which the libraries do not.
  *
- * What libmicrohttpd leaves in its receive buffer, and what is checked of it (| is one NUL):
+ * What libmicrohttpd leaves in its receive buffer, and what is checked in it (| is one NUL):
  *
  *     GET|/v0/chains|HTTP/1.1||Host|  localhost||Accept|text||||
- *        1          1        2     1+          2       1     2 2   <- gaps, nothing else
+ *        1          1        2     1+          2       1     2 2   <- allowed gaps
  *
- * A line feed without carriage return makes a gap of 1, a second blank or a NUL inside a string
- * a longer one, and a folded field lies somewhere else altogether.
+ * A line feed without carriage return leaves a gap of 1 where 2 are expected; a second
+ * space, or a NUL inside a string, a longer one; and a folded field is stored somewhere else
+ * altogether.
  */
 #include "http/request_check.h"
 
@@ -22,8 +23,8 @@ static struct request_check_result refuse(enum failure_kind kind, const char *wh
 
 static const struct request_check_result fine = { .kind = FAIL_NONE };
 
-/* Addresses as numbers: a folded field lies in another object, where subtracting pointers
- * would not be defined. */
+/* Addresses as numbers: a folded field is in another object, and subtracting pointers into
+ * different objects is undefined. */
 static uintptr_t address(const char *p)
 {
     return (uintptr_t)p;
@@ -94,7 +95,7 @@ static struct request_check_result check_request_line(const struct request_check
     return check_version(head->version);
 }
 
-/* What the fields say about the message as a whole, gathered in one walk. */
+/* What the fields say about the message as a whole, collected in one pass. */
 struct framing {
     const struct header_field *length, *coding, *host;
     size_t lengths, codings, hosts;

@@ -1,5 +1,4 @@
-/* Checks the head of an upstream's answer line by line, as libcurl's header callback hands them
- * out.
+/* Checks the head of an upstream's answer line by line.
  *
  *     init -> status line -> fields -> empty line -> (1xx) status line -> ...
  *                                                 -> (final) trailers
@@ -27,8 +26,8 @@ static bool malformed(struct response_check *g, const char *why)
     return refuse(g, FAIL_UPSTREAM_PROTOCOL, why);
 }
 
-/* "HTTP/1.1 200 reason", without its line end; the blank before an absent reason may be
- * absent too. */
+/* "HTTP/1.1 200 reason", without its line end. If the reason is missing, the space before it
+ * may be missing too. */
 static bool status_line(struct response_check *g, const char *s, size_t n)
 {
     static const struct {
@@ -91,7 +90,7 @@ static bool coding_field(struct response_check *g, const struct header_field *f)
     return true;
 }
 
-/* Bytes only, the same for a field and a trailer. */
+/* Checks the bytes of a field or a trailer. */
 static bool sound_field(struct response_check *g, const char *s, size_t n)
 {
     const char *colon = memchr(s, ':', n);
@@ -128,7 +127,7 @@ static bool trailer_line(struct response_check *g, const char *s, size_t n)
 {
     g->trailer = true;
     g->trailer_bytes += n;
-    if (n == 0) /* the empty line behind the trailers */
+    if (n == 0) /* the empty line after the trailers */
         return true;
     if (!sound_field(g, s, n))
         return false;

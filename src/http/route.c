@@ -1,12 +1,11 @@
-/* Where a request goes.
+/* Finds the upstream target of a request.
  *
  *     http://localhost:8080//chains?page=2
  *     |---- authority ----||  |
- *      allowed, cut off    |  base path "/v0" in front, unless the path lies below it
+ *      checked, removed    |  base path "/v0" is prepended, unless the path is below it already
  *                          slashes collapse
  *
- * Nothing is decoded or rewritten on the way; what another parser might read differently is
- * refused instead.
+ * Nothing is decoded or rewritten; what another parser might read differently is refused.
  */
 #include "http/route.h"
 
@@ -24,8 +23,8 @@ static struct route refuse(enum failure_kind kind, const char *why)
 
 /* --- the bytes ----------------------------------------------------------------------- */
 
-/* The byte at s, decoded if it is percent-encoded; *taken is how many bytes it was. The escapes
- * are known to be sound. */
+/* The byte at s, decoded if it is percent-encoded; *taken is its length in the text. The
+ * escapes have been checked before. */
 static char decoded(const char *s, size_t *taken)
 {
     if (*s != '%') {
@@ -36,7 +35,7 @@ static char decoded(const char *s, size_t *taken)
     return (char)(ascii_hex(s[1]) * 16 + ascii_hex(s[2]));
 }
 
-/* NULL, or why the path's bytes are refused. */
+/* NULL, or why a byte of the path is refused. */
 static const char *path_bytes(const char *path, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -54,7 +53,8 @@ static const char *path_bytes(const char *path, size_t len)
     return NULL;
 }
 
-/* Whether a segment is `.` or `..` to some reader: plain or encoded, alone or with a `;`. */
+/* Whether some server may read the segment as `.` or `..`: plain or encoded, alone or before
+ * a `;`. */
 static bool is_dots(const char *segment, size_t len)
 {
     size_t dots = 0, taken = 0;
@@ -104,7 +104,7 @@ static bool is_upstream(const struct config *c, const struct host *h)
            (h->port < 0 ? standard : h->port) == (up.port < 0 ? standard : up.port);
 }
 
-/* Where the authority of an absolute-form target begins; NULL: another form. */
+/* The authority of a target in absolute-form; NULL: it has another form. */
 static const char *authority_of(const char *target)
 {
     if (strncasecmp(target, "http://", 7) == 0)
@@ -114,7 +114,7 @@ static const char *authority_of(const char *target)
     return NULL;
 }
 
-/* Cuts scheme and authority off an absolute-form target. */
+/* Removes scheme and authority from a target in absolute-form. */
 static struct route absolute_form(const struct config *c, const char *authority)
 {
     size_t len = strcspn(authority, "/?#");
@@ -146,7 +146,7 @@ static struct route path_of(const struct config *c, const char *target)
 
 /* --- the decision -------------------------------------------------------------------- */
 
-/* What is behind `base` in a path that equals it or lies below it; else NULL. */
+/* The rest of a path that equals `base` or is below it; otherwise NULL. */
 static const char *below(const char *path, size_t len, const char *base)
 {
     size_t base_len = strlen(base);
@@ -173,7 +173,7 @@ static bool is_token_endpoint(const struct config *c, const char *method, const 
 
 struct route route_find(const struct config *c, const char *method, const char *target)
 {
-    /* Some servers do not tell methods apart by case, so neither does this. */
+    /* Some servers ignore the case of methods, so this check does too. */
     if (strcasecmp(method, "CONNECT") == 0 || strcasecmp(method, "TRACE") == 0)
         return refuse(FAIL_METHOD_DENIED, "CONNECT and TRACE are not passed on");
 

@@ -1,5 +1,5 @@
-/* Finds the client secret in a caller's token request; see token_request.h. No library reads it,
- * since none wipes what it has copied. */
+/* Finds the client secret in a caller's token request; see token_request.h. It uses no
+ * library, since none wipes its copies. */
 #include "http/token_request.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@
 static const char name[] = "client_secret";
 #define NAME_LEN (sizeof name - 1)
 
-/* What has been found: the bytes of `out`, as many as there are. */
+/* What was found so far, written to `out`. */
 struct found {
     char *out;
     size_t len, times;
@@ -30,7 +30,7 @@ struct text {
 
 /* --- a form ---------------------------------------------------------------------------- */
 
-/* The next byte of a field, decoded. */
+/* The next decoded byte of a field. */
 static int next_of_form(struct text *t)
 {
     const char *s = t->at;
@@ -78,7 +78,7 @@ static bool skip_char(struct text *t, char c)
     return true;
 }
 
-/* Steps over a string; *inside is what stands between its quotes. */
+/* Skips a string; *inside is the part between the quotes. */
 static bool skip_string(struct text *t, struct text *inside)
 {
     if (!skip_char(t, '"'))
@@ -93,7 +93,7 @@ static bool skip_string(struct text *t, struct text *inside)
     return true;
 }
 
-/* Steps over any value, up to the comma or bracket behind it. */
+/* Skips any value, up to the comma or bracket after it. */
 static bool skip_value(struct text *t)
 {
     struct text inside;
@@ -116,7 +116,7 @@ static bool skip_value(struct text *t)
     return false;
 }
 
-/* \uXXXX that stands for an ASCII character; -1: no such. */
+/* Reads \uXXXX if it is an ASCII character; -1: it is not. */
 static int escaped_ascii(struct text *t)
 {
     int value = 0;
@@ -132,7 +132,7 @@ static int escaped_ascii(struct text *t)
     return value < 0x80 ? value : -1;
 }
 
-/* A secret is made of ASCII characters; what else stands in a string makes it none. */
+/* A secret consists of ASCII characters; a string with anything else is not one. */
 static bool read_string(struct text inside, struct found *f)
 {
     for (f->len = 0; inside.at < inside.end;) {

@@ -1,11 +1,11 @@
-/* Restricts the process to the files and ports it needs. Landlock is used by its system calls, as
- * Debian 12 has no library for it:
+/* Restricts the process to the files and ports that it needs. Landlock is used by its system
+ * calls, since Debian 12 has no library for it:
  *
  *     rules -> ruleset(files, ports) -> restrict -> filter of system calls (seccomp.c)
  *
- * A rule is for a directory and what is beneath, or for one file as it is now; Landlock knows
- * inodes, not names. A file that is replaced by renaming another over it, as editors and
- * Kubernetes do, is thus reached by the rule of its directory only. */
+ * A rule is for a directory and everything below it, or for one existing file; Landlock
+ * knows inodes, not names. If a file is replaced by a rename, as editors and Kubernetes do,
+ * only the rule of its directory applies to the new one. */
 #include "sandbox/landlock.h"
 
 #include <errno.h>
@@ -45,8 +45,8 @@ struct port_attr {
     uint64_t access, port;
 };
 
-/* What each version of the interface added: rights over files, TCP bind and connect, keeping
- * abstract unix sockets and signals within the sandbox. */
+/* What each version of the interface added: rights for files, TCP bind and connect, abstract
+ * unix sockets and signals. */
 static const struct {
     int abi;
     struct ruleset_attr adds;
@@ -59,8 +59,9 @@ static const struct {
     { 6, { .scoped = 3 } },
 };
 
-/* What libraries read while the program runs. Directories are there for the names that come and
- * go in them; where /etc/resolv.conf is a symbolic link, its target's directory is added. */
+/* What libraries read while the program runs. A directory is listed where names in it are
+ * created and removed. If /etc/resolv.conf is a symbolic link, its target's directory is
+ * added. */
 static const char *const system_files[] = {
     "/etc/hosts",
     "/etc/host.conf",
@@ -81,11 +82,11 @@ static const char *const system_files[] = {
     "/usr/lib",
     "/usr/lib64",
 #ifdef SANDBOX_SANITIZED
-    "/proc", /* their reports, and the search for leaks at the end */
+    "/proc", /* for their reports, and for leak detection at exit */
 #endif
 };
 
-/* Directories that hold what is none of the program's business. */
+/* Directories that also contain files of others. */
 static const char *const shared_dirs[] = {
     "/",        "/etc",  "/tmp",     "/var", "/var/tmp", "/var/lib",
     "/var/run", "/run",  "/dev/shm", "/usr", "/opt",     "/usr/etc",
@@ -110,7 +111,7 @@ static void add(struct sandbox_rules *r, const char *path, enum sandbox_use use)
         if (r->path[i].use == use && strcmp(r->path[i].path, real) == 0)
             return;
     if (r->paths == SANDBOX_PATHS_MAX)
-        return; /* what is left out is not allowed */
+        return; /* what has no rule is not allowed */
     r->path[r->paths] = (struct sandbox_path){ strdup(real), use };
     if (r->path[r->paths++].path == NULL)
         abort();
@@ -122,14 +123,14 @@ static bool is_shared(const char *dir)
     char real[PATH_MAX];
 
     if (realpath(dir, real) == NULL)
-        return true; /* not there */
+        return true; /* it does not exist */
     for (size_t i = 0; i < ARRAY_LEN(shared_dirs); i++)
         if (strcmp(shared_dirs[i], real) == 0)
             return true;
     return home != NULL && strcmp(home, real) == 0;
 }
 
-/* The directory of `path` into `out`. */
+/* Copies the directory of `path` into `out`. */
 static void directory_of(const char *path, char out[PATH_MAX])
 {
     const char *slash = strrchr(path, '/');
@@ -150,8 +151,8 @@ static void add_directory_of(struct sandbox_rules *r, const char *path)
         add(r, dir, SANDBOX_READ);
 }
 
-/* A directory on the way may be a link to one beside it (`current -> v7`) and be turned to
- * another one day. */
+/* A directory on the path may be a symbolic link to another one beside it (`current -> v7`),
+ * which may be changed later: allows the directory that contains the link. */
 static void add_turning_directories(struct sandbox_rules *r, const char *path)
 {
     char prefix[PATH_MAX], target[PATH_MAX];
@@ -232,9 +233,9 @@ static void allow_path(int ruleset, const struct sandbox_path *p)
 
 #ifdef SANDBOX_SANITIZED
     if (strcmp(p->path, "/proc") == 0)
-        rule.access |= LL_FS_READ_DIR; /* the search for leaks lists the threads */
+        rule.access |= LL_FS_READ_DIR; /* leak detection lists the threads */
 #endif
-    /* What cannot be opened is not there; the rule is then not needed either. */
+    /* What cannot be opened does not exist, and needs no rule. */
     if (fd >= 0)
         (void)syscall(LL_ADD_RULE, ruleset, LL_PATH_BENEATH, &rule, 0U);
 }
@@ -319,7 +320,7 @@ bool sandbox_enter(struct sandbox_rules *r, struct buf *name, struct buf *missin
 
 bool sandbox_hides(const char *path)
 {
-    /* Landlock has no say in access(), only in what follows. */
+    /* access() is not affected by Landlock, only by file permissions. */
     if (!now.entered || faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) != 0)
         return false;
     auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);

@@ -2,10 +2,10 @@
  *
  *     settings -> files, ports, sockets -> rules -> sandbox
  *
- * The process may read the settings, every file that they name, and the certificates that libcurl
- * trusts by default. It may connect to the ports of base_url, of token.url and of their proxies,
- * and to DNS over TCP. It may remove the unix sockets that it made itself, which it does at the
- * end. */
+ * The process may read the settings, every file that they name, and the certificates that
+ * libcurl trusts by default. It may connect to the ports of base_url, of token.url and of
+ * their proxies, and to DNS over TCP. It may remove the unix sockets that it has created, as
+ * it does at the end. */
 #include "sandbox/policy.h"
 
 #include <string.h>
@@ -57,7 +57,7 @@ void policy_enforce(const struct config *c, const struct listeners *callers,
         (void)buf_addf(name, "off");
         return;
     }
-    log_flush(); /* logging has opened all that it needs then */
+    log_flush(); /* opens what logging needs */
     buf_init(&missing, 1024);
     rules_of(c, &rules);
     may_remove(&rules, callers);
@@ -74,7 +74,7 @@ void policy_enforce(const struct config *c, const struct listeners *callers,
 struct reach {
     void (*barred)(void *arg, const char *key, int port);
     void *arg;
-    const char *told; /* the last key told: token.url may follow from base_url */
+    const char *told; /* the last key reported: token.url may follow from base_url */
     bool good;
 };
 

@@ -1,16 +1,17 @@
 /* Builds and installs the filter of system calls (seccomp-bpf): a list of what is refused.
  *
  * A list of what is allowed would be stricter, but what libc, OpenSSL, libcurl and
- * libmicrohttpd need differs between their versions, and what it lacks breaks the gateway on
- * the day of a harmless update. So: everything by which the process could become another one,
- * reach into others, change files or the machine is refused with EPERM; calls younger than this
- * list with ENOSYS, which every library knows how to live with.
+ * libmicrohttpd need differs between versions, and a call missing from the list would break
+ * the gateway after a harmless update. So the filter refuses with EPERM every call by which
+ * the process could become another program, access other processes, or change files or the
+ * machine; and with ENOSYS calls that are newer than this list, which every library can
+ * handle.
  *
  *     number > newest known -> ENOSYS
- *     else a binary search among the refused numbers -> EPERM, a look at one argument, or allow
+ *     else a binary search among the refused numbers -> EPERM, a check of an argument, or allow
  *
- * Numbers that are allowed whatever their arguments cost next to nothing: the kernel (5.11 and
- * newer) finds them out once and does not run the program for them. */
+ * Calls that are allowed with any arguments cost next to nothing: the kernel (5.11 and
+ * newer) finds them once and does not run the filter for them. */
 #include "sandbox/seccomp.h"
 
 #include <errno.h>
@@ -34,18 +35,18 @@
 
 #ifdef ARCHITECTURE
 
-/* set_mempolicy_home_node, of Linux 5.17: the newest that Debian 12 knows. */
+/* set_mempolicy_home_node, Linux 5.17: the newest call that Debian 12 knows. */
 #define NEWEST 450
 
 enum check {
     REFUSE,     /* always */
-    ABSENT,     /* always, as if the kernel did not have it */
-    IF_ANY,     /* when any bit of value[0] is set in the argument */
-    IF_ALL,     /* when all of them are */
-    UNLESS_ANY, /* when none is */
-    IF_ONE_OF,  /* when the argument is one of the values */
+    ABSENT,     /* always, with ENOSYS */
+    IF_ANY,     /* if any bit of value[0] is set in the argument */
+    IF_ALL,     /* if all of them are set */
+    UNLESS_ANY, /* if none is set */
+    IF_ONE_OF,  /* if the argument is one of the values */
     UNLESS_ONE_OF,
-    UNLESS_NULL, /* when the argument, a pointer, is not NULL */
+    UNLESS_NULL, /* if the argument, a pointer, is not NULL */
 };
 
 struct rule {
@@ -105,23 +106,25 @@ static const struct rule rules[] = {
     { __NR_clone, UNLESS_ANY, 0, { CLONE_THREAD } },
     { __NR_prctl, IF_ONE_OF, 0, { PR_SET_DUMPABLE, PR_SET_MM, PR_SET_PTRACER } },
 #endif
-    { __NR_clone3, ABSENT, 0, { 0 } },  /* its flags are out of sight; libc then uses clone */
-    { __NR_openat2, ABSENT, 0, { 0 } }, /* likewise */
+    /* the filter cannot see its flags; libc falls back to clone */
+    { __NR_clone3, ABSENT, 0, { 0 } },
+    { __NR_openat2, ABSENT, 0, { 0 } }, /* the same */
     { __NR_openat, IF_ANY, 2, { WRITING } },
 #ifdef __NR_open
     { __NR_open, IF_ANY, 1, { WRITING } },
 #endif
     { __NR_socket, UNLESS_ONE_OF, 0, { AF_INET, AF_INET6, AF_NETLINK } },
-    { __NR_tgkill, UNLESS_ONE_OF, 0, { 0 } }, /* this process: filled in, for abort() */
+    { __NR_tgkill, UNLESS_ONE_OF, 0, { 0 } }, /* filled in: this process, for abort() */
     { __NR_prlimit64, UNLESS_NULL, 2, { 0 } },
-    { __NR_ioctl, IF_ONE_OF, 1, { TIOCSTI, TIOCLINUX, TIOCSETD } }, /* typing into the terminal */
+    /* inserts input into the terminal */
+    { __NR_ioctl, IF_ONE_OF, 1, { TIOCSTI, TIOCLINUX, TIOCSETD } },
     { __NR_mmap, IF_ALL, 2, { PROT_WRITE | PROT_EXEC } },
     { __NR_mprotect, IF_ANY, 2, { PROT_EXEC } },
     { __NR_pkey_mprotect, IF_ANY, 2, { PROT_EXEC } },
 };
 /* clang-format on */
 
-/* Only where there is a unix socket whose file has to go at the end are these left out. */
+/* Left out if the program must remove the file of a unix socket at the end. */
 static const struct rule removing[] = {
     { __NR_unlinkat, REFUSE, 0, { 0 } },
 #ifdef __NR_unlink
@@ -157,8 +160,8 @@ static void end(struct program *p, uint32_t action)
 #define ALLOW SECCOMP_RET_ALLOW
 #define FAIL(error) (SECCOMP_RET_ERRNO | (error))
 
-/* Both architectures are little-endian. Flags, domains and protections lie in the lower half of
- * their arguments, or the kernel looks at no more than that. */
+/* Both architectures are little-endian. Flags, domains and protections are in the lower half
+ * of their arguments, or the kernel ignores the upper half. */
 static size_t low_half(const struct rule *r)
 {
     return offsetof(struct seccomp_data, args) + r->argument * sizeof(uint64_t);
@@ -175,7 +178,7 @@ static void emit_one_of(struct program *p, const struct rule *r, uint32_t found,
     end(p, found);
 }
 
-/* The end of the way for one number. */
+/* Emits the check of one call, where the search has ended. */
 static void emit_check(struct program *p, const struct rule *r)
 {
     switch (r->check) {
@@ -258,7 +261,7 @@ static void build(struct program *p, bool removes)
 
         if (r->number == __NR_tgkill)
             r->value[0] = (uint32_t)getpid();
-        /* Comparing with a value twice is simpler than counting them. */
+        /* Comparing twice with the same value is simpler than counting the values. */
         for (size_t v = 1; v < ARRAY_LEN(r->value); v++)
             if (r->value[v] == 0)
                 r->value[v] = r->value[0];
@@ -280,7 +283,7 @@ int seccomp_filter(bool removes)
 
     build(p, removes);
     const struct sock_fprog filter = { .len = p->len, .filter = p->code };
-    /* Without SPEC_ALLOW kernels before 5.16 would slow the process down for the sake of
+    /* Without SPEC_ALLOW, kernels before 5.16 would slow the process down to protect
      * programs that run foreign code. */
     long rc = syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER,
                       SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter);

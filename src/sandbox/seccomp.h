@@ -1,10 +1,10 @@
 #pragma once
-/* The filter of system calls (seccomp): what no part of the program ever asks of the kernel is
- * refused from then on. It cannot be taken back. */
+/* The filter of system calls (seccomp): refuses the calls that the program never uses. It
+ * cannot be undone. */
 #include "base/base.h"
 
-/* Sanitizers look for leaks with a process of their own that traces this one, and read /proc:
- * builds with them leave that open. */
+/* The leak detection of sanitizers traces this process from another one and reads /proc, so
+ * builds with sanitizers allow that. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANDBOX_SANITIZED 1
 #elif defined(__has_feature)
@@ -14,6 +14,6 @@
 #endif
 #endif
 
-/* Installs it in all threads. `removes`: the program may remove files. Returns 0 or -errno
- * (-ENOSYS: there is no list for this processor). */
+/* Installs the filter in all threads. `removes`: the program must be able to remove files.
+ * Returns 0 or -errno (-ENOSYS: there is no list for this processor). */
 int seccomp_filter(bool removes) MUST_CHECK;

@@ -1,6 +1,6 @@
-/* Keeps the client id and secret, and reads their files again when these change. Whoever writes
- * the files may be at it right now, so what is read replaces the old pair only when both could
- * be read whole. */
+/* Keeps the client id and secret, and reads their files again when these change. The files
+ * may be half written at that moment, so the old pair is replaced only if both can be read
+ * completely. */
 #include "token/credentials.h"
 
 #include <string.h>
@@ -15,7 +15,7 @@ void credentials_done(struct credentials *k)
     *k = (struct credentials){ .id = NULL };
 }
 
-/* Owns: takes both. */
+/* Takes ownership of both. */
 static bool replace(struct credentials *k, char *id, struct secret *secret)
 {
     bool same = k->id != NULL && strcmp(k->id, id) == 0 && secret_equal(k->secret, secret);

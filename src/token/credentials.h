@@ -1,5 +1,5 @@
 #pragma once
-/* The client id and secret: the last ones that could be read. Thread: control. */
+/* The client id and secret, as they could last be read. Thread: control. */
 #include "base/base.h"
 #include "base/secret.h"
 #include "config/config.h"
@@ -7,16 +7,16 @@
 struct credentials {
     char *id;
     struct secret *secret;
-    bool unreadable; /* the files were, when last looked at; it has been said */
+    bool unreadable; /* the files could not be read last time, which was logged */
 };
 
 void credentials_done(struct credentials *k);
 
-/* Takes them over from settings that were just loaded. Returns whether they are others than
+/* Takes id and secret from settings that were just loaded. Returns whether they differ from
  * before. */
 bool credentials_load(struct credentials *k, const struct config *c);
 
-/* Looks at the files, if that is where they come from. A file that is missing, empty or
- * otherwise not fit changes nothing: the old ones are kept, and one line of the log says so.
- * Returns whether they are others than before. */
+/* Reads the files again, if the credentials come from files. If one is missing, empty or
+ * otherwise unusable, the old credentials are kept and one line is logged. Returns whether
+ * they differ from before. */
 bool credentials_reread(struct credentials *k, const struct config *c);

@@ -1,10 +1,10 @@
-/* Makes a token of the token endpoint's answer.
+/* Makes a token from the token endpoint's answer.
  *
- * Two readers share the work. `scan` below walks over the text once to find where the access
- * token stands and how many members there are; json-c judges the grammar and reads the other
- * members. json-c is given the text without the token's characters, because it does not wipe
- * the memory that it frees. Of two members with the same name json-c keeps only one: when the
- * two counts differ, a name stands twice, however it is spelled. */
+ * Two parsers share the work. `scan` below walks over the text once to find the access token
+ * and to count the members; json-c checks the grammar and reads the other members. json-c
+ * gets the text without the token's characters, because it does not wipe the memory that it
+ * frees. Of two members with the same name json-c keeps only one: when the two counts
+ * differ, a name occurs twice, however it is written. */
 #include "token/token.h"
 
 #include <json-c/json.h>
@@ -14,7 +14,7 @@
 
 #include "base/ascii.h"
 
-/* token_client.c reads no longer answer. */
+/* token_client.c reads no longer answers. */
 #define TEXT_MAX 65536
 
 static const char not_json[] = "the answer is not JSON";
@@ -23,7 +23,7 @@ static const char no_memory[] = "there is no memory";
 /* --- finding the token in the text ---------------------------------------------------------
  */
 
-/* A part of the text; from is NULL where there is none. */
+/* A part of the text; from is NULL if it does not exist. */
 struct span {
     const char *from, *to;
 };
@@ -48,7 +48,7 @@ static void skip_blanks(struct scan *s)
         s->at++;
 }
 
-/* Steps over c, with blanks before it. */
+/* Skips blanks and then the character c. */
 static bool skip_char(struct scan *s, char c)
 {
     skip_blanks(s);
@@ -58,7 +58,7 @@ static bool skip_char(struct scan *s, char c)
     return true;
 }
 
-/* Steps over a string and says what stands between its quotes. */
+/* Skips a string; *inside is the part between its quotes. */
 static bool skip_string(struct scan *s, struct span *inside)
 {
     if (!skip_char(s, '"'))
@@ -66,7 +66,7 @@ static bool skip_string(struct scan *s, struct span *inside)
     inside->from = s->at;
     for (; s->at < s->end && *s->at != '"'; s->at++) {
         if ((unsigned char)*s->at < 0x20)
-            return scan_fail(s, not_json); /* RFC 8259 section 7; json-c lets these pass */
+            return scan_fail(s, not_json); /* RFC 8259 section 7; json-c accepts these */
         if (*s->at == '\\') {
             if (s->end - s->at >= 6 && memcmp(s->at, "\\u0000", 6) == 0)
                 return scan_fail(s, "a string holds a NUL"); /* json-c would cut a name there */
@@ -108,8 +108,8 @@ static bool skip_literal(struct scan *s, const char *literal)
     return true;
 }
 
-/* Steps over a number, true, false or null (RFC 8259 sections 3 and 6); json-c would take NaN
- * and Infinity, too, and numbers like 01 and 1. */
+/* Skips a number, true, false or null (RFC 8259 sections 3 and 6). json-c would also accept
+ * NaN and Infinity, and numbers like 01 and 1. */
 static bool skip_scalar(struct scan *s)
 {
     if (skip_literal(s, "true") || skip_literal(s, "false") || skip_literal(s, "null"))
@@ -128,7 +128,7 @@ static bool skip_scalar(struct scan *s)
     return true;
 }
 
-/* Steps over any value; how its parts are put together is json-c's business. */
+/* Skips any value; json-c checks its structure. */
 static bool skip_value(struct scan *s)
 {
     struct span inside;
@@ -160,7 +160,7 @@ static bool skip_value(struct scan *s)
     }
 }
 
-/* The value of the hexadecimal digits at s, -1 when they are none. */
+/* The value of four hexadecimal digits at s; -1: they are not digits. */
 static int hex4(const char *s)
 {
     int value = 0;
@@ -173,9 +173,9 @@ static int hex4(const char *s)
     return value;
 }
 
-/* Resolves the escapes of a string into out. Returns the length; -1 when a character is not a
- * visible ASCII one, which neither a name of ours nor a token can hold; -2 when it is longer
- * than size. */
+/* Resolves the escapes of a string into out. Returns the length; -1 if it contains anything
+ * but visible ASCII characters, which neither our member names nor a token do; -2 if it is
+ * longer than size. */
 static ssize_t unescape(struct span in, char *out, size_t size)
 {
     size_t len = 0;
@@ -183,7 +183,7 @@ static ssize_t unescape(struct span in, char *out, size_t size)
     for (const char *at = in.from; at < in.to; at++) {
         int c = (unsigned char)*at;
         if (c == '\\') {
-            at++; /* skip_string made sure that something follows */
+            at++; /* skip_string has checked that something follows */
             if (*at == 'u') {
                 if (in.to - at <= 4)
                     return -1;
@@ -222,7 +222,8 @@ static bool scan_member(struct scan *s)
     if (!is_name(name, "access_token") || s->at == s->end || *s->at != '"')
         return skip_value(s);
     s->token_is_string = true;
-    return skip_string(s, &s->token); /* the last one; if it is not the only one, see above */
+    /* a second access_token is found by the count, see above */
+    return skip_string(s, &s->token);
 }
 
 static bool next_is(struct scan *s, char c)
@@ -243,7 +244,7 @@ static bool scan_members(struct scan *s)
     return false;
 }
 
-/* Walks over the object; the end is set behind it, and only blanks may follow. */
+/* Walks over the object; sets its end, after which only blanks may follow. */
 static bool scan_object(struct scan *s)
 {
     if (!next_is(s, '{'))
@@ -264,7 +265,7 @@ static bool scan_object(struct scan *s)
 /* --- what json-c says ----------------------------------------------------------------------
  */
 
-/* The object without the token's characters, or NULL when the text is not strict JSON. */
+/* Parses the object without the token's characters; NULL: the text is not strict JSON. */
 static struct json_object *parse_rest(const char *json, const struct scan *s)
 {
     struct json_tokener *tok = json_tokener_new();
@@ -276,8 +277,8 @@ static struct json_object *parse_rest(const char *json, const struct scan *s)
 #if JSON_C_VERSION_NUM < (18 << 8)
     json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
 #else
-    /* When strict, 0.18 refuses every character outside ASCII, and numbers that are too large.
-     * What it would let pass otherwise, the walk above has refused. */
+    /* Not strict: in strict mode 0.18 refuses all characters outside ASCII, and numbers that
+     * are too large. What json-c accepts beyond JSON was refused by the walk above. */
     json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8);
 #endif
     if (s->token.from != NULL && s->token.to > s->token.from) {
@@ -301,8 +302,7 @@ static bool is_bearer(struct json_object *type)
            strcasecmp(json_object_get_string(type), "Bearer") == 0;
 }
 
-/* Seconds from a string of digits, perhaps with a fraction, which does not count; 0 when it is
- * something else. */
+/* Seconds from a string of digits; a fraction is ignored. 0: it is something else. */
 static int64_t seconds_of_digits(const char *text, size_t len)
 {
     int64_t seconds = 0;
@@ -320,7 +320,7 @@ static int64_t seconds_of_digits(const char *text, size_t len)
     return seconds;
 }
 
-/* expires_in in milliseconds, at most a day; the default when it says nothing of use. */
+/* expires_in in milliseconds, at most a day; the default if it has no usable value. */
 static int64_t lifetime_ms(struct json_object *expires_in, int64_t default_ms)
 {
     const int64_t day_s = TOKEN_LIFETIME_MAX_MS / 1000;
@@ -333,7 +333,7 @@ static int64_t lifetime_ms(struct json_object *expires_in, int64_t default_ms)
         break;
     case json_type_double:
         fraction = json_object_get_double(expires_in);
-        if (fraction >= 1) /* which NaN is not */
+        if (fraction >= 1) /* false for NaN */
             seconds = fraction < (double)day_s ? (int64_t)fraction : day_s;
         break;
     case json_type_string:
@@ -354,7 +354,7 @@ static int64_t lifetime_ms(struct json_object *expires_in, int64_t default_ms)
 /* --- the value -----------------------------------------------------------------------------
  */
 
-/* b64token, RFC 6750 section 2.1: what may stand behind "Bearer " in a header. */
+/* b64token, RFC 6750 section 2.1: what may follow "Bearer " in a header. */
 static bool is_b64token(const char *text, size_t len)
 {
     size_t end = len;
@@ -368,7 +368,7 @@ static bool is_b64token(const char *text, size_t len)
     return end > 0;
 }
 
-/* The header line, or NULL with *why. */
+/* Makes the header line; NULL with *why. */
 static struct secret *header_from(struct span token, const char **why)
 {
     char text[TOKEN_LENGTH_MAX];
@@ -387,7 +387,7 @@ static struct secret *header_from(struct span token, const char **why)
     return header;
 }
 
-/* Everything but the token itself; NULL when that is in order. */
+/* Checks everything but the token itself; NULL: all good. */
 static const char *flaw_of(struct json_object *o, const struct scan *s)
 {
     if (o == NULL)
@@ -401,11 +401,11 @@ static const char *flaw_of(struct json_object *o, const struct scan *s)
 
     struct json_object *type = NULL;
     if (!json_object_object_get_ex(o, "token_type", &type))
-        return NULL; /* it is taken for Bearer */
+        return NULL; /* assume Bearer */
     return is_bearer(type) ? NULL : "token_type is not Bearer";
 }
 
-/* RFC 6749 section 5.1: it may differ from what was asked for. */
+/* RFC 6749 section 5.1: it may differ from the scope that was requested. */
 static char *scope_from(struct json_object *scope)
 {
     return json_object_is_type(scope, json_type_string) ? strdup(json_object_get_string(scope))
@@ -422,7 +422,7 @@ struct token *token_parse(const char *json, size_t len, const struct token_rules
         *why = "the answer is too long";
         return NULL;
     }
-    if (memchr(json, '\0', len) != NULL) { /* json-c takes it for the end of the text */
+    if (memchr(json, '\0', len) != NULL) { /* json-c would take it for the end of the text */
         *why = not_json;
         return NULL;
     }

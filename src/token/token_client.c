@@ -1,7 +1,7 @@
-/* Fetches a token: one request to the token endpoint, and what its answer means.
+/* Fetches a token: sends one request to the token endpoint and interprets the answer.
  *
- * The secret goes into the form or the Authorization field in locked memory and is wiped when
- * the fetch is over; libcurl and OpenSSL hold copies of their own while it runs. */
+ * The form or the Authorization field with the secret is in locked memory and is wiped when the
+ * fetch is over; libcurl and OpenSSL have their own copies while it runs. */
 #include "token/token_client.h"
 
 #include <errno.h>
@@ -76,8 +76,8 @@ static int form_add_text(struct buf *form, const char *name, const char *value)
     return value == NULL ? 0 : form_add(form, name, value, strlen(value));
 }
 
-/* "Authorization: Basic ..." of the form-encoded id and secret (RFC 6749 section 2.3.1). NULL:
- * they are too long for it. */
+/* "Authorization: Basic ..." with the form-encoded id and secret (RFC 6749 section 2.3.1).
+ * NULL: they are too long for it. */
 static struct secret *basic(const char *id, const struct secret *secret)
 {
     struct buf plain, text;
@@ -91,7 +91,7 @@ static struct secret *basic(const char *id, const struct secret *secret)
     if (err == 0)
         err = form_encode(&plain, secret_text(secret), secret_len(secret));
     size_t n = buf_unread(&plain), encoded = (n + 2) / 3 * 4;
-    char *out = err == 0 ? buf_reserve(&text, encoded + 1) : NULL; /* and its NUL */
+    char *out = err == 0 ? buf_reserve(&text, encoded + 1) : NULL; /* with its NUL */
 
     if (out != NULL && EVP_EncodeBlock((unsigned char *)out,
                                        (const unsigned char *)buf_front(&plain), (int)n) > 0)
@@ -121,7 +121,7 @@ static int build_request(struct token_client *client, const struct config *c)
         err = form_add_text(&form, "audience", c->token.audience);
     if (err == 0)
         err = form_add_text(&form, "resource", c->token.resource);
-    if (err == 0 && c->token.extra != NULL) /* which is form-encoded already */
+    if (err == 0 && c->token.extra != NULL) /* it is form-encoded already */
         err = buf_addf(&form, "&%s", c->token.extra);
     if (err == 0) {
         client->form = secret_new(buf_front(&form), buf_unread(&form));
@@ -153,7 +153,7 @@ static void clear(struct token_client *client)
     loop_timer_clear(client->loop, &client->deadline);
 }
 
-/* The texts name a setting by the key that usually holds it: put in the one that does. */
+/* The texts name each setting by its usual key: replaces it by the key that was really used. */
 static struct failure name_keys(const struct token_client *client,
                                 const struct failure *failure)
 {
@@ -184,8 +184,8 @@ static void finish(struct token_client *client, struct token_client_result *resu
     client->on_done(client, result);
 }
 
-/* libcurl may tell a connection that was reset after the last byte of the form as one that failed
- * in sending: over HTTP/2, which it reads and writes in one step. */
+/* Over HTTP/2, which it reads and writes in one step, libcurl may report a connection that
+ * was reset after the last byte of the form as a failure to send. */
 static bool form_was_sent(const struct token_client *client)
 {
     curl_off_t sent = 0;
@@ -195,7 +195,7 @@ static bool form_was_sent(const struct token_client *client)
            sent > 0 && (size_t)sent >= secret_len(client->form);
 }
 
-/* What the transport says, by the table that both legs share. */
+/* The failure of the transport, from the table that both legs share. */
 static struct failure transport_failure(const struct token_client *client, CURLcode code,
                                         bool name_silent)
 {
@@ -205,7 +205,7 @@ static struct failure transport_failure(const struct token_client *client, CURLc
     facts.starved = client->multi.starved;
     facts.name_silent = name_silent;
     enum leg_fault fault = leg_fault_of(&facts, client->error_text);
-    /* Our own deadline, and libcurl's for connecting, have the same code. */
+    /* Our own deadline and libcurl's connect timeout have the same code. */
     bool ready = facts.connected && (!client->tls || facts.secured) &&
                  (!facts.proxied || facts.connect_status / 100 == 2);
 
@@ -224,8 +224,8 @@ static struct failure transport_failure(const struct token_client *client, CURLc
                                 : NULL);
 }
 
-/* The head of the answer has outgrown our limit, or a line of it libcurl's, which says of that what
- * it says when memory runs out; from 8.6 on it says CURLE_TOO_LARGE. */
+/* Whether the head of the answer exceeded our limit, or a line of it libcurl's: for that
+ * libcurl reports CURLE_OUT_OF_MEMORY, from 8.6 on CURLE_TOO_LARGE. */
 static bool head_too_large(const struct token_client *client, CURLcode code)
 {
     enum { TOO_LARGE = 100 };
@@ -244,7 +244,7 @@ static struct failure head_failure(void)
     return f;
 }
 
-/* What a status other than 200 means. */
+/* The failure for a status other than 200. */
 static struct failure status_failure(const struct token_client *client, int status,
                                      bool *refused)
 {
@@ -285,16 +285,16 @@ static struct failure status_failure(const struct token_client *client, int stat
     return f;
 }
 
-/* Some servers answer 200 to whatever they refuse. */
+/* Some servers answer 200 even when they refuse. */
 static struct failure refusal_in_2xx(const struct token_client *client, int status,
-                                     const char *words)
+                                     const char *text)
 {
     const char *reason =
         token_error_reason(buf_front(&client->body), buf_unread(&client->body));
 
     return failure_make(FAIL_TOKEN_CONFIG,
                         "The token endpoint answered %d with an error, \"%s\". %s", status,
-                        words,
+                        text,
                         reason != NULL ? reason
                                        : "Check token.client_id, token.client_secret and "
                                          "token.scope.");
@@ -323,7 +323,7 @@ static void on_done(struct curl_host_transfer *t, CURLcode code)
     } else {
         static const char web_page[] = "it is a web page; check token.url, and whether a login "
                                        "page or a proxy is in the way";
-        char words[TOKEN_ERROR_WORDS_BYTES];
+        char text[TOKEN_ERROR_TEXT_BYTES];
         const char *why = "";
 
         result.token = token_parse(
@@ -334,10 +334,10 @@ static void on_done(struct curl_host_transfer *t, CURLcode code)
             &why);
         if (result.token == NULL) {
             result.refused =
-                token_error_words(buf_front(&client->body), buf_unread(&client->body),
-                                  client->credentials.secret, words);
+                token_error_text(buf_front(&client->body), buf_unread(&client->body),
+                                 client->credentials.secret, text);
             result.failure = result.refused
-                                 ? refusal_in_2xx(client, (int)status, words)
+                                 ? refusal_in_2xx(client, (int)status, text)
                                  : failure_make(FAIL_TOKEN_INVALID,
                                                 "The token endpoint answered %ld without a "
                                                 "usable token: %s.",
@@ -464,7 +464,8 @@ void token_client_fetch(struct token_client *client, const struct config *c,
         client->transfer.easy = curl_easy_init();
         ok = setup(client, c) && curl_host_add(&client->multi, &client->transfer) == 0;
     }
-    if (!ok) { /* on_done must not come from within: the deadline brings it in the next turn */
+    /* on_done must not be called from within: the deadline does it in the next turn */
+    if (!ok) {
         clear(client);
         loop_timer_set(client->loop, &client->deadline, client->started_ms);
         return;

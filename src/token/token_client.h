@@ -12,9 +12,11 @@
 
 struct token_client_result {
     struct token *token;    /* with one reference, or NULL */
-    struct failure failure; /* when NULL */
-    bool refused; /* the endpoint refused the credentials or the request: 4xx but 408 and 429 */
-    int64_t retry_after_ms; /* what the endpoint asked to wait, at most a day; 0: nothing */
+    struct failure failure; /* valid if token is NULL */
+    /* the endpoint refused the credentials or the request: 4xx except 408 and 429 */
+    bool refused;
+    /* how long the endpoint asked to wait, at most a day; 0: it did not */
+    int64_t retry_after_ms;
 };
 
 struct token_client {
@@ -24,39 +26,39 @@ struct token_client {
     struct loop *loop;
     struct buf body; /* wiped after each fetch */
     struct curl_slist *headers;
-    struct secret *form; /* the body or nothing */
+    struct secret *form; /* the body, or an empty one */
     struct secret *authorization;
     struct credentials credentials;
     int64_t started_ms;
     uint64_t generation;
     int64_t default_lifetime_ms, timeout_ms;
     int64_t refused_mode;                               /* enum config_refused */
-    const char *url_key, *ca_key, *id_key, *secret_key; /* as of config.token */
-    size_t head_bytes;                                  /* of the answer's head, so far */
+    const char *url_key, *ca_key, *id_key, *secret_key; /* as in config.token */
+    size_t head_bytes;                                  /* of the answer's head so far */
     bool too_large, is_html;
-    const char *proxy; /* these three: of the running fetch's URL */
+    const char *proxy; /* these three belong to the URL of the running fetch */
     int port;
     bool tls;
-    char error_text[CURL_ERROR_SIZE]; /* libcurl's own words about a failure */
-    bool untyped;                     /* an answer had no token_type, which has been logged */
+    char error_text[CURL_ERROR_SIZE]; /* libcurl's error message */
+    bool untyped;                     /* an answer had no token_type; that was logged */
     void (*on_done)(struct token_client *client, const struct token_client_result *r);
 };
 
 int token_client_init(struct token_client *client, struct loop *l) MUST_CHECK;
 void token_client_done(struct token_client *client);
 
-/* Starts a fetch with the credentials as they are now; on_done comes later, exactly once.
- * Nothing may be running. */
+/* Starts a fetch with the present credentials; on_done is called later, exactly once. No
+ * fetch may be running. */
 void token_client_fetch(struct token_client *client, const struct config *c,
                         uint64_t generation);
 
-/* Ends a running one without on_done. */
+/* Ends a running fetch without on_done. */
 void token_client_cancel(struct token_client *client);
 
-/* Looks at the credential files; whether they hold others than were known. */
+/* Reads the credential files. Returns whether the credentials have changed. */
 bool token_client_credentials_changed(struct token_client *client, const struct config *c);
 
-/* New settings, credentials included (was: the old ones, NULL at start). Returns whether a
- * fetch would now ask for something else. */
+/* Takes new settings, including credentials (was: the old ones, NULL at the start). Returns
+ * whether a fetch would now send a different request. */
 bool token_client_configure(struct token_client *client, const struct config *was,
                             const struct config *now);

@@ -1,5 +1,5 @@
-/* Turns the words of a token endpoint's error answer into a sentence of our own, by one table:
- * the first row counts of which all words are in the body. And reads the error it names. */
+/* Turns a token endpoint's error answer into a sentence of ours. It is found in a table: the
+ * first row of which all words occur in the body. Also reads the `error` of the answer. */
 #include "token/token_error.h"
 
 #include <json-c/json.h>
@@ -40,10 +40,10 @@ static const struct {
     { { "revoked" }, "It says that the credentials were revoked: get new ones." },
 };
 
-static bool holds_all(const char *text, const char *const *words)
+static bool holds_all(const char *text, const char *const *parts)
 {
-    for (size_t i = 0; i < ARRAY_LEN(rows[0].all_of) && words[i] != NULL; i++)
-        if (strstr(text, words[i]) == NULL)
+    for (size_t i = 0; i < ARRAY_LEN(rows[0].all_of) && parts[i] != NULL; i++)
+        if (strstr(text, parts[i]) == NULL)
             return false;
     return true;
 }
@@ -64,7 +64,7 @@ const char *token_error_reason(const char *body, size_t len)
     return reason;
 }
 
-/* Whether a piece of the secret, as it is or percent-encoded, stands in the text. */
+/* Whether the text contains a part of the secret, as it is or percent-encoded. */
 static bool repeats(const char *text, const struct secret *secret)
 {
     enum { PIECE = 6 };
@@ -77,7 +77,7 @@ static bool repeats(const char *text, const struct secret *secret)
     return false;
 }
 
-/* Printable ASCII as it is, "?" for each other byte; nothing that begins an escape of ours. */
+/* Copies printable ASCII, and "?" for any other byte. */
 static void copy_printable(char *out, size_t size, const char *text)
 {
     size_t n = 0;
@@ -87,14 +87,14 @@ static void copy_printable(char *out, size_t size, const char *text)
     out[n] = '\0';
 }
 
-bool token_error_words(const char *body, size_t len, const struct secret *secret,
-                       char words[TOKEN_ERROR_WORDS_BYTES])
+bool token_error_text(const char *body, size_t len, const struct secret *secret,
+                      char text[TOKEN_ERROR_TEXT_BYTES])
 {
     struct json_tokener *tok = json_tokener_new();
     struct json_object *o = NULL, *error = NULL, *description = NULL;
-    char name[41], why[TOKEN_ERROR_WORDS_BYTES - 43];
+    char name[41], why[TOKEN_ERROR_TEXT_BYTES - 43];
 
-    words[0] = '\0';
+    text[0] = '\0';
     /* json-c does not wipe what it frees. */
     if (tok != NULL && memmem(body, len, "access_token", 12) == NULL)
         o = json_tokener_parse_ex(tok, body, (int)len);
@@ -111,9 +111,9 @@ bool token_error_words(const char *body, size_t len, const struct secret *secret
             json_object_is_type(description, json_type_string) &&
             !repeats(json_object_get_string(description), secret)) {
             copy_printable(why, sizeof why, json_object_get_string(description));
-            (void)snprintf(words, TOKEN_ERROR_WORDS_BYTES, "%s: %s", name, why);
+            (void)snprintf(text, TOKEN_ERROR_TEXT_BYTES, "%s: %s", name, why);
         } else {
-            (void)snprintf(words, TOKEN_ERROR_WORDS_BYTES, "%s", name);
+            (void)snprintf(text, TOKEN_ERROR_TEXT_BYTES, "%s", name);
         }
     }
     json_object_put(o);

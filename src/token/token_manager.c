@@ -1,4 +1,4 @@
-/* Keeps one usable token at hand. Three states; at most one fetch runs at a time:
+/* Keeps a usable token. Three states; at most one fetch runs at a time:
  *
  *              start; a request wants a token;
  *              renewal is due; the token expired or was refused
@@ -10,27 +10,30 @@
  *                                                                      v       |
  *                                                                    WAITING --+
  *
- *   IDLE      nothing runs; a timer waits for the renewal of the token that is held
- *   FETCHING  a request to the token endpoint is under way; new settings or credentials cancel
- *             it and begin another
+ *   IDLE      nothing runs; a timer waits for the renewal of the current token
+ *   FETCHING  a request to the token endpoint is in progress; new settings or credentials
+ *             cancel it and begin another
  *   WAITING   the last fetch failed; a timer ends the wait, which grows with each failure
  *
- * A token that is held serves in every state until it expires, so that callers do not notice a
- * renewal that fails. `publish` tells the workers whenever what they may do changes: use this
+ * A token is used in every state until it expires, so that callers do not notice a renewal
+ * that fails. `publish` tells the workers whenever what they should do changes: use this
  * token; wait, one is being fetched; or answer with this failure.
  *
- * Two tokens are kept: the current one, and the one before while it lives.
+ * Two tokens are kept: the current one, and the previous one until it expires.
  *
- *   The upstream refuses the current one:   what is done
- *     it is young, the one before is good   it is not known everywhere yet: the one before serves
- *                                           for a moment, then it is tried again; nothing is fetched
- *     else                                  it becomes suspect: it goes on serving, since one path
- *                                           that answers 401 says nothing of the others; and one
- *                                           fetch begins, unless one runs or must not begin yet
+ *   If the upstream refuses the current one: what is done
+ *     it is young, the previous one works    it is not known everywhere yet: the previous one
+ *                                            is used for a moment, then it is tried again; no
+ *                                            fetch
+ *     otherwise                              it is suspect: it is still used, since one path of
+ *                                            the API that answers 401 proves nothing about the
+ *                                            others; and one fetch begins, unless one runs or
+ *                                            must not begin yet
  *
- * When new tokens are refused too, their age is not the cause: the fetches that refusals cause are
- * spaced out, by token.retry_min at first, and in between, or when the fetch fails, the caller
- * gets the upstream's 401. A refusal of an older token says nothing of a newer one. */
+ * If new tokens are refused too, their age is not the cause: the fetches caused by refusals
+ * are spaced out, starting with token.retry_min, and in between, or when the fetch fails,
+ * the caller gets the upstream's 401. The refusal of an older token says nothing about a
+ * newer one. */
 #include "token/token_manager.h"
 
 #include <string.h>
@@ -39,10 +42,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* Refused credentials will hardly be right a second later. */
+/* Refused credentials are unlikely to be accepted a second later. */
 #define REFUSED_FACTOR 8
 #define RETRY_AFTER_FLOOR_MS 60000
-/* A young token that was refused is tried again after this. */
+/* A young token that was refused is tried again after this time. */
 #define HOLD_BACK_MS 1000
 
 static void fetch(struct token_manager *t);
@@ -57,7 +60,7 @@ static int64_t random_between(int64_t low, int64_t high)
     return low + (int64_t)(random % (uint64_t)(high - low + 1));
 }
 
-/* Exponential with full jitter above the floor of retry_min. */
+/* Exponential back-off with full jitter, never below retry_min. */
 static int64_t back_off_ms(const struct config *c, unsigned step, int64_t factor)
 {
     int64_t ceiling = c->token.retry_min_ms * factor;
@@ -69,13 +72,14 @@ static int64_t back_off_ms(const struct config *c, unsigned step, int64_t factor
         base_min(c->token.retry_min_ms * factor / (factor > 1 ? 2 : 1), ceiling), ceiling);
 }
 
-/* Whether the current one is held back, as it is not known everywhere yet: the one before serves. */
+/* Whether the current token is not known everywhere yet, and the previous one is used. */
 static bool is_held_back(const struct token_manager *t, int64_t now_ms)
 {
     return t->hold_back_timer.slot != 0 && token_valid(t->previous, now_ms);
 }
 
-/* Until when refusals of the current token are passed on; 0: a fetch runs, or may begin. */
+/* Until when refusals of the current token are passed on to callers; 0: a fetch runs, or may
+ * begin. */
 static int64_t passthrough_until_ms(const struct token_manager *t, int64_t now_ms)
 {
     int64_t until_ms = t->refused_fetch_ms;
@@ -127,7 +131,7 @@ static void publish(struct token_manager *t)
     t->publish(t->arg, &v);
 }
 
-/* One timer for both: the sooner of the two ends. */
+/* One timer for both tokens: at the earlier expiry. */
 static void arm_expiry(struct token_manager *t)
 {
     loop_timer_clear(t->loop, &t->expiry_timer);
@@ -156,8 +160,8 @@ static void drop_tokens(struct token_manager *t)
     arm_expiry(t);
 }
 
-/* A new one comes, and the one that was current becomes the one before; unless that was refused
- * itself and the one before it is good. */
+/* A new token becomes the current one, and the current one the previous; except if that was
+ * refused and the previous one works. */
 static void set_current(struct token_manager *t, struct token *token)
 {
     bool unproven = t->hold_back_timer.slot != 0 || (t->suspect && !t->suspect_accepted);
@@ -175,8 +179,9 @@ static void set_current(struct token_manager *t, struct token *token)
     arm_expiry(t);
 }
 
-/* When to renew: refresh_before ahead of the end, give or take a tenth. A token that lives no
- * longer than that is renewed halfway; never sooner than retry_min after it came. */
+/* When to renew: refresh_before ahead of the expiry, plus or minus a tenth. A token that
+ * lives no longer than that is renewed after half of its life; never sooner than retry_min
+ * after it came. */
 static int64_t renewal_ms(const struct token_manager *t)
 {
     const struct config_share *share = &t->config->token.refresh_before;
@@ -256,7 +261,7 @@ static void on_failed(struct token_manager *t, const struct token_client_result 
              log_str("detail", result->failure.detail));
 }
 
-/* A token that was dead when it came is of no use, and asking for the next one at once would not
+/* A token that had expired when it came is of no use, and fetching again at once would not
  * help. */
 static struct token_client_result dead_on_arrival(const struct token_manager *t,
                                                   const struct token *token)
@@ -325,7 +330,7 @@ static void on_expiry(struct loop_timer *timer)
                                           .generation = t->current->generation });
     log_warn("token_expired", log_int("generation", (int64_t)t->current->generation));
     token_unref(t->current);
-    t->current = t->previous; /* which may live longer, or be none */
+    t->current = t->previous; /* may live longer, or be NULL */
     t->suspect = t->previous_refused;
     t->suspect_accepted = false;
     t->previous = NULL;
@@ -380,7 +385,7 @@ void token_manager_on_want(struct token_manager *t)
     if (t->state == TOKEN_MANAGER_IDLE && !token_valid(t->current, clock_ms()))
         fetch(t);
     else if (t->state != TOKEN_MANAGER_FETCHING)
-        publish(t); /* the asker has not seen the present view yet */
+        publish(t); /* whoever asked has not seen the present view yet */
 }
 
 static void hold_back(struct token_manager *t)
@@ -419,9 +424,9 @@ void token_manager_on_refused(struct token_manager *t, uint64_t generation)
     if (t->previous != NULL && t->previous->generation == generation)
         on_previous_refused(t);
     if (t->current == NULL || t->current->generation != generation)
-        return; /* a late answer to an older token; a view with what is there has been sent */
+        return; /* a late answer to an older token; a view with the present one was sent */
     if (is_held_back(t, now_ms))
-        return; /* that is known, and it will be tried again */
+        return; /* known already; it will be tried again */
     if (!t->suspect && token_is_young(t->current, now_ms) && token_valid(t->previous, now_ms) &&
         !t->previous_refused) {
         hold_back(t);
@@ -430,13 +435,14 @@ void token_manager_on_refused(struct token_manager *t, uint64_t generation)
     if (!t->suspect)
         doubt(t);
     if (t->state == TOKEN_MANAGER_FETCHING)
-        return; /* what comes of it will be told */
-    /* Backing off, a refused token is no reason to ask the endpoint sooner than it wants. */
+        return; /* the result will be published */
+    /* During back-off, a refused token is no reason to ask the endpoint earlier than it
+     * wants. */
     if (t->state == TOKEN_MANAGER_WAITING || now_ms < t->refused_fetch_ms) {
         publish(t);
         return;
     }
-    /* Refusals long apart are just tokens that were revoked. */
+    /* Refusals a long time apart are just tokens that were revoked. */
     if (now_ms - t->refused_last_ms > 2 * t->config->token.retry_max_ms)
         t->refused_in_row = 0;
     t->refused_last_ms = now_ms;
@@ -454,7 +460,7 @@ void token_manager_on_accepted(struct token_manager *t, uint64_t generation)
     } else if (t->previous != NULL && t->previous->generation == generation &&
                t->previous_refused) {
         t->previous_refused = false;
-        /* So the young one was not refused for its own sake. */
+        /* So the young token was not refused because it was young. */
         if (t->suspect && t->state == TOKEN_MANAGER_IDLE &&
             token_is_young(t->current, now_ms)) {
             t->suspect = false;
@@ -480,14 +486,15 @@ void token_manager_reconfigure(struct token_manager *t, struct config *c)
     struct config *was = t->config;
     bool other = token_client_configure(&t->client, was, c);
 
-    /* The token belongs to the upstream it was obtained for. */
+    /* A token belongs to the upstream for which it was obtained. */
     if (strcmp(was->upstream.origin, c->upstream.origin) != 0) {
         drop_tokens(t);
         other = true;
     }
     t->config = config_ref(c);
     config_unref(was);
-    /* Who has them read after a failure has mended something, perhaps elsewhere. */
+    /* Whoever has the files read after a failure has corrected something, perhaps at the
+     * endpoint. */
     if (other || t->state == TOKEN_MANAGER_WAITING)
         refetch(t);
     else if (t->state == TOKEN_MANAGER_IDLE && t->current != NULL)

@@ -1,6 +1,6 @@
 #pragma once
-/* Decides when a token is fetched, renewed or dropped, and how long to wait after a failure. The
- * states are at the head of token_manager.c. Thread: control. */
+/* Decides when a token is fetched, renewed or dropped, and how long to wait after a failure.
+ * The states are drawn in token_manager.c. Thread: control. */
 #include "base/base.h"
 #include "base/failure.h"
 #include "config/config.h"
@@ -8,26 +8,27 @@
 #include "token/token.h"
 #include "token/token_client.h"
 
-/* What the workers are told. Either a token; or none and one is being fetched; or none and why.
- * The tokens are borrowed for the call. */
+/* What workers are told: a token; or none, and one is being fetched; or none, and why. The
+ * tokens are borrowed for the call. */
 struct token_view {
-    struct token *token; /* the one to send requests with */
-    struct token *other; /* NULL, or another one that is alive: newer or older */
-    bool other_good;     /* the upstream is not known to refuse the older one of the two */
+    struct token *token; /* the one to use for requests */
+    struct token *other; /* another one that has not expired, newer or older; NULL: none */
+    bool other_good;     /* the upstream has not refused the older of the two */
     bool failing;
     struct failure failure;
-    /* A refusal of the token of this generation is to be passed on until then: no other token is
-     * being fetched. 0: none. */
+    /* Until then, a refusal of the token with this generation is passed on to callers: no
+     * other token is being fetched. 0: none. */
     uint64_t passthrough_generation;
     int64_t passthrough_until_ms;
-    /* The upstream has refused these. When it takes one of them after all, that is to be told by
+    /* The upstream has refused these tokens. If it accepts one after all, call
      * token_manager_on_accepted. 0: none. */
     uint64_t doubted[2];
 };
 
 enum token_manager_state { TOKEN_MANAGER_IDLE, TOKEN_MANAGER_FETCHING, TOKEN_MANAGER_WAITING };
 
-/* What the status page tells of the last fetches, and of tokens that were dropped or expired. */
+/* What the status page shows about the last fetches, and about tokens that were dropped or
+ * expired. */
 struct token_manager_event {
     enum {
         TOKEN_MANAGER_OBTAINED,
@@ -37,14 +38,14 @@ struct token_manager_event {
     } what;
     int64_t at_ms, wall_s;
     uint64_t generation;
-    int64_t took_ms;        /* of a fetch */
-    int64_t lifetime_ms;    /* of a token obtained */
-    int64_t retry_ms;       /* after a failure: how long until the next fetch */
-    struct failure failure; /* of one that failed */
+    int64_t took_ms;        /* duration of a fetch */
+    int64_t lifetime_ms;    /* of a token that was obtained */
+    int64_t retry_ms;       /* after a failure: time until the next fetch */
+    struct failure failure; /* of a fetch that failed */
 };
 #define TOKEN_MANAGER_EVENTS 10
 
-/* Counted for the metrics and the status page. */
+/* Counters for the metrics and the status page. */
 struct token_manager_stats {
     uint64_t fetches, obtained, failed, refused;
     uint64_t failed_of[FAILURE_COUNT]; /* `failed`, by kind */
@@ -52,7 +53,7 @@ struct token_manager_stats {
     int64_t last_success_wall_s, last_failure_wall_s;
     struct failure last_failure;
     struct token_manager_event event[TOKEN_MANAGER_EVENTS]; /* a ring */
-    size_t events;                                          /* how many there were in all */
+    size_t events;                                          /* total number of events */
 };
 
 struct token_manager {
@@ -60,24 +61,25 @@ struct token_manager {
     struct config *config;
     struct token_client client;
     enum token_manager_state state;
-    struct token *current;  /* the newest one */
-    struct token *previous; /* NULL, or the one before, while it lives */
-    bool suspect;           /* the upstream has refused the current one ... */
-    bool suspect_accepted;  /* ... and then taken it */
-    bool previous_refused; /* the upstream has refused the one before, and not taken it since */
-    uint64_t generation;   /* of the last one obtained */
-    int64_t sent_ms;       /* when the running fetch began */
+    struct token *current;  /* the newest */
+    struct token *previous; /* the one before; NULL: none, or expired */
+    bool suspect;           /* the upstream has refused the current one */
+    bool suspect_accepted;  /* ... and accepted it afterwards */
+    /* the upstream has refused the previous one, and not accepted it since */
+    bool previous_refused;
+    uint64_t generation;            /* of the last token obtained */
+    int64_t sent_ms;                /* when the running fetch began */
     struct loop_timer timer;        /* renewal, or the end of a back-off */
-    struct loop_timer expiry_timer; /* a token dies */
-    /* Armed: the current one, which is young and was refused, is held back and the one before serves;
-     * when this is due it is tried again. */
+    struct loop_timer expiry_timer; /* when a token expires */
+    /* Armed while the current token, which is young and was refused, is held back and the
+     * previous one is used; then it is tried again. */
     struct loop_timer hold_back_timer;
     struct failure failure;   /* the last one, while there is no token */
-    unsigned failures;        /* in a row */
-    unsigned refused_in_row;  /* fetches caused by refused tokens, in a row */
-    int64_t refused_fetch_ms; /* no such fetch before */
+    unsigned failures;        /* number of fetches in a row that failed */
+    unsigned refused_in_row;  /* number of fetches in a row that refused tokens caused */
+    int64_t refused_fetch_ms; /* earliest time of the next such fetch */
     int64_t refused_last_ms;
-    bool reread; /* after refused credentials they were read again and had changed */
+    bool reread; /* after the credentials were refused, they were read again and had changed */
     struct token_manager_stats stats;
     void (*publish)(void *arg, const struct token_view *view);
     void *arg;
@@ -89,26 +91,26 @@ int token_manager_init(struct token_manager *t, struct loop *l, struct config *c
                        void *arg) MUST_CHECK;
 void token_manager_done(struct token_manager *t);
 
-/* The first fetch. */
+/* Begins the first fetch. */
 void token_manager_start(struct token_manager *t);
 
-/* A request waits: fetch, unless that is under way or backing off. */
+/* A request waits for a token: begins a fetch, unless one runs or back-off is in effect. */
 void token_manager_on_want(struct token_manager *t);
 
-/* The upstream refused the token of this generation. A view follows, or has been sent, that says
- * what to do: it holds another token; or says until when such refusals are passed on; or does
- * neither, and then one is being fetched. */
+/* The upstream refused the token of this generation. A view that says what to do follows, or
+ * was sent already: it contains another token; or until when such refusals are passed on; or
+ * neither, and then a token is being fetched. */
 void token_manager_on_refused(struct token_manager *t, uint64_t generation);
 
-/* The upstream took a token that the view says is doubted. */
+/* The upstream accepted a token that the view lists as doubted. */
 void token_manager_on_accepted(struct token_manager *t, uint64_t generation);
 
-/* New settings. One fetch when it would ask for something else than before, or when the last
- * one failed; the old token serves until the new one is here. */
+/* New settings. Begins a fetch if it would send a different request than before, or if the
+ * last one failed; the old token is used until then. */
 void token_manager_reconfigure(struct token_manager *t, struct config *c);
 
-/* The credential files may have changed: likewise one fetch when they have. */
+/* The credential files may have changed: begins a fetch if they have. */
 void token_manager_on_files(struct token_manager *t);
 
-/* The present view, for a worker that asks or is new. */
+/* The present view, for a worker that asks for it or is new. */
 struct token_view token_manager_view(const struct token_manager *t);

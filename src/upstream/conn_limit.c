@@ -1,5 +1,5 @@
-/* The limit on connections to the upstream, see conn_limit.h. A permit that is given back goes
- * to the first in the queue and to nobody else: who comes later cannot overtake. */
+/* The limit on connections to the upstream, see conn_limit.h. A permit that is given back
+ * goes to the first in the queue, so that nobody can overtake. */
 #include "upstream/conn_limit.h"
 
 #include <errno.h>

@@ -1,13 +1,13 @@
 #pragma once
-/* How many connections to the upstream the whole process has open at most
- * (upstream.max_connections). Whoever finds none left waits in one queue for all threads, first
- * come first served.
+/* Limits how many connections to the upstream the whole process has open
+ * (upstream.max_connections). Whoever finds none left waits in one queue for all threads,
+ * first come first served.
  *
  *     conn_limit_take --> yes, at once
- *                   `---> no: queued --- conn_limit_give, by any thread ---> granted, told by mail
+ *                   `---> no: queued --- conn_limit_give, by any thread ---> granted, by mail
  *
- * There is a lock. It is taken when a connection is made or closed, and for a request only while
- * somebody waits. */
+ * There is a lock. It is taken when a connection is made or closed, and for a request only
+ * while somebody waits. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
@@ -19,8 +19,8 @@ struct conn_limit_user;
 
 /* A place in the queue; embedded in what waits. */
 struct conn_waiter {
-    struct conn_limit_user *user; /* NULL: it does not wait */
-    bool granted;                 /* and the mail that tells is on its way */
+    struct conn_limit_user *user; /* NULL: not waiting */
+    bool granted; /* a permit was granted, and the mail that says so is on its way */
     TAILQ_ENTRY(conn_waiter) link;
 };
 
@@ -34,15 +34,16 @@ struct conn_limit {
     _Atomic unsigned waiting_count;
 };
 
-/* One thread's part. */
+/* The part of one thread. */
 struct conn_limit_user {
     struct conn_limit *limit; /* NULL: no limit */
     struct mailbox *mailbox;
     void (*on_granted)(struct conn_limit_user *u, struct conn_waiter *w);
-    /* Others wait: an idle connection, if there is one, is to be closed. */
+    /* Others are waiting: if there is an idle connection, close it. */
     void (*on_wanted)(struct conn_limit_user *u);
     struct conn_waiter_list granted;
-    _Atomic unsigned idle; /* connections that it could do without; kept by the user */
+    /* number of connections that it could close; maintained by the user */
+    _Atomic unsigned idle;
     TAILQ_ENTRY(conn_limit_user) link;
 };
 
@@ -52,20 +53,21 @@ void conn_limit_done(struct conn_limit *l);
 
 /* Thread, from here on: the user's. */
 void conn_limit_join(struct conn_limit *l, struct conn_limit_user *u);
-/* None of its own may wait. Takes one that has not joined. */
+/* Nothing of this user may be waiting. Takes one that has not joined. */
 void conn_limit_leave(struct conn_limit_user *u);
 
-/* True: one more connection may be opened. Else `w` waits; on_granted, or conn_limit_cancel. */
+/* True: one more connection may be opened. Otherwise `w` waits, until on_granted or
+ * conn_limit_cancel. */
 bool conn_limit_take(struct conn_limit_user *u, struct conn_waiter *w) MUST_CHECK;
-/* A connection is closed, or will not be opened after all. */
+/* A connection was closed, or will not be opened after all. */
 void conn_limit_give(struct conn_limit_user *u);
-/* It waits no more. Takes one that does not wait. */
+/* Stops waiting. Takes one that does not wait. */
 void conn_limit_cancel(struct conn_waiter *w);
-/* Takes the first of all that wait off the queue, if it is this user's: it gets a connection that
- * is open already. Else NULL. */
+/* If the first in the queue belongs to this user, removes it: it will get a connection that
+ * is open already. Otherwise NULL. */
 struct conn_waiter *conn_limit_first(struct conn_limit_user *u);
 
-/* Whether anybody waits. */
+/* Whether anybody is waiting. */
 static inline bool conn_limit_is_wanted(const struct conn_limit_user *u)
 {
     return u->limit != NULL && atomic_load(&u->limit->waiting_count) > 0;

@@ -1,20 +1,20 @@
-/* Connections that libcurl makes (CURLOPT_CONNECT_ONLY) and we speak on.
+/* Connections that libcurl makes (CURLOPT_CONNECT_ONLY) and that we read and write ourselves.
  *
- *     conn_pool_take --> idle one, looked at  ---------------------------.
+ *     conn_pool_take --> an idle one, checked  --------------------------.
  *               `-> libcurl: name, proxy, TCP, TLS --> on_open ----------+--> in use
  *                                                                             |  |
  *                                    conn_pool_give (idle again) <------------'  |
  *                                    upstream_conn_close <-----------------------'
  *
- * The easy handle stays in the multi handle for as long as the connection lives: taken out,
- * libcurl closes it. libcurl looks the connection up for each read and write in its connection
- * cache: each has a cache of its own (a share object), where there is but one to be found.
- * curl_easy_recv binds the connection to its handle; before that it would count as idle. Hence
- * the first read, at once.
+ * The easy handle stays in the multi handle as long as the connection exists; if it is
+ * removed, libcurl closes the connection. For each read and write, libcurl searches its
+ * connection cache: so each handle has a cache of its own (a share object), with only one
+ * connection in it. Before the first curl_easy_recv the connection would count as idle; the
+ * call binds it to the handle. So the first read is done at once.
  *
- * The socket is watched edge-triggered, from once for all: reading and writing go on until
- * IO_AGAIN, or to the end of an answer. What comes on an idle connection, or lies there unread,
- * ends it. */
+ * The socket is registered once, edge-triggered: reading and writing go on until IO_AGAIN,
+ * or to the end of an answer. A connection on which something arrives while it is idle, or
+ * on which something was left unread, is closed. */
 #include "upstream/conn_pool.h"
 
 #include <errno.h>
@@ -78,7 +78,7 @@ static void on_event(struct loop_io *io, uint32_t events)
         conn->readable = true;
         conn->drained = false;
     }
-    /* Told once, which may be together with the last bytes of an answer. */
+    /* Reported only once, and perhaps together with the last bytes of an answer. */
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         conn->ending = true;
     if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0)
@@ -86,7 +86,7 @@ static void on_event(struct loop_io *io, uint32_t events)
     upstream_conn_wake(conn);
 }
 
-/* Called by OpenSSL: whether the socket was read until it had nothing more. */
+/* Called by OpenSSL for each read: notes whether the socket was read until it was empty. */
 static long on_bio(BIO *bio, int oper, const char *bytes, size_t len, int argi, long argl,
                    int ret, size_t *processed)
 {
@@ -100,7 +100,7 @@ static long on_bio(BIO *bio, int oper, const char *bytes, size_t len, int argi, 
     return ret;
 }
 
-/* From now on the connection is the handle's. */
+/* Binds the connection to its handle. */
 static void bind_to_handle(struct upstream_conn *conn)
 {
     const struct curl_tlssessioninfo *tls = NULL;
@@ -122,7 +122,7 @@ static void bind_to_handle(struct upstream_conn *conn)
         tls == NULL || tls->backend != CURLSSLBACKEND_OPENSSL || tls->internals == NULL)
         return;
     conn->tls = tls->internals;
-    /* A record costs one read. What is ahead is asked for again without an event. */
+    /* Read a TLS record with one call. What was read ahead is asked for without an event. */
     SSL_set_read_ahead(conn->tls, 1);
     BIO_set_callback_arg(SSL_get_rbio(conn->tls), (char *)conn);
     BIO_set_callback_ex(SSL_get_rbio(conn->tls), on_bio);
@@ -158,8 +158,9 @@ static void on_made(struct curl_host_transfer *t, CURLcode code)
     conn->user->on_open(conn, code);
 }
 
-/* Offers HTTP/2. libcurl's own offer is off: with it, it would begin to speak HTTP/2 itself. An
- * outbound proxy that is spoken to by TLS comes first, and is offered nothing: CONNECT is HTTP/1.1. */
+/* Offers HTTP/2 by ALPN. libcurl's own ALPN is off, or libcurl would speak HTTP/2 itself.
+ * The handshake with an https:// outbound proxy comes first and offers nothing: CONNECT uses
+ * HTTP/1.1. */
 static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
 {
     static const unsigned char offer[] = "\x02h2\x08http/1.1";
@@ -181,19 +182,20 @@ static CURL *handle_for(struct conn_pool *pool, const struct config *c, CURLSH *
     CURL *easy = curl_easy_init();
 
     settings.http_version = CURL_HTTP_VERSION_1_1;
-    settings.lasting = true; /* by the connection's reference to the settings */
+    settings.lasting = true; /* the connection holds a reference to the settings */
     if (easy != NULL && curl_host_setup(pool->curl, easy, &settings) == 0 &&
         curl_easy_setopt(easy, CURLOPT_URL, c->upstream.base_url) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_SHARE, cache) == CURLE_OK &&
-        /* What one read of a plain connection takes at most. */
+        /* The most that one read of a plain connection returns. */
         curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)CONN_POOL_SCRATCH_BYTES) == CURLE_OK)
         return easy;
     curl_easy_cleanup(easy);
     return NULL;
 }
 
-/* So that connections that were made together are not all made anew together. */
+/* Varies the time, so that connections made together do not all have to be replaced
+ * together. */
 static int64_t give_or_take_a_tenth(int64_t ms)
 {
     uint32_t random = 0;
@@ -269,7 +271,7 @@ static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
     return conn;
 }
 
-/* Its turn has come. */
+/* It is this connection's turn to be made. */
 static void make_now(struct upstream_conn *conn)
 {
     loop_timer_clear(conn->pool->curl->loop, &conn->patience);
@@ -284,7 +286,7 @@ static void on_granted(struct conn_limit_user *u, struct conn_waiter *w)
     make_now(CONTAINER_OF(w, struct upstream_conn, waiter));
 }
 
-/* Somebody waits for a connection, in this thread or in another one. */
+/* Somebody waits for a connection, in this thread or in another. */
 static void on_wanted(struct conn_limit_user *u)
 {
     struct conn_pool *pool = CONTAINER_OF(u, struct conn_pool, limit);
@@ -293,8 +295,8 @@ static void on_wanted(struct conn_limit_user *u)
         upstream_conn_close(TAILQ_LAST(&pool->idle, upstream_conn_list));
 }
 
-/* Gives it to the first of those that wait, if that is this thread's and can use it; or has one
- * made in its place. False: nobody waits. */
+/* Gives the connection to the first that waits, if that belongs to this thread and can use
+ * it; or closes it, so that another can be made. False: nobody waits. */
 static bool give_to_waiting(struct upstream_conn *conn)
 {
     struct conn_pool *pool = conn->pool;
@@ -303,7 +305,7 @@ static bool give_to_waiting(struct upstream_conn *conn)
         return false;
     struct conn_waiter *first = conn_limit_first(&pool->limit);
 
-    if (first == NULL) { /* another thread's: it gets what is given back */
+    if (first == NULL) { /* of another thread: it gets the permit that is given back */
         upstream_conn_close(conn);
         return true;
     }
@@ -311,7 +313,7 @@ static bool give_to_waiting(struct upstream_conn *conn)
 
     if (waiting->wants_new || !upstream_conn_is_quiet(conn) ||
         waiting->user->on_instead == NULL || waiting->config != conn->config) {
-        conn->permitted = false; /* goes from the one to the other */
+        conn->permitted = false; /* the permit goes from this one to the other */
         upstream_conn_close(conn);
         make_now(waiting);
         return true;
@@ -325,13 +327,15 @@ static bool give_to_waiting(struct upstream_conn *conn)
     return true;
 }
 
-/* For so long the loop is trusted to have told of what came; it is asked in each turn. */
+/* For this long, an idle connection without an event counts as quiet. The loop polls in each
+ * turn. */
 #define TRUSTED_MS 10
-/* An idle connection is not used in the last second before the other side closes it, or, when
- * it closes soon, in the second half of the time. */
+/* An idle connection is not used in the last second before the peer closes it; or, if that
+ * time is short, in its second half. */
 #define KEEP_MARGIN_MS 1000
 
-/* Nothing has come since the last answer, on the socket or in what TLS has read ahead. */
+/* Nothing has been received since the last answer, neither on the socket nor in what TLS has
+ * read ahead. */
 bool upstream_conn_is_quiet(const struct upstream_conn *conn)
 {
     int64_t now_ms = loop_now(conn->pool->curl->loop);
@@ -359,13 +363,13 @@ void upstream_conn_limit_idle(struct upstream_conn *conn, int64_t timeout_s)
         base_min(conn->keep_ms, theirs_ms - base_min(KEEP_MARGIN_MS, theirs_ms / 2));
 }
 
-/* The last moment at which an idle one is given out. */
+/* The last moment at which an idle connection is handed out. */
 static int64_t usable_until_ms(const struct upstream_conn *conn)
 {
     return base_min(conn->idle_since_ms + conn->keep_ms, conn->old_ms - 1);
 }
 
-/* It is not given out any more. What comes in the place of one that is too old is to find the
+/* It is not handed out any more. When it was too old, its replacement should go to the
  * address that the name has now. */
 static void close_unusable(struct upstream_conn *conn)
 {
@@ -387,7 +391,7 @@ struct upstream_conn *conn_pool_take(struct conn_pool *pool, struct config *conf
             continue;
         }
         leave_idle(conn);
-        conn->owner = pool; /* until the user says who */
+        conn->owner = pool; /* until the user sets it */
         conn->readable = false;
         return conn;
     }
@@ -415,7 +419,7 @@ bool upstream_conn_chose_h2(const struct upstream_conn *conn)
     unsigned len = 0;
 
     if (conn->tls == NULL)
-        return true; /* without asking: only then is it made in plain text */
+        return true; /* used without asking: only then is it made without TLS */
     SSL_get0_alpn_selected(conn->tls, &chosen, &len);
     return len == 2 && memcmp(chosen, "h2", 2) == 0;
 }
@@ -458,7 +462,7 @@ void conn_pool_give(struct upstream_conn *conn)
     (void)atomic_fetch_add(&pool->limit.idle, 1);
     TAILQ_INSERT_HEAD(&pool->idle, conn, idle_link);
     arm_aging(pool, usable_until_ms(conn));
-    on_wanted(&pool->limit); /* by who has not seen that this one is idle */
+    on_wanted(&pool->limit); /* whoever waits may not know yet that this one is idle */
     if (pool->count > pool->max && !TAILQ_EMPTY(&pool->idle))
         upstream_conn_close(TAILQ_LAST(&pool->idle, upstream_conn_list));
 }
@@ -478,7 +482,7 @@ void upstream_conn_close(struct upstream_conn *conn)
     (void)curl_share_cleanup(conn->cache);
     config_unref(conn->config);
     pool->count--;
-    if (conn->permitted) /* only now: its descriptor is closed */
+    if (conn->permitted) /* only now, when its descriptor is closed */
         conn_limit_give(&pool->limit);
     free(conn);
 }
@@ -587,7 +591,7 @@ void conn_pool_init(struct conn_pool *pool, struct curl_host *curl, size_t max,
     pool->limit.on_granted = on_granted;
     pool->limit.on_wanted = on_wanted;
     pool->scratch =
-        malloc(CONN_POOL_SCRATCH_BYTES); /* not cleared: unused, it takes no memory */
+        malloc(CONN_POOL_SCRATCH_BYTES); /* not cleared: memory is taken only when it is used */
     if (pool->scratch == NULL)
         abort();
     TAILQ_INIT(&pool->idle);

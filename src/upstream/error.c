@@ -1,10 +1,10 @@
-/* The failure of a request to the upstream, from libcurl's code and from what is known of the
- * attempt. What may have been carried out is never told as if it had not been. */
+/* Makes the failure of an upstream request from libcurl's code and what is known about the
+ * attempt. It never reports a request that may have been carried out as one that was not. */
 #include "upstream/error.h"
 
 #include <string.h>
 
-/* What follows from libcurl's code alone, once the request was sent. */
+/* The failure by libcurl's code alone, once the request was sent. */
 static const struct {
     CURLcode code;
     const char *what;
@@ -20,8 +20,8 @@ bool upstream_error_lost(CURLcode code)
            code == CURLE_PARTIAL_FILE || code == CURLE_HTTP2_STREAM;
 }
 
-/* It failed before a byte of the request was sent: the table that both legs share tells which part
- * did. */
+/* It failed before a byte of the request was sent: the table that both legs share says which
+ * part failed. */
 static struct failure not_sent(const struct upstream_attempt *a, CURLcode code)
 {
     struct leg_facts facts = a->facts;
@@ -33,7 +33,7 @@ static struct failure not_sent(const struct upstream_attempt *a, CURLcode code)
 
     if (fault == LEG_NO_ANSWER || fault == LEG_OTHER || code == CURLE_HTTP2 ||
         code == CURLE_HTTP2_STREAM)
-        fault = LEG_CUT; /* there was nothing to answer */
+        fault = LEG_CUT; /* no answer was to be expected */
     bool vague = fault == LEG_CUT || fault == LEG_TLS_OTHER || fault == LEG_TLS_CERTIFICATE ||
                  fault == LEG_PROXY_REFUSED || fault == LEG_PROXY_CERTIFICATE ||
                  fault == LEG_PROXY_TLS;
@@ -43,19 +43,19 @@ static struct failure not_sent(const struct upstream_attempt *a, CURLcode code)
                                                   : curl_easy_strerror(code));
 }
 
-/* An alert on a new connection about our certificate comes before the request is looked at; any
- * other may come after it was carried out. */
-static struct failure alert(const struct upstream_attempt *a, const char *words)
+/* An alert on a new connection about our certificate comes before the server looks at the
+ * request; any other may come after it was carried out. */
+static struct failure alert(const struct upstream_attempt *a, const char *message)
 {
-    bool ours = !a->wrote || (!a->reused && (strstr(words, "certificate") != NULL ||
-                                             strstr(words, "unknown ca") != NULL));
+    bool ours = !a->wrote || (!a->reused && (strstr(message, "certificate") != NULL ||
+                                             strstr(message, "unknown ca") != NULL));
     struct failure f =
-        ours ? leg_failure(LEG_ERROR_UPSTREAM, LEG_TLS_OURS, &a->facts, words)
+        ours ? leg_failure(LEG_ERROR_UPSTREAM, LEG_TLS_OURS, &a->facts, message)
              : failure_make(FAIL_UPSTREAM_LOST,
                             "The upstream ended the TLS connection with an alert (%s) after "
                             "the request was sent and before an answer: outcome unknown. "
                             "Check whether it was carried out before sending it again.",
-                            words);
+                            message);
 
     f.error = "tls_alert_received";
     return f;

@@ -1,11 +1,11 @@
-/* What both ways to the upstream share.
+/* What both HTTP clients share.
  *
  *                     .--> h1_client --> conn_pool, h1_decoder
  *     exchange_start -+                                        --> exchange_line, exchange_ended
  *     (host->h1, h2)  `--> h2_client --> conn_pool, nghttp2
  *
- * The rule that no payment is sent twice stands in exchange_may_retry: whatever client is used,
- * a second attempt is made there and nowhere else. */
+ * The rule that no payment is sent twice is in exchange_may_retry: a second attempt, by either
+ * client, is made there and nowhere else. */
 #include "upstream/exchange.h"
 
 #include <string.h>
@@ -14,10 +14,10 @@
 #include "event/loop.h"
 #include "net/curl_host.h"
 
-/* So much room is worth another read, in any case. */
+/* With this much room, another read is always worth it. */
 #define ROOM_BYTES (48 * 1024)
 
-/* Whether HTTP/2 is offered to the upstream, or, in plain text, spoken without asking. */
+/* Whether HTTP/2 is offered to the upstream or, without TLS, used without asking. */
 static bool may_be_http2(const struct config *c)
 {
     return c->upstream.http_version == HTTP_VERSION_2 ||
@@ -39,7 +39,7 @@ void exchange_done(struct exchange *x)
     x->h1 = x->h2 = NULL;
 }
 
-/* One attempt, the first or the second. */
+/* Starts an attempt, the first or the second. */
 static enum failure_kind attempt(struct exchange *x)
 {
     response_check_init(&x->head);
@@ -89,7 +89,8 @@ void exchange_go_on(struct exchange *x)
 
     if (x->wants_body && (body->ended || body->discard || exchange_body_here(x) > 0))
         x->client->more_body(x);
-    /* Not for every byte that the user has taken: a read into little room costs as much. */
+    /* Not for every byte that the user takes: a read into little room costs as much as any
+     * other. */
     if (x->wants_room &&
         buf_room(room) >=
             (size_t)base_min((int64_t)(room->limit - room->limit / 4), ROOM_BYTES))
@@ -162,7 +163,7 @@ bool exchange_is_bodiless(const struct exchange *x)
     return x->request.is_head || x->head.status == 204 || x->head.status == 304;
 }
 
-/* Room for one more field. */
+/* Makes room for one more field. */
 static bool grow(struct exchange *x)
 {
     if (x->field_count < x->field_cap)
@@ -190,7 +191,7 @@ static bool keep_field(struct exchange *x, const char *line, size_t n)
     }
     struct header_field f = response_check_split(copy, n);
 
-    /* The colon and what is behind the value make room for the ends. */
+    /* The NULs take the place of the colon and of what follows the value. */
     copy[f.name_len] = '\0';
     copy[(size_t)(f.value - copy) + f.value_len] = '\0';
     x->fields[x->field_count++] = f;
@@ -217,7 +218,7 @@ bool exchange_line(struct exchange *x, const char *line, size_t n)
     }
     if (!x->head.complete)
         return keep_field(x, line, n);
-    exchange_moved(x); /* an interim answer too: the final one has all its time again */
+    exchange_moved(x); /* also an interim one: the time limit starts again */
     if (exchange_has_head(x))
         x->with.user->on_head(x);
     return true;
@@ -245,18 +246,19 @@ void exchange_ended(struct exchange *x, CURLcode code, bool whole)
     x->with.user->on_end(x, &f);
 }
 
-/* A connection that failed before a byte of the request was written is worth one more try; a
- * name that does not resolve, a certificate or a timeout would only fail again. */
+/* A connection that failed before a byte of the request was written is worth a second
+ * attempt; a name that does not resolve, a bad certificate or a timeout would only fail
+ * again. */
 static bool was_not_sent(const struct upstream_attempt *a, CURLcode code)
 {
     return !a->wrote &&
-           a->facts.connect_status < 300 && /* the outbound proxy would only say it again */
+           a->facts.connect_status < 300 && /* the outbound proxy would only refuse again */
            (code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR ||
             code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
 }
 
-/* A request that may go out twice and went out on a pooled connection which turned out to be
- * dead. One that resets a stream of HTTP/2 is alive. */
+/* Whether a request that may be sent twice was sent on a pooled connection which turned out
+ * to be dead. In HTTP/2, a connection that resets a stream is alive. */
 static bool met_a_dead_connection(const struct exchange *x, CURLcode code)
 {
     return x->request.resendable && upstream_error_lost(code) && code != CURLE_HTTP2_STREAM &&

@@ -4,32 +4,32 @@
  *           (head,                                     `-------> answer_body
  *            framing)
  *
- * The two directions go on independently of each other. An answer may come before the request is
- * all written (RFC 9112 section 9.5) and is given even if the rest can never be sent. After an
- * answer below 400 the rest is still sent, since the upstream may want it; after any other, or
- * one that ends the connection, the rest is discarded. A connection is used again only after a
- * whole answer to a whole request, with nothing behind it. */
+ * The two directions are independent. An answer may come before the whole request is written
+ * (RFC 9112 section 9.5), and is given to the caller even if the rest can never be sent.
+ * After an answer below 400 the rest is still sent, since the upstream may want it; after
+ * any other answer, or one that ends the connection, the rest is discarded. A connection is
+ * reused only after a complete answer to a complete request, with nothing after it. */
 #include "upstream/h1_client.h"
 
 #include <string.h>
 
-/* Of a body that is copied: beside the head, or into a chunk. */
+/* How much of a body is copied at once: after the head, or into a chunk. */
 #define PIECE_BYTES 16384
-/* Most of an answer that is read before the caller has taken it: two TLS records. More holds more
- * memory for each caller who does not read, and saves nothing. A buffer that is larger than a
- * window is meant to be filled, whatever the caller's pace. */
+/* How much of an answer is read before the caller has taken it: two TLS records. More would
+ * cost memory for each caller that does not read, and gain nothing. A larger answer_body is
+ * meant to be filled, whatever the caller's pace. */
 #define ANSWER_BYTES 32768
-/* Room for the largest head that can be sent, and a piece. */
+/* Room for the largest head that can be sent, and one piece. */
 #define OUT_BYTES_MAX (512 * 1024)
-/* What is kept from one exchange to the next. */
+/* Size of `out` that is kept from one exchange to the next. */
 #define OUT_KEPT_BYTES (2 * PIECE_BYTES)
 
-/* Nothing of it is to be written any more. */
+/* Discards what is still to be written. */
 static void clear_out(struct h1_client *h)
 {
     if (h->out.cap > OUT_KEPT_BYTES)
         buf_wipe(&h->out);
-    else if (h->had_token && h->out.data != NULL) /* which may have been moved about in there */
+    else if (h->had_token && h->out.data != NULL) /* the token may have been moved within it */
         explicit_bzero(h->out.data, h->out.cap);
     h->had_token = false;
     buf_clear(&h->out);
@@ -37,7 +37,7 @@ static void clear_out(struct h1_client *h)
 
 /* --- the end ----------------------------------------------------------------------------- */
 
-/* What becomes of the connection when its part of it is over. */
+/* What becomes of the connection when the exchange no longer needs it. */
 enum release { RELEASE_CLOSE, RELEASE_ABORT, RELEASE_GIVE };
 
 static void release(struct exchange *x, enum release how)
@@ -69,7 +69,7 @@ static void fail(struct exchange *x, CURLcode code)
     exchange_ended(x, code, false);
 }
 
-/* The answer was given whole, and what was left of the request can no longer be sent. */
+/* The answer was given completely, and the rest of the request can no longer be sent. */
 static void stop_sending(struct exchange *x)
 {
     release(x, RELEASE_CLOSE);
@@ -91,7 +91,7 @@ static bool write_head(struct exchange *x)
            buf_add_str(out, " HTTP/1.1\r\n") == 0 && header_write(out, &q->head);
 }
 
-/* A piece of the body, copied. */
+/* Copies a piece of the body. */
 static bool add_piece(struct exchange *x, size_t n)
 {
     struct h1_client *h = x->h1;
@@ -111,7 +111,8 @@ static bool add_chunk(struct exchange *x, size_t n)
     return buf_addf(out, "%zx\r\n", n) == 0 && add_piece(x, n) && buf_add(out, "\r\n", 2) == 0;
 }
 
-/* Fills `out` with what can go together with it. False: no memory. */
+/* Fills `out` with as much of the body as can be sent together with the head. False: no
+ * memory. */
 static bool fill(struct exchange *x)
 {
     struct h1_client *h = x->h1;
@@ -121,7 +122,7 @@ static bool fill(struct exchange *x)
 
     if (buf_unread(&h->out) > PIECE_BYTES)
         return true;
-    if (body_bytes > 0) /* what is more goes from where it is */
+    if (body_bytes > 0) /* the rest is sent from where it is */
         return n == 0 || n < here || buf_unread(&h->out) == 0 || add_piece(x, n);
     if (n > 0 && !add_chunk(x, n))
         return false;
@@ -140,12 +141,12 @@ static bool is_all_written(const struct exchange *x)
            (body_bytes < 0 ? h->chunks_ended : h->body_taken == body_bytes);
 }
 
-/* As much as there is and the other side takes. */
+/* Sends as much as there is and the peer takes. */
 static void send_more(struct exchange *x)
 {
     struct h1_client *h = x->h1;
 
-    /* What is discarded must never end as if it were whole. */
+    /* A body whose rest is discarded must never end as if it were complete. */
     while (h->conn->writable && !x->rest_unwanted && !x->with.body->discard &&
            !is_all_written(x)) {
         if (!fill(x)) {
@@ -162,7 +163,7 @@ static void send_more(struct exchange *x)
             h->conn, copied ? buf_front(&h->out) : exchange_body_front(x), n);
         if (written == IO_AGAIN)
             return;
-        if (written < 0) { /* an answer may have come before */
+        if (written < 0) { /* an answer may have come before that */
             h->send_closed = h->conn->readable = x->rest_unwanted = true;
             x->with.user->on_progress(x);
             return;
@@ -190,7 +191,7 @@ static void refuse(struct exchange *x, enum failure_kind kind, const char *why)
     fail(x, CURLE_WEIRD_SERVER_REPLY);
 }
 
-/* Whether the other side says that it closes the connection (RFC 9112 section 9.6). */
+/* Whether the peer announces that it closes the connection (RFC 9112 section 9.6). */
 static bool says_close(const struct exchange *x)
 {
     bool close = x->head.http_1_0;
@@ -208,7 +209,7 @@ static bool says_close(const struct exchange *x)
     return close;
 }
 
-/* How long the other side keeps the connection, when it says so. */
+/* Reads how long the peer keeps the connection, if it says so. */
 static void heed_keep_alive(struct exchange *x)
 {
     const struct h1_client *h = x->h1;
@@ -236,7 +237,7 @@ static void on_line(struct exchange *x, const char *line, size_t n)
     bool bodiless = exchange_is_bodiless(x);
 
     heed_keep_alive(x);
-    /* What follows a 204 that says it has a body may be that body. */
+    /* If a 204 has fields that announce a body, what follows may be that body. */
     h->last = says_close(x) ||
               (x->head.status == 204 && (x->head.chunked || x->head.content_length > 0));
     if (x->head.status >= 400 || h->last)
@@ -245,7 +246,7 @@ static void on_line(struct exchange *x, const char *line, size_t n)
                     bodiless ? 0 : x->head.content_length);
 }
 
-/* in_place: the bytes lie where they belong. There is room: no more was read. */
+/* in_place: the bytes are already in answer_body. There is room: no more was read. */
 static void on_body(struct exchange *x, const char *bytes, size_t n, bool in_place)
 {
     struct buf *to = x->with.answer_body;
@@ -261,7 +262,7 @@ static void on_body(struct exchange *x, const char *bytes, size_t n, bool in_pla
     x->with.user->on_progress(x);
 }
 
-/* All of the answer is here; surplus: and more. */
+/* The answer is complete; surplus: and something follows it. */
 static void finish(struct exchange *x, bool surplus)
 {
     struct h1_client *h = x->h1;
@@ -275,7 +276,7 @@ static void finish(struct exchange *x, bool surplus)
     exchange_ended(x, CURLE_OK, true);
 }
 
-/* What was read; it may be the end of it, after which there is no connection. */
+/* Processes what was read; that may end the exchange, after which there is no connection. */
 static void take(struct exchange *x, const char *in, size_t n, bool in_place)
 {
     struct h1_client *h = x->h1;
@@ -305,13 +306,14 @@ static void take(struct exchange *x, const char *in, size_t n, bool in_place)
     }
 }
 
-/* The connection is over before the answer's framing says so. */
+/* The connection ended before the answer was complete by its framing. */
 static void on_end(struct exchange *x, ssize_t how)
 {
     const struct h1_client *h = x->h1;
     bool until_close = h->decoder.state == H1_UNTIL_CLOSE;
 
-    /* The kernel tells of a reset once; when it told the writing, reading ends in order. */
+    /* The kernel reports a reset only once: if the write got it, the read looks like a
+     * regular end. */
     if (until_close && how == IO_END && !h->send_closed) {
         release(x, RELEASE_CLOSE);
         exchange_ended(x, CURLE_OK, true);
@@ -324,7 +326,7 @@ static void on_end(struct exchange *x, ssize_t how)
                                    : CURLE_GOT_NOTHING);
 }
 
-/* Whether what comes next goes where it belongs without being looked at; and how much of it. */
+/* Whether the next bytes are body that needs no decoding; and how many of them. */
 static bool is_plain_body(const struct h1_decoder *d, size_t *most)
 {
     if (d->state == H1_COUNTED && (int64_t)*most > d->left)
@@ -355,7 +357,7 @@ static void receive(struct exchange *x)
         }
         ssize_t n = upstream_conn_read(h->conn, to, most);
         if (n == IO_AGAIN && h->send_closed)
-            n = IO_FAILED; /* what came before that has been read */
+            n = IO_FAILED; /* what arrived before has been read */
         if (n == IO_AGAIN)
             return;
         if (n <= 0) {
@@ -367,10 +369,10 @@ static void receive(struct exchange *x)
     }
 }
 
-/* --- its life ---------------------------------------------------------------------------- */
+/* --- its life cycle ---------------------------------------------------------------------- */
 
-/* The answer is whole, and the rest of the request is on its way. Nothing more may come but the
- * connection's end. */
+/* The answer is complete, and the rest of the request is being sent. Nothing more may arrive
+ * but the end of the connection. */
 static void send_rest(struct exchange *x)
 {
     struct h1_client *h = x->h1;

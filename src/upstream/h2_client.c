@@ -5,14 +5,15 @@
  *                                 \
  *                                  h2_session: one connection, the streams on it
  *
- * What a turn of the loop brings is read first; what it makes the streams say is gathered in
- * `out` and leaves in one write at the end of the turn. Flow control is the relay's: a stream's
- * window is given back as the caller takes the answer, the connection's at once, so that a slow
- * caller holds up nobody else.
+ * In each turn of the loop, everything that has arrived is read first; what the streams have
+ * to send is collected in `out` and written at once at the end of the turn. Flow control: a
+ * stream's window is given back as the caller takes the answer, the connection's window at
+ * once, so that a slow caller delays nobody else.
  *
- * Never twice: a request may be sent once more only when the upstream cannot have looked at it.
- * That is known of a stream that it refused (REFUSED_STREAM), of one above the last stream that
- * its GOAWAY names (RFC 9113 section 6.8), and of one whose HEADERS were not written. */
+ * Never twice: a request may be sent once more only when the upstream cannot have processed
+ * it. That is certain for a stream that it refused (REFUSED_STREAM), for one above the last
+ * stream that its GOAWAY names (RFC 9113 section 6.8), and for one whose HEADERS were not
+ * written. */
 #include "upstream/h2_client.h"
 
 #include <nghttp2/nghttp2.h>
@@ -25,64 +26,65 @@
 #include "upstream/exchange.h"
 #include "upstream/h1_client.h"
 
-/* The window of a stream: no more of an answer comes than fits between the two sides. */
+/* The window of a stream, the most of an answer that is on its way or waits for the caller. */
 #define STREAM_WINDOW_BYTES 65535
-/* The connection's; what comes is taken at once. */
+/* The window of the connection; it is given back at once. */
 #define SESSION_WINDOW_BYTES (16 * 1024 * 1024)
-/* Streams on one connection, whatever the upstream allows. */
+/* Most streams on one connection, whatever the upstream allows. */
 #define STREAMS_MAX 256
-/* Output that is gathered before it is written. */
+/* How much output is collected before it is written. */
 #define OUT_BYTES 65536
 #define OUT_BYTES_MAX (4 * OUT_BYTES)
-/* Frames that say nothing (PING, SETTINGS, empty DATA, RST_STREAM and the like) since the last
- * piece of an answer. */
+/* Most frames without content (PING, SETTINGS, empty DATA, RST_STREAM and the like) since
+ * the last piece of an answer. */
 #define IDLE_FRAMES_MAX 10000
-/* What is read before others get their turn. */
+/* Most reads before other connections get their turn. */
 #define READS_MAX 32
-/* Frames that wait in nghttp2's queue; with more, the upstream does not read. */
+/* Most frames in nghttp2's queue; with more, the upstream does not read. */
 #define QUEUED_MAX 1000
-/* Streams on a connection whose SETTINGS are not here yet (RFC 9113 section 6.5.2 asks for as
- * many at least). */
+/* Streams on a connection whose SETTINGS have not arrived (RFC 9113 section 6.5.2 recommends
+ * to allow at least this many). */
 #define STREAMS_EXPECTED 100
-/* A connection on which nothing has come for so long while answers are waited for is asked by a
- * PING, and takes no further requests when nothing comes for as long again. */
+/* If nothing arrives for this long while answers are expected, a PING is sent; if nothing
+ * arrives for as long again, the connection takes no further requests. */
 #define SILENCE_MS 5000
-/* How long the handshake's choice of HTTP/1.1 is believed. */
+/* How long to assume that the upstream uses HTTP/1.1, after a handshake chose that. */
 #define H1_BELIEVED_MS 600000
-/* Fields that are added to those that came: four pseudo-fields, Host, Via, X-Request-Id,
- * Authorization, and the body's measure. */
+/* Most fields that are added: four pseudo-header fields, Host, Via, X-Request-Id,
+ * Authorization, and the length of the body. */
 #define FIELDS_ADDED 10
-/* A head that is not sent is not told of: more than `line` holds, in nghttp2's estimate. */
+/* nghttp2 silently does not send a head beyond its limit. This is more than `line` can hold,
+ * by nghttp2's estimate. */
 #define HEAD_BYTES_MAX (8 * 1024 * 1024)
-/* What is kept of `line`, where heads are written, from one request to the next. */
+/* How much of `line`, the buffer for heads, is kept from one request to the next. */
 #define LINE_KEPT_BYTES (8 * 1024)
-/* Of each frame, before its payload. */
+/* Size of a frame's header. */
 #define FRAME_HEAD_BYTES 9
 
 enum session_state { SESSION_CONNECTING, SESSION_OPEN, SESSION_DEAD };
 
 struct h2_session {
     struct h2_host *host;
-    struct upstream_conn *conn; /* NULL: dead */
+    struct upstream_conn *conn; /* NULL: ended */
     nghttp2_session *ng;        /* NULL: not open yet */
     struct config *config;      /* a reference */
     enum session_state state;
-    bool retired;    /* takes no further requests; is closed when the last has ended */
-    bool receiving;  /* nghttp2 is at work on what came */
-    bool broken;     /* what came breaks the rules of HTTP/2 */
-    size_t streams;  /* clients on it, those that wait for it among them */
-    size_t requests; /* ever sent on it */
+    bool retired;    /* takes no further requests; closed when the last has ended */
+    bool receiving;  /* nghttp2 is processing what was received */
+    bool broken;     /* the upstream violated HTTP/2 */
+    size_t streams;  /* clients on it, including those that wait for it */
+    size_t requests; /* total number of requests sent on it */
     size_t queued;   /* requests in nghttp2's queue whose HEADERS are not made yet */
     unsigned idle_frames;
-    bool settled;     /* its SETTINGS are here */
+    bool settled;     /* its SETTINGS were received */
     bool limited;     /* new SETTINGS may allow fewer streams */
     bool held_up;     /* some of `queued` have waited since an earlier turn */
-    bool pinged;      /* nothing has come since the PING */
-    int64_t heard_ms; /* when something came last */
+    bool pinged;      /* nothing was received since the PING */
+    int64_t heard_ms; /* when something was last received */
     struct buf out, line;
-    uint64_t out_bytes;     /* that ever went into `out` */
-    uint64_t written_bytes; /* of these, given to the connection */
-    size_t offered_bytes;   /* that it was last offered and may have taken a part of */
+    uint64_t out_bytes;     /* total that was written to `out` */
+    uint64_t written_bytes; /* of these, written to the connection */
+    size_t offered_bytes;   /* offered to the connection last time; it may have taken a part */
     TAILQ_HEAD(h2_client_list, h2_client) clients;
     struct loop_timer idle_timer, silence_timer;
     TAILQ_ENTRY(h2_session) link;
@@ -93,7 +95,7 @@ static struct exchange *exchange_of(struct h2_client *c)
     return c->exchange;
 }
 
-/* Whose stream it is; NULL: nobody's, or no longer. */
+/* The owner of a stream; NULL: none any more. */
 static struct h2_client *client_of(nghttp2_session *ng, int32_t stream)
 {
     return stream == 0 ? NULL : nghttp2_session_get_stream_user_data(ng, stream);
@@ -104,7 +106,7 @@ static int64_t now_ms(const struct h2_session *s)
     return loop_now(s->host->pool->curl->loop);
 }
 
-/* --- the end of a client's part ----------------------------------------------------------- */
+/* --- the end of a stream ----------------------------------------------------------------- */
 
 static void session_free(struct h2_session *s)
 {
@@ -127,8 +129,8 @@ static void arm_idle(struct h2_session *s)
                        now_ms(s) + s->config->upstream.keepalive_ms);
 }
 
-/* Has what the streams want to say written, and a session that is done with closed, once nghttp2
- * has returned. */
+/* In the next turn, once nghttp2 has returned: writes what the streams have to send, and
+ * closes a session that is no longer needed. */
 static void wake(struct h2_session *s)
 {
     if (s->conn != NULL && s->state == SESSION_OPEN)
@@ -168,8 +170,8 @@ static void reset(struct h2_client *c, uint32_t error)
         (void)nghttp2_submit_rst_stream(c->session->ng, NGHTTP2_FLAG_NONE, c->stream, error);
 }
 
-/* The exchange is over without a whole answer. untouched: the upstream cannot have looked at
- * it. */
+/* The exchange has ended without a complete answer. untouched: the upstream cannot have
+ * processed the request. */
 static void fail(struct h2_client *c, CURLcode code, bool untouched)
 {
     struct exchange *x = exchange_of(c);
@@ -187,14 +189,14 @@ static void fail(struct h2_client *c, CURLcode code, bool untouched)
     exchange_ended(x, code, false);
 }
 
-/* What came is not what an upstream may say. */
+/* The upstream sent something that is not allowed. */
 static void refuse(struct h2_client *c)
 {
     reset(c, NGHTTP2_PROTOCOL_ERROR);
     fail(c, CURLE_WEIRD_SERVER_REPLY, false);
 }
 
-/* The answer was given whole; what was left of the request is not to be sent any more. */
+/* The answer was given completely; the rest of the request will not be sent. */
 static void stop_sending(struct h2_client *c)
 {
     struct exchange *x = exchange_of(c);
@@ -213,7 +215,7 @@ static ssize_t on_read_body(nghttp2_session *ng, int32_t stream, uint8_t *out, s
     struct h2_client *c = client_of(ng, stream);
 
     (void)source;
-    if (c == NULL) /* its exchange is over, and may be gone */
+    if (c == NULL) /* its exchange is over, and may be freed */
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     struct exchange *x = exchange_of(c);
     int64_t body_bytes = x->request.head.body_bytes;
@@ -225,7 +227,8 @@ static ssize_t on_read_body(nghttp2_session *ng, int32_t stream, uint8_t *out, s
     n = here < max ? here : max;
     if (n > 0) {
         memcpy(out, exchange_body_front(x), n);
-        s->idle_frames = 0; /* what the upstream reads it gives window back for */
+        /* the upstream reads the body, so its window updates are no attack */
+        s->idle_frames = 0;
         c->body_taken += (int64_t)n;
         c->body_until = s->out_bytes + FRAME_HEAD_BYTES + n;
         exchange_body_sent(x, n);
@@ -254,8 +257,9 @@ static nghttp2_nv pair_of(const char *name, const char *value)
     return pair(name, strlen(name), value, strlen(value));
 }
 
-/* The lines that HTTP/1.1 would get, as names and values: names in lower case, and without what
- * :authority and the frames say (RFC 9113 sections 8.2 and 8.3). Returns how many there are. */
+/* Splits the lines of an HTTP/1.1 head into names and values: names in lower case, without
+ * those that :authority and the framing replace (RFC 9113 sections 8.2 and 8.3). Returns how
+ * many there are. */
 static size_t fields_of(struct h2_session *s, nghttp2_nv *nv, size_t n)
 {
     char *at = s->line.data + s->line.start, *end = at + buf_unread(&s->line);
@@ -271,7 +275,8 @@ static size_t fields_of(struct h2_session *s, nghttp2_nv *nv, size_t n)
         nv[n] = pair(at, (size_t)(colon - at), colon + 2, (size_t)(eol - colon - 2));
         bool framing = ascii_equal_str(at, (size_t)(colon - at), "transfer-encoding") ||
                        ascii_equal_str(at, (size_t)(colon - at), "host");
-        /* A secret; and what is different each time only drives the others out. */
+        /* Do not add it to the HPACK table: it is secret; or it differs in each request and
+         * would only evict the others. */
         if (ascii_equal_str(at, (size_t)(colon - at), "authorization") ||
             ascii_equal_str(at, (size_t)(colon - at), "x-request-id"))
             nv[n].flags = NGHTTP2_NV_FLAG_NO_INDEX;
@@ -280,7 +285,7 @@ static size_t fields_of(struct h2_session *s, nghttp2_nv *nv, size_t n)
     }
 }
 
-/* The token goes from `line`, and the room of a large head with it: all that is kept is overwritten
+/* Wipes the token from `line` and frees the memory of a large head: what is kept is wiped
  * after each request. */
 static void clear_line(struct h2_session *s)
 {
@@ -338,7 +343,7 @@ static enum failure_kind submit(struct h2_client *c)
 
 /* --- the answer --------------------------------------------------------------------------- */
 
-/* All of the answer is here. */
+/* The answer is complete. */
 static void finish(struct h2_client *c)
 {
     struct exchange *x = exchange_of(c);
@@ -374,14 +379,15 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     bad |= buf_add_str(&s->line, is_status ? " \r\n" : "\r\n");
     if (bad == 0 && exchange_line(exchange_of(c), buf_front(&s->line), buf_unread(&s->line)))
         return 0;
-    /* The relay may have ended it meanwhile. */
+    /* The callback above may have ended the exchange. */
     c = client_of(ng, frame->hd.stream_id);
     if (c != NULL)
         refuse(c);
     return 0;
 }
 
-/* A name or a value with bytes that may not be there. nghttp2 would leave the field out. */
+/* A name or value with characters that are not allowed. nghttp2 would drop the field
+ * silently. */
 static int on_bad_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
                          size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                          void *arg)
@@ -394,7 +400,7 @@ static int on_bad_header(nghttp2_session *ng, const nghttp2_frame *frame, const 
     (void)value_len;
     (void)flags;
     (void)arg;
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* on_invalid is next */
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* on_invalid is called next */
 }
 
 static void on_head_end(struct h2_client *c, nghttp2_session *ng, int32_t stream)
@@ -437,7 +443,7 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t stream, const uin
     return nghttp2_session_consume_connection(ng, n);
 }
 
-/* Each frame, CONTINUATION too, before it is looked at. */
+/* Called for each frame, also CONTINUATION, before it is processed. */
 static int on_frame_begin(nghttp2_session *ng, const nghttp2_frame_hd *head, void *arg)
 {
     struct h2_session *s = arg;
@@ -458,7 +464,8 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
         s->retired = true;
     if (frame->hd.type == NGHTTP2_SETTINGS)
         s->limited = true;
-    if (frame->hd.type == NGHTTP2_PUSH_PROMISE) /* said before it knew that we want none */
+    /* sent before the upstream knew that we refuse pushes */
+    if (frame->hd.type == NGHTTP2_PUSH_PROMISE)
         (void)nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE,
                                         frame->push_promise.promised_stream_id, NGHTTP2_CANCEL);
     if (c == NULL || exchange_of(c)->answered)
@@ -481,7 +488,7 @@ static void mark_broken(struct exchange *x)
     x->head.why = "it breaks the rules of HTTP/2";
 }
 
-/* A frame that breaks the rules: nghttp2 resets the stream, or ends the connection. */
+/* A frame that violates HTTP/2: nghttp2 resets the stream or ends the connection. */
 static int on_invalid(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *arg)
 {
     struct h2_client *c = client_of(ng, frame->hd.stream_id);
@@ -512,7 +519,7 @@ static int on_stream_close(nghttp2_session *ng, int32_t stream, uint32_t error, 
     return 0;
 }
 
-/* Where in the output a stream's HEADERS begin. */
+/* Notes where in the output a stream's HEADERS begin. */
 static int on_before_send(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 {
     struct h2_session *s = arg;
@@ -531,7 +538,7 @@ static int on_before_send(nghttp2_session *ng, const nghttp2_frame *frame, void 
 
 /* --- the session -------------------------------------------------------------------------- */
 
-/* The connection is over: each request is told its own truth. */
+/* The connection has ended: ends each request with what is true for it. */
 static void session_die(struct h2_session *s, ssize_t how)
 {
     struct h2_client *c;
@@ -554,9 +561,9 @@ static void session_die(struct h2_session *s, ssize_t how)
     }
 }
 
-/* Reads until there is nothing more, or others have waited long enough. to_the_end: until the
- * connection itself says so, which may be its end that nobody was told of yet. False: the connection
- * is over. */
+/* Reads until there is nothing more, or others have waited long enough. to_the_end: until
+ * the connection itself reports that, which may be its end that was not noticed yet. False:
+ * the connection has ended. */
 static bool receive(struct h2_session *s, bool to_the_end, ssize_t *how)
 {
     char *in = s->host->pool->scratch;
@@ -588,7 +595,7 @@ static bool receive(struct h2_session *s, bool to_the_end, ssize_t *how)
     return true;
 }
 
-/* Writes what there is to say. False: the connection takes nothing more. */
+/* Writes the output. False: the connection takes nothing more. */
 static bool flush(struct h2_session *s)
 {
     for (;;) {
@@ -614,15 +621,16 @@ static bool flush(struct h2_session *s)
         s->offered_bytes = 0;
         uint64_t before = s->written_bytes;
         s->written_bytes += (uint64_t)written;
-        explicit_bzero(s->out.data + s->out.start, (size_t)written); /* tokens, compressed */
+        /* contains tokens, compressed */
+        explicit_bzero(s->out.data + s->out.start, (size_t)written);
         buf_consume(&s->out, (size_t)written);
         for (struct h2_client *c = TAILQ_FIRST(&s->clients); c != NULL; c = TAILQ_NEXT(c, link))
-            if (c->body_until > before) /* some of this was its body */
+            if (c->body_until > before) /* a part of this was its body */
                 exchange_moved(exchange_of(c));
     }
 }
 
-/* Those whose rest has gone after their whole answer. */
+/* Releases the streams whose answer is complete and whose request is now sent, too. */
 static void let_go_of_answered(struct h2_session *s)
 {
     struct h2_client *c, *next;
@@ -646,7 +654,8 @@ static size_t streams_allowed(const struct h2_session *s)
 
 static enum failure_kind start(struct exchange *x);
 
-/* The upstream allows fewer streams than there are: what was not sent goes to another session. */
+/* The upstream allows fewer streams than there are: moves those that were not sent to
+ * another session. */
 static void move_surplus(struct h2_session *s)
 {
     struct h2_client *c, *prev;
@@ -665,7 +674,7 @@ static void move_surplus(struct h2_session *s)
         if (c->head_made)
             continue;
         reset(c, NGHTTP2_CANCEL);
-        if (allowed == 0) { /* another one will say the same: tried once */
+        if (allowed == 0) { /* another session would be no better: try only once */
             fail(c, CURLE_SEND_ERROR, true);
             continue;
         }
@@ -678,7 +687,7 @@ static void move_surplus(struct h2_session *s)
     }
 }
 
-/* The first that waits in nghttp2's queue and may not be sent any more. */
+/* The first request in nghttp2's queue that may not be sent any more. */
 static struct h2_client *first_barred(struct h2_session *s)
 {
     struct h2_client *c;
@@ -689,8 +698,9 @@ static struct h2_client *first_barred(struct h2_session *s)
     return NULL;
 }
 
-/* The connection took nothing for a while: those whose HEADERS were not made yet are asked about
- * once more. (Later would be too late: a block that is made and not sent breaks HPACK.) */
+/* The connection took nothing for a while: asks again whether those requests may be sent
+ * whose HEADERS are not made yet. (Later is too late: HEADERS that are made but not sent
+ * would break HPACK.) */
 static void bar_queued(struct h2_session *s)
 {
     struct h2_client *c;
@@ -714,7 +724,7 @@ static void session_turn(struct h2_session *s)
     if (alive && s->held_up)
         bar_queued(s);
 
-    /* Even when reading has ended: a protocol error is told to the other side. */
+    /* Also when reading has ended: the peer is told about a protocol error. */
     if (!flush(s) && alive) {
         alive = false;
         how = IO_FAILED;
@@ -734,7 +744,7 @@ static void session_turn(struct h2_session *s)
 
 static enum failure_kind attach(struct exchange *x, struct h2_session *s);
 
-/* An open one with room for a request that was meant for `waiting`. */
+/* An open session with room for a request that waits for `waiting`. */
 static struct h2_session *with_room(const struct h2_session *waiting)
 {
     struct h2_session *s;
@@ -746,8 +756,8 @@ static struct h2_session *with_room(const struct h2_session *waiting)
     return NULL;
 }
 
-/* Those that wait for a connection to be permitted (upstream.max_connections) take the streams
- * that have become free on others. */
+/* Requests that wait for a permit to make a connection (upstream.max_connections) use
+ * streams that have become free on other connections. */
 static void use_free_streams(struct h2_host *h)
 {
     struct h2_session *waiting, *next, *s;
@@ -789,14 +799,14 @@ static void arm_silence(struct h2_session *s)
         loop_timer_set(s->host->pool->curl->loop, &s->silence_timer, now_ms(s) + SILENCE_MS);
 }
 
-/* A connection may be lost without a word, and would take all requests with it. */
+/* A connection may be lost without notice, and would take all its requests with it. */
 static void on_silence(struct loop_timer *t)
 {
     struct h2_session *s = CONTAINER_OF(t, struct h2_session, silence_timer);
 
     if (s->streams > 0 && now_ms(s) - s->heard_ms >= SILENCE_MS) {
         if (s->pinged)
-            s->retired = true; /* those on it may still be answered */
+            s->retired = true; /* its requests may still be answered */
         else
             (void)nghttp2_submit_ping(s->ng, NGHTTP2_FLAG_NONE, NULL);
         s->pinged = true;
@@ -811,13 +821,13 @@ static void on_idle(struct loop_timer *t)
 
     if (s->streams > 0)
         return;
-    /* It is closed in its next turn: a timer must outlive its call. */
+    /* It is closed in its next turn, since its timer must outlive this call. */
     s->retired = true;
     (void)nghttp2_session_terminate_session(s->ng, NGHTTP2_NO_ERROR);
     wake(s);
 }
 
-/* nghttp2's memory holds tokens: it is overwritten when it is given back. */
+/* nghttp2's memory holds tokens: it is wiped when it is freed. */
 static void *ng_malloc(size_t n, void *arg)
 {
     (void)arg;
@@ -881,7 +891,7 @@ static bool start_session(struct h2_session *s)
                                                  SESSION_WINDOW_BYTES) == 0;
 }
 
-/* The handshake chose HTTP/1.1: those that wait go that way, the first of them on this
+/* The handshake chose HTTP/1.1: the requests that wait use that, the first of them on this
  * connection. */
 static void hand_over(struct h2_session *s)
 {
@@ -984,8 +994,8 @@ static struct h2_session *session_new(struct h2_host *h, struct config *config)
     return s;
 }
 
-/* Whether what came on an idle one has been looked at: it may be its end. While another session
- * is at work on what came, nothing can be read. */
+/* Whether everything that arrived on an idle connection was processed: it may be its end.
+ * While another session is processing input, nothing can be read. */
 static bool is_looked_at(struct h2_session *s)
 {
     if (s->streams > 0 || s->receiving || upstream_conn_is_quiet(s->conn))
@@ -1012,8 +1022,8 @@ static bool is_sound(struct h2_session *s)
            nghttp2_session_check_request_allowed(s->ng) != 0;
 }
 
-/* A session that takes one more request, made with these settings. fresh: one that is known to
- * be alive, as far as such a thing can be known. */
+/* A session made with these settings that takes one more request. fresh: one that is known
+ * to be alive, as far as that can be known. */
 static struct h2_session *find_session(struct h2_host *h, const struct config *config,
                                        bool fresh)
 {
@@ -1028,7 +1038,7 @@ static struct h2_session *find_session(struct h2_host *h, const struct config *c
             continue;
         if (s->state == SESSION_OPEN && !is_sound(s)) {
             s->retired = true;
-            wake(s); /* it is closed when it has nothing left */
+            wake(s); /* it will be closed when it has nothing left */
             continue;
         }
         if (s->streams < streams_allowed(s))
@@ -1039,7 +1049,7 @@ static struct h2_session *find_session(struct h2_host *h, const struct config *c
 
 /* --- the client --------------------------------------------------------------------------- */
 
-/* The request is the session's; at once where that is open. */
+/* Assigns the request to the session, and submits it if that is open. */
 static enum failure_kind attach(struct exchange *x, struct h2_session *s)
 {
     struct h2_client *c = x->h2;
@@ -1085,11 +1095,11 @@ static void cancel(struct exchange *x)
         return;
     struct h2_session *s = c->session;
 
-    /* What is made leaves with the connection's next bytes, before the reset. */
+    /* What is made will be written before the reset. */
     x->attempt.wrote = c->head_made;
     reset(c, NGHTTP2_CANCEL);
     detach(c);
-    /* Nobody waits for a connection that is being made any more. */
+    /* Nobody waits any more for the connection that is being made. */
     if (s->streams == 0 && s->state == SESSION_CONNECTING)
         session_free(s);
 }
@@ -1101,7 +1111,7 @@ static void more_body(struct exchange *x)
     x->wants_body = false;
     if (c->session == NULL || c->stream <= 0)
         return;
-    if (x->with.body->discard) { /* never ended as if it were whole */
+    if (x->with.body->discard) { /* never end it as if it were complete */
         if (!exchange_of(c)->answered)
             return;
         reset(c, NGHTTP2_CANCEL);
@@ -1119,7 +1129,7 @@ static void more_room(struct exchange *x)
     x->wants_room = false;
     if (c->session == NULL || c->stream <= 0)
         return;
-    /* The window must fit into the room that is left. */
+    /* The window must fit into the remaining room. */
     size_t waiting = buf_unread(x->with.answer_body), limit = x->with.answer_body->limit;
     size_t spare = limit > STREAM_WINDOW_BYTES + 1 ? limit - STREAM_WINDOW_BYTES - 1 : 0;
 

@@ -1,4 +1,4 @@
-/* token_error.c: what a token endpoint says of its refusal becomes a sentence that says what to look at. */
+/* token_error.c: turns a token endpoint's error answer into a sentence that says what to check. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,9 +12,9 @@ static const char *reason(const char *body)
 
 static void assert_says(const char *body, const char *words)
 {
-    const char *said = reason(body);
-    if (said == NULL || strstr(said, words) == NULL)
-        fail_msg("%s: %s", body, said == NULL ? "nothing" : said);
+    const char *found = reason(body);
+    if (found == NULL || strstr(found, words) == NULL)
+        fail_msg("%s: %s", body, found == NULL ? "nothing" : found);
 }
 
 static void the_errors_of_rfc_6749_are_known(void **state)
@@ -51,12 +51,12 @@ static void what_is_not_known_or_empty_tells_nothing(void **state)
     assert_null(token_error_reason(large, sizeof large));
 }
 
-static void words(const char *body, const char *expected)
+static void assert_text(const char *body, const char *expected)
 {
-    char text[TOKEN_ERROR_WORDS_BYTES];
+    char text[TOKEN_ERROR_TEXT_BYTES];
     struct secret *secret = secret_new("s3cr3t-value", 12);
 
-    assert_int_equal(token_error_words(body, strlen(body), secret, text), expected != NULL);
+    assert_int_equal(token_error_text(body, strlen(body), secret, text), expected != NULL);
     if (expected != NULL)
         assert_string_equal(text, expected);
     secret_free(secret);
@@ -64,31 +64,32 @@ static void words(const char *body, const char *expected)
 
 static void the_error_of_an_answer_is_told_cut_and_without_the_secret(void **state)
 {
-    char body[4096], text[TOKEN_ERROR_WORDS_BYTES];
+    char body[4096], text[TOKEN_ERROR_TEXT_BYTES];
     struct secret *secret = secret_new("s3cr3t-value", 12);
 
     (void)state;
-    words("{\"error\":\"invalid_client\"}", "invalid_client");
-    words("{\"error\":\"invalid_client\",\"error_description\":\"no such client\"}",
-          "invalid_client: no such client");
-    words("{\"error\":\"x\\u000a\\u001b[31m\",\"error_description\":\"\\u00e9\\u2028\"}",
-          "x??[31m: ?????");
-    words("{\"error\":\"bad\",\"error_description\":\"the secret s3cr3t-value is wrong\"}",
-          "bad");
-    words("{\"error\":\"bad\",\"error_description\":\"it begins with cr3t-v\"}", "bad");
-    words("{\"error\":\"is 3t-val\",\"error_description\":\"why\"}", ": why");
-    words("{\"error\":{\"code\":1}}", NULL);
-    words("{\"error\":null}", NULL);
-    words("[]", NULL);
-    words("", NULL);
-    words("{\"access_token\":\"a b\",\"error\":\"x\"}", NULL);
+    assert_text("{\"error\":\"invalid_client\"}", "invalid_client");
+    assert_text("{\"error\":\"invalid_client\",\"error_description\":\"no such client\"}",
+                "invalid_client: no such client");
+    assert_text("{\"error\":\"x\\u000a\\u001b[31m\",\"error_description\":\"\\u00e9\\u2028\"}",
+                "x??[31m: ?????");
+    assert_text(
+        "{\"error\":\"bad\",\"error_description\":\"the secret s3cr3t-value is wrong\"}",
+        "bad");
+    assert_text("{\"error\":\"bad\",\"error_description\":\"it begins with cr3t-v\"}", "bad");
+    assert_text("{\"error\":\"is 3t-val\",\"error_description\":\"why\"}", ": why");
+    assert_text("{\"error\":{\"code\":1}}", NULL);
+    assert_text("{\"error\":null}", NULL);
+    assert_text("[]", NULL);
+    assert_text("", NULL);
+    assert_text("{\"access_token\":\"a b\",\"error\":\"x\"}", NULL);
     for (size_t n = 0; n < 3000; n += 7) { /* both of any length */
         static char long_text[3000];
 
         memset(long_text, 'e', sizeof long_text);
         (void)snprintf(body, sizeof body, "{\"error\":\"%.*s\",\"error_description\":\"%.*s\"}",
                        (int)(n / 3), long_text, (int)n, long_text);
-        assert_true(token_error_words(body, strlen(body), secret, text));
+        assert_true(token_error_text(body, strlen(body), secret, text));
         assert_true(strlen(text) < sizeof text);
     }
     secret_free(secret);
