@@ -267,12 +267,13 @@ static ssize_t pull(void *arg, uint64_t pos, char *out, size_t max)
 
     (void)pos;
     mhd_host_busy(&c->downstream->mhd_host);
+    /* Of a request that goes on without its caller the buffer holds what comes last. */
+    if (relay_is_abandoned(s->relay) || (n == 0 && s->cut)) {
+        conn_reset_on_close(c);
+        s->sink.closed = s->cut;
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
     if (n == 0) {
-        if (relay_is_abandoned(s->relay) || s->cut) {
-            conn_reset_on_close(c);
-            s->sink.closed = s->cut;
-            return MHD_CONTENT_READER_END_WITH_ERROR;
-        }
         if (s->ended)
             return MHD_CONTENT_READER_END_OF_STREAM;
         response_suspend(s);
@@ -413,6 +414,11 @@ static void write_raw(struct response *s)
 
     if (s->over || s->sink.written)
         return;
+    /* One that goes on without its caller throws away what comes, and begun pieces with it. */
+    if (relay_is_abandoned(s->relay)) {
+        finish(s);
+        return;
+    }
     enum raw_state state =
         raw_response_write(&s->raw, c->watch.fd, s->sink.body, s->ended && !s->cut, &taken);
 

@@ -2,6 +2,9 @@
  * program itself. Whatever happens, a key is carried out once, and its retry is told the truth. */
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "store.h"
@@ -319,6 +322,107 @@ static void a_caller_that_leaves_inside_its_answer_gets_all_of_it_later(void **s
     answer_free(&a);
 }
 
+#define PIECE_BYTES 16384
+#define THE_END 1000
+static _Atomic unsigned pieces; /* of the answer, that are to be sent */
+
+/* An answer whose head is so large that it goes past libmicrohttpd, a piece at a time. */
+static void answer_by_pieces(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    static char field[1024], piece[PIECE_BYTES];
+    bool ok = true;
+
+    (void)arg;
+    if (strcmp(r->method, "GET") == 0) {
+        (void)peer_answer(c, 200, NULL, "");
+        return;
+    }
+    ++executions;
+    memset(field, 'f', sizeof field - 1);
+    ok = peer_puts(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n");
+    for (int i = 0; i < 40 && ok; i++)
+        ok = peer_puts(c, "X-Field: ") && peer_puts(c, field) && peer_puts(c, "\r\n");
+    ok = ok && peer_puts(c, "\r\n");
+    for (unsigned sent = 0; ok && gate_pass(&gate, c);) {
+        if (pieces == THE_END) {
+            peer_close(c);
+            return;
+        }
+        if (sent < pieces) {
+            sent++;
+            ok = peer_write(c, piece, sizeof piece);
+            continue;
+        }
+        gate_shut(&gate);
+        if (sent < pieces) /* one more was asked for just now */
+            gate_open(&gate);
+    }
+}
+
+static size_t unread(const struct client *c)
+{
+    int n = 0;
+
+    assert_int_equal(ioctl(c->fd, FIONREAD, &n), 0);
+    return (size_t)n;
+}
+
+/* Whether so much lies there for the caller, or comes while the program turns and turns. */
+static bool comes(const struct world *w, const struct client *c, size_t n)
+{
+    struct answer a = { 0 };
+
+    for (int i = 0; i < 100 && unread(c) < n; i++)
+        http_get(w->port, "/chains", &a);
+    answer_free(&a);
+    return unread(c) >= n;
+}
+
+/* It stands still inside a piece of the answer, and has read all that came. When it looks again there
+ * is room for more, and the caller has closed its side: both at once. */
+static void a_caller_that_makes_room_and_leaves_at_once_harms_nobody(void **state)
+{
+    static char place[160], settings[256];
+
+    (void)state;
+    STORE(s);
+    WORLD(w);
+    struct client first;
+    struct answer a = { 0 };
+    gate_init(&gate);
+    executions = pieces = 0;
+    (void)snprintf(place, sizeof place, "/tmp/oneshot-ledger-gone-%d", (int)getpid());
+    (void)snprintf(settings, sizeof settings,
+                   "process.workers = 1\nlisten.address = 127.0.0.1:0, unix:%s", place);
+    store_make(&s, settings);
+    world_start(&w,
+                &(struct world_options){ .settings = s.settings, .answer = answer_by_pieces });
+    client_open_unix(&first, place);
+    client_puts(&first, "POST " PATH " HTTP/1.1\r\nHost: localhost\r\n" KEY
+                        "Content-Length: 12\r\n\r\n" PAY);
+    client_read_head(&first, &a, SOON_MS);
+    assert_int_equal(a.status, 200);
+    do {
+        pieces++;
+        gate_open(&gate);
+    } while (comes(&w, &first, pieces * PIECE_BYTES));
+    proxy_signal(w.proxy, SIGSTOP);
+    while (unread(&first) > 0)
+        assert_int_equal(client_fill(&first, SOON_MS), 1);
+    assert_int_equal(shutdown(first.fd, SHUT_WR), 0);
+    proxy_signal(w.proxy, SIGCONT);
+    assert_true(client_closed(&first, SOON_MS));
+    client_close(&first);
+    pay(&w, &a);
+    assert_type(&a, 409, "idempotency-in-flight");
+    pieces = THE_END;
+    gate_open(&gate);
+    assert_true(proxy_log_wait(
+        w.proxy, "event=access status=200 aborted=caller outcome=answered", 1, SOON_MS));
+    assert_int_equal(executions, 1);
+    answer_free(&a);
+}
+
 /* Carries everything out; a stream is refused, or answered when the gate is open. */
 static void serve_h2(struct peer_conn *c, void *arg)
 {
@@ -430,6 +534,7 @@ int main(void)
         TEST(a_stop_ends_what_runs_and_the_rest_is_unknown),
         TEST(a_stop_waits_for_an_exchange_whose_caller_has_left),
         TEST(a_caller_that_leaves_inside_its_answer_gets_all_of_it_later),
+        TEST(a_caller_that_makes_room_and_leaves_at_once_harms_nobody),
     };
     return RUN_TESTS(tests);
 }
