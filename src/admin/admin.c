@@ -1,13 +1,13 @@
-/* Serves the admin paths with a libmicrohttpd daemon of its own on the control thread's loop.
+/* Serves the admin paths with its own libmicrohttpd daemon on the control thread's loop.
  *
  *   accept -> (64 open? close the oldest) -> head -> check Host, method, path -> status_take
  *          -> the path's render -> answer, Connection: close
  *
- * Nobody is trusted here, though only a mistake in the settings lets strangers in. A connection
- * carries one request and lives five seconds at most. A new connection is always accepted, so
- * that nobody can keep a probe out by holding connections open. An answer is made from the
- * program's state alone and repeats nothing of the request. Nothing here blocks: it runs in
- * bounded steps between the control thread's other work. */
+ * Nobody is trusted here, though strangers get in only by a mistake in the settings. A
+ * connection carries one request and lives five seconds at most. A new connection is always
+ * accepted, so that nobody can keep a probe out by holding connections open. An answer is
+ * made from the program's state alone and repeats nothing of the request. Nothing here
+ * blocks: it runs in limited steps between the control thread's other work. */
 #include "admin/admin.h"
 
 #include <arpa/inet.h>
@@ -23,7 +23,7 @@
 #include "http/problem.h"
 
 #define ACCEPT_BATCH 16
-/* Room for the head of an answer and for libmicrohttpd's records of a request's fields. */
+/* Room for the head of an answer, and for libmicrohttpd's records of a request's fields. */
 #define POOL_BYTES (ADMIN_HEAD_BYTES_MAX + 8192)
 
 struct admin_connection {
@@ -65,7 +65,7 @@ static void add_field(struct MHD_Response *r, const char *name, const char *valu
     (void)MHD_add_response_header(r, name, value);
 }
 
-/* Hands the bytes over to libmicrohttpd. */
+/* Passes the bytes to libmicrohttpd. */
 static enum MHD_Result send_answer(struct MHD_Connection *c, int status, struct buf *body,
                                    const struct admin_path *path)
 {
@@ -150,9 +150,9 @@ static enum MHD_Result collect_host(void *arg, enum MHD_ValueKind kind, const ch
     return MHD_YES;
 }
 
-/* A web page whose name was made to resolve to us (DNS rebinding) comes with that name. So a
- * name must be one we know; an address cannot be rebound, and probes and Prometheus ask by the
- * address of the pod. The port does not matter: it may have been forwarded. */
+/* In a DNS rebinding attack a web page comes with its own name. So a name must be a known
+ * one. An address is safe, and probes and Prometheus use the address of the pod. The port
+ * does not matter, since it may have been forwarded. */
 static bool host_allowed(const struct admin *a, const char *text, size_t len)
 {
     struct host h;
@@ -161,7 +161,7 @@ static bool host_allowed(const struct admin *a, const char *text, size_t len)
 
     if (!host_split(text, len, &h) || h.name_len >= sizeof name)
         return false;
-    if (h.name[0] == '[') /* host_split has seen to it that an address is in it */
+    if (h.name[0] == '[') /* host_split has checked that it is an address */
         return true;
     memcpy(name, h.name, h.name_len);
     name[h.name_len] = '\0';
@@ -178,7 +178,7 @@ static struct failure judge(const struct admin *a, struct MHD_Connection *c, con
     (void)MHD_get_connection_values_n(c, MHD_HEADER_KIND, collect_host, &h);
     if (h.count > 1)
         return failure_make(FAIL_BAD_REQUEST, "There is more than one Host.");
-    if (h.count == 1) { /* HTTP/1.0 may come without: no browser does */
+    if (h.count == 1) { /* HTTP/1.0 may lack it; browsers always send it */
         ascii_trim(&h.value, &h.len);
         if (!host_allowed(a, h.value, h.len))
             return failure_make(FAIL_HOST_DENIED,
@@ -202,8 +202,8 @@ static struct failure not_found(const struct admin *a)
     return f;
 }
 
-/* The target as it was sent: libmicrohttpd unescapes it afterwards, and cuts it at a NUL. What
- * this returns is what on_request gets as *req. */
+/* The target as sent: libmicrohttpd decodes it afterwards, and cuts it at a NUL. on_request
+ * gets the returned value as *req. */
 static void *on_target(void *arg, const char *target, struct MHD_Connection *c)
 {
     struct admin *a = arg;
@@ -247,7 +247,7 @@ static void end(struct admin_connection *c)
     c->admin->mhd_host.due = true;
 }
 
-/* The oldest that has not been ended yet. */
+/* The oldest connection that was not ended yet. */
 static struct admin_connection *oldest(const struct admin *a)
 {
     struct admin_connection *c;
@@ -315,7 +315,7 @@ static void on_accepted(void *arg, const struct listener *from, int fd,
         log_debug("connection_not_taken");
 }
 
-/* --- life --- */
+/* --- start and end --- */
 
 void admin_add(struct admin *a, const struct admin_path *path)
 {
@@ -325,7 +325,7 @@ void admin_add(struct admin *a, const struct admin_path *path)
     a->paths++;
 }
 
-/* The addresses that are really listened on. */
+/* Collects the addresses that are really listened on. */
 static void name_listeners(struct admin *a)
 {
     struct buf text;

@@ -1,4 +1,4 @@
-/* Judges how the program is, for the status page. The first rule that holds decides:
+/* Rates the health of the program for the status page. The first rule that applies decides:
  *
  *   a worker's loop does not turn                          bad   this proxy
  *   SIGTERM came                                           warn  nobody
@@ -9,15 +9,14 @@
  *   last minute: half of three or more failed upstream     bad   upstream
  *                a hundredth turned away or failed by us   warn  this proxy
  *                a hundredth failed upstream               warn  upstream
- *   the token serves, renewing it failed                   warn  credentials or token endpoint
- *   last minute: some failed for want of a token           warn  token endpoint
- *   a certificate in use has ended                         bad   the configuration
- *   a new certificate or key is not good                   warn  the configuration
- *   a certificate in use ends within two weeks             warn  the configuration
- *   else                                                   good
+ *   there is a token, renewing it failed                   warn  credentials or token endpoint
+ *   last minute: some failed for lack of a token           warn  token endpoint
+ *   a certificate in use has expired                       bad   the configuration
+ *   a new certificate or key is faulty                     warn  the configuration
+ *   a certificate in use expires within two weeks          warn  the configuration
+ *   otherwise                                              good
  *
- * Requests that are the callers' own mistakes change nothing: the page mentions them, and all is
- * well. */
+ * Mistakes of callers do not count: the page mentions them, and the health is good. */
 #include "admin/health.h"
 
 #include <stdarg.h>
@@ -85,7 +84,7 @@ static const char *plural(uint64_t n)
     return n == 1 ? "" : "s";
 }
 
-/* What /readyz says too. */
+/* As /readyz reports it. */
 static struct health without_token(const struct status *s)
 {
     enum health_kind kind = HEALTH_RENEWING;
@@ -107,8 +106,8 @@ static struct health without_token(const struct status *s)
     return h;
 }
 
-/* Once is a token that was revoked; twice within the longest time between such fetches, with a
- * fresh token in between, is something else. */
+/* One refused token was probably revoked. Two within the longest time between such fetches,
+ * with a fresh token in between, have another reason. */
 static bool tokens_refused(const struct status *s)
 {
     const struct token_manager_stats *t = s->token.stats;
@@ -153,7 +152,7 @@ static bool too_many(uint64_t failed, uint64_t requests)
     return failed > 0 && failed * 100 >= requests;
 }
 
-/* What the last minute's requests say; HEALTH_COUNT: nothing worth telling. */
+/* Health by the last minute's requests; HEALTH_COUNT: nothing to report. */
 static struct health of_requests(const struct history_step *recent)
 {
     uint64_t all = recent->requests, ours = recent->failed[STAGE_PROXY];
@@ -173,7 +172,7 @@ static struct health of_requests(const struct history_step *recent)
     return (struct health){ .kind = HEALTH_COUNT };
 }
 
-/* HEALTH_COUNT: they are well. */
+/* HEALTH_COUNT: they are all right. */
 static struct health of_certificates(const struct status *s)
 {
     const struct config_certificate *first = status_first_certificate(s);

@@ -1,4 +1,4 @@
-/* Looks at the program every ten seconds and keeps the history that the status page draws.
+/* Looks at the program every ten seconds and keeps the history that the status page shows.
  *
  *   timer, every 10 s ----------+                 +--> history
  *   token published, drain -----+--> take, judge -+--> since
@@ -10,7 +10,7 @@
 
 #include "admin/page/page.h"
 
-/* Judges, and notes since when. */
+/* Determines the health, and since when. */
 static struct health judge(struct monitor *m, const struct status *s,
                            const struct history_totals *totals)
 {
@@ -32,7 +32,8 @@ static void on_timer(struct loop_timer *t)
 
     (void)judge(m, &s, &totals);
     history_sample(&m->history, &totals, s.now_ms);
-    /* From when it was due, so that the steps do not drift; after a sleep from now. */
+    /* Relative to when it was due, so that the steps do not drift; after a suspend relative
+     * to now. */
     int64_t next_ms = t->due_ms + HISTORY_STEP_MS;
 
     loop_timer_set(m->loop, t, next_ms > s.now_ms ? next_ms : s.now_ms + HISTORY_STEP_MS);

@@ -1,5 +1,5 @@
 #pragma once
-/* What the status page shows beyond the present: it looks at the program every ten seconds, and
+/* What the status page shows about the past: looks at the program every ten seconds, and
  * whenever something about the token changes. Thread: control. */
 #include "admin/health.h"
 #include "admin/status.h"
@@ -15,22 +15,21 @@ struct monitor {
     struct history history;
     struct health_since since;
     struct recent_failures failures;
-    char *listen; /* the addresses that callers reach */
+    char *listen; /* the addresses for callers */
     void (*take)(void *arg, struct status *out);
     void *arg;
 };
 
-/* Begins to look; the workers run already. `take` and its argument are those of the admin
- * listener. The failures are control's own to initialise, before that. */
+/* Starts; the workers run already. `take` and its argument are those of the admin listener.
+ * The list of failures must be initialised before. */
 void monitor_init(struct monitor *m, struct loop *l, const char *listen,
                   void (*take)(void *arg, struct status *out), void *arg);
 /* Takes one that was not initialised, if zeroed. */
 void monitor_done(struct monitor *m);
 
-/* To be called when something changed that may change the health. Takes a monitor that is not in
- * use. */
+/* Call it when something may have changed the health. Takes a monitor that is not in use. */
 void monitor_look(struct monitor *m);
 
-/* The status page, as the admin listener's path wants it: arg is the monitor. Appends the
+/* Renders the status page, as a path of the admin listener; arg is the monitor. Appends the
  * document; returns 200, or -errno. */
 int monitor_render(void *arg, const struct status *s, struct buf *out);

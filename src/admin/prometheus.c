@@ -1,9 +1,9 @@
-/* Writes the metrics. The table below names them all; a metric that is more than one number has
- * a function of its own that writes its samples.
+/* Writes the metrics. The table below lists all of them; a metric that is more than one
+ * number has a function that writes its samples.
  *
- * Counters begin at 0 and never go back. A value that does not exist now, such as the age of a
- * token when there is none, is 0 too, so that no time series comes and goes. Values are in base
- * units: seconds and bytes. */
+ * Counters begin at 0 and never decrease. A value that does not exist at present, such as
+ * the age of a token when there is none, is 0 too, so that no time series appears and
+ * disappears. Values are in base units: seconds and bytes. */
 #include "admin/prometheus.h"
 
 #include <inttypes.h>
@@ -33,13 +33,13 @@ struct metric {
         WITH_FREEZE,
         WITH_LEDGER,
         WITH_CERTIFICATES
-    } when; /* what has to be set for it to be there */
+    } when; /* the setting without which it does not exist */
 };
 
 /* --- one sample --- */
 
-/* Writes the name of a sample and its labels: pairs of a label and its value, NULL at the end.
- * The values are words of this program and need no escaping. */
+/* Writes the name of a sample and its labels: pairs of a label and its value, ended by NULL.
+ * The values are fixed texts and need no escaping. */
 static void name_sample(struct writer *w, const char *suffix, const char *const *labels)
 {
     if (w->err == 0)
@@ -239,7 +239,8 @@ static void write_turn_ages(struct writer *w, int which)
     }
 }
 
-/* Besides the token endpoint's own: no descriptor or no memory here. */
+/* Failures of this machine (descriptors, memory), in addition to those of the token
+ * endpoint. */
 static bool ends_a_fetch(enum failure_kind kind)
 {
     return kind == FAIL_OVERLOAD || kind == FAIL_INTERNAL ||
@@ -260,7 +261,8 @@ static void write_fetches(struct writer *w, int which)
                   t->failed_of[k]);
 }
 
-/* A path as the value of a label: quote, backslash and line end are escaped, and it is cut. */
+/* A path as the value of a label: quotes, backslashes and newlines are escaped, and it may
+ * be cut. */
 static const char *label_value(const char *text, char out[1024])
 {
     size_t n = 0;
@@ -297,7 +299,7 @@ static void write_reloads(struct writer *w, int which)
     count(w, (const char *const[]){ "result", "refused", NULL, NULL }, n[M_reloads_refused]);
 }
 
-/* Metrics without labels: each is one number of the status. */
+/* Metrics without labels: each is a single number of the status. */
 enum single {
     ONE_READY,
     ONE_DRAINING,
@@ -329,7 +331,7 @@ enum single {
     ONE_LOG_DROPPED
 };
 
-/* How old the oldest entry is whose outcome is unknown. */
+/* The age of the oldest entry whose outcome is unknown. */
 static uint64_t unknown_oldest_s(const struct status *s)
 {
     int64_t since_s = s->ledger.unknown_oldest_ms / 1000;
@@ -418,7 +420,7 @@ static void write_single(struct writer *w, int which)
         count(w, NULL, single_number(s, which));
 }
 
-/* name, type, labels, help, how its value is written and which one it is */
+/* name, type, labels, help, function that writes it, and its argument */
 /* clang-format off */
 static const struct metric metrics[] = {
     { "build_info", "gauge", "version, libcurl, libmicrohttpd", "Versions of the program and of its libraries; the value is 1.", write_build, 0, ALWAYS },

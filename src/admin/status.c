@@ -1,4 +1,4 @@
-/* Takes the status, and writes what the two probes answer from it.
+/* Collects the status, and writes the answers of the two probes.
  *
  *   metrics, workers' last turns --+
  *   token manager -----------------+--> struct status --> /healthz /readyz /metrics, the page
@@ -18,7 +18,7 @@
 #include "net/curl_host.h"
 #include "net/mhd_host.h"
 
-/* A worker may have read its clock after the control thread did: that is no age. */
+/* A worker may have read its clock after the control thread did: that counts as age 0. */
 static int64_t turn_age_ms(int64_t turned_ms, int64_t now_ms)
 {
     return base_max(0, now_ms - turned_ms);
@@ -152,7 +152,7 @@ void status_reason_text(const struct status *s, char *out, size_t size)
     }
 }
 
-/* A NULL value is JSON's null. Running out of memory ends the program, as everywhere. */
+/* A NULL value becomes JSON's null. Aborts when memory runs out. */
 static void put(struct json_object *o, const char *key, struct json_object *value)
 {
     if (json_object_object_add(o, key, value) != 0)

@@ -3,7 +3,7 @@
  *     configuration -> upstream: (proxy) name, connection, TLS -+
  *                   -> token endpoint, when it is another host -+-> token -> request -> clock
  *
- * Each line says what a failure means and which setting to change. A step that an earlier
+ * For a failure the line says what it means and which setting to change. A step that an earlier
  * failure makes impossible is printed as skipped. */
 #include "cli/doctor.h"
 
@@ -26,18 +26,18 @@
 #include "net/lookup.h"
 #include "net/trust_store.h"
 
-#define STEP_MS 5000                /* one look-up, one connection, one handshake */
-#define PROBE_MS 1000               /* a handshake that tells whether there is TLS at all */
-#define ANSWER_MS 8000              /* one answer */
-#define CLOCK_NOTE_S 30             /* a clock that is off by more is noted */
-#define CLOCK_BLAME_S 3600          /* a clock this far off is to blame for a date */
-#define LINE_BYTES 1024             /* longer ones are cut */
-#define LIST_BYTES (LINE_BYTES / 2) /* addresses, and what came of each */
-#define API_PATH "/v0"              /* where the 1Shot API lies on its host */
+#define STEP_MS 5000       /* one lookup, one connection, one handshake */
+#define PROBE_MS 1000      /* a handshake to find out whether there is TLS at all */
+#define ANSWER_MS 8000     /* one answer */
+#define CLOCK_NOTE_S 30    /* report a clock that is wrong by more than this */
+#define CLOCK_BLAME_S 3600 /* a clock that is wrong by this much explains an invalid date */
+#define LINE_BYTES 1024    /* longer ones are cut */
+#define LIST_BYTES (LINE_BYTES / 2) /* addresses, and the result for each */
+#define API_PATH "/v0"              /* where the 1Shot API is on its host */
 
 enum outcome { FINE, NOTE, FAILED, SKIPPED };
 
-/* Whom to reach, and which settings are to blame if it cannot be. */
+/* A host to connect to, and the settings that are to blame if that fails. */
 struct target {
     const char *name; /* "upstream", "token" */
     const char *url_key, *ca_key, *proxy_key;
@@ -49,19 +49,19 @@ struct target {
     bool tls;
 };
 
-/* What is known so far. */
+/* The state of the run. */
 struct doctor {
-    struct config *config; /* NULL: the settings are not good */
+    struct config *config; /* NULL: the settings have errors */
     struct token *token;   /* NULL: none yet */
-    int64_t deadline_ms;   /* for the whole of it */
+    int64_t deadline_ms;   /* for the whole run */
     int steps, failed;
     bool skew_known;
-    int64_t skew_s; /* this machine's clock is so far ahead of the other side's */
+    int64_t skew_s; /* how far this machine's clock is ahead of the server's */
 };
 
-/* --- what is printed ---------------------------------------------------------------------- */
+/* --- output ------------------------------------------------------------------------------- */
 
-/* Puts stars over the secret wherever it stands in the line: a server may have repeated it. */
+/* Replaces the secret by stars wherever it is in the line: a server may have repeated it. */
 static void hide(char *line, const char *secret)
 {
     size_t len = strlen(secret);
@@ -70,8 +70,8 @@ static void hide(char *line, const char *secret)
         memset(at, '*', len);
 }
 
-/* Prints the line of one step and counts it. Whatever others sent, no control byte and no secret
- * of ours is printed. */
+/* Prints the line of one step and counts it. It never prints a control character or a secret
+ * of ours, whatever a server sent. */
 PRINTF_LIKE(4, 5)
 static void say(struct doctor *d, const char *step, enum outcome outcome, const char *fmt, ...)
 {
@@ -127,7 +127,8 @@ static void note_date(struct doctor *d, int64_t date_s)
     d->skew_s = clock_wall_s() - date_s;
 }
 
-/* --- one host: proxy, name, connection, TLS ------------------------------------------------ */
+/* --- one host: proxy, name, connection, TLS
+ * ------------------------------------------------ */
 
 static void step_name(char out[32], const struct target *t, const char *what)
 {
@@ -146,7 +147,7 @@ static const char *date(int64_t seconds, char out[32])
 
 /* --- an outbound proxy ------------------------------------------------------------------- */
 
-/* The variable that libcurl would take the proxy of this URL from; NULL: there is none. */
+/* The variable from which libcurl would take the proxy for this URL; NULL: none. */
 static const char *proxy_variable(const struct target *t)
 {
     for (size_t i = 0; i < CONFIG_PROXY_VARIABLES; i++) {
@@ -161,7 +162,7 @@ static const char *proxy_variable(const struct target *t)
 
 struct way {
     bool proxied;
-    const char *setting; /* what names the proxy: a key or a variable */
+    const char *setting; /* the key or variable that names the proxy */
     char host[256];
     int port;
     bool has_credentials, tls;
@@ -177,7 +178,7 @@ static struct doctor_call call_for(struct doctor *d, const struct target *t,
                                  .deadline_ms = until(d, STEP_MS) };
 }
 
-/* Says which proxy is in the way, if any; where the first connection goes. */
+/* Finds out which proxy is used, if any, so where the first connection goes. */
 static void find_way(struct doctor *d, const struct target *t, struct way *way)
 {
     const char *variable = proxy_variable(t), *url = t->proxy;
@@ -301,8 +302,8 @@ static bool try_connection(struct doctor *d, const struct target *t, const struc
 
 /* --- TLS --------------------------------------------------------------------------------- */
 
-/* A certificate out of its time: is it the certificate, or is it the clock here? The server's
- * own clock, asked for without credentials, tells. */
+/* A certificate outside its period of validity: is the certificate wrong, or the clock here?
+ * Asks for the server's time, without credentials. */
 static void explain_time(struct doctor *d, const char *step, const struct target *t,
                          const struct doctor_call *call)
 {
@@ -370,7 +371,7 @@ static void explain_untrusted(struct doctor *d, const char *step, const struct t
         say(d, step, FAILED, "the certificate of %s is not accepted: %s", t->host, call->why);
 }
 
-/* Whether the other side has ended TLS because of the certificate that is shown to it. */
+/* Whether the server has ended TLS because of the certificate that was shown to it. */
 static bool refuses_ours(const struct doctor_call *call)
 {
     const char *alert = strstr(call->why, " alert ");
@@ -432,7 +433,7 @@ static bool try_tls(struct doctor *d, const struct target *t, const struct way *
         return true;
     }
     doctor_call(&call);
-    /* a proxy that is spoken to by TLS shows its own certificate before it is asked anything */
+    /* before CONNECT has succeeded, the TLS handshake is with an https:// proxy itself */
     if (way->tls && call.connect_status / 100 != 2 &&
         (call.end == DOCTOR_UNTRUSTED || call.end == DOCTOR_NO_TLS))
         call.end = DOCTOR_PROXY;
@@ -496,7 +497,7 @@ static bool try_host(struct doctor *d, const struct target *t)
 
 /* --- token, request, clock --------------------------------------------------------------- */
 
-/* Whether what listens there speaks TLS, though the URL is http://. */
+/* Whether the server speaks TLS, although the URL is http://. */
 static bool is_tls_port(struct doctor *d, const struct target *t)
 {
     char url[300];
@@ -519,8 +520,8 @@ static void say_tls_port(struct doctor *d, const char *step, const struct target
         t->port, t->host, t->url_key);
 }
 
-/* The cheapest call there is, below `base`: it reads, costs no quota, and every key may make
- * it. The token is sent when there is one. */
+/* The cheapest request there is, below `base`: it reads, costs no quota, and every key may
+ * make it. It has the token if there is one. */
 static void get_chains(struct doctor *d, const char *base, struct doctor_call *call)
 {
     char url[2048];
@@ -536,8 +537,8 @@ static void get_chains(struct doctor *d, const char *base, struct doctor_call *c
     call->url = NULL;
 }
 
-/* Whether the API is not where base_url says, but below its usual path. With a wrong path the
- * token endpoint is not found either, so this is asked with a token or without. */
+/* Whether the API is not at base_url but below its usual path. With a wrong path the token
+ * endpoint is not found either, so this is tried with or without a token. */
 static bool is_wrong_path(struct doctor *d)
 {
     char base[1024];
@@ -670,7 +671,8 @@ static void judge_clock(struct doctor *d)
             span(d->skew_s, skew), d->skew_s > 0 ? "ahead of" : "behind");
 }
 
-/* The files of certificates; whether they are good and fit is looked at with the settings. */
+/* The certificate files. Whether they are valid and fit together is checked with the
+ * settings. */
 static void try_certificates(struct doctor *d)
 {
     struct config_certificate all[CERTIFICATES_COUNT];
@@ -699,7 +701,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* A claim waits for a commit: what that takes here. */
+/* Measures commits, for which a claim must wait. */
 static void time_commits(struct doctor *d, struct ledger_way *w, struct buf *error)
 {
     enum { COMMITS = 16, SLOW_US = 100000 };
@@ -741,7 +743,7 @@ static void say_status(struct doctor *d, struct ledger_way *w, struct buf *error
     buf_done(&text);
 }
 
-/* Settings with which less is recorded than was perhaps meant. */
+/* Notes settings with which less is recorded than was perhaps intended. */
 static void judge_ledger_settings(struct doctor *d)
 {
     const struct config *c = d->config;
@@ -781,7 +783,7 @@ static void try_ledger(struct doctor *d)
     buf_done(&error);
 }
 
-/* --- all of it --------------------------------------------------------------------------- */
+/* --- the whole run ------------------------------------------------------------------------ */
 
 static struct target target_of(const char *name, const struct config *c, bool token)
 {

@@ -1,5 +1,5 @@
-/* Calls by libcurl, set up as the gateway's are. What libcurl does not tell of a certificate is
- * taken from OpenSSL while it verifies. */
+/* HTTP requests by libcurl with the gateway's settings. Facts about a certificate that
+ * libcurl does not report are collected in OpenSSL's verification. */
 #include "cli/doctor_http.h"
 
 #include <curl/curl.h>
@@ -24,7 +24,7 @@ struct run {
 
 /* --- the certificate --------------------------------------------------------------------- */
 
-/* Whose handshake it is: there is one at a time, in one thread. */
+/* The call whose handshake runs: there is one at a time, in one thread. */
 static struct doctor_call *looking;
 
 static int64_t seconds_of(const ASN1_TIME *t)
@@ -78,7 +78,7 @@ static void note_result(struct doctor_call *c, int result)
                                     result == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE;
 }
 
-/* Called for each certificate of the chain; what `good` says goes on counting. */
+/* Called for each certificate of the chain; does not change the result `good`. */
 static int on_verify(int good, X509_STORE_CTX *store)
 {
     struct doctor_call *c = looking;
@@ -143,9 +143,9 @@ static size_t on_head(char *line, size_t size, size_t n, void *arg)
     return n;
 }
 
-/* Whether libcurl would use a proxy shows in the name that it wants to look up first. An
- * address needs no looking up; of a proxy by address a newer libcurl says itself that it was to
- * be used. Either way nothing is sent. */
+/* Whether libcurl would use a proxy shows in the name that it resolves first. An address
+ * needs no resolving; for a proxy with an address, newer versions of libcurl report that it
+ * would be used. In either case nothing is sent. */
 static curl_socket_t connect_nowhere(void *arg, curlsocktype purpose,
                                      struct curl_sockaddr *address)
 {
@@ -218,7 +218,7 @@ static bool setup(struct run *r, struct curl_slist **headers)
     }
     if (c->what == DOCTOR_LOOK ||
         c->what ==
-            DOCTOR_HANDSHAKE) { /* nothing secret is sent, and nothing it says is trusted */
+            DOCTOR_HANDSHAKE) { /* nothing secret is sent, and nothing received is trusted */
         (void)curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 0L);
         (void)curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 0L);
     } else {
@@ -250,7 +250,7 @@ static enum doctor_end end_of(const struct run *r)
     case CURLE_PROXY:
         return DOCTOR_PROXY;
     default:
-        /* what the proxy said to CONNECT is an error of receiving in some versions */
+        /* some versions report the proxy's answer to CONNECT as an error of receiving */
         return r->call->connect_status >= 300 ? DOCTOR_PROXY : DOCTOR_BROKEN;
     }
 }
@@ -297,7 +297,7 @@ void doctor_call(struct doctor_call *c)
     struct run r = { .call = c, .deadline.on_due = on_deadline, .loop.epoll_fd = -1 };
 
     if (loop_init(&r.loop) != 0 || curl_host_init(&r.multi, &r.loop, 1) != 0)
-        abort(); /* a program that has just begun has descriptors and memory for it */
+        abort(); /* a program that has just started has descriptors and memory */
     run_call(&r);
     curl_host_done(&r.multi);
     loop_done(&r.loop);

@@ -1,4 +1,4 @@
-/* Connects to one address after the other. */
+/* Tries to connect to each address in turn. */
 #include "cli/doctor_net.h"
 
 #include <arpa/inet.h>
@@ -17,7 +17,7 @@ void doctor_address(const struct addrinfo *a, char *out, size_t size)
         (void)snprintf(out, size, "?");
 }
 
-/* 0 or -errno. */
+/* Returns 0 or -errno. */
 static int connect_one(const struct addrinfo *a, int64_t deadline_ms)
 {
     auto_close int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -53,7 +53,7 @@ int doctor_connect(const struct addrinfo *found, int64_t deadline_ms, struct buf
     for (const struct addrinfo *a = found; a != NULL && err != 0; a = a->ai_next, left--) {
         char address[INET6_ADDRSTRLEN + 20];
         int64_t begin_ms = clock_ms();
-        /* each gets its share, so that a dead one does not eat up all the time */
+        /* each gets its share, so that a dead address does not use up all the time */
         int64_t share_ms = base_max(0, deadline_ms - begin_ms) / (int64_t)left;
 
         doctor_address(a, address, sizeof address);

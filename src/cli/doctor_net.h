@@ -1,6 +1,6 @@
 #pragma once
-/* Plain connections for doctor, each with a deadline, without any HTTP library: so that it can be
- * told which of the addresses fails. Deadlines are times of clock_ms(). */
+/* Plain connections for doctor, each with a deadline. They are made without an HTTP library,
+ * to find out which of the addresses fails. Deadlines are times of clock_ms(). */
 #include <netdb.h>
 
 #include "base/base.h"
@@ -8,6 +8,6 @@
 
 /* "203.0.113.7" */
 void doctor_address(const struct addrinfo *a, char *out, size_t size);
-/* Connects to one address after the other and closes again. Appends what came of each to
- * `text`. Returns 0 or the -errno of the last. */
+/* Connects to each address in turn and closes again. Appends the result for each to `text`.
+ * Returns 0 or the -errno of the last. */
 int doctor_connect(const struct addrinfo *found, int64_t deadline_ms, struct buf *text);

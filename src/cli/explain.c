@@ -1,4 +1,4 @@
-/* Says what would be decided about a request:
+/* Explains what would be decided about a request:
  *
  *     head ---- request_check, decision_route ----> refused, answered here, or forwarded
  *     forwarded ---- rules_operation ----> class
@@ -33,20 +33,21 @@ struct explain {
     struct buf *out, *error;
 };
 
-/* Who asks. */
+/* The caller. */
 struct who {
     struct caller_recognised recognised;
-    bool named;           /* by --caller */
-    uint32_t with_secret; /* a bit for each that it would be if it showed its secret, too */
+    bool named; /* given by --caller */
+    /* the callers that it would be if it also showed their secret, a bit for each */
+    uint32_t with_secret;
 };
 
-/* What comes of one request. */
+/* The result for one request. */
 struct outcome {
-    struct failure failure; /* of the head; FAIL_NONE: it is sound */
+    struct failure failure; /* of the head; FAIL_NONE: it is good */
     struct route route;
     struct operation operation;
     struct rules_decision decision;
-    bool is_local;         /* it is answered here */
+    bool is_local;         /* it is answered by the proxy itself */
     bool has_frozen_class; /* freeze.file stops requests of its class */
     bool is_frozen;
     char reason[FREEZE_REASON_MAX + 1];
@@ -58,7 +59,8 @@ static int wrong_usage(struct explain *e, const char *what, const char *which)
     return EXIT_USAGE;
 }
 
-/* --- lines and columns --------------------------------------------------------------------- */
+/* --- lines and columns
+ * --------------------------------------------------------------------- */
 
 #define MIDDLE 34
 
@@ -68,7 +70,7 @@ static void row(struct explain *e, const char *name, const char *middle, const c
                     right[0] == '\0' ? "" : " ", right);
 }
 
-/* "FILE:LINE", "FILE", or the variable that a key was set by. */
+/* "FILE:LINE", "FILE", or the variable that set a key. */
 static void put_place(struct explain *e, const struct config_key *key, char *out, size_t size)
 {
     const struct config_source *s = config_source(e->report, key);
@@ -91,7 +93,7 @@ static const struct config_key *caller_key(struct explain *e, const char *caller
     return config_find_named(e->config, section, name);
 }
 
-/* Whether the key is set; then "allow (FILE:LINE)", else "allow". */
+/* Whether the key is set. Writes "allow (FILE:LINE)" if it is, otherwise "allow". */
 static bool put_key(struct explain *e, const char *caller, const char *name, char *out,
                     size_t size)
 {
@@ -107,7 +109,8 @@ static bool put_key(struct explain *e, const char *caller, const char *name, cha
     return true;
 }
 
-/* --- who asks ------------------------------------------------------------------------------- */
+/* --- the caller
+ * ----------------------------------------------------------------------------- */
 
 static const struct caller *find_caller(const struct rules *rules, const char *name, size_t len)
 {
@@ -120,7 +123,7 @@ static const struct caller *find_caller(const struct rules *rules, const char *n
     return NULL;
 }
 
-/* A caller by its name. */
+/* The caller with that name. */
 static int named(struct explain *e, const char *name, size_t len, struct who *who)
 {
     const struct rules *rules = e->config->rules;
@@ -136,7 +139,7 @@ static int named(struct explain *e, const char *name, size_t len, struct who *wh
     return EXIT_USAGE;
 }
 
-/* The bit of the listener with that address. False: there is no such one. */
+/* The bit of the listener with that address. False: there is none. */
 static bool find_listener(const struct config *c, const char *address, unsigned *bit)
 {
     *bit = 0;
@@ -168,7 +171,7 @@ static int read_certificate(struct explain *e, const char *path, struct tls_name
     return is_one ? 0 : wrong_usage(e, path, " holds no certificate in PEM");
 }
 
-/* A caller by what is known of its connection. */
+/* The caller by the facts about its connection. */
 static int recognised(struct explain *e, struct who *who)
 {
     const struct explain_options *o = e->options;
@@ -197,7 +200,8 @@ static int recognised(struct explain *e, struct who *who)
     return 0;
 }
 
-/* --- the request ---------------------------------------------------------------------------- */
+/* --- the request
+ * ---------------------------------------------------------------------------- */
 
 struct fields {
     struct header_field field[EXPLAIN_FIELDS_MAX + 2];
@@ -226,7 +230,7 @@ static void add_field(struct fields *f, const char *name, size_t name_len, const
     f->bytes += name_len + value_len + 4;
 }
 
-/* A Host that is allowed, for a request of which nobody said another. */
+/* A Host that is allowed, for a request without one. */
 static void put_host(const struct config *c, char *out, size_t size)
 {
     const char *entry =
@@ -238,7 +242,7 @@ static void put_host(const struct config *c, char *out, size_t size)
     (void)snprintf(out, size, "%.*s", (int)len, strcmp(entry, "*") == 0 ? "localhost" : entry);
 }
 
-/* The fields of -H, and those that every request has that comes so far. */
+/* The fields given by -H, and those that every request has at this point. */
 static int take_fields(struct explain *e, struct fields *f)
 {
     const struct config *c = e->config;
@@ -273,7 +277,7 @@ static bool is_any_of(const char *method, const char *const *methods)
     return *methods != NULL;
 }
 
-/* What the settings make of one request. */
+/* What the settings decide about one request. */
 static struct outcome decide(struct explain *e, const struct fields *f, const struct who *who,
                              const char *method, const char *target)
 {
@@ -296,7 +300,7 @@ static struct outcome decide(struct explain *e, const struct fields *f, const st
         .max_fields = (size_t)c->listen.max_headers,
         .max_body_bytes = c->listen.max_body_size_bytes });
     if (head.check.kind == FAIL_NONE && !f->has_length && !is_any_of(method, bodiless))
-        head.check.body_bytes = -1; /* one of unknown length: whatever may be in it */
+        head.check.body_bytes = -1; /* unknown length: it may contain anything */
     r.route = decision_route(&head, &r.failure);
     r.is_local = r.failure.kind == FAIL_NONE && r.route.kind != ROUTE_FORWARD;
     r.decision.outcome = DECISION_ALLOWED;
@@ -319,7 +323,8 @@ static bool is_sent(const struct outcome *r)
            !(r->is_frozen && r->has_frozen_class);
 }
 
-/* --- its explanation ------------------------------------------------------------------------ */
+/* --- the explanation
+ * ------------------------------------------------------------------------ */
 
 static void explain_operation(struct explain *e, const struct outcome *r)
 {
@@ -353,7 +358,7 @@ static void explain_class(struct explain *e, const struct outcome *r)
     row(e, "class", class_name(r->operation.class), from);
 }
 
-/* "uid 1001", "certificate uri:a or dns:b" for each key by which a section recognises. */
+/* Writes "uid 1001", "certificate uri:a or dns:b" for each key that identifies a caller. */
 static void put_wanted(struct explain *e, const struct caller *c, char *out, size_t size)
 {
     static const char *const keys[] = { "address", "uid", "gid", "certificate", "secret_file" };
@@ -376,7 +381,8 @@ static void put_wanted(struct explain *e, const struct caller *c, char *out, siz
     }
 }
 
-/* Why nobody was recognised, with the names of those that fit, or would with their secret. */
+/* Why nobody was recognised, with the names of the callers that match, or would with their
+ * secret. */
 static void put_fit(const struct callers *all, const struct who *who, char *out, size_t size)
 {
     const struct caller_recognised *r = &who->recognised;
@@ -457,7 +463,7 @@ static void explain_freeze(struct explain *e, const struct outcome *r)
     row(e, "freeze", r->is_frozen ? "frozen" : "not frozen", right);
 }
 
-/* What to change so that it may be sent. */
+/* What to change so that the request is sent. */
 static void put_remedy(struct explain *e, const struct outcome *r, char *out, size_t size)
 {
     const struct caller *c = r->decision.who.caller;
@@ -531,10 +537,11 @@ static int explain_one(struct explain *e, const struct fields *f, const struct w
     return is_sent(&r) ? EXPLAIN_SENT : EXPLAIN_REFUSED;
 }
 
-/* --- all operations ------------------------------------------------------------------------- */
+/* --- all operations
+ * ------------------------------------------------------------------------- */
 
-/* The first pattern of the list that some (or, with `all`, that each) request of the operation
- * matches; NULL: there is none. */
+/* The first pattern of the list that matches a request of the operation (with `all`: every
+ * such request); NULL: none. */
 static const struct pattern *find_pattern(const struct rights_list *l, const struct pattern *o,
                                           bool all)
 {
@@ -544,8 +551,8 @@ static const struct pattern *find_pattern(const struct rights_list *l, const str
     return NULL;
 }
 
-/* How much of an operation is in a list: all of it, some requests of it (*which says by which
- * entry), or nothing. */
+/* How much of an operation is in a list: everything, some requests (*which is the entry), or
+ * nothing. */
 enum part { NOTHING, SOME, ALL };
 
 static enum part part_of(const struct rights_list *l, const struct class_pattern *o,
@@ -582,7 +589,7 @@ static void list_operation(struct explain *e, const struct caller *c,
     (void)!buf_add_str(e->out, "\n");
 }
 
-/* What each operation that is known comes to for that caller. */
+/* Lists each known operation with the decision for that caller. */
 static int list_all(struct explain *e, const struct who *who)
 {
     const struct rules *rules = e->config->rules;
@@ -606,9 +613,10 @@ static int list_all(struct explain *e, const struct who *who)
     return EXPLAIN_SENT;
 }
 
-/* --- what is expected ------------------------------------------------------------------------ */
+/* --- expectations
+ * ----------------------------------------------------------------------------- */
 
-/* Splits a line into its words, in place. Returns how many, up to `most`. */
+/* Splits a line at blanks, in place. Returns the number of parts, at most `most`. */
 static size_t split(char *line, char **words, size_t most)
 {
     size_t n = 0;
@@ -625,7 +633,8 @@ struct expectation {
     size_t asked, wrong;
 };
 
-/* One line: CALLER METHOD TARGET sent|refused. */
+/* Checks one line: CALLER METHOD TARGET sent
+ * refused. */
 static int expect_line(struct explain *e, const struct fields *f, char *line,
                        struct expectation *x)
 {
@@ -647,7 +656,7 @@ static int expect_line(struct explain *e, const struct fields *f, char *line,
     }
     struct outcome r = decide(e, f, &who, word[1], word[2]);
 
-    r.is_frozen = false; /* what is expected of the settings, at whatever moment */
+    r.is_frozen = false; /* expectations are about the settings, not the moment */
 
     x->asked++;
     if (is_sent(&r) == (strcmp(word[3], "sent") == 0))

@@ -1,9 +1,9 @@
-/* Asks a running proxy whether it is ready, by one GET of libcurl.
+/* Asks a running proxy whether it is ready, with one GET by libcurl.
  *
  *   admin.address -> URL or unix socket -> GET /readyz -> status and body -> one line
  *
- * Whatever listens there may be another program: how much of its answer is read, and how long
- * that may take, is limited, and nothing of it reaches the terminal but printable text. */
+ * Another program may be listening there: the size of its answer and the time for it are
+ * limited, and only printable text of it is shown. */
 #include "cli/healthcheck.h"
 
 #include <curl/curl.h>
@@ -41,7 +41,7 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
     return a->too_long ? 0 : size * n;
 }
 
-/* A proxy that listens on every address listens on the loopback address too. */
+/* The loopback address, if the proxy listens on all addresses. */
 static const char *reachable(const char *host)
 {
     if (strcmp(host, "0.0.0.0") == 0)
@@ -58,13 +58,13 @@ static void setup(CURL *easy, const struct config_address *a, struct answer *ans
     else
         (void)snprintf(url, sizeof url, a->v6 ? "http://[%s]:%d/readyz" : "http://%s:%d/readyz",
                        reachable(a->host), a->port);
-    (void)curl_easy_setopt(easy, CURLOPT_URL, url); /* is copied */
+    (void)curl_easy_setopt(easy, CURLOPT_URL, url); /* copied */
     (void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http");
     (void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    (void)curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* not the environment's either */
+    (void)curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* not from the environment either */
     (void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)HEALTHCHECK_TIMEOUT_MS);
-    /* A look-up that does not end is left behind with the process. */
+    /* A lookup that does not end is left behind when the process ends. */
     (void)curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_head);
     (void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, answer);
@@ -94,7 +94,7 @@ static const char *reason(CURL *easy, CURLcode code, const struct answer *a)
     }
 }
 
-/* The first line of the body, without anything that a terminal might obey. */
+/* Appends the first line of the body, without terminal control characters. */
 static void add_first_line(struct buf *out, const char *body)
 {
     size_t n = strcspn(body, "\n");
@@ -146,7 +146,7 @@ bool healthcheck_ask(const char *address, struct buf *out)
     CURL *easy = curl_host_global_init() == 0 ? curl_easy_init() : NULL;
 
     if (easy == NULL)
-        abort(); /* a program that has just begun has memory for it */
+        abort(); /* a program that has just started has memory */
     (void)buf_addf(out, "%s: ", address);
     bool ready = ask(easy, &a, out);
 

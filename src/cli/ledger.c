@@ -1,8 +1,8 @@
-/* Reads what stands behind `oneshot-proxy ledger`, and does it.
+/* The command line of `oneshot-proxy ledger`.
  *
- *   init                           makes the store
- *   list, show, resolve, check     ask the proxy that has the store, by the socket beside it; or
- *                                  open the store, when no proxy runs or it is PostgreSQL's
+ *   init                           creates the store
+ *   list, show, resolve, check     ask the proxy that uses the store, by the socket beside it;
+ *                                  or open the store, if no proxy runs or it is in PostgreSQL
  *
  * Exit codes: 0 done, 1 not done, 2 wrong command line. */
 #include "cli/ledger.h"
@@ -26,17 +26,17 @@ enum { EXIT_USAGE = 2 };
 #define MESSAGES_MAX (1 << 20)
 #define BODY_MAX (16 << 20)
 
-/* What was asked for. */
+/* The command line as read. */
 struct invocation {
     const char *file; /* --config */
     const char *state, *since, *caller, *format, *note, *status, *body;
     bool force;
     struct config *config;
-    char **word; /* behind the verb */
+    char **word; /* arguments after the verb */
     int words;
 };
 
-/* Options beside --config. */
+/* Options in addition to --config. */
 enum {
     OPTION_CONFIG = 1 << 0,
     OPTION_STATE = 1 << 1,
@@ -75,9 +75,9 @@ static int flushed(bool good)
     return fflush(stdout) == 0 && good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* --- the ledger, wherever it is --- */
+/* --- access to the ledger --- */
 
-/* Returns whether there is a way; else why not has been told. */
+/* Returns whether it succeeded; if not, the reason was printed. */
 static bool open_way(struct ledger_way *w, const struct config *c)
 {
     struct buf error;
@@ -158,7 +158,8 @@ static int check_store(struct ledger_way *w, struct buf *error)
                           (unsigned long long)census.bytes) >= 0);
 }
 
-/* The whole of a store is read only while no proxy has it: it would have to wait. */
+/* Reads the whole store, which is possible only while no proxy uses it: it would have to
+ * wait. */
 static int run_check(struct invocation *in)
 {
     auto_way struct ledger_way w = { .type = NULL };
@@ -283,7 +284,7 @@ static int run_show(struct invocation *in)
 
 /* --- resolve --- */
 
-/* A replay needs a Content-Type; what is JSON is told by its first character. */
+/* A replay needs a Content-Type; JSON is recognised by its first character. */
 static const char *head_of(const struct ledger_bytes *body)
 {
     size_t i = 0;
@@ -502,13 +503,13 @@ int ledger_command(int argc, char **argv, const struct config_env *env)
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread */
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (option == '?')
-            return EXIT_USAGE; /* getopt_long has said why */
+            return EXIT_USAGE; /* getopt_long has printed why */
         if ((given & option) != 0)
             return usage_error("an option is there twice", "");
         given |= option;
         take_option(&in, option);
     }
-    optind++; /* the word "ledger" */
+    optind++; /* the argument "ledger" */
     if ((given & OPTION_HELP) != 0 || (optind < argc && strcmp(argv[optind], "help") == 0))
         return run_help();
     const struct verb *verb = optind < argc ? verb_of(argv[optind]) : NULL;

@@ -1,5 +1,5 @@
-/* Prints entries of the ledger: a table, JSON a line, ids; and one entry with the way to find out
- * what became of it. */
+/* Prints entries of the ledger: as a table, one JSON object per line, or ids; and a single
+ * entry with how to find out its outcome. */
 #include "cli/ledger_print.h"
 
 #include <inttypes.h>
@@ -37,7 +37,7 @@ static const char *time_text(int64_t ms, char out[TIME_BYTES])
     return out;
 }
 
-/* Printable ASCII as it is, every other byte as \xNN. */
+/* Appends printable ASCII, and \xNN for any other byte. */
 static void add_plain(struct buf *out, const char *bytes, size_t len)
 {
     int rc = 0;
@@ -55,8 +55,8 @@ static void add_text(struct buf *out, const char *text)
     add_plain(out, text == NULL ? "-" : text, text == NULL ? 1 : strlen(text));
 }
 
-/* Bytes that are not ASCII each stand as the character of that number: a stored text need not be
- * UTF-8, JSON has to be. */
+/* Each byte that is not ASCII becomes the character with that number: stored text need not
+ * be UTF-8, but JSON must be. */
 static void add_json(struct buf *out, const char *text)
 {
     int rc = buf_add_str(out, "\"");
@@ -202,7 +202,7 @@ static void add_fields(struct buf *out, const struct ledger_entry *e)
     add_line(out, "note", e->note);
 }
 
-/* A body, in at most some lines of a terminal. */
+/* Prints a body, in a limited number of lines. */
 static void add_body(struct buf *out, const char *name, const struct ledger_bytes *b)
 {
     const size_t most = 4096;
@@ -231,7 +231,7 @@ static void add_head(struct buf *out, const char *head)
     }
 }
 
-/* As a value in a query. */
+/* Appends text encoded as a value in a query. */
 static void add_encoded(struct buf *out, const char *text)
 {
     int rc = 0;

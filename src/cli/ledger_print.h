@@ -1,6 +1,6 @@
 #pragma once
-/* Entries of the ledger as people and programs read them. What callers sent is never printed as it
- * is: no control character reaches the terminal. */
+/* Prints entries of the ledger for people and programs. Text from callers is never printed
+ * unchanged: no control character reaches the terminal. */
 #include "config/config.h"
 #include "ledger/entry.h"
 
@@ -12,14 +12,14 @@ bool ledger_format_find(const char *name, enum ledger_format *out);
 struct ledger_printer {
     enum ledger_format format;
     size_t count;
-    bool failed; /* standard output took no more */
+    bool failed; /* writing to standard output failed */
 };
 
-/* One entry of a list; `arg` is the printer. Returns false once printing has failed. */
+/* Prints one entry of a list; `arg` is the printer. Returns false once printing has failed. */
 bool ledger_print_entry(void *arg, const struct ledger_entry *e);
-/* Behind the last one. Returns whether all was printed. */
+/* Call it after the last one. Returns whether everything was printed. */
 bool ledger_print_end(struct ledger_printer *p);
 
-/* All of one entry, and, when it is open, how to find out what became of it and what to do then.
- * Returns whether all was printed. */
+/* Prints everything about one entry and, if it is open, how to find out its outcome and what
+ * to do then. Returns whether everything was printed. */
 bool ledger_print_whole(const struct config *c, const struct ledger_entry *e);

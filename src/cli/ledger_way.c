@@ -1,4 +1,4 @@
-/* Finds the way to the ledger: asks who listens beside the store first. */
+/* Opens the ledger for a command: first asks whether a proxy listens beside the store. */
 #include "cli/ledger_way.h"
 
 #include <errno.h>
@@ -6,7 +6,7 @@
 #include "ledger/control.h"
 #include "ledger/stores.h"
 
-/* For a proxy that is just ending or starting. */
+/* Time for a proxy that is just ending or starting. */
 #define LOCK_WAIT_MS 3000
 
 struct store_options ledger_way_options(const struct config *c)

@@ -1,6 +1,6 @@
 #pragma once
-/* The way to the ledger for a command: the socket of the proxy that has the store, or the store
- * itself when no proxy has it or it is PostgreSQL's. */
+/* How a command reaches the ledger: by the socket of the proxy that uses the store, or by
+ * the store itself if no proxy uses it or if it is in PostgreSQL. */
 #include "config/config.h"
 #include "ledger/control_client.h"
 #include "ledger/store.h"
@@ -8,13 +8,13 @@
 struct ledger_way {
     const struct store_type *type;
     struct store *store;           /* NULL: ... */
-    struct control_client control; /* ... by the socket of a proxy */
+    struct control_client control; /* ... use the socket of a proxy */
 };
 
 struct store_options ledger_way_options(const struct config *c);
 
-/* Returns whether there is a way; else why not is in `error`. ledger_way_close is due in both
- * cases. */
+/* Returns whether it succeeded; if not, the reason is in `error`. Call ledger_way_close in
+ * both cases. */
 bool ledger_way_open(struct ledger_way *w, const struct config *c, struct buf *error);
 /* Takes a zeroed one. */
 void ledger_way_close(struct ledger_way *w);

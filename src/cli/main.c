@@ -1,10 +1,10 @@
-/* Reads the command line: what is to be done, and with which settings.
+/* Reads the command line: what to do, and with which settings.
  *
  *     arguments -> one of `commands` -> settings -> its run() -> exit code
  *                                       (file and environment, or those of a systemd unit)
  *
- * Exit codes: 0 fine, 1 configuration or runtime failure, 2 wrong command line; of explain also 3,
- * the request would be refused. */
+ * Exit codes: 0 success, 1 configuration or runtime failure, 2 wrong command line; for
+ * explain also 3, the request would be refused. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -34,23 +34,23 @@ struct invocation {
     const char *unit_name; /* --unit; NULL: not given */
     const char *reason;    /* of freeze; NULL: not given */
     struct explain_options explain;
-    bool explains; /* an option was given that goes with explain only */
+    bool explains; /* an option was given that only explain has */
     struct unit unit;
     struct config_env *env;
-    struct config *config; /* only where the command needs settings */
+    struct config *config; /* only if the command needs settings */
     struct config_report report;
 };
 
 struct command {
     const char *name;
-    unsigned how; /* it is written */
+    unsigned how; /* how it is written */
     bool needs_config;
-    bool takes_unit; /* goes with --unit */
+    bool takes_unit; /* can be used with --unit */
     int (*run)(struct invocation *in);
 };
 enum { AS_OPTION = 1, AS_WORD = 2 }; /* --name, name */
 
-/* Ends with what stdout made of it: a full disk or a closed pipe must not look like success. */
+/* Reports an error of stdout: a full disk or a closed pipe must not look like success. */
 static int print(const char *text)
 {
     return fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -92,7 +92,7 @@ static int run_man(struct invocation *in)
     return print_generated(config_print_man);
 }
 
-/* What is wrong or doubtful about the settings, to stderr. */
+/* Prints what is wrong or doubtful in the settings to stderr. */
 static void tell(const struct config_report *report)
 {
     struct buf text;
@@ -155,8 +155,8 @@ static int run_doctor(struct invocation *in)
     return doctor_run(in->file, in->env) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* The file, or NULL with all messages told. Nothing else of the settings has to be right: it is
- * an incident. */
+/* The path of the freeze file, or NULL and all messages were printed. Other errors in the
+ * settings do not matter, since freezing is for emergencies. */
 static char *freeze_file(struct invocation *in)
 {
     char *file = config_freeze_file(in->file, in->env, &in->report);
@@ -273,7 +273,7 @@ static int run_help(struct invocation *in)
         "Exit codes: 0 fine, 1 configuration or runtime failure, 2 wrong command line.\n");
 }
 
-/* Warnings become log lines, since that is what stderr holds from now on. */
+/* Warnings become log lines, since stderr contains the log from now on. */
 static void log_warning(void *arg, bool is_error, const char *line)
 {
     (void)arg;
@@ -315,7 +315,7 @@ static int usage_error(const char *what, const char *which)
     return EXIT_USAGE;
 }
 
-/* What getopt_long returns for the options that take a value; the commands are 1000 and up. */
+/* Return values of getopt_long for options with a value; commands start at 1000. */
 enum {
     OPTION_CONFIG = 'c',
     OPTION_UNIT = 'u',
@@ -365,7 +365,7 @@ static const struct command *sub_command(const char *name)
     return NULL;
 }
 
-/* Of an option: the command it stands for. NULL: it stands for none. */
+/* The command that an option stands for; NULL: none. */
 static const struct command *command_of(int option)
 {
     if (option == 'h')
@@ -375,20 +375,20 @@ static const struct command *command_of(int option)
     return option >= OPTION_COMMAND ? &commands[option - OPTION_COMMAND] : NULL;
 }
 
-/* They are done at once, whatever else stands on the command line. */
+/* Commands that only print something are run at once, whatever else is on the command line. */
 static bool only_tells(const struct command *c)
 {
     return c->run == run_help || c->run == run_version;
 }
 
-/* A number of a user or group, into *out. */
+/* Reads the number of a user or group into *out. */
 static bool read_number(const char *text, int64_t *out)
 {
     *out = text == NULL ? -1 : ascii_number(text, strlen(text));
     return *out >= 0 && *out < UINT32_MAX;
 }
 
-/* An option of explain. Returns 0, EXIT_USAGE, or -1: it is none. */
+/* Reads an option of explain. Returns 0, EXIT_USAGE, or -1: it is not one. */
 static int read_explain_option(struct invocation *in, int option, char *value)
 {
     struct explain_options *o = &in->explain;
@@ -423,7 +423,7 @@ static int read_explain_option(struct invocation *in, int option, char *value)
     }
 }
 
-/* What is wrong with the words and options of explain. */
+/* Checks the arguments and options of explain. */
 static int check_explain(const struct invocation *in)
 {
     const struct explain_options *o = &in->explain;
@@ -441,7 +441,7 @@ static int check_explain(const struct invocation *in)
     return 0;
 }
 
-/* Words of explain: METHOD, TARGET. False: it has both. */
+/* Takes an argument of explain: METHOD, TARGET. False: it has both already. */
 static bool take_explain_word(struct invocation *in, const char *word)
 {
     const char **place = in->explain.method == NULL ? &in->explain.method : &in->explain.target;
@@ -452,7 +452,7 @@ static bool take_explain_word(struct invocation *in, const char *word)
     return true;
 }
 
-/* The words behind the options: a command, and the name of a unit. */
+/* Reads the arguments after the options: a command, and the name of a unit. */
 static int read_words(int count, char **words, struct invocation *in,
                       const struct command **chosen)
 {
@@ -520,7 +520,7 @@ static int read_arguments(int argc, char **argv, struct invocation *in,
         else if (option == OPTION_UNIT)
             in->unit_name = optarg != NULL ? optarg : default_unit;
         else if (named == NULL)
-            return EXIT_USAGE; /* getopt_long has said why */
+            return EXIT_USAGE; /* getopt_long has printed why */
         else if (only_tells(named)) {
             *command = named;
             return 0;
@@ -542,7 +542,7 @@ static int read_arguments(int argc, char **argv, struct invocation *in,
     return 0;
 }
 
-/* Takes the settings and the environment that the unit has, in place of ours. */
+/* Uses the settings and the environment of the unit instead of ours. */
 static int use_unit(struct invocation *in)
 {
     struct buf error;
@@ -557,7 +557,7 @@ static int use_unit(struct invocation *in)
         return EXIT_FAILURE;
     in->file = in->unit.config;
     config_env_free(in->env);
-    /* What is ours of it is taken out of the array; the unit goes on owning the text. */
+    /* Our variables are removed from the array; the unit still owns the strings. */
     char *environment[UNIT_VARIABLES_MAX + 1];
 
     memcpy(environment, in->unit.variable, sizeof environment);
@@ -584,7 +584,7 @@ static int run(const struct command *command, struct invocation *in)
     return code;
 }
 
-/* Where the first word stands that is no option, nor what an option takes. */
+/* The index of the first argument that is neither an option nor an option's value. */
 static int first_word(int argc, char **argv)
 {
     int i = 1;
@@ -594,7 +594,7 @@ static int first_word(int argc, char **argv)
     return i;
 }
 
-/* It has words and options of its own. */
+/* `ledger` has arguments and options of its own. */
 static bool is_ledger(int argc, char **argv)
 {
     int i = first_word(argc, argv);

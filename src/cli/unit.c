@@ -1,10 +1,10 @@
-/* Reads a systemd unit file as far as this program's settings depend on it.
+/* Reads a systemd unit file, as far as this program's settings depend on it.
  *
  *     name -> file and drop-ins -> lines of [Service] -> --config, variables, credentials
  *
- * This is no systemd: conditions, other specifiers than %% %d %i %I %n %N, and credentials that are
- * encrypted are not understood. Such a credential is looked for where systemd puts the copy of a
- * service that runs. See systemd.unit(5), systemd.exec(5). */
+ * It does not do all that systemd does: conditions, specifiers other than %% %d %i %I %n %N,
+ * and encrypted credentials are not supported. An encrypted credential is looked for where
+ * systemd puts the copy for a running service. See systemd.unit(5), systemd.exec(5). */
 #include "cli/unit.h"
 
 #include <dirent.h>
@@ -18,7 +18,7 @@
 #define CREDENTIALS_MAX 32
 #define PATH_BYTES 4096
 
-/* In systemd's order; the first file that is found counts. */
+/* In systemd's order; the first file found counts. */
 static const char default_path[] = "/etc/systemd/system:/run/systemd/system:"
                                    "/usr/local/lib/systemd/system:/usr/lib/systemd/system:"
                                    "/lib/systemd/system";
@@ -26,7 +26,7 @@ static const char default_path[] = "/etc/systemd/system:/run/systemd/system:"
 struct reader {
     struct unit *unit;
     char name[256];     /* "oneshot-proxy@billing.service" */
-    char plain[256];    /* "oneshot-proxy@.service", or as `name` */
+    char plain[256];    /* "oneshot-proxy@.service", or the same as `name` */
     char instance[128]; /* "billing", or empty */
     bool in_service;
     struct {
@@ -47,7 +47,7 @@ static int add_credential_path(const struct reader *r, const char *id, size_t le
     return buf_addf(out, "/run/credentials/%s/%.*s", r->name, (int)len, id);
 }
 
-/* Appends the value with its specifiers put in. Returns 0 or -errno. */
+/* Appends the value with its specifiers expanded. Returns 0 or -errno. */
 static int expand(const struct reader *r, const char *value, struct buf *out)
 {
     int err = 0;
@@ -82,7 +82,7 @@ static int expand(const struct reader *r, const char *value, struct buf *out)
     return err;
 }
 
-/* Takes the next word off a line: quotes may surround it or a part of it. Returns 1 with the
+/* Takes the next word from a line; all of it or a part may be in quotes. Returns 1 with the
  * word appended, 0 at the end, or -errno. */
 static int next_word(const char **line, struct buf *word)
 {
@@ -109,7 +109,7 @@ static int next_word(const char **line, struct buf *word)
     return err != 0 ? err : quote != '\0' ? -EINVAL : 1;
 }
 
-/* Calls `take` with each word of the line, specifiers put in. */
+/* Calls `take` with each word of the line, with specifiers expanded. */
 static int each_word(struct reader *r, const char *line,
                      int (*take)(struct reader *r, const char *word))
 {
@@ -234,7 +234,8 @@ static int on_credential(struct reader *r, const char *value)
         }
         return 0;
     }
-    if (colon == NULL || colon[1] != '/') /* from systemd's own store: not to be found here */
+    /* in systemd's own store, which cannot be searched here */
+    if (colon == NULL || colon[1] != '/')
         return 0;
     if (r->credentials == CREDENTIALS_MAX)
         return -E2BIG;
@@ -253,7 +254,7 @@ static int on_credential(struct reader *r, const char *value)
     return err;
 }
 
-/* The word behind --config is the file. */
+/* The word after --config is the file. */
 static int take_argument(struct reader *r, const char *word)
 {
     struct unit *u = r->unit;
@@ -276,7 +277,8 @@ static int on_exec_start(struct reader *r, const char *value)
     return each_word(r, value, take_argument);
 }
 
-/* A variable may be set before the credential it names: credentials are read in a first pass. */
+/* A variable may be set before the credential that it refers to, so credentials are read in
+ * a first pass. */
 static const struct directive {
     const char *name;
     int (*on_value)(struct reader *r, const char *value);
@@ -322,8 +324,8 @@ static int on_second_pass(struct reader *r, char *line)
 
 /* --- files ------------------------------------------------------------------------------- */
 
-/* Calls on_line with each line, blanks at its ends taken off; one that ends in a backslash goes
- * on with the next. */
+/* Calls on_line with each line, trimmed; a line that ends in a backslash continues in the
+ * next. */
 static int read_file(struct reader *r, const char *path,
                      int (*on_line)(struct reader *r, char *line))
 {
@@ -382,7 +384,7 @@ static int is_drop_in(const struct dirent *entry)
     return n > 5 && entry->d_name[0] != '.' && strcmp(entry->d_name + n - 5, ".conf") == 0;
 }
 
-/* The drop-ins of one directory, by name. */
+/* Reads the drop-ins of one directory, sorted by name. */
 static int read_drop_ins(struct reader *r, const char *dir, int dir_len, const char *name)
 {
     char path[PATH_BYTES], file[PATH_BYTES];
@@ -425,7 +427,8 @@ static int split_name(struct reader *r, const char *name)
     return 0;
 }
 
-/* Calls `visit` for each directory of the search path, until it returns other than 0. */
+/* Calls `visit` for each directory of the search path, until it returns something other than
+ * 0. */
 static int each_directory(struct reader *r, const char *path,
                           int (*visit)(struct reader *r, const char *dir, int len))
 {
@@ -440,7 +443,7 @@ static int each_directory(struct reader *r, const char *path,
     return rc;
 }
 
-/* 1: found and read; 0: it is not here; or -errno. */
+/* 1: found and read; 0: not in this directory; or -errno. */
 static int read_main(struct reader *r, const char *dir, int len)
 {
     const char *const names[] = { r->name, r->plain };
@@ -470,7 +473,7 @@ static int read_additions(struct reader *r, const char *dir, int len)
 
 int unit_read(const char *name, struct unit *out, struct buf *error)
 {
-    /* As systemd has it, for units that lie elsewhere. */
+    /* As in systemd: the search path can be set. */
     const char *path = getenv("SYSTEMD_UNIT_PATH"); /* NOLINT(concurrency-mt-unsafe) */
     struct reader r = { .unit = out, .error = error };
 

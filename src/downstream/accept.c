@@ -1,9 +1,9 @@
-/* Where callers' connections come from.
+/* Accepts callers' connections.
  *
  *     unix socket, or TCP without TLS ------------------> mhd_host_take (libmicrohttpd)
  *     TCP with TLS --> tls_bridge_open --handshake done--> on_open --^
  *
- * libmicrohttpd's own accepting stops in silence at its limit, hence this. */
+ * libmicrohttpd is not used for this, because it silently stops accepting at its limit. */
 #include "downstream/accept.h"
 
 #include <errno.h>
@@ -40,7 +40,7 @@ static void accept_tls(struct downstream *d, int fd)
     d->tls_refused += refused;
 }
 
-/* An answer where there is no connection of libmicrohttpd's yet. */
+/* Answers on a connection that libmicrohttpd does not have yet. */
 static void tell(struct downstream *d, int fd, const struct failure *f)
 {
     char id[CONTEXT_REQUEST_ID_BYTES];

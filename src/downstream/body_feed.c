@@ -1,4 +1,4 @@
-/* The pair that libmicrohttpd reads the rest of a body from, see body_feed.h. */
+/* The socket pair from which libmicrohttpd reads the rest of a body, see body_feed.h. */
 #include "downstream/body_feed.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@ static void on_event(struct loop_io *w, uint32_t events)
     f->on_room(f);
 }
 
-/* Leaves libmicrohttpd no room to write. */
+/* Fills the pair so that libmicrohttpd cannot write to it. */
 static void fill_up(int fd)
 {
     const int least = 1;
@@ -53,7 +53,7 @@ struct body_feed *body_feed_new(struct loop *l, int fd)
     return f;
 }
 
-/* Whether all of it went. */
+/* Whether everything was written. */
 static bool hand_on(struct body_feed *f)
 {
     while (f->len > f->start) {

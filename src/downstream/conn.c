@@ -1,16 +1,17 @@
-/* Callers' connections. libmicrohttpd knows three things too few about them:
+/* Callers' connections. libmicrohttpd lacks three things:
  *
- *  - its timeout counts inactivity, so a head that drips in never ends. The clock for a whole
- *    head is here: TCP_INFO tells that bytes of a next head have come before MHD says so.
- *  - at its connection limit it stops accepting, in silence. Connections are accepted here, and
- *    those above listen.max_connections are told so.
- *  - it does not look at a suspended connection, so a caller that left is noticed by a watch of
- *    our own, which a request gets once it has waited a while.
+ *  - its timeout is for inactivity, so a head that arrives slowly never ends. The clock for a
+ *    whole head is here: TCP_INFO shows that bytes of a next head have arrived before MHD
+ *    reports them.
+ *  - at its connection limit it silently stops accepting. Connections are accepted here, and
+ *    those above listen.max_connections get an error.
+ *  - it does not look at a suspended connection. So a request that has waited for a while gets
+ *    a watch of ours, which notices that the caller leaves.
  *
- * A caller by TLS is met by a TLS bridge first (net/tls_bridge.c), which gives libmicrohttpd a plain
- * connection when the handshake is done.
+ * With TLS, the caller's connection ends in a TLS bridge (net/tls_bridge.c), which gives
+ * libmicrohttpd a plain connection when the handshake is done.
  *
- * One timer per connection is checked lazily: a request only writes fields. */
+ * Each connection has one timer, armed lazily: a request only changes fields. */
 #include "downstream/conn.h"
 
 #include <errno.h>
@@ -33,9 +34,8 @@ struct conn *conn_of(struct MHD_Connection *c)
     return info->socket_context;
 }
 
-/* Bytes received so far, by the kernel's count or the TLS bridge's; -1: there is none (unix
- * sockets).
- */
+/* Bytes received so far, as counted by the kernel or the TLS bridge; -1: not counted (unix
+ * sockets). */
 static int64_t bytes_received(const struct conn *c)
 {
     struct tcp_info info;
@@ -49,8 +49,8 @@ static int64_t bytes_received(const struct conn *c)
     return (int64_t)info.tcpi_bytes_received;
 }
 
-/* Whether the caller has closed, or half-closed. libmicrohttpd may not have seen it: an end
- * that came together with a request is no event of its own to it. */
+/* Whether the caller has closed or half-closed. libmicrohttpd may not have noticed it: an
+ * end that arrives together with a request is not a separate event. */
 static bool has_left(const struct conn *c)
 {
     char byte;
@@ -63,7 +63,7 @@ static void refuse(struct conn *c, const struct failure *f)
     c->downstream->user->on_refused(c, f);
 }
 
-/* Where bytes are not counted, the next ones are waited for. */
+/* Waits for the next bytes on sockets where they are not counted. */
 static void await_bytes(struct conn *c)
 {
     if (!c->tcp && c->tls_bridge == NULL && c->watch.events == 0)
@@ -78,7 +78,7 @@ static void head_too_slow(struct conn *c)
     refuse(c, &f);
 }
 
-/* A connection between requests: has a next head begun? */
+/* Checks on a connection between requests whether a next head has begun. */
 static int64_t check_idle(struct conn *c, int64_t now_ms)
 {
     const struct config *config = c->downstream->ctx->config;
@@ -158,15 +158,15 @@ static void on_watch(struct loop_io *w, uint32_t events)
         conn_unwatch(c);
     if (c->finished)
         return;
-    if (!c->partial && c->received_bytes != 0) /* not on a new connection, see check_idle */
+    if (!c->partial && c->received_bytes != 0) /* not for a new connection, see check_idle */
         c->since_ms = loop_now(&c->downstream->ctx->loop);
-    c->partial = true; /* bytes of a head */
+    c->partial = true; /* bytes of a head have arrived */
     if (!c->heard && ioctl(w->fd, FIONREAD, &unread) == 0)
         c->first_bytes += unread;
 }
 
-/* It is asked of the connection, since libmicrohttpd 1.0 announces one only in a later MHD_run,
- * when nobody knows who accepted it. */
+/* The connection itself is asked: libmicrohttpd 1.0 reports a new connection only in a later
+ * MHD_run, when it is no longer known who accepted it. */
 static bool is_tcp(int fd)
 {
     int domain = AF_UNIX;
@@ -195,9 +195,9 @@ void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *conn
         c->owner = d->owner[accepted];
     if (c->tls_bridge != NULL) {
         c->tls = true;
-        c->refused = c->tls_bridge->refused; /* the TLS bridge has the place, or has not */
+        c->refused = c->tls_bridge->refused; /* the TLS bridge has been counted already */
         c->received_bytes = tls_bridge_received_bytes(c->tls_bridge);
-        c->partial = d->ctx->closed; /* so late that a request must be at its heels */
+        c->partial = d->ctx->closed; /* so late that a request must follow at once */
     } else {
         c->refused = !limit_take(d->connections, config->listen.max_connections);
         await_bytes(c);
@@ -248,8 +248,8 @@ uint32_t conn_callers(struct conn *c, const struct rules *rules,
     return c->callers;
 }
 
-/* A request line that libmicrohttpd cannot take apart makes it close without a word.
- * While nothing has been sent on a connection, the 400 can still be said. */
+/* libmicrohttpd closes silently when it cannot parse a request line. If nothing was sent on
+ * the connection yet, a 400 can still be written here. */
 static void refuse_noise(struct conn *c)
 {
     struct failure f =
@@ -265,8 +265,8 @@ static void refuse_noise(struct conn *c)
         len < offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof info.tcpi_bytes_sent ||
         info.tcpi_bytes_received == 0 || info.tcpi_bytes_sent != 0 || has_left(c))
         return;
-    /* What nobody has read nobody has found malformed: libmicrohttpd met an error. The kernel
-     * counts a FIN as a byte. */
+    /* Bytes that were not read were not found malformed: libmicrohttpd had an error. The
+     * kernel counts a FIN as a byte. */
     if (ioctl(c->watch.fd, FIONREAD, &unread) == 0 && unread > 0 &&
         (uint64_t)unread + 1 >= info.tcpi_bytes_received)
         return;
@@ -379,8 +379,8 @@ void conn_reset_on_close(struct conn *c)
         (void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
 }
 
-/* By TCP the caller's kernel says how much it has taken. Of a unix socket we see what still lies
- * there, which becomes less with each piece that was read whole. */
+/* For TCP, the caller's kernel reports how much it has accepted. For a unix socket we see
+ * how much is still in it, which becomes less with each piece that was read completely. */
 struct conn_sent conn_look_sent(const struct conn *c)
 {
     int fd = c->tls_bridge != NULL ? tls_bridge_fd(c->tls_bridge) : c->watch.fd, waiting = 0;
@@ -440,10 +440,10 @@ void conn_drain(struct conn *c)
     }
 }
 
-/* Whether libmicrohttpd still has the memory of a connection between requests. It gives it back as
- * soon as it closes the connection, and says so only at the end of its run. It closes one whose
- * request has ended, or whose caller has left, or sends urgent data; for what other reason it may
- * have, mhd_pool_used asks the kernel whether there is memory. */
+/* Whether libmicrohttpd still has the memory of a connection between requests. It frees it
+ * as soon as it closes the connection, but reports that only at the end of its run. It
+ * closes one whose request has ended, whose caller has left, or which has urgent data; for
+ * other reasons that it may have, mhd_pool_used asks the kernel whether the memory exists. */
 static bool keeps_pool(const struct conn *c)
 {
     struct pollfd gone = { .fd = c->watch.fd, .events = POLLRDHUP | POLLPRI };
@@ -451,7 +451,8 @@ static bool keeps_pool(const struct conn *c)
     return c->over_in_run != c->downstream->mhd_host.runs && poll(&gone, 1, 0) == 0;
 }
 
-/* Of a first head only the number of bytes is known; later ones lie where the first one lay. */
+/* For the first head only the number of bytes is known; later heads are stored at the same
+ * place. */
 size_t conn_line_bytes(const struct conn *c)
 {
     int unread = 0;

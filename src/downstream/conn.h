@@ -1,5 +1,5 @@
 #pragma once
-/* A caller's connection: who may have one, how long it may dawdle, and noticing that the
+/* A caller's connection: who may have one, how long it may take, and noticing that the
  * caller left while libmicrohttpd does not look (a suspended connection). */
 #include <sys/queue.h>
 
@@ -14,126 +14,127 @@
 struct downstream;
 struct response;
 
-/* How long a connection above the limit may take to send a head before it gets its 503 anyway.
- */
+/* How long a connection above the limit may take to send a head; then it gets its 503
+ * anyway. */
 #define CONN_REFUSED_GRACE_MS 1000
 
-/* At the end of the program: how long one that is new, and has not asked yet, may take to begin. Its
- * caller has just connected and is about to send, or never will. */
+/* At the end of the program: how long a new connection without a request may take to begin
+ * one. Its caller has just connected and is about to send, or never will. */
 #define CONN_NEW_GRACE_MS 1000
 
 enum conn_phase {
-    CONN_IDLE, /* between requests; part of the next head may be here */
-    CONN_HEAD, /* the request line is here, the head is not whole */
-    CONN_BUSY  /* a request is under way */
+    CONN_IDLE, /* between requests; part of the next head may have arrived */
+    CONN_HEAD, /* the request line was received, the head is not complete */
+    CONN_BUSY  /* a request is in progress */
 };
 
 struct conn {
     struct downstream *downstream;
     struct MHD_Connection *connection;
-    /* Our own view of MHD's descriptor, for EPOLLRDHUP; between requests, on a unix socket, for
-     * the first bytes of the next one. */
+    /* Our own registration of MHD's descriptor, for EPOLLRDHUP; between requests on a unix
+     * socket also for the first bytes of the next one. */
     struct loop_io watch;
     struct loop_timer timer;
     enum conn_phase phase;
-    int64_t since_ms;       /* the phase, or the first byte of a head */
-    int64_t received_bytes; /* when last looked; -1: not looked since the last request */
-    int64_t begin_by_ms;    /* IDLE and new, at the end of the program; 0: not so */
-    int64_t first_bytes;    /* of the first head, on a unix socket: seen to come */
-    bool partial;           /* IDLE, and bytes of a head have come */
-    bool refused;           /* above listen.max_connections: gets a 503 */
-    bool finished;          /* shut down by us */
-    bool heard;             /* there was a whole head once */
-    bool tcp;               /* and not a unix socket */
-    bool last;              /* the connection ends with the answer that comes next */
+    int64_t since_ms;       /* start of the phase, or first byte of a head */
+    int64_t received_bytes; /* when last checked; -1: not checked since the last request */
+    /* a new one at the end of the program: when it must have begun; 0: otherwise */
+    int64_t begin_by_ms;
+    int64_t first_bytes; /* size of the first part of the first head, on a unix socket */
+    bool partial;        /* IDLE, and bytes of a head have arrived */
+    bool refused;        /* above listen.max_connections: gets a 503 */
+    bool finished;       /* shut down by us */
+    bool heard;          /* a complete head was received once */
+    bool tcp;            /* not a unix socket */
+    bool last;           /* it ends with the next answer */
     bool tls;
-    struct tls_bridge
-        *tls_bridge;           /* the TLS in front; NULL: plain, or the TLS has ended already */
-    struct response *response; /* the user's */
-    bool taken_over;           /* the descriptor is not libmicrohttpd's any more */
+    struct tls_bridge *tls_bridge; /* the TLS in front of it; NULL: none, or it has ended */
+    struct response *response;     /* the request's */
+    bool taken_over;               /* libmicrohttpd no longer has the descriptor */
     struct mhd_pool_rest rest;
-    uint64_t over_in_run; /* the run of libmicrohttpd in which the last request ended */
+    uint64_t over_in_run; /* number of libmicrohttpd's run in which the last request ended */
 
-    /* who it may be; looked at when a request asks */
+    /* the callers it may belong to; determined when a request needs them */
     unsigned owner; /* as in struct listener */
     bool has_facts;
     struct tls_names names;
     struct caller_facts facts;
-    uint64_t rules_number; /* what the next was found out by */
+    uint64_t rules_number; /* number of the rules by which the next was determined */
     uint32_t callers;      /* see callers_of_connection */
 
     LIST_ENTRY(conn) link;
 };
 
-/* Who serves them. */
+/* Called by connections. */
 struct conn_user {
-    /* What has not become a request, or not a whole one, is to be refused, and the connection
-     * shut down. */
+    /* What has arrived is not a request, or not a complete one: refuse it and shut the
+     * connection down. */
     void (*on_refused)(struct conn *c, const struct failure *f);
-    /* While a request is under way: what was watched for has happened (EPOLL*). */
+    /* During a request: an event that was watched for (EPOLL*). */
     void (*on_event)(struct conn *c, uint32_t events);
 };
 
-/* A connection that libmicrohttpd has taken; it ends. */
+/* For a connection that libmicrohttpd has taken; at its end. */
 void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *connection);
 void conn_done(struct conn *c);
 
-/* The caller of a connection. */
+/* Finds the object of a connection. */
 struct conn *conn_of(struct MHD_Connection *c);
 
-/* The callers that the connection may be, by these rules, and what is known of it. */
+/* The callers that the connection may belong to by these rules, and what is known about it. */
 uint32_t conn_callers(struct conn *c, const struct rules *rules,
                       const struct caller_facts **facts);
 
-/* The request line has come. */
+/* The request line was received. */
 void conn_head_begun(struct conn *c);
-/* The head is whole. */
+/* The head is complete. */
 void conn_head_done(struct conn *c);
-/* The answer is out (or given up). */
+/* The answer was written, or given up. */
 void conn_request_done(struct conn *c);
 
-/* Watches for the caller leaving; relay_on_caller_gone is called then, once. */
+/* Calls relay_on_caller_gone once when the caller leaves. */
 void conn_watch(struct conn *c);
 void conn_unwatch(struct conn *c);
-/* Has the relay looked at once the caller takes more; it may leave as well. */
+/* Wakes the relay when the caller accepts more bytes; the caller may also leave. */
 void conn_watch_room(struct conn *c);
 
-/* The caller's connection is this descriptor from now on, see body_feed.h. It is watched in
- * every way. */
+/* From now on this descriptor is the caller's connection, see body_feed.h. It is watched for
+ * all events. */
 void conn_take_over(struct conn *c, int fd);
-/* Nothing more is written. */
+/* Nothing more will be written. */
 void conn_half_close(struct conn *c);
-/* What was sent to us and not read would turn the close into a reset that can overtake the
- * answer. */
+/* Reads and discards what was received. Closing with unread bytes would send a reset, which
+ * may overtake the answer. */
 void conn_discard_unread(struct conn *c);
 
-/* What has been written to the caller. */
+/* What was written to the caller. */
 struct conn_sent {
-    bool waiting;  /* some of it was not taken yet */
-    int64_t taken; /* changes as the caller takes some */
+    bool waiting;  /* some of it was not accepted yet */
+    int64_t taken; /* changes when the caller accepts some */
 };
 struct conn_sent conn_look_sent(const struct conn *c);
-/* Ends it at once, by a reset (by TCP; a unix socket has none): what was not taken is thrown away. */
+/* Ends it at once by a reset (TCP; a unix socket has none): bytes that were not accepted are
+ * discarded. */
 void conn_abort(struct conn *c);
 
-/* Makes the peer see a reset, not an orderly end, when the connection is closed. */
+/* Makes the peer see a reset instead of an orderly end when the connection is closed. */
 void conn_reset_on_close(struct conn *c);
 
-/* Whether bytes wait that nobody has looked at. */
+/* Whether bytes have arrived that were not read. */
 bool conn_has_sent(const struct conn *c);
 /* Shuts down a connection that is between requests. */
 void conn_close_idle(struct conn *c);
-/* The program ends: shuts it down if it is between requests and none has begun. One that is new
- * gets a moment to begin, since its request may be on its way. */
+/* The program ends: shuts it down if it is between requests and no request has begun. A new
+ * one gets a moment to begin, since its request may be on its way. */
 void conn_drain(struct conn *c);
-/* How much has come of a request line that is not whole. */
+/* How many bytes of an incomplete request line were received. */
 size_t conn_line_bytes(const struct conn *c);
-/* Whether some of a request line has come, and what was counted may be too little: of a first one on
- * a unix socket. *more: bytes wait that libmicrohttpd has not read. */
+/* Whether a part of a request line was received but the count may be too small: for the
+ * first one on a unix socket. *more: bytes have arrived that libmicrohttpd has not read. */
 bool conn_is_uncounted(const struct conn *c, bool *more);
-/* Whether a request has begun, or may be about to, and its head is not whole. */
+/* Whether a request has begun, or may be about to, and its head is not complete. */
 bool conn_in_head(const struct conn *c);
 
-/* The TLS settings have been exchanged: who was let in by other client authorities has
- * to come anew. */
+/* The TLS settings were replaced: callers that were admitted by other client authorities
+ * must connect again. */
 void conn_tls_changed(struct downstream *d, const struct tls *before);

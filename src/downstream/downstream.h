@@ -1,6 +1,6 @@
 #pragma once
-/* The callers' side of one worker: its listeners, libmicrohttpd, TLS, and the connections that
- * are open. Thread: the worker's, for all of it. */
+/* The callers' side of one worker: its listeners, libmicrohttpd, TLS, and the open
+ * connections. Thread: the worker's, for all of it. */
 #include <stdatomic.h>
 #include <sys/queue.h>
 
@@ -23,16 +23,16 @@ struct downstream {
     struct acceptor acceptor;
     struct mhd_host mhd_host;
     struct mhd_pool mhd_pool;
-    struct tls *tls; /* what new connections by TCP are met with; NULL: plain */
+    struct tls *tls; /* for new TCP connections; NULL: no TLS */
     struct tls_bridges tls_bridges;
-    /* By descriptor: the caller that the socket belongs to by which it came, see struct listener.
-     * Only kept where some do. */
+    /* By descriptor: the caller to which the socket belongs that the connection came in by,
+     * see struct listener. Only kept if there are such sockets. */
     unsigned *owner;
     size_t owner_count;
     size_t tls_refused; /* TLS connections above listen.max_connections */
 
-    const struct conn_user *user; /* of all of them */
+    const struct conn_user *user; /* of all connections */
     struct conn_list conns;
-    size_t refused_count;         /* of them: above listen.max_connections */
-    _Atomic int64_t *connections; /* those within it, of all threads */
+    size_t refused_count;         /* of these: above listen.max_connections */
+    _Atomic int64_t *connections; /* those within it, shared by all threads */
 };

@@ -1,16 +1,17 @@
-/* What libmicrohttpd tells of a request, on its way to the relay. The answer is given by
- * response.c.
+/* Receives requests from libmicrohttpd and hands them to the relay. response.c gives the
+ * answers.
  *
  * What libmicrohttpd forces (0.9.75 and 1.0):
- *  - Suspend only in the handler and in the reader, or where it is certain that libmicrohttpd is
- *    not running.
+ *  - Suspend only in the handler and in the reader, or where it is certain that libmicrohttpd
+ *    is not running.
  *  - A suspended connection notices nothing, not even that its caller has left.
- *  - It unescapes the target in place: the raw one is copied in handler_on_target.
+ *  - It unescapes the target in place: handler_on_target copies the raw one.
  *  - Its fields stay where they are until the request is over.
  *  - It records each query argument and each cookie in the connection's memory, some 64 bytes
- *    apiece, and fails or falls silent when they do not fit. So it gets to see neither.
- *  - A head that does not fit this memory it answers by itself, with a page of HTML. The memory has room
- *    for every head within the limits; those beyond are found before it does so. */
+ *    each, and fails or hangs when they do not fit. So both are hidden from it.
+ *  - A head that does not fit into this memory is answered by libmicrohttpd itself, with a
+ *    page of HTML. The memory has room for every head within the limits; one beyond them is
+ *    found before that. */
 #include "downstream/handler.h"
 
 #include <string.h>
@@ -23,14 +24,14 @@
 #include "proxy/admission.h"
 #include "proxy/relay.h"
 
-/* libmicrohttpd's own memory, which it writes to as well. */
+/* libmicrohttpd's own memory, which it changes too. */
 static char *writable(const char *text)
 {
     return (char *)(uintptr_t)text;
 }
 
-/* From here on the query is in the relay's copy of the target only. 0.9.75 would even go on, and
- * wait for ever, where an argument did not fit. */
+/* Hides the query; from here on it is only in the relay's copy of the target. When an
+ * argument did not fit, 0.9.75 would go on and wait for ever. */
 static void hide_query(char *target)
 {
     char *query = strchr(target, '?');
@@ -39,9 +40,9 @@ static void hide_query(char *target)
         query[1] = '\0';
 }
 
-/* libmicrohttpd takes the first Cookie field apart and records each cookie in the connection's
- * memory: it gets one of ours in front of those that come. Where it keeps its copy of the value
- * tells where that memory ends, see mhd_pool_seen. */
+/* libmicrohttpd parses the first Cookie field and records each cookie in the connection's
+ * memory: so it gets a field of ours before those of the caller. The place where it stores
+ * its copy of the value shows where that memory ends, see mhd_pool_seen. */
 static const char cookie_field[] = "Cookie", cookie_name[] = "a";
 
 static bool put_cookie_first(struct MHD_Connection *connection)
@@ -56,7 +57,7 @@ static void on_refused(struct conn *c, const struct failure *f)
     char id[CONTEXT_REQUEST_ID_BYTES];
 
     context_request_id(ctx, id);
-    if (c->response->relay != NULL) /* it notes the failure at its end */
+    if (c->response->relay != NULL) /* it reports the failure at its end */
         relay_on_refused(c->response->relay, f, id);
     else /* there is no request line */
         access_log_write(ctx, &(struct access_log_entry){
@@ -88,7 +89,7 @@ void *handler_on_target(void *arg, const char *target, struct MHD_Connection *co
     conn_head_begun(c);
     if (target != NULL)
         hide_query(writable(target));
-    if (!put_cookie_first(connection)) /* the request line has taken all of the memory */
+    if (!put_cookie_first(connection)) /* the request line has used all of the memory */
         refuse_head(c, FAIL_TARGET_TOO_LONG, "the target does not fit listen.max_header_size");
     return c;
 }
@@ -115,8 +116,8 @@ static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *k
     return MHD_YES;
 }
 
-/* The head as libmicrohttpd has it, judged. The fields lie in its buffer, for as long as the
- * request lives. */
+/* Checks the head as received by libmicrohttpd. The fields are in its buffer as long as the
+ * request exists. */
 static void judge(struct conn *conn, const char *method, const char *version,
                   struct admission_request *out)
 {
@@ -154,17 +155,17 @@ static void judge(struct conn *conn, const char *method, const char *version,
     out->check = request_check(&head);
 }
 
-/* The first call: the head is whole, no byte of the body has been looked at. */
+/* The first call: the head is complete, the body was not read yet. */
 static enum MHD_Result after_head(struct conn *c)
 {
     struct response *s = c->response;
 
     if (s->begun && s->failure.kind != FAIL_NONE)
         return response_give(s);
-    if (relay_expects_body(c->response->relay)) /* its caller may have to be told to send it */
+    if (relay_expects_body(c->response->relay)) /* its caller may have to be asked to send it */
         mhd_host_busy(&c->downstream->mhd_host);
-    /* A caller that asks before it sends its body is answered before: wait for the token, then
-     * let libmicrohttpd send the 100. */
+    /* A caller with Expect: 100-continue is not asked for its body too early: wait for the
+     * token, then let libmicrohttpd send the 100. */
     if (relay_waits_for_token(c->response->relay) && relay_expects_body(c->response->relay) &&
         MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "Expect") != NULL) {
         s->head_waits = true;
@@ -198,7 +199,7 @@ static enum MHD_Result on_head(struct conn *c, const char *method, const char *v
     return after_head(c);
 }
 
-/* What is not taken is shown again once the connection was resumed. */
+/* What is not taken is offered again when the connection was resumed. */
 static enum MHD_Result on_data(struct conn *c, const char *data, size_t *size)
 {
     mhd_host_busy(&c->downstream->mhd_host);
@@ -232,7 +233,7 @@ enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *connection,
     if (!s->head_seen)
         return on_head(c, method, version);
     if (s->raw_on && !s->over && relay_is_abandoned(c->response->relay))
-        conn_reset_on_close(c); /* left in the middle: no end to be believed */
+        conn_reset_on_close(c); /* left in the middle: it must not look like a regular end */
     if (s->over || relay_is_abandoned(c->response->relay))
         return MHD_NO;
     if (s->head_waits) {
@@ -254,7 +255,7 @@ enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *connection,
     return MHD_YES;
 }
 
-/* What libmicrohttpd answered by itself: a head it cannot take apart, a broken chunk. */
+/* libmicrohttpd has answered by itself: a head that it cannot parse, or a broken chunk. */
 static void note_own_answer(struct conn *c, int status)
 {
     struct response *s = c->response;
@@ -275,8 +276,8 @@ static void over(struct conn *c)
     conn_request_done(c);
 }
 
-/* The connection ends and its request was never said to be over: libmicrohttpd 1.0 forgets that
- * where it answers a broken body itself. */
+/* The connection ends, and the end of its request was not reported: libmicrohttpd 1.0
+ * forgets that when it answers a broken body by itself. */
 static void on_lost(struct conn *c)
 {
     if (c->response->head_seen && !c->response->body_whole && !c->response->sink.closed)
@@ -286,7 +287,7 @@ static void on_lost(struct conn *c)
     over(c);
 }
 
-/* A connection and what is answered on it. */
+/* A connection and the object for its answers. */
 struct served {
     struct conn conn;
     struct response response;
@@ -313,9 +314,9 @@ void handler_on_connection(void *arg, struct MHD_Connection *connection, void **
     free(served);
 }
 
-/* The bytes of a head that are here, from its target on. libmicrohttpd has put NULs between the
- * parts of it, at most three in a row; behind it lies zeroed memory or, at the latest, its record
- * of our cookie, which has more of them. */
+/* The number of bytes of a head, from its target on, that were received. libmicrohttpd puts
+ * NULs between its parts, at most three in a row; it is followed by zeroed memory or, at the
+ * latest, by the record of our cookie, which contains more of them. */
 static size_t bytes_here(const char *target)
 {
     static const char end[4] = { 0 };
@@ -328,7 +329,7 @@ static size_t bytes_here(const char *target)
 
 #define TARGET_TOO_LONG "the request target is longer than listen.max_target_size"
 
-/* Whether what is here of a head is beyond the limits already. */
+/* Whether the part of a head that was received exceeds the limits already. */
 static struct request_check_result look_at_head(const struct conn *c)
 {
     const struct config *config = c->downstream->ctx->config;
@@ -345,7 +346,7 @@ static struct request_check_result look_at_head(const struct conn *c)
         head.target = relay_target(c->response->relay);
         head.head_bytes = bytes_here(c->response->target_in_place);
         head.count = (size_t)MHD_get_connection_values_n(c->connection, MHD_HEADER_KIND, NULL,
-                                                         NULL); /* the last one is not yet */
+                                                         NULL); /* the last is incomplete */
     } else if (line_bytes > head.max_target_bytes + REQUEST_METHOD_MAX + 1) {
         return (struct request_check_result){ .kind = FAIL_TARGET_TOO_LONG,
                                               .why = TARGET_TOO_LONG };
@@ -353,7 +354,8 @@ static struct request_check_result look_at_head(const struct conn *c)
     return request_check_limits(&head);
 }
 
-/* Those whose bytes cannot be told: the one of which more waits, or the only one. */
+/* Connections whose bytes cannot be counted: the one for which more bytes have arrived, or
+ * the only one. */
 struct uncounted {
     struct conn *of_more, *any;
     size_t more_count, any_count;
@@ -412,7 +414,8 @@ static void on_event(struct conn *c, uint32_t events)
     conn_unwatch(c);
     if ((events & ~(uint32_t)EPOLLOUT) == 0)
         relay_wake(r);
-    /* Not suspended: libmicrohttpd looks at the connection and will say so itself. */
+    /* If it is not suspended, libmicrohttpd looks at the connection and will report it
+     * itself. */
     else if (c->response->sink.held)
         relay_on_caller_gone(r);
 }
@@ -430,7 +433,7 @@ void handler_on_completed(void *arg, struct MHD_Connection *connection, void **r
     if (c == NULL)
         return;
     note_own_answer(c, status == NULL ? 0 : (int)status->http_status);
-    /* By neither of us: the caller has left, before or in the middle of its answer. */
+    /* Neither side of the proxy ended it: the caller left, before or during its answer. */
     if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !c->response->sink.closed &&
         (c->response->sink.status == 0 || c->response->sink.given))
         relay_on_caller_gone(c->response->relay);

@@ -3,7 +3,7 @@
 #include "downstream/conn.h"
 #include "net/mhd_host.h"
 
-/* arg of all of them: the struct downstream. */
+/* The argument of all of them: the struct downstream. */
 void handler_on_connection(void *arg, struct MHD_Connection *c, void **socket_context,
                            enum MHD_ConnectionNotificationCode code);
 void *handler_on_target(void *arg, const char *target, struct MHD_Connection *c);
@@ -13,9 +13,9 @@ enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *c, const ch
 void handler_on_completed(void *arg, struct MHD_Connection *c, void **req,
                           enum MHD_RequestTerminationCode code);
 
-/* libmicrohttpd finds that a head does not fit its memory, and is about to say so in its own words:
- * those under way that are beyond the limits are refused before. */
+/* A head does not fit libmicrohttpd's memory, and it is about to answer by itself: first
+ * refuses requests that are beyond the limits. */
 void handler_on_own_answer(void *arg, unsigned status);
 
-/* What connections tell by themselves. */
+/* What connections call. */
 extern const struct conn_user handler_conn_user;

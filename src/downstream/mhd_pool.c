@@ -1,27 +1,28 @@
-/* The pages of pools that rest.
+/* Gives back the memory pages of idle pools.
  *
  *     request over --> list, oldest first --RESTED_MS later--> all bytes zero? --> given back
  *
- * Where a pool lies is seen from the request line: libmicrohttpd receives into its start, and
- * takes the memory for a pool of this size from mmap. But a caller may send empty lines first, a
- * page of them for example: it is believed only if the pool ends where it should, too. After a request it clears all of it, so a
- * pool that rests holds zeros only, and private pages full of zeros that are given back read as
- * zeros again: nothing changes for anybody but the memory in use. That they are zeros is looked
- * at first; bytes of a next head, say, would be found. */
+ * The request line shows where a pool is: libmicrohttpd receives into its start, and
+ * allocates a pool of this size by mmap. But a caller may send empty lines first, even a
+ * whole page of them: so the address counts only if the pool also ends where it should.
+ * After a request libmicrohttpd clears the whole pool, and private pages full of zeros that
+ * are given back read as zeros again: nothing changes but the memory in use. It is checked
+ * first that all of them are zero, since they may contain the beginning of a next head, for
+ * example. */
 #include "downstream/mhd_pool.h"
 
 #include <string.h>
 #include <sys/mman.h>
 
 #define RESTED_MS 1000
-/* One record of libmicrohttpd's. */
+/* Size of one record of libmicrohttpd. */
 #define RECORD_BYTES_MAX 128
-/* Pools that are looked at without a pause for requests. */
+/* Most pools that are examined before requests get their turn. */
 #define BATCH 64
 
 static bool all_zero(const char *at, size_t n)
 {
-    /* each byte equals the next one */
+    /* whether each byte equals the next */
     return n == 0 || (at[0] == 0 && memcmp(at, at + 1, n - 1) == 0);
 }
 
@@ -76,7 +77,7 @@ size_t mhd_pool_used(const struct mhd_pool *r, const struct mhd_pool_rest *p)
 {
     static const char unused[4] = { 0 };
 
-    /* ENOMEM where no memory is; else it does nothing. */
+    /* ENOMEM if there is no memory at that address; otherwise it does nothing. */
     if (msync((void *)(uintptr_t)p->pool, r->pool_bytes, MS_ASYNC) != 0)
         return 0;
     const char *end = memmem(p->pool, r->pool_bytes, unused, sizeof unused);

@@ -1,16 +1,16 @@
-/* Writes an answer's bytes straight to the caller's connection.
+/* Writes the bytes of an answer to the caller's connection.
  *
- *     head | "1f4\r\n" piece "\r\n" | ... | "0\r\n\r\n"         (in chunks)
+ *     head | "1f4\r\n" piece "\r\n" | ... | "0\r\n\r\n"         (chunked)
  *     head | piece | piece | ...                               (by length, or until the end)
  *
- * What is not of the body lies in `out`; each turn writes `out` and the present piece. */
+ * `out` contains what is not body; each turn writes `out` and the present piece. */
 #include "downstream/raw_response.h"
 
 #include <errno.h>
 #include <microhttpd.h>
 #include <sys/socket.h>
 
-/* An answer's largest head, with what is added to it. */
+/* The largest head of an answer, including our own fields. */
 #define HEAD_BYTES_MAX (128 * 1024)
 
 int raw_response_head(struct buf *out, const struct raw_head *head)

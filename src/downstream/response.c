@@ -1,17 +1,17 @@
 /* Gives answers to callers.
  *
- *   begin --> the request's body is all here, no feed, the head fits --> response_give, pull
+ *   begin --> the request's body is complete, no feed, the head fits --> response_give, pull
  *       \
- *        `--> else: give_raw --> write_raw --written--> the body's rest --> finish
- *                                                       (passed on, or thrown away)
+ *        `--> otherwise: give_raw --> write_raw --written--> the body's rest --> finish
+ *                                                            (forwarded, or discarded)
  *
  * What libmicrohttpd forces (0.9.75 and 1.0):
  *  - An answer queued in the handler's first call makes it close the connection.
- *  - It cannot answer while a body comes in; and a broken chunk it answers by itself, with a
- *    400 of its own, whatever is being written at that time. See body_feed.h.
- *  - `held` says that the connection is suspended; it changes in response_suspend and
- *    resume_mhd and nowhere else.
- *  - An answer with neither length nor body (HEAD, 304) it would end as if it were chunked. */
+ *  - It cannot answer while a body is being received; and it answers a broken chunk by itself,
+ *    with a 400 of its own, whatever is being written at that time. See body_feed.h.
+ *  - `held` says that the connection is suspended; it changes only in response_suspend and
+ *    resume_mhd.
+ *  - It would end an answer with neither length nor body (HEAD, 304) as if it were chunked. */
 #include "downstream/response.h"
 
 #include <stdio.h>
@@ -25,11 +25,11 @@
 #include "http/problem.h"
 #include "proxy/relay.h"
 
-/* So many at most poll, since each run looks at all of them; and only where the upstream
- * usually begins its answer within so much time. */
+/* Most connections that poll, since each run looks at all of them; and they poll only if the
+ * upstream usually begins its answer within this time. */
 #define POLL_MAX 256
 #define POLL_US 20000
-/* Of an answer's body, asked for at a time. */
+/* How much of an answer's body is requested at a time. */
 #define BLOCK_BYTES 32768
 
 static struct response *of(const struct response_sink *sink)
@@ -39,8 +39,7 @@ static struct response *of(const struct response_sink *sink)
 
 /* --- the head ------------------------------------------------------------------------ */
 
-/* One row for each field that is the proxy's own: its value, or NULL where it does not
- * belong. */
+/* For each field of our own: its value, or NULL if the answer does not get it. */
 static const char *content_type(const struct response_input *in, struct response_text *text)
 {
     (void)text;
@@ -77,7 +76,7 @@ static const char *retry_after(const struct response_input *in, struct response_
     return text->retry_after;
 }
 
-/* A value that is made by one of problem.h's functions; NULL: it does not fit. */
+/* A value made by one of problem.h's functions; NULL: it does not fit. */
 static const char *made(int (*make)(const struct failure *f, struct buf *out),
                         const struct failure *f, char *text, size_t size)
 {
@@ -130,7 +129,7 @@ static const char *request_id(const struct response_input *in, struct response_t
     (void)text;
     for (size_t i = 0; i < in->count; i++)
         if (header_is(&in->fields[i], "x-request-id"))
-            return NULL; /* the upstream's own goes back as it is */
+            return NULL; /* the upstream's own is passed on */
     return in->request_id;
 }
 
@@ -177,8 +176,8 @@ size_t response_fields(struct header_field *out, struct response_text *text,
 {
     size_t n = 0;
 
-    /* Connection before Date: libmicrohttpd 0.9.75 forgets with the one that it has the other,
-     * and adds a second Date. */
+    /* Connection before Date: when libmicrohttpd 0.9.75 sees a Date first, it overlooks the
+     * Connection and adds a second Date. */
     for (size_t i = 0; i < ARRAY_LEN(own_fields); i++) {
         const char *value = own_fields[i].value(in, text);
 
@@ -191,8 +190,8 @@ size_t response_fields(struct header_field *out, struct response_text *text,
     return n + in->count;
 }
 
-/* All fields of the answer at hand, in the request's memory and in `text`; NULL: there is no memory
- * left. */
+/* All fields of the present answer, in the request's memory and in `text`; NULL: memory has
+ * run out. */
 static struct header_field *fields_of(struct response *s, bool raw, struct response_text *text,
                                       size_t *count)
 {
@@ -258,7 +257,7 @@ void response_stop_polling(struct response *s)
     s->conn->downstream->mhd_host.polling--;
 }
 
-/* MHD_ContentReaderCallback: the next bytes of the answer. */
+/* MHD_ContentReaderCallback: returns the next bytes of the answer. */
 static ssize_t pull(void *arg, uint64_t pos, char *out, size_t max)
 {
     struct response *s = arg;
@@ -292,7 +291,7 @@ static struct MHD_Response *mhd_body(struct response *s)
     struct buf *body = s->sink.body;
     size_t here = buf_unread(body);
 
-    /* An answer that is all here goes out in one write, head and body together. */
+    /* An answer that is complete is sent in one write, head and body together. */
     if (!s->head.bodiless && s->ended && !s->cut) {
         s->sink.body_bytes = (int64_t)here;
         return MHD_create_response_from_buffer(
@@ -305,8 +304,9 @@ static struct MHD_Response *mhd_body(struct response *s)
     struct MHD_Response *response =
         MHD_create_response_from_callback(size, BLOCK_BYTES, pull, s, NULL);
 
-    /* A 304 or an answer to HEAD that says no length: libmicrohttpd would end a chunked body
-     * that is not there, or claim a length of 0. It keeps silent only when it closes. */
+    /* A 304 or an answer to HEAD without length: libmicrohttpd would write the end of a
+     * chunked body, or claim a length of 0. It adds nothing only if it closes the
+     * connection. */
     if (response != NULL && s->head.bodiless && size == MHD_SIZE_UNKNOWN)
         (void)MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
     return response;
@@ -321,7 +321,7 @@ static void given(struct response *s)
 
 static enum MHD_Result give_through_mhd(struct response *s)
 {
-    struct response_text text; /* libmicrohttpd copies what it is given */
+    struct response_text text; /* libmicrohttpd copies it */
     size_t count = 0;
     const struct header_field *fields = fields_of(s, false, &text, &count);
     struct MHD_Response *response = fields == NULL ? NULL : mhd_body(s);
@@ -329,7 +329,7 @@ static enum MHD_Result give_through_mhd(struct response *s)
     if (response == NULL)
         return MHD_NO;
     for (size_t i = 0; i < count; i++)
-        /* libmicrohttpd refuses an empty value; one blank means the same to every reader. */
+        /* libmicrohttpd refuses an empty value; one space means the same. */
         if (MHD_add_response_header(response, fields[i].name,
                                     fields[i].value_len == 0 ? " " : fields[i].value) !=
             MHD_YES)
@@ -342,10 +342,9 @@ static enum MHD_Result give_through_mhd(struct response *s)
     return ok;
 }
 
-/* Whether libmicrohttpd's pool has room for the answer's head, beside the request's head and
- * what it keeps of each field in there. Without it libmicrohttpd would
- * close the connection without a word. Half of the pool may be taken by requests that came
- * behind this one. */
+/* Whether libmicrohttpd's pool has room for the answer's head, in addition to the request's
+ * head and its records of each field. Otherwise libmicrohttpd would silently close the
+ * connection. Half of the pool may be used by requests that follow on the same connection. */
 static bool head_fits(const struct response *s)
 {
     enum { RECORD_BYTES = 128, OWN_BYTES = 1024 };
@@ -362,9 +361,9 @@ static bool head_fits(const struct response *s)
            c->downstream->mhd_pool.pool_bytes / 2;
 }
 
-/* --- past libmicrohttpd --------------------------------------------------------------- */
+/* --- without libmicrohttpd -------------------------------------------------------------- */
 
-/* Nothing is left to do: libmicrohttpd is to close the connection. */
+/* Everything is done: lets libmicrohttpd close the connection. */
 static void finish(struct response *s)
 {
     struct conn *c = s->conn;
@@ -384,14 +383,14 @@ static void finish(struct response *s)
         body_feed_close_pair(s->feed);
     else if (!s->body_whole && !s->head_waits)
         (void)shutdown(c->watch.fd, SHUT_RDWR);
-    if (!s->body_whole) /* it may have stopped reading, and see nothing of this */
+    if (!s->body_whole) /* it may have stopped reading and not notice */
         mhd_host_close_stuck(&c->downstream->mhd_host, c->connection);
     if (s->polls || s->sink.held)
         resume_mhd(s);
     c->downstream->mhd_host.due = true;
 }
 
-/* Who reads the rest of the body once the answer is out. */
+/* Decides who reads the rest of the body when the answer is written. */
 static void after_answer(struct response *s)
 {
     struct relay *r = s->relay;
@@ -406,7 +405,7 @@ static void after_answer(struct response *s)
     }
 }
 
-/* Writes what there is and the caller takes. */
+/* Writes as much as there is and the caller accepts. */
 static void write_raw(struct response *s)
 {
     struct conn *c = s->conn;
@@ -436,7 +435,7 @@ static void write_raw(struct response *s)
         conn_watch_room(c);
 }
 
-/* The rest of the body on its way to libmicrohttpd. */
+/* Forwards the rest of the body to libmicrohttpd. */
 static void feed(struct response *s)
 {
     struct relay *r = s->relay;
@@ -454,7 +453,7 @@ void response_on_ready(struct response *s, bool broken)
 {
     if (s->relay == NULL) /* the connection is about to be closed */
         return;
-    if (broken) /* what it has sent is of no use any more */
+    if (broken) /* bytes that the caller has sent are useless now */
         s->feed->ended = true;
     relay_wake(s->relay);
 }
@@ -514,7 +513,7 @@ static void give_raw(struct response *s)
 
 enum MHD_Result response_give(struct response *s)
 {
-    /* With a feed libmicrohttpd's descriptor is not the caller's any more. */
+    /* With a feed, libmicrohttpd's descriptor is not the caller's connection. */
     if (!s->raw_on && s->feed == NULL && head_fits(s))
         return give_through_mhd(s);
     s->past_mhd = true;
@@ -571,7 +570,8 @@ bool response_can_go_on(const struct response *s)
     return !s->body_whole && relay_takes_body(r);
 }
 
-/* libmicrohttpd waits for room that does not come, or for us; it sees the end of the connection. */
+/* libmicrohttpd waits for room that will not come, or for us; it notices the end of the
+ * connection. */
 static void cut_stalled(struct response *s)
 {
     s->over = s->sink.closed = true;
@@ -618,7 +618,8 @@ static bool has_unread(const struct response_sink *sink)
     return s->feed == NULL && !s->body_whole && !sink->held && conn_has_sent(s->conn);
 }
 
-/* The bytes of all answers on the connection count: an earlier one may stand before this one. */
+/* Counts the bytes of all answers on the connection: an earlier one may wait in front of
+ * this one. */
 static void look(struct response_sink *sink)
 {
     struct response *s = of(sink);
@@ -643,7 +644,7 @@ static bool watch_close(struct response_sink *sink)
         conn_watch(s->conn);
     if (!s->polls)
         return false;
-    s->polled_long = true; /* to be suspended first */
+    s->polled_long = true; /* suspended before others */
     s->conn->downstream->mhd_host.due = true;
     return true;
 }
@@ -680,7 +681,7 @@ void response_done(struct response *s)
     s->relay = NULL;
 }
 
-/* --- where there is no request -------------------------------------------------------- */
+/* --- answers without a request -------------------------------------------------------- */
 
 int response_message(struct buf *out, const struct failure *f, const char *id)
 {

@@ -1,4 +1,4 @@
-/* Names of what the ledger did for a request, see claim_result.h. */
+/* The names of claim results, see claim_result.h. */
 #include "ledger/claim_result.h"
 
 const char *claim_result_name(enum claim_result r)

@@ -1,5 +1,5 @@
 #pragma once
-/* What the ledger did for a request, in the words of the log and of the metrics. */
+/* What the ledger did for a request, named as in the log and the metrics. */
 #include "base/failure.h"
 
 enum claim_result {
@@ -17,5 +17,5 @@ enum claim_result {
 };
 /* "claimed" ...; NULL for CLAIM_RESULT_NONE. */
 const char *claim_result_name(enum claim_result r);
-/* What a refusal says of it; CLAIM_RESULT_NONE: nothing. */
+/* The result that a refusal of this kind stands for; CLAIM_RESULT_NONE: none. */
 enum claim_result claim_result_of(enum failure_kind kind);

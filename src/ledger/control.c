@@ -1,9 +1,9 @@
 /* Serves the operator's command: one request at a time on each of a few connections.
  *
- *   accept -> read a whole message -> do it -> write what it came to -> read ...
- *                                                       |
- *              closed on: its end, 10 s of silence, nonsense
- */
+ *   accept -> read a whole message -> carry it out -> write the result -> read ...
+ *
+ * A connection is closed when the peer closes it, after 10 s of silence, or after a malformed
+ * message. */
 #include "ledger/control.h"
 
 #include <errno.h>
@@ -148,7 +148,7 @@ static void end_answer(struct control_conn *c, enum store_result result, int64_t
     message_add_number(&w, MESSAGE_RESULT, resolved);
     message_add_text(&w, MESSAGE_TEXT, text);
     if (!message_end(&w))
-        buf_clear(&c->out); /* then nothing is told, and the connection is closed */
+        buf_clear(&c->out); /* then nothing is answered, and the connection is closed */
 }
 
 static void do_list(struct control_conn *c, const struct request *r, struct buf *error)
@@ -226,7 +226,7 @@ static void do_request(struct control_conn *c, const struct request *r)
 
 /* --- the connection --- */
 
-/* False: it is over. */
+/* False: the connection has ended. */
 static bool write_out(struct control_conn *c)
 {
     while (buf_unread(&c->out) > 0) {
@@ -252,7 +252,7 @@ static bool read_in(struct control_conn *c)
     return n > 0;
 }
 
-/* Does the next request, when it is whole and the one before is answered. */
+/* Carries out the next request, if it is complete and the one before is answered. */
 static bool answer(struct control_conn *c)
 {
     struct request r = { .op = (enum message_op)0 };

@@ -1,4 +1,5 @@
-/* Asks a running proxy about its ledger: one request, then entries up to the end. */
+/* Asks a running proxy about its ledger: sends one request, then reads entries up to the end
+ * message. */
 #include "ledger/control_client.h"
 
 #include <errno.h>
@@ -10,7 +11,7 @@
 
 #include "ledger/message.h"
 
-/* For each read and write: a batch may be in the way, and its disk slow. */
+/* For each read and write: the ledger may be busy with a batch, and its disk slow. */
 #define TIMEOUT_S 30
 #define READ_BYTES 65536
 
@@ -64,7 +65,7 @@ static bool send_all(struct control_client *c, struct buf *out)
     return true;
 }
 
-/* Until a message is whole. */
+/* Reads until a message is complete. */
 static bool receive(struct control_client *c, struct buf *in, struct message_reader *message,
                     size_t *size)
 {
@@ -84,7 +85,7 @@ static bool receive(struct control_client *c, struct buf *in, struct message_rea
     return whole > 0;
 }
 
-/* What comes back. */
+/* The answer as read so far. */
 struct reply {
     bool (*on_entry)(void *arg, struct ledger_entry *e);
     void *arg;
@@ -106,7 +107,7 @@ static void read_end(struct reply *r, struct message_reader *in,
             r->result = STORE_LOST;
 }
 
-/* One message. False: it is nonsense. */
+/* Reads one message. False: it is malformed. */
 static bool read_message(struct reply *r, struct message_reader *in, bool *at_end)
 {
     struct ledger_entry e;

@@ -1,4 +1,4 @@
-/* Entries: their states by name, their ids, and freeing what one holds. */
+/* Entries: the names of their states, their ids, and freeing what one holds. */
 #include "ledger/entry.h"
 
 #include <errno.h>
@@ -40,7 +40,8 @@ int ledger_state_find(const char *name)
     return -1;
 }
 
-/* A claim without an id of its own could not be told from another: better no program. */
+/* Aborts if there are no random bytes: without a unique id, one claim could be mistaken for
+ * another. */
 static void random_bytes(unsigned char *out, size_t n)
 {
     for (size_t have = 0; have < n;) {

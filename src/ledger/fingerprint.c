@@ -9,7 +9,8 @@ static bool add(EVP_MD_CTX *md, const void *bytes, size_t n)
     return EVP_DigestUpdate(md, bytes, n) == 1;
 }
 
-/* A part with its length, in eight bytes, the highest first. It may be given in two pieces. */
+/* Adds a part, preceded by its length in eight bytes, big endian. It may be given in two
+ * pieces. */
 static bool add_part(EVP_MD_CTX *md, const char *first, const char *second)
 {
     size_t len = strlen(first), more = strlen(second);

@@ -1,4 +1,4 @@
-/* The head of an answer, kept for its replay, see head.h. */
+/* Writes and reads the head of an answer that is kept for replay, see head.h. */
 #include "ledger/head.h"
 
 #include <string.h>
@@ -6,8 +6,8 @@
 #include "base/ascii.h"
 
 static const struct {
-    const char *lower; /* as it is looked for */
-    const char *name;  /* as it is kept */
+    const char *lower; /* name as compared */
+    const char *name;  /* name as stored */
 } kept[] = {
     { "content-type", "Content-Type" },
     { "content-encoding", "Content-Encoding" },
@@ -37,7 +37,7 @@ static bool is_value(const char *s, size_t n)
     return true;
 }
 
-/* One line. False: no memory. */
+/* Reads one line. False: no memory. */
 static bool read_line(struct arena *arena, const char *line, size_t n, struct header_field *out,
                       size_t *count)
 {

@@ -1,5 +1,5 @@
-/* The ledger's thread: gathers what workers ask and tell into batches, has the store commit
- * them, and tells the results.
+/* The ledger's thread: collects the questions and outcomes of workers into batches, has the
+ * store commit them, and reports the results.
  *
  *   claim:    worker --ask--> WAITING --batch--> CLAIMED, FOUND, ABSENT --reply--> worker
  *                               |  ^
@@ -8,11 +8,11 @@
  *                                   released by its id
  *   outcome:  worker --mail--> WAITING --batch--> written
  *                               ^  |
- *                               +--+ the store is down: again, up to the end
+ *                               +--+ the store is down: again, until the end of the program
  *
- * A reply that finds its request gone (timed out, cancelled, its worker stopped) and carries a
- * claim sends the release of that claim back here: whoever learns that it has a claim is the one
- * to give it back. */
+ * When a reply with a claim arrives and its request is gone (timed out, cancelled, its
+ * worker stopped), it sends the release of that claim back here: whoever receives a claim is
+ * responsible for giving it back. */
 #include "ledger/ledger.h"
 
 #include <errno.h>
@@ -31,20 +31,20 @@
 #include "ledger/control.h"
 #include "ledger/stores.h"
 
-/* Most outcomes, and most claims, in a batch of at most as many together. */
+/* A batch has at most this many outcomes and claims together. */
 #define BATCH_MAX 128
-/* Of these are kept for either kind while both wait. */
+/* So many places are kept for each of the two kinds while both wait. */
 #define BATCH_SHARE 64
-/* How often a claim is made that was neither written nor found there. */
+/* How often to try a claim that was neither written nor found. */
 #define CLAIM_TRIES 3
 
 #define LOCK_WAIT_MS 45000
-#define RETRY_MS 100      /* after a batch that has to be repeated; it doubles ... */
-#define RETRY_DOUBLINGS 4 /* ... so often */
-#define MINUTE_MS 60000   /* orphans, the clock */
-#define CENSUS_MS 1000    /* counting, after something has changed */
+#define RETRY_MS 100      /* after a batch that must be repeated; it doubles ... */
+#define RETRY_DOUBLINGS 4 /* ... this often */
+#define MINUTE_MS 60000   /* interval for orphans and the clock check */
+#define CENSUS_MS 1000    /* counting entries, after something has changed */
 #define PRUNE_MS 3600000
-#define PRUNE_PAUSE_MS 86400000 /* when the clock is not to be believed */
+#define PRUNE_PAUSE_MS 86400000 /* while the clock cannot be trusted */
 #define PRUNE_ROWS 200
 #define PRUNE_GAP_MS 50 /* between the parts of one pruning */
 #define CLOCK_JUMP_MS 3600000
@@ -54,27 +54,27 @@
 
 enum kind { KIND_ASK, KIND_OUTCOME, KIND_SETTLE };
 
-/* A question on its way there and back, or an outcome. */
+/* A question on its way to the thread and back, or an outcome. */
 struct ledger_mail {
     struct mail mail;
     TAILQ_ENTRY(ledger_mail) link;
     struct ledger *ledger;
     enum kind kind;
-    struct ledger_ask *ask; /* the worker's alone; NULL: nobody waits for it any more */
-    struct mailbox *back;   /* NULL: nobody is told */
+    struct ledger_ask *ask; /* used by the worker only; NULL: nobody waits any more */
+    struct mailbox *back;   /* where to reply; NULL: no reply is wanted */
     int64_t asked_us, deadline_ms, send_until_ms, end_by_ms;
     unsigned tries;
-    bool unclear; /* a commit of it was asked for whose end is not known */
-    bool taken;   /* the reply was run */
+    bool unclear; /* a commit that contains it has begun, and its result is not known */
+    bool taken;   /* the reply was delivered */
 
     char id[LEDGER_ID_BYTES];
-    char *text; /* what the strings below are in */
+    char *text; /* memory of the strings below */
     struct ledger_bytes body;
     unsigned char fingerprint[LEDGER_FINGERPRINT_BYTES];
     struct store_claim claim;
     struct store_outcome outcome;
 
-    enum ledger_result result; /* of an ask */
+    enum ledger_result result; /* of a question */
     bool same;
     const char *why;
 };
@@ -88,7 +88,7 @@ struct counts {
     _Atomic uint64_t in_flight, unknown, outcomes_waiting, waiting_bytes, store_bytes;
     _Atomic uint64_t outcomes[LEDGER_STATES], orphans, contradictions;
     _Atomic uint64_t claim_bucket[METRICS_BUCKETS], claim_sum_us;
-    _Atomic uint64_t waiting; /* asks under way: counted by the workers */
+    _Atomic uint64_t waiting; /* questions in progress, counted by the workers */
     _Atomic int64_t keep_answers_ms, keep_keys_ms;
 };
 
@@ -100,18 +100,18 @@ struct ledger {
     struct mailbox mailbox;
     pthread_t thread;
     bool started;
-    int hurry_fd;   /* readable once the thread is to end */
+    int hurry_fd;   /* becomes readable when the thread must end */
     bool broken;    /* the store is not used any more */
-    bool closing;   /* nothing is claimed; the loop is left once no outcome waits */
-    bool was_quiet; /* ... and none waited in the turn before */
+    bool closing;   /* no claims any more; the loop ends when no outcome waits */
+    bool was_quiet; /* ... and none waited in the previous turn */
     bool time_over;
     struct mail_queue claims, outcomes;
     size_t outcomes_count, outcomes_bytes;
     struct loop_timer retry, minute, census, pruning;
-    bool is_waiting;        /* for `retry`: no batch before */
-    unsigned failures;      /* batches in a row */
-    int64_t clock_gap_ms;   /* wall clock less the clock that does not jump */
-    int64_t prune_from_ms;  /* no pruning before */
+    bool is_waiting;        /* `retry` is armed: no batch before */
+    unsigned failures;      /* failed batches in a row */
+    int64_t clock_gap_ms;   /* wall clock minus the clock that is never set */
+    int64_t prune_from_ms;  /* no pruning before this time */
     struct control control; /* with an SQLite store */
     struct control_user control_user;
     struct counts counts;
@@ -126,7 +126,8 @@ static void set(_Atomic uint64_t *v, uint64_t value)
     atomic_store_explicit(v, value, memory_order_relaxed);
 }
 
-/* --- the worker's side ---------------------------------------------------------------------- */
+/* --- the worker's side
+ * ---------------------------------------------------------------------- */
 
 static struct ledger_mail *mail_new(struct ledger *l, enum kind kind)
 {
@@ -148,7 +149,8 @@ static void mail_done(struct ledger_mail *m)
     free(m);
 }
 
-/* Copies texts, of which any may be NULL, into one piece of memory, and has them point there. */
+/* Copies strings, any of which may be NULL, into one block of memory, and makes them point
+ * there. */
 static char *keep_texts(const char **const text[], size_t count)
 {
     size_t bytes = 1;
@@ -189,7 +191,7 @@ static void take_fingerprint(struct ledger_mail *m, const unsigned char **field)
 
 static void arrived(struct mail *mail);
 
-/* Whoever waits for it, waits for its time to be over. */
+/* The worker does not wait for it any more. */
 static void forget_ask(struct ledger_mail *m)
 {
     if (m->ask != NULL)
@@ -197,7 +199,7 @@ static void forget_ask(struct ledger_mail *m)
     m->ask = NULL;
 }
 
-/* Frees what was never run; after `arrived` it is the queue's. */
+/* Frees mail that was never delivered; after `arrived` the queue owns it. */
 static void free_unread(struct mail *mail)
 {
     struct ledger_mail *m = CONTAINER_OF(mail, struct ledger_mail, mail);
@@ -241,7 +243,7 @@ void ledger_outcome(struct ledger_port *port, const struct ledger_outcome *o)
     post(outcome_mail(port->ledger, KIND_OUTCOME, o));
 }
 
-/* Gives a claim back that nobody uses. */
+/* Gives back a claim that nobody uses. */
 static void release(struct ledger *l, const char *id)
 {
     post(outcome_mail(
@@ -254,7 +256,7 @@ static void leave(struct ledger *l)
     (void)atomic_fetch_sub_explicit(&l->counts.waiting, 1, memory_order_relaxed);
 }
 
-/* Ends what is under way in an ask; its mail finds nobody any more. */
+/* Ends a question; its mail will find that nobody waits. */
 static void detach(struct ledger_ask *a)
 {
     if (a->port == NULL)
@@ -319,7 +321,7 @@ static void free_reply(struct mail *mail)
     mail_done(m);
 }
 
-/* At most so many are under way: above it the answer is DOWN, as soon as the loop turns. */
+/* Counts a question, up to a limit: above it the answer is DOWN, in the next turn. */
 static bool enter(struct ledger_ask *a)
 {
     struct ledger *l = a->port->ledger;
@@ -376,7 +378,7 @@ void ledger_settle(struct ledger_ask *a, struct ledger_port *port,
     begin(a, port, on_reply);
     struct ledger_mail *m = outcome_mail(port->ledger, KIND_SETTLE, o);
 
-    /* Above the limit nobody waits for it, but it is told all the same. */
+    /* Above the limit nobody waits for the result, but it is sent all the same. */
     if (enter(a)) {
         a->mail = m;
         m->ask = a;
@@ -393,7 +395,8 @@ void ledger_ask_done(struct ledger_ask *a)
     ledger_entry_done(&a->found);
 }
 
-/* --- the thread's side ---------------------------------------------------------------------- */
+/* --- the thread's side
+ * ---------------------------------------------------------------------- */
 
 static void reply(struct ledger_mail *m, enum ledger_result result, const char *why)
 {
@@ -409,7 +412,7 @@ static void tell_waiting(struct ledger *l)
     set(&l->counts.waiting_bytes, l->outcomes_bytes);
 }
 
-/* What does not fit is kept without its body. */
+/* An outcome that does not fit into memory is kept without its body. */
 static void add_outcome(struct ledger *l, struct ledger_mail *m)
 {
     if (l->outcomes_bytes + m->body.len > LEDGER_WAITING_BYTES) {
@@ -430,7 +433,7 @@ static void remove_outcome(struct ledger *l, struct ledger_mail *m)
     tell_waiting(l);
 }
 
-/* The outcome is told, or is never to be. */
+/* The outcome is written, or never will be. */
 static void end_outcome(struct ledger *l, struct ledger_mail *m)
 {
     remove_outcome(l, m);
@@ -440,7 +443,8 @@ static void end_outcome(struct ledger *l, struct ledger_mail *m)
         mail_done(m);
 }
 
-/* It is answered in on_turn at the earliest: here the mail is still the mailbox's. */
+/* It is answered in on_turn at the earliest: until this returns the mail belongs to the
+ * mailbox. */
 static void arrived(struct mail *mail)
 {
     struct ledger_mail *m = CONTAINER_OF(mail, struct ledger_mail, mail);
@@ -497,7 +501,7 @@ static void want_census(struct ledger *l)
         loop_timer_set(&l->loop, &l->census, clock_ms() + CENSUS_MS);
 }
 
-/* Of whatever was asked of the store. Returns whether it went well. */
+/* Evaluates the result of any call to the store. Returns whether it succeeded. */
 static bool looked(struct ledger *l, enum store_result r, struct buf *error)
 {
     if (r == STORE_OK)
@@ -542,7 +546,7 @@ static void took_claim(struct ledger *l, struct ledger_mail *m)
                   memcmp(c->found.fingerprint, c->fingerprint, LEDGER_FINGERPRINT_BYTES) == 0;
         reply(m, LEDGER_FOUND, NULL);
         break;
-    default: /* ABSENT */
+    default: /* absent */
         if (is_look)
             reply(m, LEDGER_ABSENT, NULL);
         else if (++m->tries < CLAIM_TRIES)
@@ -553,14 +557,14 @@ static void took_claim(struct ledger *l, struct ledger_mail *m)
     }
 }
 
-/* Nobody waits any more for a claim that is perhaps there: its release is written instead. */
+/* Nobody waits any more for a claim that may have been written: write its release instead. */
 static void undo_claim(struct ledger *l, struct ledger_mail *m)
 {
     release(l, m->id);
     reply(m, LEDGER_DOWN, "whether it was recorded is not known");
 }
 
-/* What was not done is done again only while it can help. */
+/* A claim that was not made is tried again only as long as that can help. */
 static void missed_claim(struct ledger *l, struct ledger_mail *m, enum store_result r)
 {
     m->unclear |= m->claim.result == STORE_UNCLEAR;
@@ -647,7 +651,7 @@ static void wait_to_retry(struct ledger *l)
                    clock_ms() + (RETRY_MS << base_min(l->failures++, RETRY_DOUBLINGS)));
 }
 
-/* Commits one batch. Returns what it came to. */
+/* Commits one batch. Returns the store's result. */
 static enum store_result commit(struct ledger *l)
 {
     struct ledger_mail *claim[BATCH_MAX], *outcome[BATCH_MAX];
@@ -708,7 +712,7 @@ static void tidy(struct ledger *l)
     buf_done(&error);
 }
 
-/* Answers whoever still waits: nothing is claimed any more. */
+/* Answers everybody who still waits: no more claims are made. */
 static void give_up(struct ledger *l, const char *why)
 {
     while (!TAILQ_EMPTY(&l->claims)) {
@@ -721,7 +725,7 @@ static void give_up(struct ledger *l, const char *why)
     }
 }
 
-/* What was sent in one turn arrives in the next, so two have to pass without anything. */
+/* Mail that is sent in one turn arrives in the next, so two turns without any mean the end. */
 static void look_at_end(struct ledger *l)
 {
     bool is_quiet = l->broken || TAILQ_EMPTY(&l->outcomes);
@@ -812,7 +816,7 @@ static void on_minute(struct loop_timer *t)
     struct ledger *l = CONTAINER_OF(t, struct ledger, minute);
 
     look_at_clock(l);
-    /* With an exclusive store whatever is in flight is this process's own. */
+    /* If the store is exclusive, everything in flight belongs to this process. */
     take_census(l, l->type->exclusive ? STORE_COUNT_ONLY : STORE_EXPIRED);
     loop_timer_set(&l->loop, t, clock_ms() + MINUTE_MS);
 }
@@ -878,7 +882,7 @@ static void status_for_command(void *arg, struct buf *out)
     (void)buf_addf(out, "bytes: %" PRIu64 "\n", s.store_bytes);
 }
 
-/* Of a store that only this process can open. */
+/* For a store that only this process can open. */
 static int open_control(struct ledger *l, const struct config *c, struct buf *error)
 {
     auto_free char *path = control_path(c->ledger.store);
@@ -891,7 +895,8 @@ static int open_control(struct ledger *l, const struct config *c, struct buf *er
                         : control_open(&l->control, &l->loop, path, &l->control_user, error);
 }
 
-/* --- its life ------------------------------------------------------------------------------- */
+/* --- its life
+ * ------------------------------------------------------------------------------- */
 
 static void on_weakness(void *arg, const char *text)
 {
@@ -900,7 +905,8 @@ static void on_weakness(void *arg, const char *text)
     log_warn("ledger_weak", log_str("store", l->type->scheme), log_str("detail", text));
 }
 
-/* Whose claims are in flight in a store that was just opened for this process alone, has died. */
+/* The store was just opened by this process alone: whoever had claims in flight in it has
+ * ended. */
 static void first_look(struct ledger *l, const struct store_census *census)
 {
     int64_t wall_ms = clock_wall_ms();
@@ -930,7 +936,7 @@ static int open_store(struct ledger *l, const struct config *c, struct buf *erro
                                                .hurry_fd = l->hurry_fd },
                       error);
 
-    /* A database that cannot be reached is no reason not to serve all the rest. */
+    /* If the database cannot be reached, everything else is still served. */
     if (r == STORE_LOST && l->store != NULL) {
         atomic_store_explicit(&l->counts.up, true, memory_order_relaxed);
         go_down(l, r, buf_text(error));
@@ -1017,7 +1023,7 @@ int ledger_start(struct ledger *l)
 {
     sigset_t all, before;
 
-    /* Signals are the control thread's. */
+    /* Signals are handled by the control thread. */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     int err = pthread_create(&l->thread, NULL, run, l);
@@ -1045,7 +1051,8 @@ static void on_stop(struct mail *mail)
     loop_stop(&CONTAINER_OF(mail, struct stop_mail, mail)->ledger->loop);
 }
 
-/* As with workers: one that hangs in a write to a dead disk must not keep the program. */
+/* As for workers: a thread that hangs in a write to a dead disk must not keep the program
+ * alive. */
 static void join(struct ledger *l)
 {
     const struct timespec look = { .tv_nsec = JOIN_LOOK_MS * 1000000L };
@@ -1087,7 +1094,7 @@ static void on_nothing(struct loop_timer *t)
     (void)t;
 }
 
-/* What waits still has no thread any more: the loop turns here, until it is written. */
+/* The thread has ended: runs its loop here, until the outcomes that wait are written. */
 static void write_rest(struct ledger *l, int64_t timeout_ms)
 {
     l->closing = true;
@@ -1096,7 +1103,7 @@ static void write_rest(struct ledger *l, int64_t timeout_ms)
     l->minute.on_due = on_close_timeout;
     loop_timer_set(&l->loop, &l->minute, clock_ms() + timeout_ms);
     l->pruning.on_due = on_nothing;
-    loop_timer_set(&l->loop, &l->pruning, 0); /* begin at once */
+    loop_timer_set(&l->loop, &l->pruning, 0); /* starts at once */
     loop_run(&l->loop);
     if (l->type->exclusive)
         take_census(l, STORE_ALL);

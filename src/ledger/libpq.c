@@ -1,4 +1,4 @@
-/* The table of libpq's functions: loaded, or filled in by the linker. */
+/* The table of libpq's functions: loaded at run time, or filled in by the linker. */
 #include "ledger/libpq.h"
 
 #ifdef LEDGER_LINKED

@@ -1,6 +1,6 @@
 #pragma once
-/* libpq's functions, as a table: the library is loaded when a ledger is kept in PostgreSQL, and not
- * before. libpq.PQclear(r) is PQclear(r) of its manual. */
+/* libpq's functions as a table: the library is loaded only if the ledger is kept in
+ * PostgreSQL. libpq.PQclear(r) is PQclear(r) of its manual. */
 #include <libpq-fe.h>
 
 #include "base/buf.h"
@@ -40,5 +40,5 @@ struct libpq {
 /* All NULL until libpq_load has returned 0. */
 extern struct libpq libpq;
 
-/* As library_load. */
+/* Like library_load. */
 int libpq_load(struct buf *error) MUST_CHECK;

@@ -1,11 +1,12 @@
 #pragma once
-/* The messages that `oneshot-proxy ledger` and a running proxy exchange over the control socket.
+/* The messages that `oneshot-proxy ledger` and a running proxy exchange over the control
+ * socket.
  *
  *     message = length (4 bytes, big endian) of what follows, field ...
  *     field   = tag (1 byte), length (4 bytes, big endian), value
  *
- * A request is one message. It is answered by one message for each entry, then one of MESSAGE_END.
- * Pure. */
+ * A request is one message. It is answered by one message for each entry, then one of
+ * MESSAGE_END. Pure. */
 #include "base/buf.h"
 #include "ledger/store.h"
 
@@ -79,11 +80,12 @@ struct message_field {
     size_t len;
 };
 
-/* Looks at the first message in the buffer. Returns 1 with a reader of its fields in *in and its size
- * in *size (what to take from the buffer); 0 when it is not complete yet; -EMSGSIZE when it is too
- * long. */
+/* Looks at the first message in the buffer. Returns 1 with a reader of its fields in *in and
+ * its size in *size (what to take from the buffer); 0 when it is not complete yet; -EMSGSIZE
+ * when it is too long. */
 int message_open(const struct buf *b, struct message_reader *in, size_t *size) MUST_CHECK;
-/* Reads the next field. False: no more fields, or the rest is malformed (then in->left is not 0). */
+/* Reads the next field. False: no more fields, or the rest is malformed (then in->left is
+ * not 0). */
 bool message_next(struct message_reader *in, struct message_field *f);
 /* The field's value as a number, or `otherwise` when it is not a number. */
 int64_t message_number(const struct message_field *f, int64_t otherwise);

@@ -1,9 +1,8 @@
-/* From what is known at the end of a request to the state of its entry, see outcome.h. */
+/* Derives the state of an entry from what is known at the end of a request, see outcome.h. */
 #include "ledger/outcome.h"
 
-/* By the status of an answer, when it is no releasing one. What is said by a 4xx of the upstream's
- * need not mean that nothing was done: its 404 may be about what came of it. A 5xx says nothing at
- * all about it. */
+/* By the status of an answer that does not release. A 4xx of the upstream does not mean that
+ * nothing was done: a 404 may be about the result. A 5xx says nothing at all about it. */
 static const struct {
     int from, to;
     struct ledger_ending ending;
@@ -13,13 +12,13 @@ static const struct {
     { 0, 999, { LEDGER_UNKNOWN, "odd-status" } },
 };
 
-/* By the failure, where there was no answer; the first that fits. */
+/* By the failure, if there was no answer; the first match counts. */
 static const struct {
     enum failure_kind kind; /* FAIL_NONE: any other */
     bool sent;
     struct ledger_ending ending;
 } by_failure[] = {
-    /* the other side ended the handshake, which it does before it looks at a request */
+    /* the peer ended the handshake, which comes before it looks at a request */
     { FAIL_UPSTREAM_TLS, true, { LEDGER_RELEASED, "" } },
     { FAIL_NONE, true, { LEDGER_UNKNOWN, "" } },
     { FAIL_NONE, false, { LEDGER_RELEASED, "" } },

@@ -13,7 +13,7 @@
 #include "config/url.h"
 #include "net/trust_store.h"
 
-/* A file that cannot be: libpq is told that its files are there, and not to look at home. */
+/* A path that cannot exist: keeps libpq from looking for files in the home directory. */
 #define NO_FILE "/dev/null/none"
 /* Longest wait once the proxy is ending. */
 #define HURRY_MS 1000
@@ -53,16 +53,17 @@ void pg_within(struct pg *p, int64_t ms)
     p->deadline_ms = clock_ms() + (p->hurried ? base_min(ms, HURRY_MS) : ms);
 }
 
-/* --- waiting ------------------------------------------------------------------------------- */
+/* --- waiting
+ * ------------------------------------------------------------------------------- */
 
-/* The proxy is ending. */
+/* Shortens all waits, since the proxy is ending. */
 static void hurry(struct pg *p)
 {
     p->hurried = true;
     p->deadline_ms = base_min(p->deadline_ms, clock_ms() + HURRY_MS);
 }
 
-/* Returns whether the connection is ready in time. */
+/* Waits until the connection is ready. False: not in time. */
 static bool wait_for(struct pg *p, short events)
 {
     struct pollfd fd[2] = { { .fd = libpq.PQsocket(p->conn), .events = events },
@@ -98,7 +99,7 @@ void pg_disconnect(struct pg *p)
     p->conn = NULL;
 }
 
-/* Sends what is queued and takes in what comes, until a result is there. */
+/* Sends what is queued and receives, until a result is there. */
 static bool pump(struct pg *p)
 {
     if (p->conn == NULL)
@@ -121,9 +122,10 @@ static bool pump(struct pg *p)
     return false;
 }
 
-/* --- connecting ---------------------------------------------------------------------------- */
+/* --- connecting
+ * ---------------------------------------------------------------------------- */
 
-/* Notices of all kinds; libpq would write them to standard error. */
+/* Notices of all levels; libpq would print them to standard error. */
 static void on_notice(void *arg, const PGresult *r)
 {
     struct pg *p = arg;
@@ -136,7 +138,7 @@ static void on_notice(void *arg, const PGresult *r)
            libpq.PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) ?: "");
 }
 
-/* `address` NULL: what the host's name says itself. */
+/* `address` NULL: use the host's name as it is. */
 static PGconn *start(struct pg *p, const struct config_store_host *host, const char *address,
                      const char *password)
 {
@@ -149,7 +151,7 @@ static PGconn *start(struct pg *p, const struct config_store_host *host, const c
     (void)snprintf(port, sizeof port, "%d", host->port);
     (void)snprintf(timeout, sizeof timeout, "%lld", (long long)p->timeout_ms);
     const char *const parameter[][2] = {
-        { "host", host->name }, /* whom the certificate is to name */
+        { "host", host->name }, /* the name that the certificate must have */
         { "hostaddr", address },
         { "port", port },
         { "user", p->url.user },
@@ -158,7 +160,7 @@ static PGconn *start(struct pg *p, const struct config_store_host *host, const c
         { "passfile", NO_FILE },
         { "application_name", "oneshot-proxy" },
         { "client_encoding", "UTF8" },
-        /* On this machine nobody listens in between; a server that wants TLS gets it. */
+        /* On the same machine nobody can listen in; a server that insists on TLS gets it. */
         { "sslmode", local && p->ca_file == NULL ? "allow" : "verify-full" },
         { "sslrootcert", ca == NULL ? NO_FILE : ca },
         { "sslcert", NO_FILE },
@@ -216,34 +218,35 @@ static bool connect_to(struct pg *p, const struct config_store_host *host, const
     return false;
 }
 
-/* Which of the servers will do. */
+/* The search for a usable server. */
 struct choice {
     bool (*is_good)(struct pg *p, void *arg, bool *final);
     void *arg;
     size_t tried;
-    bool refused; /* there was a server, and it was not good */
+    bool refused; /* a server answered, and was not usable */
     bool final;
 };
 
-/* In so much of the time. */
+/* Tries one server, for at most that time. */
 static bool try_server(struct pg *p, struct choice *c, const struct config_store_host *host,
                        const char *address, int64_t ms)
 {
     const int64_t until_ms = p->deadline_ms;
 
     if (p->error != NULL && c->tried++ > 0)
-        buf_clear(p->error); /* of the one before */
+        buf_clear(p->error); /* of the previous attempt */
     pg_within(p, ms);
     bool good = connect_to(p, host, address) && c->is_good(p, c->arg, &c->final);
     p->deadline_ms = until_ms;
     if (good)
         return true;
-    c->refused = c->refused || p->conn != NULL; /* else it was lost while being asked */
+    /* otherwise it was lost while it was being asked */
+    c->refused = c->refused || p->conn != NULL;
     pg_disconnect(p);
     return false;
 }
 
-/* libpq would look a name up itself, and wait for that without an end. */
+/* Whether it is a name: libpq would resolve it itself, without a time limit. */
 static bool is_name(const char *host)
 {
     unsigned char address[sizeof(struct in6_addr)];
@@ -252,7 +255,8 @@ static bool is_name(const char *host)
            inet_pton(AF_INET6, host, address) != 1;
 }
 
-/* The addresses of a host. NULL: there are none, or not in time; the next call waits on. */
+/* The addresses of a host. NULL: there are none, or not in time; the next call continues to
+ * wait. */
 static const struct addrinfo *look_up(struct pg *p, size_t i, int64_t until_ms)
 {
     const struct config_store_host *host = &p->url.host[i];
@@ -273,7 +277,7 @@ static const struct addrinfo *look_up(struct pg *p, size_t i, int64_t until_ms)
     return found;
 }
 
-/* Each address in its share of the time: a name may stand for several servers. */
+/* Tries each address for its share of the time: a name may stand for several servers. */
 static bool try_addresses(struct pg *p, struct choice *c, size_t i, int64_t until_ms)
 {
     const struct addrinfo *found = look_up(p, i, until_ms);
@@ -321,7 +325,8 @@ void pg_done(struct pg *p)
     free(p->password_file);
 }
 
-/* --- statements ---------------------------------------------------------------------------- */
+/* --- statements
+ * ---------------------------------------------------------------------------- */
 
 static void add(struct pg_params *a, const char *value, size_t n, int binary)
 {
@@ -368,7 +373,8 @@ bool pg_sync(struct pg *p)
     return false;
 }
 
-/* A fatal error ends the connection, and so does whatever is between us and the server. */
+/* Whether the connection has ended: by a fatal error, or by something between us and the
+ * server. */
 static bool ends_connection(const PGresult *r)
 {
     const char *severity = libpq.PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
@@ -394,7 +400,7 @@ PGresult *pg_result(struct pg *p)
     }
     if (libpq.PQresultStatus(result) == PGRES_PIPELINE_SYNC)
         return result;
-    /* Behind each statement's result there is a NULL. */
+    /* After the result of each statement there is a NULL. */
     PGresult *more = NULL;
     while (pump(p) && (more = libpq.PQgetResult(p->conn)) != NULL)
         libpq.PQclear(more);
@@ -432,7 +438,7 @@ PGresult *pg_row(struct pg *p, bool *failed)
     if (r != NULL && libpq.PQresultStatus(r) == PGRES_SINGLE_TUPLE)
         return r;
     libpq.PQclear(r);
-    /* Behind the last row there is a result without any, a NULL, and the synchronisation. */
+    /* After the last row there is a result without rows, a NULL, and the synchronisation. */
     r = pump(p) ? libpq.PQgetResult(p->conn) : NULL;
     libpq.PQclear(r);
     r = p->conn == NULL ? NULL : pg_result(p);
@@ -454,8 +460,9 @@ bool pg_is_good(struct pg *p, const PGresult *r)
     return false;
 }
 
-/* Classes of error codes (PostgreSQL's manual, appendix A) after which it is open what became of a
- * commit: 08 is the connection, 40003 and 57 that the server does not know or is ending. */
+/* After these error codes (PostgreSQL's manual, appendix A) it is not known whether a commit
+ * succeeded: class 08 (connection), 40003 (the server does not know) and class 57 (it is
+ * ending). */
 bool pg_is_definite(const PGresult *r)
 {
     const char *code = libpq.PQresultErrorField(r, PG_DIAG_SQLSTATE);
@@ -465,7 +472,8 @@ bool pg_is_definite(const PGresult *r)
            strcmp(code, "40003") != 0;
 }
 
-/* --- rows ---------------------------------------------------------------------------------- */
+/* --- rows
+ * ---------------------------------------------------------------------------------- */
 
 int64_t pg_int(const PGresult *r, int row, int column)
 {
@@ -477,7 +485,7 @@ int64_t pg_int(const PGresult *r, int row, int column)
         return 0;
     for (int i = 0; i < len; i++)
         n = n << 8 | bytes[i];
-    /* The sign of a shorter number. */
+    /* Sign extension of a shorter number. */
     if (len < 8 && (bytes[0] & 0x80) != 0)
         n |= ~UINT64_C(0) << (8 * len);
     return (int64_t)n;

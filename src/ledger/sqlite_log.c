@@ -1,4 +1,5 @@
-/* Counts the sound frames of SQLite's log, and compares them with those that were durable. */
+/* Counts the valid frames in SQLite's write-ahead log, and compares them with those known to
+ * be durable. */
 #include "ledger/sqlite_log.h"
 
 #include <errno.h>
@@ -11,9 +12,9 @@
 #define HEAD_BYTES 32
 #define FRAME_HEAD_BYTES 24
 #define PAGE_MAX 65536
-#define MAGIC 0x377f0682 /* its last bit: the order of bytes in what is summed */
+#define MAGIC 0x377f0682 /* its last bit is the byte order of the checksum */
 
-/* What the file beside the log holds. */
+/* The content of the file beside the log. */
 struct acked {
     unsigned char head[HEAD_BYTES];
     uint64_t frames;
@@ -21,7 +22,7 @@ struct acked {
 };
 _Static_assert(sizeof(struct acked) == 48, "no padding: it is written as it is");
 
-/* FNV-1a: against what was half written. */
+/* FNV-1a, to detect a record that was half written. */
 static uint64_t sum_of(const struct acked *a)
 {
     const unsigned char *p = (const unsigned char *)a;
@@ -71,7 +72,7 @@ static uint32_t little(const unsigned char *p)
 
 struct sum {
     uint32_t a, b;
-    bool is_big; /* the words that are summed */
+    bool is_big; /* byte order of the words that are summed */
 };
 
 static void add(struct sum *s, const unsigned char *p, size_t n)
@@ -87,7 +88,7 @@ static bool is_sum(const struct sum *s, const unsigned char *p)
     return s->a == big(p) && s->b == big(p + 4);
 }
 
-/* Whether the head is sound; the sum goes on behind it. */
+/* Whether the header is valid; the checksum continues after it. */
 static bool read_head(const unsigned char head[HEAD_BYTES], struct sum *sum, uint32_t *page)
 {
     *sum = (struct sum){ .is_big = (big(head) & 1) != 0 };
@@ -98,7 +99,7 @@ static bool read_head(const unsigned char head[HEAD_BYTES], struct sum *sum, uin
     return is_sum(sum, head + HEAD_BYTES - 8);
 }
 
-/* The frames up to the last sound one that ends a commit. */
+/* The number of frames up to the last valid one that ends a commit. */
 static uint64_t count_frames(int fd, const unsigned char head[HEAD_BYTES], struct sum sum,
                              uint32_t page)
 {
@@ -146,13 +147,14 @@ int sqlite_log_check(struct sqlite_log *l, struct buf *error)
     auto_close int fd = open(l->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     ssize_t n = fd < 0 ? 0 : pread(fd, head, sizeof head, 0);
 
-    if (n == 0) /* there is none, or it is empty */
+    if (n == 0) /* there is no log, or it is empty */
         return expected == 0 ? 0 : damaged(l, error, 0, expected);
     if (n != sizeof head || !read_head(head, &sum, &page)) {
         (void)buf_addf(error, "%s is damaged: its head is not sound", l->path);
         return -EIO;
     }
-    /* Another head: the log was begun anew, after all of the one before was written back. */
+    /* Another header: the log was started again, after all of the previous one was written
+     * back. */
     if (expected == 0 || memcmp(head, acked.head, sizeof head) != 0)
         return 0;
     uint64_t sound = count_frames(fd, head, sum, page);
@@ -160,7 +162,7 @@ int sqlite_log_check(struct sqlite_log *l, struct buf *error)
     return sound >= expected ? 0 : damaged(l, error, sound, expected);
 }
 
-/* --- what was durable --- */
+/* --- what is known to be durable --- */
 
 int sqlite_log_begin(struct sqlite_log *l, struct buf *error)
 {

@@ -4,17 +4,20 @@
  *     claims     BEGIN, settings, INSERT + SELECT each, COMMIT                      (2)
  *     touch      BEGIN, settings, UPDATE each, COMMIT        only for claims made again
  *
- * Each line is one flight: all of it is sent, then the results are read. That two replicas cannot
- * both have a key is the unique index's doing: of two INSERTs one waits for the other's end and then
- * changes nothing. Claims are sorted, so that two batches never wait for each other.
+ * Each line is one flight: all of it is sent, then the results are read. The unique index
+ * ensures that two replicas cannot both claim a key: of two INSERTs one waits for the end of
+ * the other and then changes nothing. Claims are sorted, so that two batches never wait for
+ * each other.
  *
- * When is a claim durable? When COMMIT was answered, and without a WARNING: that is all that
- * PostgreSQL says when a synchronous standby did not confirm. When the answer to COMMIT does not come,
- * the claim may be there or not (STORE_UNCLEAR). Made again, it finds itself; but that it can be seen
- * proves nothing about the standby, so it is written to once more (touch), and that commit counts.
+ * When is a claim durable? When COMMIT was answered without a WARNING: a warning is all that
+ * PostgreSQL sends when a synchronous standby did not confirm. If the answer to COMMIT does
+ * not come, the claim may or may not be there (STORE_UNCLEAR). Made again, it finds itself;
+ * but that it can be seen proves nothing about the standby, so it is updated once more
+ * (touch), and that commit counts.
  *
- * Outcomes commit without waiting for the disk when claims follow: the log of PostgreSQL is
- * sequential, so the commit behind them makes them durable too, and only then they are reported. */
+ * When claims follow, the commit of the outcomes does not wait for the disk: PostgreSQL's
+ * log is sequential, so the commit of the claims makes them durable too, and only then they
+ * are reported. */
 #include "ledger/store_postgresql.h"
 
 #include <stdio.h>
@@ -25,37 +28,40 @@
 
 #define LIST_MS 60000 /* for the operator's command */
 #define INIT_MS 30000
-/* At the start: to find out what is wrong with a server, and not to wait for one that is not there:
- * whatever has no key is served without it. */
+/* At the start: enough to find out what is wrong with a server, without a long wait for one
+ * that is not there: requests without a key are served without it. */
 #define OPEN_MS 5000
 
 struct store {
     struct pg pg;
     char *instance;
     char store_id[64]; /* "": not known yet */
-    bool other_store;  /* another one was found behind the same URL: final */
+    bool other_store;  /* the URL led to another store: final */
     int64_t
-        answers_pruned_ms; /* entries claimed before have no answers any more; 0: not known */
+        /* entries claimed before this have no answers any more; 0: not known */
+        answers_pruned_ms;
 };
 
-/* The server's clock, in milliseconds: replicas need not agree on the time. */
+/* The server's clock, in milliseconds: the clocks of replicas may differ. */
 #define NOW "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
-/* Bytes of a row that lie behind what an entry is made of, in the order of read_entry. */
+/* The bodies follow the columns of an entry, in the order of read_entry. */
 #define COLUMNS                                                                            \
     "id, state, scope, idem_key, fingerprint, cause, method, path, request_id, instance, " \
     "claimed_ms, lease_ms, ended_ms, status, answer_head, resolved_by, note"
 
-/* Settings of one transaction. Whoever vanishes in the middle of one must not hold a key for the
- * hours that the server's TCP takes to notice. */
+/* Settings of each transaction. A client that vanishes in the middle must not hold a key for
+ * the hours that the server's TCP takes to notice it. */
 #define SETTINGS                                          \
     "SELECT set_config('synchronous_commit', $1, true), " \
     "set_config('idle_in_transaction_session_timeout', $2, true)"
 
-/* --- text and bytes ------------------------------------------------------------------------ */
+/* --- text and bytes
+ * ------------------------------------------------------------------------ */
 
-/* PostgreSQL's text is UTF-8, an answer's fields are any bytes: each byte stands there as the
- * character of its number (ISO 8859-1), and comes back from it. Owns: the caller frees. */
+/* PostgreSQL's text is UTF-8, while an answer's fields may be any bytes: each byte is stored
+ * as the character with its number (ISO 8859-1), and converted back. The caller frees the
+ * result. */
 static char *text_of_bytes(const char *bytes)
 {
     size_t len = strlen(bytes), n = 0;
@@ -88,7 +94,7 @@ static void bytes_of_text(char *text)
 
 static void add_bytes(struct pg_params *a, const struct ledger_bytes *b)
 {
-    /* An empty one is not NULL. */
+    /* An empty body is not NULL. */
     pg_add_bytes(a, b == NULL || b->data == NULL ? NULL : b->data,
                  b == NULL || b->data == NULL ? 0 : b->len);
 }
@@ -105,7 +111,7 @@ static struct ledger_bytes read_bytes(const PGresult *r, int row, int column)
     return b;
 }
 
-/* A row of COLUMNS; the bodies are left out. */
+/* Reads a row of COLUMNS, without the bodies. */
 static void read_entry(const PGresult *r, int row, struct ledger_entry *e)
 {
     *e = (struct ledger_entry){ .state = (enum ledger_state)pg_int(r, row, 1) };
@@ -130,11 +136,12 @@ static void read_entry(const PGresult *r, int row, struct ledger_entry *e)
     e->note = pg_text(r, row, 16);
 }
 
-#define BODY_COLUMN 17 /* what follows COLUMNS, where something does */
+#define BODY_COLUMN 17 /* the first column after COLUMNS, if any */
 
-/* --- the connection ------------------------------------------------------------------------ */
+/* --- the connection
+ * ------------------------------------------------------------------------ */
 
-/* What the server says of itself, or an error that says what is wrong with it. */
+/* Asks the server about itself; an error says what is wrong with it. */
 static bool is_safe_server(struct pg *p)
 {
     static const char sql[] = "SELECT pg_is_in_recovery(), current_setting('fsync') = 'on', "
@@ -208,7 +215,7 @@ static bool is_good(struct pg *p, void *arg, bool *final)
     return is_safe_server(p) && is_our_ledger(arg, final);
 }
 
-/* For whoever makes the ledger: a server that would do. */
+/* Whether the ledger could be made on this server. */
 static bool is_good_server(struct pg *p, void *arg, bool *final)
 {
     (void)arg;
@@ -231,17 +238,18 @@ static enum store_result be_connected(struct store *s)
     return s->other_store ? STORE_BROKEN : rc == -EPERM ? STORE_REFUSED : STORE_LOST;
 }
 
-/* What every call begins with. */
+/* Every call begins with this. */
 static enum store_result begin_call(struct store *s, int64_t ms, struct buf *error)
 {
     s->pg.error = error;
     pg_within(&s->pg, ms);
     enum store_result result = be_connected(s);
-    /* Only the first call can be refused for good; later it may have been taken away for a while. */
+    /* Only the first call can be refused for good; later the store may be unavailable for a
+     * while. */
     return result == STORE_REFUSED ? STORE_LOST : result;
 }
 
-/* A call that failed: with the connection, or by what the server said. */
+/* The result of a failed call: the connection was lost, or the server reported an error. */
 static enum store_result failed(const struct store *s)
 {
     return s->pg.conn == NULL ? STORE_LOST : STORE_BUSY;
@@ -284,7 +292,7 @@ static struct store *new_store(const struct store_options *o, struct buf *error)
     return NULL;
 }
 
-/* A server that cannot be reached leaves a store that connects later. */
+/* If the server cannot be reached, the store connects later. */
 static enum store_result open_store(struct store **out, const struct store_options *o,
                                     struct buf *error)
 {
@@ -308,7 +316,8 @@ static void close_store(struct store *s)
         free_store(s);
 }
 
-/* --- transactions -------------------------------------------------------------------------- */
+/* --- transactions
+ * -------------------------------------------------------------------------- */
 
 static bool send_begin(struct pg *p, bool wait_for_disk)
 {
@@ -325,21 +334,21 @@ static bool send_commit(struct pg *p)
     return pg_send(p, "COMMIT", NULL) && pg_sync(p);
 }
 
-/* How a flight ended. */
+/* The result of a flight. */
 enum flight {
     FLIGHT_DONE,   /* committed, durable */
     FLIGHT_FAILED, /* the server is certain that nothing was written */
     FLIGHT_UNCLEAR /* not known, or not durable */
 };
 
-/* While the results of a flight are read. */
+/* State while the results of a flight are read. */
 struct reading {
     struct pg *pg;
-    bool failed;   /* a statement did, so the server skips the rest */
-    bool definite; /* ... and says that it was its own doing */
+    bool failed;   /* a statement failed, so the server skips the rest */
+    bool definite; /* ... and reported that itself */
 };
 
-/* The next result, or NULL when the flight has failed. */
+/* The next result; NULL: the flight has failed. */
 static PGresult *next(struct reading *f)
 {
     PGresult *r = f->pg->conn == NULL ? NULL : pg_result(f->pg);
@@ -358,14 +367,14 @@ static void skip(struct reading *f)
     libpq.PQclear(next(f));
 }
 
-/* The transaction that a failed flight has left open. */
+/* Ends the transaction that a failed flight has left open. */
 static void roll_back(struct pg *p)
 {
     if (p->conn != NULL)
         libpq.PQclear(pg_query(p, "ROLLBACK", NULL));
 }
 
-/* The results of COMMIT and of the synchronisation behind it. */
+/* Reads the results of COMMIT and of the synchronisation after it. */
 static enum flight read_commit(struct reading *f)
 {
     struct pg *p = f->pg;
@@ -388,7 +397,8 @@ static enum flight read_commit(struct reading *f)
     return commit != NULL || f->definite ? FLIGHT_FAILED : FLIGHT_UNCLEAR;
 }
 
-/* --- outcomes ------------------------------------------------------------------------------ */
+/* --- outcomes
+ * ------------------------------------------------------------------------------ */
 
 static bool send_outcome(struct pg *p, const struct store_outcome *o)
 {
@@ -418,7 +428,7 @@ static bool send_outcome(struct pg *p, const struct store_outcome *o)
            pg_send(p, update, &a);
 }
 
-/* `was`: state and whether it was resolved; `now`: of the UPDATE. */
+/* `was`: the state before, and whether it was resolved; `now`: the result of the UPDATE. */
 static enum store_written written(const struct store_outcome *o, const PGresult *was,
                                   const PGresult *now)
 {
@@ -436,7 +446,7 @@ static enum store_written written(const struct store_outcome *o, const PGresult 
     return state == LEDGER_UNKNOWN ? STORE_WRITTEN_LATE : STORE_WRITTEN;
 }
 
-/* The transaction of the outcomes; their results hold once it is durable. */
+/* The transaction of the outcomes; their results are valid once it is durable. */
 static enum flight write_outcomes(struct pg *p, const struct store_batch *b, bool wait_for_disk)
 {
     bool sent = send_begin(p, wait_for_disk);
@@ -467,7 +477,8 @@ static void forget_outcomes(const struct store_batch *b)
         b->outcome[i]->result = STORE_NOT_WRITTEN;
 }
 
-/* --- claims -------------------------------------------------------------------------------- */
+/* --- claims
+ * -------------------------------------------------------------------------------- */
 
 static bool is_look(const struct store_claim *c)
 {
@@ -476,7 +487,7 @@ static bool is_look(const struct store_claim *c)
 
 static bool send_insert(const struct store *s, struct pg *p, const struct store_claim *c)
 {
-    /* An entry with this very id may be there with its key released. */
+    /* An entry with this id may exist already, with its key released. */
 #define INSERT                                                                              \
     "INSERT INTO ledger_entry (id, scope, idem_key, fingerprint, state, method, path, "     \
     "request_id, request_body, instance, claimed_ms, lease_ms) SELECT $1::text, $2::text, " \
@@ -484,7 +495,7 @@ static bool send_insert(const struct store *s, struct pg *p, const struct store_
     "clock.ms + $10::bigint FROM (SELECT " NOW                                              \
     " AS ms) AS clock WHERE NOT EXISTS (SELECT 1 FROM ledger_entry WHERE id = $1::text) "   \
     "ON CONFLICT "
-    /* Naming the index makes the statement fail where it is missing. */
+    /* The index is named so that the statement fails if it is missing. */
     static const char keyed[] = INSERT "(scope, idem_key) WHERE idem_key IS NOT NULL AND "
                                        "state <> 3 DO NOTHING";
     static const char journal[] = INSERT "DO NOTHING";
@@ -555,7 +566,7 @@ static void read_claim(struct reading *f, struct store_claim *c)
     libpq.PQclear(found);
 }
 
-/* Takes back what was read when the commit did not come to its end. */
+/* Discards the results that were read when the commit did not succeed. */
 static void forget_claims(struct store_claim **claim, size_t n, enum flight how)
 {
     for (size_t i = 0; i < n; i++) {
@@ -571,7 +582,7 @@ static enum flight write_claims(struct store *s, struct store_claim **claim, siz
     struct pg *p = &s->pg;
     bool sent = send_begin(p, true);
 
-    /* A commit that has written nothing waits for nothing: with this one it does. */
+    /* A commit that has written nothing does not wait for the disk; this makes it wait. */
     if (sent && outcomes)
         sent = pg_send(p, "SELECT pg_logical_emit_message(true, 'oneshot-proxy', '')", NULL);
     for (size_t i = 0; i < n && sent; i++)
@@ -590,14 +601,14 @@ static enum flight write_claims(struct store *s, struct store_claim **claim, siz
     return read_commit(&f);
 }
 
-/* Found there with its own id: claimed by a batch whose commit was not answered. */
+/* Found with its own id: claimed by a batch whose commit was not answered. */
 static bool is_own(const struct store_claim *c)
 {
     return c->result == STORE_FOUND && !is_look(c) && strcmp(c->found.id, c->id) == 0 &&
            c->found.state == LEDGER_IN_FLIGHT;
 }
 
-/* Writes once more to claims that were found, so that a commit of ours covers them. */
+/* Updates claims that were found, so that a commit of ours covers them. */
 static enum flight touch(struct pg *p, struct store_claim **own, size_t n)
 {
     bool sent = send_begin(p, true);
@@ -641,12 +652,12 @@ static enum flight touch_own(struct pg *p, struct store_claim **claim, size_t n)
     if (count > 0)
         flight = touch(p, own, count);
     if (flight != FLIGHT_DONE)
-        forget_claims(own, count, FLIGHT_UNCLEAR); /* they are there */
+        forget_claims(own, count, FLIGHT_UNCLEAR); /* they exist */
     free(own);
     return flight;
 }
 
-/* All claims of a batch in their order, and the durability of the outcomes before them. */
+/* Makes all claims of a batch in order; its commit makes the outcomes before it durable. */
 static enum flight make_claims(struct store *s, const struct store_batch *b, bool outcomes)
 {
     struct store_claim **claim = base_alloc((b->claims + 1) * sizeof(void *));
@@ -679,15 +690,17 @@ static enum store_result batch(struct store *s, const struct store_batch *b, str
     bool written = flight == FLIGHT_DONE;
     if (!written)
         forget_outcomes(b);
-    /* Outcomes that the server refuses must not stand in the way of claims. */
+    /* Outcomes that the server refuses must not prevent claims. */
     if (b->claims > 0 && s->pg.conn != NULL)
         flight = make_claims(s, b, b->outcomes > 0 && written);
     return written && flight == FLIGHT_DONE ? STORE_OK : failed(s);
 }
 
-/* --- the rest ------------------------------------------------------------------------------ */
+/* --- the rest
+ * ------------------------------------------------------------------------------ */
 
-/* One statement in a transaction of its own that is durable. NULL: it is not; p->error says why. */
+/* Runs one statement in a durable transaction of its own. NULL: it is not durable; p->error
+ * says why. */
 static PGresult *write_one(struct pg *p, const char *sql, const struct pg_params *a)
 {
     if (!send_begin(p, true) || !pg_send(p, sql, a) || !send_commit(p))
@@ -709,7 +722,7 @@ static uint64_t rows_changed(PGresult *r)
     return (uint64_t)strtoull(libpq.PQcmdTuples(r), NULL, 10);
 }
 
-/* Rows that another transaction has locked are left for the next time: nobody waits for anybody. */
+/* Rows locked by another transaction are left for the next time, so that nobody waits. */
 static bool expire(struct pg *p, bool all, uint64_t *count)
 {
     static const char sql[] =
@@ -730,7 +743,7 @@ static bool expire(struct pg *p, bool all, uint64_t *count)
 static enum store_result orphans(struct store *s, enum store_lost_owners which, int64_t now_ms,
                                  struct store_census *out, struct buf *error)
 {
-    /* Ids begin with the time: the newest is found by the index. */
+    /* Ids begin with the time: the index finds the newest. */
     static const char sql[] =
         "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 2), "
         "min(claimed_ms) FILTER (WHERE state = 2), "
@@ -738,7 +751,7 @@ static enum store_result orphans(struct store *s, enum store_lost_owners which, 
         "pg_total_relation_size('ledger_entry') FROM ledger_entry WHERE state IN (0, 2)";
     enum store_result result = begin_call(s, s->pg.timeout_ms, error);
 
-    (void)now_ms; /* the server's clock counts */
+    (void)now_ms; /* the server's clock is used */
     *out = (struct store_census){ .orphans = 0 };
     if (result != STORE_OK)
         return result;
@@ -756,7 +769,7 @@ static enum store_result orphans(struct store *s, enum store_lost_owners which, 
     return STORE_OK;
 }
 
-/* Ids begin with the time of the wall clock in hexadecimal (RFC 9562 section 5.7). */
+/* Ids begin with the wall clock's time in hexadecimal (RFC 9562 section 5.7). */
 static void id_at(int64_t ms, char out[LEDGER_ID_BYTES])
 {
     uint64_t n = (uint64_t)base_max(ms, 0);
@@ -765,7 +778,8 @@ static void id_at(int64_t ms, char out[LEDGER_ID_BYTES])
                    (unsigned long long)(n & 0xffff));
 }
 
-/* Runs an UPDATE or DELETE of rows between two times, at most so many. False: it failed. */
+/* Runs an UPDATE or DELETE of rows between two times, up to a number of rows. False: it
+ * failed. */
 static bool prune_rows(struct pg *p, const char *sql, int64_t from_ms, int64_t before_ms,
                        struct store_prune *out)
 {
@@ -808,7 +822,7 @@ static enum store_result prune(struct store *s, struct store_prune *p, struct bu
     if (!prune_rows(&s->pg, keys, 0, p->keys_before_ms, p) ||
         !prune_rows(&s->pg, answers, s->answers_pruned_ms, p->answers_before_ms, p))
         return failed(s);
-    /* What is left alone by others' locks is found after the next start. */
+    /* Rows that were skipped because of locks are found after the next start. */
     if (!p->more)
         s->answers_pruned_ms = base_max(p->answers_before_ms, s->answers_pruned_ms);
     return STORE_OK;
@@ -827,7 +841,7 @@ static void list_params(struct pg_params *a, const struct store_list *what)
     pg_add_text(a, what->after);
 }
 
-/* Rows one by one as they come. */
+/* Reads the rows one by one. */
 static enum store_result read_list(struct store *s, const struct store_list *what)
 {
     struct pg *p = &s->pg;
@@ -846,7 +860,7 @@ static enum store_result read_list(struct store *s, const struct store_list *wha
         bool more = what->on_entry(what->arg, &e);
         ledger_entry_done(&e);
         if (!more) {
-            pg_disconnect(p); /* the rest of the rows with it */
+            pg_disconnect(p); /* discards the rest of the rows */
             return STORE_OK;
         }
         pg_within(p, LIST_MS);
@@ -876,7 +890,7 @@ static enum store_result list(struct store *s, const struct store_list *what, st
     return read_list(s, what);
 }
 
-/* Whether an operator may decide about an entry in this state. */
+/* Whether an operator may resolve an entry in this state. */
 static enum store_resolved may_resolve(const struct store_resolve *r, int64_t now_ms)
 {
     const struct ledger_entry *e = &r->entry;
@@ -915,7 +929,7 @@ static bool write_resolution(struct pg *p, const struct store_resolve *r)
     return done != NULL;
 }
 
-/* Within a transaction. */
+/* Runs inside a transaction. */
 static bool decide(struct pg *p, struct store_resolve *r)
 {
     struct pg_params a = { .count = 0 };
@@ -957,7 +971,7 @@ static enum store_result resolve(struct store *s, struct store_resolve *r, struc
     return failed(s);
 }
 
-/* The tables; a SQLite store has the same. */
+/* The tables; an SQLite store has the same. */
 static const char *const tables[] = {
     ("CREATE TABLE ledger_meta (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT "
      "NULL, "
@@ -1023,7 +1037,8 @@ static enum store_result init(const struct store_options *o, struct buf *error)
 
 static enum store_result check(struct store *s, struct buf *error)
 {
-    /* Reads every row and body; an index that is not unique or not valid lets a key in twice. */
+    /* Reads every row and body, and checks the index: one that is not unique or not valid
+     * would let a key in twice. */
     static const char sql[] =
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM ledger_entry WHERE idem_key IS NOT NULL "
         "AND "
@@ -1050,8 +1065,8 @@ static enum store_result check(struct store *s, struct buf *error)
     return result == STORE_OK && buf_unread(error) == 0 ? STORE_OK : STORE_BROKEN;
 }
 
-/* By the role's and the server's own settings, which are as careful as those of a batch unless
- * somebody has changed them. */
+/* With the role's and the server's own settings, which are as safe as those of a batch
+ * unless somebody has changed them. */
 static enum store_result time_commit(struct store *s, struct buf *error)
 {
     enum store_result result = begin_call(s, s->pg.timeout_ms, error);

@@ -2,14 +2,14 @@
  *
  *   open:  checks of file, directory and file system -> lock -> version -> WAL -> checkpoint
  *   batch: BEGIN IMMEDIATE, outcomes, claims, COMMIT (one fsync of the log)
- *   idle:  checkpoint, once the log has grown, when nobody waits for a commit
+ *   idle:  checkpoint, when the log has grown and nobody waits for a commit
  *
- * The lock is taken by locking_mode=EXCLUSIVE before the first access, so that the log's index
- * lies in this process's memory: there is no shared memory file, and a second process is locked
- * out. Every file is opened, and the log made, in open: later on nothing is opened for writing,
- * and nothing is removed, so that the sandbox may forbid both. After an I/O error nothing is
- * tried again: what a failed fsync has left on the disk is not known (the kernel may report it
- * once and forget it). */
+ * locking_mode=EXCLUSIVE is set before the first access. So the index of the log is in this
+ * process's memory (there is no shared memory file), and a second process is locked out. All
+ * files are opened, and the log is created, in open: later nothing is opened for writing and
+ * nothing removed, so that the sandbox can forbid both. After an I/O error nothing is tried
+ * again: it is not known what a failed fsync has left on the disk (the kernel may report the
+ * error once and forget it). */
 #include "ledger/store_sqlite.h"
 
 #include <errno.h>
@@ -29,27 +29,28 @@
 #include "ledger/library.h"
 #include "ledger/sqlite_log.h"
 
-/* How often one looks whether the other process has let go. */
+/* How often to check whether the other process has released the file. */
 #define LOCK_LOOK_MS 100
-/* Pages in the log from which on it is written back. */
+/* Number of pages in the log from which on it is written back. */
 #define CHECKPOINT_PAGES 1000
-/* Larger files are not read as a whole at each start; oneshot-proxy ledger check does that. */
+/* Larger files are not checked completely at each start; `oneshot-proxy ledger check` does
+ * that. */
 #define CHECK_BYTES_MAX (256 << 20)
 
 #define ENTRY_COLUMNS                                                                      \
     "id, state, scope, idem_key, fingerprint, cause, method, path, request_id, instance, " \
     "claimed_ms, lease_ms, ended_ms, status, answer_head, resolved_by, note, answer_body"
-/* Of these, the answer's body, and behind them the request's. */
+/* The bodies of answer and request follow the columns. */
 #define WITH_BODIES ENTRY_COLUMNS ", request_body"
 #define WITHOUT_BODIES                                                                     \
     "id, state, scope, idem_key, fingerprint, cause, method, path, request_id, instance, " \
     "claimed_ms, lease_ms, ended_ms, status, answer_head, resolved_by, note, NULL, NULL"
 
-/* A commit that has to be written: SQLite leaves a page alone that stays as it is. So the last bit
- * of a millisecond changes. */
+/* A commit that must write: SQLite does not write a page that stays the same, so this
+ * changes the last bit of a millisecond. */
 #define TOUCH "UPDATE ledger_meta SET created_ms = created_ms + 1 - 2 * (created_ms % 2)"
 
-/* The doubled terms let the partial indexes be used. */
+/* The doubled conditions let SQLite use the partial indexes. */
 #define STATEMENTS(X)                                                                          \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                          \
     X(BEGIN_READ, "BEGIN")                                                                     \
@@ -110,7 +111,8 @@ static const char schema[] =
     "NULL AND state <> 3;"
     "CREATE INDEX ledger_open ON ledger_entry (state, lease_ms) WHERE state IN (0, 2);";
 
-/* --- the library ----------------------------------------------------------------------------- */
+/* --- the library
+ * ----------------------------------------------------------------------------- */
 
 #ifdef LEDGER_LINKED
 
@@ -122,10 +124,11 @@ static enum store_result load_library(struct buf *error)
 
 #else
 
-/* What the names of SQLite's functions stand for (sqlite3ext.h): its own table for extensions. */
+/* The names of SQLite's functions are macros (sqlite3ext.h) that use this table, which
+ * SQLite gives to its extensions. */
 static const sqlite3_api_routines *sqlite3_api;
 
-/* The table is handed to each extension of a connection that is opened. */
+/* An extension gets the table when a connection is opened. */
 static int take_table(sqlite3 *db, const char **error, const sqlite3_api_routines *table)
 {
     (void)db;
@@ -138,7 +141,7 @@ static int take_table(sqlite3 *db, const char **error, const sqlite3_api_routine
 
 static enum store_result load_library(struct buf *error)
 {
-    static sqlite3_api_routines sqlite; /* of it, these four */
+    static sqlite3_api_routines sqlite; /* these four functions of it */
     static const struct library_function functions[] = {
         { "sqlite3_auto_extension", &sqlite.auto_extension },
         { "sqlite3_reset_auto_extension", &sqlite.reset_auto_extension },
@@ -173,13 +176,14 @@ struct store {
     char *instance;
     bool is_open;
     bool broken;
-    bool is_full;                       /* the last write found no room */
+    bool is_full;                       /* the last write found no space */
     int log_pages;                      /* as of the last commit */
-    char pruned_until[LEDGER_ID_BYTES]; /* entries up to it have been looked at ... */
+    char pruned_until[LEDGER_ID_BYTES]; /* entries up to this one were examined ... */
     int64_t pruned_day;                 /* ... on that day */
 };
 
-/* --- errors --------------------------------------------------------------------------------- */
+/* --- errors
+ * --------------------------------------------------------------------------------- */
 
 static enum store_result result_of(int rc)
 {
@@ -200,7 +204,7 @@ static enum store_result result_of(int rc)
     }
 }
 
-/* What SQLite says of its last error, with the system's where there is one. */
+/* Reports SQLite's last error, with the system's error if there is one. */
 static enum store_result failed(struct store *s, int rc, struct buf *error)
 {
     enum store_result result = result_of(rc);
@@ -228,7 +232,8 @@ static enum store_result refuse(struct buf *error, const char *fmt, ...)
     return STORE_REFUSED;
 }
 
-/* --- statements ----------------------------------------------------------------------------- */
+/* --- statements
+ * ----------------------------------------------------------------------------- */
 
 static void bind_text(sqlite3_stmt *q, int i, const char *text)
 {
@@ -264,7 +269,7 @@ static void bind_number(sqlite3_stmt *q, int i, int64_t value)
         (void)sqlite3_bind_null(q, i);
 }
 
-/* Runs one that gives no rows. */
+/* Runs a statement that returns no rows. */
 static int run(struct store *s, int which)
 {
     sqlite3_stmt *q = s->statement[which];
@@ -307,7 +312,7 @@ static struct ledger_bytes column_bytes(sqlite3_stmt *q, int i)
     return b;
 }
 
-/* A row of WITH_BODIES. False: it makes no sense, which only damage explains. */
+/* Reads a row of WITH_BODIES. False: it is invalid, which only damage can explain. */
 static bool read_entry(sqlite3_stmt *q, struct ledger_entry *e)
 {
     int64_t state = sqlite3_column_int64(q, 1);
@@ -340,7 +345,7 @@ static bool read_entry(sqlite3_stmt *q, struct ledger_entry *e)
     return true;
 }
 
-/* The one row that `which` gives. SQLITE_ROW, SQLITE_DONE (there is none) or an error. */
+/* Reads the one row that `which` returns. SQLITE_ROW, SQLITE_DONE (none) or an error. */
 static int read_one(struct store *s, int which, struct ledger_entry *e)
 {
     sqlite3_stmt *q = s->statement[which];
@@ -355,14 +360,15 @@ static int read_one(struct store *s, int which, struct ledger_entry *e)
     return rc;
 }
 
-/* --- open ----------------------------------------------------------------------------------- */
+/* --- open
+ * ----------------------------------------------------------------------------------- */
 
 static const char *path_of(const struct store_options *o)
 {
     return o->url + strlen("sqlite:");
 }
 
-/* File systems whose locks or fsync do not hold what SQLite needs. */
+/* File systems whose locks or fsync are not good enough for SQLite. */
 static const char *unfit(unsigned long type)
 {
     static const struct {
@@ -378,7 +384,7 @@ static const char *unfit(unsigned long type)
     return NULL;
 }
 
-/* Nobody else may put another file in its place, and the disk has to be one. */
+/* Nobody else may be able to replace the file, and it must be on a disk. */
 static enum store_result check_directory(const char *path, struct buf *error)
 {
     auto_free char *copy = strdup(path);
@@ -458,7 +464,7 @@ static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
-/* What is to hold before the first access; some of it reads the file itself. */
+/* Settings before the first access; some of them read the file. */
 static const char settings[] = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY;"
                                "PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF;"
                                "PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON;"
@@ -519,7 +525,7 @@ static int on_mode(void *arg, int columns, char **value, char **name)
     return 0;
 }
 
-/* Writes all of the log back. */
+/* Writes the whole log back to the database. */
 static enum store_result empty_log(struct store *s, struct buf *error)
 {
     if (sqlite_log_forget(&s->log) != 0)
@@ -531,7 +537,7 @@ static enum store_result empty_log(struct store *s, struct buf *error)
     return rc == SQLITE_OK ? STORE_OK : failed(s, rc, error);
 }
 
-/* Has the log made, written and synchronised once, its directory included. */
+/* Has the log created, written and synchronised once, including its directory entry. */
 static enum store_result begin_log(struct store *s, struct buf *error)
 {
     bool is_wal = false;
@@ -556,7 +562,7 @@ static int64_t file_bytes(struct store *s)
     return stat(sqlite3_db_filename(s->db, "main"), &st) == 0 ? (int64_t)st.st_size : 0;
 }
 
-/* Damage that an index shows would have a key not found, and its request sent again. */
+/* Damage in an index could hide a key, and its request would be sent again. */
 static enum store_result check_small(struct store *s, struct buf *error)
 {
     struct buf damage;
@@ -596,7 +602,7 @@ static void close_store(struct store *s)
         return;
     for (size_t i = 0; i < SQL_COUNT; i++)
         (void)sqlite3_finalize(s->statement[i]);
-    /* The log stays where it is, and is emptied: removing it is not allowed any more. */
+    /* The log stays and is emptied: the sandbox no longer allows removing it. */
     if (s->is_open && !s->broken) {
         struct buf error;
 
@@ -610,8 +616,8 @@ static void close_store(struct store *s)
     free(s);
 }
 
-/* Closing it again changes nothing by itself: not a log that was found damaged, nor is it removed
- * when that is not allowed any more. */
+/* Closing the connection must change nothing by itself: a damaged log stays as it is, and
+ * the log is not removed, which may be forbidden. */
 static enum store_result connect(struct store *s, const char *path, struct buf *error)
 {
     int keep = 1;
@@ -629,8 +635,9 @@ static enum store_result connect(struct store *s, const char *path, struct buf *
     return rc == SQLITE_OK ? STORE_OK : failed(s, rc, error);
 }
 
-/* SQLite refuses a link anywhere in a path when it is to refuse one for the file, and systemd's state
- * directory of a DynamicUser is behind one. So the directory is followed here. Owns: the caller frees. */
+/* When told to refuse a symbolic link for the file, SQLite refuses one anywhere in the path;
+ * and systemd's state directory of a DynamicUser is behind one. So the directory is resolved
+ * here. The caller frees the result. */
 static char *followed(const char *path)
 {
     auto_free char *copy = strdup(path);
@@ -643,7 +650,7 @@ static char *followed(const char *path)
     const char *directory = dirname(copy);
     auto_free char *real = realpath(directory, NULL);
 
-    /* One that is gone by now is told by who opens the file. */
+    /* If it does not exist any more, opening the file reports that. */
     if (asprintf(&whole, "%s/%s", real == NULL ? directory : real, name) < 0)
         abort();
     return whole;
@@ -688,7 +695,8 @@ static enum store_result open_store(struct store **out, const struct store_optio
     return result;
 }
 
-/* --- batch ---------------------------------------------------------------------------------- */
+/* --- batch
+ * ---------------------------------------------------------------------------------- */
 
 static int write_outcome(struct store *s, struct store_outcome *o, int64_t now_ms,
                          enum store_written *result)
@@ -724,7 +732,7 @@ static int write_outcome(struct store *s, struct store_outcome *o, int64_t now_m
     return run(s, SQL_OUTCOME);
 }
 
-/* What is there under the key. */
+/* Looks up the entry with the key. */
 static int find(struct store *s, struct store_claim *c, enum store_claimed *result)
 {
     sqlite3_stmt *q = s->statement[SQL_FIND];
@@ -788,7 +796,7 @@ static void forget(const struct store_batch *b)
     }
 }
 
-/* After an error; SQLite has rolled back by itself where it had to. */
+/* Call it after an error; SQLite rolls back by itself in some cases. */
 static void roll_back(struct store *s)
 {
     if (sqlite3_get_autocommit(s->db) == 0)
@@ -835,11 +843,12 @@ static enum store_result idle(struct store *s, struct buf *error)
         return STORE_OK;
     int rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 
-    s->log_pages = 0; /* if it did not help, after as many again */
+    s->log_pages = 0; /* if it did not help: again after as many pages */
     return rc == SQLITE_OK ? STORE_OK : failed(s, rc, error);
 }
 
-/* --- orphans -------------------------------------------------------------------------------- */
+/* --- orphans
+ * -------------------------------------------------------------------------------- */
 
 static int number(struct store *s, int which, int64_t *out)
 {
@@ -877,7 +886,7 @@ static enum store_result orphans(struct store *s, enum store_lost_owners which, 
     *out = (struct store_census){ .orphans = 0 };
     if (s->broken)
         return is_broken(error);
-    if (s->is_full) /* whether it can be written again */
+    if (s->is_full) /* tests whether writing is possible again */
         rc = run(s, SQL_TOUCH);
     s->is_full &= rc != SQLITE_OK;
     if (rc == SQLITE_OK && which == STORE_EXPIRED) {
@@ -898,17 +907,18 @@ static enum store_result orphans(struct store *s, enum store_lost_owners which, 
     return rc == SQLITE_OK ? STORE_OK : failed(s, rc, error);
 }
 
-/* --- prune ---------------------------------------------------------------------------------- */
+/* --- prune
+ * ---------------------------------------------------------------------------------- */
 
-/* Ids begin with the time: the first one of that millisecond. */
+/* The first id of that millisecond: ids begin with the time. */
 static void first_id(int64_t ms, char out[LEDGER_ID_BYTES])
 {
     (void)snprintf(out, LEDGER_ID_BYTES, "%08" PRIx64 "-%04" PRIx64 "-0000-0000-000000000000",
                    (uint64_t)ms >> 16 & 0xffffffff, (uint64_t)ms & 0xffff);
 }
 
-/* The last of the next at_most entries behind `from` that are old enough; "" when there is
- * none. */
+/* The id of the last among the next at_most entries after `from` that are old enough; "" if
+ * there is none. */
 static int next_part(struct store *s, const struct store_prune *p, char until[LEDGER_ID_BYTES],
                      bool *more)
 {
@@ -939,8 +949,8 @@ static int prune_part(struct store *s, int which, const char *until, int64_t bef
     return run(s, which);
 }
 
-/* Goes through the entries by age, from where it was the last time, and once a day from the
- * beginning. */
+/* Goes through the entries by age, continuing where it stopped last time, and once a day
+ * from the start. */
 static enum store_result prune(struct store *s, struct store_prune *p, struct buf *error)
 {
     const int64_t day = base_max(p->answers_before_ms, p->keys_before_ms) / 86400000;
@@ -977,7 +987,8 @@ static enum store_result prune(struct store *s, struct store_prune *p, struct bu
     return result;
 }
 
-/* --- for the operator ----------------------------------------------------------------------- */
+/* --- for the operator
+ * ----------------------------------------------------------------------- */
 
 static sqlite3_stmt *prepare_list(struct store *s, const struct store_list *what, int *rc)
 {
@@ -1120,7 +1131,8 @@ static enum store_result check(struct store *s, struct buf *error)
     return result;
 }
 
-/* --- init ----------------------------------------------------------------------------------- */
+/* --- init
+ * ----------------------------------------------------------------------------------- */
 
 static int fill(sqlite3 *db)
 {
@@ -1139,7 +1151,7 @@ static int fill(sqlite3 *db)
     return rc == SQLITE_OK ? sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) : rc;
 }
 
-/* Makes the tables in the empty file. */
+/* Creates the tables in the empty file. */
 static enum store_result build(const char *path, struct buf *error)
 {
     sqlite3 *db = NULL;
@@ -1154,7 +1166,7 @@ static enum store_result build(const char *path, struct buf *error)
     return rc == SQLITE_OK ? STORE_OK : STORE_BROKEN;
 }
 
-/* The name in the directory, durably. */
+/* Makes the directory entry durable. */
 static int sync_directory(const char *path)
 {
     auto_free char *copy = strdup(path);
@@ -1167,7 +1179,7 @@ static int sync_directory(const char *path)
     return fd >= 0 && fsync(fd) == 0 ? 0 : -errno;
 }
 
-/* Under another name first, so that what is there is never half a store. */
+/* Created under another name first, so that there is never half a store. */
 static enum store_result init(const struct store_options *o, struct buf *error)
 {
     const char *path = path_of(o);

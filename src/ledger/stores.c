@@ -1,4 +1,4 @@
-/* Which stores there are. */
+/* The list of stores. */
 #include "ledger/stores.h"
 
 #include "ledger/store_postgresql.h"

@@ -1,6 +1,6 @@
 #pragma once
-/* Which stores there are. */
+/* The list of stores. */
 #include "ledger/store.h"
 
-/* The type that a URL names, or NULL. Thread: any. */
+/* The type for a URL, or NULL. Thread: any. */
 const struct store_type *store_type_of(const char *url);

@@ -1,20 +1,19 @@
-/* The end of a request, told to those who count, look, or read. */
+/* Reports a finished request: counts it, logs it, and adds it to the last failures. */
 #include "proxy/access_log.h"
 
 #include <string.h>
 
 #include "base/log.h"
 
-/* For the log, where nothing was given because the caller had left. */
+/* Logged as the status when the caller had left before an answer was given. */
 #define GONE_STATUS 499
-/* Of a caller's id that is not plain. */
+/* Longest caller's id that is logged if it contains special characters. */
 #define CALLER_ID_MAX 256
 
 /* Whether the upstream may have carried the request out, and nobody can tell. */
 static bool outcome_unknown(const struct access_log_entry *e)
 {
-    if (e->outcome !=
-        NULL) /* the ledger knows what became of it, also behind its caller's back */
+    if (e->outcome != NULL) /* the ledger knows the outcome, even if the caller has left */
         return strcmp(e->outcome, ledger_state_name(LEDGER_UNKNOWN)) == 0;
     if (e->attempts == 0)
         return false;
@@ -27,7 +26,7 @@ static bool outcome_unknown(const struct access_log_entry *e)
                                         e->failure->kind != FAIL_UPSTREAM_CERT);
 }
 
-/* NULL: no callers are told apart, or it did not come that far. */
+/* NULL: no callers are configured, or it was not determined. */
 static const char *caller_name(const struct access_log_entry *e)
 {
     if (!e->has_class || !e->config->rules->has_callers)
@@ -51,7 +50,7 @@ void access_log_write(struct context *ctx, const struct access_log_entry *e)
 {
     enum stage stage = e->failure != NULL ? failure_info(e->failure->kind)->stage : STAGE_COUNT;
     int status = e->status;
-    /* A target that was refused and is no path may be a URL with somebody's password in it. */
+    /* A target that was refused and is not a path may be a URL that contains a password. */
     bool plain = e->path_len > 0 && e->path[0] == '/';
     const char *path = plain ? e->path : "-";
     size_t path_len = plain ? e->path_len : 1;
@@ -70,7 +69,7 @@ void access_log_write(struct context *ctx, const struct access_log_entry *e)
         count_class(ctx, e, (int)stage);
     metrics_add(&ctx->metrics, M_request_body_bytes, (uint64_t)e->bytes_in);
     metrics_add(&ctx->metrics, M_response_body_bytes, (uint64_t)e->bytes_out);
-    if (status == 0 && e->gone) /* among the metrics it is nobody's 4xx */
+    if (status == 0 && e->gone) /* the metrics do not count it as a 4xx */
         status = GONE_STATUS;
     if (e->failure != NULL || recent_failures_upstream_status(status)) {
         const struct failure none = { .kind = FAIL_NONE };

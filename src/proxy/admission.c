@@ -1,5 +1,5 @@
-/* The head of a request is whole: who it is for, whether it may go on, and the name it goes by
- * in logs and errors. */
+/* Handles a request whose head is complete: finds out where it goes, whether it may go on,
+ * and its request id for logs and errors. */
 #include "proxy/admission.h"
 
 #include <stdio.h>
@@ -23,8 +23,8 @@ static void make_request_id(struct relay *r)
     r->request_id_ours = r->request_id != NULL;
 }
 
-/* The name that the request goes by here: the caller's if that is plain, else one of ours. What
- * the caller sent goes on to the upstream in any case. */
+/* Chooses the request id: the caller's if it has no special characters, otherwise one of
+ * ours. The caller's own is forwarded to the upstream in any case. */
 static void take_request_id(struct relay *r)
 {
     for (size_t i = 0; i < r->count; i++) {
@@ -43,7 +43,7 @@ static void take_request_id(struct relay *r)
     make_request_id(r);
 }
 
-/* The id of the trace that the request belongs to, where it says one. */
+/* The trace id, if the request has one. */
 static void take_trace_id(struct relay *r)
 {
     const char *found = NULL;
@@ -58,7 +58,7 @@ static void take_trace_id(struct relay *r)
         r->trace_id = arena_copy(&r->arena, found, HEADER_TRACE_ID_BYTES);
 }
 
-/* Max-Forwards of an OPTIONS that goes on counts down (RFC 9110 section 7.6.2). */
+/* Decrements Max-Forwards of an OPTIONS that is forwarded (RFC 9110 section 7.6.2). */
 static void count_down(struct relay *r)
 {
     for (size_t i = 0; i < r->count; i++) {
@@ -88,7 +88,7 @@ static void deny(struct relay *r, enum failure_kind kind, const char *sentence)
     relay_fail(r, &f);
 }
 
-/* At most once a second and thread: a stranger that knocks must not fill the log. */
+/* At most once a second per thread, so that unknown callers cannot fill the log. */
 static void log_unknown(struct relay *r, const struct caller_recognised *who)
 {
     const struct callers *all = &r->config->rules->callers;
@@ -107,7 +107,7 @@ static void log_unknown(struct relay *r, const struct caller_recognised *who)
              log_str("fit", used == 0 ? NULL : names), log_str("request_id", r->request_id));
 }
 
-/* For the log and the status page: what was refused, or would be. */
+/* For the log and the status page: what was refused, or would have been. */
 static void note_refusal(struct relay *r, const struct rules_decision *v,
                          const struct operation *o)
 {
@@ -150,8 +150,8 @@ static bool is_allowed(struct relay *r, const struct decision_head *h,
     return false;
 }
 
-/* Whether it may go on, as far as the rules say so. False: it was refused. Says what the request can
- * do, and whether it may be sent again where a connection was dead. */
+/* Applies the rules: finds the operation and class, and whether it may be sent again after a
+ * dead connection. False: the request was refused. */
 static bool judge(struct relay *r, const struct decision_head *h)
 {
     const struct rules *p = r->config->rules;
@@ -176,10 +176,11 @@ static bool judge(struct relay *r, const struct decision_head *h)
 
 /* --- limits -------------------------------------------------------------------------------
  *
- * In this order: requests of the caller under way, requests of all under way, the caller's rate.
- * The rate comes last, so that nothing is charged for a request that is refused elsewhere. */
+ * In this order: the caller's requests in progress, all requests in progress, the caller's
+ * rate. The rate comes last, so that a request that is refused for another reason does not
+ * use it up. */
 
-/* Whether limits are heeded: enforcing the rights would have let the request pass. */
+/* Whether limits apply: the request would pass if rights were enforced. */
 static bool is_limited(const struct relay *r)
 {
     return r->caller != NULL && r->decision == DECISION_ALLOWED;
@@ -214,7 +215,8 @@ static void note_limit(struct relay *r, const struct limits_refusal *why,
                                                 .operation = r->operation_number });
 }
 
-/* A limit is reached. True: the request goes on all the same, since its caller is observed. */
+/* A limit is reached. True: the request goes on all the same, because its caller is only
+ * observed. */
 static bool pass_limit(struct relay *r, const struct limits_refusal *why)
 {
     const char *caller = r->caller->name;
@@ -248,7 +250,7 @@ static bool pass_limit(struct relay *r, const struct limits_refusal *why)
     return false;
 }
 
-/* A place among the caller's requests under way. False: it was refused. */
+/* Takes a place among the caller's requests in progress. False: it was refused. */
 static bool enter_caller(struct relay *r)
 {
     struct limits_refusal why;
@@ -259,7 +261,7 @@ static bool enter_caller(struct relay *r)
     return r->caller_in_flight || pass_limit(r, &why);
 }
 
-/* The same for its rate: the last thing that is asked. */
+/* The same for its rate: the last check. */
 static bool charge_caller(struct relay *r)
 {
     struct limits_refusal why;
@@ -289,7 +291,7 @@ static bool admit(struct relay *r)
     return false;
 }
 
-/* For the ledger: by the table of the settings, or by the API's own where there is none. */
+/* For the ledger: by the table in the settings, or by the API's own if there is none. */
 static bool moves_money(const struct relay *r, const struct decision_head *h)
 {
     struct operation o;

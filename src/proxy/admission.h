@@ -1,13 +1,13 @@
 #pragma once
-/* What becomes of a request whose head is whole: who it is for, whether it may go on, and the
- * name it goes by in logs and errors. */
+/* Decides what happens to a request whose head is complete: where it goes, whether it may go
+ * on, and its request id for logs and errors. */
 #include "http/request_check.h"
 #include "proxy/relay.h"
 
 /* A request's head, as it was received. */
 struct admission_request {
     const char *method;
-    const struct header_field *fields; /* stay where they are until relay_end */
+    const struct header_field *fields; /* not copied; they stay until relay_end */
     size_t count;
     struct request_check_result check;
 };

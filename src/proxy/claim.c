@@ -9,16 +9,17 @@
 #include "ledger/head.h"
 #include "ledger/outcome.h"
 
-/* When a caller may ask again. */
+/* Retry-After when the first request is still in progress. */
 #define IN_FLIGHT_RETRY_AFTER_S 2
 #define DOWN_RETRY_AFTER_S 5
-/* Of an answer's kept fields. */
+/* Most bytes of an answer's fields that are kept. */
 #define HEAD_BYTES_MAX (64 * 1024)
 
-/* --- what callers are told ------------------------------------------------------------------ */
+/* --- what callers are told
+ * ------------------------------------------------------------------ */
 
-/* What is said of a key that is known, by the state of its entry. Each is followed by the same
- * sentence: that repeating it does not execute anything. */
+/* What a caller is told about a key that is known, by the state of its entry. Each text is
+ * followed by the same sentence: that repeating the request does not execute anything. */
 #define NOT_AGAIN "Repeating with this key will not execute it again: "
 static const struct {
     enum failure_kind kind;
@@ -41,7 +42,8 @@ static const struct {
 };
 static_assert(ARRAY_LEN(known) == LEDGER_STATES, "one for each state");
 
-/* --- what a request needs ------------------------------------------------------------------ */
+/* --- what a request needs
+ * ------------------------------------------------------------------ */
 
 static bool covers(int64_t which, const struct claim_request *q)
 {
@@ -139,7 +141,8 @@ void claim_done(struct claim *c)
     buf_done(&c->body);
 }
 
-/* --- the key, and the question -------------------------------------------------------------- */
+/* --- the key, and the question
+ * -------------------------------------------------------------- */
 
 static int begin_digest(const struct claim *c, struct ledger_fingerprint *digest)
 {
@@ -152,7 +155,8 @@ static int begin_digest(const struct claim *c, struct ledger_fingerprint *digest
                                                    .path = q->path });
 }
 
-/* A record is worth having without its fingerprint: no memory is no reason to refuse it. */
+/* A record is useful without its fingerprint too, so a lack of memory does not refuse the
+ * request. */
 void claim_on_body(struct claim *c, const char *bytes, size_t n)
 {
     if (c->kind != CLAIM_RECORD)
@@ -205,7 +209,7 @@ bool claim_on_body_end(struct claim *c, const char *body, size_t len, struct fai
     return false;
 }
 
-/* The path as it goes upstream, without its query; "" where there is no memory. */
+/* The upstream path without query; "" if memory runs out. */
 static const char *path_of(const struct claim *c)
 {
     const struct claim_request *q = &c->request;
@@ -243,9 +247,10 @@ void claim_ask(struct claim *c, enum ledger_want want, const struct ledger_bytes
                on_reply);
 }
 
-/* --- the reply ------------------------------------------------------------------------------ */
+/* --- the reply
+ * ------------------------------------------------------------------------------ */
 
-/* What the caller is told of an entry that is there; FAIL_NONE: its answer. */
+/* What the caller is told about an existing entry; FAIL_NONE: it gets the stored answer. */
 static void say_found(struct claim *c, struct failure *f)
 {
     const struct ledger_entry *e = &c->ask.found;
@@ -322,7 +327,8 @@ int claim_replay(const struct claim *c, struct response_head *head, struct buf *
     return buf_add(body, e->answer_body.data, e->answer_body.len);
 }
 
-/* --- while it is sent ------------------------------------------------------------------------ */
+/* --- while it is sent
+ * ------------------------------------------------------------------------ */
 
 bool claim_may_send(const struct claim *c)
 {
@@ -341,7 +347,7 @@ void claim_on_sending(struct claim *c)
 void claim_keep_head(struct claim *c, const struct header_field *fields, size_t count)
 {
     if (c->kind == CLAIM_KEYED && ledger_head_write(&c->head, fields, count) != 0)
-        c->keeps = false; /* an answer without its head would be another one */
+        c->keeps = false; /* without its head, it would be another answer */
 }
 
 void claim_keep_body(struct claim *c, const struct buf *window, int64_t received)

@@ -1,4 +1,4 @@
-/* What a worker hands to its requests: the part of it that does something. */
+/* The functions of a context. */
 #include "proxy/context.h"
 
 #include <string.h>
@@ -6,7 +6,7 @@
 
 #include "base/ascii.h"
 
-/* Random bytes are asked for in bulk: a system call serves many requests. */
+/* Random bytes are fetched in bulk: one system call serves many requests. */
 static bool random_bytes(struct context *ctx, unsigned char *out, size_t n)
 {
     if (ctx->random_left < n) {

@@ -1,4 +1,4 @@
-/* What the head of a request comes to; see decision.h. */
+/* Decides about a request by its head; see decision.h. */
 #include "proxy/decision.h"
 
 #include <string.h>
@@ -12,7 +12,7 @@ int64_t decision_max_forwards(const struct header_field *f)
     return header_is(f, "max-forwards") ? ascii_number(f->value, f->value_len) : -1;
 }
 
-/* An OPTIONS that is to go no further (RFC 9110 section 7.6.2). */
+/* Whether an OPTIONS must not be forwarded (RFC 9110 section 7.6.2). */
 static bool ends_here(const struct decision_head *h)
 {
     for (size_t i = 0; i < h->count; i++)
@@ -73,7 +73,7 @@ static void take_bearer(struct caller_proofs *p, const struct header_field *f)
     p->bearer_len = len;
 }
 
-/* Nearly everybody writes a name in one way, which is looked at first. */
+/* Nearly everybody writes a name in the same case, which is compared first. */
 static inline bool name_is(const struct header_field *f, const char *name, size_t len)
 {
     return f->name_len == len &&
@@ -97,7 +97,7 @@ struct caller_proofs decision_proofs(const struct decision_head *h)
             take_bearer(&p, f);
         }
     }
-    if (authorizations > 1) /* which of them counts nobody can say */
+    if (authorizations > 1) /* it is not clear which of them counts */
         p.bearer = NULL;
     return p;
 }

@@ -1,4 +1,4 @@
-/* A sink that gives what it takes to nobody; see null_sink.h. */
+/* A sink that discards everything; see null_sink.h. */
 #include "proxy/null_sink.h"
 
 static void begin(struct response_sink *s, const struct response_head *head)
@@ -19,7 +19,7 @@ static void reject(struct response_sink *s, const struct failure *f)
     (void)f;
 }
 
-/* For all that needs no answer. */
+/* For all calls that need no result. */
 static void ignore(struct response_sink *s)
 {
     (void)s;

@@ -1,4 +1,4 @@
-/* One request on its way.
+/* One request on its way through the proxy.
  *
  *   accept -> conn -> handler -> admission -> RELAY -> exchange -> client -> conn_pool
  *                                              |
@@ -11,48 +11,53 @@
  *                    |                                    v
  *   NEW --> (admission) ---> SENDING <--- token ------ PARKED --- wait_timeout ---+
  *    |            |            |   |                      |                       |
- *    |   local token call   answer |401                   | no token is to come   |
+ *    |   local token call   answer |401                   | no token will come    |
  *    |            |            |   v                      |                       |
  *    |            |            |  HELD -- new token: repeated once --> SENDING    |
- *    |            v            v   |  none to come, or the body ends early         |
+ *    |            v            v   |  none will come, or the body ends early       |
  *    |          LOCAL      ANSWERING <-                                           v
  *    |            v            v            from any, before the head is given    v
  *    +--------> ENDED <--------+<------------------------------------------- FAILED
  *
- * With a ledger, an unsafe request that has a key or is recorded waits in one more phase before it is
- * sent, and never begins to be sent without a claim:
+ * With a ledger, an unsafe request that has a key or is recorded goes through one more phase
+ * before it is sent, and is never sent without a claim:
  *
- *   (admission) --> CLAIMING: its body, if it has a key; then what the ledger says
- *                      |  claimed, and there is a token ---------------------------> SENDING
- *                      |  nothing there (only looked, for want of a token) --> PARKED -- token --> CLAIMING
- *                      |  the key is known: its stored answer -------------------------------> LOCAL
- *                      `  the key is known, refused, malformed; the ledger is down ----------> FAILED
+ *   (admission) --> CLAIMING: its body, if it has a key; then the ledger is asked
+ *                      |  claimed, and there is a token -------------------> SENDING
+ *                      |  no entry (looked without a token) --> PARKED -- token --> CLAIMING
+ *                      |  the key is known: its stored answer ------------> LOCAL
+ *                      `  the key is known, refused, malformed;
+ *                         or the ledger is down -------------------------> FAILED
  *
- * From its first byte on such a request ends in one call of claim_tell, whatever becomes of it. When
- * its caller leaves, the relay goes on until the exchange ends, with a sink that throws everything
- * away (null_sink.h), and is given back only then. An answer that frees the key is given once
- * the ledger has recorded so.
+ * Once its first byte is sent, such a request ends in exactly one call of claim_tell,
+ * whatever happens. If its caller leaves, the relay goes on with a sink that discards
+ * everything (null_sink.h) until the exchange ends, and is freed only then. An answer that
+ * frees the key is given only when the ledger has recorded that.
  *
- * The callbacks of the libraries only move bytes and set facts, then call relay_wake; step() looks
- * at the facts once the callbacks have returned, and makes the one side go on when the other has
- * made room. A relay ends in relay_end, which the caller's side calls for each request once.
+ * The callbacks of the libraries only move bytes and set fields, then call relay_wake;
+ * step() examines the relay when the callbacks have returned, and lets one side go on when
+ * the other has made room. A relay ends in relay_end, which the caller's side calls once for
+ * each request.
  *
- * Money. What a caller does before its body is whole, by what the upstream has done:
+ * Money. What happens if the caller fails before its body is complete, by what the upstream has
+ * done so far:
  *
- *   it stalls, breaks a chunk,   | no answer has begun    | something of an      | the final head
- *   sends too much, leaves       |                        | answer is here       | is here
- *   -----------------------------+------------------------+----------------------+---------------
- *   nothing was sent upstream    | 408, 400, 413          | -                    | -
- *   a part of the body was sent  | 408, 400, 413, not     | what the upstream    | the upstream's
- *                                | retryable unless the   | says in the end; or  | answer, whole;
- *                                | method is safe: some   | 502 or 504, outcome  | or cut, if it
- *                                | act before the end     | unknown              | is cut
- *   all of it was sent           | (the caller can only   | as here on the left  | as above
- *                                | leave: logged as 499)  |                      |
- *   a refusal of the token is    | the refusal goes to the caller: it was not carried out
- *   held (HELD)                  |
+ *   the caller stalls, breaks  | no answer has begun   | part of an answer    | the final head
+ *   a chunk, sends too much,   |                       | was received         | was received
+ *   or leaves                  |                       |                      |
+ *   ---------------------------+-----------------------+----------------------+---------------
+ *   nothing was sent upstream  | 408, 400, 413         | -                    | -
+ *   part of the body was sent  | 408, 400, 413, not    | the upstream's final | the upstream's
+ *                              | retryable unless the  | answer; or 502, 504, | answer, whole;
+ *                              | method is safe: some  | outcome unknown      | or cut, if it
+ *                              | servers act before    |                      | is cut
+ *                              | the body ends         |                      |
+ *   all of it was sent         | (the caller can only  | as in the line above | as above
+ *                              | leave: logged as 499) |                      |
+ *   a refusal of the token is  | the refusal is given to the caller: the request was not
+ *   held (HELD)                | carried out
  *
- * So nothing is told as retryable that an upstream may have carried out. */
+ * So a request that an upstream may have carried out is never reported as retryable. */
 #include "proxy/relay.h"
 
 #include <stdio.h>
@@ -69,14 +74,14 @@
 #include "proxy/null_sink.h"
 #include "rights/limits.h"
 
-/* What an answer that took longer counts for in the average. */
+/* A longer time to the first byte counts as this in the average. */
 #define TYPICAL_US_MAX 100000
-/* A request that waits this long gets a watch for its caller leaving. */
+/* A request that waits for longer than this is watched for its caller leaving. */
 #define WATCH_AFTER_MS 500
-/* When a caller may try again what the freeze file has stopped. */
+/* Retry-After for what the freeze file has stopped. */
 #define FROZEN_RETRY_AFTER_S 30
 #define LEDGER_RETRY_AFTER_S 5
-/* Relays that are kept for the next requests; what each keeps room for. */
+/* Most relays that are kept for later requests; and how much memory each keeps. */
 #define POOL_MAX 256
 #define POOLED_DOWN_BYTES 16384
 #define ARENA_BYTES (512 * 1024)
@@ -90,7 +95,7 @@ static void read_token_request(struct relay *r, const char *bytes, size_t n);
 static void go_on(struct relay *r);
 static void relay_finish(struct relay *r);
 
-/* The only place where the phase changes; asserts that the step is one of the picture's. */
+/* The only place where the phase changes; asserts that the transition is in the picture. */
 static void enter(struct relay *r, enum relay_phase phase)
 {
     static const unsigned legal[] = {
@@ -122,7 +127,7 @@ void relay_wake(struct relay *r)
     TAILQ_INSERT_TAIL(&r->ctx->ready, r, ready_link);
 }
 
-/* Leaves the list of those that wait for a token, if it is on it. */
+/* Leaves the list of those that wait for a token, if it is in it. */
 static void unpark(struct relay *r)
 {
     if (r->phase != RELAY_PARKED && r->phase != RELAY_HELD)
@@ -142,14 +147,15 @@ static void park(struct relay *r, enum relay_phase phase)
     arm(r);
 }
 
-/* --- the ledger ---------------------------------------------------------------------------- */
+/* --- the ledger
+ * ---------------------------------------------------------------------------- */
 
 static struct relay *claimant(struct ledger_ask *a)
 {
     return claim_of(a)->owner;
 }
 
-/* Its key is free again, and its caller is to have that in hand with its answer. */
+/* Its key is being freed, and must be free when the caller gets the answer. */
 static bool waits_for_release(const struct relay *r)
 {
     return r->claim != NULL && r->claim->stage == CLAIM_RELEASING && !r->gone;
@@ -165,7 +171,7 @@ static void on_released(struct ledger_ask *a)
     relay_wake(r);
 }
 
-/* What has become of it, once the exchange is over; whole: its answer is. */
+/* Reports the outcome, once the exchange is over; whole: the answer is complete. */
 static void tell_ledger(struct relay *r, enum failure_kind failure, bool whole)
 {
     if (r->claim == NULL)
@@ -271,7 +277,7 @@ bool relay_is_frozen(const struct relay *r)
            freeze_is_on(r->ctx->freeze, loop_now(&r->ctx->loop));
 }
 
-/* It may not be sent now: stopped by the freeze file, or its claim is too old. */
+/* It may not be sent now: the freeze file stops it, or its claim is too old. */
 static void fail_barred(struct relay *r)
 {
     if (relay_is_frozen(r) || r->claim == NULL) {
@@ -323,7 +329,7 @@ static void send_upstream(struct relay *r, struct token *token)
     arm(r);
 }
 
-/* Whether the upstream it is meant for is still the one that the worker's tokens are for. */
+/* Whether the worker's tokens are still for the upstream that the request goes to. */
 static bool same_upstream(const struct relay *r)
 {
     const struct config *mine = r->config, *now = r->ctx->config;
@@ -344,7 +350,7 @@ static struct token *token_for(const struct relay *r)
                                                    : NULL;
 }
 
-/* The answer that the first request with this key has had. */
+/* Gives the answer that the first request with this key got. */
 static void answer_again(struct relay *r)
 {
     enter(r, RELAY_LOCAL);
@@ -394,8 +400,8 @@ static void ask_ledger(struct relay *r, enum ledger_want want)
     arm(r);
 }
 
-/* All of the body is here, and with it the key. Without a token the ledger is only looked into: a
- * stored answer needs none, and a claim would grow old. */
+/* The body is complete, so the key is known. Without a token the ledger is only looked into:
+ * a stored answer needs none, and a claim would become too old. */
 static void on_collected(struct relay *r)
 {
     struct failure f;
@@ -416,7 +422,7 @@ static void on_collected(struct relay *r)
     go_on(r);
 }
 
-/* Whether a field is a secret, and does not go upstream in any case. */
+/* Whether a field contains a secret, and is not forwarded in any case. */
 static bool is_secret(const struct relay *r, const struct header_field *f)
 {
     const struct config *c = r->config;
@@ -426,7 +432,8 @@ static bool is_secret(const struct relay *r, const struct header_field *f)
             ascii_equal_str(f->name, f->name_len, c->callers.header));
 }
 
-/* What of the head must last when the caller has left: libmicrohttpd has it until then. */
+/* Copies the parts of the head that must stay when the caller has left; libmicrohttpd keeps
+ * them only until then. */
 static bool keep_fields(struct relay *r)
 {
     struct header_field *fields = arena_alloc(&r->arena, (r->count + 1) * sizeof *fields);
@@ -496,7 +503,7 @@ void relay_begin_claim(struct relay *r)
         arm(r);
 }
 
-/* The token that is newer (older) than the one it was sent with; NULL: there is none. */
+/* The token that is newer (older) than the one the request was sent with; NULL: none. */
 static struct token *another_token(const struct relay *r, bool newer)
 {
     struct token *const held[] = { r->ctx->token, r->ctx->other_token };
@@ -509,7 +516,7 @@ static struct token *another_token(const struct relay *r, bool newer)
     return NULL;
 }
 
-/* There is a token: the last thing that may be needed before it is sent is a claim. */
+/* There is a token: a claim is the last thing that may be missing before it is sent. */
 static void send_or_claim(struct relay *r, struct token *token)
 {
     if (r->claim != NULL && !claim_is_open(r->claim))
@@ -541,7 +548,8 @@ void relay_begin(struct relay *r)
     go_on(r);
 }
 
-/* While everything is kept for a repeat: up to replay_limit. After that: a window. */
+/* Room for the request body: replay_limit while everything is kept for a repetition; after
+ * that a window. */
 static size_t room_up(const struct relay *r)
 {
     size_t here = r->up.bytes.len - r->up.bytes.start - r->up.sent;
@@ -549,7 +557,7 @@ static size_t room_up(const struct relay *r)
     return here >= RELAY_WINDOW_BYTES ? 0 : RELAY_WINDOW_BYTES - here;
 }
 
-/* Of what nobody wants: as much as there is patience for, so that the caller gets to read its
+/* Discards body that nobody wants, up to a limit, so that the caller gets to read its
  * answer. */
 static size_t discard_body(struct relay *r, size_t n)
 {
@@ -593,7 +601,7 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
         r->up.kept = false;
         buf_consume(&r->up.bytes, r->up.sent);
         r->up.sent = 0;
-        if (r->phase == RELAY_HELD) { /* can no longer be repeated: its 401 goes through */
+        if (r->phase == RELAY_HELD) { /* cannot be repeated any more: give the 401 */
             unpark(r);
             enter(r, RELAY_ANSWERING);
             relay_wake(r);
@@ -601,11 +609,11 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
     }
     size_t room = room_up(r);
 
-    /* Not yet under way: what is kept may fill the replay buffer. */
+    /* Not sent yet: the kept body may fill the replay buffer. */
     if (r->up.kept)
         room = n;
     n = n < room ? n : room;
-    /* All the room it will take at once: growing copies, and wipes what it has outgrown. */
+    /* Allocate everything at once: growing would copy the body, and wipe the old memory. */
     if (r->up_bytes == 0 && r->body_bytes > 0)
         (void)buf_reserve(&r->up.bytes, (size_t)base_min(r->body_bytes, RELAY_WINDOW_BYTES));
     if (n > 0 && buf_add(&r->up.bytes, bytes, n) != 0) {
@@ -638,16 +646,16 @@ void relay_on_body_lost(struct relay *r)
     relay_wake(r);
 }
 
-/* A body that is never whole, in each phase (money: see also the head of this file):
+/* The body will never be complete. By phase (money: see also the head of this file):
  *
- *   PARKED, SENDING: an answer that says so; the upstream sees its connection break off. Once a
- *                    part was sent it is not told as retryable: an upstream may act on what it
- *                    has before the end comes.
- *   SENDING, and something of an answer has come; ANSWERING: the upstream's word counts. It
- *                    gets no more of the body; its answer goes on, and how that ends is told.
- *   HELD:            the upstream's refusal of the token is its answer; it goes to the caller.
- *   LOCAL:           an answer that says so.
- *   FAILED:          the failure that there was before stays.
+ *   PARKED, SENDING: answer with the failure; the upstream sees its connection break off. Once
+ *                    a part was sent, it is not reported as retryable: an upstream may act on
+ *                    what it has before the body ends.
+ *   SENDING with a part of an answer received; ANSWERING: the upstream decides. It gets nothing
+ *                    more of the body; its answer goes on, and its end is reported.
+ *   HELD:            the upstream's refusal of the token is the answer and is given.
+ *   LOCAL:           answer with the failure.
+ *   FAILED:          the earlier failure stays.
  */
 static void body_ends_early(struct relay *r, const struct failure *f)
 {
@@ -685,7 +693,7 @@ static bool may_repeat(const struct relay *r)
            (replay == REPLAY_ALL || (replay == REPLAY_SAFE && r->safe));
 }
 
-/* The upstream refuses the token. */
+/* The upstream has refused the token. */
 static void on_refused(struct relay *r)
 {
     struct context *ctx = r->ctx;
@@ -694,7 +702,7 @@ static void on_refused(struct relay *r)
     if (ctx->passthrough_generation == generation &&
         loop_now(&ctx->loop) >= ctx->passthrough_until_ms)
         ctx->passthrough_generation = 0;
-    /* Of an older one it is told only once, so that it is not thought good any more. */
+    /* Report the refusal of an older token only once, so that it no longer counts as good. */
     if (another_token(r, true) == NULL ? ctx->passthrough_generation != generation
                                        : ctx->other_good)
         ctx->on_refused(ctx->arg, generation);
@@ -704,7 +712,7 @@ static void on_refused(struct relay *r)
         enter(r, RELAY_ANSWERING);
 }
 
-/* The upstream takes a token that it had refused before. */
+/* The upstream has accepted a token that it had refused before. */
 static void on_accepted(struct relay *r)
 {
     struct context *ctx = r->ctx;
@@ -755,7 +763,7 @@ static void on_head(struct exchange *x)
     relay_wake(r);
 }
 
-/* What has come of the answer, before its caller takes it. */
+/* Keeps the new part of the answer before the caller takes it. */
 static void keep_body(struct relay *r)
 {
     if (r->claim != NULL)
@@ -778,8 +786,8 @@ static void on_upstream_done(struct relay *r, const struct failure *f)
         relay_wake(r);
         return;
     }
-    /* The refusal itself was cut: enough to know that it was one. Given to the caller after all it
-     * ends as it ended here. */
+    /* The refusal itself was cut, but it is known to be one. If it is given to the caller
+     * after all, it ends as it ended here. */
     if (r->phase == RELAY_HELD) {
         r->down_done = r->down_cut = true;
         return;
@@ -789,13 +797,13 @@ static void on_upstream_done(struct relay *r, const struct failure *f)
         return;
     }
     if (!r->sink->given) {
-        /* What was lacking is here, and the access line has no room for its words. */
+        /* What was missing has arrived, and the access line has no field for the failure. */
         if (failure_info(f->kind)->stage != STAGE_UPSTREAM)
             log_failure(r, f);
         relay_fail(r, f);
         return;
     }
-    /* The status line is out: all that is left is not to end it as if it were whole. */
+    /* The status line is written: now it can only be cut, so that it does not look complete. */
     r->failure = *f;
     r->down_done = r->down_cut = true;
     log_failure(r, f);
@@ -813,7 +821,7 @@ static const struct exchange_user exchange_user = { .may_send = may_send,
                                                     .on_progress = on_progress,
                                                     .on_end = on_end };
 
-/* A held 401 goes to the caller after all. */
+/* Gives a held 401 to the caller after all. */
 static void release(struct relay *r)
 {
     unpark(r);
@@ -829,10 +837,11 @@ static void repeat(struct relay *r, struct token *token)
     send_upstream(r, token);
 }
 
-/* What becomes of a held refusal. It is repeated with a newer token when there is one; or with an
- * older one, when its own is so young that the upstream may not know it everywhere, and the older
- * one is good, or serves, or is all that is left to try. Otherwise it waits for the token that is
- * being fetched, or goes to the caller when none is; or at once when it was frozen meanwhile. */
+/* Decides about a held refusal. The request is repeated with a newer token, if there is one;
+ * or with an older one, if its own is so young that the upstream may not know it everywhere,
+ * and the older one is good, or is in use, or is the only one left to try. Otherwise it
+ * waits for the token that is being fetched; if none is, or if it was frozen meanwhile, the
+ * caller gets the refusal. */
 static void decide_held(struct relay *r)
 {
     const struct context *ctx = r->ctx;
@@ -854,7 +863,7 @@ void relay_on_token(struct relay *r)
 {
     struct context *ctx = r->ctx;
 
-    if (r->gone) /* nobody would hear the answer: do not begin what moves money */
+    if (r->gone) /* nobody would get the answer: start nothing that moves money */
         return;
     if (r->phase == RELAY_PARKED) {
         struct token *token = token_for(r);
@@ -873,7 +882,8 @@ void relay_on_token(struct relay *r)
     }
 }
 
-/* Whether it goes on without its caller: a request of the ledger that is whole and was sent. */
+/* Whether it goes on without its caller: a request in the ledger that was received
+ * completely and sent. */
 static bool outlives_caller(const struct relay *r)
 {
     return claim_is_open(r->claim) && r->sends > 0 && r->up.ended &&
@@ -950,7 +960,7 @@ bool relay_is_abandoned(const struct relay *r)
     return r->gone;
 }
 
-/* What of the upstream's head goes to the caller. */
+/* Makes the head for the caller from the upstream's. */
 static void make_head(struct relay *r)
 {
     const struct response_check *g = &r->exchange.head;
@@ -992,7 +1002,7 @@ static void begin_answer(struct relay *r)
     r->sink->ops->begin(r->sink, &r->head);
 }
 
-/* Whether the answer may be given. One that frees its key waits until that is durable. */
+/* Whether the answer may be given. An answer that frees the key waits until that is durable. */
 static bool may_begin(struct relay *r)
 {
     if (claim_is_open(r->claim) && claim_status_releases(r->claim))
@@ -1000,13 +1010,13 @@ static bool may_begin(struct relay *r)
     return !waits_for_release(r);
 }
 
-/* Whether all is known that is going to be. */
+/* Whether nothing more can become known. */
 static bool is_over(const struct relay *r)
 {
     return r->phase == RELAY_FAILED || (r->phase == RELAY_ANSWERING && r->down_done);
 }
 
-/* What comes is kept, and then thrown away. */
+/* Keeps what arrives, then discards it. */
 static void listen_alone(struct relay *r)
 {
     if (r->phase == RELAY_ANSWERING && !r->head_begun) {
@@ -1024,7 +1034,7 @@ static void listen_alone(struct relay *r)
         tell_ledger(r, r->failure.kind, r->down_done && !r->down_cut);
 }
 
-/* One that goes on without its caller. */
+/* A step of a request that goes on without its caller. */
 static void step_alone(struct relay *r)
 {
     if (claim_is_open(r->claim))
@@ -1046,7 +1056,7 @@ const struct caller_secrets *relay_secrets(const struct relay *r)
                                                                           : rules->secrets;
 }
 
-/* The answer to the caller's own token call; secret NULL: the placeholder. */
+/* Answers the caller's own token request; secret NULL: with the placeholder. */
 static void give_token(struct relay *r, const char *secret, size_t len)
 {
     static const struct header_field fields[] = {
@@ -1073,8 +1083,8 @@ static void give_token(struct relay *r, const char *secret, size_t len)
     arm(r);
 }
 
-/* Its body is whole: when it shows the secret of a caller, that is the token by which the caller
- * will be recognised. */
+/* The token request is complete: if it contains the secret of a caller, the answer has that
+ * as the token, by which the caller will be recognised. */
 static void answer_token_request(struct relay *r)
 {
     char secret[TOKEN_REQUEST_SECRET_MAX];
@@ -1089,7 +1099,7 @@ static void answer_token_request(struct relay *r)
     secret_wipe(secret, sizeof secret);
 }
 
-/* Takes a part of it; what is too large holds no secret. */
+/* Keeps a part of it; a request that is too large contains no secret. */
 static void read_token_request(struct relay *r, const char *bytes, size_t n)
 {
     r->holds_secret = true;
@@ -1139,10 +1149,10 @@ static void step(struct relay *r)
         relay_on_token(r);
     if (r->phase == RELAY_ANSWERING && !r->head_begun && may_begin(r))
         begin_answer(r);
-    /* From the first byte of an answer on nobody but the upstream may speak for it. */
+    /* From the first byte of an answer on, only the upstream may answer. */
     if (r->phase == RELAY_SENDING && r->exchange.attempt.began && !r->up.ended)
         r->sink->ops->take_over(r->sink);
-    /* The upstream wants nothing more of the request, or nobody is there to send it to. */
+    /* The upstream wants no more of the request, or nobody can take it. */
     if (r->phase == RELAY_ANSWERING && !r->up.ended &&
         (r->exchange.rest_unwanted || (r->down_done && !exchange_is_sending(&r->exchange))))
         r->up.discard = true;
@@ -1158,7 +1168,7 @@ bool relay_turn(struct context *ctx)
 {
     const struct relay *last = TAILQ_LAST(&ctx->ready, relay_list);
 
-    /* Those that wake meanwhile are for the next turn. */
+    /* Relays that are woken meanwhile are examined in the next turn. */
     for (bool more = last != NULL; more;) {
         struct relay *r = TAILQ_FIRST(&ctx->ready);
 
@@ -1172,7 +1182,7 @@ bool relay_turn(struct context *ctx)
     return last != NULL;
 }
 
-/* The exchange of a claim ends now, its answer being given or its caller having left. */
+/* The exchange of a claim ends now: its answer was given, or its caller has left. */
 static void end_claim(struct relay *r)
 {
     struct failure f =
@@ -1220,10 +1230,10 @@ void relay_abandon(struct relay *r)
         r->sink->ops->close(r->sink);
 }
 
-/* --- how long it waits --------------------------------------------------------------------
+/* --- deadlines ----------------------------------------------------------------------------
  *
- * One timer, armed lazily: a request only writes fields, and the timer looks at them when it
- * fires. */
+ * One timer for each relay, armed lazily: a request only changes fields, and the timer
+ * examines them when it fires. */
 
 struct deadline {
     int64_t ms;
@@ -1231,13 +1241,13 @@ struct deadline {
     const char *why;
 };
 
-/* Whether a part of a head has come; a whole interim one does not count. */
+/* Whether a part of a head was received; a complete interim one does not count. */
 static bool head_begun(const struct relay *r)
 {
     return r->exchange.attempt.began && !r->exchange.head.complete;
 }
 
-/* The caller is expected to take its answer. */
+/* The caller is expected to accept its answer. */
 static struct deadline send_deadline(const struct relay *r)
 {
     int64_t since_ms = r->gone ? 0 : r->sink->blocked_ms;
@@ -1247,7 +1257,7 @@ static struct deadline send_deadline(const struct relay *r)
                                         : since_ms + r->config->listen.send_timeout_ms };
 }
 
-/* What the relay waits for now, until when, and whose fault it is when that does not come. */
+/* What the relay waits for now, until when, and the failure when it does not come. */
 static struct deadline deadline_of(const struct relay *r)
 {
     const struct config *c = r->config;
@@ -1261,7 +1271,7 @@ static struct deadline deadline_of(const struct relay *r)
         d = (struct deadline){ r->parked_ms + c->token.wait_timeout_ms, FAIL_TOKEN_TIMEOUT,
                                "No token came within token.wait_timeout" };
     else if (r->phase == RELAY_SENDING && !r->exchange.attempt.sending)
-        d = never; /* waits for a connection: upstream.connect_timeout is for that */
+        d = never; /* waiting for a connection is limited by upstream.connect_timeout */
     else if (r->phase == RELAY_SENDING && !r->exchange.wants_body && head_begun(r))
         d = (struct deadline){
             r->exchange.progress_ms + c->upstream.response_timeout_ms, FAIL_UPSTREAM_STALLED,
@@ -1295,7 +1305,7 @@ static struct deadline deadline_of(const struct relay *r)
         };
     if (send_deadline(r).ms < d.ms)
         d = send_deadline(r);
-    /* The caller is expected to send, unless we hold it back. */
+    /* The caller is expected to send, unless the proxy is not reading. */
     if (!r->up.ended && !r->up_lost && !r->sink->held &&
         r->up_ms + c->listen.body_timeout_ms < d.ms)
         d = (struct deadline){ r->up_ms + c->listen.body_timeout_ms, FAIL_BODY_TIMEOUT,
@@ -1329,7 +1339,7 @@ static void expire(struct relay *r, const struct deadline *d)
     } else if (r->phase == RELAY_HELD) {
         release(r);
     } else if (r->phase == RELAY_ANSWERING && r->down_done) {
-        r->up.discard = true; /* its answer is whole, and stands */
+        r->up.discard = true; /* the answer is complete and stays as it is */
         relay_wake(r);
     } else if (r->sink->given) {
         exchange_cancel(&r->exchange);
@@ -1341,9 +1351,9 @@ static void expire(struct relay *r, const struct deadline *d)
     }
 }
 
-/* Whether libmicrohttpd has stopped reading the body: it does, without a word, when the line of
- * a chunk's size does not fit into its buffer. Seen twice, since bytes may have come just now.
- */
+/* Whether libmicrohttpd has stopped reading the body: it does so silently when the line with
+ * the size of a chunk does not fit into its buffer. Checked twice, because bytes may have
+ * arrived just now. */
 static bool is_stuck(struct relay *r)
 {
     bool unread = r->begun && !r->up.ended && !r->up_lost && r->sink->ops->has_unread(r->sink);
@@ -1378,9 +1388,9 @@ static void on_timer(struct loop_timer *t)
                    base_max(now_ms + 10, base_min(d.ms, now_ms + WATCH_AFTER_MS)));
 }
 
-/* --- where relays come from and go to ------------------------------------------------------
+/* --- the pool of relays -------------------------------------------------------------------
  *
- * A request that has ended leaves its relay, with what is dear to make, to the next one. */
+ * When a request has ended, its relay is used for a later one, with the memory that it has. */
 
 struct relay *relay_new(struct context *ctx, struct response_sink *sink, const char *target)
 {
@@ -1426,7 +1436,7 @@ static void relay_free(struct relay *r)
     free(r);
 }
 
-/* Back into the pool, with the memory that it has. */
+/* Returns a relay to the pool. */
 static void recycle(struct context *ctx, struct relay *r)
 {
     if (ctx->pool_count == POOL_MAX || ctx->closed) {
@@ -1443,7 +1453,7 @@ static void recycle(struct context *ctx, struct relay *r)
     ctx->pool_count++;
 }
 
-/* What the ledger did for it. */
+/* What the ledger did for the request. */
 static enum claim_result ledger_result(const struct relay *r)
 {
     enum claim_result of_failure = claim_result_of(r->failure.kind);
@@ -1453,7 +1463,7 @@ static enum claim_result ledger_result(const struct relay *r)
                                            : CLAIM_RESULT_NONE;
 }
 
-/* What is left of a request: its counts, its place among the last failures, its line. */
+/* Reports the finished request: counts, list of failures, access line. */
 static void report(struct relay *r)
 {
     bool has_path = r->route.path != NULL;
@@ -1494,7 +1504,7 @@ static void report(struct relay *r)
                          .generation = r->token == NULL ? 0 : r->token->generation });
 }
 
-/* The caller's side is gone, and what it had to say is kept for the log. */
+/* The caller's side ends: copies what the log needs of it. */
 static void go_alone(struct relay *r)
 {
     null_sink_init(&r->claim->null_sink, r->sink);
@@ -1504,7 +1514,7 @@ static void go_alone(struct relay *r)
 
 void relay_end(struct relay *r)
 {
-    if (claim_is_open(r->claim)) /* its caller has not waited for the end */
+    if (claim_is_open(r->claim)) /* the caller has not waited for the end */
         relay_on_caller_gone(r);
     if (claim_is_open(r->claim))
         go_alone(r);

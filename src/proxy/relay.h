@@ -1,6 +1,6 @@
 #pragma once
-/* One request: its phases, its deadlines, and the single place where it ends. The picture is
- * at the head of relay.c. Everything here runs on the worker's thread. */
+/* One request: its phases, its deadlines, and the only place where it ends. The picture is
+ * in relay.c. Thread: worker, for all of it. */
 #include <sys/queue.h>
 
 #include "base/arena.h"
@@ -16,48 +16,48 @@
 #include "upstream/exchange.h"
 
 enum relay_phase {
-    RELAY_NEW,      /* the request line is here */
-    RELAY_CLAIMING, /* waits for its body, where that may have a key, and for the ledger */
+    RELAY_NEW,      /* the request line was received */
+    RELAY_CLAIMING, /* waits for its body, if that may contain a key, and for the ledger */
     RELAY_PARKED,   /* waits for a token */
-    RELAY_SENDING,  /* with the upstream, no answer yet */
-    RELAY_HELD, /* the upstream refused the token; its answer is held while a new one is fetched
-                 */
-    RELAY_ANSWERING, /* the upstream's answer goes to the caller */
+    RELAY_SENDING,  /* sent to the upstream, no answer yet */
+    /* the upstream refused the token; its answer is held back while a new one is fetched */
+    RELAY_HELD,
+    RELAY_ANSWERING, /* the upstream's answer is being given to the caller */
     RELAY_LOCAL,     /* the local token endpoint answers */
-    RELAY_FAILED,    /* an answer of our own */
+    RELAY_FAILED,    /* the proxy answers with an error */
     RELAY_ENDED
 };
 
-/* Most bytes in each direction between the two sides, apart from what is kept for a repeat. */
+/* Most bytes in each direction between the two sides, except what is kept for a repetition. */
 #define RELAY_WINDOW_BYTES 65536
-/* Most bytes of a body that are read and thrown away so that an early answer can be given. */
+/* Most bytes of a body that are read and discarded so that an early answer can be given. */
 #define RELAY_DISCARD_BYTES (16 * 1024 * 1024)
 
 struct relay {
     /* kept from one request to the next */
     struct arena arena;
-    struct buf down;          /* the answer's body, on its way to the caller */
+    struct buf down;          /* the answer's body on its way to the caller */
     struct exchange exchange; /* with the upstream */
 
-    struct context *ctx; /* from here on: one request's, zero at its start */
+    struct context *ctx; /* from here on: one request's, zeroed at its start */
     struct response_sink *sink;
     struct config *config;
-    struct token *token; /* the token it was sent with */
+    struct token *token; /* the token that it was sent with */
     enum relay_phase phase;
 
     /* the request */
     const char *method, *target, *request_id;
-    const char *trace_id;          /* of the caller's traceparent; NULL: none */
-    const char *caller_request_id; /* one that is not plain, for the log; NULL: none */
+    const char *trace_id;          /* from the caller's traceparent; NULL: none */
+    const char *caller_request_id; /* one with special characters, for the log; NULL: none */
     size_t caller_request_id_len;
     struct route route;
-    const struct header_field *fields; /* the caller's side keeps them until the end */
+    const struct header_field *fields; /* kept by the caller's side until the end */
     size_t count;
     int64_t body_bytes;   /* declared; -1: chunked */
-    bool request_id_ours; /* made here */
+    bool request_id_ours; /* request_id was made here */
     bool safe;            /* GET, HEAD, OPTIONS */
-    bool resendable;      /* may go out twice when a pooled connection turns out to be dead */
-    bool has_class;       /* the next is known: there are rules, and it came that far */
+    bool resendable;      /* may be sent twice if a pooled connection turns out to be dead */
+    bool has_class;       /* `class` is known: there are rules, and they were applied */
     enum request_class class;
     const char *operation; /* as in struct operation */
     size_t operation_len, operation_number;
@@ -66,25 +66,28 @@ struct relay {
     const char *rule;            /* why it was refused, for the log; NULL: it was not */
     size_t rule_len;
     bool is_head;
-    bool is_money; /* what it asks for moves money; known where there is a ledger */
-    bool begun;    /* its head is whole */
+    bool is_money; /* the operation moves money; known only if there is a ledger */
+    bool begun;    /* its head is complete */
 
     /* its body */
     struct exchange_body up;
-    bool up_lost;  /* the rest never comes: its caller has stalled, left, or broken it */
-    bool up_stuck; /* it has broken it so that libmicrohttpd has stopped reading */
-    bool reads_token_request; /* LOCAL: it is kept until it is whole, for the secret in it */
-    bool holds_secret;        /* LOCAL: what is kept of it, and its answer, are to be wiped */
-    int64_t up_bytes;         /* taken from the caller so far */
+    /* the rest will never come: the caller has stalled, left, or sent a broken body */
+    bool up_lost;
+    bool up_stuck; /* the body is broken in such a way that libmicrohttpd has stopped reading */
+    /* LOCAL: the body is kept until it is complete, to find the secret in it */
+    bool reads_token_request;
+    bool holds_secret; /* LOCAL: wipe what is kept of the body, and the answer */
+    int64_t up_bytes;  /* received from the caller so far */
     int64_t discarded_bytes;
-    int64_t up_ms;    /* when the caller last sent some */
-    int64_t stuck_ms; /* what that was when more had come and was not read; 0: was read */
+    int64_t up_ms; /* when the caller last sent something */
+    /* value of up_ms when more had arrived and was not read; 0: it was read */
+    int64_t stuck_ms;
 
     /* the ledger's */
-    struct claim *claim; /* NULL: it has no business with it */
+    struct claim *claim; /* NULL: the ledger does not apply */
 
     /* the upstream's side */
-    unsigned sends; /* attempts of which at least a byte was sent, for the log */
+    unsigned sends; /* attempts in which at least one byte was sent, for the log */
     bool repeated;  /* after a 401 */
 
     /* the answer */
@@ -93,8 +96,8 @@ struct relay {
     bool gone; /* the caller has left */
     struct failure failure;
 
-    bool in_flight;        /* it has a place among upstream.max_in_flight */
-    bool caller_in_flight; /* and among the caller's, see limits_enter */
+    bool in_flight;        /* counted in upstream.max_in_flight */
+    bool caller_in_flight; /* counted for the caller, see limits_enter */
     struct loop_timer timer;
     int64_t parked_ms;
     int64_t start_us, parked_us, token_us, upstream_start_us, upstream_us, first_byte_us;
@@ -102,78 +105,81 @@ struct relay {
     TAILQ_ENTRY(relay) all_link, parked_link, ready_link;
 };
 
-/* A request line has come. The relay comes from the context's pool; the sink is the caller's
- * side, which outlives it. */
+/* A request line was received. The relay comes from the context's pool; the sink is the
+ * caller's side and outlives it. */
 struct relay *relay_new(struct context *ctx, struct response_sink *sink, const char *target);
-/* As it was received; "" where there was none. */
+/* The target as received; "" if there was none. */
 const char *relay_target(const struct relay *r);
 
-/* It was refused where it was read; the answer is given already. request_id NULL: as it is. */
+/* The request was refused while it was read, and is answered already. request_id NULL:
+ * unchanged. */
 void relay_on_refused(struct relay *r, const struct failure *f, const char *request_id);
 
-/* Bytes of the body, as many as there is room for; returns how many were taken. */
+/* Takes bytes of the body, as many as there is room for; returns how many. */
 size_t relay_on_body(struct relay *r, const char *bytes, size_t n);
 void relay_on_body_end(struct relay *r);
-/* The rest of the body never comes, while the answer is already being given. */
+/* The rest of the body will never come, and an answer is already being given. */
 void relay_on_body_lost(struct relay *r);
-/* Some of the answer's body has been taken from the buffer. */
+/* Some of the answer's body was taken from the buffer. */
 void relay_on_answer_taken(struct relay *r);
 /* The caller left. */
 void relay_on_caller_gone(struct relay *r);
 
-/* What the caller's side asks before it goes on. */
+/* Questions that the caller's side asks before it continues. */
 /* Whether there is a body, or may be one. */
 bool relay_expects_body(const struct relay *r);
-/* Whether nothing has been sent yet, for want of a token. */
+/* Whether nothing has been sent yet because a token is missing. */
 bool relay_waits_for_token(const struct relay *r);
 /* Whether more of the body may be read now. */
 bool relay_takes_body(const struct relay *r);
-/* Whether the body is passed on, not thrown away. */
+/* Whether the body is forwarded, not discarded. */
 bool relay_passes_body_on(const struct relay *r);
-/* The answer is out: whether it is worth reading the rest of the body. */
+/* The answer is written: whether to read the rest of the body. */
 bool relay_wants_rest(const struct relay *r);
-/* The body has come to a place that libmicrohttpd does not get over. */
+/* Whether libmicrohttpd cannot read any further in the body. */
 bool relay_is_stuck(const struct relay *r);
-/* Nobody is there to give an answer to. */
+/* Whether nobody is there to give an answer to. */
 bool relay_is_abandoned(const struct relay *r);
 
-/* The worker's token or settings changed; a 401 on this generation is to be passed on. */
+/* The worker's token or settings have changed, or a 401 to this token may now be passed on. */
 void relay_on_token(struct relay *r);
-/* The program is about to leave: a caller without an answer is told what became of its request.
- */
+/* The program is about to exit: tells a caller without an answer what is known about its
+ * request. */
 void relay_give_up(struct relay *r);
-/* The thread ends: whatever is under way is over now; one whose caller had left is gone. */
+/* The thread ends: everything in progress ends now; a relay whose caller had left is freed. */
 void relay_abandon(struct relay *r);
 
-/* What admission decides for: to the upstream when there is a token, else parked until there is
- * one, or failed when none is to come; or the caller's own token call, answered here. */
+/* Admission has accepted the request: sends it if there is a token; otherwise parks it until
+ * there is one, or fails if none will come; or answers the caller's own token request. */
 void relay_begin(struct relay *r);
-/* The same for an unsafe request where there is a ledger: what that has to do with it comes first. */
+/* The same for an unsafe request if there is a ledger, which is asked first. */
 void relay_begin_claim(struct relay *r);
 void relay_answer_locally(struct relay *r);
-/* An OPTIONS that is for this proxy and not for the upstream: which methods there are. */
+/* The answer to an OPTIONS for this proxy itself: the methods that it supports. */
 #define RELAY_METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 void relay_answer_options(struct relay *r);
-/* The callers' secrets that it is judged by; NULL: there are none. */
+/* The callers' secrets to compare with; NULL: none. */
 const struct caller_secrets *relay_secrets(const struct relay *r);
-/* Whether the freeze file stops it; the answer that says so, when nothing of it was sent. */
+/* Whether the freeze file stops it; if nothing was sent yet, it is then answered
+ * accordingly. */
 bool relay_is_frozen(const struct relay *r);
 void relay_fail_frozen(struct relay *r);
-/* Says in a refusal which class and operation it was about. */
+/* Adds class and operation of the request to a refusal. */
 void relay_about(const struct relay *r, struct failure *f);
-/* An answer of our own, instead of whatever was under way. Not once a head was given. */
+/* Answers with an error of ours, whatever was in progress. Not allowed once a head was
+ * given. */
 void relay_fail(struct relay *r, const struct failure *f);
-/* The same with a sentence (without its stop), which must last. */
+/* The same with a sentence (without full stop), which must stay. */
 void relay_fail_for(struct relay *r, enum failure_kind kind, const char *why);
 
-/* Have the relay looked at once the libraries' callbacks have returned. */
+/* Has the relay examined when the libraries' callbacks have returned. */
 void relay_wake(struct relay *r);
-/* Looks at those. Returns whether there were any. */
+/* Examines those. Returns whether there were any. */
 bool relay_turn(struct context *ctx);
 
-/* The end, from the caller's side only: counts, logs, gives the relay back. A request of the ledger
- * that was sent goes on without its caller until it is known what became of it; the sink is not used
- * any more. */
+/* The end, called by the caller's side only: counts, logs, and returns the relay to the
+ * pool. A request in the ledger that was sent continues without its caller until its outcome
+ * is known; the sink is not used any more. */
 void relay_end(struct relay *r);
 /* Frees the pool. */
 void relay_free_pool(struct context *ctx);

@@ -1,4 +1,4 @@
-/* Ends the program in order, from the signal on.
+/* Ends the program in order, beginning with the signal.
  *
  *   NOT --SIGTERM--> DELAY --drain_delay--> CLOSED --just before drain_timeout--> GIVE_UP
  *                                             |                                      |
@@ -6,12 +6,12 @@
  *                                             |        whole drain_timeout is over   |
  *                                             +--------------> OVER <----------------+
  *
- * A second signal leads to OVER at once, from any of them.
+ * A second signal leads to OVER at once, from any state.
  *
- * DELAY: not ready, and every answer says `Connection: close`; so balancers and callers go away
- * by themselves. CLOSED: nothing is accepted any more. GIVE_UP: callers that still wait are
- * told what became of their request, since a cut connection would not say whether it was
- * sent. */
+ * DELAY: not ready, and every answer has `Connection: close`, so that load balancers and
+ * callers go away by themselves. CLOSED: no connections are accepted. GIVE_UP: callers that
+ * still wait are told what is known about their request, since a cut connection would not
+ * say whether it was sent. */
 #include "server/drain.h"
 
 #include "base/log.h"

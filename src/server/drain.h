@@ -1,5 +1,5 @@
 #pragma once
-/* The orderly end: who is told what, and when. The states are at the head of drain.c. Thread:
+/* The orderly end: who is told what, and when. The states are drawn in drain.c. Thread:
  * control. */
 #include "base/base.h"
 #include "config/config.h"
@@ -9,14 +9,14 @@ struct worker;
 
 enum drain_state {
     DRAIN_NOT,     /* serving */
-    DRAIN_DELAY,   /* not ready any more, still accepting */
-    DRAIN_CLOSED,  /* accepts nothing, finishes what runs */
-    DRAIN_GIVE_UP, /* what still waits is told so */
+    DRAIN_DELAY,   /* no longer ready, still accepting */
+    DRAIN_CLOSED,  /* accepts nothing, finishes running requests */
+    DRAIN_GIVE_UP, /* requests that still wait are told so */
     DRAIN_OVER
 };
 
 struct drain {
-    struct loop *loop; /* stopped when it is over */
+    struct loop *loop; /* stopped when the end is reached */
     struct worker *workers;
     unsigned count, finished;
     enum drain_state state;
@@ -28,17 +28,17 @@ struct drain {
 void drain_init(struct drain *d, struct loop *l);
 void drain_done(struct drain *d);
 
-/* The workers it is about, once they are there. */
+/* Sets the workers to end, once they exist. */
 void drain_workers(struct drain *d, struct worker *workers, unsigned count);
 
-/* A signal to end: the first begins, with process.drain_delay and drain_timeout as they are in
- * c; the second ends at once. */
+/* A signal to end. The first begins, with process.drain_delay and drain_timeout from c; the
+ * second ends at once. */
 void drain_signal(struct drain *d, const struct config *c);
 
-/* A worker has nothing left. */
+/* A worker has no requests left. */
 void drain_on_finished(struct drain *d);
 
-/* Whether it has begun: for readiness. */
+/* Whether it has begun, for readiness. */
 static inline bool drain_begun(const struct drain *d)
 {
     return d->state != DRAIN_NOT;

@@ -1,10 +1,10 @@
-/* A reload of the settings, as the log tells it.
+/* Reloads the settings, and logs the result.
  *
- *     file, environment -> config_reload -> sandbox allows it? -> log, hand over
- *                                \-> errors   \-> no: every error, and all stays as it is
+ *     file, environment -> config_reload -> sandbox allows it? -> log, return
+ *                                \-> errors   \-> no: log every error, nothing changes
  *
- *     certificates -> config_renew -> log, hand over what is good
- *                          \-> what is not: told once, and what was there before serves on
+ *     certificates -> config_renew -> log, return what is good
+ *                          \-> what is not: logged once, and the old content stays in use
  */
 #include "server/reload.h"
 
@@ -59,7 +59,7 @@ struct config *reload_read(const struct config *running, const struct config_env
     return c;
 }
 
-/* Of the first thing that is wrong: the others will be told when that is mended. */
+/* Keeps the first fault: the others are shown when that one is corrected. */
 static void note_trouble(void *arg, bool is_error, const char *line)
 {
     struct reload_trouble *t = arg;

@@ -1,22 +1,22 @@
 #pragma once
-/* SIGHUP: the settings are read again. A file that is watched has changed: the certificates, keys
- * and authorities are. What came of it is told in the log. Thread: control. */
+/* On SIGHUP the settings are read again. When a watched file has changed, the certificates,
+ * keys and authorities are. The result is logged. Thread: control. */
 #include "config/config.h"
 
-/* Reads running's file again. Logs every error, every warning, the keys that changed and those
- * that wait for a restart. Returns the settings to go on with, with one reference, or NULL: the
- * file is not good and nothing changes. */
+/* Reads the settings file of `running` again. Logs every error, every warning, the keys that
+ * changed, and those that need a restart. Returns the settings to use, with one reference,
+ * or NULL: the file has errors and nothing changes. */
 struct config *reload_read(const struct config *running,
                            const struct config_env *env) MUST_CHECK;
 
-/* What is wrong with the files of certificates now, for the status page and so that it is told once;
- * "": nothing. */
+/* What is wrong with the certificate files now, for the status page and so that it is logged
+ * only once; "": nothing. */
 struct reload_trouble {
     char text[512];
 };
 
-/* Looks at the files of certificates that running names. Logs what is taken up, and, when it is not
- * what `trouble` says already, what is not. Returns the settings to go on with, with one reference,
- * or NULL: nothing has changed. */
+/* Checks the certificate files that `running` names. Logs what is now used, and what is not,
+ * unless `trouble` says so already. Returns the settings to use, with one reference, or
+ * NULL: nothing has changed. */
 struct config *reload_certificates(struct config *running,
                                    struct reload_trouble *trouble) MUST_CHECK;

@@ -1,5 +1,5 @@
-/* Asks the kernel how many CPUs and descriptors the program may use, and for more descriptors.
- */
+/* Asks the kernel how many CPUs and descriptors the program may use, and requests more
+ * descriptors. */
 #include "server/resources.h"
 
 #include <sched.h>
@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 
-/* Descriptors besides those of callers and upstream connections; also for callers that are
+/* Descriptors besides those for callers and upstream connections; also for callers that are
  * accepted only to be told that there are too many. */
 #define DESCRIPTORS_OF_OUR_OWN 1280
 
@@ -35,7 +35,7 @@ unsigned resources_cpus(void)
 void resources_raise_descriptors(const struct config *c)
 {
     struct rlimit limit;
-    /* By TLS: the connection, and the pair behind it (tls_bridge.c). */
+    /* With TLS: the connection, and the socket pair behind it (tls_bridge.c). */
     int64_t callers = c->listen.max_connections * (c->listen.tls != NULL ? 3 : 1);
     rlim_t wanted = (rlim_t)(callers + c->upstream.max_in_flight + DESCRIPTORS_OF_OUR_OWN);
 

@@ -3,10 +3,10 @@
 #include "base/base.h"
 #include "config/config.h"
 
-/* The CPUs that affinity and the quota of the control group leave to it, at least 1. Thread:
+/* The number of CPUs that affinity and the control group's quota allow, at least 1. Thread:
  * any. */
 unsigned resources_cpus(void);
 
-/* Raises the limit on descriptors to what the settings can need; says so when it cannot.
+/* Raises the limit on descriptors to what the settings may need; logs it when that fails.
  * Thread: control, before the others start. */
 void resources_raise_descriptors(const struct config *c);

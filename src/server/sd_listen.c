@@ -1,8 +1,9 @@
-/* Takes the sockets that the service manager has passed.
+/* Takes over the sockets that the service manager has passed.
  *
  *     LISTEN_PID is this process? -> descriptors 3, 4, ... -> by name: listen, admin
  *
- * What is passed and cannot be used is an error, since callers would wait in its queue for ever. */
+ * A socket that was passed but cannot be used is an error: callers would wait in its queue
+ * for ever. */
 #include "server/sd_listen.h"
 
 #include <errno.h>
@@ -14,7 +15,8 @@
 /* SD_LISTEN_FDS_START */
 #define FIRST_FD 3
 
-/* A variable's text, copied, or NULL; it is then taken away, since it is not meant for a child. */
+/* A copy of a variable's value, or NULL. The variable is removed, since it is not meant for
+ * child processes. */
 static char *take(const char *name)
 {
     const char *value = getenv(name); /* NOLINT(concurrency-mt-unsafe): no threads yet */
@@ -56,7 +58,7 @@ static int adopt(struct sd_listen *s, int fd, const char *name, struct buf *erro
     return err;
 }
 
-/* `names` is taken apart. */
+/* Changes `names`. */
 static int adopt_all(struct sd_listen *s, int64_t count, char *names, struct buf *error)
 {
     int err = 0;
@@ -82,7 +84,7 @@ int sd_listen_take(struct sd_listen *s, struct buf *error)
     auto_free char *pid = take("LISTEN_PID"), *fds = take("LISTEN_FDS");
     auto_free char *names = take("LISTEN_FDNAMES");
 
-    free(take("LISTEN_PIDFDID")); /* of systemd 257: LISTEN_PID is enough */
+    free(take("LISTEN_PIDFDID")); /* set by systemd 257; not needed */
     *s = (struct sd_listen){ .listen.count = 0 };
     if (pid == NULL || fds == NULL || ascii_number(pid, strlen(pid)) != getpid())
         return 0;

@@ -1,6 +1,6 @@
-/* Tells the service manager how the program is: one datagram per message, to the socket that it
- * named. A socket that is full is tried again, since a manager that never hears READY=1 ends the
- * service; one that is gone is no reason to fail. */
+/* Tells the service manager the state of the program: one datagram for each message, sent to
+ * the socket that it named. If the socket is full it is tried again, since a manager that
+ * never gets READY=1 ends the service; if it is gone, messages are dropped. */
 #include "server/sd_notify.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 #define RETRY_MS 100
 
-/* False: the manager has no room for it now. */
+/* False: the socket is full. */
 static bool send_now(const struct sd_notify *n, const char *message)
 {
     if (sendto(n->fd, message, strlen(message), MSG_NOSIGNAL | MSG_DONTWAIT,
@@ -42,7 +42,7 @@ static void on_retry(struct loop_timer *t)
         loop_timer_set(n->loop, t, loop_now(n->loop) + RETRY_MS);
 }
 
-/* In the order of the calls. */
+/* Sends a message after those that wait. */
 static void tell(struct sd_notify *n, const char *message)
 {
     if (n->fd < 0 || (n->waiting_count == 0 && send_now(n, message)))
@@ -56,7 +56,7 @@ static void tell(struct sd_notify *n, const char *message)
     loop_timer_set(n->loop, &n->retry, loop_now(n->loop) + RETRY_MS);
 }
 
-/* A sign of life that finds no room is followed by another. */
+/* A sign of life is not repeated when the socket is full: the next one follows soon. */
 static void on_timer(struct loop_timer *t)
 {
     struct sd_notify *n = CONTAINER_OF(t, struct sd_notify, timer);
@@ -66,7 +66,8 @@ static void on_timer(struct loop_timer *t)
     loop_timer_set(n->loop, t, loop_now(n->loop) + n->watchdog_ms);
 }
 
-/* The variable's text, which is then taken away: it is not meant for a child. */
+/* A copy of the variable's value. The variable is removed, since it is not meant for child
+ * processes. */
 static char *take(const char *name, char *out, size_t size)
 {
     const char *value = getenv(name); /* NOLINT(concurrency-mt-unsafe): no threads yet */
@@ -76,7 +77,7 @@ static char *take(const char *name, char *out, size_t size)
     return out;
 }
 
-/* "/path", or "@name" for one without a file. */
+/* "/path", or "@name" for an abstract socket. */
 static bool take_socket(struct sd_notify *n, const char *name)
 {
     size_t len = strlen(name);
@@ -89,7 +90,8 @@ static bool take_socket(struct sd_notify *n, const char *name)
         n->addr.sun_path[0] = '\0';
     n->addr_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + (name[0] == '/'));
     n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    /* The sandbox lets messages to a name without a file pass only where they went before. */
+    /* The sandbox allows messages to an abstract socket only on a socket that was connected
+     * before. */
     if (n->fd >= 0 && name[0] == '@')
         (void)connect(n->fd, (const struct sockaddr *)&n->addr, n->addr_len);
     return n->fd >= 0;
@@ -126,7 +128,7 @@ void sd_notify_done(struct sd_notify *n)
     if (n->loop == NULL)
         return;
     loop_timer_clear(n->loop, &n->timer);
-    on_retry(&n->retry); /* for the last time */
+    on_retry(&n->retry); /* the last attempt */
     loop_timer_clear(n->loop, &n->retry);
     if (n->fd >= 0)
         (void)close(n->fd);
@@ -145,7 +147,7 @@ void sd_notify_reloading(struct sd_notify *n)
     char message[SD_NOTIFY_MESSAGE_MAX];
     struct timespec now = { 0 };
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* the manager's clock, not ours */
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* in the manager's clock, not ours */
     (void)snprintf(message, sizeof message, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
                    (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
     tell(n, message);
@@ -155,7 +157,7 @@ void sd_notify_stopping(struct sd_notify *n, int64_t at_most_ms)
 {
     char message[SD_NOTIFY_MESSAGE_MAX];
 
-    /* Else its own patience (TimeoutStopSec) could be shorter than drain_timeout. */
+    /* Otherwise its own time limit (TimeoutStopSec) could be shorter than drain_timeout. */
     (void)snprintf(message, sizeof message,
                    "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64
                    "\nSTATUS=Stopping: what runs is finished",
@@ -174,7 +176,7 @@ void sd_notify_status(struct sd_notify *n, const char *fmt, ...)
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     for (char *p = text; *p != '\0'; p++)
-        if ((unsigned char)*p < ' ') /* a new line would begin another field */
+        if ((unsigned char)*p < ' ') /* a newline would begin another field */
             *p = ' ';
     if (strcmp(text, n->status) == 0)
         return;

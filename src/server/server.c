@@ -1,5 +1,5 @@
 /* Starts the program, runs its control thread, and takes everything down at the end. The
- * control thread owns everything and decides who is told what.
+ * control thread owns all objects and tells the workers what to do.
  *
  *   signals ----+                      +--> worker 0   (views of the token, settings,
  *   tokens -----+--> control loop -----+--> worker 1    orders to drain and stop)
@@ -35,16 +35,16 @@
 #include "server/sd_notify.h"
 #include "server/worker.h"
 
-/* What leaving may take after drain_timeout. */
+/* How long the program may take to exit after drain_timeout. */
 #define STOP_MARGIN_MS 5000
 
-/* Of freed memory, in each thread. */
+/* How much freed memory each thread keeps. */
 #define KEPT_BYTES (8 << 20)
 
-/* How long a thread may take to stop, and how often one looks. */
+/* How long a thread may take to stop, and how often to check. */
 #define JOIN_TIMEOUT_MS 3000
 
-/* How long outcomes may take to be written at the end. */
+/* How long the ledger may take to write outcomes at the end. */
 #define LEDGER_CLOSE_MS 1000
 #define JOIN_LOOK_MS 2
 
@@ -61,14 +61,13 @@ struct server {
     struct drain drain;
     struct file_watch watch;        /* secrets, certificates, the system's trust store */
     struct file_watch caller_watch; /* the callers' secret files */
-    struct caller_secrets
-        *secrets;                  /* what was read of them since the settings; NULL: nothing */
-    uint32_t secret_trouble;       /* bits of the callers whose files are known to be wrong */
-    struct reload_trouble trouble; /* with the certificates */
+    struct caller_secrets *secrets; /* read after the settings were; NULL: not read again */
+    uint32_t secret_trouble;        /* bits of callers whose files are known to be faulty */
+    struct reload_trouble trouble;  /* with certificates */
     struct sd_notify notify;
-    struct sd_listen passed;    /* what is not in use yet */
+    struct sd_listen passed;    /* sockets that were passed and are not in use yet */
     struct listeners listeners; /* the first worker's */
-    struct listener *twins;     /* the others': a row of as many for each */
+    struct listener *twins;     /* the other workers': as many for each */
     size_t twin_count;
     struct metrics metrics; /* the control thread's shard */
     struct admin admin;
@@ -77,7 +76,7 @@ struct server {
     struct buf sandbox; /* what is in force, for the ready line */
 };
 
-/* What a person reads in `systemctl status`. */
+/* Sets the line that people see in `systemctl status`. */
 static void tell_status(struct server *s, const struct token_view *view)
 {
     if (drain_begun(&s->drain))
@@ -90,13 +89,13 @@ static void tell_status(struct server *s, const struct token_view *view)
         sd_notify_status(&s->notify, "Fetching a token");
 }
 
-/* When its loop last turned. */
+/* When the worker's loop last turned. */
 static int64_t turned_ms(const struct worker *w)
 {
     return atomic_load_explicit(&w->ctx.loop.alive_ms, memory_order_relaxed);
 }
 
-/* How everything is, for the admin listener. */
+/* Collects the status for the admin listener. */
 static void take_status(void *arg, struct status *out)
 {
     const struct server *s = arg;
@@ -111,7 +110,8 @@ static void take_status(void *arg, struct status *out)
                                .ledger = s->shared.ledger,
                                .certificate_trouble = s->trouble.text };
 
-    /* The workers write meanwhile: each number is right, two may be a moment apart. */
+    /* The workers keep counting: each number is right, but two may be from slightly
+     * different moments. */
     for (unsigned i = 0; i < s->worker_count; i++) {
         in.turned_ms[i] = turned_ms(&s->workers[i]);
         metrics_add_shard(&in.sum, &s->workers[i].ctx.metrics);
@@ -232,7 +232,7 @@ struct secret_reading {
     uint32_t wrong;
 };
 
-/* Told once; the file is looked at again and again. */
+/* Reported once, although the file is checked again and again. */
 static void on_wrong_secret(void *arg, size_t caller, const char *why)
 {
     struct secret_reading *reading = arg;
@@ -271,8 +271,9 @@ static void on_secret_files(struct file_watch *w)
             log_info("caller_secret_changed", log_str("caller", s->config->caller[i].name));
 }
 
-/* Callers may ask by the addresses that are really listened on: of a name, of a socket that was
- * passed. No name can be made to lead here by that (DNS rebinding). */
+/* Callers may use the addresses that are really listened on in Host: those of a name, and
+ * those of a passed socket. No attacker's name can do that (DNS rebinding), since these are
+ * numeric. */
 static void add_bound_hosts(const struct server *s, struct config *c)
 {
     char host[64];
@@ -296,7 +297,7 @@ static void on_freeze(struct freeze *f)
 static void apply(struct server *s, struct config *c)
 {
     log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
-    /* Before the workers know the settings: what is frozen by them is so at once. */
+    /* Before the workers get the settings: what they freeze must be frozen at once. */
     freeze_set_file(&s->shared.freeze, c->freeze.file);
     if (s->shared.ledger != NULL)
         ledger_reconfigure(s->shared.ledger, c);
@@ -308,7 +309,7 @@ static void apply(struct server *s, struct config *c)
     s->config = c;
 }
 
-/* Secrets are the token manager's. Certificates are part of the settings. */
+/* Secrets are handled by the token manager, certificates are part of the settings. */
 static void on_files_changed(struct file_watch *w)
 {
     struct server *s = CONTAINER_OF(w, struct server, watch);
@@ -362,9 +363,9 @@ static void on_signal(struct loop_io *w, uint32_t events)
     }
 }
 
-/* Signals that would end the process and ask for nothing that it does: a caller that left, a log or
- * a ledger that may not grow (RLIMIT_FSIZE; the write fails then), and what others send to whatever
- * they take for a server, to have it open its log again or print its state. */
+/* Ignores signals that would end the process and that it does not need: a caller that left,
+ * a log or ledger that may not grow (RLIMIT_FSIZE; then the write fails), and signals that
+ * make other servers reopen their log or print their state. */
 static void ignore_signals(void)
 {
     static const int ignored[] = { SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2 };
@@ -393,7 +394,7 @@ static int take_signals(struct server *s)
     return loop_io_start(&s->loop, &s->signals, EPOLLIN);
 }
 
-/* As with an open address in the file (config/check.c). */
+/* The same warning as for an open address in the file (config/check.c). */
 static void warn_of_open(const struct listeners *passed, const char *what_for)
 {
     for (size_t i = 0; i < passed->count; i++)
@@ -418,7 +419,7 @@ static int bind_address(struct server *s, const char *text, struct buf *error)
         error);
 }
 
-/* Binds what listen.address says. */
+/* Binds the addresses of listen.address. */
 static int bind_listeners(struct server *s, struct buf *error)
 {
     const struct config *c = s->config;
@@ -429,7 +430,7 @@ static int bind_listeners(struct server *s, struct buf *error)
     return err;
 }
 
-/* Binds the addresses that belong to one caller each. */
+/* Binds the addresses that belong to single callers. */
 static int bind_owned(struct server *s, struct buf *error)
 {
     const struct config *c = s->config;
@@ -558,9 +559,9 @@ static int open_admin(struct server *s, struct buf *error)
     return admin_init(&s->admin, &s->loop, &o, error);
 }
 
-/* A worker that does not come back must not keep the program from leaving. By the clock that
- * does not jump, which pthread_timedjoin_np does not know and the thread sanitizer not as
- * pthread_clockjoin_np. */
+/* A worker that does not stop must not keep the program from exiting. The wait uses a clock
+ * that is never set; pthread_timedjoin_np cannot do that, and the thread sanitizer does not
+ * know pthread_clockjoin_np. */
 static void join(struct worker *w)
 {
     const struct timespec look = { .tv_nsec = JOIN_LOOK_MS * 1000000L };
@@ -577,8 +578,8 @@ static void join(struct worker *w)
     }
 }
 
-/* From the outside in: the control loop does not turn any more, so nothing of what the workers
- * still send is delivered; then they are stopped, and only then is anything freed. */
+/* The control loop has ended, so messages from workers are no longer delivered. First the
+ * workers are stopped, and only then is anything freed. */
 static void finish(struct server *s)
 {
     mailbox_close(&s->mailbox);
@@ -630,8 +631,8 @@ static bool workers_turn(void *arg)
     return true;
 }
 
-/* Else the C library gives memory back with every 128 KiB that are freed, and a body's buffers
- * are had anew, page by page, for each request. */
+/* Otherwise the C library returns memory to the kernel for every 128 KiB that are freed, and
+ * the buffers of each body would have to be mapped again, page by page. */
 static void keep_freed_memory(void)
 {
 #ifdef __GLIBC__
@@ -640,11 +641,12 @@ static void keep_freed_memory(void)
 #endif
 }
 
-/* Brings everything up; what was is taken down by finish, also after a failure. */
+/* Starts everything; finish takes it down, also after a failure. */
 static int start(struct server *s, struct buf *error)
 {
     keep_freed_memory();
-    int err = ledger_open(&s->shared.ledger, s->config, error); /* may wait for its lock */
+    /* may wait for the lock of its store */
+    int err = ledger_open(&s->shared.ledger, s->config, error);
 
     if (err == 0)
         err = sd_listen_take(&s->passed, error);

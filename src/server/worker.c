@@ -1,10 +1,10 @@
 /* A worker's turn:
  *
  *   loop wakes -> callbacks set `due` and wake relays -> on_turn:
- *       repeat: tls_bridges, libmicrohttpd, woken relays, curl, until none has anything left
+ *       repeat: tls_bridges, libmicrohttpd, woken relays, curl, until none has work left
  *   -> write the log -> sleep
  *
- * so that a request that can go all the way does so in one turn. */
+ * so that a request that need not wait is handled in one turn. */
 #include "server/worker.h"
 
 #include <errno.h>
@@ -20,18 +20,19 @@
 #include "upstream/h1_client.h"
 #include "upstream/h2_client.h"
 
-/* Room in libmicrohttpd's pool beside the largest request head: for its own records of the
- * fields, and an answer's head of ordinary size; a larger one goes past it, see downstream/response.h. All
- * of a pool is overwritten after each request, and half of it once more before, so that its size costs
- * time: a page less is 6 KiB less to write. A head that does not fit is beyond a limit, see
- * handler_on_own_answer. */
+/* Room in libmicrohttpd's pool besides the largest request head: for its records of fields,
+ * and the head of an ordinary answer; a larger one is written without libmicrohttpd, see
+ * downstream/response.h. A whole pool is overwritten after each request, and half of it once
+ * more before, so its size costs time: a page less is 6 KiB less to write. A head that does
+ * not fit is beyond a limit, see handler_on_own_answer. */
 #define POOL_SPARE_BYTES (8 * 1024)
 #define POOL_RECORD_BYTES 64
-#define POOL_OTHER_BYTES 1792 /* the default of listen.max_headers then needs no page more */
-/* A pool of this size or above is pages of its own. */
+/* so that the default of listen.max_headers needs no further page */
+#define POOL_OTHER_BYTES 1792
+/* A pool of this size or more has memory pages of its own. */
 #define POOL_BYTES_MIN (36 * 1024)
 
-/* A head that has begun, or may be about to, counts as running. */
+/* A head that has begun, or may be about to begin, counts as a running request. */
 static bool head_under_way(const struct worker *w)
 {
     struct conn *c;
@@ -42,7 +43,7 @@ static bool head_under_way(const struct worker *w)
     return false;
 }
 
-/* After a worker that drains has nothing left, once. */
+/* Reports once that a draining worker has no requests left. */
 static void check_drained(struct worker *w)
 {
     if (!w->ctx.closed || w->drained || w->ctx.running_count > 0 ||
@@ -62,8 +63,8 @@ static bool on_turn(void *arg)
 
     for (int i = 0; more && i < ROUNDS_MAX; i++) {
         more = tls_bridges_turn(&w->downstream.tls_bridges);
-        /* Before libmicrohttpd: what it would say by itself must not come before an answer of
-         * the upstream's that is here. */
+        /* Before libmicrohttpd: an answer of the upstream that has arrived must come before
+         * an error that libmicrohttpd would send by itself. */
         more |= relay_turn(&w->ctx);
         more |= mhd_host_turn(&w->downstream.mhd_host);
         more |= relay_turn(&w->ctx);
@@ -76,7 +77,7 @@ static bool on_turn(void *arg)
     return more || w->downstream.mhd_host.due;
 }
 
-/* In whole pages, as libmicrohttpd would take it. */
+/* In whole pages, as libmicrohttpd allocates it. */
 static size_t pool_bytes(const struct config *c)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -94,7 +95,7 @@ static int start_httpd(struct worker *w, const struct config *c)
         .pool_bytes = w->downstream.mhd_pool.pool_bytes,
         .connection_limit =
             (unsigned)c->listen.max_connections + ACCEPT_REFUSED_MAX + ACCEPT_BATCH,
-        .idle_timeout_ms = 0, /* conn.c and relay.c tell waits apart, and how each is to end */
+        .idle_timeout_ms = 0, /* conn.c and relay.c have a time limit for each kind of wait */
         .on_request = handler_on_request,
         .on_completed = handler_on_completed,
         .on_target = handler_on_target,
@@ -127,7 +128,7 @@ static void on_accepted(void *arg, uint64_t generation)
     w->shared->on_accepted(w->shared->arg, generation);
 }
 
-/* The way to the upstream. */
+/* Sets up the connections to the upstream. */
 static int start_upstream(struct worker *w, const struct config *c)
 {
     struct context *ctx = &w->ctx;
@@ -201,7 +202,8 @@ static void *run(void *arg)
     struct worker *w = arg;
     char name[16];
 
-    /* By itself: naming another thread writes a file, which the sandbox refuses. */
+    /* The thread names itself: naming another one writes to a file, which the sandbox
+     * refuses. */
     (void)snprintf(name, sizeof name, "worker-%u", w->index);
     (void)pthread_setname_np(pthread_self(), name);
     loop_run(&w->ctx.loop);
@@ -212,7 +214,7 @@ int worker_start(struct worker *w)
 {
     sigset_t all, before;
 
-    /* Signals are the control thread's. */
+    /* Signals are handled by the control thread. */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     int err = pthread_create(&w->thread, NULL, run, w);
@@ -223,13 +225,12 @@ int worker_start(struct worker *w)
     return 0;
 }
 
-/* Makes libmicrohttpd let go of every connection: none may be suspended when it stops. */
+/* Makes libmicrohttpd release every connection: none may be suspended when it stops. */
 static void abandon(struct worker *w)
 {
     struct relay *r, *next;
 
-    for (r = TAILQ_FIRST(&w->ctx.running); r != NULL;
-         r = next) { /* it may be gone after that */
+    for (r = TAILQ_FIRST(&w->ctx.running); r != NULL; r = next) { /* may be freed in the body */
         next = TAILQ_NEXT(r, all_link);
         relay_abandon(r);
     }
@@ -266,7 +267,7 @@ void worker_done(struct worker *w)
     w->ctx.config = NULL;
 }
 
-/* Mail, from here on: the sender's half on the control thread, `on_x` on the worker's. */
+/* Mail, from here on: the sender's half runs on the control thread, `on_x` on the worker's. */
 
 struct view_mail {
     struct mail mail;
@@ -274,7 +275,7 @@ struct view_mail {
     struct token_view view;
 };
 
-/* Each parked relay is asked once; it may leave the list, or go to its end. */
+/* Informs each parked relay once; it may leave the list, or end. */
 static void tell_parked(struct worker *w)
 {
     struct relay *last = TAILQ_LAST(&w->ctx.parked, relay_list), *next;
@@ -340,12 +341,12 @@ static void on_config(struct mail *mail)
     bool moved = strcmp(was->upstream.origin, m->config->upstream.origin) != 0;
 
     if (was->rules != m->config->rules) {
-        caller_secrets_unref(w->ctx.secrets); /* those of the settings are newer */
+        caller_secrets_unref(w->ctx.secrets); /* those in the settings are newer */
         w->ctx.secrets = NULL;
     }
     w->ctx.config = config_ref(m->config);
     config_unref(was);
-    /* A listener is born with TLS or without; see config_needs_restart. */
+    /* Whether a listener uses TLS cannot change; see config_needs_restart. */
     if (w->downstream.tls != NULL && m->config->listen.tls != NULL) {
         struct tls *before = w->downstream.tls;
 
@@ -353,11 +354,11 @@ static void on_config(struct mail *mail)
         conn_tls_changed(&w->downstream, before);
         tls_unref(before);
     }
-    /* Pooled handles and connections carry the old settings. */
+    /* Pooled handles and connections use the old settings. */
     relay_free_pool(&w->ctx);
     h2_host_forget(&w->ctx.h2);
     conn_pool_forget(&w->ctx.conn_pool);
-    /* No token goes to another upstream than the one it was obtained for. */
+    /* A token is never sent to another upstream than the one it was obtained for. */
     if (moved) {
         token_unref(w->ctx.token);
         token_unref(w->ctx.other_token);

@@ -1,6 +1,6 @@
 #pragma once
-/* One thread that serves callers: a loop with a libmicrohttpd daemon, a curl multi, its own
- * pointers to the settings and the token, and the requests it has under way. */
+/* One thread that serves callers: a loop with a libmicrohttpd daemon, a curl multi handle,
+ * its own pointers to settings and token, and its requests in progress. */
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -17,17 +17,20 @@
 
 struct worker;
 
-/* What the workers share with whoever runs them. Both calls are made on the worker's thread. */
+/* What workers share with the control thread. The callbacks are called on the worker's
+ * thread. */
 struct worker_shared {
-    _Atomic int64_t in_flight, connections; /* counts: requests sent on, and of callers */
+    /* number of requests sent on, and of callers' connections */
+    _Atomic int64_t in_flight, connections;
     struct conn_limit upstream_connections;
-    struct freeze freeze; /* set before the first request; the control thread looks */
-    struct recent_failures *failures;                    /* NULL: nobody looks at them */
-    struct ledger *ledger;                               /* NULL: there is none */
-    void (*on_want)(void *arg);                          /* a request waits for a token */
-    void (*on_refused)(void *arg, uint64_t generation);  /* the upstream refused this token */
-    void (*on_accepted)(void *arg, uint64_t generation); /* ... took this one after all */
-    void (*on_drained)(void *arg); /* a draining worker has nothing left */
+    struct freeze freeze; /* set before the first request; checked by the control thread */
+    struct recent_failures *failures; /* NULL: nobody reads them */
+    struct ledger *ledger;            /* NULL: none */
+    void (*on_want)(void *arg);       /* a request waits for a token */
+    /* the upstream refused the token with this generation */
+    void (*on_refused)(void *arg, uint64_t generation);
+    void (*on_accepted)(void *arg, uint64_t generation); /* ... accepted it after all */
+    void (*on_drained)(void *arg); /* a draining worker has no requests left */
     void *arg;
 };
 
@@ -48,19 +51,19 @@ int worker_init(struct worker *w, unsigned index, struct worker_shared *shared,
                 struct config *c, const struct listener *listeners, size_t count) MUST_CHECK;
 /* Starts the thread. Returns 0 or -errno. Thread: control. */
 int worker_start(struct worker *w) MUST_CHECK;
-/* Frees what worker_init made; after the thread has ended, or never started. Thread: control.
- */
+/* Frees what worker_init has made; call it when the thread has ended, or was never started.
+ * Thread: control. */
 void worker_done(struct worker *w);
 
-/* Mail to the worker. Thread: control. */
+/* The following send mail to the worker. Thread: control. */
 void worker_send_view(struct worker *w, const struct token_view *view);
 void worker_send_config(struct worker *w, struct config *c);
-/* The callers' secrets as they are from now on, for the settings that were sent last. */
+/* The callers' secrets to use from now on, for the settings that were sent last. */
 void worker_send_secrets(struct worker *w, struct caller_secrets *s);
-/* Answers get `Connection: close` from now on. */
+/* From now on answers get `Connection: close`. */
 void worker_send_drain(struct worker *w);
-/* Stops listening; idle connections are closed; a request whose first bytes are here is still
- * served; on_drained once nothing runs. */
+/* Stops listening and closes idle connections; a request whose first bytes have arrived is
+ * still served; on_drained is called when no request is left. */
 void worker_send_close(struct worker *w);
 /* Callers that wait for an answer are told that there will be none. */
 void worker_send_give_up(struct worker *w);

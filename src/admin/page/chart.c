@@ -1,14 +1,14 @@
-/* Two charts that share their time axis:
+/* Two charts with the same time axis:
  *
  *     12 +--------------------------------+   a column for each step of the history, the oldest
- *        |            ||                  |   at the left, and one, the last, for what has
- *      6 +-----------||||-----------------+   happened since the last sample
+ *        |            ||                  |   on the left, and a last one for what has happened
+ *      6 +-----------||||-----------------+   since the last sample
  *        |  || || ||||||||| || || || || |.|
  *      0 +--------------------------------+
  *     -15 min      -10 min      -5 min   now
  *
- * Across, positions are shares of the width, so that the charts fit a screen of any width while
- * the letters keep their size; curves are drawn in an inner svg that is stretched. */
+ * Horizontal positions are fractions of the width, so that the charts fit a screen of any width
+ * while letters keep their size; curves are drawn in an inner svg that is stretched. */
 #include "admin/page/chart.h"
 
 #include <float.h>
@@ -29,8 +29,9 @@ static double larger(double a, double b)
     return a > b ? a : b;
 }
 
-/* Of what is above 1, else 0; bit by bit, and good to a millionth. For this one logarithm the
- * mathematical library would be a megabyte in the container image. */
+/* The decimal logarithm of a number above 1, else 0; computed bit by bit, accurate to a
+ * millionth. The mathematical library would add a megabyte to the container image for this
+ * one function. */
 static double log10_of(double x)
 {
     double log = 0;
@@ -47,7 +48,7 @@ static double log10_of(double x)
     return log;
 }
 
-/* The column's step; empty where nothing is known. */
+/* The step for a column; empty where nothing is known. */
 static struct history_step column(const struct chart *c, size_t at)
 {
     static const struct history_step nothing;
@@ -59,7 +60,7 @@ static struct history_step column(const struct chart *c, size_t at)
     return s == NULL ? nothing : *s;
 }
 
-/* What has only begun is not blown up to a whole step. */
+/* A rate. The last step has only begun and is not extrapolated to a whole one. */
 static double per_second(const struct history_step *s, uint64_t n)
 {
     return (double)n * 1000 / (double)base_max(s->span_ms, HISTORY_STEP_MS);
@@ -108,7 +109,7 @@ static void time_axis(struct html *o)
                   mark[i].anchor, mark[i].text);
 }
 
-/* A whole column to point at; the text shows then. */
+/* Invisible columns over the whole height; pointing at one shows its text. */
 static void hints(struct html *o, const struct chart *c)
 {
     for (size_t at = 0; at < COLUMNS; at++) {
@@ -136,7 +137,7 @@ static void hints(struct html *o, const struct chart *c)
     }
 }
 
-/* A round number, not below the value, whose half is round as well. */
+/* A round number, not below the value, of which the half is round as well. */
 static double round_up(double value)
 {
     static const double steps[] = { 1, 1.2, 1.6, 2, 3, 4, 5, 6, 8 };
@@ -157,7 +158,7 @@ static void bar(struct html *o, const char *class, size_t at, double from, doubl
               class, left_of(at), TOP + PLOT - from - height, 82.0 / COLUMNS, height);
 }
 
-/* Answered at the bottom, then what callers got wrong, then what failed. */
+/* At the bottom answered requests, then callers' mistakes, then failures. */
 static void stack(struct html *o, const struct chart *c, size_t at, double top)
 {
     struct history_step s = column(c, at);
@@ -171,7 +172,7 @@ static void stack(struct html *o, const struct chart *c, size_t at, double top)
     bar(o, "good", at, y, height);
     y += height;
     height = per_second(&s, refused) * scale;
-    /* One among many must be seen. */
+    /* One among many must still be visible. */
     height = refused > 0 ? larger(height, 2) : 0;
     bar(o, "refused", at, y, height);
     y += height;
@@ -214,7 +215,7 @@ void chart_rate(struct html *o, const struct chart *c)
     html_put(o, "</svg>");
 }
 
-/* Powers of ten of a microsecond. */
+/* A range in powers of ten of a microsecond. */
 struct decades {
     int low, high;
 };
@@ -226,7 +227,7 @@ static double height_of(const struct decades *d, double us)
     return PLOT * smaller(larger(share, 0), 1);
 }
 
-/* At least two, and around all that is to be drawn. */
+/* At least two powers, and enough for everything that is drawn. */
 static struct decades decades_of(const struct chart *c)
 {
     double low = DBL_MAX, high = 0;
@@ -249,7 +250,7 @@ static struct decades decades_of(const struct chart *c)
     return d;
 }
 
-/* A step for each column; where nobody asked there is none. */
+/* A line segment for each column; a gap where there were no requests. */
 static void curve(struct html *o, const struct chart *c, const struct decades *d,
                   const char *class, double q)
 {
@@ -275,7 +276,7 @@ static void curve(struct html *o, const struct chart *c, const struct decades *d
     html_put(o, "\"/>");
 }
 
-/* Between the two curves. */
+/* The area between the two curves. */
 static void band(struct html *o, const struct chart *c, const struct decades *d)
 {
     for (size_t at = 0; at < COLUMNS; at++) {

@@ -9,8 +9,8 @@ struct chart {
     int64_t now_ms;
 };
 
-/* Requests a second, stacked by how they ended. */
+/* Requests per second, stacked by how they ended. */
 void chart_rate(struct html *o, const struct chart *c);
 
-/* Their duration: the median and the slowest hundredth, on a logarithmic scale. */
+/* Their duration on a logarithmic scale: the median and the 99th percentile. */
 void chart_latency(struct html *o, const struct chart *c);

@@ -1,11 +1,11 @@
 #pragma once
-/* What the status page shows. */
+/* The data that the status page shows. */
 #include "admin/health.h"
 #include "admin/status.h"
 #include "stats/history.h"
 #include "stats/recent_failures.h"
 
-/* All of it is borrowed. */
+/* Everything is borrowed. */
 struct content {
     const struct status *status;
     const struct health *health;
@@ -13,5 +13,5 @@ struct content {
     const struct history *history;
     const struct history_totals *totals;
     const struct recent_failures *failures;
-    const char *listen; /* the addresses that are bound */
+    const char *listen; /* the addresses as bound */
 };

@@ -1,10 +1,10 @@
-/* The sections about requests that failed: the last of them, with what to do, and how many of
- * each kind since the start. */
+/* The sections about failed requests: the last ones, with what to do, and how many of each
+ * kind since the start. */
 #include "admin/page/failures.h"
 
 #include <stdio.h>
 
-/* For what the failure's own words do not say already. */
+/* What to do, where the failure's own text does not say it already. */
 static const char *const advice[FAILURE_COUNT] = {
     [FAIL_BAD_REQUEST] = "The caller has to send sound HTTP.",
     [FAIL_BAD_TARGET] = "The caller has to ask for a plain path.",
@@ -117,7 +117,7 @@ void failures_list(struct html *o, const struct content *c)
     html_put(o, "</tbody></table></section>\n");
 }
 
-/* Requests of both method classes that ended so. */
+/* Number of requests that ended so, of both classes of methods. */
 static uint64_t outcome(const struct metrics_sum *sum, size_t status_class, size_t stage)
 {
     uint64_t n = 0;
@@ -134,7 +134,7 @@ static void outcome_row(struct html *o, const struct metrics_sum *sum, size_t st
     uint64_t all = 0;
 
     html_putf(o, "<tr><th scope=\"row\">%s</th>", name);
-    for (size_t i = 2; i < 6 + 1; i++) { /* no answer comes last, 1xx is no end */
+    for (size_t i = 2; i < 6 + 1; i++) { /* no answer comes last; 1xx is not an end */
         size_t status_class = i % 6;
         char metric[128];
         uint64_t n = outcome(sum, status_class, stage);

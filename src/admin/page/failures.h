@@ -1,6 +1,6 @@
 #pragma once
-/* The two sections of the status page that tell of requests: those that failed last, each with
- * what to do about it, and the totals since the start. Each appends its HTML. Thread: control. */
+/* Two sections of the status page: the last failed requests, each with what to do about it,
+ * and the totals since the start. Each function appends its HTML. Thread: control. */
 #include "admin/page/content.h"
 #include "admin/page/html.h"
 

@@ -1,4 +1,4 @@
-/* HTML, written so that what a peer sent stays text. */
+/* Writes HTML in such a way that text from peers stays text. */
 #include "admin/page/html.h"
 
 #include <stdarg.h>
@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#define NARROW_SPACE "\xe2\x80\xaf" /* U+202F: numbers do not break at it */
+#define NARROW_SPACE "\xe2\x80\xaf" /* U+202F: no line break inside numbers */
 
 void html_put(struct html *o, const char *html)
 {
@@ -46,7 +46,7 @@ static const char *entity(char c)
 
 void html_textn(struct html *o, const char *text, size_t n)
 {
-    size_t plain = 0; /* where what can be copied as it is began */
+    size_t plain = 0; /* start of the part that can be copied unchanged */
 
     for (size_t i = 0; i < n && o->err == 0; i++) {
         const char *escaped = entity(text[i]);
@@ -132,7 +132,7 @@ void html_time(struct html *o, int64_t wall_s, int64_t now_s)
     struct tm tm;
     char iso[32];
 
-    if (gmtime_r(&t, &tm) == NULL || /* no calendar can hold it */
+    if (gmtime_r(&t, &tm) == NULL || /* outside the range of the calendar */
         strftime(iso, sizeof iso, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
         return;
     html_putf(o, "<time datetime=\"%s\">", iso);

@@ -20,7 +20,7 @@ static void state(struct html *o, const struct status *s)
     html_put(o, "; what would be recorded is refused");
 }
 
-/* What wants somebody's attention. */
+/* Entries that somebody should look at. */
 static void open_entries(struct html *o, const struct status *s)
 {
     const struct ledger_status *l = &s->ledger;

@@ -2,10 +2,10 @@
  *
  *   header    name, version, time of this copy
  *   main      health, facts, token, traffic, failures, totals, certificates, settings
- *             (the script asks for the page again and puts this part in)
+ *             (the script fetches the page again and replaces this part)
  *   footer    the other paths of the admin listener
  *
- * page.css and page.js lie beside this file; the build turns them into page_assets.h. */
+ * page.css and page.js are beside this file; the build turns them into page_assets.h. */
 #include "admin/page/page.h"
 
 #include <openssl/evp.h>
@@ -18,7 +18,7 @@
 #include "admin/page/sections.h"
 #include "page_assets.h"
 
-/* As a policy names it: the base64 of the SHA-256 of the text between the tags. */
+/* The hash for the policy: base64 of the SHA-256 of the text between the tags. */
 static void hash(const char *text, unsigned char out[45])
 {
     unsigned char digest[32];
@@ -45,7 +45,7 @@ const char *page_policy(void)
     return policy;
 }
 
-/* The dot in the browser tab shows the health by its colour. */
+/* The colour of the dot in the browser tab shows the health. */
 static const char *icon_colour(enum health_level level)
 {
     return level == HEALTH_GOOD ? "1a9f5b" : level == HEALTH_WARN ? "d39a1e" : "d8392f";

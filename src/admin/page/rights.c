@@ -1,4 +1,5 @@
-/* The section about request classes: what the requests could do, and how they ended. */
+/* The sections about callers and request classes: what requests could do, and how they
+ * ended. */
 #include "admin/page/rights.h"
 
 #include <stdio.h>
@@ -6,7 +7,7 @@
 
 #include "rights/classes.h"
 
-/* Answers of this class in which the status begins with that digit (0: none). */
+/* Number of answers in this class whose status begins with that digit (0: no answer). */
 static uint64_t class_answers(const struct metrics_sum *sum, int class, size_t status_class)
 {
     uint64_t n = 0;
@@ -94,7 +95,7 @@ static uint64_t would_be_refused(struct caller_counts *counts)
 
 #define NOBODY "(nobody recognised)"
 
-/* Calls back for each caller, and for nobody (NULL) at the end. */
+/* Calls back for each caller, and at the end for unknown callers (NULL). */
 static void each_caller(struct html *o, const struct status *s,
                         void (*write)(struct html *o, const struct status *s,
                                       const struct caller *c))
@@ -131,7 +132,7 @@ static void counts_row(struct html *o, const struct status *s, const struct call
     html_put(o, "</tr>\n");
 }
 
-/* What was asked for: its pattern, or its class where it has none. */
+/* The operation: its pattern, or its class if it has none. */
 static void put_operation(struct html *o, const struct rules *rules,
                           const struct rules_refusal *f)
 {
@@ -150,7 +151,7 @@ static void put_operation(struct html *o, const struct rules *rules,
     html_put(o, "</td>");
 }
 
-/* Why it was refused, and what to change if it should not be. */
+/* Why it was refused, and what to change if it should be allowed. */
 static void put_remedy(struct html *o, const struct rules *rules, const struct caller *c,
                        const struct rules_refusal *f)
 {
@@ -200,14 +201,14 @@ static bool anything_refused(const struct rules *rules)
     return any;
 }
 
-/* One entry of the line. */
+/* One entry of the list. */
 static void put_entry(struct html *o, const char *text, size_t len, size_t *entries)
 {
     html_put(o, (*entries)++ == 0 ? " " : ", ");
     html_textn(o, text, len);
 }
 
-/* The line of settings that would let it do just what it did. */
+/* The setting that would allow exactly what the caller has done. */
 static void observed_row(struct html *o, const struct status *s, const struct caller *c)
 {
     const struct rules *rules = s->config->rules;
@@ -232,7 +233,7 @@ static void observed_row(struct html *o, const struct status *s, const struct ca
     html_put(o, "</td></tr>\n");
 }
 
-/* Begins a table of the callers' section. */
+/* Begins a table in the callers' section. */
 static void open_table(struct html *o, const char *id, const char *title)
 {
     html_putf(o,

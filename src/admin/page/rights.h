@@ -1,11 +1,11 @@
 #pragma once
-/* What the status page says of request classes. For page.c. Thread: control. */
+/* What the status page shows about callers and request classes. For page.c. Thread: control. */
 #include "admin/page/html.h"
 #include "admin/status.h"
 
-/* Whether requests are frozen, why and since when; nothing when they are not. */
+/* Whether requests are frozen, why and since when; nothing if they are not. */
 void rights_freeze(struct html *o, const struct status *s);
-/* A section; nothing where there is no [caller NAME]. */
+/* A section; nothing without [caller NAME]. */
 void rights_callers(struct html *o, const struct status *s);
-/* A section; nothing where classes.table is off. */
+/* A section; nothing if classes.table is off. */
 void rights_classes(struct html *o, const struct status *s);

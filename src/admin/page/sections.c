@@ -1,4 +1,4 @@
-/* The sections of the status page that tell how the program is: health, facts of the last
+/* The sections of the status page about the state of the program: health, facts of the last
  * minute, token, traffic, settings. */
 #include "admin/page/sections.h"
 
@@ -34,7 +34,7 @@ void sections_health(struct html *o, const struct content *c)
     html_put(o, ")</span></dd></div></dl></section>\n");
 }
 
-/* Of the settings in print; what is longer is cut. */
+/* Limit for the printed settings; more is cut. */
 #define SETTINGS_BYTES (48 * 1024)
 
 static void open_fact(struct html *o, const char *name)
@@ -75,7 +75,7 @@ void sections_facts(struct html *o, const struct content *c)
     html_put(o, "</small></dd></div></dl></section>\n");
 }
 
-/* A token that is held: how much of its life is left, and when it is renewed. */
+/* The token: how much of its life is left, and when it is renewed. */
 static void life(struct html *o, const struct status *s)
 {
     const struct status_token *t = &s->token;
@@ -111,7 +111,7 @@ static void life(struct html *o, const struct status *s)
     html_put(o, "</span></p>");
 }
 
-/* What is being done about it. */
+/* What is being done to get a token. */
 static void fetching(struct html *o, const struct status_token *t)
 {
     if (t->fetching) {
@@ -172,7 +172,7 @@ static void event_row(struct html *o, const struct status *s,
     html_put(o, "</td></tr>\n");
 }
 
-/* The from-th newest up to the to-th. */
+/* The events from the from-th newest to the to-th. */
 static void event_rows(struct html *o, const struct status *s, size_t from, size_t to)
 {
     const struct token_manager_stats *t = s->token.stats;
@@ -191,7 +191,7 @@ static void event_rows(struct html *o, const struct status *s, size_t from, size
 
 static void events(struct html *o, const struct status *s)
 {
-    enum { OPEN = 4 }; /* the older ones can be unfolded */
+    enum { OPEN = 4 }; /* the older ones are folded */
     size_t shown = (size_t)base_min((int64_t)s->token.stats->events, TOKEN_MANAGER_EVENTS);
 
     if (shown == 0)
@@ -295,7 +295,7 @@ void sections_certificates(struct html *o, const struct content *c)
     html_put(o, "</tbody></table></div></section>\n");
 }
 
-/* Lines that are commented out stand back. */
+/* Lines that are commented out are shown in a weaker colour. */
 static void settings(struct html *o, const char *text)
 {
     size_t shown = 0;
