@@ -486,12 +486,16 @@ static void go_up(struct ledger *l)
 
 static void go_down(struct ledger *l, enum store_result r, const char *detail)
 {
-    l->broken |= r == STORE_BROKEN;
-    if (atomic_exchange_explicit(&l->counts.up, false, memory_order_relaxed)) {
+    bool was_up = atomic_exchange_explicit(&l->counts.up, false, memory_order_relaxed);
+    bool is_final = r == STORE_BROKEN && !l->broken;
+
+    l->broken |= is_final;
+    if (was_up)
         atomic_store_explicit(&l->counts.down_ms, clock_ms(), memory_order_relaxed);
+    /* A database that was lost may come back as another one: that is told as well. */
+    if (was_up || is_final)
         log_error("ledger_down", log_str("store", l->type->scheme), log_str("detail", detail),
-                  log_str("until", r == STORE_BROKEN ? "restart" : "recovery"));
-    }
+                  log_str("until", l->broken ? "restart" : "recovery"));
     atomic_store_explicit(&l->counts.why, sentence(r), memory_order_relaxed);
 }
 
@@ -590,6 +594,10 @@ static void count_outcome(struct ledger *l, const struct ledger_mail *m)
 static void wrote_outcome(struct ledger *l, struct ledger_mail *m)
 {
     switch (m->outcome.result) {
+    case STORE_WRITTEN_ALREADY: /* by a commit of ours that was not answered, or by others */
+        if (m->unclear)
+            count_outcome(l, m);
+        break;
     case STORE_WRITTEN:
         count_outcome(l, m);
         break;
@@ -686,6 +694,8 @@ static enum store_result commit(struct ledger *l)
     for (size_t i = 0; i < told; i++)
         if (outcomes[i]->result != STORE_NOT_WRITTEN)
             wrote_outcome(l, outcome[i]);
+        else
+            outcome[i]->unclear = true;
     want_census(l);
     if (r == STORE_OK)
         l->failures = 0;
@@ -761,6 +771,21 @@ static void on_retry(struct loop_timer *t)
     CONTAINER_OF(t, struct ledger, retry)->is_waiting = false;
 }
 
+static void tell_census(struct ledger *l, const struct store_census *census)
+{
+    set(&l->counts.in_flight, census->in_flight);
+    set(&l->counts.unknown, census->unknown);
+    set(&l->counts.store_bytes, census->bytes);
+    atomic_store_explicit(&l->counts.unknown_oldest_ms, census->unknown_oldest_ms,
+                          memory_order_relaxed);
+    if (census->orphans == 0)
+        return;
+    metrics_bump(&l->counts.orphans, census->orphans);
+    log_warn("ledger_orphans", log_int("count", (int64_t)census->orphans),
+             log_str("detail", "whoever sent these requests is gone, and what became of them "
+                               "is not known: oneshot-proxy ledger list --state unknown"));
+}
+
 static void take_census(struct ledger *l, enum store_lost_owners which)
 {
     struct store_census census;
@@ -769,22 +794,8 @@ static void take_census(struct ledger *l, enum store_lost_owners which)
     if (l->broken)
         return;
     buf_init(&error, 2048);
-    if (looked(l, l->type->orphans(l->store, which, clock_wall_ms(), &census, &error),
-               &error)) {
-        set(&l->counts.in_flight, census.in_flight);
-        set(&l->counts.unknown, census.unknown);
-        set(&l->counts.store_bytes, census.bytes);
-        atomic_store_explicit(&l->counts.unknown_oldest_ms, census.unknown_oldest_ms,
-                              memory_order_relaxed);
-        if (census.orphans > 0) {
-            metrics_bump(&l->counts.orphans, census.orphans);
-            log_warn("ledger_orphans", log_int("count", (int64_t)census.orphans),
-                     log_str("detail",
-                             "whoever sent these requests is gone, and what became of "
-                             "them is not known: oneshot-proxy ledger list --state "
-                             "unknown"));
-        }
-    }
+    if (looked(l, l->type->orphans(l->store, which, clock_wall_ms(), &census, &error), &error))
+        tell_census(l, &census);
     buf_done(&error);
 }
 
@@ -905,13 +916,11 @@ static void on_weakness(void *arg, const char *text)
     log_warn("ledger_weak", log_str("store", l->type->scheme), log_str("detail", text));
 }
 
-/* The store was just opened by this process alone: whoever had claims in flight in it has
- * ended. */
-static void first_look(struct ledger *l, const struct store_census *census)
+/* Before anything is pruned. */
+static void compare_clocks(struct ledger *l, const struct store_census *census)
 {
     int64_t wall_ms = clock_wall_ms();
 
-    set(&l->counts.in_flight, census->in_flight);
     if (census->newest_ms != 0 && (census->newest_ms < wall_ms - NEWEST_AGE_MS ||
                                    census->newest_ms > wall_ms + CLOCK_JUMP_MS))
         pause_pruning(l,
@@ -943,15 +952,20 @@ static int open_store(struct ledger *l, const struct config *c, struct buf *erro
         want_census(l);
         return 0;
     }
+    /* In a store for one process whatever is in flight now is of one that has died. This is the
+     * only time to say so: later there are claims of our own. */
     if (r == STORE_OK)
-        r = l->type->orphans(l->store, STORE_COUNT_ONLY, clock_wall_ms(), &census, error);
+        r = l->type->orphans(l->store, l->type->exclusive ? STORE_ALL : STORE_COUNT_ONLY,
+                             clock_wall_ms(), &census, error);
     if (r != STORE_OK)
         return r == STORE_HELD ? -EBUSY : -EINVAL;
     if (l->type->weaknesses != NULL)
         l->type->weaknesses(l->store, on_weakness, l);
-    first_look(l, &census);
+    compare_clocks(l, &census);
+    tell_census(l, &census);
     atomic_store_explicit(&l->counts.up, true, memory_order_relaxed);
-    take_census(l, l->type->exclusive ? STORE_ALL : STORE_EXPIRED);
+    if (!l->type->exclusive)
+        take_census(l, STORE_EXPIRED);
     return l->broken ? -EIO : 0;
 }
 

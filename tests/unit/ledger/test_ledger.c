@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "config/config_case.h"
 #include "ledger/ledger.h"
 #include "ledger/stores.h"
@@ -33,6 +34,7 @@ static struct fake {
     enum store_result result;  /* of each batch */
     enum store_claimed missed; /* what claims are then */
     bool commits_anyway;       /* though unclear */
+    bool full_for_orphans;     /* they cannot be written */
     bool absent;               /* neither inserted nor found */
     bool held;                 /* the batch waits */
     bool is_in_batch;
@@ -41,6 +43,46 @@ static struct fake {
     int64_t keys_before_ms; /* of the last one */
     int64_t newest_ms;
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+/* --- the log ------------------------------------------------------------------------------- */
+
+/* How often it was told that the store is down; under the same lock. */
+static struct {
+    size_t downs, final_downs; /* of these, until a restart */
+} logged;
+
+void log_setup(enum log_level level, enum log_format format)
+{
+    (void)level;
+    (void)format;
+}
+
+bool log_wanted(enum log_level level)
+{
+    return level <= LOG_INFO;
+}
+
+void log_emit(enum log_level level, const char *event, const struct log_field *fields)
+{
+    (void)level;
+    if (strcmp(event, "ledger_down") != 0)
+        return;
+    (void)pthread_mutex_lock(&fake.lock);
+    logged.downs++;
+    for (; fields->key != NULL; fields++)
+        logged.final_downs +=
+            strcmp(fields->key, "until") == 0 && strcmp(fields->str, "restart") == 0;
+    (void)pthread_mutex_unlock(&fake.lock);
+}
+
+void log_flush(void)
+{
+}
+
+uint64_t log_dropped(void)
+{
+    return 0;
+}
 
 /* --- the clocks ---------------------------------------------------------------------------- */
 
@@ -116,6 +158,10 @@ static void fake_outcome(struct store_outcome *o)
 {
     struct fake_entry *e = by_id(o->id);
 
+    if (e != NULL && e->state == o->state) {
+        o->result = STORE_WRITTEN_ALREADY;
+        return;
+    }
     if (e == NULL || e->state == LEDGER_ANSWERED || e->state == LEDGER_RELEASED) {
         o->result = STORE_GONE;
         return;
@@ -167,9 +213,10 @@ static enum store_result fake_batch(struct store *s, const struct store_batch *b
     enum store_result r = fake.result;
 
     for (size_t i = 0; i < b->outcomes; i++) {
-        b->outcome[i]->result = STORE_NOT_WRITTEN;
-        if (r == STORE_OK)
+        if (r == STORE_OK || fake.commits_anyway)
             fake_outcome(b->outcome[i]);
+        if (r != STORE_OK)
+            b->outcome[i]->result = STORE_NOT_WRITTEN;
     }
     for (size_t i = 0; i < b->claims; i++) {
         b->claim[i]->found = (struct ledger_entry){ .key = NULL };
@@ -204,7 +251,8 @@ static enum store_result fake_orphans(struct store *s, enum store_lost_owners wh
         out->in_flight += e->state == LEDGER_IN_FLIGHT;
         out->unknown += e->state == LEDGER_UNKNOWN;
     }
-    enum store_result r = fake.result;
+    enum store_result r =
+        which == STORE_ALL && fake.full_for_orphans ? STORE_BUSY : fake.result;
 
     if (r != STORE_OK)
         (void)buf_addf(error, "the test says so");
@@ -396,6 +444,7 @@ static int begin(const char *timeout)
     fake.result = STORE_OK;
     fake.commits_anyway = fake.absent = fake.held = false;
     replies = wanted = 0;
+    logged.downs = logged.final_downs = 0;
     (void)snprintf(text, sizeof text,
                    CREDENTIALS "[ledger]\nstore = sqlite:%s/ledger.db\nstore_timeout = %s\n",
                    directory, timeout);
@@ -666,6 +715,27 @@ static void a_broken_store_is_not_asked_again(void **state)
     ledger_ask_done(&a);
 }
 
+static bool is_down(void)
+{
+    return !status().up;
+}
+
+static void a_store_that_is_lost_and_then_broken_is_told_twice(void **state)
+{
+    struct ledger_ask a = { .mail = NULL };
+
+    (void)state;
+    set_result(STORE_LOST, STORE_NOT_DONE);
+    ask_for(&a, "k", LEDGER_CLAIM);
+    turn_until(is_down);
+    set_result(STORE_BROKEN, STORE_NOT_DONE);
+    await_replies(1);
+    assert_int_equal(a.result, LEDGER_DOWN);
+    assert_int_equal(count_of(&logged.downs), 2);
+    assert_int_equal(count_of(&logged.final_downs), 1);
+    ledger_ask_done(&a);
+}
+
 static void a_lost_connection_is_waited_for(void **state)
 {
     struct ledger_ask a = { .mail = NULL };
@@ -756,6 +826,27 @@ static void outcomes_wait_until_the_store_is_back(void **state)
     turn_until(is_answered);
     assert_int_equal(entry_at(0).body_len, 4);
     assert_int_equal(status().outcomes[LEDGER_ANSWERED], 1);
+}
+
+static bool an_unknown_is_counted(void)
+{
+    return status().outcomes[LEDGER_UNKNOWN] == 1;
+}
+
+static void an_outcome_whose_commit_was_unclear_is_counted(void **state)
+{
+    struct ledger_ask a = { .mail = NULL };
+
+    (void)state;
+    ask_for(&a, "k", LEDGER_CLAIM);
+    await_replies(1);
+    set_result(STORE_LOST, STORE_UNCLEAR);
+    ledger_outcome(&port, &(struct ledger_outcome){
+                              .id = a.id, .state = LEDGER_UNKNOWN, .cause = "timeout" });
+    ledger_ask_done(&a);
+    turn_until(is_down);
+    set_result(STORE_OK, STORE_NOT_DONE);
+    turn_until(an_unknown_is_counted);
 }
 
 static void only_so_many_bytes_wait(void **state)
@@ -923,6 +1014,26 @@ static void entries_of_a_process_that_is_gone_are_unknown_at_the_start(void **st
     assert_int_equal(count_of(&fake.all_orphans), 1);
 }
 
+/* Nobody would make them unknown later on: from then on what is in flight is this process's own. */
+static void entries_of_a_process_that_is_gone_do_not_stay_in_flight(void **state)
+{
+    struct buf error;
+    struct ledger *none = NULL;
+
+    (void)state;
+    auto_result struct result r =
+        load(CREDENTIALS "[ledger]\nstore = sqlite:/tmp/ledger-unit-none/ledger.db\n");
+
+    fake.full_for_orphans = true;
+    fake.result = STORE_OK;
+    buf_init(&error, 256);
+    assert_int_not_equal(ledger_open(&none, r.config, &error), 0);
+    assert_null(none);
+    assert_string_equal(buf_text(&error), "the test says so");
+    buf_done(&error);
+    fake.full_for_orphans = false;
+}
+
 /* --- time ---------------------------------------------------------------------------------- */
 
 #define MINUTES(n) ((n) * (int64_t)60000)
@@ -1033,11 +1144,13 @@ int main(void)
         TEST(a_full_store_claims_nothing_and_is_up_again_by_itself),
         TEST(a_store_that_works_again_is_seen_without_a_request),
         TEST(a_broken_store_is_not_asked_again),
+        TEST(a_store_that_is_lost_and_then_broken_is_told_twice),
         TEST(a_lost_connection_is_waited_for),
         TEST(an_unclear_claim_is_made_again_with_the_same_id),
         HASTY(an_unclear_claim_whose_time_is_over_is_released),
         TEST(what_is_neither_written_nor_found_is_tried_three_times),
         TEST(outcomes_wait_until_the_store_is_back),
+        TEST(an_outcome_whose_commit_was_unclear_is_counted),
         TEST(only_so_many_bytes_wait),
         TEST(a_release_is_told_once_it_is_written),
         BRIEF(a_release_that_cannot_be_written_does_not_hold_its_caller_up),
@@ -1057,6 +1170,7 @@ int main(void)
             setup_before_its_entries, teardown),
         TEST(a_jump_moves_no_time_until_which_may_be_sent),
         cmocka_unit_test(without_a_store_there_is_nothing),
+        cmocka_unit_test(entries_of_a_process_that_is_gone_do_not_stay_in_flight),
         TEST(entries_of_a_process_that_is_gone_are_unknown_at_the_start),
     };
 
