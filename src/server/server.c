@@ -375,11 +375,21 @@ static void ignore_signals(void)
         (void)sigaction(ignored[i], &ignore, NULL);
 }
 
+/* The start may wait, for another process to let go of the ledger or for a database. SIGHUP waits
+ * meanwhile, SIGTERM and SIGINT end it as they end any program. */
+static void hold_reloads(void)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 static int take_signals(struct server *s)
 {
     sigset_t set;
 
-    ignore_signals();
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
@@ -645,6 +655,8 @@ static void keep_freed_memory(void)
 static int start(struct server *s, struct buf *error)
 {
     keep_freed_memory();
+    ignore_signals();
+    hold_reloads();
     /* may wait for the lock of its store */
     int err = ledger_open(&s->shared.ledger, s->config, error);
 

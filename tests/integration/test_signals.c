@@ -1,8 +1,9 @@
-/* Signals that mean nothing to the program, in great number, while it works. */
+/* Signals that mean nothing to the program, in great number, while it works; and while it starts. */
 #include <signal.h>
 
 #include "hammer.h"
 #include "harness.h"
+#include "store.h"
 
 /* Signals in great number cost no request, whatever system call they interrupt. (row 78) */
 static void a_storm_of_signals_disturbs_nothing(void **state)
@@ -28,10 +29,33 @@ static void a_storm_of_signals_disturbs_nothing(void **state)
     bytes_free(&r.first);
 }
 
+/* The start may wait, here for the process before it to let go of the ledger. A reload that is asked
+ * for meanwhile is done afterwards, and what means nothing later means nothing now. */
+static void a_signal_during_the_start_does_not_end_it(void **state)
+{
+    (void)state;
+    STORE(s);
+    WORLD(w);
+    store_make(&s, NULL);
+    world_start(&w, &(struct world_options){ .settings = s.settings });
+    struct bytes ini = world_ini(peer_url(w.api), peer_url(tokens_peer(w.tokens)), s.settings);
+    struct proxy *before = w.proxy;
+    w.proxy = proxy_start(bytes_text(&ini), &(struct proxy_options){ .no_wait = true });
+    assert_true(proxy_log_wait(w.proxy, "event=ledger_waiting", 1, SOON_MS));
+    proxy_signal(w.proxy, SIGHUP);
+    proxy_signal(w.proxy, SIGUSR1);
+    assert_int_equal(proxy_wait_exit(w.proxy, 100), -1);
+    proxy_stop(before);
+    assert_true(proxy_log_wait(w.proxy, "event=ready", 1, SOON_MS));
+    assert_true(proxy_log_wait(w.proxy, "event=reloaded", 1, SOON_MS));
+    bytes_free(&ini);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_storm_of_signals_disturbs_nothing),
+        TEST(a_signal_during_the_start_does_not_end_it),
     };
     return RUN_TESTS(tests);
 }
