@@ -58,16 +58,33 @@ const char *config_file_reason(int error)
     return text != NULL ? text : "unknown error";
 }
 
+/* Moves a text into larger memory, and wipes where it was. */
+static char *enlarge(char *text, size_t len, size_t room)
+{
+    char *larger = base_alloc(room);
+
+    memcpy(larger, text, len);
+    config_slurp_free(text, len);
+    return larger;
+}
+
+/* Takes no more memory than the file needs, and one byte to see its end. Only one that grows
+ * meanwhile, or has no size as in /proc, gets all that is allowed. */
 static char *read_all(int fd, size_t most, size_t *len, int *error)
 {
-    char *text = malloc(most + 2);
+    struct stat st;
+    bool sized = fstat(fd, &st) == 0 && st.st_size >= 0 && (uintmax_t)st.st_size < most;
+    size_t room = sized ? (size_t)st.st_size + 1 : most + 1;
+    char *text = base_alloc(room + 1);
     ssize_t n = 1;
 
     *len = 0;
-    if (text == NULL)
-        abort();
     while (n != 0 && *len <= most) {
-        n = read(fd, text + *len, most + 1 - *len);
+        if (*len == room) {
+            room = most + 1;
+            text = enlarge(text, *len, room + 1);
+        }
+        n = read(fd, text + *len, room - *len);
         if (n < 0 && errno != EINTR) {
             *error = errno;
             config_slurp_free(text, *len);

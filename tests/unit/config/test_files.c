@@ -109,12 +109,38 @@ static void credentials_without_files_stay_as_loaded(void **state)
     buf_done(&errors);
 }
 
+/* As in /proc: 0 bytes are said to be in it. */
+static void a_file_that_tells_no_size_is_read_whole(void **state)
+{
+    static const char path[] = "/proc/version";
+    char expected[4096], why[256] = "";
+    FILE *file = fopen(path, "re");
+    size_t len = 0;
+
+    (void)state;
+    assert_non_null(file);
+    size_t n = fread(expected, 1, sizeof expected, file);
+    (void)fclose(file);
+    assert_true(n > 1 && n < sizeof expected);
+    for (size_t most = n; most <= sizeof expected; most += sizeof expected - n) {
+        char *text = config_slurp(path, most, &len, why, sizeof why);
+
+        assert_non_null(text);
+        assert_int_equal(len, n);
+        assert_memory_equal(text, expected, n);
+        config_slurp_free(text, len);
+    }
+    assert_null(config_slurp(path, n - 1, &len, why, sizeof why));
+    assert_non_null(strstr(why, "is too large"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_secret_file_is_read_to_the_byte),
         cmocka_unit_test(credentials_are_read_again_from_their_files),
         cmocka_unit_test(credentials_without_files_stay_as_loaded),
+        cmocka_unit_test(a_file_that_tells_no_size_is_read_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
