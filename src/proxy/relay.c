@@ -19,6 +19,9 @@
  *    |            v            v            from any, before the head is given    v
  *    +--------> ENDED <--------+<------------------------------------------- FAILED
  *
+ * A request that has waited for a connection until its token has expired goes back from SENDING to
+ * PARKED: nothing of it was sent.
+ *
  * With a ledger, an unsafe request that has a key or is recorded goes through one more phase
  * before it is sent, and is never sent without a claim:
  *
@@ -105,8 +108,8 @@ static void enter(struct relay *r, enum relay_phase phase)
                            1U << RELAY_LOCAL | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
         [RELAY_PARKED] =
             1U << RELAY_CLAIMING | 1U << RELAY_SENDING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
-        [RELAY_SENDING] =
-            1U << RELAY_HELD | 1U << RELAY_ANSWERING | 1U << RELAY_FAILED | 1U << RELAY_ENDED,
+        [RELAY_SENDING] = 1U << RELAY_PARKED | 1U << RELAY_HELD | 1U << RELAY_ANSWERING |
+                          1U << RELAY_FAILED | 1U << RELAY_ENDED,
         [RELAY_HELD] = 1U << RELAY_SENDING | 1U << RELAY_ANSWERING | 1U << RELAY_FAILED |
                        1U << RELAY_ENDED,
         [RELAY_ANSWERING] = 1U << RELAY_FAILED | 1U << RELAY_ENDED,
@@ -729,9 +732,23 @@ static struct relay *relay_of(struct exchange *x)
     return CONTAINER_OF(x, struct relay, exchange);
 }
 
+/* Since it was started it may have waited for a connection. */
 static bool may_send(struct exchange *x)
 {
-    return may_be_sent(relay_of(x));
+    const struct relay *r = relay_of(x);
+
+    return may_be_sent(r) && token_valid(r->token, loop_now(&r->ctx->loop));
+}
+
+/* It was not sent. When only its token has expired, it waits for the next one. */
+static void on_barred(struct relay *r)
+{
+    if (r->gone || !may_be_sent(r)) {
+        fail_barred(r);
+        return;
+    }
+    park(r, RELAY_PARKED);
+    r->ctx->on_want(r->ctx->arg);
 }
 
 static void on_sending(struct exchange *x)
@@ -793,7 +810,7 @@ static void on_upstream_done(struct relay *r, const struct failure *f)
         return;
     }
     if (f->kind == FAIL_FROZEN) {
-        fail_barred(r);
+        on_barred(r);
         return;
     }
     if (!r->sink->given) {

@@ -107,6 +107,49 @@ static void the_first_that_waits_is_the_first_that_is_served(void **state)
     }
 }
 
+/* The token that it was to be sent with expires meanwhile: it is sent with the next one, or, while
+ * there is none, not at all. */
+static void who_waits_is_not_sent_with_a_token_that_has_expired(void **state)
+{
+    static const char settings[] = "upstream.max_connections = 1\n"
+                                   "upstream.connect_timeout = 1h\n"
+                                   "upstream.response_timeout = 24h\n"
+                                   "token.wait_timeout = 1h\n"
+                                   "process.workers = 1\n";
+    (void)state;
+    for (int renewed = 0; renewed <= 1; renewed++) {
+        LATER(later);
+        WORLD(w);
+        struct client first, second;
+        struct answer a = { 0 };
+        gate_init(&gate);
+        world_start(&w, &(struct world_options){ .answer = answer_at_the_gate,
+                                                 .env = later.env,
+                                                 .settings = settings,
+                                                 .hold_tokens = true });
+        tokens_lifetime(w.tokens, 600);
+        tokens_release(w.tokens);
+        assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=1", 1, SOON_MS));
+        ask(&first, w.port, "/first");
+        assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+        ask(&second, w.port, "/second");
+        http_call(w.port, "POST", "/token", NULL, "{}", &a); /* by the worker, after that */
+        if (!renewed)
+            tokens_always(w.tokens, (struct token_answer){ .status = 403 });
+        later_by(&later, 601 * 1000);
+        assert_true(proxy_log_wait(
+            w.proxy, renewed ? "event=token_obtained generation=2" : "event=token_fetch_failed",
+            1, SOON_MS));
+        gate_open(&gate);
+        expect(&first, 200);
+        expect(&second, renewed ? 200 : 403);
+        assert_int_equal(peer_count(w.api, "POST /v0/second"), renewed);
+        if (renewed)
+            assert_int_equal(api_token_of(peer_request(w.api, "POST /v0/second", 0)), 2);
+        answer_free(&a);
+    }
+}
+
 static void who_waits_too_long_is_told_the_truth(void **state)
 {
     (void)state;
@@ -206,6 +249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(no_more_are_open_than_is_said),
         TEST(the_first_that_waits_is_the_first_that_is_served),
+        TEST(who_waits_is_not_sent_with_a_token_that_has_expired),
         TEST(who_waits_too_long_is_told_the_truth),
         TEST(who_leaves_the_queue_keeps_nobody_waiting),
         TEST(what_fails_gives_its_place_back),
