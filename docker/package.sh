@@ -85,12 +85,18 @@ without_credentials_the_service_says_what_is_missing() {
     grep client_secret <<<"$said"
 }
 
-# The bare system has neither library: they are recommended, and only a ledger needs one.
+# They are recommended, and only a ledger needs one. Something else may have brought it along, as Debian 13's
+# login does SQLite: so it has another name meanwhile.
 a_ledger_without_its_library_says_which_package_has_it() {
-    local store package said
-    for store in "sqlite:/var/ledger.db libsqlite3-0" "postgresql://one@127.0.0.1/two libpq5"; do
-        read -r store package <<<"$store"
-        if said=$(base_run "$system" env ONESHOT_PROXY_LEDGER_STORE="$store" oneshot-proxy ledger init 2>&1); then return 1; fi
+    local store library package said file files code
+    for store in "sqlite:/var/ledger.db libsqlite3 libsqlite3-0" "postgresql://one@127.0.0.1/two libpq libpq5"; do
+        read -r store library package <<<"$store"
+        code=0
+        mapfile -t files < <(find "$system/usr/lib" -name "$library.so*")
+        for file in "${files[@]}"; do mv "$file" "$file.away"; done
+        said=$(base_run "$system" env ONESHOT_PROXY_LEDGER_STORE="$store" oneshot-proxy ledger init 2>&1) || code=$?
+        for file in "${files[@]}"; do mv "$file.away" "$file"; done
+        [ "$code" != 0 ] || return 1
         grep "install $package" <<<"$said"
     done
 }
