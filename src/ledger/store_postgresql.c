@@ -908,14 +908,14 @@ static bool write_resolution(struct pg *p, const struct store_resolve *r)
 {
     static const char sql[] =
         "UPDATE ledger_entry SET state = $2::smallint, cause = $3, "
-        "status = coalesce($4::smallint, status), answer_head = $5, answer_body = $6::bytea, "
-        "resolved_by = $7, note = $8, ended_ms = coalesce(ended_ms, " NOW ") WHERE id = $1";
+        "status = $4::smallint, answer_head = $5, answer_body = $6::bytea, "
+        "resolved_by = $7, note = $8, ended_ms = " NOW " WHERE id = $1";
     struct pg_params a = { .count = 0 };
     auto_free char *head = r->head == NULL ? NULL : text_of_bytes(r->head);
 
     pg_add_text(&a, r->id);
     pg_add_int(&a, r->executed ? LEDGER_ANSWERED : LEDGER_RELEASED);
-    pg_add_text(&a, r->executed ? r->entry.cause : "resolved");
+    pg_add_text(&a, r->executed ? "resolved-executed" : "resolved-not-executed");
     if (r->status == 0)
         pg_add_text(&a, NULL);
     else

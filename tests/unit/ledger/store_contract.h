@@ -436,6 +436,33 @@ static void what_an_operator_says_is_found(void **state)
     assert_int_equal(claim_key(f, &b2, "b"), STORE_CLAIMED);
 }
 
+/* What was kept of a failed answer was evidence. It is not what became of the request. */
+static void what_an_operator_does_not_say_is_not_known(void **state)
+{
+    struct fixture *f = fixture_of(state);
+    const struct ledger_bytes body = { .data = (char *)"failed", .len = 6 };
+    auto_claim a, retry;
+
+    assert_int_equal(claim_key(f, &a, "a"), STORE_CLAIMED);
+    assert_int_equal(tell_outcome(f, (struct store_outcome){ .id = a.id,
+                                                             .state = LEDGER_UNKNOWN,
+                                                             .cause = "server-error",
+                                                             .status = 500,
+                                                             .head = "Content-Type: a\r\n",
+                                                             .body = &body }),
+                     STORE_WRITTEN);
+    assert_int_equal(
+        resolve_entry(f,
+                      (struct store_resolve){ .id = a.id, .executed = true, .now_ms = NOW_MS }),
+        STORE_RESOLVED);
+    assert_int_equal(claim_key(f, &retry, "a"), STORE_FOUND);
+    assert_int_equal(retry.c.found.state, LEDGER_ANSWERED);
+    assert_int_equal(retry.c.found.status, 0);
+    assert_null(retry.c.found.answer_head);
+    assert_null(retry.c.found.answer_body.data);
+    assert_string_equal(retry.c.found.cause, "resolved-executed");
+}
+
 static void not_executed_has_to_wait_unless_forced(void **state)
 {
     struct fixture *f = fixture_of(state);
@@ -542,6 +569,8 @@ static void a_list_goes_by_age_and_by_what_is_asked(void **state)
         cmocka_unit_test_setup_teardown(all_in_flight_become_unknown_when_their_owner_is_gone, \
                                         setup, teardown),                                      \
         cmocka_unit_test_setup_teardown(what_an_operator_says_is_found, setup, teardown),      \
+        cmocka_unit_test_setup_teardown(what_an_operator_does_not_say_is_not_known, setup,     \
+                                        teardown),                                             \
         cmocka_unit_test_setup_teardown(not_executed_has_to_wait_unless_forced, setup,         \
                                         teardown),                                             \
         cmocka_unit_test_setup_teardown(what_is_not_open_is_not_resolved, setup, teardown),    \
