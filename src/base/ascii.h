@@ -118,6 +118,15 @@ static inline void ascii_trim(const char **s, size_t *n)
     }
 }
 
+/* The first byte at or after `at` that is not white space of JSON (RFC 8259 section 2);
+ * `end`: none. */
+static inline const char *ascii_skip_json_space(const char *at, const char *end)
+{
+    while (at < end && (ascii_is_blank(*at) || *at == '\r' || *at == '\n'))
+        at++;
+    return at;
+}
+
 /* The value of 1 to 19 digits and nothing else; -1 for any other text, or when it overflows. */
 static inline int64_t ascii_number(const char *s, size_t n)
 {

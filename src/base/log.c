@@ -50,8 +50,7 @@ static _Thread_local struct {
     char data[GATHER_BYTES + REPORT_BYTES];
 } mine;
 
-/* --- where the lines go --------------------------------------------------------------------
- */
+/* --- where the lines go ------------------------------------------------------------------- */
 
 enum sink { SINK_UNKNOWN, SINK_NONE, SINK_FILE, SINK_PIPE, SINK_PIPE_SHARED, SINK_SOCKET };
 
@@ -142,8 +141,7 @@ static size_t write_lines(const char *bytes, size_t n)
     return done;
 }
 
-/* --- how a line is made --------------------------------------------------------------------
- */
+/* --- how a line is made ------------------------------------------------------------------- */
 
 struct line {
     char *to;
@@ -386,8 +384,7 @@ static size_t make_line(char *to, size_t cap, enum log_level level, const char *
     return l.len;
 }
 
-/* --- gathering and writing -----------------------------------------------------------------
- */
+/* --- gathering and writing ---------------------------------------------------------------- */
 
 void log_setup(enum log_level level, enum log_format format)
 {

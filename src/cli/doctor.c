@@ -127,8 +127,7 @@ static void note_date(struct doctor *d, int64_t date_s)
     d->skew_s = clock_wall_s() - date_s;
 }
 
-/* --- one host: proxy, name, connection, TLS
- * ------------------------------------------------ */
+/* --- one host: proxy, name, connection, TLS ----------------------------------------------- */
 
 static void step_name(char out[32], const struct target *t, const char *what)
 {

@@ -59,8 +59,7 @@ static int wrong_usage(struct explain *e, const char *what, const char *which)
     return EXIT_USAGE;
 }
 
-/* --- lines and columns
- * --------------------------------------------------------------------- */
+/* --- lines and columns -------------------------------------------------------------------- */
 
 #define MIDDLE 34
 
@@ -109,8 +108,7 @@ static bool put_key(struct explain *e, const char *caller, const char *name, cha
     return true;
 }
 
-/* --- the caller
- * ----------------------------------------------------------------------------- */
+/* --- the caller --------------------------------------------------------------------------- */
 
 static const struct caller *find_caller(const struct rules *rules, const char *name, size_t len)
 {
@@ -200,8 +198,7 @@ static int recognised(struct explain *e, struct who *who)
     return 0;
 }
 
-/* --- the request
- * ---------------------------------------------------------------------------- */
+/* --- the request -------------------------------------------------------------------------- */
 
 struct fields {
     struct header_field field[EXPLAIN_FIELDS_MAX + 2];
@@ -323,8 +320,7 @@ static bool is_sent(const struct outcome *r)
            !(r->is_frozen && r->has_frozen_class);
 }
 
-/* --- the explanation
- * ------------------------------------------------------------------------ */
+/* --- the explanation ---------------------------------------------------------------------- */
 
 static void explain_operation(struct explain *e, const struct outcome *r)
 {
@@ -537,8 +533,7 @@ static int explain_one(struct explain *e, const struct fields *f, const struct w
     return is_sent(&r) ? EXPLAIN_SENT : EXPLAIN_REFUSED;
 }
 
-/* --- all operations
- * ------------------------------------------------------------------------- */
+/* --- all operations ----------------------------------------------------------------------- */
 
 /* The first pattern of the list that matches a request of the operation (with `all`: every
  * such request); NULL: none. */
@@ -613,8 +608,7 @@ static int list_all(struct explain *e, const struct who *who)
     return EXPLAIN_SENT;
 }
 
-/* --- expectations
- * ----------------------------------------------------------------------------- */
+/* --- expectations ------------------------------------------------------------------------- */
 
 /* Splits a line at blanks, in place. Returns the number of parts, at most `most`. */
 static size_t split(char *line, char **words, size_t most)

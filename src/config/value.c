@@ -34,8 +34,7 @@ static const struct units {
   sizes = { { { "g", 1 << 30 }, { "m", 1 << 20 }, { "k", 1 << 10 }, { "", 1 }, { NULL, 0 } },
             3 };
 
-/* --- from text
- * ------------------------------------------------------------------------------ */
+/* --- from text ---------------------------------------------------------------------------- */
 
 /* Reads the digits at the start of text. Returns the text after them, or NULL when there are
  * none or too many. */
@@ -479,8 +478,7 @@ void config_value_clear(struct config *c, const struct config_key *key)
     }
 }
 
-/* --- into text
- * ------------------------------------------------------------------------------ */
+/* --- into text ---------------------------------------------------------------------------- */
 
 /* Prints a value in the largest unit that divides it. */
 static void print_units(int64_t value, const struct units *units, char *out, size_t size)

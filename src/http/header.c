@@ -261,8 +261,7 @@ size_t header_filter_response(struct header_field *fields, size_t count)
     return left;
 }
 
-/* --- values that the proxy reads: Via, Keep-Alive, X-Request-Id, Location
- * ------------------ */
+/* --- values that the proxy reads: Via, Keep-Alive, X-Request-Id, Location ----------------- */
 
 /* The end of the Via element that begins at s: its comma, or the end. A comma inside a
  * comment "(...)" does not count (RFC 9110 section 5.6.5). */

@@ -65,8 +65,7 @@ static void read_form(struct text *t, struct found *f)
 
 static void skip_blanks(struct text *t)
 {
-    while (t->at < t->end && memchr(" \t\r\n", *t->at, 4) != NULL)
-        t->at++;
+    t->at = ascii_skip_json_space(t->at, t->end);
 }
 
 static bool skip_char(struct text *t, char c)

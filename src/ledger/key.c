@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "base/ascii.h"
+#include "http/json_flag.h"
 
-/* A body that is nested deeper may hold a key that nobody here would find. */
+/* JSON nested deeper than this is not searched, so it might contain a key that is not found
+ * here. */
 #define JSON_DEPTH_MAX 256
 
 static enum ledger_key_result malformed(struct ledger_key *out, const char *why)
@@ -37,7 +39,7 @@ bool ledger_key_in_header(const struct header_field *fields, size_t count)
     return false;
 }
 
-/* The bytes of a value, at most one more than a key may have. False: it is not sound. */
+/* Takes the bytes of a value, at most one more than a key may have. False: it is malformed. */
 static bool take_value(struct ledger_key *out, const char *s, size_t n)
 {
     bool quoted = n > 0 && s[0] == '"';
@@ -93,16 +95,7 @@ enum ledger_key_result ledger_key_from_header(struct ledger_key *out,
 
 /* --- in the body -------------------------------------------------------------------------- */
 
-static bool is_blank(const char *text, size_t len)
-{
-    size_t n = 0;
-
-    while (n < len && (ascii_is_blank(text[n]) || text[n] == '\r' || text[n] == '\n'))
-        n++;
-    return n == len;
-}
-
-/* Whether it is text in UTF-8 (RFC 3629): what is compressed or in another character set is not. */
+/* Whether it is UTF-8 text (RFC 3629), so neither compressed nor in another character set. */
 static bool is_utf8(const char *text, size_t len)
 {
     const unsigned char *s = (const unsigned char *)text, *end = s + len;
@@ -122,7 +115,7 @@ static bool is_utf8(const char *text, size_t len)
     return true;
 }
 
-/* The text as JSON. NULL: it is none, or says null, or is nested too deeply (*deep). */
+/* Parses the text as JSON. NULL: it is not JSON, is null, or is nested too deeply (*deep). */
 static struct json_object *parse(const char *text, size_t len, bool *deep)
 {
     struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX);
@@ -132,18 +125,14 @@ static struct json_object *parse(const char *text, size_t len, bool *deep)
         json_tokener_free(tok);
         return NULL;
     }
-#if JSON_C_VERSION_NUM < (18 << 8)
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
-#else
-    /* When strict, 0.18 refuses every character outside ASCII, and numbers that are too large: a
-     * key would be overlooked. What it lets pass otherwise is no JSON to the upstream. */
-#endif
+    /* Where it is not strict, json-c accepts texts that are not JSON to the upstream. */
+    json_tokener_set_flags(tok, JSON_FLAG_STRICT);
     o = json_tokener_parse_ex(tok, text, (int)len);
     *deep = json_tokener_get_error(tok) == json_tokener_error_depth;
     size_t end = json_tokener_get_parse_end(tok);
 
     if (json_tokener_get_error(tok) != json_tokener_success ||
-        !is_blank(text + end, len - end)) {
+        ascii_skip_json_space(text + end, text + len) != text + len) {
         json_object_put(o);
         o = NULL;
     }
@@ -151,7 +140,7 @@ static struct json_object *parse(const char *text, size_t len, bool *deep)
     return o;
 }
 
-/* What stands in a string behind the prefix. */
+/* Takes the rest of a string after the prefix. */
 static enum ledger_key_result take_text(struct ledger_key *out, const char *s, size_t n)
 {
     const char *blank = memchr(s, ' ', n);
@@ -175,7 +164,8 @@ enum ledger_key_result ledger_key_from_body(struct ledger_key *out,
                                             const struct ledger_key_source *s, const char *body,
                                             size_t len)
 {
-    static const char mark[] = "\xef\xbb\xbf"; /* that many a reader of JSON overlooks */
+    /* the byte order mark, which many JSON parsers ignore */
+    static const char mark[] = "\xef\xbb\xbf";
     bool deep = false;
     struct json_object *member = NULL;
     enum ledger_key_result result = LEDGER_KEY_ABSENT;

@@ -126,8 +126,7 @@ static void set(_Atomic uint64_t *v, uint64_t value)
     atomic_store_explicit(v, value, memory_order_relaxed);
 }
 
-/* --- the worker's side
- * ---------------------------------------------------------------------- */
+/* --- the worker's side -------------------------------------------------------------------- */
 
 static struct ledger_mail *mail_new(struct ledger *l, enum kind kind)
 {
@@ -395,8 +394,7 @@ void ledger_ask_done(struct ledger_ask *a)
     ledger_entry_done(&a->found);
 }
 
-/* --- the thread's side
- * ---------------------------------------------------------------------- */
+/* --- the thread's side -------------------------------------------------------------------- */
 
 static void reply(struct ledger_mail *m, enum ledger_result result, const char *why)
 {
@@ -906,8 +904,7 @@ static int open_control(struct ledger *l, const struct config *c, struct buf *er
                         : control_open(&l->control, &l->loop, path, &l->control_user, error);
 }
 
-/* --- its life
- * ------------------------------------------------------------------------------- */
+/* --- its life ----------------------------------------------------------------------------- */
 
 static void on_weakness(void *arg, const char *text)
 {

@@ -53,8 +53,7 @@ void pg_within(struct pg *p, int64_t ms)
     p->deadline_ms = clock_ms() + (p->hurried ? base_min(ms, HURRY_MS) : ms);
 }
 
-/* --- waiting
- * ------------------------------------------------------------------------------- */
+/* --- waiting ------------------------------------------------------------------------------ */
 
 /* Shortens all waits, since the proxy is ending. */
 static void hurry(struct pg *p)
@@ -122,8 +121,7 @@ static bool pump(struct pg *p)
     return false;
 }
 
-/* --- connecting
- * ---------------------------------------------------------------------------- */
+/* --- connecting --------------------------------------------------------------------------- */
 
 /* Notices of all levels; libpq would print them to standard error. */
 static void on_notice(void *arg, const PGresult *r)
@@ -325,8 +323,7 @@ void pg_done(struct pg *p)
     free(p->password_file);
 }
 
-/* --- statements
- * ---------------------------------------------------------------------------- */
+/* --- statements --------------------------------------------------------------------------- */
 
 static void add(struct pg_params *a, const char *value, size_t n, int binary)
 {
@@ -472,8 +469,7 @@ bool pg_is_definite(const PGresult *r)
            strcmp(code, "40003") != 0;
 }
 
-/* --- rows
- * ---------------------------------------------------------------------------------- */
+/* --- rows --------------------------------------------------------------------------------- */
 
 int64_t pg_int(const PGresult *r, int row, int column)
 {

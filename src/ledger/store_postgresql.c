@@ -56,8 +56,7 @@ struct store {
     "SELECT set_config('synchronous_commit', $1, true), " \
     "set_config('idle_in_transaction_session_timeout', $2, true)"
 
-/* --- text and bytes
- * ------------------------------------------------------------------------ */
+/* --- text and bytes ----------------------------------------------------------------------- */
 
 /* PostgreSQL's text is UTF-8, while an answer's fields may be any bytes: each byte is stored
  * as the character with its number (ISO 8859-1), and converted back. The caller frees the
@@ -138,8 +137,7 @@ static void read_entry(const PGresult *r, int row, struct ledger_entry *e)
 
 #define BODY_COLUMN 17 /* the first column after COLUMNS, if any */
 
-/* --- the connection
- * ------------------------------------------------------------------------ */
+/* --- the connection ----------------------------------------------------------------------- */
 
 /* Asks the server about itself; an error says what is wrong with it. */
 static bool is_safe_server(struct pg *p)
@@ -316,8 +314,7 @@ static void close_store(struct store *s)
         free_store(s);
 }
 
-/* --- transactions
- * -------------------------------------------------------------------------- */
+/* --- transactions ------------------------------------------------------------------------- */
 
 static bool send_begin(struct pg *p, bool wait_for_disk)
 {
@@ -397,8 +394,7 @@ static enum flight read_commit(struct reading *f)
     return commit != NULL || f->definite ? FLIGHT_FAILED : FLIGHT_UNCLEAR;
 }
 
-/* --- outcomes
- * ------------------------------------------------------------------------------ */
+/* --- outcomes ----------------------------------------------------------------------------- */
 
 static bool send_outcome(struct pg *p, const struct store_outcome *o)
 {
@@ -477,8 +473,7 @@ static void forget_outcomes(const struct store_batch *b)
         b->outcome[i]->result = STORE_NOT_WRITTEN;
 }
 
-/* --- claims
- * -------------------------------------------------------------------------------- */
+/* --- claims ------------------------------------------------------------------------------- */
 
 static bool is_look(const struct store_claim *c)
 {
@@ -696,8 +691,7 @@ static enum store_result batch(struct store *s, const struct store_batch *b, str
     return written && flight == FLIGHT_DONE ? STORE_OK : failed(s);
 }
 
-/* --- the rest
- * ------------------------------------------------------------------------------ */
+/* --- the rest ----------------------------------------------------------------------------- */
 
 /* Runs one statement in a durable transaction of its own. NULL: it is not durable; p->error
  * says why. */

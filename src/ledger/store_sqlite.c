@@ -111,8 +111,7 @@ static const char schema[] =
     "NULL AND state <> 3;"
     "CREATE INDEX ledger_open ON ledger_entry (state, lease_ms) WHERE state IN (0, 2);";
 
-/* --- the library
- * ----------------------------------------------------------------------------- */
+/* --- the library -------------------------------------------------------------------------- */
 
 #ifdef LEDGER_LINKED
 
@@ -182,8 +181,7 @@ struct store {
     int64_t pruned_day;                 /* ... on that day */
 };
 
-/* --- errors
- * --------------------------------------------------------------------------------- */
+/* --- errors ------------------------------------------------------------------------------- */
 
 static enum store_result result_of(int rc)
 {
@@ -232,8 +230,7 @@ static enum store_result refuse(struct buf *error, const char *fmt, ...)
     return STORE_REFUSED;
 }
 
-/* --- statements
- * ----------------------------------------------------------------------------- */
+/* --- statements --------------------------------------------------------------------------- */
 
 static void bind_text(sqlite3_stmt *q, int i, const char *text)
 {
@@ -360,8 +357,7 @@ static int read_one(struct store *s, int which, struct ledger_entry *e)
     return rc;
 }
 
-/* --- open
- * ----------------------------------------------------------------------------------- */
+/* --- open --------------------------------------------------------------------------------- */
 
 static const char *path_of(const struct store_options *o)
 {
@@ -695,8 +691,7 @@ static enum store_result open_store(struct store **out, const struct store_optio
     return result;
 }
 
-/* --- batch
- * ---------------------------------------------------------------------------------- */
+/* --- batch -------------------------------------------------------------------------------- */
 
 static int write_outcome(struct store *s, struct store_outcome *o, int64_t now_ms,
                          enum store_written *result)
@@ -847,8 +842,7 @@ static enum store_result idle(struct store *s, struct buf *error)
     return rc == SQLITE_OK ? STORE_OK : failed(s, rc, error);
 }
 
-/* --- orphans
- * -------------------------------------------------------------------------------- */
+/* --- orphans ------------------------------------------------------------------------------ */
 
 static int number(struct store *s, int which, int64_t *out)
 {
@@ -907,8 +901,7 @@ static enum store_result orphans(struct store *s, enum store_lost_owners which, 
     return rc == SQLITE_OK ? STORE_OK : failed(s, rc, error);
 }
 
-/* --- prune
- * ---------------------------------------------------------------------------------- */
+/* --- prune -------------------------------------------------------------------------------- */
 
 /* The first id of that millisecond: ids begin with the time. */
 static void first_id(int64_t ms, char out[LEDGER_ID_BYTES])
@@ -987,8 +980,7 @@ static enum store_result prune(struct store *s, struct store_prune *p, struct bu
     return result;
 }
 
-/* --- for the operator
- * ----------------------------------------------------------------------- */
+/* --- for the operator --------------------------------------------------------------------- */
 
 static sqlite3_stmt *prepare_list(struct store *s, const struct store_list *what, int *rc)
 {
@@ -1131,8 +1123,7 @@ static enum store_result check(struct store *s, struct buf *error)
     return result;
 }
 
-/* --- init
- * ----------------------------------------------------------------------------------- */
+/* --- init --------------------------------------------------------------------------------- */
 
 static int fill(sqlite3 *db)
 {

@@ -42,8 +42,7 @@ static const struct {
     { "{certificate}", { "upstream.client_certificate", "upstream.client_certificate" } },
 };
 
-/* --- collecting the facts
- * ------------------------------------------------------------------- */
+/* --- collecting the facts ----------------------------------------------------------------- */
 
 static bool has_passed(CURL *easy, CURLINFO which)
 {
@@ -108,8 +107,7 @@ struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode cod
     return f;
 }
 
-/* --- choosing the row
- * ----------------------------------------------------------------------- */
+/* --- choosing the row --------------------------------------------------------------------- */
 
 /* The fault for a CURLPX_... code: what a SOCKS proxy answered (RFC 1928, 1929), or that it
  * did not. */
@@ -275,8 +273,7 @@ const char *leg_fault_part(enum leg_fault fault)
     return table[fault].part;
 }
 
-/* --- the failure
- * ---------------------------------------------------------------------------- */
+/* --- the failure -------------------------------------------------------------------------- */
 
 /* Copies the sentence with the names in braces replaced; cuts it where it does not fit. */
 static void expand(char *out, size_t size, const char *text, enum leg leg)

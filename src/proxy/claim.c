@@ -15,8 +15,7 @@
 /* Most bytes of an answer's fields that are kept. */
 #define HEAD_BYTES_MAX (64 * 1024)
 
-/* --- what callers are told
- * ------------------------------------------------------------------ */
+/* --- what callers are told ---------------------------------------------------------------- */
 
 /* What a caller is told about a key that is known, by the state of its entry. Each text is
  * followed by the same sentence: that repeating the request does not execute anything. */
@@ -42,8 +41,7 @@ static const struct {
 };
 static_assert(ARRAY_LEN(known) == LEDGER_STATES, "one for each state");
 
-/* --- what a request needs
- * ------------------------------------------------------------------ */
+/* --- what a request needs ----------------------------------------------------------------- */
 
 static bool covers(int64_t which, const struct claim_request *q)
 {
@@ -141,8 +139,7 @@ void claim_done(struct claim *c)
     buf_done(&c->body);
 }
 
-/* --- the key, and the question
- * -------------------------------------------------------------- */
+/* --- the key, and the question ------------------------------------------------------------ */
 
 static int begin_digest(const struct claim *c, struct ledger_fingerprint *digest)
 {
@@ -247,8 +244,7 @@ void claim_ask(struct claim *c, enum ledger_want want, const struct ledger_bytes
                on_reply);
 }
 
-/* --- the reply
- * ------------------------------------------------------------------------------ */
+/* --- the reply ---------------------------------------------------------------------------- */
 
 /* What the caller is told about an existing entry; FAIL_NONE: it gets the stored answer. */
 static void say_found(struct claim *c, struct failure *f)
@@ -327,8 +323,7 @@ int claim_replay(const struct claim *c, struct response_head *head, struct buf *
     return buf_add(body, e->answer_body.data, e->answer_body.len);
 }
 
-/* --- while it is sent
- * ------------------------------------------------------------------------ */
+/* --- while it is sent --------------------------------------------------------------------- */
 
 bool claim_may_send(const struct claim *c)
 {

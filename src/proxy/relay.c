@@ -150,8 +150,7 @@ static void park(struct relay *r, enum relay_phase phase)
     arm(r);
 }
 
-/* --- the ledger
- * ---------------------------------------------------------------------------- */
+/* --- the ledger --------------------------------------------------------------------------- */
 
 static struct relay *claimant(struct ledger_ask *a)
 {

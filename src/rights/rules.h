@@ -78,8 +78,7 @@ void rules_describe(char *out, size_t size, const struct rules_decision *v,
 void rules_count(const struct rules *r, const struct caller *caller, enum request_class class,
                  enum rules_outcome outcome);
 
-/* --- what the status page shows of callers; caller NULL: none was recognised
- * ---------------- */
+/* --- what the status page shows of callers; caller NULL: none was recognised -------------- */
 
 struct rules_refusal {
     int64_t at_s; /* wall clock; 0: nothing was refused yet */

@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "base/ascii.h"
+#include "http/json_flag.h"
 
 /* token_client.c reads no longer answers. */
 #define TEXT_MAX 65536
@@ -20,8 +21,7 @@
 static const char not_json[] = "the answer is not JSON";
 static const char no_memory[] = "there is no memory";
 
-/* --- finding the token in the text ---------------------------------------------------------
- */
+/* --- finding the token in the text -------------------------------------------------------- */
 
 /* A part of the text; from is NULL if it does not exist. */
 struct span {
@@ -44,8 +44,7 @@ static bool scan_fail(struct scan *s, const char *why)
 
 static void skip_blanks(struct scan *s)
 {
-    while (s->at < s->end && memchr(" \t\n\r", *s->at, 4) != NULL)
-        s->at++;
+    s->at = ascii_skip_json_space(s->at, s->end);
 }
 
 /* Skips blanks and then the character c. */
@@ -262,8 +261,7 @@ static bool scan_object(struct scan *s)
     return true;
 }
 
-/* --- what json-c says ----------------------------------------------------------------------
- */
+/* --- what json-c says --------------------------------------------------------------------- */
 
 /* Parses the object without the token's characters; NULL: the text is not strict JSON. */
 static struct json_object *parse_rest(const char *json, const struct scan *s)
@@ -274,13 +272,8 @@ static struct json_object *parse_rest(const char *json, const struct scan *s)
 
     if (tok == NULL)
         return NULL;
-#if JSON_C_VERSION_NUM < (18 << 8)
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-#else
-    /* Not strict: in strict mode 0.18 refuses all characters outside ASCII, and numbers that
-     * are too large. What json-c accepts beyond JSON was refused by the walk above. */
-    json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8);
-#endif
+    /* Where it is not strict, the walk above has refused what json-c accepts beyond JSON. */
+    json_tokener_set_flags(tok, JSON_FLAG_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     if (s->token.from != NULL && s->token.to > s->token.from) {
         o = json_tokener_parse_ex(tok, from, (int)(s->token.from - from));
         from = s->token.to;
@@ -351,8 +344,7 @@ static int64_t lifetime_ms(struct json_object *expires_in, int64_t default_ms)
     return base_min(seconds, day_s) * 1000;
 }
 
-/* --- the value -----------------------------------------------------------------------------
- */
+/* --- the value ---------------------------------------------------------------------------- */
 
 /* b64token, RFC 6750 section 2.1: what may follow "Bearer " in a header. */
 static bool is_b64token(const char *text, size_t len)

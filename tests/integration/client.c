@@ -30,7 +30,7 @@ static bool ready(int fd, short events, int64_t deadline_ms)
     return n > 0;
 }
 
-static int connect_to(int port)
+int client_connect(int port)
 {
     struct sockaddr_in address = { .sin_family = AF_INET,
                                    .sin_port = htons((uint16_t)port),
@@ -50,7 +50,7 @@ static int connect_to(int port)
 
 void client_open(struct client *c, int port)
 {
-    *c = (struct client){ .fd = connect_to(port) };
+    *c = (struct client){ .fd = client_connect(port) };
     if (c->fd < 0)
         fail_msg("no connection to port %d: %s", port, strerror(errno));
     (void)fcntl(c->fd, F_SETFL, O_NONBLOCK);
@@ -142,7 +142,7 @@ long client_server_serial(const struct client *c)
 
 bool client_refused(int port)
 {
-    int fd = connect_to(port);
+    int fd = client_connect(port);
     if (fd < 0)
         return errno == ECONNREFUSED;
     (void)ready(fd, POLLIN, now_ms() + 50); /* so that asking again and again costs little */

@@ -1,21 +1,21 @@
 #pragma once
-/* A caller with bare sockets. Runs in the test's thread; what goes wrong on this side of the
- * wire (connect, send) fails the test at once. */
+/* A caller with bare sockets. Runs in the test's thread; an error on this side of the
+ * connection (connect, send) fails the test at once. */
 #include "bytes.h"
 #include "certs.h"
 
 struct client {
     int fd;          /* -1: closed */
     SSL *ssl;        /* NULL: plain */
-    bool reset;      /* the other side ended it with RST; under TLS: without close_notify */
-    struct bytes in; /* received, not yet taken */
+    bool reset;      /* the peer ended it with RST; under TLS: without close_notify */
+    struct bytes in; /* received, not used yet */
 };
 
 enum answer_end {
-    ANSWER_WHOLE, /* as long as its framing said; without framing: until FIN */
+    ANSWER_WHOLE, /* complete by its framing; without framing: until FIN */
     ANSWER_CUT,   /* the connection ended or was reset inside it */
     ANSWER_NONE,  /* the connection ended before its first byte */
-    ANSWER_LATE,  /* not whole by the deadline */
+    ANSWER_LATE,  /* incomplete at the deadline */
 };
 
 struct answer {
@@ -28,66 +28,71 @@ struct answer {
     int64_t content_length; /* -1: none */
 };
 
-/* SO_RCVBUF of those that are opened by TCP from now on; 0: the system's choice. */
+/* SO_RCVBUF of TCP connections that are opened from now on; 0: the system's choice. */
 extern int client_receive_buffer;
+/* A blocking TCP connection to this port of the machine; -1 with errno. */
+int client_connect(int port);
 void client_open(struct client *c, int port);
 /* Over a unix socket. */
 void client_open_unix(struct client *c, const char *path);
-/* 0, or the errno that connecting to it gives. */
+/* Returns 0, or the errno of connecting to it. */
 int client_try_unix(const char *path);
 
 struct client_tls {
-    enum cert_kind certificate; /* to show; CERT_NONE: none */
-    const char *alpn;           /* such as "h2"; NULL: offers nothing */
-    int version;                /* e.g. TLS1_2_VERSION, no other; 0: any */
+    enum cert_kind certificate; /* the one to show; CERT_NONE: none */
+    const char *alpn;           /* such as "h2"; NULL: no ALPN */
+    int version;                /* e.g. TLS1_2_VERSION, and no other; 0: any */
 };
-/* By TLS, the server's certificate checked against the CA of the tests. False: the handshake
- * failed (the connection is open all the same). options may be NULL. */
+/* Opens a TLS connection; the server's certificate is verified with the CA of the tests.
+ * False: the handshake failed (the connection is open all the same). options may be NULL. */
 bool client_open_tls(struct client *c, int port, const struct client_tls *options);
 /* The serial number of the server's certificate. */
 long client_server_serial(const struct client *c);
 
-/* True when nobody listens there; else waits a moment for what the listener says. */
+/* True if nobody listens there; otherwise waits a moment for what the listener sends. */
 bool client_refused(int port);
 void client_close(struct client *c);
 void client_reset(struct client *c);
 void client_send(struct client *c, const void *data, size_t n);
 void client_puts(struct client *c, const char *text);
-/* Sends what it can until the deadline or until the other side has closed; returns how much. */
+/* Sends as much as possible until the deadline, or until the peer has closed; returns how
+ * much. */
 size_t client_try_send(struct client *c, const void *data, size_t n, int ms);
-/* Reads one answer; to_head: it has no body whatever its head says. Frees what was in `a`. */
+/* Reads one answer; to_head: it has no body, whatever its head says. Frees the previous
+ * content of `a`. */
 void client_read(struct client *c, struct answer *a, bool to_head, int ms);
-/* Only the head of an answer, interim ones included; the body stays in `in`. */
+/* Reads only the head of an answer, including interim ones; the body stays in `in`. */
 void client_read_head(struct client *c, struct answer *a, int ms);
-/* Bytes as they come into `in`: 1 some, 0 end or reset, -1 none by the deadline. */
+/* Receives into `in`: 1 some bytes, 0 end or reset, -1 nothing before the deadline. */
 int client_fill(struct client *c, int ms);
-/* True when the other side has closed by then (bytes before that are dropped). */
+/* Whether the peer closes before the deadline (bytes before that are dropped). */
 bool client_closed(struct client *c, int ms);
 
 void answer_free(struct answer *a);
-/* The first value of a field, "" when absent; valid until the next call. */
+/* The first value of a field, "" if there is none; valid until the next call. */
 const char *answer_header(const struct answer *a, const char *name);
 size_t answer_header_count(const struct answer *a, const char *name);
 
-/* One request over a connection of its own, whole: head and body as they are. */
+/* Sends one request as it is, head and body, over a connection of its own. */
 void http_raw(int port, const char *request, struct answer *a);
-/* "METHOD target" with Host and Connection: close; headers whole lines or NULL, body or NULL.
- */
+/* Sends "METHOD target" with Host and Connection: close; headers: whole lines or NULL; body
+ * or NULL. */
 void http_call(int port, const char *method, const char *target, const char *headers,
                const char *body, struct answer *a);
 void http_get(int port, const char *target, struct answer *a);
-/* The same over an open connection, keep-alive. */
+/* The same over an open keep-alive connection. */
 void client_call(struct client *c, const char *method, const char *target, const char *headers,
                  const char *body, struct answer *a);
 
 /* Many callers at once, in one thread. */
 struct crowd;
-/* Connects n callers and sends the request of each (one for all; Connection: close in it). */
+/* Connects n callers and sends the request of each (the same for all; it must contain
+ * Connection: close). */
 struct crowd *crowd_start(int port, size_t n, const char *request);
-/* Reads until all have an answer and an end; true: all did by then. */
+/* Reads until all have an answer and an end; false: not before the deadline. */
 bool crowd_finish(struct crowd *c, int ms);
 /* How many got that status (0: no answer). */
 size_t crowd_count(const struct crowd *c, int status);
-/* How many answers hold that text. */
+/* How many answers contain that text. */
 size_t crowd_containing(const struct crowd *c, const char *needle);
 void crowd_free(struct crowd *c);

@@ -1,6 +1,7 @@
-/* clock_ahead.so: preloaded into the program, puts its clock ahead by the milliseconds that are in the
- * file CLOCK_AHEAD names, which the test changes (later.h). The program's clock is the only one that
- * counts the time in suspend (base/clock.c), so the libraries' own clocks are left alone. */
+/* clock_ahead.so: preloaded into the program, moves its clock forward by the milliseconds in
+ * the file that CLOCK_AHEAD names, which the test changes (later.h). Only the program's own
+ * clock, which keeps running during suspend (base/clock.c), is changed; those of the
+ * libraries are not. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -13,7 +14,7 @@
 static int (*real)(clockid_t, struct timespec *);
 static const _Atomic int64_t *ahead_ms;
 
-/* Before main, and before the program confines itself. */
+/* Before main, and before the program enters its sandbox. */
 __attribute__((constructor)) static void find(void)
 {
     const char *path = getenv("CLOCK_AHEAD");
@@ -31,7 +32,7 @@ __attribute__((constructor)) static void find(void)
 /* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int clock_gettime(clockid_t id, struct timespec *ts)
 {
-    if (real == NULL) /* another library's constructor was first */
+    if (real == NULL) /* another library's constructor ran first */
         find();
     int rc = real(id, ts);
     if (rc == 0 && id == CLOCK_BOOTTIME && ahead_ms != NULL) {

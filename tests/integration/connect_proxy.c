@@ -1,7 +1,7 @@
-/* One thread a connection, as for every peer; after the CONNECT it waits on both sides. */
+/* One thread for each connection, as for every peer; after the CONNECT it waits on both
+ * sides. */
 #include "connect_proxy.h"
 
-#include <arpa/inet.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,25 +9,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "client.h"
+
 #define QUIET_MS 60000
 
 struct connect_proxy {
     struct peer *peer;
     struct connect_proxy_options options;
 };
-
-static int open_port(int port)
-{
-    struct sockaddr_in addr = { .sin_family = AF_INET,
-                                .sin_port = htons((uint16_t)port),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0) {
-        (void)close(fd);
-        return -1;
-    }
-    return fd;
-}
 
 static bool send_all(int fd, const char *data, size_t n)
 {
@@ -85,7 +74,7 @@ static void serve(struct peer_conn *c, void *arg)
         return;
     }
     const char *colon = strrchr(r->target, ':');
-    int out = colon == NULL ? -1 : open_port((int)strtol(colon + 1, NULL, 10));
+    int out = colon == NULL ? -1 : client_connect((int)strtol(colon + 1, NULL, 10));
     if (out < 0) {
         (void)peer_puts(c, "HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n");
         return;

@@ -1,7 +1,7 @@
 #pragma once
-/* Stops the control thread of the program under test behind the first mail that a reload sends to a
- * worker, and lets it go on: what the workers are told later, and what the control thread looks at,
- * stays as it was meanwhile. By late_mail.so, which needs UNCONFINED among the settings. */
+/* Stops the control thread of the program under test right after the first mail that a
+ * reload sends to a worker, and lets it go on. Meanwhile, nothing that the control thread
+ * does reaches the workers. Uses late_mail.so, which needs UNCONFINED among the settings. */
 #include "harness.h"
 
 struct control {
@@ -11,8 +11,8 @@ struct control {
 
 #define UNCONFINED "process.sandbox = off\n" /* late_mail.so renames a file */
 
-/* Before the start. Fails the test when it cannot. */
+/* Call it before the program is started. Fails the test if it is not possible. */
 void control_init(struct control *c);
-/* Reloads these settings, as far as the first mail. */
+/* Reloads with these settings, up to the first mail. */
 void control_stops(struct control *c, struct world *w, const char *settings);
 void control_goes_on(struct control *c);

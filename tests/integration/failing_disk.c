@@ -1,6 +1,6 @@
-/* failing_disk.so: preloaded into the program, has its writes to a ledger's files fail, or what makes
- * them durable, for as long as a test says so. FAILING_DISK names a file of two integers: the error that
- * each pwrite gets, and each fsync and fdatasync; 0: none. */
+/* failing_disk.so: preloaded into the program, lets writes or syncs of a ledger's files fail
+ * as long as a test wants. FAILING_DISK names a file with two integers: the error for each
+ * pwrite, and for each fsync and fdatasync; 0: none. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 
 static const _Atomic int *errors;
 
-/* Before the sandbox closes. */
+/* Before the sandbox is entered. */
 __attribute__((constructor)) static void start(void)
 {
     const char *file = getenv("FAILING_DISK");
@@ -43,7 +43,8 @@ static int error_of(int which)
 
 #define REAL(name) ((__typeof__(name) *)dlsym(RTLD_NEXT, #name))
 
-/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the headers' have underscores */
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the headers' have
+ * underscores */
 
 ssize_t pwrite(int fd, const void *bytes, size_t n, off_t offset)
 {

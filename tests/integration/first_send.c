@@ -1,7 +1,8 @@
-/* first_send.so: preloaded into the proxy, lets the first write of each request upstream come
- * to nothing. What it was the second time passes: to a kernel whose buffer was full, or to
- * another connection. FIRST_SEND: "wait" (EAGAIN) or "fail" (EPIPE); requests for /v0/first...
- * only. A request for /unread cannot be read at all (ENOSYS, as a tracer leaves it behind). */
+/* first_send.so: preloaded into the proxy, lets the first write of each upstream request
+ * fail; the second one succeeds. This looks like a full socket buffer, or a connection that
+ * was closed. FIRST_SEND: "wait" (EAGAIN) or "fail" (EPIPE); only for requests for
+ * /v0/first... A request for /unread cannot be read at all (ENOSYS, as a tracer may leave it
+ * behind). */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@ ssize_t send(int fd, const void *buf, size_t n, int flags)
         int size;
         socklen_t len = sizeof size;
 
-        /* As when the other side takes what filled the buffer: who waits is told. */
+        /* As if the peer had taken the content of the buffer: wakes whoever waits for room. */
         if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) == 0) {
             size /= 2; /* the kernel doubles it */
             (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);

@@ -1,6 +1,6 @@
 #pragma once
 /* HTTP/2 frame by frame (RFC 9113), for peers that negotiated "h2". Header blocks are not
- * decoded: what a stream asks is not needed, only that and how often it asks. */
+ * decoded: tests need to know only that requests are made, and how many. */
 #include "peer.h"
 
 enum h2_type {
@@ -27,21 +27,22 @@ struct h2_frame {
     struct bytes payload;
 };
 
-/* The client's preface; sends our SETTINGS. */
+/* Reads the client's preface and sends our SETTINGS. */
 bool h2_begin(struct peer_conn *c);
-/* The next frame, whatever it is. The payload of `f` is reused. */
+/* Reads the next frame of any type. The payload of `f` is reused. */
 bool h2_read_frame(struct peer_conn *c, struct h2_frame *f);
 bool h2_write_frame(struct peer_conn *c, uint8_t type, uint8_t flags, uint32_t stream,
                     const void *payload, size_t n);
-/* What every frame needs that is no part of a request: SETTINGS, PING, window given back. */
+/* Handles frames that belong to no request: answers SETTINGS and PING, gives window back. */
 bool h2_housekeep(struct peer_conn *c, const struct h2_frame *f);
-/* Reads until a request is whole (END_STREAM), answering SETTINGS and PING and giving window
- * back; records it with method "H2" and target "/". Returns its stream, 0: the end. */
+/* Reads until a request is complete (END_STREAM), answering SETTINGS and PING and giving
+ * window back; records it with method "H2" and target "/". Returns its stream; 0: the
+ * connection has ended. */
 uint32_t h2_read_request(struct peer_conn *c, size_t *body_bytes);
-/* As soon as its HEADERS are there; the body comes later. */
+/* Returns as soon as its HEADERS are there; the body comes later. */
 uint32_t h2_read_head(struct peer_conn *c, bool *has_body);
-/* HEADERS with a status of the static table (200, 204, 400, 404, 500 or a literal), then DATA.
- */
+/* Sends HEADERS with a status (200, 204, 400, 404, 500 of the static table, or a literal),
+ * then DATA. */
 bool h2_answer(struct peer_conn *c, uint32_t stream, int status, const char *body);
 bool h2_write_head(struct peer_conn *c, uint32_t stream, int status, bool end_stream);
 bool h2_reset(struct peer_conn *c, uint32_t stream, uint32_t error);

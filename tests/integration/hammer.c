@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,9 +13,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "client.h"
+
 #define LAST_ANSWERS_MS 60000
 
-struct nail {
+struct hammer_conn {
     int fd; /* -1: given up */
     bool waiting;
     struct bytes in;
@@ -27,7 +28,7 @@ struct hammer {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     size_t n;
-    struct nail *nails;
+    struct hammer_conn *conns;
     struct pollfd *polls;
     const char *request;
     atomic_bool stop;
@@ -35,74 +36,60 @@ struct hammer {
     struct hammer_result result;
 };
 
-static void fail_nail(struct hammer *h, struct nail *nail, const char *what)
+static void fail_conn(struct hammer *h, struct hammer_conn *conn, const char *what)
 {
     if (h->result.failures++ == 0)
-        bytes_addf(&h->result.first, "%s: %s", what, bytes_text(&nail->in));
-    if (nail->fd >= 0)
-        (void)close(nail->fd);
-    nail->fd = -1;
-    nail->waiting = false;
+        bytes_addf(&h->result.first, "%s: %s", what, bytes_text(&conn->in));
+    if (conn->fd >= 0)
+        (void)close(conn->fd);
+    conn->fd = -1;
+    conn->waiting = false;
 }
 
-static int connect_to(int port)
-{
-    struct sockaddr_in addr = { .sin_family = AF_INET,
-                                .sin_port = htons((uint16_t)port),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0) {
-        (void)close(fd);
-        return -1;
-    }
-    (void)fcntl(fd, F_SETFL, O_NONBLOCK);
-    return fd;
-}
-
-static void strike(struct hammer *h, struct nail *nail)
+static void send_request(struct hammer *h, struct hammer_conn *conn)
 {
     size_t len = strlen(h->request);
-    if (send(nail->fd, h->request, len, MSG_NOSIGNAL) != (ssize_t)len)
-        fail_nail(h, nail, "not sent");
+    if (send(conn->fd, h->request, len, MSG_NOSIGNAL) != (ssize_t)len)
+        fail_conn(h, conn, "not sent");
     else
-        nail->waiting = true;
+        conn->waiting = true;
 }
 
-/* Takes an answer when it is whole. */
-static void take(struct hammer *h, struct nail *nail)
+/* Removes an answer from the input, if it is complete. */
+static void take(struct hammer *h, struct hammer_conn *conn)
 {
-    size_t head = head_length(bytes_text(&nail->in), nail->in.len);
+    size_t head = head_length(bytes_text(&conn->in), conn->in.len);
     if (head == 0)
         return;
-    int64_t length = head_content_length(nail->in.data);
+    int64_t length = head_content_length(conn->in.data);
     if (length < 0) {
-        fail_nail(h, nail, "no Content-Length");
+        fail_conn(h, conn, "no Content-Length");
         return;
     }
-    if (nail->in.len < head + (size_t)length)
+    if (conn->in.len < head + (size_t)length)
         return;
-    if (strncmp(nail->in.data, "HTTP/1.1 200", 12) != 0 && h->result.failures++ == 0)
-        bytes_add(&h->result.first, nail->in.data, nail->in.len);
-    bytes_drop(&nail->in, head + (size_t)length);
-    nail->waiting = false;
+    if (strncmp(conn->in.data, "HTTP/1.1 200", 12) != 0 && h->result.failures++ == 0)
+        bytes_add(&h->result.first, conn->in.data, conn->in.len);
+    bytes_drop(&conn->in, head + (size_t)length);
+    conn->waiting = false;
     (void)pthread_mutex_lock(&h->lock);
     h->answers++;
     (void)pthread_cond_broadcast(&h->changed);
     (void)pthread_mutex_unlock(&h->lock);
 }
 
-static void read_nail(struct hammer *h, struct nail *nail)
+static void read_nail(struct hammer *h, struct hammer_conn *conn)
 {
     char piece[8192];
-    ssize_t n = recv(nail->fd, piece, sizeof piece, 0);
+    ssize_t n = recv(conn->fd, piece, sizeof piece, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        fail_nail(h, nail, n == 0 ? "closed" : "reset");
+        fail_conn(h, conn, n == 0 ? "closed" : "reset");
         return;
     }
-    bytes_add(&nail->in, piece, (size_t)n);
-    take(h, nail);
+    bytes_add(&conn->in, piece, (size_t)n);
+    take(h, conn);
 }
 
 static void *run(void *arg)
@@ -114,23 +101,23 @@ static void *run(void *arg)
         if (stop && deadline_ms == 0)
             deadline_ms = now_ms() + LAST_ANSWERS_MS;
         for (size_t i = 0; i < h->n; i++) {
-            struct nail *nail = &h->nails[i];
-            if (nail->fd >= 0 && !nail->waiting && !stop)
-                strike(h, nail);
-            due |= nail->waiting;
+            struct hammer_conn *conn = &h->conns[i];
+            if (conn->fd >= 0 && !conn->waiting && !stop)
+                send_request(h, conn);
+            due |= conn->waiting;
             h->polls[i] =
-                (struct pollfd){ .fd = nail->waiting ? nail->fd : -1, .events = POLLIN };
+                (struct pollfd){ .fd = conn->waiting ? conn->fd : -1, .events = POLLIN };
         }
         if (!due || (stop && now_ms() >= deadline_ms))
             break;
         (void)poll(h->polls, h->n, 100);
         for (size_t i = 0; i < h->n; i++)
             if (h->polls[i].fd >= 0 && h->polls[i].revents != 0)
-                read_nail(h, &h->nails[i]);
+                read_nail(h, &h->conns[i]);
     }
     for (size_t i = 0; i < h->n; i++)
-        if (h->nails[i].waiting)
-            fail_nail(h, &h->nails[i], "no answer");
+        if (h->conns[i].waiting)
+            fail_conn(h, &h->conns[i], "no answer");
     return NULL;
 }
 
@@ -141,14 +128,15 @@ struct hammer *hammer_start(int port, size_t connections, const char *request)
         abort();
     h->n = connections;
     h->request = request;
-    h->nails = calloc(connections, sizeof *h->nails);
+    h->conns = calloc(connections, sizeof *h->conns);
     h->polls = calloc(connections, sizeof *h->polls);
     (void)pthread_mutex_init(&h->lock, NULL);
     (void)pthread_cond_init(&h->changed, NULL);
     for (size_t i = 0; i < connections; i++) {
-        h->nails[i].fd = connect_to(port);
-        if (h->nails[i].fd < 0)
-            fail_nail(h, &h->nails[i], "not connected");
+        h->conns[i].fd = client_connect(port);
+        (void)fcntl(h->conns[i].fd, F_SETFL, O_NONBLOCK);
+        if (h->conns[i].fd < 0)
+            fail_conn(h, &h->conns[i], "not connected");
     }
     if (pthread_create(&h->thread, NULL, run, h) != 0)
         abort();
@@ -182,11 +170,11 @@ struct hammer_result hammer_stop(struct hammer *h)
     struct hammer_result result = h->result;
     result.answers = h->answers;
     for (size_t i = 0; i < h->n; i++) {
-        if (h->nails[i].fd >= 0)
-            (void)close(h->nails[i].fd);
-        bytes_free(&h->nails[i].in);
+        if (h->conns[i].fd >= 0)
+            (void)close(h->conns[i].fd);
+        bytes_free(&h->conns[i].in);
     }
-    free(h->nails);
+    free(h->conns);
     free(h->polls);
     (void)pthread_mutex_destroy(&h->lock);
     (void)pthread_cond_destroy(&h->changed);

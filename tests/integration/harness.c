@@ -1,4 +1,4 @@
-/* The world of a test: peers, proxy, and what they must look like. */
+/* The world of a test: starts peers and proxy, writes the settings, and checks answers. */
 #include "harness.h"
 
 #include <ctype.h>
@@ -47,7 +47,7 @@ int harness_teardown(void **state)
     return 0;
 }
 
-/* Stopped by the teardown at the latest. */
+/* Registers a peer, so that the teardown stops it if the test does not. */
 static struct peer *keep(struct peer *p)
 {
     assert_true(peer_count_now < PEERS_MAX);
@@ -62,8 +62,8 @@ static const char *const defaults[] = {
     "process.workers = 1",
 };
 
-/* "section.key" of a line, also of "-section.key", which takes a default away; false: the line
- * is empty. */
+/* Copies "section.key" of a line, also of "-section.key", which removes a default; false:
+ * the line is empty. */
 static bool key_of(const char *line, char *key, size_t cap)
 {
     while (*line == ' ' || *line == '-')
@@ -84,7 +84,7 @@ static bool overridden(const char *key, const char *settings)
     return false;
 }
 
-/* Writes the line "section.key = value" when it is of that section. */
+/* Writes the line "section.key = value" if it belongs to that section. */
 static void add_line(struct bytes *ini, const char *section, const char *line)
 {
     while (*line == ' ')
@@ -94,7 +94,7 @@ static void add_line(struct bytes *ini, const char *section, const char *line)
         bytes_addf(ini, "%.*s\n", (int)strcspn(line + n + 1, "\n"), line + n + 1);
 }
 
-/* Whether a line is about that section. */
+/* Whether a line belongs to that section. */
 static bool mentions(const char *settings, const char *section)
 {
     size_t len = strlen(section);
@@ -108,7 +108,7 @@ static bool mentions(const char *settings, const char *section)
 
 struct bytes world_ini(const char *base_url, const char *token_url, const char *settings)
 {
-    enum { OPTIONAL_FROM = 6 }; /* these are left out unless there is something in them */
+    enum { OPTIONAL_FROM = 6 }; /* these are written only if they have a line */
     static const char *const sections[] = {
         "listen",  "upstream", "token",   "admin",  "log",
         "process", "classes",  "callers", "freeze", "ledger"
@@ -177,7 +177,7 @@ static struct bytes ini_of(const struct world *w, const struct world_options *op
     return ini;
 }
 
-/* Until the first fetch of a token has ended, well or not. */
+/* Waits until the first fetch of a token has ended, successfully or not. */
 static void wait_for_first_fetch(struct world *w)
 {
     int64_t deadline_ms = now_ms() + SOON_MS;

@@ -1,5 +1,5 @@
-/* A mount namespace with a hosts file and a resolv.conf of the test's own, and addresses at which packets are
- * lost. */
+/* A mount namespace with a hosts file and a resolv.conf for the test, and addresses that do
+ * not answer. */
 #include "hosts.h"
 
 #include <arpa/inet.h>
@@ -27,7 +27,7 @@ static const char *in_dir(const char *name)
     return path;
 }
 
-/* ONESHOT_PROXY_WRAP leads every start of the program through a script. */
+/* With ONESHOT_PROXY_WRAP each start of the program goes through a script. */
 bool hosts_begin(const char *text)
 {
     static const char script[] =
@@ -99,7 +99,7 @@ bool black_hole_begin(struct black_hole *s, const char *address, int port)
     }
     s->fd[s->count++] = fd;
     assert_int_equal(listen(fd, 0), 0);
-    do { /* until one is left waiting */
+    do { /* until one connection is left waiting */
         assert_true(s->count < sizeof s->fd / sizeof *s->fd);
         p.fd = socket(at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         assert_true(p.fd >= 0);

@@ -1,18 +1,18 @@
 #pragma once
-/* Names of a test's own: the program runs in a mount namespace with another /etc/hosts (the
- * machine's is not touched). And addresses at which packets are lost. */
+/* Host names for a test: the program runs in a mount namespace with another /etc/hosts (the
+ * machine's is not changed). Also addresses that do not answer. */
 #include <stdbool.h>
 #include <stddef.h>
 
-/* From now on each start of the program sees these names. False: no such namespace can be made
- * here; told on stderr. */
+/* From now on the program is started with these names. False: no such namespace can be made
+ * here; the reason is on stderr. */
 bool hosts_begin(const char *text);
-/* Other names, for programs that run already, too. */
+/* Changes the names, also for programs that run already. */
 void hosts_write(const char *text);
 void hosts_end(void);
 
-/* An address that takes no connection and refuses none: a queue that is full. "127.0.0.2" or
- * "::1". -1: the machine has no such address. Close with black_hole_end. */
+/* An address that neither accepts nor refuses connections, because its queue is full.
+ * "127.0.0.2" or "::1". -1: the machine has no such address. Close it with black_hole_end. */
 struct black_hole {
     int fd[8];
     size_t count;
@@ -20,5 +20,5 @@ struct black_hole {
 bool black_hole_begin(struct black_hole *s, const char *address, int port);
 void black_hole_end(struct black_hole *s);
 
-/* From now on the name server that those programs ask says nothing. False: that may not be. */
+/* From now on the name server of those programs does not answer. False: it is not possible. */
 bool silent_name_server_begin(struct black_hole *s);

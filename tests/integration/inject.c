@@ -1,5 +1,5 @@
-/* The thread is stopped inside its epoll_wait, made to run the very system call instruction it
- * came by with other registers, stopped behind it, and put back. */
+/* The thread is stopped in its epoll_wait, made to execute the same system call instruction
+ * with other registers, stopped after it, and restored. */
 #include "inject.h"
 
 #include <dirent.h>
@@ -20,7 +20,7 @@
 #include "unit.h"
 
 #define STOP_MS 60000
-/* Below the stack pointer, behind what a function without a frame may use. */
+/* Below the stack pointer: the area that a function without a stack frame may use. */
 #define RED_ZONE 256
 
 #if defined(__x86_64__)
@@ -109,9 +109,8 @@ static void interrupt(pid_t tid)
     assert_int_equal(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL), 0);
 }
 
-/* Stops it right behind a system call instruction. Where it computes, it is led to its next
- * call and told to stop there before it begins it: on a busy machine it need not be met by
- * chance. */
+/* Stops it right after a system call instruction. If it is computing, it is made to stop
+ * before its next system call: on a busy machine it might rarely be seen in one by chance. */
 static void stop_in_call(pid_t tid, int memory, struct user_regs_struct *r)
 {
     unsigned char code[INSTRUCTION_BYTES];

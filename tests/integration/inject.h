@@ -1,17 +1,17 @@
 #pragma once
-/* What an attacker would do who had taken over the program: a system call made by one of its
- * own live threads, put there with ptrace. Needs root, since the program is not dumpable. */
+/* Does what an attacker in control of the program could do: makes one of its live threads
+ * execute a system call, by ptrace. Needs root, since the program is not dumpable. */
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/* NULL: it can be done; else why not. */
+/* NULL: it is possible; otherwise why not. */
 const char *inject_obstacle(void);
 
-/* An argument: a number, or bytes that the thread gets on its stack. */
+/* An argument: a number, or bytes that are put on the thread's stack. */
 struct inject_arg {
     uint64_t number;
-    const void *bytes; /* NULL: the number counts */
+    const void *bytes; /* NULL: use the number */
     size_t size;
 };
 #define INJECT_NUMBER(n) ((struct inject_arg){ .number = (uint64_t)(n) })
@@ -23,8 +23,8 @@ struct inject {
     struct inject_arg arg[6];
 };
 
-/* Returns what the kernel returned, -errno among it. A thread that cannot be used fails the
- * test. */
+/* Returns what the kernel returned, which may be -errno. A thread that cannot be used fails
+ * the test. */
 long inject(pid_t tid, const struct inject *call);
 
 /* The threads of a process; returns how many there are. */

@@ -1,6 +1,6 @@
-/* late_mail.so: preloaded into the proxy, stops the control thread behind the first mail that it
- * sends to a worker while the file LATE_MAIL names is there. The file is then renamed to
- * NAME.done, so that the test knows; once the test has removed that, the thread goes on. */
+/* late_mail.so: preloaded into the proxy, stops the control thread after the first mail that
+ * it sends to a worker while the file named by LATE_MAIL exists. The file is then renamed to
+ * NAME.done, to tell the test; when the test removes that, the thread goes on. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ ssize_t write(int fd, const void *buf, size_t n)
     ssize_t written = syscall(SYS_write, fd, buf, n);
     char stopped[128];
 
-    /* Mail is told of by the eight bytes of an eventfd's counter. */
+    /* Mail is sent with a write of the eight bytes of an eventfd's counter. */
     if (n != 8 || stop == NULL || syscall(SYS_gettid) != getpid() || access(stop, F_OK) != 0)
         return written;
     (void)snprintf(stopped, sizeof stopped, "%s.done", stop);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a mutation may cut a message down to or blow it up to. */
+/* The largest message that a mutation makes. */
 #define MESSAGE_MAX 200000
 
 static int hex(char c)
@@ -184,7 +184,7 @@ static void cut(struct bytes *b, size_t at, size_t n)
     b->data[b->len] = '\0';
 }
 
-/* The line around a place: from *from up to behind its line feed, *n bytes. */
+/* The line around a position: starts at *from and has *n bytes, including its line feed. */
 static void line_at(const struct bytes *b, size_t at, size_t *from, size_t *n)
 {
     size_t begin = at, end = at;
@@ -221,7 +221,7 @@ static void change(const struct corpus *c, uint64_t *state, struct bytes *b)
     case 5:
         cut(b, at, 1 + below(state, b->len - at < 8 ? b->len - at : 8));
         break;
-    case 6: { /* a line once more, elsewhere or right here */
+    case 6: { /* a line again, elsewhere or right here */
         char *copy = strndup(b->data + from, n);
         if (copy == NULL)
             abort();
@@ -232,14 +232,14 @@ static void change(const struct corpus *c, uint64_t *state, struct bytes *b)
         free(copy);
         break;
     }
-    case 7: /* a line less */
+    case 7: /* a line removed */
         if (n < b->len)
             cut(b, from, n);
         break;
-    case 8: /* the end is missing */
+    case 8: /* without its end */
         cut(b, at + 1, b->len - at - 1);
         break;
-    default: { /* goes on like another one */
+    default: { /* continues like another message */
         const struct bytes *other = &c->messages[below(state, c->count)];
         size_t begin = below(state, other->len + 1);
         cut(b, at + 1, b->len - at - 1);
@@ -252,7 +252,7 @@ static void change(const struct corpus *c, uint64_t *state, struct bytes *b)
 void mutate(const struct corpus *c, uint64_t seed, struct bytes *out)
 {
     uint64_t state = seed;
-    /* the sound ones come first in the file, and most of what grows from others is refused
+    /* valid messages come first in the file, and most mutations of the others are refused
      * early */
     const struct bytes *from =
         &c->messages[below(&state, below(&state, 2) ? c->count : c->count / 6)];

@@ -1,5 +1,5 @@
 #pragma once
-/* Messages to grow mutations from, and the mutations: the same for the same seed. */
+/* Reads messages and makes mutations of them; the same seed gives the same mutation. */
 #include "bytes.h"
 
 struct corpus {
@@ -7,12 +7,12 @@ struct corpus {
     size_t count;
 };
 
-/* Reads the cases of a file in the form that tests/hostile/requests.txt explains. Aborts when
+/* Reads the cases in a file of the form described in tests/hostile/requests.txt. Aborts when
  * it cannot. */
 struct corpus corpus_read(const char *path);
 void corpus_free(struct corpus *c);
 
-/* Fills `out` with one of the messages, changed in one to six places. */
+/* Writes one of the messages to `out`, changed in one to six places. */
 void mutate(const struct corpus *c, uint64_t seed, struct bytes *out);
 
 /* Appends it as one line that can be read and pasted. */

@@ -1,5 +1,5 @@
-/* names.so: preloaded into the program where a test needs a name that the system can resolve.
- * "localhost" is 127.0.0.1 then, whatever /etc/hosts says, and in a system that has no such file;
+/* names.so: preloaded into the program if a test needs a name that can be resolved.
+ * "localhost" is then 127.0.0.1, whatever /etc/hosts says and even without that file;
  * "gateway.test" is 127.0.0.5. */
 #include <dlfcn.h>
 #include <netdb.h>

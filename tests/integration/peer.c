@@ -14,7 +14,7 @@
 
 #include "peer_inside.h"
 
-/* Under the lock: true when the request fits the pattern. */
+/* Call it with the lock: whether the request matches the pattern. */
 static bool matches(const struct peer_request *r, const char *pattern)
 {
     if (pattern[0] == '\0')
@@ -171,8 +171,8 @@ void peer_complete(struct peer_conn *c, struct peer_request *r)
     (void)pthread_mutex_unlock(&c->peer->lock);
 }
 
-/* A connection that is closed while bytes of the other side's lie unread is reset, and an alert that
- * was sent before may be lost. */
+/* Closing a connection with unread bytes sends a reset, and the peer may lose an alert that
+ * was sent before: waits until it has arrived. */
 static void let_alert_arrive(int fd)
 {
     const struct timeval patience = { .tv_sec = 1 };
@@ -211,7 +211,7 @@ static void *serve_connection(void *arg)
     free(c);
     p->live--;
     p->handshake_failures += !ready;
-    /* peer_stop frees p once it can have the lock: nothing of p is touched behind this */
+    /* peer_stop frees p as soon as it gets the lock: p must not be used after this */
     (void)pthread_cond_broadcast(&p->changed);
     (void)pthread_mutex_unlock(&p->lock);
     return NULL;

@@ -11,7 +11,7 @@
 
 #define HEAD_MAX (4u << 20)
 
-/* Straight from the socket. */
+/* Reads from the socket. */
 static long receive(struct peer_conn *c, void *out, size_t cap)
 {
     if (c->fd < 0)
@@ -39,7 +39,7 @@ long peer_read(struct peer_conn *c, void *out, size_t cap)
     return (long)n;
 }
 
-/* More bytes behind `in`; false: there will be none. */
+/* Receives more bytes into `in`; false: there will be none. */
 static bool fill(struct peer_conn *c)
 {
     char piece[16384];

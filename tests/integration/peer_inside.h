@@ -19,9 +19,9 @@ struct peer {
     size_t request_count, request_cap;
 };
 
-/* A record of a request on c, not yet seen by the test. */
+/* Makes a record of a request on c, which the test does not see yet. */
 struct peer_request *peer_new_record(struct peer_conn *c, const char *method,
                                      const char *target);
-/* Puts a record where the test sees it; its head is not changed from then on. */
+/* Shows a record to the test; its head does not change from then on. */
 void peer_publish(struct peer_conn *c, struct peer_request *r);
 void peer_complete(struct peer_conn *c, struct peer_request *r);

@@ -1,4 +1,4 @@
-/* Starts and stops the binary under test and watches what it says. */
+/* Starts and stops the program under test, and watches its output. */
 #include "proxy.h"
 
 #include <dirent.h>
@@ -18,7 +18,8 @@
 #include "proxy_inside.h"
 #include "unit.h"
 
-/* Reaching them means failure: under valgrind on a busy machine it starts in half a minute. */
+/* Reaching these means failure: under valgrind on a busy machine a start takes half a
+ * minute. */
 #define START_MS 120000
 #define STOP_MS 120000
 
@@ -55,7 +56,7 @@ static void *read_log(void *arg)
 
 static void print_log(struct proxy *p)
 {
-    proxy_lock_log(p); /* with what nobody has read yet */
+    proxy_lock_log(p); /* including what was not read yet */
     (void)fprintf(stderr, "--- the proxy's log ---\n%s--- end of log ---\n",
                   bytes_text(&p->log));
     (void)pthread_mutex_unlock(&p->lock);

@@ -7,10 +7,10 @@
 struct proxy {
     pid_t pid;
     int pid_fd, log_fd, port;
-    int in_fd; /* its stdin: an empty file that it could write to, and must not */
+    int in_fd; /* its stdin: an empty file that it could write to, but must not */
     char dir[64];
     pthread_t reader;
-    pthread_mutex_t lock; /* of the log */
+    pthread_mutex_t lock; /* for the log */
     pthread_cond_t changed;
     struct bytes log;
     bool log_ended, exited, dumped_core;
@@ -18,11 +18,11 @@ struct proxy {
     struct proxy *next;
 };
 
-/* Locks the log, with all in it that the program has written so far: what happened before an answer
- * is not missed because the reader's thread has not had its turn. */
+/* Locks the log after reading everything that the program has written so far, so that
+ * nothing is missed because the reader's thread did not run yet. */
 void proxy_lock_log(struct proxy *p);
 
-/* Where its three standard streams lead; -1: to /dev/null. */
+/* Its three standard streams; -1: /dev/null. */
 struct spawn_streams {
     int in_fd, out_fd, err_fd;
 };
@@ -31,6 +31,6 @@ struct spawn_streams {
 pid_t spawn_proxy(const char *const *argv, const char *const *env,
                   const struct spawn_streams *streams);
 
-/* What a failed test leaves behind is ended by the teardown. */
+/* The teardown ends what a failed test leaves running. */
 void harness_register_proxy(struct proxy *p);
 void harness_forget_proxy(struct proxy *p);

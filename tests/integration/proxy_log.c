@@ -1,10 +1,10 @@
-/* The log of the program under test: waiting for lines, taking fields out of them. */
+/* The log of the program under test: waits for lines, and reads fields in them. */
 #include <stdio.h>
 #include <string.h>
 
 #include "proxy_inside.h"
 
-/* Where the value of `key` begins in a logfmt line, NULL: not there. */
+/* Where the value of `key` begins in a logfmt line; NULL: it is not there. */
 static const char *find_field(const char *line, size_t len, const char *key, size_t key_len)
 {
     bool quoted = false, at_start = true;
@@ -51,7 +51,8 @@ static bool line_matches(const char *line, size_t len, const char *pattern)
     return true;
 }
 
-/* Under the lock: the index-th whole line that matches, NULL: none; *count: how many. */
+/* Call it with the lock: the index-th complete line that matches, NULL: none; *count: how
+ * many match. */
 static const char *find_line(const struct proxy *p, const char *pattern, size_t index,
                              size_t *len, size_t *count)
 {
@@ -78,7 +79,8 @@ size_t proxy_log_count(struct proxy *p, const char *pattern)
     return count;
 }
 
-/* Under the lock: how many of the whole lines from *from on match; *from moves behind them. */
+/* Call it with the lock: how many complete lines from *from on match; moves *from after
+ * them. */
 static size_t count_from(const struct proxy *p, const char *pattern, size_t *from)
 {
     size_t count = 0;

@@ -1,5 +1,5 @@
 #pragma once
-/* Requests by three callers, and what becomes of each: one table for whoever decides about them.
+/* Requests by three callers, and what happens to each: one table for all tests of rights.
  *
  *     r  allow = read, simulate
  *     p  allow = read, POST /methods/U/execute
@@ -12,9 +12,10 @@
 #define V "7f1c0de0-aaaa-4bbb-8ccc-dddddddddddd"
 
 struct corpus_row {
-    const char *method, *target, *class; /* class NULL: refused before, or answered here */
-    const char *sent;                    /* '+' or '-' for r, p and o; or a status for all */
-    const char *field;                   /* a header field; NULL: none */
+    /* class NULL: refused before, or answered by the proxy */
+    const char *method, *target, *class;
+    const char *sent;  /* '+' or '-' for r, p and o; or a status for all */
+    const char *field; /* a header field; NULL: none */
 };
 
 static const struct corpus_row corpus[] = {
@@ -84,7 +85,7 @@ static const char *const corpus_callers[] = { "r", "p", "o" };
     "allow = read, simulate, create, change, sign, money\n" \
     "deny = POST /wallets/{uuid}/transfer\n"
 
-/* The three as sections, each known by a socket of its own in `dir`. */
+/* The three as sections of the settings, each identified by its own socket in `dir`. */
 static inline void corpus_sections(char *out, size_t size, const char *dir)
 {
     (void)snprintf(out, size,

@@ -1,4 +1,4 @@
-/* Starting the binary with an environment of our choice, and one run to its end. */
+/* Starts the program with a chosen environment, and runs commands to their end. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -89,8 +89,9 @@ pid_t spawn_proxy(const char *const *argv, const char *const *env,
             (void)posix_spawn_file_actions_addopen(&files, i, "/dev/null", O_RDWR, 0);
         else
             (void)posix_spawn_file_actions_adddup2(&files, fds[i], i);
-    /* No signal blocked, none ignored: we ignore SIGPIPE ourselves, and a shell without job control
-     * ignores SIGINT and SIGQUIT in what it starts in the background. Both would be inherited. */
+    /* No signal blocked, none ignored: we ignore SIGPIPE ourselves, and a shell without job
+     * control ignores SIGINT and SIGQUIT in what it starts in the background. Both would be
+     * inherited. */
     sigset_t defaults, none;
     (void)sigemptyset(&none);
     (void)sigfillset(&defaults);

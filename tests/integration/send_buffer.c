@@ -1,5 +1,5 @@
-/* send_buffer.so: preloaded into the program, gives the connections that it accepts by TCP a send
- * buffer of SEND_BUFFER bytes, which stays so. The kernel's own choice grows with a connection,
+/* send_buffer.so: preloaded into the program, gives TCP connections that it accepts a send
+ * buffer of SEND_BUFFER bytes. Left to the kernel, the buffer would grow with a connection,
  * to megabytes. */
 #include <stdlib.h>
 #include <sys/socket.h>

@@ -1,4 +1,4 @@
-/* The canned origins: a token endpoint with programmable answers, an API that echoes. */
+/* The ready-made origins: a token endpoint with programmable answers, an API that echoes. */
 #include "service.h"
 
 #include <ctype.h>

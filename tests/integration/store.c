@@ -1,11 +1,9 @@
-/* A ledger's store, made for one test. */
+/* A ledger's store for one test, and payments that use it. */
 #include "store.h"
 
 #include <dirent.h>
 #include <limits.h>
 #include <unistd.h>
-
-#include "harness.h"
 
 void store_make(struct store *s, const char *more)
 {
@@ -44,4 +42,23 @@ void store_remove(struct store *s)
     (void)closedir(d);
     (void)rmdir(s->dir);
     s->dir[0] = '\0';
+}
+
+void store_pay(const struct world *w, const char *key, struct answer *a)
+{
+    char field[128];
+
+    (void)snprintf(field, sizeof field, "Idempotency-Key: %s\r\n", key);
+    http_call(w->port, "POST", PATH, field, PAY, a);
+}
+
+int store_pay_status(const struct world *w, const char *key)
+{
+    struct answer a = { 0 };
+
+    store_pay(w, key, &a);
+    int status = a.status;
+
+    answer_free(&a);
+    return status;
 }

@@ -69,7 +69,7 @@ static const char *read_field(struct head *h, const char *s, size_t n)
     return NULL;
 }
 
-/* The fields behind the first line, from `at` on; that the head is whole has been seen. */
+/* Reads the fields after the first line, from `at` on; the head is known to be complete. */
 static void read_fields(struct head *h, const char *data, size_t len, size_t at)
 {
     while (h->wrong == NULL) {
@@ -90,7 +90,7 @@ static void read_fields(struct head *h, const char *data, size_t len, size_t at)
         h->wrong = "more than one measure of the body";
 }
 
-/* The length of a chunked body at the start; 0: not whole; -1: wrong. */
+/* The length of a chunked body at the start; 0: incomplete; -1: malformed. */
 static long chunked_length(const char *data, size_t len)
 {
     size_t at = 0;
@@ -126,7 +126,7 @@ static void measure(struct strict *s, const struct head *h, const char *data, si
     }
 }
 
-/* Its length without the line end, in a whole head. */
+/* Its length without the line end, in a complete head. */
 static size_t first_line(const char *data, size_t len)
 {
     return (size_t)((const char *)memmem(data, len, "\r\n", 2) - data);
@@ -152,7 +152,7 @@ struct strict strict_request(const char *data, size_t len)
     if (s.wrong == NULL &&
         (strncmp(target, "/v0", 3) != 0 || (n > 3 && !strchr("/?", target[3]))))
         s.wrong = "a target outside of the base path";
-    /* a query is the server's own affair, as long as it ends where everybody thinks it does */
+    /* the content of a query does not matter, as long as everybody agrees where it ends */
     size_t path = strcspn(target, "?");
     for (size_t i = 0; i < n && s.wrong == NULL; i++)
         if (target[i] <= 0x20 || target[i] >= 0x7f ||

@@ -1,6 +1,6 @@
-/* Names of several addresses, of which some lose what is sent to them, and names that move:
- * for the upstream and for the token endpoint. In a mount namespace of the program's own with
- * another /etc/hosts. Skipped where no such namespace can be made. */
+/* Names with several addresses, some of which do not answer, and names that move: for the
+ * upstream and for the token endpoint. The program runs in a mount namespace with another
+ * /etc/hosts. Skipped where no such namespace can be made. */
 #include "harness.h"
 #include "hosts.h"
 
@@ -82,9 +82,9 @@ static bool named_start(struct named *n, const struct named_options *o)
 
 #define NAMED(name) struct named name __attribute__((cleanup(named_end))) = { 0 }
 
-/* Asks until the answer has that status, or says that. A process that did not get to run for the
- * whole of connect_timeout has tried fewer addresses than there are, or has not even learnt them,
- * and is right to say that the time was over: nothing else may be said instead. */
+/* Asks until the answer has that status, or says that. A process that did not get to run for
+ * the whole of connect_timeout has tried fewer addresses than there are, or has not even
+ * learnt them, and is right to say that the time was over: nothing else may be said instead. */
 static void ask_until(struct named *n, const char *method, const char *target, int status,
                       const char *detail, struct answer *a)
 {
@@ -150,7 +150,8 @@ static void addresses_that_fail_differently_are_told_apart(void **state)
     assert_true(proxy_log_wait(n.w.proxy, "event=token_obtained", 1, SOON_MS));
     assert_true(black_hole_begin(&silent, "127.0.0.2", peer_port(n.w.api)));
     hosts_write("127.0.0.2 api.test\n127.0.0.3 api.test\n" LIVING " tokens.test\n");
-    /* one that refuses is not asked again, so that the other one decides when the time is over */
+    /* one that refuses is not asked again, so that the other one decides when the time is
+     * over */
     ask_until(&n, "GET", "/x", 0, "2 addresses", &a);
     assert_true(a.status == 502 || a.status == 504);
     char ini[160];

@@ -1,4 +1,4 @@
-/* The admin listener: what probes learn, who may ask, and that nobody can block it. */
+/* The admin listener: what probes get, who may ask, and that nobody can block it. */
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>

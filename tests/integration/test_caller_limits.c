@@ -1,5 +1,5 @@
-/* What a caller may use up: a rate for each class, and requests under way at one time. Whoever is
- * above a limit is told which one and when to come again, and nothing of it is sent. */
+/* Limits of callers: a rate for each class, and requests in progress at the same time. A
+ * caller above a limit is told which one and when to try again, and its request is not sent. */
 #include <unistd.h>
 
 #include "harness.h"
@@ -172,8 +172,8 @@ static void answer_429(struct peer_conn *c, const struct peer_request *r, void *
                       "{\"theirs\":1}");
 }
 
-/* So that nobody takes it for one of the proxy's. Without callers there is none of those, and it
- * passes as it always did. */
+/* So that nobody takes it for one of the proxy's. Without callers there is none of those,
+ * and it passes as it always did. */
 static void the_upstreams_own_429_passes_and_is_told_apart(void **state)
 {
     (void)state;
@@ -225,7 +225,8 @@ static void a_reload_keeps_what_is_in_the_bucket_cut_to_its_new_size(void **stat
     answer_free(&a);
 }
 
-/* What would be above a limit goes on, is told, and takes nothing from those that would not be. */
+/* What would be above a limit goes on, is told, and takes nothing from those that would not
+ * be. */
 static void an_observed_caller_is_told_of_its_limits_and_goes_on(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
-/* Callers that are known by a secret: in a header field, as a bearer token, and through the local
- * token endpoint, so that an unmodified SDK is a caller with a name. No secret is seen again. */
+/* Callers that are recognised by a secret: in a header field, as a bearer token, and through
+ * the local token endpoint, so that an unmodified SDK can be a caller with a name. No secret
+ * appears anywhere. */
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -87,7 +88,8 @@ static void assert_attempts(struct world *w, const struct attempt *x, size_t n)
 }
 #define ATTEMPTS(w, table) assert_attempts(w, table, sizeof(table) / sizeof *(table))
 
-/* Nothing that a caller proves itself by has reached the API; only the proxy's own token has. */
+/* Nothing that a caller proves itself by has reached the API; only the proxy's own token
+ * has. */
 static void assert_nothing_forwarded(struct world *w)
 {
     for (size_t i = 0; i < peer_count(w->api, ""); i++) {

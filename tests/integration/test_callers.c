@@ -1,5 +1,5 @@
-/* Callers with names and rights, against the running program: who is recognised, and what each may
- * send. */
+/* Callers with names and rights, against the running program: who is recognised, and what
+ * each may send. */
 #include <unistd.h>
 
 #include "harness.h"

@@ -1,5 +1,6 @@
-/* Certificates, keys, authorities and the system's trust store are taken up when their files change,
- * in every way in which files change: the next connection has the new one, and no request fails. */
+/* Certificates, keys, authorities and the system's trust store are replaced when their files
+ * change, in every way in which files change: the next connection uses the new one, and no
+ * request fails. */
 #include <fcntl.h>
 #include <openssl/x509.h>
 #include <signal.h>
@@ -128,7 +129,7 @@ static void turn(const struct place *p, struct proxy *proxy, const struct cert_f
     assert_true(proxy_log_wait(proxy, CHANGED, changed + 1, SOON_MS));
 }
 
-/* --- what callers see ---------------------------------------------------------------------- */
+/* --- what callers see --------------------------------------------------------------------- */
 
 static void assert_asks(struct client *c)
 {
@@ -243,7 +244,7 @@ static void a_pair_that_does_not_fit_is_told_once_and_the_old_one_serves(void **
     place_remove(&p);
 }
 
-/* --- what the upstream sees ---------------------------------------------------------------- */
+/* --- what the upstream sees --------------------------------------------------------------- */
 
 /* The serial number of the last client certificate. */
 static _Atomic long shown_serial;
@@ -341,7 +342,7 @@ static void no_request_fails_while_our_certificate_for_the_upstream_turns(void *
     no_request_fails_while_our_own_certificate_turns(true);
 }
 
-/* --- whom the program trusts ---------------------------------------------------------------- */
+/* --- whom the program trusts -------------------------------------------------------------- */
 
 static void wait_for_status(const struct world *w, int status)
 {
@@ -351,7 +352,8 @@ static void wait_for_status(const struct world *w, int status)
             fail_msg("there is no %d", status);
 }
 
-/* Another file of authorities, for each leg by itself; the file of that name is read by the program. */
+/* Another file of authorities, for each leg by itself; the file of that name is read by the
+ * program. */
 static void trust_comes_and_goes(struct world *w, const struct place *p, const char *name,
                                  const char *changed, bool hang_up)
 {
@@ -502,7 +504,7 @@ static void the_token_leg_too_takes_up_an_authority(void **state)
     }
 }
 
-/* --- when they end -------------------------------------------------------------------------- */
+/* --- when they end ------------------------------------------------------------------------ */
 
 static long long end_in_days(const struct world *w, const char *file)
 {

@@ -1,5 +1,5 @@
-/* Request classes: what the log and the metrics say of them, and which requests may go out twice
- * when a pooled connection turns out to be dead. */
+/* Request classes in the log and the metrics, and which requests may be sent twice when a
+ * pooled connection turns out to be dead. */
 #include "harness.h"
 
 #define ADMIN "admin.address = 127.0.0.1:0\n"

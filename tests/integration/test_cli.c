@@ -1,4 +1,4 @@
-/* The command line and the configuration as a user meets them. */
+/* The command line and the configuration, as users see them. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
-/* upstream.max_connections limits what is open, in the whole process. Above it requests wait for
- * a connection, first come first served, up to connect_timeout. */
+/* upstream.max_connections limits the open connections of the whole process. Above it
+ * requests wait for a connection, first come first served, up to connect_timeout. */
 #include "harness.h"
 #include "later.h"
 

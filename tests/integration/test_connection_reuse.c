@@ -1,4 +1,4 @@
-/* Which connections to the upstream are used again, and how often a request goes out on those
+/* Which connections to the upstream are reused, and how often a request is sent on those
  * that turn out to be dead. */
 #include <stdatomic.h>
 
@@ -232,7 +232,8 @@ static void a_body_that_is_no_longer_kept_is_not_sent_again(void **state)
     }
 }
 
-/* One line of a head after the other, each well before the deadline, until the other side ends it. */
+/* One line of a head after the other, each well before the deadline, until the other side
+ * ends it. */
 static void serve_lines(struct peer_conn *c, void *arg)
 {
     const int *begun = arg;

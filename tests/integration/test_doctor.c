@@ -1,5 +1,5 @@
-/* `doctor` against peers that misbehave in one way each: the sentence for it, the exit code,
- * and never a token or a secret. */
+/* `doctor` against peers with one fault each: the sentence about it, the exit code, and
+ * never a token or a secret. */
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <time.h>

@@ -1,4 +1,4 @@
-/* SIGTERM: what runs is finished, then it leaves with 0. */
+/* SIGTERM: requests in progress are finished, then the program exits with 0. */
 #include <signal.h>
 
 #include "harness.h"

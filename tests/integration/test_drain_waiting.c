@@ -1,5 +1,5 @@
-/* SIGTERM while something does not come: a token, an answer, the rest of one, the rest of a
- * body. */
+/* SIGTERM while something does not come: a token, an answer, the rest of an answer, the rest
+ * of a body. */
 #include <signal.h>
 
 #include "harness.h"

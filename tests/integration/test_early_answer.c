@@ -1,5 +1,6 @@
-/* An answer that comes before the request's body is all here: given at once, whatever it is, and
- * never replaced by what the caller does then. What of the upload is still wanted goes on. */
+/* An answer that comes before the request's body is complete: it is given at once, whatever
+ * it is, and never replaced because of what the caller does later. The rest of the body is
+ * still forwarded if the upstream wants it. */
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -38,8 +39,8 @@ static void serve_early(struct peer_conn *c, void *arg)
     peer_read_eof(c);
 }
 
-/* Sends all of it, whether or not the other side has said that it sends no more; returns how much
- * was taken. */
+/* Sends all of it, whether or not the other side has said that it sends no more; returns how
+ * much was taken. */
 static size_t send_all(const struct client *c, size_t bytes)
 {
     static const char piece[65536];
@@ -100,7 +101,8 @@ static void an_early_answer_comes_at_once_untouched_and_ends_the_connection(void
     }
 }
 
-/* The rest is read, so that the close is no reset that overtakes the answer; but not for ever. */
+/* The rest is read, so that the close is no reset that overtakes the answer; but not for
+ * ever. */
 static void
 what_is_left_of_an_upload_that_nobody_wants_is_thrown_away_within_a_bound(void **state)
 {
@@ -131,8 +133,8 @@ what_is_left_of_an_upload_that_nobody_wants_is_thrown_away_within_a_bound(void *
     assert_int_equal(proxy_log_count(w.proxy, "event=access stage=request"), 0);
 }
 
-/* "/stream": a part of the answer, then the body is read, then the rest. "/whole": all of it, and
- * then the body is read. */
+/* "/stream": a part of the answer, then the body is read, then the rest. "/whole": all of
+ * it, and then the body is read. */
 static void serve_upload(struct peer_conn *c, void *arg)
 {
     (void)arg;
@@ -210,7 +212,7 @@ static void an_upload_that_stalls_behind_an_answer_ends_within_body_timeout(void
     answer_free(&a);
 }
 
-/* --- answers of the proxy's own, before the body is whole ------------------------------------- */
+/* --- answers of the proxy's own, before the body is whole --------------------------------- */
 
 static void a_body_that_stalls_is_told_and_logged_as_what_it_is(void **state)
 {

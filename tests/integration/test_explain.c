@@ -1,4 +1,4 @@
-/* `oneshot-proxy explain`: says what the running program does, for each request of the corpus. */
+/* `oneshot-proxy explain` agrees with the running program, for each request of the corpus. */
 #include <unistd.h>
 
 #include "harness.h"

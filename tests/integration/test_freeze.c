@@ -1,5 +1,5 @@
-/* The freeze file, against the running program: what it stops and when, and the two commands that
- * create and remove it. */
+/* The freeze file, against the running program: what it stops and when, and the two commands
+ * that create and remove it. */
 #include <unistd.h>
 
 #include "control.h"
@@ -12,7 +12,7 @@
     "admin.address = 127.0.0.1:0\nprocess.workers = 1\n" \
     "classes.table = 1shot\nfreeze.file = "
 
-/* A directory with room for the file, and the settings that name it. */
+/* A directory for the freeze file, and the settings that name it. */
 struct place {
     char dir[64], file[96], settings[512], ini[96];
 };
@@ -38,7 +38,9 @@ static void place_remove(struct place *p)
     (void)rmdir(p->dir);
 }
 
-#define PLACE(name) struct place name __attribute__((cleanup(place_remove)))
+#define PLACE(name)                                           \
+    struct place name __attribute__((cleanup(place_remove))); \
+    place_make(&(name))
 
 static void command(struct place *p, const char *name, const char *reason, int code)
 {
@@ -71,7 +73,6 @@ static void while_the_file_is_there_what_moves_money_is_refused_and_reads_go_on(
 {
     (void)state;
     PLACE(p);
-    place_make(&p);
     WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = p.settings });
@@ -111,7 +112,6 @@ static void a_file_that_is_there_at_the_start_is_in_force_before_the_first_reque
 {
     (void)state;
     PLACE(p);
-    place_make(&p);
     command(&p, "freeze", "incident-7", 0);
     WORLD(w);
     struct answer a = { 0 };
@@ -126,7 +126,6 @@ static void what_waits_for_a_token_is_stopped_too(void **state)
 {
     (void)state;
     PLACE(p);
-    place_make(&p);
     WORLD(w);
     struct client c;
     struct answer a = { 0 };
@@ -156,7 +155,6 @@ static void a_refusal_of_the_token_is_passed_on_and_nothing_is_repeated(void **s
 {
     (void)state;
     PLACE(p);
-    place_make(&p);
     WORLD(w);
     struct client c;
     struct answer a = { 0 };
@@ -203,7 +201,6 @@ static void serve_gated_h2(struct peer_conn *c, void *arg)
 static void is_stopped_while_it_waits(bool h2)
 {
     PLACE(p);
-    place_make(&p);
     WORLD(w);
     struct client read, pay;
     struct answer a = { 0 };
@@ -252,8 +249,8 @@ static void what_waits_for_a_stream_of_http_2_is_stopped_too(void **state)
 
 static _Atomic size_t heads; /* of requests, that the next one has read */
 
-/* Answers the first request, then reads nothing until the gate opens, then all that comes. Its windows
- * are so large that only the socket holds anybody back. */
+/* Answers the first request, then reads nothing until the gate opens, then all that comes.
+ * Its windows are so large that only the socket holds anybody back. */
 static void serve_late(struct peer_conn *c, void *arg)
 {
     static const uint8_t window[] = { 0, 4, 0x7f, 0xff, 0xff, 0xff };
@@ -272,14 +269,13 @@ static void serve_late(struct peer_conn *c, void *arg)
     bytes_free(&f.payload);
 }
 
-/* An upload that the API does not read fills the connection; the payment is behind it, on a stream
- * of its own. */
+/* An upload that the API does not read fills the connection; the payment is behind it, on a
+ * stream of its own. */
 static void what_waits_for_room_on_a_connection_of_http_2_is_stopped_too(void **state)
 {
     enum { PIECE = 1 << 20 };
     (void)state;
     PLACE(p);
-    place_make(&p);
     WORLD(w);
     struct client upload, pay;
     struct answer a = { 0 };
@@ -321,7 +317,6 @@ static void a_directory_that_is_gone_or_a_link_to_nowhere_is_frozen(void **state
 {
     (void)state;
     PLACE(p);
-    place_make(&p);
     WORLD(w);
     struct answer a = { 0 };
     char moved[80];
@@ -349,7 +344,6 @@ static void a_reload_that_names_a_file_which_is_there_freezes(void **state)
 {
     (void)state;
     PLACE(p);
-    place_make(&p);
     WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "classes.table = 1shot" });
@@ -369,7 +363,6 @@ static void observing_does_not_let_anything_through_a_freeze(void **state)
 {
     (void)state;
     PLACE(p);
-    place_make(&p);
     WORLD(w);
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = p.settings,
@@ -403,7 +396,6 @@ static void it_is_frozen_while_the_control_thread_cannot_look(void **state)
 {
     (void)state;
     PLACE(p);
-    place_make(&p);
     LATER(later);
     WORLD(w);
     struct control control;
@@ -440,7 +432,6 @@ static void the_commands_say_what_they_need(void **state)
 {
     (void)state;
     PLACE(p);
-    place_make(&p);
     command(&p, "freeze", NULL, 2);
     command(&p, "freeze", " ", 2);
     command(&p, "thaw", "reason", 2);

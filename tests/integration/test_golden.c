@@ -1,6 +1,6 @@
-/* Without [classes], [caller ...] and [freeze] every byte is as it was before there were any: what
- * goes up, what comes back, and which fields the log has. golden.txt was written by a build from
- * before. */
+/* Without [classes], [caller ...] and [freeze] every byte is as before these existed: what
+ * is sent upstream, what comes back, and the fields of the log. golden.txt was written by a
+ * build from that time. */
 #include "harness.h"
 
 #define U "6f1c0de0-aaaa-4bbb-8ccc-dddddddddddd"

@@ -1,11 +1,12 @@
-/* Peers that leave early: callers that hang up, upstreams that answer before they have read. */
+/* Peers that leave early: callers that hang up, upstreams that answer before they have read
+ * the request. */
 #include <stdatomic.h>
 
 #include "hammer.h"
 #include "harness.h"
 
-/* The program notices within a second. One that did not would go on for these times at least: between
- * the two lies room for a loaded machine. */
+/* The program notices within a second. One that did not would go on for these times at
+ * least: between the two lies room for a loaded machine. */
 #define LONG "listen.body_timeout = 1h\nupstream.response_timeout = 1h\n"
 #define WITHIN_MS SOON_MS
 

@@ -1,4 +1,4 @@
-/* The harness against itself: callers and scripted peers, without the proxy between them. */
+/* Tests of the harness itself: callers and scripted peers, without the proxy between them. */
 #include "harness.h"
 
 static void an_echo_comes_back_and_is_recorded(void **state)

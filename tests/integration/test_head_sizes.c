@@ -1,5 +1,6 @@
-/* Heads of every mixture and size, in any pieces: what fits the limits passes as it was, and what does
- * not is refused at once with one problem, whichever library's memory it would have filled. */
+/* Request heads of every mixture and size, in pieces: a head within the limits passes
+ * unchanged, and one beyond them is refused at once with the same problem, whichever
+ * library's memory it would have filled. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -369,8 +370,8 @@ static void a_head_that_is_refused_is_the_one_that_is_too_large(void **state)
     }
 }
 
-/* The memory of a connection that ends is gone before the one beside it is looked at for being too
- * large: those two come to the program in the same moment. */
+/* The memory of a connection that ends is gone before the one beside it is looked at for
+ * being too large: those two come to the program in the same moment. */
 static void connections_that_end_beside_a_head_too_large_harm_nobody(void **state)
 {
     static const char last[] =
@@ -419,8 +420,8 @@ static void connections_that_end_beside_a_head_too_large_harm_nobody(void **stat
     }
 }
 
-/* A page of empty lines in front of a request moves where the library receives it to. What rests
- * behind that must not be looked for where it is not. */
+/* A page of empty lines in front of a request moves where the library receives it to. What
+ * rests behind that must not be looked for where it is not. */
 static void a_page_of_empty_lines_before_a_request_harms_nobody(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Callers that play with the framing of what they send, beyond the tables of
- * test_refusals_head.c. Rows: tests/hostile/README.md. */
+/* Callers that send malicious framing, beyond the tables of test_refusals_head.c. Rows:
+ * tests/hostile/README.md. */
 #include "harness.h"
 
 #define H "Host: localhost\r\n"

@@ -1,6 +1,6 @@
-/* An upstream that breaks the rules of HTTP/2: what the caller gets then, and that other
- * requests on the same connection get theirs. What must never be sent twice is in
- * test_money_h2.c. (row 54) */
+/* An upstream that violates HTTP/2: what the caller gets then, and that other requests on
+ * the same connection get their answers. What must never be sent twice is in
+ * test_money_h2.c. Row 54 of tests/hostile/README.md. */
 #include <stdatomic.h>
 
 #include "harness.h"

@@ -1,4 +1,4 @@
-/* Request heads that try to get something past the gateway, or through to where they should
+/* Request heads that try to smuggle something past the gateway, or to reach what they should
  * not. Rows: tests/hostile/README.md. */
 #include "harness.h"
 

@@ -1,5 +1,5 @@
-/* A token endpoint that plays with what it answers, beyond test_token_faults.c.
- * Rows: tests/hostile/README.md. */
+/* A token endpoint with malicious answers, beyond test_token_faults.c. Rows:
+ * tests/hostile/README.md. */
 #include "harness.h"
 
 #define QUICK                   \

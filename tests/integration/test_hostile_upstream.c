@@ -1,5 +1,5 @@
-/* Upstreams that play with what they answer, beyond test_upstream.c and test_upstream_head.c.
- * Rows: tests/hostile/README.md. */
+/* Upstreams with malicious answers, beyond test_upstream.c and test_upstream_head.c. Rows:
+ * tests/hostile/README.md. */
 #include <poll.h>
 #include <sys/socket.h>
 

@@ -1,13 +1,14 @@
-/* The last answer of a connection arrives, whatever the caller has sent that nobody read: the
- * connection ends in order, since a reset may overtake the answer and take it away. And what is
- * answered last before the program leaves. */
+/* The last answer on a connection arrives, even if the caller has sent something that nobody
+ * read: the connection ends in order, since a reset may overtake the answer and destroy it.
+ * Also the last answers before the program exits. */
 #include <signal.h>
 #include <sys/socket.h>
 
 #include "harness.h"
 
-/* Reads to the end of the connection: true when it ended in order. A reset behind the end is seen
- * only by asking for it, once the proxy, which has one worker, has done with the connection. */
+/* Reads to the end of the connection: true when it ended in order. A reset behind the end is
+ * seen only by asking for it, once the proxy, which has one worker, has done with the
+ * connection. */
 static bool ends_in_order(struct world *w, struct client *c)
 {
     int64_t deadline_ms = now_ms() + SOON_MS;
@@ -24,8 +25,8 @@ static bool ends_in_order(struct world *w, struct client *c)
     return got == 0 && !c->reset && error == 0;
 }
 
-/* libmicrohttpd stops reading at a line of a chunk's size that does not fit into its buffer: what
- * follows stays unread when the answer is written past it. */
+/* libmicrohttpd stops reading at a line of a chunk's size that does not fit into its buffer:
+ * what follows stays unread when the answer is written past it. */
 static void unread_bytes_of_a_broken_body_do_not_reset_the_connection(void **state)
 {
     (void)state;
@@ -118,7 +119,8 @@ static void a_caller_that_left_before_a_large_head_is_written_is_told_in_the_log
 
 #define MIB (1024 * 1024)
 
-/* A body that nobody wants is read, so that its caller comes to the answer; but not without end. */
+/* A body that nobody wants is read, so that its caller comes to the answer; but not without
+ * end. */
 static void a_body_that_is_thrown_away_is_read_up_to_a_bound(void **state)
 {
     (void)state;

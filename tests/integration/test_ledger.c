@@ -1,6 +1,6 @@
-/* The ledger, against the running program with a real store: a key is carried out once, and its retries
- * get the first answer, or are told why not. What happens when somebody leaves or dies is in
- * test_ledger_gone.c. */
+/* The ledger, against the running program with a real store: a key is executed once, and
+ * retries get the first answer, or are told why not. What happens when somebody leaves or
+ * dies is in test_ledger_gone.c. */
 #include <unistd.h>
 
 #include "harness.h"
@@ -8,8 +8,8 @@
 
 static _Atomic unsigned executions; /* how often the API was asked */
 
-/* An API that answers by the target: status-N in it is the status, any other gives 201 with fields and
- * a body that say which execution it was. */
+/* An API that answers by the target: status-N in it is the status, any other gives 201 with
+ * fields and a body that say which execution it was. */
 static void answer_by_target(struct peer_conn *c, const struct peer_request *r, void *arg)
 {
     (void)arg;
@@ -31,7 +31,8 @@ static void answer_by_target(struct peer_conn *c, const struct peer_request *r, 
     (void)peer_answer(c, 201, head, body);
 }
 
-/* A store and a program that uses it; settings: further ones, or NULL; answer NULL: the API echoes. */
+/* A store and a program that uses it; settings: further ones, or NULL; answer NULL: the API
+ * echoes. */
 static void begin(struct world *w, struct store *s, const char *settings, api_answer_fn answer)
 {
     executions = 0;

@@ -1,10 +1,9 @@
-/* oneshot-proxy ledger: what an operator sees and decides, while the program runs and while it does
- * not; and that a running program opens nothing for writing. */
+/* `oneshot-proxy ledger`: what an operator sees and decides, while the program runs and
+ * while it does not; and that a running program opens nothing for writing. */
 #include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "harness.h"
 #include "store.h"
 
 #define ID_BYTES 37
@@ -32,20 +31,6 @@ static void begin(struct world *w, const struct store *s)
     gate_init(&gate);
     world_start(w,
                 &(struct world_options){ .settings = s->settings, .answer = answer_or_leave });
-}
-
-/* Returns the status. */
-static int pay(const struct world *w, const char *key)
-{
-    struct answer a = { 0 };
-    char field[128];
-
-    (void)snprintf(field, sizeof field, "Idempotency-Key: %s\r\n", key);
-    http_call(w->port, "POST", PATH, field, PAY, &a);
-    int status = a.status;
-
-    answer_free(&a);
-    return status;
 }
 
 /* Up to ten words behind "ledger". */
@@ -96,8 +81,8 @@ static void an_operator_says_what_became_of_a_payment(void **state)
     WORLD(w);
     begin(&w, &s);
     leaves = true;
-    assert_int_equal(pay(&w, "lost"), 502);
-    assert_int_equal(pay(&w, "lost"), 409);
+    assert_int_equal(store_pay_status(&w, "lost"), 502);
+    assert_int_equal(store_pay_status(&w, "lost"), 409);
     only_id(&s, "unknown", id);
     expect(&s, WORDS("list"), 0, "unknown");
     expect(&s, WORDS("list", "--format", "json", "--since", "1h"), 0, "\"key\":\"lost\"");
@@ -134,12 +119,12 @@ static void after_not_executed_a_retry_is_sent(void **state)
     WORLD(w);
     begin(&w, &s);
     leaves = true;
-    assert_int_equal(pay(&w, "lost"), 502);
+    assert_int_equal(store_pay_status(&w, "lost"), 502);
     only_id(&s, "unknown", id);
     expect(&s, WORDS("resolve", id, "not-executed", "--note", "support says so", "--force"), 0,
            "released; a retry with its key is a new request");
     leaves = false;
-    assert_int_equal(pay(&w, "lost"), 201);
+    assert_int_equal(store_pay_status(&w, "lost"), 201);
     assert_int_equal(executions, 2);
     expect(&s, WORDS("list", "--state", "released"), 0, "resolved-not-executed");
     world_end(&w);
@@ -155,7 +140,7 @@ static void executed_without_its_answer_a_retry_is_told_so(void **state)
     WORLD(w);
     begin(&w, &s);
     leaves = true;
-    assert_int_equal(pay(&w, "lost"), 502);
+    assert_int_equal(store_pay_status(&w, "lost"), 502);
     only_id(&s, "unknown", id);
     expect(&s, WORDS("resolve", id, "executed", "--note", "seen on chain"), 0,
            "answered; a retry gets that, and is not executed");
@@ -169,7 +154,8 @@ static void executed_without_its_answer_a_retry_is_told_so(void **state)
     world_end(&w);
 }
 
-/* Whoever forces it sends the next one beside the first: the answer of that one says what was done. */
+/* Whoever forces it sends the next one beside the first: the answer of that one says what
+ * was done. */
 static void an_answer_against_the_operators_word_is_told(void **state)
 {
     (void)state;
@@ -191,7 +177,7 @@ static void an_answer_against_the_operators_word_is_told(void **state)
     expect(&s, WORDS("resolve", id, "not-executed", "--note", "it hangs", "--force"), 0,
            "released; a retry with its key is a new request");
     waits = false;
-    assert_int_equal(pay(&w, "slow"), 201);
+    assert_int_equal(store_pay_status(&w, "slow"), 201);
     assert_int_equal(executions, 2);
     gate_open(&gate);
     client_read(&first, &a, false, SOON_MS);
@@ -214,7 +200,7 @@ static void it_works_without_a_proxy_and_after_one_was_killed(void **state)
     expect(&s, WORDS("check"), 0, "sound");
     WORLD(w);
     begin(&w, &s);
-    assert_int_equal(pay(&w, "a"), 201);
+    assert_int_equal(store_pay_status(&w, "a"), 201);
     expect(&s, WORDS("check"), 0, "a proxy has it");
     proxy_signal(w.proxy, SIGKILL);
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 128 + SIGKILL);
@@ -224,13 +210,13 @@ static void it_works_without_a_proxy_and_after_one_was_killed(void **state)
     proxy_free(w.proxy);
     w.proxy = NULL;
     world_proxy(&w, &(struct world_options){ .settings = s.settings });
-    assert_int_equal(pay(&w, "a"), 201);
+    assert_int_equal(store_pay_status(&w, "a"), 201);
     assert_int_equal(executions, 1);
     world_end(&w);
 }
 
-/* Of a proxy as it runs, in its sandbox: its claims were durable, and SQLite alone would not miss
- * them. */
+/* Of a proxy as it runs, in its sandbox: its claims were durable, and SQLite alone would not
+ * miss them. */
 static void a_log_that_is_gone_after_a_kill_is_missed(void **state)
 {
     (void)state;
@@ -239,7 +225,7 @@ static void a_log_that_is_gone_after_a_kill_is_missed(void **state)
     store_make(&s, "");
     WORLD(w);
     begin(&w, &s);
-    assert_int_equal(pay(&w, "a"), 201);
+    assert_int_equal(store_pay_status(&w, "a"), 201);
     proxy_signal(w.proxy, SIGKILL);
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 128 + SIGKILL);
     (void)snprintf(log, sizeof log, "%s/ledger.db-wal", s.dir);
@@ -371,11 +357,11 @@ static void nothing_is_opened_for_writing_once_it_runs(void **state)
         char key[32];
 
         (void)snprintf(key, sizeof key, "key-%d", i);
-        assert_int_equal(pay(&w, key), 201);
+        assert_int_equal(store_pay_status(&w, key), 201);
     }
     leaves = true;
-    assert_int_equal(pay(&w, "lost"), 502);
-    assert_int_equal(pay(&w, "lost"), 409);
+    assert_int_equal(store_pay_status(&w, "lost"), 502);
+    assert_int_equal(store_pay_status(&w, "lost"), 409);
     expect(&s, WORDS("list", "--state", "unknown"), 0, "unknown");
     struct bytes after = file_bytes(file);
     size_t had = before.len;

@@ -1,15 +1,14 @@
-/* A ledger whose disk is full, or fails: nothing is sent that is not recorded, whatever has no key is
- * served, and a caller is told what it may repeat. */
+/* A ledger whose disk is full, or fails: nothing is sent without being recorded, requests
+ * without a key are served, and a caller is told what it may repeat. */
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "harness.h"
 #include "store.h"
 
-/* --- the disk ------------------------------------------------------------------------------- */
+/* --- the disk ----------------------------------------------------------------------------- */
 
 /* Shared with the program; see failing_disk.c. */
 struct disk {
@@ -53,7 +52,7 @@ static void set_syncs(struct disk *d, int error)
     atomic_store(&d->errors[1], error);
 }
 
-/* --- the API -------------------------------------------------------------------------------- */
+/* --- the API ------------------------------------------------------------------------------ */
 
 static _Atomic unsigned executions;
 static struct disk *fails_in_between; /* it fills while the API carries it out */
@@ -76,31 +75,12 @@ static void begin(struct world *w, const struct store *s, const struct disk *d)
         w, &(struct world_options){ .settings = s->settings, .answer = answer, .env = d->env });
 }
 
-static void pay(const struct world *w, const char *key, struct answer *a)
-{
-    char field[128];
-
-    (void)snprintf(field, sizeof field, "Idempotency-Key: %s\r\n", key);
-    http_call(w->port, "POST", PATH, field, PAY, a);
-}
-
-static int paid(const struct world *w, const char *key)
-{
-    struct answer a = { 0 };
-
-    pay(w, key, &a);
-    int status = a.status;
-
-    answer_free(&a);
-    return status;
-}
-
 static void assert_down(const struct world *w, const char *key, const char *says)
 {
     struct answer a = { 0 };
     char value[128];
 
-    pay(w, key, &a);
+    store_pay(w, key, &a);
     assert_problem(&a, 503, "proxy", "proxy_internal_error");
     json_member(&a.body, "type", value, sizeof value);
     assert_string_equal(value, "urn:oneshot-proxy:ledger-unavailable");
@@ -128,12 +108,12 @@ static void pay_until(const struct world *w, const char *key, int status)
     int64_t until_ms = now_ms() + SOON_MS;
     int got;
 
-    while ((got = paid(w, key)) == 503 && now_ms() < until_ms)
+    while ((got = store_pay_status(w, key)) == 503 && now_ms() < until_ms)
         ;
     assert_int_equal(got, status);
 }
 
-/* --- full ----------------------------------------------------------------------------------- */
+/* --- full --------------------------------------------------------------------------------- */
 
 static void a_full_disk_records_nothing_and_so_nothing_is_sent(void **state)
 {
@@ -143,7 +123,7 @@ static void a_full_disk_records_nothing_and_so_nothing_is_sent(void **state)
     store_make(&s, "");
     WORLD(w);
     begin(&w, &s, &d);
-    assert_int_equal(paid(&w, "before"), 201);
+    assert_int_equal(store_pay_status(&w, "before"), 201);
     set_writes(&d, ENOSPC);
     assert_down(&w, "full", "full or cannot be written");
     assert_true(proxy_log_wait(w.proxy, "event=ledger_down", 1, SOON_MS));
@@ -153,8 +133,8 @@ static void a_full_disk_records_nothing_and_so_nothing_is_sent(void **state)
     set_writes(&d, 0);
     pay_until(&w, "full", 201);
     assert_true(proxy_log_wait(w.proxy, "event=ledger_up", 1, SOON_MS));
-    assert_int_equal(paid(&w, "full"), 201);
-    assert_int_equal(paid(&w, "before"), 201);
+    assert_int_equal(store_pay_status(&w, "full"), 201);
+    assert_int_equal(store_pay_status(&w, "before"), 201);
     assert_int_equal(executions, 3);
     world_end(&w);
 }
@@ -169,7 +149,7 @@ static void an_answer_waits_for_room_on_the_disk(void **state)
     WORLD(w);
     begin(&w, &s, &d);
     fails_in_between = &d;
-    assert_int_equal(paid(&w, "k"), 201);
+    assert_int_equal(store_pay_status(&w, "k"), 201);
     assert_true(proxy_log_wait(w.proxy, "event=ledger_down", 1, SOON_MS));
     assert_down(&w, "k", "ledger");
     fails_in_between = NULL;
@@ -180,10 +160,10 @@ static void an_answer_waits_for_room_on_the_disk(void **state)
     world_end(&w);
 }
 
-/* --- failing -------------------------------------------------------------------------------- */
+/* --- failing ------------------------------------------------------------------------------ */
 
-/* What a failed write or fsync has left on the disk is not known: the store is not used any more before a
- * restart, which reads it anew. */
+/* What a failed write or fsync has left on the disk is not known: the store is not used any
+ * more before a restart, which reads it anew. */
 static void a_disk_that_fails_ends_the_ledger_until_a_restart(void **state)
 {
     (void)state;
@@ -193,8 +173,9 @@ static void a_disk_that_fails_ends_the_ledger_until_a_restart(void **state)
         store_make(&s, "");
         WORLD(w);
         begin(&w, &s, &d);
-        assert_int_equal(paid(&w, "before"), 201);
-        assert_int_equal(paid(&w, "before"), 201); /* so its answer is in the store */
+        assert_int_equal(store_pay_status(&w, "before"), 201);
+        assert_int_equal(store_pay_status(&w, "before"),
+                         201); /* so its answer is in the store */
         (syncs != 0 ? set_syncs : set_writes)(&d, EIO);
         assert_down(&w, "k", "not used again before a restart");
         (syncs != 0 ? set_syncs : set_writes)(&d, 0);
@@ -207,10 +188,11 @@ static void a_disk_that_fails_ends_the_ledger_until_a_restart(void **state)
         proxy_free(w.proxy);
         w.proxy = NULL;
         world_proxy(&w, &(struct world_options){ .settings = s.settings });
-        assert_int_equal(paid(&w, "before"), 201);
+        assert_int_equal(store_pay_status(&w, "before"), 201);
         assert_int_equal(executions, 2);
-        /* Whether the claim was left behind is not known: then it is told so, and never sent. */
-        int again = paid(&w, "k");
+        /* Whether the claim was left behind is not known: then it is told so, and never
+         * sent. */
+        int again = store_pay_status(&w, "k");
         assert_true(again == 201 || again == 409);
         assert_int_equal(executions, again == 201 ? 3 : 2);
         world_end(&w);

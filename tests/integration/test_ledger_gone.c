@@ -1,5 +1,6 @@
-/* The ledger when somebody leaves, dies or is not there: a caller, the upstream, the token endpoint, the
- * program itself. Whatever happens, a key is carried out once, and its retry is told the truth. */
+/* The ledger when somebody leaves, dies or is not there: a caller, the upstream, the token
+ * endpoint, the program itself. Whatever happens, a key is executed once, and a retry is
+ * told the truth. */
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
@@ -83,7 +84,8 @@ static void assert_replayed(const struct answer *a)
     assert_string_equal(bytes_text(&a->body), "{\"paid\":1}");
 }
 
-/* Until the program has no connection of a caller's any more, and this many requests under way. */
+/* Until the program has no connection of a caller's any more, and this many requests under
+ * way. */
 static void wait_until_alone(const struct world *w, int in_flight)
 {
     int64_t deadline_ms = now_ms() + SOON_MS;
@@ -378,8 +380,8 @@ static bool comes(const struct world *w, const struct client *c, size_t n)
     return unread(c) >= n;
 }
 
-/* It stands still inside a piece of the answer, and has read all that came. When it looks again there
- * is room for more, and the caller has closed its side: both at once. */
+/* It stands still inside a piece of the answer, and has read all that came. When it looks
+ * again there is room for more, and the caller has closed its side: both at once. */
 static void a_caller_that_makes_room_and_leaves_at_once_harms_nobody(void **state)
 {
     static char place[160], settings[256];

@@ -1,6 +1,6 @@
-/* Each part of the way to the upstream and to the token endpoint is broken in turn, with HTTP/1.1 and
- * with HTTP/2. The answer, the log, the status page, /readyz, the metrics and doctor must all tell of
- * the same part, and name what to change. */
+/* Each part of the connection to the upstream and to the token endpoint is broken in turn,
+ * with HTTP/1.1 and with HTTP/2. The answer, the log, the status page, /readyz, the metrics
+ * and doctor must all name the same part, and what to change. */
 #include <arpa/inet.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -295,8 +295,8 @@ static void serve_h2_401(struct peer_conn *c, void *arg)
         ;
 }
 
-/* One request for each connection, so that the next needs a descriptor. The answer suits both legs:
- * it is a token, and not for long. */
+/* One request for each connection, so that the next needs a descriptor. The answer suits
+ * both legs: it is a token, and not for long. */
 static const char short_token[] =
     "{\"access_token\":\"canary-token-short\",\"token_type\":\"Bearer\",\"expires_in\":1}";
 

@@ -1,5 +1,5 @@
-/* Limits on what callers may take: connections, requests under way, time, sizes. Those above
- * get an answer that says so, never silence. */
+/* Limits for callers: connections, requests in progress, time, sizes. Those above a limit
+ * get an answer that says so. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -302,8 +302,8 @@ static void a_connection_that_is_idle_for_long_is_closed(void **state)
     answer_free(&a);
 }
 
-/* ... and one whose caller has said that nothing more comes, together with its last request, sooner
- * than that. */
+/* ... and one whose caller has said that nothing more comes, together with its last request,
+ * sooner than that. */
 static void a_connection_of_a_caller_that_is_done_is_closed_soon(void **state)
 {
     (void)state;

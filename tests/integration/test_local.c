@@ -1,6 +1,6 @@
-/* Who may use a port on loopback, from the side of those who should not: a page in somebody's
- * browser under a rebound name, or by its right name, and a tool that was talked into fetching
- * a URL. None of them may cost a token or reach the API. */
+/* Access to a port on loopback by those who should not have it: a web page under a rebound
+ * name or under the port's right name, and a tool that was tricked into fetching a URL. None
+ * of them may use a token or reach the API. */
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>

@@ -1,5 +1,4 @@
-/* /metrics after traffic that is known to the last byte; and what Prometheus' own checker says.
- */
+/* /metrics after traffic that is known exactly; also checked with Prometheus's own tool. */
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>

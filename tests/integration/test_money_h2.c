@@ -1,4 +1,4 @@
-/* The same over HTTP/2: at most one stream for a request that moves money. */
+/* As test_money.c, over HTTP/2: at most one stream for a request that moves money. */
 #include "harness.h"
 
 enum fate {

@@ -5,9 +5,9 @@
  *
  *     8 callers at a time -> proxy -> an upstream that draws each request's fate
  *
- * And a table of those that are carried out and answered before their body is whole, by what the
- * caller does then: it stalls, goes on, breaks a chunk, or leaves. Whatever it does, what it is
- * told is the upstream's answer, or that the outcome is unknown.
+ * And a table of those that are carried out and answered before their body is whole, by what
+ * the caller does then: it stalls, goes on, breaks a chunk, or leaves. Whatever it does,
+ * what it is told is the upstream's answer, or that the outcome is unknown.
  *
  * MONEY_SEED=n draws other fates, MONEY_REQUESTS=n as many as that for each version (5,000;
  * 2,000 where a sanitizer slows them down). */
@@ -455,7 +455,7 @@ static void over_http_2_thousands_of_payments_are_made_at_most_once_and_told_tru
     play(&w, true);
 }
 
-/* --- answered before the body is whole ------------------------------------------------------ */
+/* --- answered before the body is whole ---------------------------------------------------- */
 
 enum inbound { INBOUND_TCP, INBOUND_TLS, INBOUND_UNIX, INBOUND_COUNT };
 enum deed { DEED_STALL, DEED_GO_ON, DEED_BREAK, DEED_LEAVE, DEED_COUNT };
@@ -559,8 +559,8 @@ static void judge_early(const struct answer *a, const struct early *e, long id)
         fail_msg("request %ld was carried out %d times", id, done[id]);
     bool given = a->status == 201 && a->end == ANSWER_WHOLE && strcmp(body, right) == 0 &&
                  strcmp(answer_header(a, "Connection"), "close") == 0;
-    /* Over HTTP/2 libcurl keeps the end of an answer without a length to itself until the request
-     * has ended too: what it has told is given, and cut. */
+    /* Over HTTP/2 libcurl keeps the end of an answer without a length to itself until the
+     * request has ended too: what it has told is given, and cut. */
     if (a->status == 200)
         given = (a->end == ANSWER_WHOLE || a->end == ANSWER_CUT) && strcmp(body, right) == 0;
     /* A connection that was reset may have taken the answer with it. */

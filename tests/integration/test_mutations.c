@@ -1,7 +1,7 @@
-/* Mutations of requests and of answers, against the real program: whatever comes in, what goes
- * out on either side is HTTP to the letter, everything ends, and nothing falls over. (row 17)
- * The same number is the same mutation; ONESHOT_PROXY_MUTATIONS sets how many, and
- * ONESHOT_PROXY_MUTATION_FIRST where to begin. */
+/* Mutations of requests and of answers, against the real program: whatever it receives, what
+ * it sends to either side is strictly valid HTTP, every exchange ends, and nothing crashes.
+ * Row 17 of tests/hostile/README.md. The same number gives the same mutation;
+ * ONESHOT_PROXY_MUTATIONS is their number, and ONESHOT_PROXY_MUTATION_FIRST the first. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>

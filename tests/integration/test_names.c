@@ -1,5 +1,5 @@
-/* Names of several addresses, in a mount namespace of the program's own with another /etc/hosts
- * (the machine's is not touched). Skipped where no such namespace can be made. */
+/* Names with several addresses, in a mount namespace with another /etc/hosts (the machine's
+ * is not changed). Skipped where no such namespace can be made. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

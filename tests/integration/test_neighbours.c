@@ -1,5 +1,5 @@
-/* A connection that ends does so at once, also when older ones stand idle beside it:
- * libmicrohttpd looks at the oldest only, unless something happens. */
+/* A connection that ends is closed at once, also if older connections are idle:
+ * libmicrohttpd looks only at the oldest, unless something happens. */
 #include <sys/socket.h>
 
 #include "harness.h"

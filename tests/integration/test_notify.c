@@ -1,4 +1,4 @@
-/* What a service manager is told, over its own kind of socket. */
+/* Messages to a service manager, over a socket like systemd's. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>

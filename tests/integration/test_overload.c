@@ -1,6 +1,6 @@
-/* More than there is room for: callers, descriptors, memory; and callers or upstreams that are
- * stuck. Whoever is above a limit is told so while those inside are still at it, and those
- * inside notice nothing. Rows: tests/hostile/README.md. */
+/* More than there is room for: callers, descriptors, memory; and callers or upstreams that
+ * are stuck. Those above a limit are told so at once, and those within it notice nothing.
+ * Rows: tests/hostile/README.md. */
 #include <poll.h>
 #include <sys/resource.h>
 #include <unistd.h>

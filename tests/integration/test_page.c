@@ -1,5 +1,5 @@
-/* The status page, from the real program: what it says, and that what peers send stays text.
- * How it looks in a browser is tested by ./dev page. */
+/* The status page of the real program: its content, and that text from peers stays text.
+ * ./dev page tests its appearance in a browser. */
 #include <openssl/evp.h>
 #include <signal.h>
 

@@ -1,5 +1,5 @@
-/* What others on the machine can get out of the live process: its memory, its environment, a
- * core file; and what the environment can make it do. */
+/* What other processes on the machine can get out of the running one: its memory, its
+ * environment, a core file; and what the environment can make it do. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -332,8 +332,9 @@ static void refuse_the_first_tokens(struct peer_conn *c, const struct peer_reque
         (void)peer_answer(c, 200, NULL, "fine");
 }
 
-/* The token before is kept while it lives, and no older one is in protected memory. The workers' copies in libcurl are
- * freed, not wiped, and get overwritten as requests go on. (row 84) */
+/* The token before is kept while it lives, and no older one is in protected memory. The
+ * workers' copies in libcurl are freed, not wiped, and get overwritten as requests go on.
+ * (row 84) */
 static void an_old_token_is_wiped_where_we_keep_it_and_fades_elsewhere(void **state)
 {
     (void)state;

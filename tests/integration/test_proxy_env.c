@@ -1,4 +1,5 @@
-/* upstream.proxy: outbound proxies, from the environment or named, for token and requests. */
+/* upstream.proxy: outbound proxies, from the environment or set by name, for the token and
+ * for requests. */
 #include <stdatomic.h>
 
 #include "connect_proxy.h"

@@ -1,5 +1,6 @@
-/* Answers whose heads are too large for libmicrohttpd's pool: src/downstream/response.c writes them
- * past it, and the connection ends with them. Connection: close tells that it went so. */
+/* Answers whose heads are too large for libmicrohttpd's pool: src/downstream/response.c
+ * writes them itself, and the connection ends with them. Connection: close shows that this
+ * way was used. */
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -267,8 +268,8 @@ static void a_long_body_behind_a_large_head_waits_for_a_slow_reader(void **state
     }
 }
 
-/* A caller of HTTP/1.0 knows no chunks: what it gets ends with the connection, and a cut must be
- * a reset. */
+/* A caller of HTTP/1.0 knows no chunks: what it gets ends with the connection, and a cut
+ * must be a reset. */
 static void a_caller_of_http_1_0_gets_no_chunks_and_sees_a_cut_as_a_reset(void **state)
 {
     (void)state;

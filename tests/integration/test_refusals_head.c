@@ -1,5 +1,5 @@
-/* Message heads that RFC 9110 and 9112 forbid never reach the upstream: framing that two sides
- * could read in two ways, fields that hide others, heads that are too large. */
+/* Message heads that RFC 9110 and 9112 forbid never reach the upstream: framing that can be
+ * read in two ways, fields that hide others, heads that are too large. */
 #include <signal.h>
 #include <sys/socket.h>
 

@@ -1,4 +1,4 @@
-/* What of an upstream's answer reaches the caller. */
+/* Which parts of an upstream's answer reach the caller. */
 #include "harness.h"
 
 /* The API answers a target with the raw bytes that the test gave for it. */
@@ -324,8 +324,8 @@ static void interim_answers_do_not_disturb_the_final_one(void **state)
     answer_free(&a);
 }
 
-/* More than lies in all buffers on the way, so that the interim answer is read before the body's
- * end. */
+/* More than lies in all buffers on the way, so that the interim answer is read before the
+ * body's end. */
 #define UPLOAD_BYTES (24 * 1024 * 1024)
 
 /* 103 before the body is read; then, all of it read, the final answer or none. */

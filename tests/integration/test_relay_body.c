@@ -1,4 +1,4 @@
-/* Request bodies, connections kept alive, and the token endpoint that is answered here. */
+/* Request bodies, connections kept alive, and the local token endpoint. */
 #include "harness.h"
 
 #define PLACEHOLDER                                                              \

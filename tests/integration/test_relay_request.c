@@ -1,4 +1,4 @@
-/* What of a request reaches the upstream: target and header fields. */
+/* Which parts of a request reach the upstream: target and header fields. */
 #include "harness.h"
 
 /* The request that the upstream got for a target of its own. */

@@ -1,4 +1,4 @@
-/* SIGHUP: good settings apply to new requests, bad ones change nothing, and both are said. */
+/* SIGHUP: good settings apply to new requests, bad ones change nothing, and both are logged. */
 #include <signal.h>
 #include <unistd.h>
 

@@ -4,8 +4,8 @@
 #define HEAD_MAX (32 * 1024)
 #define TARGET_MAX (16 * 1024)
 
-/* A head of `target` bytes of arguments, `cookies` bytes of cookies and `fields` further fields,
- * in pieces of that size. */
+/* A head of `target` bytes of arguments, `cookies` bytes of cookies and `fields` further
+ * fields, in pieces of that size. */
 struct mix {
     size_t target, cookies, fields;
     const char *argument, *cookie;

@@ -1,7 +1,8 @@
-/* A new secret in its file is noticed without a signal, costs one fetch, and no caller sees it.
+/* A new secret in its file is noticed without a signal, causes one fetch, and callers do not
+ * notice it.
  *
- * Called with --without-inotify it becomes the program under test with inotify taken away,
- * which is how the fall-back is tested. */
+ * Called with --without-inotify it becomes the program under test without inotify, to test
+ * the fallback. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

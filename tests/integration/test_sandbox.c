@@ -1,5 +1,5 @@
-/* process.sandbox, from the side of one who has taken over a thread of the program: what it
- * asks of the kernel is refused, in every thread, and the program goes on serving. */
+/* process.sandbox against an attacker who controls a thread of the program: its system calls
+ * are refused, in every thread, and the program goes on serving. */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
-/* Two signals to end it, one behind the other: whatever the program is doing when the second
- * comes, it leaves with 0 or 1, is not killed by a signal of its own making, and writes to no
- * descriptor that is not its own (proxy_wait_exit looks at its standard input).
+/* Two signals to end the program, one after the other: whatever it is doing when the second
+ * comes, it exits with 0 or 1, is not killed by a signal that it caused itself, and writes
+ * to no descriptor that is not its own (proxy_wait_exit checks its standard input).
  *
- * ONESHOT_TEST_ROUNDS: how many pairs in each test. */
+ * ONESHOT_TEST_ROUNDS: number of pairs in each test. */
 #include <signal.h>
 #include <time.h>
 

@@ -1,10 +1,10 @@
-/* Callers who take their answer slowly, or not at all (listen.send_timeout), in each way that an
- * answer is given: through libmicrohttpd or, behind a large head, past it; by TCP, TLS and a unix
- * socket; to HTTP/1.1 and to HTTP/1.0, where nothing but the end of the connection says whether an
- * answer is whole.
+/* Callers that accept their answer slowly, or not at all (listen.send_timeout), for each way
+ * in which an answer is given: through libmicrohttpd or, with a large head, without it; over
+ * TCP, TLS and a unix socket; to HTTP/1.1 and to HTTP/1.0, where only the end of the
+ * connection shows whether an answer is complete.
  *
- * The kernel's buffers on both sides of a caller's connection are small and of a fixed size, so
- * that little fills them and the same amount does each time. */
+ * The kernel's buffers on both sides of a caller's connection are small and of fixed size,
+ * so that a small and constant amount fills them. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -91,7 +91,8 @@ static void start(struct world *w, bool tls, const char *more, const char *const
                                             .env = env != NULL ? env : small });
 }
 
-/* A proxy whose clock the test puts ahead, see later.h; `env` is what lives as long as the world. */
+/* A proxy whose clock the test puts ahead, see later.h; `env` is what lives as long as the
+ * world. */
 static void start_later(struct world *w, bool tls, const char *more, struct later *later)
 {
     later_preload(later, SEND_BUFFER);
@@ -278,9 +279,9 @@ static void a_caller_that_takes_a_little_each_time_is_not_cut(void **state)
 }
 
 /* An answer of which the last bytes lie in the bridge between TLS and libmicrohttpd when
- * libmicrohttpd has done its part: it fills the buffers of the caller's connection, which take at
- * most 16 KiB each and the rest of a record of 16 KiB, and fits into the pair of sockets behind
- * them, which holds more than 128 KiB. */
+ * libmicrohttpd has done its part: it fills the buffers of the caller's connection, which
+ * take at most 16 KiB each and the rest of a record of 16 KiB, and fits into the pair of
+ * sockets behind them, which holds more than 128 KiB. */
 static void the_end_of_an_answer_that_nobody_takes_is_cut_behind_tls_too(void **state)
 {
     (void)state;

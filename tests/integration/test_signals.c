@@ -1,4 +1,4 @@
-/* Signals that mean nothing to the program, in great number, while it works; and while it starts. */
+/* Many signals that mean nothing to the program, while it works; and while it starts. */
 #include <signal.h>
 
 #include "hammer.h"

@@ -1,4 +1,5 @@
-/* While the program starts: who connects early is served, and of two on one port one gets it. */
+/* While the program starts: callers that connect early are served, and of two instances on
+ * one port only one gets it. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

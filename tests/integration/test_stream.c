@@ -1,4 +1,4 @@
-/* Bodies larger than memory, slow at either end; callers that go away. */
+/* Bodies larger than memory, slow on either side; callers that leave. */
 #include <poll.h>
 #include <stdatomic.h>
 

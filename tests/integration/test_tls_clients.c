@@ -1,4 +1,4 @@
-/* Mutual TLS from the side of who has no certificate, and exchanging certificates and client
+/* Mutual TLS with clients that have no certificate, and replacing certificates and client
  * authorities while running. */
 #include <sys/stat.h>
 #include <unistd.h>

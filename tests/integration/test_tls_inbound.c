@@ -1,4 +1,4 @@
-/* Callers by TLS: every way of speaking it, and of not speaking it, to the port. */
+/* Callers by TLS: every way of using it, right and wrong. */
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>

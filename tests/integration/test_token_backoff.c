@@ -1,5 +1,5 @@
-/* How long it waits after a failed fetch: longer when the credentials were refused, since they
- * will hardly be right a moment later. */
+/* How long the program waits after a failed fetch: longer if the credentials were refused,
+ * since they will hardly be accepted a moment later. */
 #include "harness.h"
 
 #define BACK_OFF "token.retry_min = 200ms\ntoken.retry_max = 60s\n"

@@ -1,4 +1,5 @@
-/* What callers get while no token can be had, in each way in which that fails; and the back-off. */
+/* What callers get while there is no token, for each reason why a fetch can fail; and the
+ * back-off. */
 #include "harness.h"
 
 #define QUICK                   \
@@ -225,8 +226,8 @@ static void a_token_answer_without_end_is_not_read_to_the_end(void **state)
     answer_free(&a);
 }
 
-/* As one line that libcurl does not take, and as many lines. It is the endpoint's fault, not a lack
- * of memory here. */
+/* As one line that libcurl does not take, and as many lines. It is the endpoint's fault, not
+ * a lack of memory here. */
 static void a_head_without_end_is_told_as_the_token_endpoints(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
-/* A 401 of the upstream is held while a new token is fetched. What becomes of it when none
- * comes, when the 401 itself ends too early, when the body of the request outgrows what is kept
- * for a repeat; and that a request is repeated once and no more. */
+/* A 401 of the upstream is held while a new token is fetched. What happens to it when no
+ * token comes, when the 401 itself ends too early, when the request's body becomes larger
+ * than what is kept for a repetition; and that a request is repeated at most once. */
 #include <signal.h>
 #include <unistd.h>
 
@@ -240,8 +240,8 @@ static void it_goes_through_at_once_while_no_other_token_is_asked_for(void **sta
     answer_free(&a);
 }
 
-/* Between the moment in which a worker learns of another upstream and the one in which it is told
- * that there is no token for it yet, its old token must not be used. */
+/* Between the moment in which a worker learns of another upstream and the one in which it is
+ * told that there is no token for it yet, its old token must not be used. */
 static void no_worker_sends_its_old_token_to_a_new_upstream(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* The token's life: fetched once, renewed behind everyone's back, never sent when expired. */
+/* The token: fetched once, renewed without anybody noticing, never sent when expired. */
 #include <unistd.h>
 
 #include "harness.h"

@@ -1,4 +1,5 @@
-/* The upstream says 401: one fetch begins, the request is repeated once, and all others go on. */
+/* The upstream answers 401: one fetch begins, the request is repeated once, and all others
+ * go on. */
 #include <stdatomic.h>
 
 #include "harness.h"

@@ -1,4 +1,4 @@
-/* Secrets arrive intact whichever way they come, and stay secret. */
+/* Secrets arrive unchanged however they are given, and stay secret. */
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <unistd.h>

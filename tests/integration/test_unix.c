@@ -1,5 +1,5 @@
-/* Unix sockets as listeners: who may connect is a matter of the file. It is right from its
- * first moment, and what is not ours is left alone. */
+/* Unix sockets as listeners: the file's mode decides who may connect. It is right from the
+ * first moment, and files of others are not touched. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>

@@ -1,4 +1,4 @@
-/* Answers of the upstream that are no HTTP, or HTTP that could be read in two ways: 502, and
+/* Answers of the upstream that are not HTTP, or that can be read in two ways: 502, and
  * nothing of them reaches the caller. */
 #include "harness.h"
 

@@ -1,5 +1,5 @@
-/* What TLS adds to the ways an upstream can fail: handshakes that must not succeed, and the
- * difference between an end and a cut (close_notify). */
+/* Additional ways for an upstream with TLS to fail: handshakes that must not succeed, and
+ * the difference between an end and a cut (close_notify). */
 #include "harness.h"
 
 /* Certificates that are expired, of another name or not trusted, old TLS, a client certificate

@@ -1,5 +1,5 @@
-/* trust_store.so: preloaded into the program, makes the file that TRUST_STORE names the system's trust
- * store: the one which libcurl says it was built for. */
+/* trust_store.so: preloaded into the program, makes the file that TRUST_STORE names the
+ * system's trust store: the one that libcurl says it was built with. */
 #include <curl/curl.h>
 #include <dlfcn.h>
 #include <stdlib.h>

@@ -1,7 +1,8 @@
 #pragma once
-/* A head as libmicrohttpd 0.9.75 leaves it in its receive buffer, with all that it lets pass:
- * bare line feeds, folded fields (glued to the name, in another block), bytes behind a NUL,
- * doubled blanks, an unescaped URL. For the tests of request_check, which sees nothing else. */
+/* A head as libmicrohttpd 0.9.75 leaves it in its receive buffer, with everything that it
+ * accepts: bare line feeds, folded fields (appended to the name, in another block), bytes
+ * after a NUL, doubled spaces, an unescaped URL. For the tests of request_check, which sees
+ * nothing else. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,10 +18,10 @@ struct inplace {
     size_t glued_count;
     struct header_field fields[INPLACE_FIELDS_MAX];
     struct request_check_head head;
-    bool parsed; /* false: libmicrohttpd refuses it itself, or waits for more */
+    bool parsed; /* false: libmicrohttpd itself refuses it, or waits for more */
 };
 
-/* The next line, cut off in place; NULL: there is none. */
+/* Returns the next line, cut off in place; NULL: there is none. */
 static char *inplace_line(struct inplace *p, size_t *len)
 {
     char *line = p->buffer + p->at;
@@ -100,7 +101,7 @@ static void inplace_add(struct inplace *p, const char *name, const char *value)
     p->head.count++;
 }
 
-/* A folded line goes behind the name, and the name somewhere else. */
+/* A folded line is appended to the name, which moves to another block. */
 static bool inplace_glue(struct inplace *p, char **name, const char *line)
 {
     line += strspn(line, " \t");
@@ -145,7 +146,7 @@ static bool inplace_fields(struct inplace *p)
     return false;
 }
 
-/* Takes the input apart; release with inplace_done. The limits in head are the defaults. */
+/* Parses the input; release it with inplace_done. The limits in head are the defaults. */
 static void inplace_parse(struct inplace *p, const void *input, size_t size)
 {
     char *line = NULL;

@@ -1,4 +1,4 @@
-/* Is it well, and whose fault is it if not. */
+/* health.c: whether the program is well, and whose fault it is if not. */
 #include <string.h>
 
 #include "admin/health.h"

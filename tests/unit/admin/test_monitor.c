@@ -1,5 +1,5 @@
-/* What looks at the program for the status page, by the test's own clock: the timers are
- * defined here in place of loop.c, and the status is the test's. */
+/* monitor.c, with the test's own clock: the timers are defined here in place of loop.c, and
+ * the status is made up by the test. */
 #include <string.h>
 
 #include "admin/monitor.h"

@@ -1,4 +1,4 @@
-/* The text format, from a snapshot made by hand. */
+/* prometheus.c: the text format of a status that the test makes up. */
 #include <errno.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* The status from what it is taken from, and what the probes make of it. */
+/* status.c: how the status is collected, and the answers to probes. */
 #include <string.h>
 
 #include "admin/status.h"

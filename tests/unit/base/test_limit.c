@@ -1,4 +1,5 @@
-/* limit.h: threads that share a limit never have more than it together, and nothing of it is lost. */
+/* limit.h: threads that share a limit never have more than it together, and nothing of it is
+ * lost. */
 #include <pthread.h>
 
 #include "base/limit.h"

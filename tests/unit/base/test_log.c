@@ -329,11 +329,11 @@ static void a_full_buffer_empties_itself(void **state)
     assert_int_equal(lines, 1000);
 }
 
-/* --- pipes and sockets ---------------------------------------------------------------------
- */
+/* --- pipes and sockets -------------------------------------------------------------------- */
 
 static int reader; /* the other end of fd 2 */
-/* Shared with the children that log: what they saw is judged here, where a failure can be told. */
+/* Shared with the children that log: what they saw is judged here, where a failure can be
+ * told. */
 #define GOT_BYTES (1 << 20)
 static struct {
     size_t len;
@@ -376,8 +376,8 @@ static void read_what_is_there(void)
     seen->text[seen->len] = '\0';
 }
 
-/* What the reader got in the end: every line whole and in order, each loss reported where it was. (On
- * TCP there may be several: what it passes on while we log makes room.) */
+/* What the reader got in the end: every line whole and in order, each loss reported where it
+ * was. (On TCP there may be several: what it passes on while we log makes room.) */
 static void check_filled(void)
 {
     int expected = 0;

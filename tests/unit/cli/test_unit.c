@@ -1,4 +1,4 @@
-/* What of a systemd unit file the settings depend on. */
+/* unit.c: the parts of a systemd unit file that the settings depend on. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #pragma once
-/* What the tests of the configuration share: load a text, a file or an environment, and look
- * at what comes out of it. */
+/* What the tests of the configuration share: loading a text, a file or an environment, and
+ * checking the result. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,11 +15,11 @@
 
 #define CREDENTIALS "[token]\nclient_id = id\nclient_secret = s3cret\n"
 
-/* One load; the texts are for looking into with strstr. */
+/* The result of loading; the texts are for searching with strstr. */
 struct result {
     struct config *config; /* NULL: refused */
     struct config_report report;
-    struct buf errors, warnings; /* what is in the report, a line each */
+    struct buf errors, warnings; /* the messages of the report, a line each */
 };
 
 static inline struct result result_new(void)
@@ -89,7 +89,7 @@ static inline struct result load_file(const char *path)
     return result_of(r);
 }
 
-/* Entries "NAME=value", the last one NULL. They are copied: taking overwrites them. */
+/* Entries "NAME=value", ended by NULL. They are copied, because taking them overwrites them. */
 static inline struct result load_env(const char *path, const char *const *entries)
 {
     struct result r = result_new();
@@ -136,7 +136,7 @@ static inline size_t count_lines(struct buf *b)
     return n;
 }
 
-/* A directory that is removed with all that was written into it. */
+/* A directory that is removed with everything that was written into it. */
 struct scratch {
     char dir[64];
     char paths[8][96];

@@ -1,4 +1,4 @@
-/* The files of certificates: taking up new ones, and when they end. */
+/* certificates.c: replacing certificate files, and when certificates expire. */
 #include <time.h>
 
 #include "certs.h"

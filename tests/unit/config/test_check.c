@@ -1,5 +1,5 @@
-/* What goes beyond one value: addresses, URLs, files, inbound TLS, pairs, and what is hardly ever
- * meant. */
+/* check.c: checks beyond a single value: addresses, URLs, files, inbound TLS, pairs of keys,
+ * and values that are hardly ever intended. */
 #include "certs.h"
 #include "config/config_case.h"
 

@@ -1,4 +1,5 @@
-/* [ledger]: what is refused, what is warned of, and what follows from its keys. */
+/* check_ledger.c: what is refused in [ledger], what is warned about, and what follows from
+ * its keys. */
 #include "config/config_case.h"
 
 #define LEDGER CREDENTIALS "[ledger]\n"

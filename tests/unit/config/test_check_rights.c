@@ -1,4 +1,4 @@
-/* What the settings about classes say, and what is refused in them. */
+/* check_rights.c: the settings about classes, and what is refused in them. */
 #include <unistd.h>
 
 #include "config_case.h"

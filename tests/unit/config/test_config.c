@@ -1,4 +1,4 @@
-/* Loading and comparing: what is needed, and what a reload takes over. */
+/* config.c: loading and comparing settings, and what a reload changes. */
 #include <errno.h>
 
 #include "config/config_case.h"

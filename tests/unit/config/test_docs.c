@@ -1,4 +1,4 @@
-/* The settings in print: in force, and as reference. */
+/* docs.c: printing the settings, those in effect and the reference. */
 #include <errno.h>
 
 #include "config/config_case.h"

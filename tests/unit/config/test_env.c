@@ -1,4 +1,4 @@
-/* Settings from the environment. */
+/* env.c: settings from the environment. */
 #include "config/config_case.h"
 
 #define ID "ONESHOT_PROXY_TOKEN_CLIENT_ID=env-id"

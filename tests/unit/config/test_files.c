@@ -1,4 +1,4 @@
-/* The files that settings name: secrets and PEM. */
+/* files.c: the files that settings name: secrets and PEM. */
 #include "config/config_case.h"
 
 static void a_secret_file_is_read_to_the_byte(void **state)

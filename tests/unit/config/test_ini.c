@@ -1,4 +1,4 @@
-/* The ini file and its traps. */
+/* ini.c: the ini file and its pitfalls. */
 #include "config/config_case.h"
 
 static void a_key_before_the_first_section_is_refused(void **state)

@@ -1,4 +1,4 @@
-/* What the settings say of outbound connections. */
+/* outbound.c: how settings of outbound connections are translated. */
 #include "certs.h"
 #include "config/config_case.h"
 #include "config/outbound.h"

@@ -1,4 +1,4 @@
-/* What is said about the settings: each thing once, marked, in the order of the lines. */
+/* report.c: each message once, marked as error or warning, in the order of the lines. */
 #include "config/config_case.h"
 
 static void every_error_is_reported_with_its_line(void **state)

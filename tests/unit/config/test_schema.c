@@ -1,4 +1,5 @@
-/* The table of settings: names that are unique, and what was probably meant by another. */
+/* schema.c: names in the table of settings are unique, and a wrong name leads to the
+ * intended one. */
 #include "config/config_case.h"
 
 static void a_misspelt_key_gets_did_you_mean(void **state)

@@ -1,4 +1,4 @@
-/* The URL of a PostgreSQL store: what is in it, and what is refused. */
+/* store_url.c: parsing the URL of a PostgreSQL store, and what is refused. */
 #include "config/store_url.h"
 #include "unit.h"
 

@@ -1,4 +1,4 @@
-/* Addresses, hosts and URLs, taken apart. */
+/* url.c: parsing addresses, hosts and URLs. */
 #include "config/config_case.h"
 #include "config/url.h"
 

@@ -1,4 +1,4 @@
-/* One value: its default, its least and its largest value, and what is beyond. */
+/* value.c: the default, the least and the largest value of each key, and values beyond. */
 #include <inttypes.h>
 
 #include "config/config_case.h"

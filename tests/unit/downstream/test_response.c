@@ -1,6 +1,6 @@
-/* response.c: whichever way an answer goes, its head is the same; and nothing that libmicrohttpd
- * says by itself ends up in it. Real are libmicrohttpd, handler.c, conn.c and the sockets; the
- * relay is this file's. */
+/* response.c: the head of an answer is the same for both ways, and nothing that
+ * libmicrohttpd writes by itself ends up in it. Uses the real libmicrohttpd, handler.c,
+ * conn.c and sockets; the relay is defined here. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -378,7 +378,7 @@ static void what_a_failure_tells_is_in_its_head(void **state)
     buf_done(&out);
 }
 
-/* --- an early answer and the rest of the body ---------------------------------------------- */
+/* --- an early answer and the rest of the body --------------------------------------------- */
 
 static const struct head_case streamed = { .head = { 200, NULL, 0, 10, -1, false, false },
                                            .body = "one" };

@@ -1,5 +1,5 @@
-/* The event loop: timers by a clock of the test's own, descriptors by pipes, mail by threads.
- */
+/* The event loop: timers with the test's own clock, descriptors with pipes, mail with
+ * threads. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>

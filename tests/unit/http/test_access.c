@@ -1,4 +1,4 @@
-/* access.c: who may use the port. */
+/* access.c: which requests may use the port. */
 #include <string.h>
 
 #include "http/access.h"

@@ -1,4 +1,5 @@
-/* h1_decoder.c: where the lines, the body and the end of an answer are, however it comes in. */
+/* h1_decoder.c: finds the lines, the body and the end of an answer, in whatever pieces it
+ * arrives. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* header.c: what goes through, what does not, and what is set. */
+/* header.c: which fields are forwarded, dropped and set. */
 #include <stdio.h>
 #include <string.h>
 

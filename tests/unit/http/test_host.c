@@ -1,4 +1,4 @@
-/* A host and its port, taken apart. */
+/* host.c: parsing a host and its port. */
 #include "http/host.h"
 #include "unit.h"
 

@@ -1,4 +1,4 @@
-/* Where a Location of the upstream's leads the caller. */
+/* location.c: where a rewritten Location leads the caller. */
 #include <string.h>
 
 #include "http/location.h"

@@ -1,4 +1,4 @@
-/* request_check.c: request heads as libmicrohttpd hands them out, and what must not get through. */
+/* request_check.c: request heads as libmicrohttpd delivers them, and what must be refused. */
 #include <stdio.h>
 #include <string.h>
 
@@ -6,7 +6,8 @@
 #include "inplace.h"
 #include "unit.h"
 
-/* What comes of checking a head; HEAD_UNPARSED when libmicrohttpd would have refused it itself. */
+/* What comes of checking a head; HEAD_UNPARSED when libmicrohttpd would have refused it
+ * itself. */
 #define HEAD_UNPARSED (-1)
 
 static int judge(const char *input, size_t size, int64_t *body_bytes)

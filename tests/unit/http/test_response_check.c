@@ -1,4 +1,5 @@
-/* response_check.c: answer heads line by line, and those that libcurl should not have passed. */
+/* response_check.c: answer heads line by line, including those that libcurl should refuse
+ * but does not. */
 #include <string.h>
 
 #include "http/response_check.h"

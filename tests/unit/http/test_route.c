@@ -1,4 +1,4 @@
-/* route.c: where a target leads, and which ones lead nowhere. */
+/* route.c: the upstream target of a request, and which targets are refused. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

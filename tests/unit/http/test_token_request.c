@@ -1,4 +1,4 @@
-/* http/token_request.c: the client secret of a form or of JSON, and of nothing else. */
+/* token_request.c: finds the client secret in a form or in JSON, and in nothing else. */
 #include <string.h>
 
 #include "http/token_request.h"

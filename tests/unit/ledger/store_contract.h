@@ -1,6 +1,6 @@
 #pragma once
-/* What every store has to do, whatever keeps the entries: tests that run against each of them.
- * Whoever includes this gives a setup that makes a fresh, empty store, and a teardown. */
+/* What every store must do: tests that run with each kind of store. Whoever includes this
+ * provides a setup that makes an empty store, and a teardown. */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@ struct fixture {
                                 it is told */
 };
 
-/* A store that is empty; given back by teardown. */
+/* An empty store; teardown frees it. */
 static struct fixture *fixture_of(void **state)
 {
     return *state;
@@ -39,7 +39,7 @@ static void claim_done(struct claim *c)
 }
 #define auto_claim __attribute__((cleanup(claim_done))) struct claim
 
-/* Fills in a claim of that key, or a look when no id is wanted. */
+/* Fills in a claim for that key; without an id it is a look. */
 static void claim_of(struct claim *c, const char *scope, const char *key, bool is_look)
 {
     memset(c, 0, sizeof *c);
@@ -75,7 +75,7 @@ static void batch_at(struct fixture *f, int64_t now_ms, struct store_claim *cons
     buf_done(&error);
 }
 
-/* One claim in a batch of its own. */
+/* Makes one claim in a batch of its own. */
 static enum store_claimed make(struct fixture *f, struct claim *c)
 {
     batch_at(f, NOW_MS, (struct store_claim *[]){ &c->c }, 1, NULL, 0);
@@ -399,7 +399,7 @@ static void all_in_flight_become_unknown_when_their_owner_is_gone(void **state)
 
 /* --- resolve --- */
 
-/* When nothing of before can be under way any more. */
+/* When nothing from before can be in progress any more. */
 static int64_t after_all(const struct fixture *f)
 {
     const int64_t wait_ms = LEASE_MS + STORE_RESOLVE_AFTER_MS + 1;

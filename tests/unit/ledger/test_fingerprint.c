@@ -24,7 +24,8 @@ static void of(const struct request *q, unsigned char out[LEDGER_FINGERPRINT_BYT
 
 static void it_is_the_digest_of_parts_with_their_lengths_and_the_body(void **state)
 {
-    /* sha256 of "\0\0\0\0\0\0\0\4POST" "\0\0\0\0\0\0\0\10https://a" "\0\0\0\0\0\0\0\5/v0/x" "{}" */
+    /* sha256 of "\0\0\0\0\0\0\0\4POST" "\0\0\0\0\0\0\0\10https://a" "\0\0\0\0\0\0\0\5/v0/x"
+     * "{}" */
     static const unsigned char expected[LEDGER_FINGERPRINT_BYTES] = {
         0x67, 0xa9, 0x05, 0xfd, 0x50, 0x15, 0x25, 0xd2, 0x66, 0x36, 0x3d,
         0x93, 0x86, 0xcc, 0xf5, 0xec, 0xc5, 0xf1, 0xb5, 0xe4, 0xe2, 0x1d,

@@ -1,4 +1,4 @@
-/* ledger/head.c: what of an answer's head is kept, and given again. */
+/* head.c: which fields of an answer are kept and replayed. */
 #include "ledger/head.h"
 #include "unit.h"
 

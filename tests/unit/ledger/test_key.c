@@ -1,4 +1,4 @@
-/* ledger/key.c: which fields and bodies have a key, and which of them are refused. */
+/* key.c: which fields and bodies have a key, and which are refused. */
 #include <json-c/json.h>
 
 #include "ledger/key.h"

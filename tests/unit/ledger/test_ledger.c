@@ -1,5 +1,4 @@
-/* ledger/ledger.c: its thread, with a store that does what the test says, and a worker that is
- * the test. */
+/* ledger.c: its thread, with a store that does what the test says; the test is the worker. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,7 +13,7 @@
 #include "ledger/ledger.h"
 #include "ledger/stores.h"
 
-/* --- the store ------------------------------------------------------------------------------ */
+/* --- the store ---------------------------------------------------------------------------- */
 
 #define ENTRIES_MAX 512
 
@@ -122,7 +121,7 @@ int64_t clock_wall_s(void)
     return clock_wall_ms() / 1000;
 }
 
-/* --- the store ----------------------------------------------------------------------------- */
+/* --- the store ---------------------------------------------------------------------------- */
 
 static struct fake_entry *by_id(const char *id)
 {
@@ -336,7 +335,7 @@ static struct fake_entry entry_at(size_t i)
     return e;
 }
 
-/* --- the worker ----------------------------------------------------------------------------- */
+/* --- the worker --------------------------------------------------------------------------- */
 
 static struct loop loop;
 static struct mailbox mailbox;
@@ -518,7 +517,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* --- tests ---------------------------------------------------------------------------------- */
+/* --- tests -------------------------------------------------------------------------------- */
 
 static void a_claim_is_made_and_may_be_sent_for_half_of_its_lease(void **state)
 {
@@ -1041,7 +1040,8 @@ static void entries_of_a_process_that_is_gone_do_not_stay_in_flight(void **state
 #define DAYS(n) ((n)*HOURS(24))
 #define A_MINUTE (MINUTES(1) + 1000)
 
-/* Lets time pass and the wall clock jump. When this returns, the ledger has done what was due. */
+/* Lets time pass and the wall clock jump. When this returns, the ledger has done what was
+ * due. */
 static void later(int64_t passed, int64_t jump)
 {
     struct ledger_ask a = { .mail = NULL };

@@ -1,4 +1,4 @@
-/* library.c, with a library that every program has, and one that none has. */
+/* library.c, with a library that every program has, and one that does not exist. */
 #include <errno.h>
 #include <string.h>
 

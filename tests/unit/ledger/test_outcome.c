@@ -1,4 +1,4 @@
-/* ledger/outcome.c: table B, from what is known at the end to the state of the entry. */
+/* outcome.c: from what is known at the end of a request to the state of its entry. */
 #include "ledger/outcome.h"
 #include "unit.h"
 

@@ -1,5 +1,5 @@
-/* What every store has to do, by the one in PostgreSQL: against a real server. What only that one does
- * is in test_store_postgresql.c. */
+/* The contract of all stores, with the store in PostgreSQL against a real server. What only
+ * that store does is in test_store_postgresql.c. */
 #include "ledger/store_contract.h"
 #include "ledger/store_postgresql.h"
 #include "postgres.h"

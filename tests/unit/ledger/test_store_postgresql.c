@@ -1,5 +1,5 @@
-/* The store in PostgreSQL, against a real server: what is claimed is claimed once and durably, and
- * what is not certain is never told as certain. */
+/* The store in PostgreSQL, against a real server: a key is claimed once and durably, and
+ * what is not certain is never reported as certain. */
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -83,7 +83,7 @@ static const char *ask(const char *sql)
     return postgres_ask(server, DATABASE, sql);
 }
 
-/* --- calls --------------------------------------------------------------------------------- */
+/* --- calls -------------------------------------------------------------------------------- */
 
 static const unsigned char fingerprint[LEDGER_FINGERPRINT_BYTES] = { 1, 2, 0, 255 };
 
@@ -161,7 +161,7 @@ static struct store_census swept(struct store *s, enum store_lost_owners which)
     return c;
 }
 
-/* --- claims and outcomes ------------------------------------------------------------------- */
+/* --- claims and outcomes ------------------------------------------------------------------ */
 
 static void a_key_is_claimed_once_and_found_from_then_on(void **state)
 {
@@ -375,7 +375,7 @@ static void a_record_without_a_key_stands_in_nobodys_way(void **state)
                         "1");
 }
 
-/* --- orphans, pruning, the operator --------------------------------------------------------- */
+/* --- orphans, pruning, the operator ------------------------------------------------------- */
 
 static void what_outlives_its_lease_is_unknown(void **state)
 {
@@ -542,7 +542,7 @@ static void an_operator_decides_what_is_open_and_waits_before_a_repeat(void **st
     assert_memory_equal(c.claim.found.answer_body.data, "{}", 2);
 }
 
-/* --- opening ------------------------------------------------------------------------------- */
+/* --- opening ------------------------------------------------------------------------------ */
 
 static void nothing_is_made_unasked_and_nothing_twice(void **state)
 {
@@ -653,7 +653,7 @@ static void another_ledger_behind_the_same_url_is_final(void **state)
     assert_int_equal(ask_again(f.store, &c), STORE_BROKEN);
 }
 
-/* --- many at once --------------------------------------------------------------------------- */
+/* --- many at once ------------------------------------------------------------------------- */
 
 #define KEYS 400
 #define AT_ONCE 16
@@ -720,7 +720,7 @@ static void of_several_replicas_one_has_each_key(void **state)
     }
 }
 
-/* --- what is not certain --------------------------------------------------------------------- */
+/* --- what is not certain ------------------------------------------------------------------ */
 
 struct in_commit {
     struct store *store;
@@ -744,8 +744,8 @@ static void *commit(void *arg)
 #define WAITS \
     "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep'"
 
-/* Makes a claim whose COMMIT waits for a standby that is not there, does that to its backend, and
- * returns what the claim came to. */
+/* Makes a claim whose COMMIT waits for a standby that is not there, does that to its
+ * backend, and returns what the claim came to. */
 static enum store_claimed commit_and(const struct fixture *f, struct claim *c, const char *call)
 {
     struct in_commit in = { .store = f->store, .claim = c };
@@ -811,8 +811,9 @@ a_connection_lost_in_commit_leaves_a_claim_unclear_until_it_is_made_again(void *
     assert_string_equal(ask("SELECT count(*) FROM ledger_entry"), "2");
 }
 
-/* What was given up may be carried out all the same, as soon as the server goes on; a claim made again
- * beside it is refused at times, as a twin of its own. So until only the fixture is connected. */
+/* What was given up may be carried out all the same, as soon as the server goes on; a claim
+ * made again beside it is refused at times, as a twin of its own. So until only the fixture
+ * is connected. */
 static void let_server_go_on(void)
 {
     postgres_signal(server, SIGCONT);
@@ -868,13 +869,13 @@ static void a_proxy_that_ends_does_not_wait_for_a_server(void **state)
     (void)close(o.hurry_fd);
 }
 
-/* --- names --------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------- */
 
 static _Atomic unsigned asked_silent;
 static sem_t silent_answers;
 
-/* Instead of the C library's, but by it: "localhost" has an address where nobody listens before the
- * right one; of "silent.test" nothing is heard until the test says so. */
+/* Instead of the C library's, but by it: "localhost" has an address where nobody listens
+ * before the right one; of "silent.test" nothing is heard until the test says so. */
 /* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                 struct addrinfo **found)
@@ -925,7 +926,8 @@ static void name_servers_that_are_silent_hold_nothing_up(void **state)
     o.timeout_ms = 1000;
     (void)open_with(&o, &s);
     assert_non_null(s);
-    /* By the other host, in what is left of the time: on a slow machine it takes more than one. */
+    /* By the other host, in what is left of the time: on a slow machine it takes more than
+     * one. */
     for (int i = 0; i < 2; i++) {
         int64_t until_ms = clock_ms() + 2 * TIMEOUT_MS;
 
@@ -1029,7 +1031,7 @@ static void with_an_authority_nothing_but_verified_tls_will_do(void **state)
     postgres_restart(server, SIGINT, NULL);
 }
 
-/* --- a connection cut at every byte ---------------------------------------------------------- */
+/* --- a connection cut at every byte ------------------------------------------------------- */
 
 /* Passes bytes on between one client and the server at a time, so many each way. */
 struct cutter {

@@ -1,5 +1,5 @@
-/* ledger/store_sqlite.c, with real files: what every store has to do, what a file has to be like,
- * and what damage is found. */
+/* store_sqlite.c, with real files: the contract of all stores, the requirements on a file,
+ * and the damage that is found. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

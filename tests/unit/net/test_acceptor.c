@@ -1,4 +1,4 @@
-/* acceptor.c: real listeners and connections, on a loop of the test's own. */
+/* acceptor.c: real listeners and connections, on a loop of the test. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,4 +1,5 @@
-/* What libcurl frees in the thread that has the client secret holds nothing of it. */
+/* curl_alloc.c: memory that libcurl frees in the thread with the client secret contains
+ * nothing of it. */
 #include <curl/curl.h>
 
 #include "heap.h"

@@ -1,4 +1,5 @@
-/* What is known of the addresses of a name when none of them gave a connection. */
+/* curl_host.c: what is known about the addresses of a name if none of them gave a
+ * connection. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -14,7 +15,8 @@
 #define SOCKETS_MAX 16
 #define CONNECT_MS 1000
 
-/* Two addresses with the same port: the first swallows what is sent to it, the second refuses. */
+/* Two addresses with the same port: the first swallows what is sent to it, the second
+ * refuses. */
 struct addresses {
     int fd[SOCKETS_MAX];
     size_t count;
@@ -76,8 +78,9 @@ static void on_done(struct curl_host_transfer *t, CURLcode code)
     loop_stop(&a->loop);
 }
 
-/* While the first address is tried, the process does not get to run for more than half of the time;
- * then libcurl happens to look first, as it does when something comes on another connection. */
+/* While the first address is tried, the process does not get to run for more than half of
+ * the time; then libcurl happens to look first, as it does when something comes on another
+ * connection. */
 static bool stand_still(void *arg)
 {
     struct attempt *a = arg;
@@ -142,7 +145,8 @@ static void a_silent_address_is_told_as_silent_however_late_the_process_looks(vo
     a.loop.on_turn = stand_still;
     loop_run(&a.loop);
     assert_true(a.stood_still);
-    /* where the time is over nothing else may be said: the silent one could have had more of it */
+    /* where the time is over nothing else may be said: the silent one could have had more of
+     * it */
     if (a.code != CURLE_OPERATION_TIMEDOUT) {
         assert_int_equal(a.code, CURLE_COULDNT_CONNECT);
         assert_int_equal(a.opened, 2);

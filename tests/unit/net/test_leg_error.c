@@ -1,4 +1,5 @@
-/* Which part of a connection is told to have failed, and in which words. */
+/* leg_error.c: which part of a connection is reported as the one that failed, and with which
+ * text. */
 #include <openssl/x509_vfy.h>
 #include <string.h>
 

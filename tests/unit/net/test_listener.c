@@ -1,5 +1,5 @@
-/* listener.c: unix sockets, and sockets that were passed. Who may connect is a matter of the file, so it must be right from
- * the first moment, and what is not ours must stay as it is. */
+/* listener.c: unix sockets, and sockets that were passed. The file's mode decides who may
+ * connect, so it must be right from the first moment; files of others must stay as they are. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

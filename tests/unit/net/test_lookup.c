@@ -171,7 +171,8 @@ static int start(void **state)
     return 0;
 }
 
-/* Nobody can join one that was left behind: what looks for leaks at the end would find its stack. */
+/* Nobody can join one that was left behind: what looks for leaks at the end would find its
+ * stack. */
 static int await_threads(void **state)
 {
     int64_t until_ms = clock_ms() + LONG_MS / 3;

@@ -1,4 +1,4 @@
-/* The form of certificates, which is looked at without reading them. */
+/* tls.c: checking the form of certificates without parsing them. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* The copy of a trust store: readable by a path as long as somebody holds it. */
+/* trust_store.c: a copy of a trust store can be read by a path as long as it is referenced. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
 #pragma once
-/* A relay between three fakes: a sink that writes down what it was told, in place of
- * upstream/exchange.c an exchange whose answers the test makes up, and in place of ledger/ledger.c a
- * ledger likewise. Time is the test's. */
+/* A relay between three fakes: a sink that records what it is told; an exchange (in place of
+ * upstream/exchange.c) whose answers the test makes up; and a ledger (in place of
+ * ledger/ledger.c). The test controls the time. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,7 +95,7 @@ int64_t clock_wall_ns(void)
 
 static struct {
     size_t asks, given_up, outcomes, settles;
-    struct ledger_ask *ask; /* under way; NULL: none */
+    struct ledger_ask *ask; /* in progress; NULL: none */
     enum ledger_want want;
     char scope[32], key[LEDGER_KEY_MAX + 1], path[256], request_body[256];
     bool has_key, has_fingerprint;
@@ -173,7 +173,7 @@ void ledger_settle(struct ledger_ask *a, struct ledger_port *port,
     fake_outcome(o);
 }
 
-/* The reply to what is under way. */
+/* Replies to the question in progress. */
 static inline void ledger_replies(enum ledger_result result)
 {
     struct ledger_ask *a = fake_ledger.ask;
@@ -296,7 +296,7 @@ static void on_accepted(void *arg, uint64_t generation)
     accepted++;
 }
 
-/* Token 0 or 1 is the thread's; -1: none. */
+/* Gives the thread token 0 or 1; -1: none. */
 static void give_token(int which)
 {
     ctx.token = which < 0 ? NULL : &tokens[which];
@@ -362,7 +362,7 @@ static int fake_teardown(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 
-/* Lets the time pass, and the relay's timer look. */
+/* Moves the time forward, and runs the relay's timer. */
 static inline void pass(struct relay *r, int64_t ms)
 {
     ctx.loop.now_ms += ms;

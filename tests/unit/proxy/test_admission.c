@@ -1,4 +1,4 @@
-/* admission.c: who a request is for, whether it may go on, and what it is called. */
+/* admission.c: where a request goes, whether it may go on, and its request id. */
 #include "fake.h"
 
 #define F(n, v)                                                                  \

@@ -1,5 +1,5 @@
-/* relay.c and claim.c with a ledger: each row of what can become of a request that is recorded, from
- * its head to the outcome that is told, and what its caller gets. */
+/* relay.c and claim.c with a ledger: everything that can happen to a request that is
+ * recorded, from its head to the reported outcome, and what its caller gets. */
 #include "fake.h"
 
 static const struct header_field keyed[] = { { "Idempotency-Key", "\"8e03\"", 15, 6 },
@@ -147,7 +147,7 @@ static void assert_outcome(enum ledger_state state, const char *cause)
     assert_string_equal(fake_ledger.id, "0190-claim");
 }
 
-/* --- A: before there is a claim ------------------------------------------------------------ */
+/* --- A: before there is a claim ----------------------------------------------------------- */
 
 static void a_key_is_asked_for_only_with_its_whole_body(void **state)
 {
@@ -406,7 +406,7 @@ static void a_caller_that_leaves_before_the_reply_claims_nothing(void **state)
     the_end(r);
 }
 
-/* --- B: after the claim ---------------------------------------------------------------------- */
+/* --- B: after the claim ------------------------------------------------------------------- */
 
 static void a_definite_answer_is_told_with_its_head_and_body(void **state)
 {
@@ -607,7 +607,8 @@ static void a_caller_that_leaves_before_the_first_byte_frees_the_key(void **stat
 static void a_caller_that_leaves_later_does_not_end_the_exchange(void **state)
 {
     (void)state;
-    /* where the caller leaves: before the head, in the body; and whether its side ends at once */
+    /* where the caller leaves: before the head, in the body; and whether its side ends at
+     * once */
     for (int late = 0; late < 2; late++)
         for (int first = 0; first < 2; first++) {
             struct relay *r = sent_request();
@@ -795,7 +796,7 @@ static void a_stop_makes_unknown_what_was_sent_and_frees_what_was_not(void **sta
     the_end(r);
 }
 
-/* --- C: the key is known -------------------------------------------------------------------- */
+/* --- C: the key is known ------------------------------------------------------------------ */
 
 static struct relay *known(enum ledger_state state, bool same, int status, const char *body)
 {
@@ -881,7 +882,7 @@ static void a_stored_answer_of_any_size_fits(void **state)
     the_end(r);
 }
 
-/* --- records without a key --------------------------------------------------------------------- */
+/* --- records without a key ---------------------------------------------------------------- */
 
 static void a_record_streams_and_only_its_first_byte_waits(void **state)
 {

@@ -1,4 +1,5 @@
-/* relay.c: every step of its picture, and what is told of a body that is never whole. */
+/* relay.c: every transition in its picture, and what is reported when a body is never
+ * complete. */
 #include "fake.h"
 
 static struct relay *begin(int64_t body_bytes)

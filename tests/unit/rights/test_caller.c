@@ -1,4 +1,4 @@
-/* rights/caller.c: exactly one section must fit, and a proof that fails is never forgiven. */
+/* caller.c: exactly one section must match, and a wrong proof is never ignored. */
 #include <string.h>
 
 #include "rights/caller.h"

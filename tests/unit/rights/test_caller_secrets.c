@@ -1,4 +1,5 @@
-/* rights/caller_secrets.c: whose a secret is, and what has changed between two sets of them. */
+/* caller_secrets.c: finding the caller of a secret, and the differences between two sets of
+ * them. */
 #include <stdio.h>
 #include <string.h>
 

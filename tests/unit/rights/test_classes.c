@@ -134,7 +134,8 @@ static enum request_class class_in_table(const char *operation)
     return CLASS_COUNT;
 }
 
-/* Whether an operation of that letter, see tests/origin/operations.txt, may be of that class. */
+/* Whether an operation of that letter, see tests/origin/operations.txt, may be of that
+ * class. */
 static bool fits(char letter, enum request_class class)
 {
     switch (letter) {

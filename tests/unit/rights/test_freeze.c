@@ -1,4 +1,4 @@
-/* rights/freeze.c: frozen unless known otherwise, with real files. The clock is the test's. */
+/* freeze.c: frozen when in doubt, with real files. The test controls the clock. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

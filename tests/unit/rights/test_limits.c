@@ -1,4 +1,4 @@
-/* rights/limits.c: what a caller may use up, and what is said when it has. */
+/* limits.c: what a caller may use up, and what is reported when it has. */
 #include <string.h>
 
 #include "rights/limits.h"

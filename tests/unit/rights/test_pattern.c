@@ -1,4 +1,4 @@
-/* rights/pattern.c: what a pattern says, what it covers, and that plain paths only match. */
+/* pattern.c: what a pattern means and matches, and that it matches only plain paths. */
 #include <string.h>
 
 #include "base/base.h"

@@ -1,4 +1,4 @@
-/* rights/pattern_index.c: every pattern that matches is found, and few that do not. */
+/* pattern_index.c: every pattern that matches is found, and few that do not. */
 #include <stdio.h>
 #include <string.h>
 

@@ -112,8 +112,8 @@ static void threads_share_a_bucket_exactly(void **state)
     assert_int_equal(c.taken, 500);
 }
 
-/* A thread that does not know of the new rate yet may charge by the old one: the bucket is empty
- * then, and not for longer than it takes to fill. */
+/* A thread that does not know of the new rate yet may charge by the old one: the bucket is
+ * empty then, and not for longer than it takes to fill. */
 static void a_bucket_charged_by_another_rate_is_no_emptier_than_empty(void **state)
 {
     (void)state;

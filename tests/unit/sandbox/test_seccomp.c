@@ -1,6 +1,6 @@
-/* The whole table of the system call filter. The program that would go to the kernel is caught
- * here and run for every number there is, and for the arguments that decide: what it says is
- * compared with a list of this test's own. Nothing is asked of the kernel. */
+/* seccomp.c: the whole table of the filter. The filter program is not given to the kernel
+ * but interpreted here, for every system call number and for the arguments that matter; the
+ * result is compared with the test's own list. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -296,7 +296,8 @@ static const struct decided decisions[] = {
 #endif
 };
 
-/* Each decision by itself: nothing but the one argument may count, or nothing else may excuse. */
+/* Each decision by itself: nothing but the one argument may count, or nothing else may
+ * excuse. */
 static void an_argument_decides_where_the_number_does_not(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* The last quarter of an hour, by the test's own clock. */
+/* history.c: the last quarter of an hour, with the test's own clock. */
 #include <string.h>
 
 #include "stats/history.h"

@@ -1,5 +1,5 @@
-/* The list of failures and its way from the workers, by the test's own clock: clock, timers and
- * mailbox are defined here in place of clock.c, loop.c and mailbox.c. */
+/* recent_failures.c, with the test's own clock: clock, timers and mailbox are defined here
+ * in place of clock.c, loop.c and mailbox.c. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* token.c: what is a token, how long it lives, and what is refused with which reason. */
+/* token.c: what is accepted as a token, how long it lives, and what is refused for which
+ * reason. */
 #include <stdio.h>
 #include <string.h>
 

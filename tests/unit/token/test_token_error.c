@@ -1,4 +1,5 @@
-/* token_error.c: turns a token endpoint's error answer into a sentence that says what to check. */
+/* token_error.c: turns a token endpoint's error answer into a sentence that says what to
+ * check. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* The token's life by the test's own clock: the clock, the timers and the token endpoint are
+/* token_manager.c, with the test's own clock: clock, timers and the token endpoint are
  * defined here in place of clock.c, loop.c and token_client.c. */
 #include <stdio.h>
 #include <string.h>
@@ -664,8 +664,8 @@ static void refusals_long_apart_are_no_row_of_refusals(void **state)
     }
 }
 
-/* With other credentials, or for another upstream, the fault may be mended: a refusal counts again
- * at once. */
+/* With other credentials, or for another upstream, the fault may be mended: a refusal counts
+ * again at once. */
 static void what_was_refused_before_a_new_secret_delays_nothing_after_it(void **state)
 {
     struct token_manager t;
@@ -794,8 +794,8 @@ static void a_young_token_that_is_refused_rests_and_is_tried_again(void **state)
     token_manager_done(&t);
 }
 
-/* When both are refused, and nobody has had the one before taken since, the age of the young one is
- * not the cause. */
+/* When both are refused, and nobody has had the one before taken since, the age of the young
+ * one is not the cause. */
 static void a_young_token_is_replaced_when_the_one_before_is_refused_too(void **state)
 {
     (void)state;
@@ -873,9 +873,9 @@ a_token_that_lives_shorter_than_its_fetch_takes_is_a_failure_with_pauses(void **
 
 /* --- a model of the upstream, and of requests that follow the views ------------------------
  *
- * Each token becomes known to the upstream some time after it was given out, and may be revoked;
- * one path refuses all. A request is sent with the view's token and repeated once as relay.c
- * does. */
+ * Each token becomes known to the upstream some time after it was given out, and may be
+ * revoked; one path refuses all. A request is sent with the view's token and repeated once
+ * as relay.c does. */
 
 #define MODEL_TOKENS 4000
 
@@ -936,8 +936,8 @@ static bool model_send(struct token_manager *t, const struct token *token, bool 
     return false;
 }
 
-/* Returns whether the caller gets something else than a 401. Whom it waits for, while a token is
- * being fetched, has it at once here: `wait` says that it comes, in this moment. */
+/* Returns whether the caller gets something else than a 401. Whom it waits for, while a
+ * token is being fetched, has it at once here: `wait` says that it comes, in this moment. */
 static bool model_request(struct token_manager *t, bool path_refuses, bool wait)
 {
     struct token_view v = token_manager_view(t);
@@ -1043,8 +1043,8 @@ static void whatever_happens_to_tokens_a_good_one_serves_all_sound_paths(void **
     }
 }
 
-/* Where nothing is revoked and the endpoint is well, no sound path ever sees a 401, although each
- * new token is unknown for a while, and one path refuses whatever it gets. */
+/* Where nothing is revoked and the endpoint is well, no sound path ever sees a 401, although
+ * each new token is unknown for a while, and one path refuses whatever it gets. */
 static void no_renewal_shows_while_new_tokens_are_not_known_everywhere(void **state)
 {
     (void)state;

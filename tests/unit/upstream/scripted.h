@@ -1,7 +1,7 @@
 #pragma once
-/* What the tests of the upstream side share: a loop, a pool and settings in one thread, and a
- * peer on a loopback socket whose every byte the test decides on. The loop is turned by hand, so
- * that the test chooses what happens between two turns. */
+/* What the tests of the upstream side share: a loop, a pool and settings in one thread, and
+ * a peer on a loopback socket that the test controls byte by byte. The test turns the loop
+ * by hand, so it decides what happens between two turns. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -19,7 +19,7 @@
 #include "upstream/h1_client.h"
 #include "upstream/h2_client.h"
 
-/* Time passes by itself, and when a test says so; by itself only until it is stopped. */
+/* Time runs by itself until it is stopped, and a test may move it forward. */
 static int64_t clock_ahead_ms, clock_stopped_us;
 
 int64_t clock_us(void)
@@ -32,7 +32,7 @@ int64_t clock_us(void)
            clock_ahead_ms * 1000;
 }
 
-/* Nothing is waited for meanwhile: the deadline of UNTIL would never come. */
+/* Do not wait for anything while it is stopped: the deadline of UNTIL would never come. */
 static inline void clock_stop(void)
 {
     clock_stopped_us = clock_us() - clock_ahead_ms * 1000;
@@ -66,7 +66,7 @@ struct scripted {
 
     /* the peer's ends of all connections that were made, in order */
     int fd[CONNS_MAX];
-    struct buf got[CONNS_MAX]; /* what came on it */
+    struct buf got[CONNS_MAX]; /* received on it */
     bool ended[CONNS_MAX];     /* nothing more comes on it */
     size_t conns;
 };
@@ -89,7 +89,7 @@ static void scripted_on_tick(struct loop_timer *t)
     (void)t;
 }
 
-/* One turn of the loop: what is there is done, nothing is waited for. */
+/* Turns the loop once, without waiting. */
 static inline void turn(struct scripted *s)
 {
     struct loop_timer tick = { .on_due = scripted_on_tick };
@@ -100,7 +100,7 @@ static inline void turn(struct scripted *s)
     loop_timer_clear(&s->loop, &tick);
 }
 
-/* What a peer does in any case: accepts, and takes what comes. */
+/* What a peer always does: accepts, and receives. */
 static inline void peer_take(struct scripted *s)
 {
     /* small: valgrind looks at each byte of it for each call */
@@ -123,10 +123,10 @@ static inline void peer_take(struct scripted *s)
     }
 }
 
-/* Reaching it means failure, under valgrind on a busy machine too. */
+/* Reaching this means failure, under valgrind on a busy machine too. */
 #define SOON_MS 60000
 
-/* Turns until `condition` holds; a turn too many does no harm. */
+/* Turns the loop until `condition` holds; more turns do no harm. */
 #define UNTIL(s, condition)                        \
     do {                                           \
         int64_t until_ms_ = clock_ms() + SOON_MS;  \
@@ -138,7 +138,7 @@ static inline void peer_take(struct scripted *s)
         }                                          \
     } while (0)
 
-/* So many turns let everything happen that is going to without more from the peer. */
+/* After this many turns everything has happened that needs nothing more from the peer. */
 static inline void settle(struct scripted *s)
 {
     for (int i = 0; i < 4; i++) {
@@ -171,7 +171,7 @@ static inline bool peer_has(struct scripted *s, size_t conn, const char *text)
     return conn < s->conns && strstr(buf_text(&s->got[conn]), text) != NULL;
 }
 
-/* How often it has read the beginning of a request, on all connections. */
+/* How many requests it has received at least the beginning of, on all connections. */
 static inline unsigned peer_requests(struct scripted *s)
 {
     unsigned count = 0;
@@ -182,7 +182,7 @@ static inline unsigned peer_requests(struct scripted *s)
     return count;
 }
 
-/* settings: further lines of the section [upstream]. */
+/* settings: more lines for the section [upstream]. */
 static inline void scripted_start_with(struct scripted *s, const struct conn_pool_user *user,
                                        size_t kept, const char *settings)
 {

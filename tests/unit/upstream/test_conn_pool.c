@@ -1,5 +1,5 @@
-/* Connections to the upstream and their pool: which one is given to whom, when it is closed, and
- * what is read and written on it. */
+/* conn_pool.c: which connection is given to whom, when it is closed, and what is read and
+ * written on it. */
 #include "scripted.h"
 
 /* What became of the connections of one test. */

@@ -1,5 +1,5 @@
-/* What a failed exchange is told as, and whether it may be sent once more. A request that may
- * have been carried out is never called retryable. */
+/* error.c: how a failed exchange is reported, and whether it may be sent again. A request
+ * that may have been carried out is never reported as retryable. */
 #include <string.h>
 
 #include "unit.h"

@@ -1,5 +1,5 @@
-/* HTTP/1.1 by bytes: what the client makes of every way to frame an answer, cut at every place,
- * what it sends, when it sends it again (almost never), and which connections it uses again. */
+/* HTTP/1.1 byte by byte: how the client reads every kind of framing, cut at every place,
+ * what it sends, when it sends again (almost never), and which connections it reuses. */
 #include <netinet/tcp.h>
 
 #include "scripted.h"
@@ -451,10 +451,10 @@ static void meet(const struct fate *f)
     scripted_stop(&s);
 }
 
-/* Every way a connection can die, on a new connection and on one from the pool, for a safe and
- * an unsafe request, with bodies of several sizes that are kept or not: an unsafe request reaches
- * the peer once at most; a safe one a second time only from a pooled connection that died without
- * a byte of an answer; and nothing is sent three times. */
+/* Every way a connection can die, on a new connection and on one from the pool, for a safe
+ * and an unsafe request, with bodies of several sizes that are kept or not: an unsafe
+ * request reaches the peer once at most; a safe one a second time only from a pooled
+ * connection that died without a byte of an answer; and nothing is sent three times. */
 static void nothing_is_sent_twice_that_may_have_been_carried_out(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* HTTP/2 frame by frame, without a proxy around it: what the client makes of every way to answer,
- * what it sends and when it sends it again, and what an upstream that plays games gets. */
+/* HTTP/2 frame by frame, without a proxy around it: how the client handles every kind of
+ * answer, what it sends and when it sends again, and how it handles a malicious upstream. */
 #include <nghttp2/nghttp2.h>
 
 #include "scripted.h"
@@ -220,7 +220,8 @@ static bool next_frame(size_t conn, size_t *at, struct frame *f)
     return buf_unread(got) >= *at;
 }
 
-/* How many frames of this type came, of a stream (-1: any); those with a flag only, if given. */
+/* How many frames of this type came, of a stream (-1: any); those with a flag only, if
+ * given. */
 static unsigned frames(size_t conn, uint8_t type, int64_t stream, uint8_t flag)
 {
     struct frame f;
@@ -699,8 +700,8 @@ static void a_retry_from_within_leaves_what_else_came_alone(void **state)
     UNTIL(&world, t[0].ends == 1);
     trial_end(&t[0]);
 
-    /* The first refuses its stream and the other is answered in the same read; meanwhile something
-     * that looks like frames waits on the idle connection. */
+    /* The first refuses its stream and the other is answered in the same read; meanwhile
+     * something that looks like frames waits on the idle connection. */
     uint8_t junk[9 * 8];
     for (size_t i = 0; i < sizeof junk; i += 9)
         memcpy(junk + i, "\0\0\0\xee\0\0\0\0\0", 9); /* of a type that nobody knows */

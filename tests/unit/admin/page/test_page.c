@@ -1,5 +1,5 @@
-/* The status page in every state there is. With a directory as argument the pages are written
- * there instead, to be looked at in a browser (./dev page). */
+/* The status page in every possible state. With a directory as argument the pages are
+ * written there instead, to be looked at in a browser (./dev page). */
 #include <stdio.h>
 #include <string.h>
 
