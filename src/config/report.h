@@ -39,9 +39,9 @@ void config_report_each(const struct config_report *r,
  * Returns 0 or the error of buf_add. */
 int config_report_print(const struct config_report *r, struct buf *out) MUST_CHECK;
 
-/* --- for code that reads and checks settings
- * ----------------------------------------------- Reports about the value of that key; a
- * line of the file, 0 for the file as a whole; a variable. */
+/* --- for code that reads and checks settings -----------------------------------------------
+ * Reports about the value of that key; a line of the file, 0 for the file as a whole; a
+ * variable. */
 void config_fail(struct config_report *r, const struct config_key *key, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 void config_warn(struct config_report *r, const struct config_key *key, const char *fmt, ...)

@@ -29,8 +29,7 @@ struct ledger_mail;
 /* An exchange ends at least this long before its lease does. */
 #define LEDGER_LEASE_MARGIN_MS 30000
 
-/* ---- for a worker
- * -------------------------------------------------------------------------- */
+/* --- for a worker --------------------------------------------------------------------------- */
 
 /* A worker's connection to the ledger. Its loop and mailbox outlive its questions. */
 struct ledger_port {
@@ -111,8 +110,7 @@ void ledger_outcome(struct ledger_port *port, const struct ledger_outcome *o);
 void ledger_settle(struct ledger_ask *a, struct ledger_port *port,
                    const struct ledger_outcome *o, void (*on_reply)(struct ledger_ask *a));
 
-/* ---- for the control thread
- * ---------------------------------------------------------------- */
+/* --- for the control thread ----------------------------------------------------------------- */
 
 /* Opens the store that the settings name, and for SQLite the socket of the operator's
  * command; nothing else is opened for writing later. May wait 45 s for another process to

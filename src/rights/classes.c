@@ -91,8 +91,7 @@ static const struct {
 static struct class_pattern builtin[ARRAY_LEN(operations)];
 static bool is_taken_apart;
 
-/* --- finding an operation of the table
- * ---------------------------------------------------------
+/* --- finding an operation of the table -----------------------------------------------------
  *
  * Each word in the table has a number. The method and the numbers of a path's segments make
  * up one number, the key, and the operation is found by it. So a request is compared with
