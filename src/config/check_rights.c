@@ -388,7 +388,13 @@ static void add_caller(struct check *k, const struct config_caller *s)
     check_peer(k, s, "gid", s->gid);
     fill_list(k, allow, &c->rights.allow, &s->allow);
     fill_list(k, deny, &c->rights.deny, &s->deny);
-    if (!c->is_other && !proves)
+    if (!c->is_other && !proves && k->config->kept &&
+        config_given(k->report, caller_key(k, s, "address")))
+        config_fail(k->report, caller_key(k, s, "address"),
+                    "is listened on from the next start on, and until then there is nothing "
+                    "else by which [caller %s] could be recognised; restart to use it",
+                    s->name);
+    else if (!c->is_other && !proves)
         config_fail(k->report, caller_key(k, s, "address"),
                     "there is nothing by which [caller %s] could be recognised; allowed: "
                     "address, uid, gid, certificate, secret_file",

@@ -117,6 +117,7 @@ static struct config *load_file(const char *file, const struct config_env *env,
 
     if (running != NULL)
         keep_owners(c, running);
+    c->kept = keep;
 
     report->file = file;
     if (file != NULL) {

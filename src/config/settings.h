@@ -183,6 +183,7 @@ struct config {
      * bit i of caller_facts.listener. */
     struct config_list owners;
     bool has_owners;
+    bool kept; /* what needs a restart has the values of the running settings */
 
     struct rules
         /* made from classes, callers and freeze; NULL: requests are not distinguished */

@@ -192,6 +192,27 @@ static void a_reload_changes_rights_on_open_connections_too(void **state)
     answer_free(&a);
 }
 
+/* Its socket is opened at the next start; until then nobody could be recognised as this caller, or
+ * everybody. */
+static void a_caller_that_would_be_known_after_a_restart_only_is_told_so(void **state)
+{
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    WORLD(w);
+    char settings[256];
+    (void)snprintf(settings, sizeof settings,
+                   "listen.address = 127.0.0.1:0, unix:%s/all\n" SETTINGS, p.dir);
+    (void)snprintf(p.more, sizeof p.more, "[caller n]\nuid = 1\nallow = read\n");
+    world_start(&w, &(struct world_options){ .settings = settings, .more = p.more });
+    (void)snprintf(p.more, sizeof p.more, "[caller n]\naddress = unix:%s/n\nallow = read\n",
+                   p.dir);
+    world_reload(&w, &(struct world_options){ .settings = settings, .more = p.more },
+                 "reload_refused");
+    assert_true(proxy_log_contains(w.proxy, "from the next start on"));
+    assert_false(proxy_log_contains(w.proxy, "there is nothing by which"));
+}
+
 static void an_observed_caller_goes_on_and_what_would_be_refused_is_told(void **state)
 {
     (void)state;
@@ -339,6 +360,7 @@ int main(void)
         TEST(a_name_in_the_client_certificate_is_a_proof),
         TEST(a_certificate_is_known_by_its_uri_or_its_subject),
         TEST(a_reload_changes_rights_on_open_connections_too),
+        TEST(a_caller_that_would_be_known_after_a_restart_only_is_told_so),
     };
     return RUN_TESTS(tests);
 }
