@@ -469,6 +469,13 @@ bool pg_is_definite(const PGresult *r)
            strcmp(code, "40003") != 0;
 }
 
+bool pg_is_unique_violation(const PGresult *r)
+{
+    const char *code = libpq.PQresultErrorField(r, PG_DIAG_SQLSTATE);
+
+    return code != NULL && strcmp(code, "23505") == 0;
+}
+
 /* --- rows --------------------------------------------------------------------------------- */
 
 int64_t pg_int(const PGresult *r, int row, int column)

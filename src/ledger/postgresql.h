@@ -85,6 +85,8 @@ bool pg_is_good(struct pg *p, const PGresult *r);
 /* Whether a failed statement's transaction was certainly not committed: the server itself
  * said so, and is not ending. */
 bool pg_is_definite(const PGresult *r);
+/* A failed statement that would have made a second row of a key that is there but once. */
+bool pg_is_unique_violation(const PGresult *r);
 
 /* Puts a sentence into p->error, unless there is one already. */
 void pg_say(struct pg *p, const char *fmt, ...) PRINTF_LIKE(2, 3);

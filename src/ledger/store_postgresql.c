@@ -1,8 +1,10 @@
 /* The ledger's store in a PostgreSQL database, for several replicas of the proxy at once.
  *
- *     outcomes   BEGIN, settings, SELECT FOR UPDATE + UPDATE each, COMMIT           (1)
- *     claims     BEGIN, settings, INSERT + SELECT each, COMMIT                      (2)
- *     touch      BEGIN, settings, UPDATE each, COMMIT        only for claims made again
+ *     outcomes   BEGIN, settings, UPDATE each, COMMIT                     of entries in flight
+ *     late ones  BEGIN, settings, SELECT FOR UPDATE + UPDATE each, COMMIT of other entries
+ *     claims     BEGIN, settings, INSERT each, COMMIT
+ *     looks      BEGIN, settings, SELECT each, COMMIT   also for claims that were not made
+ *     touch      BEGIN, settings, UPDATE each, COMMIT   only for claims made again
  *
  * Each line is one flight: all of it is sent, then the results are read. The unique index
  * ensures that two replicas cannot both claim a key: of two INSERTs one waits for the end of
@@ -343,6 +345,7 @@ struct reading {
     struct pg *pg;
     bool failed;   /* a statement failed, so the server skips the rest */
     bool definite; /* ... and reported that itself */
+    bool raced;    /* ... since an entry of that id was written meanwhile */
 };
 
 /* The next result; NULL: the flight has failed. */
@@ -352,8 +355,10 @@ static PGresult *next(struct reading *f)
 
     if (r == NULL || pg_is_good(f->pg, r))
         return r;
-    if (!f->failed)
+    if (!f->failed) {
         f->definite = pg_is_definite(r);
+        f->raced = pg_is_unique_violation(r);
+    }
     f->failed = true;
     libpq.PQclear(r);
     return NULL;
@@ -396,17 +401,17 @@ static enum flight read_commit(struct reading *f)
 
 /* --- outcomes ----------------------------------------------------------------------------- */
 
-static bool send_outcome(struct pg *p, const struct store_outcome *o)
+/* Of an entry in flight; `late`: of any that is open. */
+static bool send_outcome(struct pg *p, const struct store_outcome *o, bool late)
 {
-    static const char update[] =
-        "UPDATE ledger_entry SET state = $2::smallint, cause = $3, status = $4::smallint, "
-        "answer_head = $5, answer_body = $6::bytea, "
-        "fingerprint = coalesce($7::bytea, fingerprint), ended_ms = " NOW
-        " WHERE id = $1 AND state IN (0, 2) AND resolved_by IS NULL";
-    struct pg_params id = { .count = 0 }, a = { .count = 0 };
+#define OUTCOME                                                                         \
+    "UPDATE ledger_entry SET state = $2::smallint, cause = $3, status = $4::smallint, " \
+    "answer_head = $5, answer_body = $6::bytea, fingerprint = coalesce($7::bytea, "     \
+    "fingerprint), ended_ms = " NOW " WHERE id = $1 AND resolved_by IS NULL AND state IN "
+    static const char usual[] = OUTCOME "(0)", any[] = OUTCOME "(0, 2)";
+    struct pg_params a = { .count = 0 };
     auto_free char *head = o->head == NULL ? NULL : text_of_bytes(o->head);
 
-    pg_add_text(&id, o->id);
     pg_add_text(&a, o->id);
     pg_add_int(&a, o->state);
     pg_add_text(&a, o->cause);
@@ -417,11 +422,24 @@ static bool send_outcome(struct pg *p, const struct store_outcome *o)
     pg_add_text(&a, head);
     add_bytes(&a, o->body);
     pg_add_bytes(&a, o->fingerprint, o->fingerprint == NULL ? 0 : LEDGER_FINGERPRINT_BYTES);
+    return pg_send(p, late ? any : usual, &a);
+}
+
+static bool send_state(struct pg *p, const struct store_outcome *o)
+{
+    struct pg_params id = { .count = 0 };
+
+    pg_add_text(&id, o->id);
     return pg_send(p,
                    "SELECT state, resolved_by IS NOT NULL FROM ledger_entry WHERE id = $1 "
                    "FOR UPDATE",
-                   &id) &&
-           pg_send(p, update, &a);
+                   &id);
+}
+
+/* Of an INSERT or UPDATE. libpq does not alter what it is given, and says otherwise. */
+static bool changed_one(const PGresult *r)
+{
+    return strcmp(libpq.PQcmdTuples((PGresult *)(uintptr_t)r), "1") == 0;
 }
 
 /* `was`: the state before, and whether it was resolved; `now`: the result of the UPDATE. */
@@ -437,18 +455,18 @@ static enum store_written written(const struct store_outcome *o, const PGresult 
         return store_decided(o->state, state);
     if (state == o->state)
         return STORE_WRITTEN_ALREADY;
-    if (strcmp(libpq.PQcmdTuples((PGresult *)(uintptr_t)now), "1") != 0)
+    if (!changed_one(now))
         return STORE_GONE;
     return state == LEDGER_UNKNOWN ? STORE_WRITTEN_LATE : STORE_WRITTEN;
 }
 
-/* The transaction of the outcomes; their results are valid once it is durable. */
-static enum flight write_outcomes(struct pg *p, const struct store_batch *b, bool wait_for_disk)
+/* Writes the outcomes of entries in flight, which is nearly all of them, and leaves the others. */
+static enum flight write_usual(struct pg *p, const struct store_batch *b, bool wait_for_disk)
 {
     bool sent = send_begin(p, wait_for_disk);
 
     for (size_t i = 0; i < b->outcomes && sent; i++)
-        sent = send_outcome(p, b->outcome[i]);
+        sent = send_outcome(p, b->outcome[i], false);
     if (!sent || !send_commit(p))
         return FLIGHT_UNCLEAR;
 
@@ -457,14 +475,54 @@ static enum flight write_outcomes(struct pg *p, const struct store_batch *b, boo
     skip(&f);
     skip(&f);
     for (size_t i = 0; i < b->outcomes; i++) {
+        PGresult *r = next(&f);
+
+        if (r != NULL && changed_one(r))
+            b->outcome[i]->result = STORE_WRITTEN;
+        libpq.PQclear(r);
+    }
+    return read_commit(&f);
+}
+
+static enum flight write_late(struct pg *p, struct store_outcome *const *outcome, size_t n,
+                              bool wait_for_disk)
+{
+    bool sent = send_begin(p, wait_for_disk);
+
+    for (size_t i = 0; i < n && sent; i++)
+        sent = send_state(p, outcome[i]) && send_outcome(p, outcome[i], true);
+    if (!sent || !send_commit(p))
+        return FLIGHT_UNCLEAR;
+
+    struct reading f = { .pg = p };
+
+    skip(&f);
+    skip(&f);
+    for (size_t i = 0; i < n; i++) {
         PGresult *was = next(&f), *now = next(&f);
 
         if (was != NULL && now != NULL)
-            b->outcome[i]->result = written(b->outcome[i], was, now);
+            outcome[i]->result = written(outcome[i], was, now);
         libpq.PQclear(was);
         libpq.PQclear(now);
     }
     return read_commit(&f);
+}
+
+/* The transactions of the outcomes; their results are valid once these are durable. */
+static enum flight write_outcomes(struct pg *p, const struct store_batch *b, bool wait_for_disk)
+{
+    struct store_outcome **late = base_alloc((b->outcomes + 1) * sizeof(void *));
+    enum flight flight = write_usual(p, b, wait_for_disk);
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->outcomes; i++)
+        if (b->outcome[i]->result == STORE_NOT_WRITTEN)
+            late[n++] = b->outcome[i];
+    if (flight == FLIGHT_DONE && n > 0)
+        flight = write_late(p, late, n, wait_for_disk);
+    free(late);
+    return flight;
 }
 
 static void forget_outcomes(const struct store_batch *b)
@@ -478,6 +536,14 @@ static void forget_outcomes(const struct store_batch *b)
 static bool is_look(const struct store_claim *c)
 {
     return c->id[0] == '\0';
+}
+
+static bool only_looks(const struct store_batch *b)
+{
+    for (size_t i = 0; i < b->claims; i++)
+        if (!is_look(b->claim[i]))
+            return false;
+    return true;
 }
 
 static bool send_insert(const struct store *s, struct pg *p, const struct store_claim *c)
@@ -547,20 +613,6 @@ static void read_found(struct store_claim *c, const PGresult *r)
     c->found.answer_body = read_bytes(r, 0, BODY_COLUMN);
 }
 
-static void read_claim(struct reading *f, struct store_claim *c)
-{
-    PGresult *insert = is_look(c) ? NULL : next(f);
-    bool ours = insert != NULL && strcmp(libpq.PQcmdTuples(insert), "1") == 0;
-    PGresult *found = next(f);
-
-    if (ours)
-        c->result = STORE_CLAIMED;
-    else if (found != NULL)
-        read_found(c, found);
-    libpq.PQclear(insert);
-    libpq.PQclear(found);
-}
-
 /* Discards the results that were read when the commit did not succeed. */
 static void forget_claims(struct store_claim **claim, size_t n, enum flight how)
 {
@@ -571,8 +623,10 @@ static void forget_claims(struct store_claim **claim, size_t n, enum flight how)
     }
 }
 
+/* Makes the claims whose key is free, and the outcomes before them durable. `raced`: it failed since
+ * an entry with the id of a claim was written meanwhile. */
 static enum flight write_claims(struct store *s, struct store_claim **claim, size_t n,
-                                bool outcomes)
+                                bool outcomes, bool *raced)
 {
     struct pg *p = &s->pg;
     bool sent = send_begin(p, true);
@@ -581,7 +635,7 @@ static enum flight write_claims(struct store *s, struct store_claim **claim, siz
     if (sent && outcomes)
         sent = pg_send(p, "SELECT pg_logical_emit_message(true, 'oneshot-proxy', '')", NULL);
     for (size_t i = 0; i < n && sent; i++)
-        sent = (is_look(claim[i]) || send_insert(s, p, claim[i])) && send_look(p, claim[i]);
+        sent = is_look(claim[i]) || send_insert(s, p, claim[i]);
     if (!sent || !send_commit(p))
         return FLIGHT_UNCLEAR;
 
@@ -591,8 +645,37 @@ static enum flight write_claims(struct store *s, struct store_claim **claim, siz
     skip(&f);
     if (outcomes)
         skip(&f);
-    for (size_t i = 0; i < n; i++)
-        read_claim(&f, claim[i]);
+    for (size_t i = 0; i < n; i++) {
+        PGresult *r = is_look(claim[i]) ? NULL : next(&f);
+
+        claim[i]->result = r != NULL && changed_one(r) ? STORE_CLAIMED : STORE_NOT_DONE;
+        libpq.PQclear(r);
+    }
+    *raced = f.raced;
+    return read_commit(&f);
+}
+
+/* Reads the entry under each of these keys. */
+static enum flight look(struct pg *p, struct store_claim **claim, size_t n)
+{
+    bool sent = send_begin(p, false);
+
+    for (size_t i = 0; i < n && sent; i++)
+        sent = send_look(p, claim[i]);
+    if (!sent || !send_commit(p))
+        return FLIGHT_UNCLEAR;
+
+    struct reading f = { .pg = p };
+
+    skip(&f);
+    skip(&f);
+    for (size_t i = 0; i < n; i++) {
+        PGresult *r = next(&f);
+
+        if (r != NULL)
+            read_found(claim[i], r);
+        libpq.PQclear(r);
+    }
     return read_commit(&f);
 }
 
@@ -626,7 +709,7 @@ static enum flight touch(struct pg *p, struct store_claim **own, size_t n)
     skip(&f);
     for (size_t i = 0; i < n; i++) {
         PGresult *r = next(&f);
-        bool still = r != NULL && strcmp(libpq.PQcmdTuples(r), "1") == 0;
+        bool still = r != NULL && changed_one(r);
 
         ledger_entry_done(&own[i]->found);
         own[i]->result = still ? STORE_CLAIMED : STORE_ABSENT;
@@ -635,20 +718,43 @@ static enum flight touch(struct pg *p, struct store_claim **own, size_t n)
     return read_commit(&f);
 }
 
-static enum flight touch_own(struct pg *p, struct store_claim **claim, size_t n)
+/* Moves those for which `is` holds to the front. Returns how many they are. */
+static size_t pick(struct store_claim **claim, size_t n,
+                   bool (*is)(const struct store_claim *c))
 {
-    struct store_claim **own = base_alloc((n + 1) * sizeof(void *));
-    size_t count = 0;
-    enum flight flight = FLIGHT_DONE;
+    size_t picked = 0;
 
     for (size_t i = 0; i < n; i++)
-        if (is_own(claim[i]))
-            own[count++] = claim[i];
-    if (count > 0)
-        flight = touch(p, own, count);
+        if (is(claim[i])) {
+            struct store_claim *c = claim[i];
+
+            claim[i] = claim[picked];
+            claim[picked++] = c;
+        }
+    return picked;
+}
+
+static bool is_not_made(const struct store_claim *c)
+{
+    return c->result != STORE_CLAIMED;
+}
+
+/* For looks, and for claims that were not made: reads what is there, an entry of another request or
+ * this claim, made before. */
+static enum flight find_others(struct pg *p, struct store_claim **claim, size_t n)
+{
+    size_t others = pick(claim, n, is_not_made), own = 0;
+    enum flight flight = others == 0 ? FLIGHT_DONE : look(p, claim, others);
+
+    if (flight != FLIGHT_DONE) {
+        forget_claims(claim, others, FLIGHT_UNCLEAR); /* they may be there from before */
+        return flight;
+    }
+    own = pick(claim, others, is_own);
+    if (own > 0)
+        flight = touch(p, claim, own);
     if (flight != FLIGHT_DONE)
-        forget_claims(own, count, FLIGHT_UNCLEAR); /* they exist */
-    free(own);
+        forget_claims(claim, own, FLIGHT_UNCLEAR); /* they exist */
     return flight;
 }
 
@@ -656,15 +762,25 @@ static enum flight touch_own(struct pg *p, struct store_claim **claim, size_t n)
 static enum flight make_claims(struct store *s, const struct store_batch *b, bool outcomes)
 {
     struct store_claim **claim = base_alloc((b->claims + 1) * sizeof(void *));
+    enum flight flight = FLIGHT_DONE;
+    bool raced = false, all_well = buf_unread(s->pg.error) == 0;
 
     memcpy(claim, b->claim, b->claims * sizeof(void *));
     qsort(claim, b->claims, sizeof(void *), by_key);
-    enum flight flight = write_claims(s, claim, b->claims, outcomes);
+    if (outcomes || !only_looks(b))
+        flight = write_claims(s, claim, b->claims, outcomes, &raced);
+    /* A claim was made again while the server still worked on its first try, whose connection was
+     * given up. That try has been committed by now, so it is found this time. */
+    if (flight == FLIGHT_FAILED && raced) {
+        if (all_well)
+            buf_clear(s->pg.error);
+        flight = write_claims(s, claim, b->claims, outcomes, &raced);
+    }
     if (flight != FLIGHT_DONE) {
         forget_claims(claim, b->claims, flight);
         forget_outcomes(b);
     } else {
-        flight = touch_own(&s->pg, claim, b->claims);
+        flight = find_others(&s->pg, claim, b->claims);
     }
     free(claim);
     return flight;

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <libpq-fe.h>
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
@@ -744,6 +745,17 @@ static void *commit(void *arg)
 #define WAITS \
     "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep'"
 
+/* Commits wait for standbys, or do not, once the checkpointer has read the settings anew: new
+ * connections may know them before. It reads them ahead of a checkpoint, so of the second one for
+ * sure. */
+static void reload(const char *standbys)
+{
+    (void)postgres_ask(server, "postgres", "SELECT pg_reload_conf()");
+    assert_true(postgres_wait(server, "postgres", "SHOW synchronous_standby_names", standbys));
+    (void)postgres_ask(server, "postgres", "CHECKPOINT");
+    (void)postgres_ask(server, "postgres", "CHECKPOINT");
+}
+
 /* Makes a claim whose COMMIT waits for a standby that is not there, does that to its
  * backend, and returns what the claim came to. */
 static enum store_claimed commit_and(const struct fixture *f, struct claim *c, const char *call)
@@ -754,16 +766,15 @@ static enum store_claimed commit_and(const struct fixture *f, struct claim *c, c
     buf_init(&in.why, 1024);
     (void)postgres_ask(server, "postgres",
                        "ALTER SYSTEM SET synchronous_standby_names = 'none'");
-    (void)postgres_ask(server, "postgres", "SELECT pg_reload_conf()");
-    assert_true(postgres_wait(server, "postgres", "SHOW synchronous_standby_names", "none"));
+    reload("none");
     assert_int_equal(pthread_create(&in.thread, NULL, commit, &in), 0);
-    assert_true(postgres_wait(server, DATABASE, "SELECT count(*) " WAITS, "1"));
+    bool waits = postgres_wait(server, DATABASE, "SELECT count(*) " WAITS, "1");
     (void)snprintf(sql, sizeof sql, "SELECT %s(pid) " WAITS, call);
     (void)ask(sql);
     assert_int_equal(pthread_join(in.thread, NULL), 0);
     (void)postgres_ask(server, "postgres", "ALTER SYSTEM RESET synchronous_standby_names");
-    (void)postgres_ask(server, "postgres", "SELECT pg_reload_conf()");
-    assert_true(postgres_wait(server, "postgres", "SHOW synchronous_standby_names", ""));
+    reload("");
+    assert_true(waits);
     assert_int_not_equal(in.result, STORE_OK);
     assert_true(buf_unread(&in.why) > 0);
     buf_done(&in.why);
@@ -811,9 +822,52 @@ a_connection_lost_in_commit_leaves_a_claim_unclear_until_it_is_made_again(void *
     assert_string_equal(ask("SELECT count(*) FROM ledger_entry"), "2");
 }
 
-/* What was given up may be carried out all the same, as soon as the server goes on; a claim
- * made again beside it is refused at times, as a twin of its own. So until only the fixture
- * is connected. */
+static void run_in(PGconn *c, const char *sql)
+{
+    PGresult *r = PQexec(c, sql);
+
+    if (PQresultStatus(r) != PGRES_COMMAND_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(c));
+    PQclear(r);
+}
+
+/* The first try, given up with its connection, is at work still when the second one comes: its row
+ * has an id by then, and no key yet. The server refuses the second as a twin of the first. */
+static void a_claim_made_again_beside_its_first_try_finds_it(void **state)
+{
+    FIXTURE(f);
+    CLAIM(c, "k");
+    struct in_commit in = { .store = f.store, .claim = &c };
+    char sql[400];
+    PGconn *first = PQconnectdb(f.url);
+
+    (void)state;
+    buf_init(&in.why, 1024);
+    run_in(first, "BEGIN");
+    (void)snprintf(sql, sizeof sql,
+                   "INSERT INTO ledger_entry (id, scope, idem_key, state, method, path, "
+                   "request_id, instance, claimed_ms, lease_ms) VALUES ('%s', 'shop', 'none "
+                   "yet', 0, 'POST', '/', 'r-1', 'i', 1, 2)",
+                   c.id);
+    run_in(first, sql);
+    assert_int_equal(pthread_create(&in.thread, NULL, commit, &in), 0);
+    assert_true(postgres_wait(server, DATABASE,
+                              "SELECT count(*) FROM pg_stat_activity WHERE datname = '" DATABASE
+                              "' AND wait_event_type = 'Lock'",
+                              "1"));
+    run_in(first, "UPDATE ledger_entry SET idem_key = 'k'");
+    run_in(first, "COMMIT");
+    PQfinish(first);
+    assert_int_equal(pthread_join(in.thread, NULL), 0);
+    assert_string_equal(buf_text(&in.why), "");
+    assert_int_equal(in.result, STORE_OK);
+    assert_int_equal(c.claim.result, STORE_CLAIMED);
+    assert_string_equal(ask("SELECT count(*) FROM ledger_entry"), "1");
+    buf_done(&in.why);
+}
+
+/* What was given up may be carried out all the same, as soon as the server goes on: so until
+ * only the fixture is connected. */
 static void let_server_go_on(void)
 {
     postgres_signal(server, SIGCONT);
@@ -1222,6 +1276,7 @@ int main(void)
         cmocka_unit_test(a_claim_that_finds_itself_waits_for_the_standby_too),
         cmocka_unit_test(
             a_connection_lost_in_commit_leaves_a_claim_unclear_until_it_is_made_again),
+        cmocka_unit_test(a_claim_made_again_beside_its_first_try_finds_it),
         cmocka_unit_test(a_server_that_does_not_answer_is_given_up_in_time),
         cmocka_unit_test(a_proxy_that_ends_does_not_wait_for_a_server),
         cmocka_unit_test(each_address_of_a_name_is_tried),
