@@ -35,6 +35,9 @@
 #define BATCH_MAX 128
 /* So many places are kept for each of the two kinds while both wait. */
 #define BATCH_SHARE 64
+/* How long an outcome waits for a claim to share its commit with: about as long as a commit
+ * takes. A caller who sends one payment after the other then needs one commit for each, not two. */
+#define SHARE_MS 5
 /* How often to try a claim that was neither written nor found. */
 #define CLAIM_TRIES 3
 
@@ -107,7 +110,8 @@ struct ledger {
     bool time_over;
     struct mail_queue claims, outcomes;
     size_t outcomes_count, outcomes_bytes;
-    struct loop_timer retry, minute, census, pruning;
+    int64_t write_by_ms; /* outcomes are written by then, also without a claim */
+    struct loop_timer share, retry, minute, census, pruning;
     bool is_waiting;        /* `retry` is armed: no batch before */
     unsigned failures;      /* failed batches in a row */
     int64_t clock_gap_ms;   /* wall clock minus the clock that is never set */
@@ -417,6 +421,10 @@ static void add_outcome(struct ledger *l, struct ledger_mail *m)
         free(m->body.data);
         m->body = (struct ledger_bytes){ .data = NULL };
     }
+    if (TAILQ_EMPTY(&l->outcomes))
+        l->write_by_ms = clock_ms() + SHARE_MS;
+    if (m->kind == KIND_SETTLE) /* its caller waits */
+        l->write_by_ms = 0;
     l->outcomes_bytes += m->body.len;
     l->outcomes_count++;
     TAILQ_INSERT_TAIL(&l->outcomes, m, link);
@@ -700,10 +708,20 @@ static enum store_result commit(struct ledger *l)
     return r;
 }
 
-static bool has_work(const struct ledger *l)
+/* Whether there is a batch to commit now. */
+static bool is_due(const struct ledger *l)
 {
-    return !l->is_waiting && !l->broken &&
-           (!TAILQ_EMPTY(&l->claims) || !TAILQ_EMPTY(&l->outcomes));
+    if (l->is_waiting || l->broken)
+        return false;
+    return !TAILQ_EMPTY(&l->claims) ||
+           (!TAILQ_EMPTY(&l->outcomes) && (l->closing || clock_ms() >= l->write_by_ms));
+}
+
+/* Has the loop wake up when outcomes without a claim are due. */
+static void wait_for_claims(struct ledger *l)
+{
+    if (!TAILQ_EMPTY(&l->outcomes) && l->share.slot == 0)
+        loop_timer_set(&l->loop, &l->share, l->write_by_ms);
 }
 
 static void tidy(struct ledger *l)
@@ -750,16 +768,18 @@ static bool on_turn(void *arg)
     if (l->closing)
         give_up(l, "the proxy is shutting down");
     expire_claims(l);
-    if (has_work(l)) {
+    if (is_due(l)) {
         if (commit(l) != STORE_OK && !l->broken)
             wait_to_retry(l);
         tidy(l);
+    } else if (!l->is_waiting && !l->broken) {
+        wait_for_claims(l);
     }
     if (l->broken)
         give_up(l, sentence(STORE_BROKEN));
     if (l->closing)
         look_at_end(l);
-    return has_work(l) || l->was_quiet;
+    return is_due(l) || l->was_quiet;
 }
 
 /* --- timers --- */
@@ -795,6 +815,12 @@ static void take_census(struct ledger *l, enum store_lost_owners which)
     if (looked(l, l->type->orphans(l->store, which, clock_wall_ms(), &census, &error), &error))
         tell_census(l, &census);
     buf_done(&error);
+}
+
+/* The loop has woken up, which is all that is wanted. */
+static void on_share(struct loop_timer *t)
+{
+    (void)t;
 }
 
 static void on_census(struct loop_timer *t)
@@ -968,6 +994,7 @@ static int open_store(struct ledger *l, const struct config *c, struct buf *erro
 
 static void init_timers(struct ledger *l)
 {
+    l->share.on_due = on_share;
     l->retry.on_due = on_retry;
     l->minute.on_due = on_minute;
     l->census.on_due = on_census;
@@ -1100,11 +1127,6 @@ static void on_close_timeout(struct loop_timer *t)
     CONTAINER_OF(t, struct ledger, minute)->time_over = true;
 }
 
-static void on_nothing(struct loop_timer *t)
-{
-    (void)t;
-}
-
 /* The thread has ended: runs its loop here, until the outcomes that wait are written. */
 static void write_rest(struct ledger *l, int64_t timeout_ms)
 {
@@ -1113,8 +1135,8 @@ static void write_rest(struct ledger *l, int64_t timeout_ms)
     loop_timer_clear(&l->loop, &l->census);
     l->minute.on_due = on_close_timeout;
     loop_timer_set(&l->loop, &l->minute, clock_ms() + timeout_ms);
-    l->pruning.on_due = on_nothing;
-    loop_timer_set(&l->loop, &l->pruning, 0); /* starts at once */
+    loop_timer_clear(&l->loop, &l->pruning);
+    loop_timer_set(&l->loop, &l->share, 0); /* starts at once */
     loop_run(&l->loop);
     if (l->type->exclusive)
         take_census(l, STORE_ALL);

@@ -87,6 +87,7 @@ uint64_t log_dropped(void)
 
 static _Atomic int64_t passed_ms; /* more than really did, on each clock */
 static _Atomic int64_t jumped_ms; /* of the wall clock alone */
+static _Atomic int64_t stands_us; /* the other one stands still there; 0: it goes */
 
 static int64_t read_us(clockid_t id)
 {
@@ -98,7 +99,7 @@ static int64_t read_us(clockid_t id)
 
 int64_t clock_us(void)
 {
-    return read_us(CLOCK_BOOTTIME) + passed_ms * 1000;
+    return stands_us != 0 ? stands_us : read_us(CLOCK_BOOTTIME) + passed_ms * 1000;
 }
 
 int64_t clock_ms(void)
@@ -507,6 +508,7 @@ static void end_worker(void)
 static int teardown(void **state)
 {
     (void)state;
+    stands_us = 0;
     hold(false);
     if (!worker_ended)
         end_worker();
@@ -583,6 +585,36 @@ static void what_comes_during_a_commit_is_the_next_batch(void **state)
     }
     assert_int_equal(count_of(&fake.largest), 128);
     assert_int_equal(count_of(&fake.batches), 1 + 4); /* of 399, at most 128 at once */
+}
+
+/* No time passes meanwhile: without a claim it would wait. */
+static void an_outcome_shares_the_commit_of_the_next_claim(void **state)
+{
+    struct ledger_ask a = { .mail = NULL }, b = { .mail = NULL };
+
+    (void)state;
+    ask_for(&a, "k", LEDGER_CLAIM);
+    await_replies(1);
+    stands_us = clock_us();
+    ledger_outcome(
+        &port, &(struct ledger_outcome){ .id = a.id, .state = LEDGER_ANSWERED, .status = 200 });
+    ask_for(&b, "l", LEDGER_CLAIM);
+    await_replies(2);
+    assert_int_equal(entry_at(0).state, LEDGER_ANSWERED);
+    assert_int_equal(count_of(&fake.batches), 2);
+    assert_int_equal(count_of(&fake.largest), 2);
+    /* A caller waits for a release, so that waits for nothing. */
+    char id[LEDGER_ID_BYTES];
+
+    memcpy(id, b.id, sizeof id);
+    ledger_settle(&b, &port,
+                  &(struct ledger_outcome){ .id = id, .state = LEDGER_RELEASED, .cause = "x" },
+                  on_reply);
+    await_replies(3);
+    assert_int_equal(entry_at(1).state, LEDGER_RELEASED);
+    stands_us = 0;
+    ledger_ask_done(&a);
+    ledger_ask_done(&b);
 }
 
 static bool is_released(void)
@@ -1137,6 +1169,7 @@ int main(void)
         TEST(a_claim_is_made_and_may_be_sent_for_half_of_its_lease),
         TEST(what_is_there_is_found_and_compared),
         TEST(what_comes_during_a_commit_is_the_next_batch),
+        TEST(an_outcome_shares_the_commit_of_the_next_claim),
         HASTY(a_claim_that_comes_too_late_is_given_back),
         TEST(a_claim_of_a_request_that_is_gone_is_given_back),
         TEST(a_claim_of_a_worker_that_is_gone_is_given_back),
