@@ -453,7 +453,7 @@ static const struct verb *verb_of(const char *name)
     return NULL;
 }
 
-static void tell(void *arg, bool is_error, const char *line)
+static void print_message(void *arg, bool is_error, const char *line)
 {
     (void)arg;
     if (is_error)
@@ -469,7 +469,7 @@ static int run_with_settings(const struct verb *verb, struct invocation *in,
     config_report_init(&report);
     in->config = config_load_ledger(in->file, env, &report);
     if (in->config == NULL)
-        config_report_each(&report, tell, NULL);
+        config_report_each(&report, print_message, NULL);
     else
         code = verb->run(in);
     config_unref(in->config);

@@ -93,7 +93,7 @@ static int run_man(struct invocation *in)
 }
 
 /* Prints what is wrong or doubtful in the settings to stderr. */
-static void tell(const struct config_report *report)
+static void print_report(const struct config_report *report)
 {
     struct buf text;
 
@@ -107,14 +107,14 @@ static int run_print_config(struct invocation *in)
 {
     struct buf out;
 
-    tell(&in->report);
+    print_report(&in->report);
     buf_init(&out, MESSAGES_MAX);
     return print_done(config_print(in->config, &out), &out);
 }
 
 static int run_check(struct invocation *in)
 {
-    tell(&in->report);
+    print_report(&in->report);
     if (printf("%s: ok\n", in->file != NULL ? in->file : "configuration") < 0)
         return EXIT_FAILURE;
     return print("");
@@ -141,7 +141,7 @@ static int run_healthcheck(struct invocation *in)
     auto_free char *address = config_admin_address(in->file, in->env, &in->report);
 
     if (address == NULL)
-        tell(&in->report);
+        print_report(&in->report);
     else
         ready = healthcheck_ask(address, &line);
     if (address != NULL && (buf_add_str(&line, "\n") != 0 || print(buf_text(&line)) != 0))
@@ -162,7 +162,7 @@ static char *freeze_file(struct invocation *in)
     char *file = config_freeze_file(in->file, in->env, &in->report);
 
     if (file == NULL)
-        tell(&in->report);
+        print_report(&in->report);
     return file;
 }
 
@@ -207,7 +207,7 @@ static int run_explain(struct invocation *in)
     buf_init(&error, MESSAGES_MAX);
     in->config = config_load_rules(in->file, in->env, &in->report);
     if (in->config == NULL)
-        tell(&in->report);
+        print_report(&in->report);
     else
         code = explain(in->config, &in->report, &in->explain, &out, &error);
     if (buf_unread(&error) > 0)
@@ -576,7 +576,7 @@ static int run(const struct command *command, struct invocation *in)
     if (command->needs_config)
         in->config = config_load(in->file, in->env, &in->report);
     if (command->needs_config && in->config == NULL)
-        tell(&in->report);
+        print_report(&in->report);
     else
         code = command->run(in);
     config_unref(in->config);

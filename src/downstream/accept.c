@@ -41,7 +41,7 @@ static void accept_tls(struct downstream *d, int fd)
 }
 
 /* Answers on a connection that libmicrohttpd does not have yet. */
-static void tell(struct downstream *d, int fd, const struct failure *f)
+static void write_refusal(struct downstream *d, int fd, const struct failure *f)
 {
     char id[CONTEXT_REQUEST_ID_BYTES];
     struct buf message;
@@ -59,7 +59,7 @@ static void turn_away(struct downstream *d, int fd)
     struct failure f = failure_make(FAIL_OVERLOAD, "listen.max_connections is reached.");
 
     f.retry_after_s = 1;
-    tell(d, fd, &f);
+    write_refusal(d, fd, &f);
     (void)close(fd);
     metrics_add(&d->ctx->metrics, M_connections_refused, 1);
 }
@@ -121,7 +121,7 @@ static void on_tls_failed(void *arg, struct tls_bridge *t, const char *why)
     if (!tls_spoken_to_in_http(t->session))
         return;
     struct failure f = failure_make(FAIL_BAD_REQUEST, "This port speaks TLS: use https://.");
-    tell(d, t->net.fd, &f);
+    write_refusal(d, t->net.fd, &f);
 }
 
 static void on_tls_gone(void *arg, struct tls_bridge *t)

@@ -54,7 +54,7 @@ struct body_feed *body_feed_new(struct loop *l, int fd)
 }
 
 /* Whether everything was written. */
-static bool hand_on(struct body_feed *f)
+static bool forward(struct body_feed *f)
 {
     while (f->len > f->start) {
         ssize_t n = send(f->pair.fd, f->bytes + f->start, f->len - f->start,
@@ -71,7 +71,7 @@ static bool hand_on(struct body_feed *f)
 
 void body_feed_move(struct body_feed *f)
 {
-    while (hand_on(f) && !f->ended) {
+    while (forward(f) && !f->ended) {
         ssize_t n = recv(f->connection, f->bytes, sizeof f->bytes, MSG_DONTWAIT);
 
         if (n < 0 && errno == EINTR)

@@ -266,7 +266,8 @@ static ssize_t pull(void *arg, uint64_t pos, char *out, size_t max)
 
     (void)pos;
     mhd_host_busy(&c->downstream->mhd_host);
-    /* Of a request that goes on without its caller the buffer holds what comes last. */
+    /* When a request goes on without its caller, the buffer has lost earlier bytes of the
+     * answer. */
     if (relay_is_abandoned(s->relay) || (n == 0 && s->cut)) {
         conn_reset_on_close(c);
         s->sink.closed = s->cut;
@@ -413,7 +414,8 @@ static void write_raw(struct response *s)
 
     if (s->over || s->sink.written)
         return;
-    /* One that goes on without its caller throws away what comes, and begun pieces with it. */
+    /* A request that goes on without its caller discards the answer, also pieces already
+     * begun. */
     if (relay_is_abandoned(s->relay)) {
         finish(s);
         return;

@@ -157,7 +157,7 @@ static bool is_zero(const struct header_field *f)
 
 /* Whether a field with this name must not be forwarded, even for the least careful server:
  * `_` is read as `-`, and an underscore at the end is ignored. */
-static bool ends_here(const struct header_field *f)
+static bool is_dropped(const struct header_field *f)
 {
     struct header_field bare = *f;
 
@@ -182,7 +182,7 @@ static bool is_named(const struct header_field *f, const char *name)
 static bool may_pass(const struct header_forward *in, const struct header_field *f,
                      size_t connection)
 {
-    if (ends_here(f))
+    if (is_dropped(f))
         return false;
     /* For a request with a body, ours is written instead. */
     if (header_is(f, "content-length"))

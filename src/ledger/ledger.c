@@ -498,7 +498,7 @@ static void go_down(struct ledger *l, enum store_result r, const char *detail)
     l->broken |= is_final;
     if (was_up)
         atomic_store_explicit(&l->counts.down_ms, clock_ms(), memory_order_relaxed);
-    /* A database that was lost may come back as another one: that is told as well. */
+    /* A database that was lost may turn out to be another one: report that too. */
     if (was_up || is_final)
         log_error("ledger_down", log_str("store", l->type->scheme), log_str("detail", detail),
                   log_str("until", l->broken ? "restart" : "recovery"));
@@ -600,7 +600,7 @@ static void count_outcome(struct ledger *l, const struct ledger_mail *m)
 static void wrote_outcome(struct ledger *l, struct ledger_mail *m)
 {
     switch (m->outcome.result) {
-    case STORE_WRITTEN_ALREADY: /* by a commit of ours that was not answered, or by others */
+    case STORE_WRITTEN_ALREADY: /* by our own commit that was not answered, or by others */
         if (m->unclear)
             count_outcome(l, m);
         break;

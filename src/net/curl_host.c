@@ -282,7 +282,7 @@ static void forget_socket(struct curl_host *m, curl_socket_t fd)
     m->sockets[fd] = NULL;
 }
 
-void curl_host_let_go(struct curl_host *m, curl_socket_t fd)
+void curl_host_release(struct curl_host *m, curl_socket_t fd)
 {
     forget_socket(m, fd);
 }

@@ -101,7 +101,7 @@ static inline bool curl_host_has_no_address(const struct curl_host_transfer *t)
 void curl_host_remove(struct curl_host *m, struct curl_host_transfer *t);
 
 /* From now on the owner watches the socket of a connection that was made (`connects`). */
-void curl_host_let_go(struct curl_host *m, curl_socket_t fd);
+void curl_host_release(struct curl_host *m, curl_socket_t fd);
 
 /* If the timer is due, does its work now instead of in the next turn: a transfer that was
  * just added starts without another round of the loop. Returns whether it did anything. */

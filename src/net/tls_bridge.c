@@ -155,7 +155,7 @@ static int open_pair(struct tls_bridge *t, int *given)
 }
 
 /* Continues the handshake. Returns whether to go on with the connection. */
-static bool shake(struct tls_bridge *t)
+static bool handshake(struct tls_bridge *t)
 {
     struct tls_bridges *host = t->host;
     int rc = tls_handshake(t->session), given = -1;
@@ -330,7 +330,7 @@ static void run(struct tls_bridge *t)
         tls_bridge_free(t);
         return;
     }
-    if (t->state == TLS_BRIDGE_HANDSHAKE && !shake(t))
+    if (t->state == TLS_BRIDGE_HANDSHAKE && !handshake(t))
         return;
     if (t->state == TLS_BRIDGE_OPEN)
         pump(t);

@@ -13,7 +13,7 @@ int64_t decision_max_forwards(const struct header_field *f)
 }
 
 /* Whether an OPTIONS must not be forwarded (RFC 9110 section 7.6.2). */
-static bool ends_here(const struct decision_head *h)
+static bool is_for_proxy(const struct decision_head *h)
 {
     for (size_t i = 0; i < h->count; i++)
         if (decision_max_forwards(&h->fields[i]) == 0)
@@ -50,7 +50,7 @@ struct route decision_route(const struct decision_head *h, struct failure *failu
     if (failure->kind == FAIL_NONE && header_via_is_ours(h->fields, h->count))
         *failure = refused(FAIL_LOOP, "upstream.base_url leads back to this proxy");
     if (failure->kind == FAIL_NONE && route.kind == ROUTE_FORWARD &&
-        strcmp(h->method, "OPTIONS") == 0 && ends_here(h))
+        strcmp(h->method, "OPTIONS") == 0 && is_for_proxy(h))
         route.kind = ROUTE_OPTIONS;
     return route;
 }

@@ -19,8 +19,8 @@
  *    |            v            v            from any, before the head is given    v
  *    +--------> ENDED <--------+<------------------------------------------- FAILED
  *
- * A request that has waited for a connection until its token has expired goes back from SENDING to
- * PARKED: nothing of it was sent.
+ * A request that has waited for a connection until its token has expired goes back from
+ * SENDING to PARKED: nothing of it was sent.
  *
  * With a ledger, an unsafe request that has a key or is recorded goes through one more phase
  * before it is sent, and is never sent without a claim:
@@ -1032,8 +1032,8 @@ static bool is_over(const struct relay *r)
     return r->phase == RELAY_FAILED || (r->phase == RELAY_ANSWERING && r->down_done);
 }
 
-/* Keeps what arrives, then discards it. */
-static void listen_alone(struct relay *r)
+/* Receives the answer without giving it to anybody; the ledger keeps its part of it. */
+static void discard_answer(struct relay *r)
 {
     if (r->phase == RELAY_ANSWERING && !r->head_begun) {
         make_head(r);
@@ -1054,7 +1054,7 @@ static void listen_alone(struct relay *r)
 static void step_alone(struct relay *r)
 {
     if (claim_is_open(r->claim))
-        listen_alone(r);
+        discard_answer(r);
     if (r->sink != &r->claim->null_sink)
         r->sink->ops->resume(r->sink);
     else if (r->claim->stage == CLAIM_CLOSED)

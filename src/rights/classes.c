@@ -344,8 +344,8 @@ static void take(struct operation *o, const struct class_pattern *p, enum reques
 /* Applies added patterns to the class. A pattern may make it stricter. Where the table knows
  * only methods, or not the request, the pattern decides. Of several patterns the strictest
  * counts, and of these the first. */
-static void heed_added(const struct classes *c, const struct class_request *r, bool is_options,
-                       struct operation *o)
+static void apply_added(const struct classes *c, const struct class_request *r, bool is_options,
+                        struct operation *o)
 {
     enum request_class least = o->is_builtin ? o->class : CLASS_READ;
     const struct class_pattern *best = NULL;
@@ -396,5 +396,5 @@ void classes_find(const struct classes *c, const struct class_request *r, struct
         out->is_builtin = true;
     }
     if (c->added_count > 0)
-        heed_added(c, r, is_options, out);
+        apply_added(c, r, is_options, out);
 }

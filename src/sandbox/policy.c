@@ -74,7 +74,7 @@ void policy_enforce(const struct config *c, const struct listeners *callers,
 struct reach {
     void (*barred)(void *arg, const char *key, int port);
     void *arg;
-    const char *told; /* the last key reported: token.url may follow from base_url */
+    const char *last_key; /* the last key reported: token.url may follow from base_url */
     bool good;
 };
 
@@ -85,9 +85,9 @@ static void look_at_port(const char *key, int port, void *arg)
     if (!sandbox_bars(port))
         return;
     r->good = false;
-    if (r->told == NULL || strcmp(r->told, key) != 0)
+    if (r->last_key == NULL || strcmp(r->last_key, key) != 0)
         r->barred(r->arg, key, port);
-    r->told = key;
+    r->last_key = key;
 }
 
 bool policy_reaches(const struct config *c,

@@ -43,7 +43,7 @@ static void on_retry(struct loop_timer *t)
 }
 
 /* Sends a message after those that wait. */
-static void tell(struct sd_notify *n, const char *message)
+static void send_message(struct sd_notify *n, const char *message)
 {
     if (n->fd < 0 || (n->waiting_count == 0 && send_now(n, message)))
         return;
@@ -137,7 +137,7 @@ void sd_notify_done(struct sd_notify *n)
 
 void sd_notify_ready(struct sd_notify *n)
 {
-    tell(n, "READY=1");
+    send_message(n, "READY=1");
     if (n->fd >= 0 && n->watchdog_ms > 0 && n->timer.slot == 0)
         loop_timer_set(n->loop, &n->timer, loop_now(n->loop));
 }
@@ -150,7 +150,7 @@ void sd_notify_reloading(struct sd_notify *n)
     (void)clock_gettime(CLOCK_MONOTONIC, &now); /* in the manager's clock, not ours */
     (void)snprintf(message, sizeof message, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
                    (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
-    tell(n, message);
+    send_message(n, message);
 }
 
 void sd_notify_stopping(struct sd_notify *n, int64_t at_most_ms)
@@ -162,7 +162,7 @@ void sd_notify_stopping(struct sd_notify *n, int64_t at_most_ms)
                    "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64
                    "\nSTATUS=Stopping: what runs is finished",
                    at_most_ms * 1000);
-    tell(n, message);
+    send_message(n, message);
 }
 
 void sd_notify_status(struct sd_notify *n, const char *fmt, ...)
@@ -182,5 +182,5 @@ void sd_notify_status(struct sd_notify *n, const char *fmt, ...)
         return;
     memcpy(n->status, text, sizeof text);
     (void)snprintf(message, sizeof message, "STATUS=%s", text);
-    tell(n, message);
+    send_message(n, message);
 }

@@ -33,7 +33,7 @@ static void on_wanted(struct mail *mail)
     u->on_wanted(u);
 }
 
-static void tell(struct conn_limit_user *u, void (*run)(struct mail *))
+static void send_mail(struct conn_limit_user *u, void (*run)(struct mail *))
 {
     struct note *n = base_alloc(sizeof *n);
 
@@ -94,7 +94,7 @@ bool conn_limit_take(struct conn_limit_user *u, struct conn_waiter *w)
         (void)atomic_fetch_add(&l->waiting_count, 1);
         TAILQ_FOREACH (other, &l->users, link)
             if (atomic_load(&other->idle) > 0)
-                tell(other, on_wanted);
+                send_mail(other, on_wanted);
     }
     (void)pthread_mutex_unlock(&l->lock);
     return taken;
@@ -113,7 +113,7 @@ static void pass_on(struct conn_limit *l)
     (void)atomic_fetch_sub(&l->waiting_count, 1);
     w->granted = true;
     TAILQ_INSERT_TAIL(&w->user->granted, w, link);
-    tell(w->user, on_granted);
+    send_mail(w->user, on_granted);
 }
 
 void conn_limit_give(struct conn_limit_user *u)

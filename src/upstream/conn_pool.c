@@ -145,7 +145,7 @@ static void on_made(struct curl_host_transfer *t, CURLcode code)
     if (code == CURLE_OK && fd == CURL_SOCKET_BAD)
         code = CURLE_COULDNT_CONNECT;
     if (code == CURLE_OK) {
-        curl_host_let_go(conn->pool->curl, fd);
+        curl_host_release(conn->pool->curl, fd);
         conn->io = (struct loop_io){ .fd = fd, .on_event = on_event };
         if (loop_io_start(conn->pool->curl->loop, &conn->io,
                           EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0)

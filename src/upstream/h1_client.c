@@ -210,7 +210,7 @@ static bool says_close(const struct exchange *x)
 }
 
 /* Reads how long the peer keeps the connection, if it says so. */
-static void heed_keep_alive(struct exchange *x)
+static void read_keep_alive(struct exchange *x)
 {
     const struct h1_client *h = x->h1;
 
@@ -236,7 +236,7 @@ static void on_line(struct exchange *x, const char *line, size_t n)
         return;
     bool bodiless = exchange_is_bodiless(x);
 
-    heed_keep_alive(x);
+    read_keep_alive(x);
     /* If a 204 has fields that announce a body, what follows may be that body. */
     h->last = says_close(x) ||
               (x->head.status == 204 && (x->head.chunked || x->head.content_length > 0));

@@ -631,7 +631,7 @@ static bool flush(struct h2_session *s)
 }
 
 /* Releases the streams whose answer is complete and whose request is now sent, too. */
-static void let_go_of_answered(struct h2_session *s)
+static void release_answered(struct h2_session *s)
 {
     struct h2_client *c, *next;
 
@@ -730,7 +730,7 @@ static void session_turn(struct h2_session *s)
         how = IO_FAILED;
     }
     s->held_up = s->queued > 0;
-    let_go_of_answered(s);
+    release_answered(s);
     if (s->broken)
         alive = false;
     if (alive && nghttp2_session_want_read(s->ng) == 0 &&

@@ -1,4 +1,5 @@
-/* The admin listener: what probes get, who may ask, and that nobody can block it. */
+/* The admin listener: what probes get, who may ask, and that nobody can block it. Rows:
+ * tests/hostile/README.md. */
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-/* The command line and the configuration, as users see them. */
+/* The command line and the configuration, as users see them. Rows: tests/hostile/README.md. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,4 +1,5 @@
-/* SIGTERM: requests in progress are finished, then the program exits with 0. */
+/* SIGTERM: requests in progress are finished, then the program exits with 0. Rows:
+ * tests/hostile/README.md. */
 #include <signal.h>
 
 #include "harness.h"

@@ -1,5 +1,5 @@
 /* SIGTERM while something does not come: a token, an answer, the rest of an answer, the rest
- * of a body. */
+ * of a body. Rows: tests/hostile/README.md. */
 #include <signal.h>
 
 #include "harness.h"

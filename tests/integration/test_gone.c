@@ -1,5 +1,5 @@
 /* Peers that leave early: callers that hang up, upstreams that answer before they have read
- * the request. */
+ * the request. Rows: tests/hostile/README.md. */
 #include <stdatomic.h>
 
 #include "hammer.h"

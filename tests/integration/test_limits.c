@@ -1,5 +1,5 @@
 /* Limits for callers: connections, requests in progress, time, sizes. Those above a limit
- * get an answer that says so. */
+ * get an answer that says so. Rows: tests/hostile/README.md. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>

@@ -1,6 +1,6 @@
 /* Access to a port on loopback by those who should not have it: a web page under a rebound
  * name or under the port's right name, and a tool that was tricked into fetching a URL. None
- * of them may use a token or reach the API. */
+ * of them may use a token or reach the API. Rows: tests/hostile/README.md. */
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>

@@ -1,4 +1,5 @@
-/* The log: one line per request with what an operator needs, and never a secret. */
+/* The log: one line per request with what an operator needs, and never a secret. Rows:
+ * tests/hostile/README.md. */
 #include <openssl/evp.h>
 #include <signal.h>
 

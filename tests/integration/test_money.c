@@ -1,4 +1,5 @@
-/* Calls that move money: a request that may have reached the upstream is never sent twice. */
+/* Calls that move money: a request that may have reached the upstream is never sent twice.
+ * Rows: tests/hostile/README.md. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdatomic.h>

@@ -1,4 +1,5 @@
-/* As test_money.c, over HTTP/2: at most one stream for a request that moves money. */
+/* As test_money.c, over HTTP/2: at most one stream for a request that moves money. Rows:
+ * tests/hostile/README.md. */
 #include "harness.h"
 
 enum fate {

@@ -1,5 +1,6 @@
 /* A connection that ends is closed at once, also if older connections are idle:
- * libmicrohttpd looks only at the oldest, unless something happens. */
+ * libmicrohttpd looks only at the oldest, unless something happens. Rows:
+ * tests/hostile/README.md. */
 #include <sys/socket.h>
 
 #include "harness.h"

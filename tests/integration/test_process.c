@@ -1,5 +1,6 @@
 /* What other processes on the machine can get out of the running one: its memory, its
- * environment, a core file; and what the environment can make it do. */
+ * environment, a core file; and what the environment can make it do. Rows:
+ * tests/hostile/README.md. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>

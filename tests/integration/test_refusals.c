@@ -1,6 +1,6 @@
 /* Requests that are refused before anything is sent: who may use the port, and what a
  * request must look like. Each refused request is followed by a second one, which must not
- * be served. */
+ * be served. Rows: tests/hostile/README.md. */
 #include "harness.h"
 
 #define LURE "GET /lure HTTP/1.1\r\nHost: localhost\r\n\r\n"

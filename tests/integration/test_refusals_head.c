@@ -1,5 +1,6 @@
 /* Message heads that RFC 9110 and 9112 forbid never reach the upstream: framing that can be
- * read in two ways, fields that hide others, heads that are too large. */
+ * read in two ways, fields that hide others, heads that are too large. Rows:
+ * tests/hostile/README.md. */
 #include <signal.h>
 #include <sys/socket.h>
 

@@ -1,4 +1,4 @@
-/* Which parts of an upstream's answer reach the caller. */
+/* Which parts of an upstream's answer reach the caller. Rows: tests/hostile/README.md. */
 #include "harness.h"
 
 /* The API answers a target with the raw bytes that the test gave for it. */

@@ -1,4 +1,5 @@
-/* Request bodies, connections kept alive, and the local token endpoint. */
+/* Request bodies, connections kept alive, and the local token endpoint. Rows:
+ * tests/hostile/README.md. */
 #include "harness.h"
 
 #define PLACEHOLDER                                                              \

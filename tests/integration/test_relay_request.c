@@ -1,4 +1,5 @@
-/* Which parts of a request reach the upstream: target and header fields. */
+/* Which parts of a request reach the upstream: target and header fields. Rows:
+ * tests/hostile/README.md. */
 #include "harness.h"
 
 /* The request that the upstream got for a target of its own. */

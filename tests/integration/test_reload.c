@@ -1,4 +1,5 @@
-/* SIGHUP: good settings apply to new requests, bad ones change nothing, and both are logged. */
+/* SIGHUP: good settings apply to new requests, bad ones change nothing, and both are logged.
+ * Rows: tests/hostile/README.md. */
 #include <signal.h>
 #include <unistd.h>
 

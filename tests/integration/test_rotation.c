@@ -2,7 +2,9 @@
  * notice it.
  *
  * Called with --without-inotify it becomes the program under test without inotify, to test
- * the fallback. */
+ * the fallback.
+ *
+ * Rows: tests/hostile/README.md. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

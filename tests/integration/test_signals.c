@@ -1,4 +1,5 @@
-/* Many signals that mean nothing to the program, while it works; and while it starts. */
+/* Many signals that mean nothing to the program, while it works; and while it starts. Rows:
+ * tests/hostile/README.md. */
 #include <signal.h>
 
 #include "hammer.h"
@@ -29,8 +30,8 @@ static void a_storm_of_signals_disturbs_nothing(void **state)
     bytes_free(&r.first);
 }
 
-/* The start may wait, here for the process before it to let go of the ledger. A reload that is asked
- * for meanwhile is done afterwards, and what means nothing later means nothing now. */
+/* The start may wait, here for the process before it to let go of the ledger. A reload that
+ * is asked for meanwhile is done afterwards, and what means nothing later means nothing now. */
 static void a_signal_during_the_start_does_not_end_it(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* Bodies larger than memory, slow on either side; callers that leave. */
+/* Bodies larger than memory, slow on either side; callers that leave. Rows:
+ * tests/hostile/README.md. */
 #include <poll.h>
 #include <stdatomic.h>
 

@@ -1,5 +1,5 @@
 /* What callers get while there is no token, for each reason why a fetch can fail; and the
- * back-off. */
+ * back-off. Rows: tests/hostile/README.md. */
 #include "harness.h"
 
 #define QUICK                   \

@@ -1,4 +1,5 @@
-/* The token: fetched once, renewed without anybody noticing, never sent when expired. */
+/* The token: fetched once, renewed without anybody noticing, never sent when expired. Rows:
+ * tests/hostile/README.md. */
 #include <unistd.h>
 
 #include "harness.h"

@@ -1,5 +1,5 @@
 /* The upstream answers 401: one fetch begins, the request is repeated once, and all others
- * go on. */
+ * go on. Rows: tests/hostile/README.md. */
 #include <stdatomic.h>
 
 #include "harness.h"

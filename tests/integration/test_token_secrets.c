@@ -1,4 +1,5 @@
-/* Secrets arrive unchanged however they are given, and stay secret. */
+/* Secrets arrive unchanged however they are given, and stay secret. Rows:
+ * tests/hostile/README.md. */
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <unistd.h>

@@ -1,4 +1,5 @@
-/* An upstream that cannot be reached, is slow, or breaks off, in each way. */
+/* An upstream that cannot be reached, is slow, or breaks off, in each way. Rows:
+ * tests/hostile/README.md. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>

@@ -1,5 +1,5 @@
 /* Answers of the upstream that are not HTTP, or that can be read in two ways: 502, and
- * nothing of them reaches the caller. */
+ * nothing of them reaches the caller. Rows: tests/hostile/README.md. */
 #include "harness.h"
 
 /* The raw bytes for the n-th case are asked for by its number: GET /n. */

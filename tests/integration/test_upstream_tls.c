@@ -1,5 +1,5 @@
 /* Additional ways for an upstream with TLS to fail: handshakes that must not succeed, and
- * the difference between an end and a cut (close_notify). */
+ * the difference between an end and a cut (close_notify). Rows: tests/hostile/README.md. */
 #include "harness.h"
 
 /* Certificates that are expired, of another name or not trusted, old TLS, a client certificate

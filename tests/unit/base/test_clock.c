@@ -1,4 +1,4 @@
-/* clock.c: the clock goes forward, and its units agree. */
+/* clock.c: the clock goes forward, and its units agree. Rows: tests/hostile/README.md. */
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* token_manager.c, with the test's own clock: clock, timers and the token endpoint are
- * defined here in place of clock.c, loop.c and token_client.c. */
+ * defined here in place of clock.c, loop.c and token_client.c. Rows:
+ * tests/hostile/README.md. */
 #include <stdio.h>
 #include <string.h>
 
