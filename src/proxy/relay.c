@@ -1287,7 +1287,13 @@ static struct deadline deadline_of(const struct relay *r)
         d = (struct deadline){ r->parked_ms + c->token.wait_timeout_ms, FAIL_TOKEN_TIMEOUT,
                                "No token came within token.wait_timeout" };
     else if (r->phase == RELAY_SENDING && !r->exchange.attempt.sending)
-        d = never; /* waiting for a connection is limited by upstream.connect_timeout */
+        /* It waits for a place (upstream.max_connections) and for a connection, which have their
+         * own deadlines, and then for that connection to take it. */
+        d = (struct deadline){ r->exchange.progress_ms + 2 * c->upstream.connect_timeout_ms +
+                                   c->upstream.response_timeout_ms,
+                               FAIL_UPSTREAM_CONNECT_TIMEOUT,
+                               "The connection to the upstream took no request within "
+                               "upstream.response_timeout: it was not sent" };
     else if (r->phase == RELAY_SENDING && !r->exchange.wants_body && head_begun(r))
         d = (struct deadline){
             r->exchange.progress_ms + c->upstream.response_timeout_ms, FAIL_UPSTREAM_STALLED,

@@ -93,8 +93,10 @@ void exchange_go_on(struct exchange *x)
      * other. */
     if (x->wants_room &&
         buf_room(room) >=
-            (size_t)base_min((int64_t)(room->limit - room->limit / 4), ROOM_BYTES))
+            (size_t)base_min((int64_t)(room->limit - room->limit / 4), ROOM_BYTES)) {
+        exchange_moved(x); /* the upstream could not send before */
         x->client->more_room(x);
+    }
     if (body->discard && exchange_is_sending(x))
         exchange_cancel(x);
 }

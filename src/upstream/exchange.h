@@ -109,8 +109,9 @@ struct exchange {
     /* the rest of the body cannot or need not be sent: after an answer of 400 or above, or
      * when the upstream closes */
     bool rest_unwanted;
-    /* When there was progress last: bytes of the request, a complete head, or bytes of the
-     * answer's body. Parts of a head do not count, so that a slow head has one deadline. */
+    /* When there was progress last: bytes of the request, a complete head, bytes of the answer's
+     * body, or room for them where there was none. Parts of a head do not count, so that a slow
+     * head has one deadline. */
     int64_t progress_ms;
 
     /* the answer */

@@ -654,6 +654,21 @@ static size_t streams_allowed(const struct h2_session *s)
 
 static enum failure_kind start(struct exchange *x);
 
+/* Moves a request that was not sent to another session. */
+static void move_elsewhere(struct h2_client *c)
+{
+    struct exchange *x = exchange_of(c);
+
+    reset(c, NGHTTP2_CANCEL);
+    detach(c);
+    enum failure_kind kind = start(x);
+
+    if (kind != FAIL_NONE) {
+        struct failure f = failure_make(kind, "There is no memory left to send it.");
+        x->with.user->on_end(x, &f);
+    }
+}
+
 /* The upstream allows fewer streams than there are: moves those that were not sent to
  * another session. */
 static void move_surplus(struct h2_session *s)
@@ -668,21 +683,14 @@ static void move_surplus(struct h2_session *s)
     s->retired |= allowed == 0;
     for (c = TAILQ_LAST(&s->clients, h2_client_list); c != NULL && s->streams > allowed;
          c = prev) {
-        struct exchange *x = exchange_of(c);
-
         prev = TAILQ_PREV(c, h2_client_list, link);
         if (c->head_made)
             continue;
-        reset(c, NGHTTP2_CANCEL);
-        if (allowed == 0) { /* another session would be no better: try only once */
+        if (allowed > 0) {
+            move_elsewhere(c);
+        } else { /* another session would be no better: try only once */
+            reset(c, NGHTTP2_CANCEL);
             fail(c, CURLE_SEND_ERROR, true);
-            continue;
-        }
-        detach(c);
-        enum failure_kind kind = start(x);
-        if (kind != FAIL_NONE) {
-            struct failure f = failure_make(kind, "There is no memory left to send it.");
-            x->with.user->on_end(x, &f);
         }
     }
 }
@@ -799,6 +807,20 @@ static void arm_silence(struct h2_session *s)
         loop_timer_set(s->host->pool->curl->loop, &s->silence_timer, now_ms(s) + SILENCE_MS);
 }
 
+/* The session takes no further requests. Those that were sent may still be answered; those that
+ * the connection did not take are moved. */
+static void retire_silent(struct h2_session *s)
+{
+    struct h2_client *c, *next;
+
+    s->retired = true;
+    for (c = TAILQ_FIRST(&s->clients); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
+        if (!c->head_made)
+            move_elsewhere(c);
+    }
+}
+
 /* A connection may be lost without notice, and would take all its requests with it. */
 static void on_silence(struct loop_timer *t)
 {
@@ -806,7 +828,7 @@ static void on_silence(struct loop_timer *t)
 
     if (s->streams > 0 && now_ms(s) - s->heard_ms >= SILENCE_MS) {
         if (s->pinged)
-            s->retired = true; /* its requests may still be answered */
+            retire_silent(s);
         else
             (void)nghttp2_submit_ping(s->ng, NGHTTP2_FLAG_NONE, NULL);
         s->pinged = true;

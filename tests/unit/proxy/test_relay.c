@@ -192,12 +192,28 @@ static void no_answer_at_all_is_a_failure(void **state)
     assert_int_equal(r->phase, RELAY_FAILED);
     the_end(r);
     r = in_phase(RELAY_SENDING, 0);
-    pass(r, 2000);
+    pass(r, 1999);
     assert_int_equal(r->phase, RELAY_SENDING); /* not sent yet: waits for a connection */
     r->exchange.attempt.sending = true;
     pass(r, 2000);
     assert_int_equal(r->phase, RELAY_FAILED);
     assert_int_equal(fake.failure.kind, FAIL_UPSTREAM_RESPONSE_TIMEOUT);
+    the_end(r);
+}
+
+/* A connection that is open and takes nothing: upstream.connect_timeout is over. */
+static void what_is_never_sent_is_not_waited_for_without_end(void **state)
+{
+    (void)state;
+    config.upstream.connect_timeout_ms = 500;
+    struct relay *r = in_phase(RELAY_SENDING, 0);
+    assert_false(r->exchange.attempt.sending);
+    pass(r, 2999); /* waiting for a place, connecting, and then for its turn */
+    assert_int_equal(r->phase, RELAY_SENDING);
+    pass(r, 1);
+    assert_int_equal(fake.rejected, 1);
+    assert_int_equal(fake.failure.kind, FAIL_UPSTREAM_CONNECT_TIMEOUT);
+    assert_true(failure_retryable(&fake.failure));
     the_end(r);
 }
 
@@ -546,6 +562,7 @@ int main(void)
         T(an_answer_that_is_lost_before_it_was_given_becomes_a_failure),
         T(one_that_is_lost_after_that_is_cut),
         T(no_answer_at_all_is_a_failure),
+        T(what_is_never_sent_is_not_waited_for_without_end),
         T(a_refused_token_is_told_and_the_answer_held),
         T(it_is_repeated_once_and_no_more),
         T(a_refused_young_token_is_told_and_the_one_before_used),

@@ -896,8 +896,12 @@ static void a_caller_that_does_not_read_holds_the_stream_and_nobody_else(void **
     say_answer(0, 5, "ok");
     UNTIL(&world, other.ends == 1);
     assert_true(other.whole);
+    clock_ahead_ms += 90000; /* while which the upstream was not allowed to say anything */
+    settle(&world);
+    assert_int_equal(frames(0, WINDOW, 3, 0), 0);
     buf_consume(&slow.answer, 65535);
     exchange_go_on(&slow.x);
+    assert_int_equal(slow.x.progress_ms, loop_now(&world.loop));
     UNTIL(&world, frames(0, WINDOW, 3, 0) == 1);
     trial_end(&other);
     trial_end(&slow);
@@ -1106,6 +1110,50 @@ static void a_connection_that_is_silent_gets_no_further_requests(void **state)
     scripted_stop(&world);
 }
 
+/* Nobody reads at the other end: a body fills all that lies between, and what comes behind it is not
+ * sent. Its connection gives no sign of life, either. */
+static void what_a_silent_connection_does_not_take_goes_to_another_one(void **state)
+{
+    (void)state;
+    enum { BODY_BYTES = 8000000 };
+    struct trial stuck = { 0 }, behind = { 0 };
+    char *bytes = calloc(1, BODY_BYTES + 1);
+    size_t here = 0;
+
+    begin_world();
+    warm();
+    say_setting(0, 4, 0x7fffffff);
+    say_u32(0, WINDOW, 0, 0x70000000);
+    settle(&world);
+    memset(bytes, 'x', BODY_BYTES);
+    world.ended[0] = true; /* nothing more is taken from it */
+    stuck.body.ended = true;
+    trial_start(&stuck, "POST", BODY_BYTES, bytes);
+    free(bytes);
+    do {
+        here = exchange_body_here(&stuck.x);
+        settle(&world);
+    } while (exchange_body_here(&stuck.x) < here);
+    assert_true(here > 0);
+    trial_begin(&behind, "POST", "{}");
+    settle(&world);
+    assert_int_equal(behind.sendings, 0);
+    for (int i = 0; i < 2; i++) {
+        clock_ahead_ms += 5001;
+        settle(&world);
+    }
+    UNTIL(&world, heads(1) == 1);
+    settings(1);
+    say_answer(1, 1, "ok");
+    UNTIL(&world, behind.ends == 1);
+    assert_true(behind.whole);
+    assert_int_equal(behind.sendings, 1);
+    assert_int_equal(stuck.ends, 0); /* it may still be answered */
+    trial_end(&behind);
+    trial_end(&stuck);
+    scripted_stop(&world);
+}
+
 static void an_idle_connection_is_closed_when_its_time_is_up(void **state)
 {
     (void)state;
@@ -1223,6 +1271,7 @@ int main(void)
         cmocka_unit_test(a_head_without_end_is_refused_within_bounds),
         cmocka_unit_test(a_stream_that_breaks_rules_is_not_held_against_the_others),
         cmocka_unit_test(a_connection_that_is_silent_gets_no_further_requests),
+        cmocka_unit_test(what_a_silent_connection_does_not_take_goes_to_another_one),
         cmocka_unit_test(an_idle_connection_is_closed_when_its_time_is_up),
         cmocka_unit_test(after_goaway_what_is_under_way_ends_and_the_next_goes_elsewhere),
         cmocka_unit_test(one_that_is_cancelled_while_connecting_leaves_nothing_behind),
