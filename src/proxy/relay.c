@@ -136,6 +136,8 @@ static void unpark(struct relay *r)
     if (r->phase != RELAY_PARKED && r->phase != RELAY_HELD)
         return;
     TAILQ_REMOVE(&r->ctx->parked, r, parked_link);
+    if (r->phase == RELAY_PARKED) /* the caller may not have been asked for its body so far */
+        r->up_ms = loop_now(&r->ctx->loop);
     if (r->parked_us >= 0)
         r->token_us = base_max(r->token_us, 0) + clock_us() - r->parked_us;
     r->parked_us = -1;

@@ -115,6 +115,25 @@ static void the_wait_for_a_token_has_an_end(void **state)
     the_end(r);
 }
 
+/* Its caller was not asked for the body meanwhile (Expect: 100-continue). */
+static void the_wait_for_a_token_does_not_count_as_one_for_the_body(void **state)
+{
+    (void)state;
+    struct relay *r = in_phase(RELAY_PARKED, 10);
+    fake.sink.held = true;
+    pass(r, 2000); /* longer than listen.body_timeout */
+    assert_int_equal(r->phase, RELAY_PARKED);
+    give_token(0);
+    relay_on_token(r);
+    fake.sink.held = false;
+    r->exchange.wants_body = true;
+    pass(r, 999);
+    assert_int_equal(r->phase, RELAY_SENDING);
+    pass(r, 1);
+    assert_int_equal(fake.failure.kind, FAIL_BODY_TIMEOUT);
+    the_end(r);
+}
+
 static void a_token_for_another_upstream_is_not_used(void **state)
 {
     (void)state;
@@ -556,6 +575,7 @@ int main(void)
         T(without_a_token_it_waits_and_asks_for_one),
         T(when_no_token_is_to_come_it_fails_at_once),
         T(the_wait_for_a_token_has_an_end),
+        T(the_wait_for_a_token_does_not_count_as_one_for_the_body),
         T(a_token_for_another_upstream_is_not_used),
         T(what_cannot_be_sent_fails),
         T(an_answer_is_begun_once_and_ended_as_it_ended),
