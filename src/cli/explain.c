@@ -138,7 +138,7 @@ static int named(struct explain *e, const char *name, size_t len, struct who *wh
 }
 
 /* The bit of the listener with that address. False: there is none. */
-static bool find_listener(const struct config *c, const char *address, unsigned *bit)
+static bool find_listener(const struct config *c, const char *address, uint64_t *bit)
 {
     *bit = 0;
     for (size_t i = 0; i < c->listen.address.count; i++)

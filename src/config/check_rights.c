@@ -268,7 +268,7 @@ static void fill_listeners(struct check *k, const struct config_caller *s, struc
         c->listeners = CALLER_NO_LISTENER; /* has none before the next start */
     for (size_t i = 0; i < owners->count && s->address.count > 0; i++)
         if (strcmp(owners->item[i], s->name) == 0)
-            c->listeners = 1U << i;
+            c->listeners = UINT64_C(1) << i;
 }
 
 /* Warns when execute with an id is denied, but the batch operation, whose ids are in its
@@ -641,7 +641,7 @@ static void check_callers(struct check *k)
                     "is observe: what callers may not do, and what nobody was recognised for, "
                     "goes on and is only reported");
     check_secret_header(k);
-    c->rules->callers.owned = (unsigned)(((uint64_t)1 << c->owners.count) - 1);
+    c->rules->callers.owned = (UINT64_C(1) << c->owners.count) - 1;
     for (size_t i = 0; i < c->caller_count; i++)
         somebody_pays |= reaches(c->rules, &c->rules->callers.caller[i], CLASS_MONEY);
     for (size_t i = 0; i < c->caller_count && k->report->errors == 0; i++) {

@@ -221,7 +221,7 @@ static void find_facts(struct conn *c)
     c->has_facts = true;
     c->facts = (struct caller_facts){ .uid = -1, .gid = -1 };
     if (c->owner > 0)
-        c->facts.listener = 1U << (c->owner - 1);
+        c->facts.listener = UINT64_C(1) << (c->owner - 1);
     if (!c->tcp && !c->tls &&
         getsockopt(c->watch.fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0) {
         c->facts.uid = peer.uid;

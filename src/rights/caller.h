@@ -42,7 +42,7 @@ struct caller {
     bool is_other; /* [caller other]: matches whoever is not recognised otherwise */
 
     /* What identifies the caller; only for is_other may all of these be empty. */
-    unsigned listeners; /* bits of its own addresses, see caller_facts.listener */
+    uint64_t listeners; /* bits of its own addresses, see caller_facts.listener */
     int64_t uid, gid;   /* -1: any */
     struct caller_names uri, dns, subject; /* of the client certificate */
     bool has_secret_file;                  /* a secret must be shown, see caller_secrets.h */
@@ -57,7 +57,7 @@ struct caller {
 /* What is known about a connection. */
 struct caller_facts {
     /* bit of the caller's own address that it came in by; 0: one of listen.* */
-    unsigned listener;
+    uint64_t listener;
     int64_t uid, gid; /* of the peer of a unix socket; -1: unknown */
     struct caller_names uri,
         dns;             /* of its certificate; uri: matched only if there is just one */
@@ -84,12 +84,13 @@ enum caller_unknown {
 };
 
 /* A bit that belongs to no listener. */
-#define CALLER_NO_LISTENER 0x80000000U
+#define CALLER_NO_LISTENER (UINT64_C(1) << 63)
+static_assert(CALLERS_MAX < 63, "a bit for each, and one for none");
 
 struct callers {
     struct caller caller[CALLERS_MAX];
     size_t count;
-    unsigned owned;       /* bits of the addresses that belong to a caller */
+    uint64_t owned;       /* bits of the addresses that belong to a caller */
     uint32_t with_secret; /* bits of the callers that must show a secret */
 };
 

@@ -185,6 +185,50 @@ static void a_reload_with_a_bad_restart_key_is_refused(void **state)
     config_unref(running);
 }
 
+/* As many callers as there may be, each with a socket of its own; the first is called `first`. */
+static void many_callers(struct buf *out, const char *first)
+{
+    buf_clear(out);
+    (void)buf_addf(out, CREDENTIALS "[classes]\ntable = 1shot\n");
+    for (int i = 0; i < CONFIG_NAMED_MAX; i++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof name, "c%d", i);
+        (void)buf_addf(out, "[caller %s]\naddress = unix:/run/%s\nallow = read\n",
+                       i == 0 ? first : name, i == 0 ? first : name);
+    }
+}
+
+static void a_caller_whose_socket_waits_for_a_restart_has_nobody_elses(void **state)
+{
+    struct config_reload_report report;
+    struct buf text;
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    buf_init(&text, 1 << 16);
+    many_callers(&text, "before");
+    const char *path = scratch_write(&s, buf_text(&text), buf_unread(&text), 0600);
+    struct config *running = load_from(path);
+
+    many_callers(&text, "after");
+    rewrite(path, buf_text(&text));
+    config_reload_report_init(&report);
+    struct config *c = config_reload(running, NULL, &report);
+    assert_non_null(c);
+    const struct callers *all = &c->rules->callers;
+
+    assert_int_equal(all->count, CONFIG_NAMED_MAX);
+    assert_string_equal(all->caller[0].name, "after");
+    for (size_t i = 1; i < all->count; i++)
+        assert_true((all->caller[0].listeners & all->caller[i].listeners) == 0);
+    assert_true((all->caller[0].listeners & all->owned) == 0);
+    config_reload_report_done(&report);
+    config_unref(c);
+    config_unref(running);
+    buf_done(&text);
+}
+
 static void only_changed_secrets_are_named_as_changed(void **state)
 {
     struct buf out;
@@ -236,6 +280,7 @@ int main(void)
         cmocka_unit_test(no_error_shows_a_secret),
         cmocka_unit_test(a_reload_keeps_what_needs_a_restart_and_names_it),
         cmocka_unit_test(a_reload_with_a_bad_restart_key_is_refused),
+        cmocka_unit_test(a_caller_whose_socket_waits_for_a_restart_has_nobody_elses),
         cmocka_unit_test(only_changed_secrets_are_named_as_changed),
         cmocka_unit_test(keys_that_need_a_restart_are_named),
     };
