@@ -50,6 +50,11 @@
  * changes the last bit of a millisecond. */
 #define TOUCH "UPDATE ledger_meta SET created_ms = created_ms + 1 - 2 * (created_ms % 2)"
 
+#define END_ENTRY                                                                  \
+    "UPDATE ledger_entry SET state = ?2, cause = ?3, ended_ms = ?4, status = ?5, " \
+    "answer_head = ?6, answer_body = ?7, fingerprint = coalesce(?8, fingerprint) " \
+    "WHERE id = ?1 AND "
+
 /* The doubled conditions let SQLite use the partial indexes. */
 #define STATEMENTS(X)                                                                          \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                          \
@@ -63,9 +68,8 @@
     X(FIND, "SELECT " ENTRY_COLUMNS ", NULL FROM ledger_entry WHERE scope = ?1 AND "           \
             "idem_key = ?2 AND idem_key IS NOT NULL AND state <> 3")                           \
     X(STATE, "SELECT state, resolved_by FROM ledger_entry WHERE id = ?1")                      \
-    X(OUTCOME, "UPDATE ledger_entry SET state = ?2, cause = ?3, ended_ms = ?4, status = ?5, "  \
-               "answer_head = ?6, answer_body = ?7, fingerprint = coalesce(?8, fingerprint) "  \
-               "WHERE id = ?1 AND state IN (0, 2) AND resolved_by IS NULL")                    \
+    X(END, END_ENTRY "state = 0 AND resolved_by IS NULL")                                      \
+    X(END_LATE, END_ENTRY "state = 2 AND resolved_by IS NULL")                                 \
     X(ORPHANS_EXPIRED, "UPDATE ledger_entry SET state = 2, cause = 'owner-lost' WHERE state "  \
                        "IN (0, 2) AND state = 0 AND lease_ms < ?1")                            \
     X(ORPHANS_ALL, "UPDATE ledger_entry SET state = 2, cause = 'owner-lost' WHERE state IN "   \
@@ -693,8 +697,24 @@ static enum store_result open_store(struct store **out, const struct store_optio
 
 /* --- batch -------------------------------------------------------------------------------- */
 
-static int write_outcome(struct store *s, struct store_outcome *o, int64_t now_ms,
-                         enum store_written *result)
+static int end_entry(struct store *s, int which, const struct store_outcome *o, int64_t now_ms)
+{
+    sqlite3_stmt *q = s->statement[which];
+
+    bind_text(q, 1, o->id);
+    (void)sqlite3_bind_int(q, 2, (int)o->state);
+    bind_text(q, 3, o->cause);
+    (void)sqlite3_bind_int64(q, 4, now_ms);
+    bind_number(q, 5, o->status);
+    bind_text(q, 6, o->head);
+    bind_bytes(q, 7, o->body);
+    bind_fingerprint(q, 8, o->fingerprint);
+    return run(s, which);
+}
+
+/* Writes the outcome of an entry that is not in flight. */
+static int write_late(struct store *s, struct store_outcome *o, int64_t now_ms,
+                      enum store_written *result)
 {
     sqlite3_stmt *q = s->statement[SQL_STATE];
 
@@ -708,23 +728,22 @@ static int write_outcome(struct store *s, struct store_outcome *o, int64_t now_m
         *result = STORE_GONE;
         return rc == SQLITE_DONE ? SQLITE_OK : rc;
     }
-    *result = resolved                    ? store_decided(o->state, state)
-              : state == o->state         ? STORE_WRITTEN_ALREADY
-              : state == LEDGER_UNKNOWN   ? STORE_WRITTEN_LATE
-              : state == LEDGER_IN_FLIGHT ? STORE_WRITTEN
-                                          : STORE_GONE;
-    if (*result != STORE_WRITTEN && *result != STORE_WRITTEN_LATE)
-        return SQLITE_OK;
-    q = s->statement[SQL_OUTCOME];
-    bind_text(q, 1, o->id);
-    (void)sqlite3_bind_int(q, 2, (int)o->state);
-    bind_text(q, 3, o->cause);
-    (void)sqlite3_bind_int64(q, 4, now_ms);
-    bind_number(q, 5, o->status);
-    bind_text(q, 6, o->head);
-    bind_bytes(q, 7, o->body);
-    bind_fingerprint(q, 8, o->fingerprint);
-    return run(s, SQL_OUTCOME);
+    *result = resolved                  ? store_decided(o->state, state)
+              : state == o->state       ? STORE_WRITTEN_ALREADY
+              : state == LEDGER_UNKNOWN ? STORE_WRITTEN_LATE
+                                        : STORE_GONE;
+    return *result == STORE_WRITTEN_LATE ? end_entry(s, SQL_END_LATE, o, now_ms) : SQLITE_OK;
+}
+
+static int write_outcome(struct store *s, struct store_outcome *o, int64_t now_ms,
+                         enum store_written *result)
+{
+    int rc = end_entry(s, SQL_END, o, now_ms);
+
+    if (rc == SQLITE_OK && sqlite3_changes(s->db) == 0)
+        return write_late(s, o, now_ms, result);
+    *result = STORE_WRITTEN;
+    return rc;
 }
 
 /* Looks up the entry with the key. */
