@@ -293,7 +293,9 @@ class Proxy:
         self.program = program or world.program
         self.process = None
         self.starts = 0
-        self.config = world.directory / f"{name}.ini"
+        # Not beside the store: the sandbox allows what lies beside the configuration.
+        self.config = world.directory / "config" / f"{name}.ini"
+        self.config.parent.mkdir(mode=0o700, exist_ok=True)
         self.log = world.directory / f"{name}.log"
 
     def write_config(self, more=""):
