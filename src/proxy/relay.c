@@ -741,7 +741,8 @@ static bool may_send(struct exchange *x)
     return may_be_sent(r) && token_valid(r->token, loop_now(&r->ctx->loop));
 }
 
-/* It was not sent. When only its token has expired, it waits for the next one. */
+/* It was not sent. When only its token has expired, it goes on with the one that has taken its
+ * place, in the next step; or waits for that. */
 static void on_barred(struct relay *r)
 {
     if (r->gone || !may_be_sent(r)) {
@@ -749,7 +750,10 @@ static void on_barred(struct relay *r)
         return;
     }
     park(r, RELAY_PARKED);
-    r->ctx->on_want(r->ctx->arg);
+    if (token_for(r) != NULL)
+        relay_wake(r);
+    else
+        r->ctx->on_want(r->ctx->arg);
 }
 
 static void on_sending(struct exchange *x)
@@ -1163,7 +1167,8 @@ static void step(struct relay *r)
         step_alone(r);
         return;
     }
-    if (r->phase == RELAY_HELD) /* a newer token may have come meanwhile */
+    /* A newer token may have come meanwhile. */
+    if (r->phase == RELAY_HELD || (r->phase == RELAY_PARKED && token_for(r) != NULL))
         relay_on_token(r);
     if (r->phase == RELAY_ANSWERING && !r->head_begun && may_begin(r))
         begin_answer(r);

@@ -134,6 +134,47 @@ static void the_wait_for_a_token_does_not_count_as_one_for_the_body(void **state
     the_end(r);
 }
 
+/* It waited for a connection until its token had expired. */
+static void fail_barred_by_token(struct relay *r)
+{
+    const struct failure f = failure_make(FAIL_FROZEN, "Requests are stopped.");
+
+    tokens[0].expires_ms = ctx.loop.now_ms;
+    assert_false(r->exchange.with.user->may_send(&r->exchange));
+    r->exchange.with.user->on_end(&r->exchange, &f);
+    assert_int_equal(r->phase, RELAY_PARKED);
+}
+
+static void after_its_token_expired_it_goes_on_at_once_with_the_one_that_is_held(void **state)
+{
+    (void)state;
+    struct relay *r = in_phase(RELAY_SENDING, 0);
+    (void)relay_turn(&ctx);
+    give_token(1); /* a renewal; another one may be in progress, which tells nobody anything */
+    fail_barred_by_token(r);
+    assert_int_equal(wanted, 0);
+    (void)relay_turn(&ctx);
+    assert_int_equal(r->phase, RELAY_SENDING);
+    assert_int_equal(fake_exchange.starts, 2);
+    assert_ptr_equal(r->token, &tokens[1]);
+    assert_true(r->exchange.with.user->may_send(&r->exchange));
+    the_end(r);
+}
+
+static void after_its_token_expired_it_waits_for_the_next_one(void **state)
+{
+    (void)state;
+    struct relay *r = in_phase(RELAY_SENDING, 0);
+    fail_barred_by_token(r);
+    assert_int_equal(wanted, 1);
+    while (relay_turn(&ctx)) /* it does not wake itself */
+        assert_int_equal(r->phase, RELAY_PARKED);
+    give_token(1);
+    relay_on_token(r);
+    assert_int_equal(r->phase, RELAY_SENDING);
+    the_end(r);
+}
+
 static void a_token_for_another_upstream_is_not_used(void **state)
 {
     (void)state;
@@ -576,6 +617,8 @@ int main(void)
         T(when_no_token_is_to_come_it_fails_at_once),
         T(the_wait_for_a_token_has_an_end),
         T(the_wait_for_a_token_does_not_count_as_one_for_the_body),
+        T(after_its_token_expired_it_goes_on_at_once_with_the_one_that_is_held),
+        T(after_its_token_expired_it_waits_for_the_next_one),
         T(a_token_for_another_upstream_is_not_used),
         T(what_cannot_be_sent_fails),
         T(an_answer_is_begun_once_and_ended_as_it_ended),
