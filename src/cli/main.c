@@ -452,6 +452,16 @@ static bool take_explain_word(struct invocation *in, const char *word)
     return true;
 }
 
+/* Whether the next of the `left` arguments is the name of the unit. In explain's words it
+ * stands before METHOD and TARGET, which come both or not at all. */
+static bool is_unit_name(const struct invocation *in, const struct command *chosen, int left)
+{
+    bool explains = chosen != NULL && chosen->run == run_explain;
+
+    return in->unit_name == default_unit &&
+           (!explains || (in->explain.method == NULL && left % 2 != 0));
+}
+
 /* Reads the arguments after the options: a command, and the name of a unit. */
 static int read_words(int count, char **words, struct invocation *in,
                       const struct command **chosen)
@@ -459,7 +469,7 @@ static int read_words(int count, char **words, struct invocation *in,
     for (int i = 0; i < count; i++) {
         const struct command *sub = sub_command(words[i]);
 
-        if (sub == NULL && in->unit_name == default_unit) {
+        if (sub == NULL && is_unit_name(in, *chosen, count - i)) {
             in->unit_name = words[i];
             continue;
         }
@@ -565,6 +575,8 @@ static int use_unit(struct invocation *in)
     (void)clearenv(); /* NOLINT(concurrency-mt-unsafe): no threads yet */
     for (char **v = environment; *v != NULL; v++)
         (void)putenv(*v); /* NOLINT(concurrency-mt-unsafe) */
+    /* from these variables, too */
+    secret_protect_process();
     return 0;
 }
 
@@ -584,13 +596,24 @@ static int run(const struct command *command, struct invocation *in)
     return code;
 }
 
+/* Whether the argument is an option whose value is the next argument. */
+static bool takes_next(const char *argument)
+{
+    bool takes = strcmp(argument, "--config") == 0 || strcmp(argument, "-H") == 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(explain_options) && !takes; i++)
+        takes = strncmp(argument, "--", 2) == 0 &&
+                strcmp(argument + 2, explain_options[i].name) == 0;
+    return takes;
+}
+
 /* The index of the first argument that is neither an option nor an option's value. */
 static int first_word(int argc, char **argv)
 {
     int i = 1;
 
     while (i < argc && argv[i][0] == '-')
-        i += strcmp(argv[i], "--config") == 0 ? 2 : 1;
+        i += takes_next(argv[i]) ? 2 : 1;
     return i;
 }
 

@@ -16,6 +16,8 @@
 #include "base/secret.h"
 
 #define CREDENTIALS_MAX 32
+#define ENVIRONMENT_FILES_MAX 32
+#define DROP_INS_MAX 128
 #define PATH_BYTES 4096
 
 /* In systemd's order; the first file found counts. */
@@ -33,6 +35,10 @@ struct reader {
         char *id, *path;
     } credential[CREDENTIALS_MAX];
     size_t credentials;
+    char *environment_file[ENVIRONMENT_FILES_MAX]; /* as in the unit, expanded */
+    size_t environment_files;
+    char *drop_in[DROP_INS_MAX]; /* paths, sorted by file name */
+    size_t drop_ins;
     struct buf *error;
 };
 
@@ -184,56 +190,51 @@ static int on_environment(struct reader *r, const char *value)
     return each_word(r, value, set_variable);
 }
 
-static int read_file(struct reader *r, const char *path,
-                     int (*on_line)(struct reader *r, char *line));
-
-/* A line of an EnvironmentFile. */
-static int on_environment_line(struct reader *r, char *line)
+static void forget(char **list, size_t *count)
 {
-    struct buf text;
-    char *equals = strchr(line, '=');
+    while (*count > 0)
+        free(list[--*count]);
+}
 
-    if (*line == '\0' || *line == '#' || *line == ';' || equals == NULL)
+/* Only noted: systemd reads these files after every Environment. */
+static int on_environment_file(struct reader *r, const char *value)
+{
+    struct buf path;
+
+    if (*value == '\0') {
+        forget(r->environment_file, &r->environment_files);
         return 0;
-    buf_init(&text, UNIT_FILE_BYTES_MAX);
-    int err = buf_add(&text, line, (size_t)(equals - line) + 1);
-    const char *value = equals + 1;
+    }
+    if (r->environment_files == ENVIRONMENT_FILES_MAX)
+        return -E2BIG;
+    buf_init(&path, PATH_BYTES);
+    int err = expand(r, value, &path);
 
-    if (err == 0 && (*value == '"' || *value == '\''))
-        err = next_word(&value, &text) < 0 ? -EINVAL : 0;
-    else if (err == 0)
-        err = buf_add_str(&text, value);
     if (err == 0)
-        err = set_variable(r, buf_text(&text));
-    buf_wipe(&text);
+        r->environment_file[r->environment_files++] = copy(buf_text(&path));
+    buf_done(&path);
     return err;
 }
 
-static int on_environment_file(struct reader *r, const char *value)
+static void drop_credential(struct reader *r, size_t i)
 {
-    bool optional = *value == '-';
-    struct buf path;
-
-    buf_init(&path, PATH_BYTES);
-    int err = expand(r, value + optional, &path);
-    if (err == 0 && buf_unread(&path) > 0)
-        err = read_file(r, buf_text(&path), on_environment_line);
-    buf_done(&path);
-    return optional && err == -ENOENT ? 0 : err;
+    free(r->credential[i].id);
+    free(r->credential[i].path);
+    r->credential[i] = r->credential[--r->credentials];
 }
 
+/* A later one replaces one with the same id. */
 static int on_credential(struct reader *r, const char *value)
 {
     const char *colon = strchr(value, ':');
     struct buf path;
 
-    if (*value == '\0') {
-        while (r->credentials > 0) {
-            free(r->credential[--r->credentials].id);
-            free(r->credential[r->credentials].path);
-        }
-        return 0;
-    }
+    size_t len = colon == NULL ? strlen(value) : (size_t)(colon - value);
+
+    for (size_t i = r->credentials; i-- > 0;)
+        if (len == 0 || (strlen(r->credential[i].id) == len &&
+                         memcmp(r->credential[i].id, value, len) == 0))
+            drop_credential(r, i);
     /* in systemd's own store, which cannot be searched here */
     if (colon == NULL || colon[1] != '/')
         return 0;
@@ -243,7 +244,7 @@ static int on_credential(struct reader *r, const char *value)
     int err = expand(r, colon + 1, &path);
 
     if (err == 0) {
-        char *id = strndup(value, (size_t)(colon - value));
+        char *id = strndup(value, len);
 
         if (id == NULL)
             abort();
@@ -277,8 +278,8 @@ static int on_exec_start(struct reader *r, const char *value)
     return each_word(r, value, take_argument);
 }
 
-/* A variable may be set before the credential that it refers to, so credentials are read in
- * a first pass. */
+/* A variable may be set before the credential that it refers to, and a drop-in may move the
+ * credential, so credentials are read in a first pass over all files. */
 static const struct directive {
     const char *name;
     int (*on_value)(struct reader *r, const char *value);
@@ -294,8 +295,6 @@ static int on_unit_line(struct reader *r, char *line, int pass)
 {
     char *equals = strchr(line, '=');
 
-    if (*line == '#' || *line == ';')
-        return 0;
     if (*line == '[')
         r->in_service = strcmp(line, "[Service]") == 0;
     if (!r->in_service || equals == NULL)
@@ -324,9 +323,21 @@ static int on_second_pass(struct reader *r, char *line)
 
 /* --- files ------------------------------------------------------------------------------- */
 
-/* Calls on_line with each line, trimmed; a line that ends in a backslash continues in the
- * next. */
-static int read_file(struct reader *r, const char *path,
+/* Where a line that begins with # or ; is a comment. */
+enum comments {
+    COMMENT_BETWEEN_VALUES,
+    COMMENT_ANYWHERE, /* also inside a value of several lines */
+};
+
+static bool is_comment(const char *line)
+{
+    line += strspn(line, " \t");
+    return *line == '#' || *line == ';';
+}
+
+/* Calls on_line with each line that is no comment, trimmed; a line that ends in a backslash
+ * continues in the next. */
+static int read_file(struct reader *r, const char *path, enum comments comments,
                      int (*on_line)(struct reader *r, char *line))
 {
     FILE *f = fopen(path, "re");
@@ -338,6 +349,8 @@ static int read_file(struct reader *r, const char *path,
 
     buf_init(&whole, UNIT_FILE_BYTES_MAX);
     while (err == 0 && (n = getline(&line, &size, f)) >= 0) {
+        if ((comments == COMMENT_ANYWHERE || buf_unread(&whole) == 0) && is_comment(line))
+            continue;
         while (n > 0 && (line[n - 1] == '\n' || ascii_is_blank(line[n - 1])))
             line[--n] = '\0';
         bool more = n > 0 && line[n - 1] == '\\';
@@ -368,13 +381,79 @@ static int read_file(struct reader *r, const char *path,
     return err;
 }
 
-static int read_unit_file(struct reader *r, const char *path)
+static int read_unit_files(struct reader *r, int (*on_line)(struct reader *r, char *line))
 {
-    r->in_service = false;
-    int err = read_file(r, path, on_first_pass);
+    int err = 0;
 
-    r->in_service = false;
-    return err == 0 ? read_file(r, path, on_second_pass) : err;
+    for (size_t i = 0; i <= r->drop_ins && err == 0; i++) {
+        r->in_service = false;
+        err =
+            read_file(r, i == 0 ? r->unit->path : r->drop_in[i - 1], COMMENT_ANYWHERE, on_line);
+    }
+    return err;
+}
+
+/* Appends the value of a line of an EnvironmentFile. A quote begins a quoted part only where
+ * nothing plain stands before it. Returns 0 or -errno. */
+static int add_environment_value(const char *p, struct buf *out)
+{
+    bool plain = false;
+    char quote = '\0';
+    int err = 0;
+
+    for (; *p != '\0' && err == 0; p++) {
+        if (quote == '\0' && !plain && ascii_is_blank(*p))
+            continue;
+        if (quote != '\0' ? *p == quote : !plain && (*p == '"' || *p == '\'')) {
+            quote = quote == '\0' ? *p : '\0';
+            continue;
+        }
+        if (*p == '\\' && p[1] != '\0' &&
+            (quote == '\0' || (quote == '"' && strchr("\"\\`$", p[1]) != NULL)))
+            p++;
+        plain |= quote == '\0';
+        err = buf_add(out, p, 1);
+    }
+    return quote != '\0' ? -EINVAL : err;
+}
+
+static int on_environment_line(struct reader *r, char *line)
+{
+    struct buf text;
+    char *equals = strchr(line, '=');
+    const char *name = line;
+    size_t len = equals == NULL ? 0 : (size_t)(equals - line);
+
+    if (equals == NULL)
+        return 0;
+    ascii_trim(&name, &len);
+    buf_init(&text, UNIT_FILE_BYTES_MAX);
+    int err = buf_add(&text, name, len);
+
+    if (err == 0)
+        err = buf_add_str(&text, "=");
+    if (err == 0)
+        err = add_environment_value(equals + 1, &text);
+    if (err == 0)
+        err = set_variable(r, buf_text(&text));
+    buf_wipe(&text);
+    return err;
+}
+
+/* A file behind a "-" may be missing. */
+static int read_environment_files(struct reader *r)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < r->environment_files && err == 0; i++) {
+        const char *path = r->environment_file[i];
+        bool optional = *path == '-';
+
+        if (optional && access(path + 1, F_OK) != 0 && errno == ENOENT)
+            continue;
+        err = read_file(r, path + optional, COMMENT_BETWEEN_VALUES, on_environment_line);
+    }
+    return err;
 }
 
 static int is_drop_in(const struct dirent *entry)
@@ -384,24 +463,48 @@ static int is_drop_in(const struct dirent *entry)
     return n > 5 && entry->d_name[0] != '.' && strcmp(entry->d_name + n - 5, ".conf") == 0;
 }
 
-/* Reads the drop-ins of one directory, sorted by name. */
-static int read_drop_ins(struct reader *r, const char *dir, int dir_len, const char *name)
+/* Of two with the same name the first one counts. */
+static int add_drop_in(struct reader *r, const char *dir, const char *name)
 {
-    char path[PATH_BYTES], file[PATH_BYTES];
+    char path[PATH_BYTES];
+    size_t at = r->drop_ins;
+
+    for (; at > 0; at--) {
+        int order = strcmp(strrchr(r->drop_in[at - 1], '/') + 1, name);
+
+        if (order == 0)
+            return 0;
+        if (order < 0)
+            break;
+    }
+    if (r->drop_ins == DROP_INS_MAX)
+        return -E2BIG;
+    if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path)
+        return -ENAMETOOLONG;
+    memmove(r->drop_in + at + 1, r->drop_in + at, (r->drop_ins - at) * sizeof *r->drop_in);
+    r->drop_in[at] = copy(path);
+    r->drop_ins++;
+    return 0;
+}
+
+/* Notes the drop-ins of one directory. */
+static int find_drop_ins(struct reader *r, const char *dir, int dir_len, const char *name)
+{
+    char path[PATH_BYTES];
     struct dirent **entries = NULL;
     int err = 0;
 
     (void)snprintf(path, sizeof path, "%.*s/%s.d", dir_len, dir, name);
-    int n = scandir(path, &entries, is_drop_in, alphasort);
+    int n = scandir(path, &entries, is_drop_in, NULL);
 
     for (int i = 0; i < n; i++) {
-        int len = snprintf(file, sizeof file, "%s/%s", path, entries[i]->d_name);
-
         if (err == 0)
-            err = len < (int)sizeof file ? read_unit_file(r, file) : -ENAMETOOLONG;
+            err = add_drop_in(r, path, entries[i]->d_name);
         free(entries[i]);
     }
     free(entries);
+    if (err != 0)
+        (void)buf_addf(r->error, "%s: %s\n", path, strerrordesc_np(-err));
     return err;
 }
 
@@ -443,8 +546,8 @@ static int each_directory(struct reader *r, const char *path,
     return rc;
 }
 
-/* 1: found and read; 0: not in this directory; or -errno. */
-static int read_main(struct reader *r, const char *dir, int len)
+/* 1: found; 0: not in this directory. */
+static int find_unit(struct reader *r, const char *dir, int len)
 {
     const char *const names[] = { r->name, r->plain };
 
@@ -455,20 +558,28 @@ static int read_main(struct reader *r, const char *dir, int len)
         if (access(path, F_OK) != 0)
             continue;
         r->unit->path = copy(path);
-        int err = read_unit_file(r, path);
-
-        return err == 0 ? 1 : err;
+        return 1;
     }
     return 0;
 }
 
-static int read_additions(struct reader *r, const char *dir, int len)
+/* The drop-ins of an instance go before those of its template. */
+static int find_additions(struct reader *r, const char *dir, int len)
 {
-    int err = 0;
+    int err = find_drop_ins(r, dir, len, r->name);
 
-    if (strcmp(r->plain, r->name) != 0)
-        err = read_drop_ins(r, dir, len, r->plain);
-    return err == 0 ? read_drop_ins(r, dir, len, r->name) : err;
+    if (err == 0 && strcmp(r->plain, r->name) != 0)
+        err = find_drop_ins(r, dir, len, r->plain);
+    return err;
+}
+
+static int read_all(struct reader *r)
+{
+    int err = read_unit_files(r, on_first_pass);
+
+    if (err == 0)
+        err = read_unit_files(r, on_second_pass);
+    return err == 0 ? read_environment_files(r) : err;
 }
 
 int unit_read(const char *name, struct unit *out, struct buf *error)
@@ -486,14 +597,18 @@ int unit_read(const char *name, struct unit *out, struct buf *error)
         (void)buf_addf(error, "\"%s\" is no name of a service unit\n", name);
         return rc;
     }
-    rc = each_directory(&r, path, read_main);
+    rc = each_directory(&r, path, find_unit);
     if (rc == 0) {
         (void)buf_addf(error, "there is no unit %s in %s\n", r.name, path);
         rc = -ENOENT;
     } else if (rc == 1) {
-        rc = each_directory(&r, path, read_additions);
+        rc = each_directory(&r, path, find_additions);
+        if (rc == 0)
+            rc = read_all(&r);
     }
     (void)on_credential(&r, "");
+    forget(r.environment_file, &r.environment_files);
+    forget(r.drop_in, &r.drop_ins);
     return rc;
 }
 

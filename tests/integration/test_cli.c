@@ -133,6 +133,86 @@ static void settings_of_a_systemd_unit_are_checked_without_systemd(void **state)
     (void)unlink(secret.path);
 }
 
+/* A unit of the default name, without any credentials. */
+struct default_unit {
+    char dir[32], path[64], variable[64];
+    struct ini file;
+};
+
+static void default_unit_write(struct default_unit *u, const char *environment)
+{
+    char text[512];
+
+    memcpy(u->dir, "/tmp/oneshot-units-XXXXXX", sizeof "/tmp/oneshot-units-XXXXXX");
+    assert_non_null(mkdtemp(u->dir));
+    ini_write(&u->file, "[upstream]\nbase_url = http://127.0.0.1:1/v0\n[token]\n"
+                        "client_id = " CLIENT_ID "\nclient_secret = " CLIENT_SECRET "\n"
+                        "[classes]\ntable = methods\n[caller ledger]\naddress = unix:/tmp/oneshot-none\nallow = read\n");
+    (void)snprintf(u->path, sizeof u->path, "%s/oneshot-proxy.service", u->dir);
+    (void)snprintf(text, sizeof text,
+                   "[Service]\nExecStart=/usr/bin/oneshot-proxy --config %s\n"
+                   "Environment=\"%s\"\n",
+                   u->file.path, environment);
+    write_file(u->path, text);
+    (void)snprintf(u->variable, sizeof u->variable, "SYSTEMD_UNIT_PATH=%s", u->dir);
+}
+
+static void default_unit_remove(struct default_unit *u)
+{
+    (void)unlink(u->path);
+    (void)rmdir(u->dir);
+    (void)unlink(u->file.path);
+}
+
+/* The service takes such variables out of its environment; so does a command with its
+ * settings. libcurl opens the file of SSLKEYLOGFILE when it starts. */
+static void variables_of_a_unit_that_would_weaken_tls_are_not_obeyed(void **state)
+{
+    static const char keys[] = "/tmp/oneshot-keys";
+    struct default_unit u;
+    char log[64], setting[96];
+
+    (void)state;
+    (void)snprintf(log, sizeof log, "%s-%d", keys, (int)getpid());
+    (void)snprintf(setting, sizeof setting, "SSLKEYLOGFILE=%s", log);
+    default_unit_write(&u, setting);
+    const char *const env[] = { u.variable, NULL };
+    const char *const line[] = { "doctor", "--unit", NULL };
+    struct run r = run_proxy(line, env);
+
+    assert_contains(bytes_text(&r.out), "configuration   ok");
+    assert_int_not_equal(access(log, F_OK), 0);
+    run_free(&r);
+    default_unit_remove(&u);
+}
+
+/* --unit has an optional value, and explain has words of its own. */
+static void explain_tells_the_name_of_a_unit_from_a_method(void **state)
+{
+    struct default_unit u;
+
+    (void)state;
+    default_unit_write(&u, "A=1");
+    const char *const env[] = { u.variable, NULL };
+    const char *const lines[][8] = {
+        { "explain", "--caller", "ledger", "--unit", "GET", "/chains", NULL },
+        { "explain", "--caller", "ledger", "GET", "/chains", "--unit", NULL },
+        { "explain", "--caller", "ledger", "--unit", "oneshot-proxy", "GET", "/chains", NULL },
+        { "explain", "--caller", "ledger", "--unit", "oneshot-proxy", NULL },
+        { "explain", "--caller", "ledger", "--unit", NULL },
+        { "--caller", "ledger", "explain", "--unit", "GET", "/chains", NULL },
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        struct run r = run_proxy(lines[i], env);
+
+        if (r.code != 0)
+            fail_msg("line %zu left with %d: %s", i, r.code, bytes_text(&r.err));
+        assert_contains(bytes_text(&r.out), "sent");
+        run_free(&r);
+    }
+    default_unit_remove(&u);
+}
+
 static void a_wrong_command_line_is_2(void **state)
 {
     (void)state;
@@ -399,6 +479,8 @@ int main(void)
         TEST(version_and_help_are_told),
         TEST(help_is_given_in_place_of_all_else),
         TEST(settings_of_a_systemd_unit_are_checked_without_systemd),
+        TEST(variables_of_a_unit_that_would_weaken_tls_are_not_obeyed),
+        TEST(explain_tells_the_name_of_a_unit_from_a_method),
         TEST(a_wrong_command_line_is_2),
         TEST(a_sound_file_passes_the_check),
         TEST(the_check_names_every_error_with_its_line_and_key),

@@ -124,6 +124,94 @@ static void drop_ins_come_after_the_unit_by_name(void **state)
     ASSERT_VARIABLES("C=3", "S=/two");
 }
 
+/* systemd reads the files of EnvironmentFile after every Environment, so a drop-in's
+ * Environment does not replace what such a file sets. */
+static void environment_files_come_last(void **state)
+{
+    char text[256], path[96];
+
+    (void)state;
+    put("old", "OLD=1\n");
+    put("vars", "A=from the file\n");
+    (void)snprintf(text, sizeof text,
+                   "[Service]\nEnvironmentFile=%s/old\nEnvironmentFile=\n"
+                   "EnvironmentFile=%s/vars\nEnvironment=A=unit\n",
+                   dir, dir);
+    put("p.service", text);
+    (void)snprintf(path, sizeof path, "%s/p.service.d", dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    put("p.service.d/10.conf", "[Service]\nEnvironment=\"A=from the drop-in\" B=2\n");
+    read_it("p");
+    ASSERT_VARIABLES("A=from the file", "B=2");
+}
+
+/* The variable is in the unit, the path in a drop-in. */
+static void a_drop_in_moves_a_credential(void **state)
+{
+    char path[96];
+
+    (void)state;
+    put("p.service", "[Service]\nLoadCredential=s:/one\nEnvironment=S=%d/s\n");
+    (void)snprintf(path, sizeof path, "%s/p.service.d", dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    put("p.service.d/10.conf", "[Service]\nLoadCredential=s:/two\n");
+    read_it("p");
+    ASSERT_VARIABLES("S=/two");
+}
+
+/* Of two with the same name the first directory's counts; all are read by name, whatever
+ * their directories. */
+static void drop_ins_of_several_directories_are_read_by_name(void **state)
+{
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        (void)snprintf(text, sizeof text, "%s/%zu", dir, i);
+        assert_int_equal(mkdir(text, 0700), 0);
+        (void)snprintf(text, sizeof text, "%s/%zu/p@.service.d", dir, i);
+        assert_int_equal(mkdir(text, 0700), 0);
+    }
+    (void)snprintf(text, sizeof text, "%s/0/p@x.service.d", dir);
+    assert_int_equal(mkdir(text, 0700), 0);
+    put("1/p@.service", "[Service]\nEnvironment=A=0 B=0 C=0\n");
+    put("0/p@.service.d/20.conf", "[Service]\nEnvironment=A=local\n");
+    put("1/p@.service.d/10.conf", "[Service]\nEnvironment=A=early B=early\n");
+    put("1/p@.service.d/20.conf", "[Service]\nEnvironment=A=hidden\n");
+    put("0/p@.service.d/30.conf", "[Service]\nEnvironment=C=all\n");
+    put("0/p@x.service.d/30.conf", "[Service]\nEnvironment=C=instance\n");
+    (void)snprintf(text, sizeof text, "%s/0:%s/1", dir, dir);
+    assert_int_equal(setenv("SYSTEMD_UNIT_PATH", text, 1), 0);
+    read_it("p@x");
+    ASSERT_VARIABLES("A=local", "B=early", "C=instance");
+}
+
+/* A comment does not continue in the next line, and one between the lines of a value is left
+ * out. */
+static void a_comment_is_one_line(void **state)
+{
+    (void)state;
+    put("p.service", "[Service]\n# no more \\\nEnvironment=A=1 \\\n; between \\\n  B=2\n");
+    read_it("p");
+    ASSERT_VARIABLES("A=1", "B=2");
+}
+
+/* As systemd.exec(5) says: outside quotes a backslash makes the next character plain, in
+ * single quotes it is a backslash, and in double quotes only some characters need one. */
+static void a_backslash_in_an_environment_file_is_read_as_systemd_reads_it(void **state)
+{
+    char text[128];
+
+    (void)state;
+    put("vars", "PLAIN=a\\b\\\\c\"d'e\nSINGLE='a\\b\"c'\nDOUBLE=\"a\\b\\\\c\\\"d\\$e\"\n"
+                "BOTH = \"a b\"'c'\nEMPTY=\"\"\n");
+    (void)snprintf(text, sizeof text, "[Service]\nEnvironmentFile=%s/vars\n", dir);
+    put("p.service", text);
+    read_it("p");
+    ASSERT_VARIABLES("PLAIN=ab\\c\"d'e", "SINGLE=a\\b\"c", "DOUBLE=a\\b\\c\"d$e", "BOTH=a bc",
+                     "EMPTY=");
+}
+
 /* Encrypted ones and those of systemd's own store. */
 static void a_credential_that_is_no_file_is_looked_for_where_systemd_puts_it(void **state)
 {
@@ -168,6 +256,11 @@ int main(void)
         T(an_instance_of_the_template_has_its_own),
         T(values_are_read_as_systemd_reads_them),
         T(drop_ins_come_after_the_unit_by_name),
+        T(environment_files_come_last),
+        T(a_drop_in_moves_a_credential),
+        T(drop_ins_of_several_directories_are_read_by_name),
+        T(a_comment_is_one_line),
+        T(a_backslash_in_an_environment_file_is_read_as_systemd_reads_it),
         T(a_credential_that_is_no_file_is_looked_for_where_systemd_puts_it),
         T(what_cannot_be_read_is_told),
     };
