@@ -738,6 +738,13 @@ static void tidy(struct ledger *l)
     buf_done(&error);
 }
 
+static void write_batch(struct ledger *l)
+{
+    if (commit(l) != STORE_OK && !l->broken)
+        wait_to_retry(l);
+    tidy(l);
+}
+
 /* Answers everybody who still waits: no more claims are made. */
 static void give_up(struct ledger *l, const char *why)
 {
@@ -769,9 +776,7 @@ static bool on_turn(void *arg)
         give_up(l, "the proxy is shutting down");
     expire_claims(l);
     if (is_due(l)) {
-        if (commit(l) != STORE_OK && !l->broken)
-            wait_to_retry(l);
-        tidy(l);
+        write_batch(l);
     } else if (!l->is_waiting && !l->broken) {
         wait_for_claims(l);
     }
@@ -879,11 +884,23 @@ static void on_pruning(struct loop_timer *t)
 
 /* --- the operator's command --- */
 
+/* Writes the outcomes that still wait for a claim: an operator who has seen an answer must not
+ * be told that its request is in flight. */
+static void write_waiting(struct ledger *l)
+{
+    size_t batches = l->outcomes_count / BATCH_SHARE + 1;
+
+    expire_claims(l);
+    for (; batches > 0 && !TAILQ_EMPTY(&l->outcomes) && !l->is_waiting && !l->broken; batches--)
+        write_batch(l);
+}
+
 static enum store_result list_for_command(void *arg, const struct store_list *what,
                                           struct buf *error)
 {
     struct ledger *l = arg;
 
+    write_waiting(l);
     return l->type->list(l->store, what, error);
 }
 
@@ -891,6 +908,8 @@ static enum store_result resolve_for_command(void *arg, struct store_resolve *r,
                                              struct buf *error)
 {
     struct ledger *l = arg;
+
+    write_waiting(l);
     enum store_result result = l->type->resolve(l->store, r, error);
 
     if (result == STORE_OK && r->result == STORE_RESOLVED)

@@ -202,6 +202,7 @@ static void it_works_without_a_proxy_and_after_one_was_killed(void **state)
     begin(&w, &s);
     assert_int_equal(store_pay_status(&w, "a"), 201);
     expect(&s, WORDS("check"), 0, "a proxy has it");
+    expect(&s, WORDS("list"), 0, "answered"); /* so it is written */
     proxy_signal(w.proxy, SIGKILL);
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 128 + SIGKILL);
     only_id(&s, "answered", id);
