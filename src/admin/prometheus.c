@@ -478,7 +478,7 @@ static const struct metric metrics[] = {
     { "ledger_entries", "gauge", "state", "With ledger.store: entries that are open, of all processes that share the store: in_flight or unknown.", write_ledger_entries, 0, WITH_LEDGER },
     { "ledger_unknown_oldest_seconds", "gauge", "", "With ledger.store: age of the oldest entry whose outcome is unknown; 0: there is none.", write_ledger, ONE_LEDGER_OLDEST, WITH_LEDGER },
     { "ledger_claim_seconds", "histogram", "", "With ledger.store: from asking for a claim until it was durable.", write_claims, 0, WITH_LEDGER },
-    { "ledger_outcomes_waiting", "gauge", "", "With ledger.store: outcomes that could not be written yet and wait in memory.", write_ledger, ONE_LEDGER_WAITING, WITH_LEDGER },
+    { "ledger_outcomes_waiting", "gauge", "", "With ledger.store: outcomes that wait in memory to be written, some milliseconds each; longer only while the ledger is down.", write_ledger, ONE_LEDGER_WAITING, WITH_LEDGER },
     { "ledger_contradictions_total", "counter", "", "With ledger.store: answers that came for an entry which an operator had settled otherwise.", write_ledger, ONE_LEDGER_CONTRADICTIONS, WITH_LEDGER },
     { "ledger_store_bytes", "gauge", "", "With ledger.store: what the store takes; 0: not known.", write_ledger, ONE_LEDGER_BYTES, WITH_LEDGER },
 
