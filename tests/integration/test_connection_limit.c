@@ -150,6 +150,70 @@ static void who_waits_is_not_sent_with_a_token_that_has_expired(void **state)
     }
 }
 
+/* One stream at a time on each connection. The first request shows that; the second waits at the
+ * gate. */
+static void serve_one_by_one(struct peer_conn *c, void *arg)
+{
+    static const uint8_t one_stream[] = { 0, 3, 0, 0, 0, 1 };
+    _Atomic int *requests = arg;
+    uint32_t stream;
+
+    if (!h2_begin(c) || !h2_write_frame(c, H2_SETTINGS, 0, 0, one_stream, sizeof one_stream))
+        return;
+    while ((stream = h2_read_request(c, NULL)) != 0) {
+        if (++*requests == 2 && !gate_pass(&gate, c))
+            return;
+        if (!h2_answer(c, stream, 200, "ok"))
+            return;
+    }
+}
+
+/* As above, over HTTP/2: it gets a stream that has become free. */
+static void who_waits_for_a_stream_is_not_sent_with_such_a_token_either(void **state)
+{
+    (void)state;
+    for (int renewed = 0; renewed <= 1; renewed++) {
+        LATER(later);
+        WORLD(w);
+        struct client first, second;
+        struct answer a = { 0 };
+        _Atomic int requests = 0;
+        gate_init(&gate);
+        world_start(&w, &(struct world_options){ .serve = serve_one_by_one,
+                                                 .arg = &requests,
+                                                 .cert = CERT_VALID,
+                                                 .h2 = true,
+                                                 .env = later.env,
+                                                 .settings = "upstream.http_version = 2\n"
+                                                             "upstream.max_connections = 1\n"
+                                                             "upstream.connect_timeout = 1h\n"
+                                                             "upstream.response_timeout = 24h\n"
+                                                             "token.wait_timeout = 1h\n"
+                                                             "process.workers = 1\n",
+                                                 .hold_tokens = true });
+        tokens_lifetime(w.tokens, 600);
+        tokens_release(w.tokens);
+        assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=1", 1, SOON_MS));
+        http_get(w.port, "/settings", &a);
+        assert_int_equal(a.status, 200);
+        ask(&first, w.port, "/first");
+        assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+        ask(&second, w.port, "/second");
+        http_call(w.port, "POST", "/token", NULL, "{}", &a); /* by the worker, after that */
+        if (!renewed)
+            tokens_always(w.tokens, (struct token_answer){ .status = 403 });
+        later_by(&later, 601 * 1000);
+        assert_true(proxy_log_wait(
+            w.proxy, renewed ? "event=token_obtained generation=2" : "event=token_fetch_failed",
+            1, SOON_MS));
+        gate_open(&gate);
+        expect(&first, 200);
+        expect(&second, renewed ? 200 : 403);
+        assert_int_equal(requests, 2 + renewed);
+        answer_free(&a);
+    }
+}
+
 static void who_waits_too_long_is_told_the_truth(void **state)
 {
     (void)state;
@@ -250,6 +314,7 @@ int main(void)
         TEST(no_more_are_open_than_is_said),
         TEST(the_first_that_waits_is_the_first_that_is_served),
         TEST(who_waits_is_not_sent_with_a_token_that_has_expired),
+        TEST(who_waits_for_a_stream_is_not_sent_with_such_a_token_either),
         TEST(who_waits_too_long_is_told_the_truth),
         TEST(who_leaves_the_queue_keeps_nobody_waiting),
         TEST(what_fails_gives_its_place_back),

@@ -572,6 +572,38 @@ static void no_sending_begins_when_half_of_the_lease_is_over(void **state)
     the_end(r);
 }
 
+/* It waited for a connection until its token had expired: the claim stays, until its time is over. */
+static void a_claim_waits_for_the_next_token_too(void **state)
+{
+    (void)state;
+    int64_t never = tokens[0].expires_ms;
+    for (int renewed = 0; renewed < 2; renewed++) {
+        tokens[0].expires_ms = never;
+        give_token(0);
+        struct relay *r = claimed_request("{}");
+        tokens[0].expires_ms = ctx.loop.now_ms;
+        assert_false(r->exchange.with.user->may_send(&r->exchange));
+        upstream_fails(r, FAIL_FROZEN, false);
+        assert_int_equal(r->phase, RELAY_PARKED);
+        assert_int_equal(fake_ledger.outcomes + fake_ledger.settles, 0);
+        if (renewed) {
+            give_token(1);
+            relay_on_token(r);
+            assert_int_equal(r->phase, RELAY_SENDING);
+            assert_int_equal(fake_ledger.asks, 1); /* it has its claim */
+            answer(r, 200, "ok");
+            assert_outcome(LEDGER_ANSWERED, "");
+        } else {
+            pass(r, 3000);
+            assert_outcome(LEDGER_RELEASED, "token-timeout");
+            ledger_replies(LEDGER_CLAIMED);
+            assert_int_equal(fake.failure.kind, FAIL_TOKEN_TIMEOUT);
+            assert_int_equal(fake_exchange.starts, 1);
+        }
+        the_end(r);
+    }
+}
+
 static void an_exchange_ends_before_its_lease(void **state)
 {
     (void)state;
@@ -972,6 +1004,7 @@ int main(void)
         L(what_was_not_sent_is_released_and_its_caller_told_then),
         L(a_stream_that_was_refused_was_not_carried_out),
         L(no_sending_begins_when_half_of_the_lease_is_over),
+        L(a_claim_waits_for_the_next_token_too),
         L(an_exchange_ends_before_its_lease),
         L(a_caller_that_leaves_before_the_first_byte_frees_the_key),
         L(a_caller_that_leaves_later_does_not_end_the_exchange),
