@@ -279,7 +279,11 @@ static void check_token_url(struct check *k)
         config_string_set(&c->token.url, "%s%s", c->upstream.base_url,
                           c->token.url + sizeof variable - 1);
     }
-    (void)check_url(k, key, c->token.url, &url);
+    if (!check_url(k, key, c->token.url, &url))
+        return;
+    /* The scheme and the host, which may be in any case; base_url has them so already. */
+    for (char *p = c->token.url; p != url.path; p++)
+        *p = ascii_lower(*p);
 }
 
 static const char *proxy_fault(const char *text)

@@ -230,5 +230,5 @@ int config_proxy_port(const char *text, char host[256])
         memcpy(host, url.host, sizeof url.host);
     if (url.port > 0)
         return url.port;
-    return default_proxy_port(strncmp(text, "https://", 8) == 0 ? "https" : "http");
+    return default_proxy_port(strncasecmp(text, "https://", 8) == 0 ? "https" : "http");
 }

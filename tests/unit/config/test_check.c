@@ -344,11 +344,15 @@ static void the_token_url_can_be_elsewhere(void **state)
         load_one("token", "url", "https://login.example/oauth2/token/");
     auto_result struct result derived = load_one("token", "url", "{base_url}/auth");
     auto_result struct result wrong = load_one("token", "url", "https://a/{base_url}");
+    auto_result struct result upper =
+        load_one("token", "url", "HTTPS://Login.Example:8443/OAuth?Resource=A");
 
     assert_loads(elsewhere);
     assert_string_equal(elsewhere.config->token.url, "https://login.example/oauth2/token/");
     assert_loads(derived);
     assert_string_equal(derived.config->token.url, "https://api.1shotapi.dev/v0/auth");
+    assert_loads(upper);
+    assert_string_equal(upper.config->token.url, "https://login.example:8443/OAuth?Resource=A");
     assert_refuses(wrong, "must be escaped");
 }
 

@@ -37,11 +37,26 @@ static void hosts_are_told_from_their_loopback_lookalikes(void **state)
     assert_false(config_is_loopback(""));
 }
 
+/* The default ports are libcurl's, which takes a scheme in any case. */
+static void a_proxy_has_the_port_that_libcurl_uses(void **state)
+{
+    char host[256];
+
+    (void)state;
+    assert_int_equal(config_proxy_port("http://u:p@Proxy.example", host), 1080);
+    assert_string_equal(host, "proxy.example");
+    assert_int_equal(config_proxy_port("socks5h://proxy.example", NULL), 1080);
+    assert_int_equal(config_proxy_port("proxy.example:3128", NULL), 3128);
+    assert_int_equal(config_proxy_port("https://proxy.example", NULL), 443);
+    assert_int_equal(config_proxy_port("HTTPS://proxy.example", NULL), 443);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_is_taken_apart),
         cmocka_unit_test(hosts_are_told_from_their_loopback_lookalikes),
+        cmocka_unit_test(a_proxy_has_the_port_that_libcurl_uses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
