@@ -147,7 +147,8 @@ static void default_unit_write(struct default_unit *u, const char *environment)
     assert_non_null(mkdtemp(u->dir));
     ini_write(&u->file, "[upstream]\nbase_url = http://127.0.0.1:1/v0\n[token]\n"
                         "client_id = " CLIENT_ID "\nclient_secret = " CLIENT_SECRET "\n"
-                        "[classes]\ntable = methods\n[caller ledger]\naddress = unix:/tmp/oneshot-none\nallow = read\n");
+                        "[classes]\ntable = methods\n[caller ledger]\naddress = "
+                        "unix:/tmp/oneshot-none\nallow = read\n");
     (void)snprintf(u->path, sizeof u->path, "%s/oneshot-proxy.service", u->dir);
     (void)snprintf(text, sizeof text,
                    "[Service]\nExecStart=/usr/bin/oneshot-proxy --config %s\n"
