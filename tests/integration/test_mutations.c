@@ -1,6 +1,6 @@
 /* Mutations of requests and of answers, against the real program: whatever it receives, what
- * it sends to either side is strictly valid HTTP, every exchange ends, and nothing crashes.
- * Row 17 of tests/hostile/README.md. The same number gives the same mutation;
+ * it sends to either side is strictly valid HTTP, every exchange ends, and nothing crashes (row 17
+ * of tests/hostile/README.md). The same number gives the same mutation;
  * ONESHOT_PROXY_MUTATIONS is their number, and ONESHOT_PROXY_MUTATION_FIRST the first. */
 #include <errno.h>
 #include <inttypes.h>
