@@ -2,9 +2,10 @@
  *
  *     name -> file and drop-ins -> lines of [Service] -> --config, variables, credentials
  *
- * It does not do all that systemd does: conditions, specifiers other than %% %d %i %I %n %N,
- * and encrypted credentials are not supported. An encrypted credential is looked for where
- * systemd puts the copy for a running service. See systemd.unit(5), systemd.exec(5). */
+ * It does not do all that systemd does: conditions, specifiers other than %% %d %i %I %n %N and
+ * those of directories, and encrypted credentials are not supported. An encrypted credential
+ * is looked for where systemd puts the copy for a running service. See systemd.unit(5),
+ * systemd.exec(5). */
 #include "cli/unit.h"
 
 #include <dirent.h>
@@ -53,6 +54,29 @@ static int add_credential_path(const struct reader *r, const char *id, size_t le
     return buf_addf(out, "/run/credentials/%s/%.*s", r->name, (int)len, id);
 }
 
+/* The directories of the system's manager; NULL: it is no specifier of one. */
+static const char *directory_of(char specifier)
+{
+    switch (specifier) {
+    case 't':
+        return "/run";
+    case 'S':
+        return "/var/lib";
+    case 'C':
+        return "/var/cache";
+    case 'L':
+        return "/var/log";
+    case 'E':
+        return "/etc";
+    case 'T':
+        return "/tmp";
+    case 'V':
+        return "/var/tmp";
+    default:
+        return NULL;
+    }
+}
+
 /* Appends the value with its specifiers expanded. Returns 0 or -errno. */
 static int expand(const struct reader *r, const char *value, struct buf *out)
 {
@@ -79,6 +103,8 @@ static int expand(const struct reader *r, const char *value, struct buf *out)
             err = buf_add(out, r->name, strlen(r->name) - strlen(".service"));
         } else if (*p == '%') {
             err = buf_add(out, "%", 1);
+        } else if (directory_of(*p) != NULL) {
+            err = buf_add_str(out, directory_of(*p));
         } else {
             err = -EINVAL;
         }
@@ -345,10 +371,11 @@ static int read_file(struct reader *r, const char *path, enum comments comments,
     char *line = NULL;
     size_t size = 0;
     ssize_t n;
-    int err = f == NULL ? -errno : 0;
+    int err = f == NULL ? -errno : 0, number = 0;
 
     buf_init(&whole, UNIT_FILE_BYTES_MAX);
     while (err == 0 && (n = getline(&line, &size, f)) >= 0) {
+        number++;
         if ((comments == COMMENT_ANYWHERE || buf_unread(&whole) == 0) && is_comment(line))
             continue;
         while (n > 0 && (line[n - 1] == '\n' || ascii_is_blank(line[n - 1])))
@@ -375,9 +402,13 @@ static int read_file(struct reader *r, const char *path, enum comments comments,
     buf_wipe(&whole);
     if (f != NULL)
         (void)fclose(f);
-    if (err != 0)
-        (void)buf_addf(r->error, "%s: %s\n", path,
-                       err == -EINVAL ? "a line is not understood" : strerrordesc_np(-err));
+    if (err == -EINVAL) /* it may hold a secret, so it is not shown */
+        (void)buf_addf(r->error,
+                       "%s:%d: the line is not understood: a quote that does not end, a "
+                       "variable without =, or a %% that is not known here\n",
+                       path, number);
+    else if (err != 0)
+        (void)buf_addf(r->error, "%s: %s\n", path, strerrordesc_np(-err));
     return err;
 }
 

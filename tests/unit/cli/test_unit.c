@@ -212,6 +212,17 @@ static void a_backslash_in_an_environment_file_is_read_as_systemd_reads_it(void 
                      "EMPTY=");
 }
 
+static void the_directories_of_the_system_have_specifiers(void **state)
+{
+    (void)state;
+    put("p.service", "[Service]\nExecStart=/x --config %E/p/p.ini\n"
+                     "Environment=A=%t/a B=%S/b C=%C/c D=%L/d E=%T/e F=%V/f\n");
+    read_it("p");
+    assert_string_equal(unit.config, "/etc/p/p.ini");
+    ASSERT_VARIABLES("A=/run/a", "B=/var/lib/b", "C=/var/cache/c", "D=/var/log/d", "E=/tmp/e",
+                     "F=/var/tmp/f");
+}
+
 /* Encrypted ones and those of systemd's own store. */
 static void a_credential_that_is_no_file_is_looked_for_where_systemd_puts_it(void **state)
 {
@@ -225,10 +236,12 @@ static void what_cannot_be_read_is_told(void **state)
 {
     static const struct {
         const char *text, *words;
-    } rows[] = { { "[Service]\nEnvironment=\"A=1\n", "a line is not understood" },
-                 { "[Service]\nEnvironment=A\n", "a line is not understood" },
-                 { "[Service]\nEnvironment=A=%q\n", "a line is not understood" },
-                 { "[Service]\nEnvironmentFile=/nonexistent/f\n", "/nonexistent/f: No such" } };
+    } rows[] = {
+        { "[Service]\nEnvironment=\"A=1\n", "/p.service:2: the line is not understood" },
+        { "[Service]\n\nEnvironment=A\n", "/p.service:3: the line is not understood" },
+        { "[Service]\nEnvironment=A=%q\n", "/p.service:2: the line is not understood" },
+        { "[Service]\nEnvironmentFile=/nonexistent/f\n", "/nonexistent/f: No such" }
+    };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -261,6 +274,7 @@ int main(void)
         T(drop_ins_of_several_directories_are_read_by_name),
         T(a_comment_is_one_line),
         T(a_backslash_in_an_environment_file_is_read_as_systemd_reads_it),
+        T(the_directories_of_the_system_have_specifiers),
         T(a_credential_that_is_no_file_is_looked_for_where_systemd_puts_it),
         T(what_cannot_be_read_is_told),
     };
