@@ -95,22 +95,20 @@ static void say(struct doctor *d, const char *step, enum outcome outcome, const 
     (void)fflush(stdout);
 }
 
+/* To the nearest unit: 4 h 59 min 59 s are 5 hours. */
 static const char *span(int64_t seconds, char out[32])
 {
+    static const struct unit {
+        int64_t seconds;
+        const char *name;
+    } units[] = { { 86400, "day" }, { 3600, "hour" }, { 60, "minute" }, { 1, "second" } };
+    const struct unit *u = units;
     int64_t n = seconds < 0 ? -seconds : seconds;
-    const char *unit = "second";
 
-    if (n >= 2 * 86400) {
-        n /= 86400;
-        unit = "day";
-    } else if (n >= 2 * 3600) {
-        n /= 3600;
-        unit = "hour";
-    } else if (n >= 120) {
-        n /= 60;
-        unit = "minute";
-    }
-    (void)snprintf(out, 32, "%" PRId64 " %s%s", n, unit, n == 1 ? "" : "s");
+    while (u->seconds > 1 && n < 2 * u->seconds)
+        u++;
+    n = (n + u->seconds / 2) / u->seconds;
+    (void)snprintf(out, 32, "%" PRId64 " %s%s", n, u->name, n == 1 ? "" : "s");
     return out;
 }
 
