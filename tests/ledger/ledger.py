@@ -1069,8 +1069,8 @@ def sabotaged(source, directory, name):
 
 def parts(h, builds, wanted):
     s = h.scale
-    yield "kill -9, SQLite", h.kills, "sqlite", s(8, 5000)
-    yield "kill -9, PostgreSQL", h.kills, "postgresql", s(3, 1000)
+    yield "kill -9, SQLite", h.kills, "sqlite", s(200, 5000)
+    yield "kill -9, PostgreSQL", h.kills, "postgresql", s(50, 1000)
     yield "crash points", h.crash_points, s(1, 200)
     yield "power cut", h.power_cuts, s(60, 2000)
     yield "stopped past the guard", h.stops, s(3, 200)
