@@ -369,6 +369,18 @@ static void skip(struct reading *f)
     libpq.PQclear(next(f));
 }
 
+/* Sends COMMIT behind a transaction that was `sent` so far, and reads up to its first own statement,
+ * past BEGIN and the settings. False: not all of it could be sent. */
+static bool begin_reading(struct pg *p, bool sent, struct reading *f)
+{
+    if (!sent || !send_commit(p))
+        return false;
+    *f = (struct reading){ .pg = p };
+    skip(f);
+    skip(f);
+    return true;
+}
+
 /* Ends the transaction that a failed flight has left open. */
 static void roll_back(struct pg *p)
 {
@@ -467,13 +479,10 @@ static enum flight write_usual(struct pg *p, const struct store_batch *b, bool w
 
     for (size_t i = 0; i < b->outcomes && sent; i++)
         sent = send_outcome(p, b->outcome[i], false);
-    if (!sent || !send_commit(p))
+    struct reading f;
+
+    if (!begin_reading(p, sent, &f))
         return FLIGHT_UNCLEAR;
-
-    struct reading f = { .pg = p };
-
-    skip(&f);
-    skip(&f);
     for (size_t i = 0; i < b->outcomes; i++) {
         PGresult *r = next(&f);
 
@@ -491,13 +500,10 @@ static enum flight write_late(struct pg *p, struct store_outcome *const *outcome
 
     for (size_t i = 0; i < n && sent; i++)
         sent = send_state(p, outcome[i]) && send_outcome(p, outcome[i], true);
-    if (!sent || !send_commit(p))
+    struct reading f;
+
+    if (!begin_reading(p, sent, &f))
         return FLIGHT_UNCLEAR;
-
-    struct reading f = { .pg = p };
-
-    skip(&f);
-    skip(&f);
     for (size_t i = 0; i < n; i++) {
         PGresult *was = next(&f), *now = next(&f);
 
@@ -636,13 +642,10 @@ static enum flight write_claims(struct store *s, struct store_claim **claim, siz
         sent = pg_send(p, "SELECT pg_logical_emit_message(true, 'oneshot-proxy', '')", NULL);
     for (size_t i = 0; i < n && sent; i++)
         sent = is_look(claim[i]) || send_insert(s, p, claim[i]);
-    if (!sent || !send_commit(p))
+    struct reading f;
+
+    if (!begin_reading(p, sent, &f))
         return FLIGHT_UNCLEAR;
-
-    struct reading f = { .pg = p };
-
-    skip(&f);
-    skip(&f);
     if (outcomes)
         skip(&f);
     for (size_t i = 0; i < n; i++) {
@@ -662,13 +665,10 @@ static enum flight look(struct pg *p, struct store_claim **claim, size_t n)
 
     for (size_t i = 0; i < n && sent; i++)
         sent = send_look(p, claim[i]);
-    if (!sent || !send_commit(p))
+    struct reading f;
+
+    if (!begin_reading(p, sent, &f))
         return FLIGHT_UNCLEAR;
-
-    struct reading f = { .pg = p };
-
-    skip(&f);
-    skip(&f);
     for (size_t i = 0; i < n; i++) {
         PGresult *r = next(&f);
 
@@ -700,13 +700,10 @@ static enum flight touch(struct pg *p, struct store_claim **own, size_t n)
                        "state = 0",
                        &a);
     }
-    if (!sent || !send_commit(p))
+    struct reading f;
+
+    if (!begin_reading(p, sent, &f))
         return FLIGHT_UNCLEAR;
-
-    struct reading f = { .pg = p };
-
-    skip(&f);
-    skip(&f);
     for (size_t i = 0; i < n; i++) {
         PGresult *r = next(&f);
         bool still = r != NULL && changed_one(r);
@@ -813,13 +810,10 @@ static enum store_result batch(struct store *s, const struct store_batch *b, str
  * says why. */
 static PGresult *write_one(struct pg *p, const char *sql, const struct pg_params *a)
 {
-    if (!send_begin(p, true) || !pg_send(p, sql, a) || !send_commit(p))
+    struct reading f;
+
+    if (!begin_reading(p, send_begin(p, true) && pg_send(p, sql, a), &f))
         return NULL;
-
-    struct reading f = { .pg = p };
-
-    skip(&f);
-    skip(&f);
     PGresult *r = next(&f);
     if (read_commit(&f) == FLIGHT_DONE)
         return r;
