@@ -107,6 +107,23 @@ static void the_first_that_waits_is_the_first_that_is_served(void **state)
     }
 }
 
+/* Asks for a second answer, and has the token expire once the worker has the request. */
+static void wait_for_expiry(struct world *w, struct later *later, struct client *second,
+                            bool renewed)
+{
+    struct answer a = { 0 };
+
+    ask(second, w->port, "/second");
+    http_call(w->port, "POST", "/token", NULL, "{}", &a); /* by the worker, after that */
+    answer_free(&a);
+    if (!renewed)
+        tokens_always(w->tokens, (struct token_answer){ .status = 403 });
+    later_by(later, 601 * 1000);
+    assert_true(proxy_log_wait(
+        w->proxy, renewed ? "event=token_obtained generation=2" : "event=token_fetch_failed", 1,
+        SOON_MS));
+}
+
 /* The token that it was to be sent with expires meanwhile: it is sent with the next one, or, while
  * there is none, not at all. */
 static void who_waits_is_not_sent_with_a_token_that_has_expired(void **state)
@@ -132,14 +149,7 @@ static void who_waits_is_not_sent_with_a_token_that_has_expired(void **state)
         assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=1", 1, SOON_MS));
         ask(&first, w.port, "/first");
         assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
-        ask(&second, w.port, "/second");
-        http_call(w.port, "POST", "/token", NULL, "{}", &a); /* by the worker, after that */
-        if (!renewed)
-            tokens_always(w.tokens, (struct token_answer){ .status = 403 });
-        later_by(&later, 601 * 1000);
-        assert_true(proxy_log_wait(
-            w.proxy, renewed ? "event=token_obtained generation=2" : "event=token_fetch_failed",
-            1, SOON_MS));
+        wait_for_expiry(&w, &later, &second, renewed);
         gate_open(&gate);
         expect(&first, 200);
         expect(&second, renewed ? 200 : 403);
@@ -198,14 +208,7 @@ static void who_waits_for_a_stream_is_not_sent_with_such_a_token_either(void **s
         assert_int_equal(a.status, 200);
         ask(&first, w.port, "/first");
         assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
-        ask(&second, w.port, "/second");
-        http_call(w.port, "POST", "/token", NULL, "{}", &a); /* by the worker, after that */
-        if (!renewed)
-            tokens_always(w.tokens, (struct token_answer){ .status = 403 });
-        later_by(&later, 601 * 1000);
-        assert_true(proxy_log_wait(
-            w.proxy, renewed ? "event=token_obtained generation=2" : "event=token_fetch_failed",
-            1, SOON_MS));
+        wait_for_expiry(&w, &later, &second, renewed);
         gate_open(&gate);
         expect(&first, 200);
         expect(&second, renewed ? 200 : 403);
