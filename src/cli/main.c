@@ -22,6 +22,7 @@
 #include "config/config.h"
 #include "config/docs.h"
 #include "net/leg_error.h"
+#include "net/library_alloc.h"
 #include "rights/freeze.h"
 #include "server/server.h"
 
@@ -631,6 +632,7 @@ int main(int argc, char **argv)
     const struct command *command = NULL;
 
     secret_protect_process();
+    library_alloc_init();
     in.env = config_env_take(environ);
 
     if (is_ledger(argc, argv)) {

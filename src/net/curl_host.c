@@ -33,7 +33,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
-#include "net/curl_alloc.h"
+#include "net/library_alloc.h"
 #include "net/trust_store.h"
 
 /* The part of the remaining time that an address gets in round 0, and the least it gets. */
@@ -427,7 +427,7 @@ int curl_host_global_init(void)
     const char *directory;
 
     trust_store_find(&trusted_file, &directory);
-    return curl_alloc_global_init();
+    return library_alloc_curl_init();
 }
 
 int curl_host_init(struct curl_host *m, struct loop *l, long pool)

@@ -263,7 +263,9 @@ static SSL_CTX *context_new(void)
     (void)SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                      SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF |
                                      SSL_OP_CIPHER_SERVER_PREFERENCE |
-                                     SSL_OP_PRIORITIZE_CHACHA);
+                                     SSL_OP_PRIORITIZE_CHACHA |
+                                     /* a caller's secret may be in it */
+                                     SSL_OP_CLEANSE_PLAINTEXT);
     (void)SSL_CTX_set_num_tickets(c, 0);
     (void)SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
     (void)SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE |

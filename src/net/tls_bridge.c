@@ -19,6 +19,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/secret.h"
+
 #define STEPS_MAX 16
 #define LINGER_MS 1000
 
@@ -90,8 +92,8 @@ static void tls_bridge_free(struct tls_bridge *t)
         loop_io_stop(host->loop, &t->plain);
         (void)close(t->plain.fd);
     }
-    buf_done(&t->up);
-    buf_done(&t->down);
+    buf_wipe(&t->up);
+    buf_wipe(&t->down);
     LIST_REMOVE(t, link);
     host->count--;
     free(t);
@@ -192,24 +194,26 @@ enum step { STEP_MOVED, STEP_NOTHING, STEP_BROKEN };
 static void end_up(struct tls_bridge *t)
 {
     t->up_ended = true;
-    buf_done(&t->up);
+    buf_wipe(&t->up);
     (void)shutdown(t->plain.fd, SHUT_WR);
 }
 
-/* Keeps those of n bytes that were not taken. */
-static void keep(struct buf *b, const char *bytes, size_t n, ssize_t taken)
+/* Keeps those of n bytes that were not taken. They are wiped where they were read to: a
+ * caller's secret may be in them. */
+static void keep(struct buf *b, char *bytes, size_t n, ssize_t taken)
 {
     size_t done = taken > 0 ? (size_t)taken : 0;
 
     if (done < n && buf_add(b, bytes + done, n - done) != 0)
         abort(); /* cannot happen: at most a record */
+    secret_wipe(bytes, n);
 }
 
 static void consume(struct buf *b, ssize_t n)
 {
     buf_consume(b, (size_t)n);
     if (buf_unread(b) == 0)
-        buf_done(b);
+        buf_wipe(b);
 }
 
 static enum step step_up(struct tls_bridge *t)
@@ -231,17 +235,16 @@ static enum step step_up(struct tls_bridge *t)
     }
     ssize_t sent = send(t->plain.fd, kept ? buf_front(&t->up) : scratch,
                         kept ? buf_unread(&t->up) : (size_t)n, MSG_NOSIGNAL);
+    bool gone = sent < 0 && errno != EAGAIN && errno != EINTR; /* nobody reads there any more */
 
-    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-        end_up(t); /* nobody reads there any more */
-        return STEP_NOTHING;
-    }
     if (sent > 0)
         t->passed_up_bytes += sent;
     if (!kept)
         keep(&t->up, scratch, (size_t)n, sent);
     else if (sent > 0)
         consume(&t->up, sent);
+    if (gone)
+        end_up(t);
     return sent > 0 ? STEP_MOVED : STEP_NOTHING;
 }
 
@@ -263,8 +266,10 @@ static enum step step_down(struct tls_bridge *t, bool *ended)
     ssize_t sent = tls_write(t->session, kept ? buf_front(&t->down) : scratch,
                              kept ? buf_unread(&t->down) : (size_t)n);
 
-    if (sent == TLS_FAILED)
+    if (sent == TLS_FAILED) {
+        secret_wipe(scratch, (size_t)n);
         return STEP_BROKEN;
+    }
     if (!kept)
         keep(&t->down, scratch, (size_t)n, sent);
     else if (sent > 0)

@@ -120,16 +120,17 @@ class Bench:
             self.results["callers"] = [self.cpu_row(running, "GET", 32)]
 
     def latency(self):
-        """Open loop at half the throughput of the slowest, latency from when a request was due."""
+        """Open loop at half the throughput of the slowest, latency from when a request was due. Many short
+        rounds: a machine that stops for some milliseconds now and then spoils one of them, not all."""
         rows = []
         with self.running(self.names) as running:
             for connections in ([32] if self.quick else [32, 256]):
                 slowest = min(load(*self.args(c, "GET", connections, 4000))["rps"]
                               for c in running.values())
                 rate = int(min(slowest / 2, 8000) / 100) * 100
-                count = int(rate * (1.5 if self.quick else 3))
+                count = rate
                 found = self.rounds_of(running, lambda c: load(
-                    *self.args(c, "GET", connections, count, "--rate", rate)))
+                    *self.args(c, "GET", connections, count, "--rate", rate)), 5 if self.quick else 15)
                 row = {"connections": connections, "rate": rate}
                 for what in ("p50_us", "p99_us", "p999_us", "cpu_us"):
                     row[what] = medians(found, what)
@@ -375,8 +376,34 @@ PARTS = ["cpu", "latency", "counts", "bulk", "memory", "start", "http2", "logged
 QUICK = ["cpu", "latency", "counts", "start"]
 
 
+def report_of(files):
+    """Writes the report of whole runs that were made before: each left its bench-results.json."""
+    runs = []
+    for file in files:
+        with open(file) as f:
+            runs.append(json.load(f))
+    if not runs or any(part not in run for run in runs for part in ("cpu", "latency", "bulk", "memory")):
+        sys.exit("bench: report wants the bench-results.json of one or more whole runs")
+    if any(run["environment"] != runs[0]["environment"] for run in runs):
+        sys.exit("bench: these runs are of different versions, machines or days: "
+                 + "; ".join(sorted({str(run["environment"]) for run in runs})))
+    publish(chart.together(runs), os.path.join(TREE, "tests", "bench"), len(runs))
+
+
+def publish(results, out, runs=1):
+    os.makedirs(out, exist_ok=True)
+    report = chart.report(results, results["environment"], runs)
+    chart.write(os.path.join(out, "results.md"), report)
+    if "cpu" in results:
+        chart.write(os.path.join(out, "results.svg"), chart.svg(results, runs))
+    print(report)
+    say(f"written to {os.path.relpath(out, TREE)}/results.md")
+
+
 def main():
     words = sys.argv[1:]
+    if words and words[0] == "report":
+        return report_of(words[1:])
     quick = "quick" in words
     parts = [w for w in words if w != "quick"] or (QUICK if quick else PARTS)
     unknown = [p for p in parts if p not in PARTS]
@@ -394,16 +421,10 @@ def main():
     finally:
         shutil.rmtree(dir, ignore_errors=True)
     whole = not quick and parts == PARTS
-    out = os.path.join(TREE, "tests", "bench") if whole else os.path.join(BUILD, "bench")
-    os.makedirs(out, exist_ok=True)
-    report = chart.report(bench.results, environment())
-    chart.write(os.path.join(out, "results.md"), report)
-    if "cpu" in bench.results:
-        chart.write(os.path.join(out, "results.svg"), chart.svg(bench.results))
+    bench.results["environment"] = environment()
     with open(os.path.join(BUILD, "bench-results.json"), "w") as f:
         json.dump(bench.results, f, indent=1)
-    print(report)
-    say(f"written to {os.path.relpath(out, TREE)}/results.md")
+    publish(bench.results, os.path.join(TREE, "tests", "bench") if whole else os.path.join(BUILD, "bench"))
 
 
 def environment():

@@ -1,8 +1,38 @@
-"""The report of ./dev bench: tables in Markdown, and one chart in SVG."""
+"""The report of ./dev bench: tables in Markdown, and one chart in SVG; of one run or of several."""
+import statistics
 
-COLOURS = {"oneshot": "#2563eb", "oneshot+mimalloc": "#60a5fa", "oneshot+callers": "#1e3a8a", "nginx": "#16a34a", "nginx+lua": "#65a30d", "haproxy": "#d97706",
-           "caddy": "#9333ea"}
-LABELS = {"oneshot": "oneshot-proxy", "oneshot+mimalloc": "with mimalloc", "oneshot+callers": "with 32 callers", "nginx+lua": "nginx + Lua"}
+COLOURS = {"oneshot": "#2563eb", "oneshot+mimalloc": "#60a5fa", "oneshot+callers": "#1e3a8a",
+           "nginx": "#16a34a", "nginx+lua": "#65a30d", "haproxy": "#d97706", "caddy": "#9333ea"}
+LABELS = {"oneshot": "oneshot-proxy", "oneshot+mimalloc": "with mimalloc", "oneshot+callers": "with 32 callers",
+          "nginx+lua": "nginx + Lua"}
+
+
+class Middle(float):
+    """One figure of several runs: their median, and in `low` and `high` the extremes."""
+
+    def __new__(cls, values):
+        self = super().__new__(cls, statistics.median(values))
+        self.low, self.high = min(values), max(values)
+        return self
+
+
+def together(runs):
+    """The results of several runs as those of one, each number a Middle of theirs. What only some of
+    them have is left out."""
+    first = runs[0]
+    if isinstance(first, dict):
+        return {k: together([r[k] for r in runs]) for k in first if all(k in r for r in runs)}
+    if isinstance(first, list):
+        return [together(list(same)) for same in zip(*runs)]
+    if len(set(runs)) == 1:
+        return first
+    return Middle(runs)
+
+
+def ratio_text(ratio):
+    """1.21, or of several runs "1.18 to 1.25"."""
+    low, high = (f"{getattr(ratio, end, ratio):.2f}" for end in ("low", "high"))
+    return low if low == high else f"{low} to {high}"
 
 
 def write(path, text):
@@ -24,7 +54,7 @@ def with_ratio(values, ratio, name, digits=1):
     if name not in values:
         return "-"
     text = f"{values[name]:,.{digits}f}"
-    return text if name == "nginx" or name not in ratio else f"{text} ({ratio[name]:.2f})"
+    return text if name == "nginx" or name not in ratio else f"{text} ({ratio_text(ratio[name])})"
 
 
 def names_of(values):
@@ -44,7 +74,7 @@ def latency_tables(rows):
     body = []
     for row in rows:
         for what, title in (("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9")):
-            body.append([f"{row['connections']}", f"{row['rate']:,}", title,
+            body.append([f"{row['connections']}", f"{row['rate']:,.0f}", title,
                          *(with_ratio(row[what], row[what + "_ratio"], n, 0) for n in names)])
     return "### Latency at a fixed rate, µs from when the request was due\n\n" + table(
         ["connections", "requests/s", "", *(label(n) for n in names)], body) + "\n"
@@ -92,14 +122,14 @@ def start_table(values):
 
 
 def renewal_text(row):
-    return (f"### Token renewal\n\nAt {row['rate']:,} requests/s, p99 is {row['p99_us']['2 s']:.0f} µs while the "
+    return (f"### Token renewal\n\nAt {row['rate']:,.0f} requests/s, p99 is {row['p99_us']['2 s']:.0f} µs while the "
             f"token is renewed every second, {row['p99_us']['hour']:.0f} µs with one that lives an hour (median of pairwise "
-            f"ratios {row['p99_ratio']:.2f}); {row['errors']:.0f} errors.\n\n")
+            f"ratios {ratio_text(row['p99_ratio'])}); {row['errors']:.0f} errors.\n\n")
 
 
-def report(results, env):
+def report(results, env, runs=1):
     text = (f"## Results\n\nOf {env['date']}: oneshot-proxy {env['program']}; {env['versions']}; {env['system']}; "
-            f"{env['cpu']}. In brackets: the median of the ratios to nginx, round by round.\n\n")
+            f"{env['cpu']}. {told(runs)}\n\n")
     if "cpu" in results:
         text += load_table(results["cpu"], "cpu_us", "cpu_ratio", "CPU time a request, µs", 1)
         text += load_table(results["cpu"], "rps", "rps_ratio", "Requests a second, one worker", 0)
@@ -121,14 +151,22 @@ def report(results, env):
     return text.rstrip() + "\n"
 
 
-def svg(results):
+def told(runs):
+    """What the figures of a report are."""
+    if runs == 1:
+        return "In brackets: the median of the ratios to nginx, round by round."
+    return (f"Each figure is the median of {runs} whole runs. In brackets: the ratio to nginx, the median round by "
+            "round, lowest and highest of the runs.")
+
+
+def svg(results, runs=1):
     """Bars: CPU time a request, for each kind of request and number of connections."""
     rows = results["cpu"]
     names = names_of(rows[0]["cpu_us"])
     bar, gap, left, width, top = 15, 16, 130, 760, 56
     height = top + len(rows) * (bar * len(names) + gap) + 34
     most = max(v for row in rows for v in row["cpu_us"].values())
-    scale = (width - left - 90) / most
+    scale = (width - left - 130) / most
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
            f'height="{height}" font-family="system-ui, sans-serif" font-size="12">',
            f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
@@ -147,12 +185,11 @@ def svg(results):
         for name in names:
             value = row["cpu_us"][name]
             ratio = row["cpu_ratio"].get(name)
-            note = f"{value:.1f}" + (f" ({ratio:.2f})" if ratio and name != "nginx" else "")
+            note = f"{value:.1f}" + (f" ({ratio_text(ratio)})" if ratio and name != "nginx" else "")
             out.append(f'<rect x="{left}" y="{y}" width="{value * scale:.1f}" height="{bar - 3}" '
                        f'fill="{COLOURS[name]}"/><text x="{left + value * scale + 5:.1f}" y="{y + 10}" '
                        f'font-size="11">{note}</text>')
             y += bar
         y += gap
-    out.append(f'<text x="10" y="{height - 10}" fill="#666666">In brackets: median of the ratios to nginx, '
-               'round by round.</text></svg>')
+    out.append(f'<text x="10" y="{height - 10}" fill="#666666">{told(runs)}</text></svg>')
     return "\n".join(out) + "\n"

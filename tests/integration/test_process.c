@@ -276,23 +276,28 @@ static void find_in_memory(pid_t pid, const char *needle, size_t *inside, size_t
     (void)close(fd);
 }
 
+/* Whatever the token came by: what OpenSSL has received is in memory that it frees, too. */
 static void secrets_are_in_locked_memory_that_no_dump_holds(void **state)
 {
     (void)state;
-    WORLD(w);
-    size_t inside, outside;
-    struct answer a = { 0 };
+    static const enum cert_kind certs[] = { CERT_NONE, CERT_VALID };
+    static const char *const secrets[] = { CLIENT_SECRET, CANARY "-token-1" };
     need_root();
-    world_start(&w, &(struct world_options){ 0 });
-    http_get(w.port, "/x", &a);
-    assert_int_equal(a.status, 200);
-    find_in_memory(proxy_pid(w.proxy), CLIENT_SECRET, &inside, &outside);
-    assert_true(inside > 0);
-    if (!sanitized()) /* which keeps what was freed */
-        assert_int_equal(outside, 0);
-    find_in_memory(proxy_pid(w.proxy), CANARY "-token-1", &inside, &outside);
-    assert_true(inside > 0);
-    answer_free(&a);
+    for (size_t i = 0; i < sizeof certs / sizeof *certs; i++) {
+        WORLD(w);
+        size_t inside, outside;
+        struct answer a = { 0 };
+        world_start(&w, &(struct world_options){ .token_cert = certs[i] });
+        http_get(w.port, "/x", &a);
+        assert_int_equal(a.status, 200);
+        for (size_t k = 0; k < sizeof secrets / sizeof *secrets; k++) {
+            find_in_memory(proxy_pid(w.proxy), secrets[k], &inside, &outside);
+            assert_true(inside > 0);
+            if (!sanitized()) /* which keeps what was freed */
+                assert_int_equal(outside, 0);
+        }
+        answer_free(&a);
+    }
 }
 
 /* Each request had the token in what was sent, beside more or less of its body. */
@@ -321,6 +326,58 @@ static void a_request_leaves_no_copy_of_its_token_behind(void **state)
         bytes_free(&body);
         answer_free(&a);
     }
+}
+
+/* By a plain connection and by TLS; in a field, and in the form that asks for a token. */
+static void a_caller_leaves_no_copy_of_its_secret_behind(void **state)
+{
+    (void)state;
+    static const char secret[] = CANARY "-of-a-caller-0123456789abcdef";
+    struct cert_files files;
+    char more[256], tls[512], file[96], field[3000], form[160];
+    need_root();
+    certs_write(&files, CERT_VALID);
+    (void)snprintf(file, sizeof file, "/tmp/oneshot-caller-%d", (int)getpid());
+    write_file(file, secret);
+    (void)snprintf(more, sizeof more, "[caller a]\nsecret_file = %s\nallow = all\n", file);
+    (void)snprintf(tls, sizeof tls,
+                   "classes.table = 1shot\nlisten.tls_certificate = %s\nlisten.tls_key = %s\n",
+                   files.certificate, files.key);
+    /* Behind so much that what comes later does not overwrite it. */
+    (void)snprintf(field, sizeof field, "X-Padding: %02500d\r\nX-Caller-Key: %s\r\n", 0,
+                   secret);
+    (void)snprintf(form, sizeof form,
+                   "grant_type=client_credentials&client_id=a&client_secret=%s", secret);
+    for (int by_tls = 0; by_tls < 2; by_tls++) {
+        WORLD(w);
+        struct client c;
+        struct answer a = { 0 };
+        size_t inside, outside;
+        world_start(
+            &w, &(struct world_options){ .settings = by_tls ? tls : "classes.table = 1shot\n",
+                                         .more = more });
+        if (by_tls)
+            assert_true(client_open_tls(&c, w.port, NULL));
+        else
+            client_open(&c, w.port);
+        client_call(&c, "POST", "/x", field, "body", &a);
+        assert_int_equal(a.status, 200);
+        client_call(&c, "POST", "/token", "Content-Type: application/x-www-form-urlencoded\r\n",
+                    form, &a);
+        assert_int_equal(a.status, 200);
+        client_call(&c, "GET", "/x", NULL, NULL, &a);
+        assert_int_equal(a.status, 403);
+        client_close(&c);
+        int64_t deadline_ms = now_ms() + SOON_MS;
+        do
+            find_in_memory(proxy_pid(w.proxy), secret, &inside, &outside);
+        while (outside > 0 && !sanitized() && now_ms() < deadline_ms);
+        assert_true(inside > 0);
+        if (!sanitized()) /* which keeps what was freed */
+            assert_int_equal(outside, 0);
+        answer_free(&a);
+    }
+    (void)unlink(file);
 }
 
 static void refuse_the_first_tokens(struct peer_conn *c, const struct peer_request *r,
@@ -455,6 +512,7 @@ int main(void)
         TEST(every_thread_is_under_the_filter_and_gains_no_privileges),
         TEST(secrets_are_in_locked_memory_that_no_dump_holds),
         TEST(a_request_leaves_no_copy_of_its_token_behind),
+        TEST(a_caller_leaves_no_copy_of_its_secret_behind),
         TEST(an_old_token_is_wiped_where_we_keep_it_and_fades_elsewhere),
         TEST(a_crash_leaves_no_core_whatever_the_limit),
         TEST(the_environment_weakens_nothing),

@@ -1,0 +1,14 @@
+#pragma once
+/* The allocators that libcurl and OpenSSL get. In the one thread that sends the client secret
+ * they wipe memory when it is freed: both libraries copy what they send and receive, and do
+ * not wipe the copies. In all other threads they keep OpenSSL's buffers for a TLS record, of
+ * which each record takes one and frees it again. */
+#include "base/base.h"
+
+/* Gives OpenSSL its allocator. The calling thread becomes the one whose memory is wiped.
+ * Thread: main, before any use of OpenSSL; later it has no effect. */
+void library_alloc_init(void);
+
+/* Call it in place of curl_global_init(CURL_GLOBAL_DEFAULT), after library_alloc_init and in
+ * the same thread. Returns 0 or -EIO. Thread: main, before any other starts. */
+int library_alloc_curl_init(void) MUST_CHECK;
