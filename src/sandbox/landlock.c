@@ -101,6 +101,22 @@ static struct {
 
 /* --- rules ------------------------------------------------------------------------------ */
 
+/* There is no limit: a path without a rule would be one that cannot be read, and those that
+ * name resolution needs come last. */
+static void make_room(struct sandbox_rules *r)
+{
+    size_t room = r->room == 0 ? 64 : 2 * r->room;
+
+    if (r->paths < r->room)
+        return;
+    struct sandbox_path *more = realloc(r->path, room * sizeof *more);
+
+    if (more == NULL)
+        abort();
+    r->path = more;
+    r->room = room;
+}
+
 static void add(struct sandbox_rules *r, const char *path, enum sandbox_use use)
 {
     char real[PATH_MAX];
@@ -110,8 +126,7 @@ static void add(struct sandbox_rules *r, const char *path, enum sandbox_use use)
     for (size_t i = 0; i < r->paths; i++)
         if (r->path[i].use == use && strcmp(r->path[i].path, real) == 0)
             return;
-    if (r->paths == SANDBOX_PATHS_MAX)
-        return; /* what has no rule is not allowed */
+    make_room(r);
     r->path[r->paths] = (struct sandbox_path){ strdup(real), use };
     if (r->path[r->paths++].path == NULL)
         abort();
@@ -219,7 +234,8 @@ void sandbox_rules_done(struct sandbox_rules *r)
 {
     while (r->paths > 0)
         free(r->path[--r->paths].path);
-    r->ports = 0;
+    free(r->path);
+    *r = (struct sandbox_rules){ .paths = 0 };
 }
 
 /* --- Landlock ---------------------------------------------------------------------------- */

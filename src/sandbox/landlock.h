@@ -5,15 +5,16 @@
 #include "base/base.h"
 #include "base/buf.h"
 
-#define SANDBOX_PATHS_MAX 128
 #define SANDBOX_PORTS_MAX 16
 
+struct sandbox_path {
+    char *path;
+    enum sandbox_use { SANDBOX_READ, SANDBOX_REMOVE } use;
+};
+
 struct sandbox_rules {
-    struct sandbox_path {
-        char *path;
-        enum sandbox_use { SANDBOX_READ, SANDBOX_REMOVE } use;
-    } path[SANDBOX_PATHS_MAX];
-    size_t paths;
+    struct sandbox_path *path;
+    size_t paths, room;
     int port[SANDBOX_PORTS_MAX];
     size_t ports;
 };

@@ -492,6 +492,73 @@ static void its_unix_socket_goes_at_the_end(void **state)
     assert_int_equal(rmdir(dir), 0); /* nothing is left in it */
 }
 
+/* --- many files --------------------------------------------------------------------------- */
+
+#define CALLERS 31 /* and [caller other]: as many as there may be */
+
+/* One caller: its secret where a Kubernetes volume has it, and a link to that. */
+static void make_caller(const char *dir, int n, struct bytes *sections)
+{
+    static const char *const directories[] = { "", "volume", "volume/v1" };
+    static const struct {
+        const char *name, *target;
+    } links[] = { { "volume/..data", "v1" },
+                  { "volume/secret", "..data/secret" },
+                  { "secret", "volume/secret" } };
+    char own[64], path[128], secret[96];
+
+    (void)snprintf(own, sizeof own, "%s/%d", dir, n);
+    for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", own, directories[i]);
+        assert_int_equal(mkdir(path, 0755), 0);
+    }
+    (void)snprintf(secret, sizeof secret, CANARY "-0123456789abcdef0123456789abcdef-%d", n);
+    put(own, "volume/v1/secret", secret, path, sizeof path);
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", own, links[i].name);
+        assert_int_equal(symlink(links[i].target, path), 0);
+    }
+    bytes_addf(sections, "[caller c%d]\nsecret_file = %s/secret\nallow = read\n", n, own);
+}
+
+static void remove_caller(const char *dir, int n)
+{
+    static const char *const names[] = {
+        "secret", "volume/secret", "volume/..data", "volume/v1/secret", "volume/v1", "volume",
+        ""
+    };
+    char path[128];
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        (void)snprintf(path, sizeof path, "%s/%d/%s", dir, n, names[i]);
+        assert_int_equal(remove(path), 0);
+    }
+}
+
+static void however_many_files_the_settings_name_the_systems_own_can_be_read(void **state)
+{
+    (void)state;
+    WORLD(w);
+    char dir[] = "/tmp/oneshot-callers-XXXXXX";
+    struct bytes sections = { 0 };
+    need_landlock();
+    need_injection();
+    assert_non_null(mkdtemp(dir));
+    for (int i = 0; i < CALLERS; i++)
+        make_caller(dir, i, &sections);
+    bytes_add_str(&sections, "[caller other]\nallow = all\n");
+    world_start(&w, &(struct world_options){ .cert = CERT_VALID,
+                                             .settings = "classes.table = 1shot\n",
+                                             .more = bytes_text(&sections) });
+    serves(&w);
+    close_in_main(&w, in_main(&w, OPEN("/etc/ld.so.cache", O_RDONLY)));
+    world_end(&w);
+    for (int i = 0; i < CALLERS; i++)
+        remove_caller(dir, i);
+    assert_int_equal(rmdir(dir), 0);
+    bytes_free(&sections);
+}
+
 /* --- the wrapper ------------------------------------------------------------------------- */
 
 static int run_without(const char *call, char **argv)
@@ -532,6 +599,7 @@ int main(int argc, char **argv)
         TEST(what_a_reload_may_not_reach_is_named_with_its_key),
         TEST(a_file_of_its_own_directory_may_be_replaced_and_one_of_a_shared_may_not),
         TEST(its_unix_socket_goes_at_the_end),
+        TEST(however_many_files_the_settings_name_the_systems_own_can_be_read),
     };
     return RUN_TESTS(tests);
 }
