@@ -39,7 +39,8 @@ count "compose.real.yaml wants credentials" refused
 base_unpack trixie "$root"
 base_install "$root" kustomize python3-kubernetes python3-yaml
 cp -r docker/kubernetes docker/manifests_check.py "$root/srv/"
-for part in base gateway examples/sidecar examples/gateway examples/sidecar-callers examples/gateway-callers examples/gateway-ledger; do
+for part in base gateway examples/sidecar examples/gateway examples/sidecar-callers examples/gateway-callers examples/gateway-ledger \
+    examples/gateway-ledger-init; do
     file=${part//\//-}.yaml
     count "kustomize $part" base_run "$root" sh -c "kustomize build /srv/kubernetes/$part >/srv/$file"
     count "$part: every field, and what one object says of another" base_run "$root" python3 /srv/manifests_check.py "/srv/$file"
@@ -56,6 +57,7 @@ count "a misspelt field is found" mistake 's/readinessProbe/readynessProbe/'
 count "a port that is text is found" mistake 's/containerPort: 9090/containerPort: "9090"/'
 count "a drain longer than the grace is found" mistake 's/drain_timeout = 20s/drain_timeout = 70s/'
 count "a volume that is not there is found" mistake 's/secretName: .*/secretName: a/; s/name: credentials/name: other/2; 0,/name: credentials/s//name: gone/'
+count "an image without a tag is found" mistake 's/image: oneshot-proxy:.*/image: oneshot-proxy/'
 count "a missing selector is found" mistake '/^  selector:/,+2d'
 rm -rf "$root"
 

@@ -103,6 +103,7 @@ def check_meaning(objects):
         s = c["securityContext"]
         expect(s["allowPrivilegeEscalation"] is False and s["readOnlyRootFilesystem"] is True
                and s["capabilities"] == {"drop": ["ALL"]}, f"{c['name']} is not locked down")
+        expect(re.search(r":[^/]+$", c["image"]), f"{c['image']} has no tag, so it would be whatever is the latest")
     s = pod["securityContext"]
     expect(s["runAsNonRoot"] and s["runAsUser"] > 0 and s["seccompProfile"] == {"type": "RuntimeDefault"}
            and pod["automountServiceAccountToken"] is False, "the pod is not locked down")
@@ -146,6 +147,7 @@ def check_meaning(objects):
             job = spec["template"]["spec"]
             volumes = {v["name"] for v in job["volumes"]}
             for c in job["containers"]:
+                expect(c["image"] == proxy["image"], f"Job: {c['image']} is not the image of the proxy, {proxy['image']}")
                 expect(all(m["name"] in volumes for m in c["volumeMounts"]), "Job: no such volume")
                 expect({m["mountPath"] for m in c["volumeMounts"]} <= {m["mountPath"] for m in proxy["volumeMounts"]}, "Job: mounts")
             expect(job["automountServiceAccountToken"] is False and job["securityContext"]["runAsNonRoot"], "Job: not locked down")
