@@ -175,10 +175,10 @@ purged_it_takes_the_secrets_with_it_and_leaves_what_else_was_laid_there() {
 
 enabled_and_then_removed_it_leaves_no_link() {
     base_install "$system" systemd /one.deb
-    base_run "$system" systemctl enable oneshot-proxy
-    [ -L "$system/etc/systemd/system/multi-user.target.wants/oneshot-proxy.service" ]
+    base_run "$system" systemctl enable oneshot-proxy oneshot-proxy@payments oneshot-proxy.socket
+    [ "$(find "$system/etc/systemd" -name 'oneshot-proxy*' | wc -l)" = 3 ]
     base_run "$system" dpkg -P oneshot-proxy
-    [ ! -L "$system/etc/systemd/system/multi-user.target.wants/oneshot-proxy.service" ]
+    [ -z "$(find "$system/etc/systemd" -name 'oneshot-proxy*')" ]
 }
 
 for suite in ${SUITES:-bookworm trixie}; do
