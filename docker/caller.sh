@@ -6,7 +6,7 @@ url=${ONESHOT_URL:-http://proxy:8080/v0}
 calls=0
 while [ "$calls" -lt "${CALLS:-2147483647}" ]; do
     calls=$((calls + 1))
-    curl --no-progress-meter --retry 30 --retry-delay 1 --retry-all-errors --max-time 30 \
+    curl --noproxy '*' --no-progress-meter --retry 30 --retry-delay 1 --retry-all-errors --max-time 30 \
         ${ONESHOT_SOCKET:+--unix-socket "$ONESHOT_SOCKET"} \
         -w '\nGET /chains: %{http_code} in %{time_total} s\n' "$url/chains?pageSize=1"
     [ "$calls" -ge "${CALLS:-2147483647}" ] || sleep 5

@@ -167,6 +167,8 @@ END
 [upstream]
 base_url = $base_url
 ca_file = $tmp/ca.pem
+# It is on this machine, which an outbound proxy cannot reach.
+proxy = none
 
 [token]
 client_id = $id

@@ -7,7 +7,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 command -v curl openssl >/dev/null || { echo "curl or openssl is not there"; exit 77; }
 set -m    # each in a process group of its own, like a command at a terminal
 dir=$(mktemp -d)
-export TMPDIR=$dir/tmp no_proxy='*'
+export TMPDIR=$dir/tmp
+# As behind an outbound proxy, which nothing here may use: nobody listens there.
+unset http_proxy all_proxy ALL_PROXY no_proxy NO_PROXY
+export https_proxy=http://127.0.0.1:1
 mkdir "$TMPDIR"
 unset "${!ONESHOT_PROXY_@}"
 groups=()
