@@ -30,6 +30,8 @@ for unit in oneshot-proxy.service oneshot-proxy@staging.service; do
     systemd-analyze security --offline=true --no-pager --threshold=$most "$dir/$unit" >"$dir/said" 2>&1 ||
         { cat "$dir/said"; fail "$unit is exposed to more than $most of 100"; }
     tail -n 1 "$dir/said"
+    # In a user namespace of its own the program would see every caller's user as 65534.
+    grep '^PrivateUsers=' "$dir/$unit" && fail "$unit hides who calls by a unix socket ([caller NAME], uid)"
 done
 
 # They listen where the settings do by default, for that service, under names that the program knows.
@@ -45,8 +47,12 @@ for unit in oneshot-proxy.socket oneshot-proxy-admin.socket; do
     grep -qx "ListenStream=$address" "$dir/$unit" || fail "$unit does not listen on $address"
 done
 
+# The directories of oneshot-proxy.service are removed (/run) or change hands with it, and all that is in them.
+grep '^\(Runtime\|State\)Directory=.*/' "$tree/conf/oneshot-proxy@.service" &&
+    fail "an instance has a directory inside that of another unit"
+
 # The two differ in names only.
-plain() { grep -v '^#' "$1" | sed "s|%i.client_secret|client_secret|; s|%i.ini|oneshot-proxy.ini|; s|/%i||; s|-%i||; s|, identity %i||"; }
+plain() { grep -v '^#' "$1" | sed "s|%i.client_secret|client_secret|; s|%i.ini|oneshot-proxy.ini|; s|-%i||; s|, identity %i||"; }
 diff <(plain "$tree/conf/oneshot-proxy.service") <(plain "$tree/conf/oneshot-proxy@.service") ||
     fail "the units differ in more than names"
 
