@@ -219,6 +219,12 @@ static void on_obtained(struct token_manager *t, struct token *token)
                                        .generation = token->generation,
                                        .took_ms = clock_ms() - t->sent_ms,
                                        .lifetime_ms = token->expires_ms - token->obtained_ms });
+}
+
+static void log_obtained(const struct token_manager *t)
+{
+    const struct token *token = t->current;
+
     log_info("token_obtained", log_int("generation", (int64_t)token->generation),
              log_int("lifetime_s", (token->expires_ms - token->obtained_ms) / 1000),
              log_int("took_ms", clock_ms() - t->sent_ms));
@@ -281,10 +287,11 @@ static struct token_client_result dead_on_arrival(const struct token_manager *t,
 static void on_done(struct token_client *client, const struct token_client_result *result)
 {
     struct token_manager *t = CONTAINER_OF(client, struct token_manager, client);
+    bool obtained = result->token != NULL && token_valid(result->token, clock_ms());
 
     if (result->token == NULL) {
         on_failed(t, result);
-    } else if (token_valid(result->token, clock_ms())) {
+    } else if (obtained) {
         on_obtained(t, result->token);
     } else {
         const struct token_client_result dead = dead_on_arrival(t, result->token);
@@ -293,6 +300,8 @@ static void on_done(struct token_client *client, const struct token_client_resul
         on_failed(t, &dead);
     }
     publish(t);
+    if (obtained) /* when the log says so, the workers have been told */
+        log_obtained(t);
 }
 
 static void fetch(struct token_manager *t)
