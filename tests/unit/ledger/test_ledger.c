@@ -432,7 +432,11 @@ static struct ledger_status status(void)
 /* Only its socket is ever made: the store is the fake one. */
 static char directory[64];
 
-static int begin(const char *timeout)
+/* So long that only the clock of the tests reaches its end. */
+#define STORE_TIMEOUT "30s"
+#define TOO_LONG_MS 31000
+
+static int begin(void)
 {
     char text[512];
     struct buf error;
@@ -446,8 +450,9 @@ static int begin(const char *timeout)
     replies = wanted = 0;
     logged.downs = logged.final_downs = 0;
     (void)snprintf(text, sizeof text,
-                   CREDENTIALS "[ledger]\nstore = sqlite:%s/ledger.db\nstore_timeout = %s\n",
-                   directory, timeout);
+                   CREDENTIALS "[ledger]\nstore = sqlite:%s/ledger.db\n"
+                               "store_timeout = " STORE_TIMEOUT "\n",
+                   directory);
     auto_result struct result r = load(text);
 
     assert_loads(r);
@@ -466,35 +471,21 @@ static int begin(const char *timeout)
 static int setup(void **state)
 {
     (void)state;
-    return begin("10s");
-}
-
-/* For what is to come too late. */
-static int setup_hasty(void **state)
-{
-    (void)state;
-    return begin("50ms");
+    return begin();
 }
 
 static int setup_after_a_week(void **state)
 {
     (void)state;
     fake.newest_ms = clock_wall_ms() - 8 * (int64_t)86400000;
-    return begin("10s");
+    return begin();
 }
 
 static int setup_before_its_entries(void **state)
 {
     (void)state;
     fake.newest_ms = clock_wall_ms() + 2 * (int64_t)3600000;
-    return begin("10s");
-}
-
-/* For what is to come in time, and then something too late: with room for a busy machine. */
-static int setup_brief(void **state)
-{
-    (void)state;
-    return begin("3s");
+    return begin();
 }
 
 /* In the order in which the program ends. */
@@ -629,6 +620,8 @@ static void a_claim_that_comes_too_late_is_given_back(void **state)
     (void)state;
     hold(true);
     ask_for(&a, "k", LEDGER_CLAIM);
+    wait_for_batch();
+    passed_ms += TOO_LONG_MS;
     await_replies(1);
     assert_int_equal(a.result, LEDGER_DOWN);
     assert_non_null(a.why);
@@ -679,6 +672,7 @@ static void expired_asks_are_not_claimed(void **state)
     ask_for(&a, "a", LEDGER_CLAIM);
     wait_for_batch();
     ask_for(&b, "b", LEDGER_CLAIM);
+    passed_ms += TOO_LONG_MS;
     await_replies(2);
     assert_int_equal(b.result, LEDGER_DOWN);
     ledger_ask_done(&a);
@@ -808,6 +802,10 @@ static void an_unclear_claim_whose_time_is_over_is_released(void **state)
     (void)state;
     set_result(STORE_LOST, STORE_UNCLEAR);
     ask_for(&a, "k", LEDGER_CLAIM);
+    wanted = 0;
+    while (status().up)
+        turn_until(all_replied);
+    passed_ms += TOO_LONG_MS;
     await_replies(1);
     assert_int_equal(a.result, LEDGER_DOWN);
     ledger_ask_done(&a);
@@ -949,6 +947,7 @@ static void a_release_that_cannot_be_written_does_not_hold_its_caller_up(void **
     set_result(STORE_BUSY, STORE_NOT_DONE);
     ledger_settle(&a, &port, &(struct ledger_outcome){ .id = id, .state = LEDGER_RELEASED },
                   on_reply);
+    passed_ms += TOO_LONG_MS;
     await_replies(2);
     ledger_ask_done(&a);
     assert_int_equal(entry_at(0).state, LEDGER_IN_FLIGHT);
@@ -1160,8 +1159,6 @@ static void a_jump_moves_no_time_until_which_may_be_sent(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define HASTY(name) cmocka_unit_test_setup_teardown(name, setup_hasty, teardown)
-#define BRIEF(name) cmocka_unit_test_setup_teardown(name, setup_brief, teardown)
 
 int main(void)
 {
@@ -1170,23 +1167,23 @@ int main(void)
         TEST(what_is_there_is_found_and_compared),
         TEST(what_comes_during_a_commit_is_the_next_batch),
         TEST(an_outcome_shares_the_commit_of_the_next_claim),
-        HASTY(a_claim_that_comes_too_late_is_given_back),
+        TEST(a_claim_that_comes_too_late_is_given_back),
         TEST(a_claim_of_a_request_that_is_gone_is_given_back),
         TEST(a_claim_of_a_worker_that_is_gone_is_given_back),
-        BRIEF(expired_asks_are_not_claimed),
+        TEST(expired_asks_are_not_claimed),
         TEST(a_full_store_claims_nothing_and_is_up_again_by_itself),
         TEST(a_store_that_works_again_is_seen_without_a_request),
         TEST(a_broken_store_is_not_asked_again),
         TEST(a_store_that_is_lost_and_then_broken_is_told_twice),
         TEST(a_lost_connection_is_waited_for),
         TEST(an_unclear_claim_is_made_again_with_the_same_id),
-        HASTY(an_unclear_claim_whose_time_is_over_is_released),
+        TEST(an_unclear_claim_whose_time_is_over_is_released),
         TEST(what_is_neither_written_nor_found_is_tried_three_times),
         TEST(outcomes_wait_until_the_store_is_back),
         TEST(an_outcome_whose_commit_was_unclear_is_counted),
         TEST(only_so_many_bytes_wait),
         TEST(a_release_is_told_once_it_is_written),
-        BRIEF(a_release_that_cannot_be_written_does_not_hold_its_caller_up),
+        TEST(a_release_that_cannot_be_written_does_not_hold_its_caller_up),
         TEST(above_the_limit_asks_are_refused_at_once),
         TEST(at_the_end_outcomes_are_written_and_the_rest_is_unknown),
         TEST(a_store_that_is_down_at_the_end_does_not_hold_the_end_up),
