@@ -885,7 +885,7 @@ static void a_server_that_does_not_answer_is_given_up_in_time(void **state)
     CLAIM(c, "k");
 
     (void)state;
-    o.timeout_ms = 300;
+    o.timeout_ms = 1500; /* enough for a slow machine to connect */
     assert_int_equal(open_with(&o, &s), STORE_OK);
     postgres_signal(server, SIGSTOP);
     int64_t began = clock_ms();
@@ -893,7 +893,7 @@ static void a_server_that_does_not_answer_is_given_up_in_time(void **state)
     assert_int_equal(c.claim.result, STORE_UNCLEAR);
     assert_int_equal(ask_again(s, &c), STORE_LOST); /* cannot even connect */
     assert_int_equal(c.claim.result, STORE_NOT_DONE);
-    assert_in_range(clock_ms() - began, 550, 20000);
+    assert_in_range(clock_ms() - began, 2750, TIMEOUT_MS);
     let_server_go_on();
     assert_int_equal(claimed(f.store, &c), STORE_CLAIMED);
     type->close(s);
