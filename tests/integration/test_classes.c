@@ -103,6 +103,7 @@ static void is_repeated(const struct repeat_case *k)
         assert_int_equal(peer_connections(w.api), 1);
     }
     if (k->status == 502 && strstr(k->settings, "table") != NULL) {
+        assert_true(proxy_log_wait(w.proxy, "event=access", 2, SOON_MS));
         admin_get(&w, "/metrics", &a);
         assert_contains(bytes_text(&a.body), "oneshot_proxy_outcome_unknown_total{class=");
         assert_contains(bytes_text(&a.body), "\"} 1\n");

@@ -14,6 +14,14 @@ static void post(int port, const char *body, struct answer *a)
     http_call(port, "POST", "/x", NULL, body, a);
 }
 
+/* Returns when the workers have the settings: the control thread has sent them before it reads
+ * any again. */
+static void reload(struct world *w, const struct world_options *options)
+{
+    for (int i = 0; i < 2; i++)
+        world_reload(w, options, "reloaded");
+}
+
 static void good_settings_apply_to_new_requests(void **state)
 {
     (void)state;
@@ -24,12 +32,12 @@ static void good_settings_apply_to_new_requests(void **state)
     post(w.port, "twelve bytes", &a);
     assert_int_equal(a.status, 200);
     options.settings = "listen.max_body_size = 5\nlog.access = no\n";
-    world_reload(&w, &options, "reloaded");
+    reload(&w, &options);
     assert_true(proxy_log_contains(w.proxy, "changed=\"listen.max_body_size, log.access\""));
     post(w.port, "twelve bytes", &a);
     assert_problem(&a, 413, "request", "http_request_error");
     options.settings = NULL;
-    world_reload(&w, &options, "reloaded");
+    reload(&w, &options);
     post(w.port, "twelve bytes", &a);
     assert_int_equal(a.status, 200);
     assert_true(proxy_log_wait(w.proxy, "event=access status=200", 2, SOON_MS));
@@ -296,13 +304,13 @@ static void a_replaced_ca_counts_from_the_reload_on(void **state)
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200);
     copy_file(certs_other_ca_file(), path);
-    world_reload(&w, &options, "reloaded");
+    reload(&w, &options);
     http_get(w.port, "/x", &a);
     assert_problem(&a, 502, "upstream", "tls_certificate_error");
     /* named once, though it counts for both legs; by who has noticed it first */
     assert_true(proxy_log_contains(w.proxy, "changed=upstream.ca_file"));
     copy_file(certs_ca_file(), path);
-    world_reload(&w, &options, "reloaded");
+    reload(&w, &options);
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200);
     world_end(&w);
