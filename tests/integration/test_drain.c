@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include "harness.h"
+#include "later.h"
 
 #define N 20
 
@@ -131,7 +132,7 @@ static void drain_timeout_ends_what_does_not_finish(void **state)
     struct client c;
     struct answer a = { 0 };
     gate_init(&gate);
-    start(&w, &gate, "process.drain_timeout = 500ms\n");
+    start(&w, &gate, "process.drain_timeout = 1s\n");
     client_open(&c, w.port);
     client_puts(&c, "GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
@@ -223,13 +224,21 @@ static void await_status(int port, const char *target, int status, struct answer
 static void readiness_goes_first_then_the_listeners_then_what_runs(void **state)
 {
     (void)state;
+    LATER(later);
     WORLD(w);
     static struct gate gate;
     struct client held, idle;
     struct answer a = { 0 };
     char value[64];
     gate_init(&gate);
-    start(&w, &gate, "admin.address = 127.0.0.1:0\nprocess.drain_delay = 1500ms\n");
+    world_start(&w, &(struct world_options){ .answer = answer_held,
+                                             .arg = &gate,
+                                             .env = later.env,
+                                             .settings = "admin.address = 127.0.0.1:0\n"
+                                                         "listen.idle_timeout = 24h\n"
+                                                         "upstream.response_timeout = 24h\n"
+                                                         "process.drain_delay = 5m\n"
+                                                         "process.drain_timeout = 1h\n" });
     int admin = proxy_admin_port(w.proxy);
     await_status(admin, "/readyz", 200, &a);
     client_open(&held, w.port);
@@ -249,6 +258,7 @@ static void readiness_goes_first_then_the_listeners_then_what_runs(void **state)
         assert_int_equal(a.status, 200);
     } while (strcmp(answer_header(&a, "Connection"), "close") != 0);
     assert_true(client_closed(&idle, SOON_MS));
+    later_by(&later, 301000);
     assert_true(nobody_listens(w.port));
     http_get(admin, "/readyz", &a);
     assert_int_equal(a.status, 503);

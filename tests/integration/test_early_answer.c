@@ -257,21 +257,25 @@ static void a_part_that_was_sent_is_never_told_as_retryable(void **state)
         { "GET /look HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{\"a\":1}",
           "\"retryable\":true" },
     };
+    LATER(later);
     WORLD(w);
     world_start(&w, &(struct world_options){ .serve = serve_silence,
-                                             .settings = "listen.body_timeout = 300ms\n" });
+                                             .env = later.env,
+                                             .settings = "listen.body_timeout = 5m\n"
+                                                         "upstream.response_timeout = 24h\n" });
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct client c;
         struct answer a = { 0 };
         client_open(&c, w.port);
         client_puts(&c, cases[i].head);
+        assert_true(peer_wait(w.api, "", i + 1, SOON_MS));
+        assert_true(later_until_heard(&later, &c, 301000));
         client_read(&c, &a, false, SOON_MS);
         assert_problem(&a, 408, "request", "http_request_error");
         if (strstr(bytes_text(&a.body), cases[i].retryable) == NULL)
             fail_msg("%s", bytes_text(&a.body));
         if (i < 2)
             assert_problem_detail(&a, "outcome unknown");
-        assert_true(peer_wait(w.api, "", i + 1, SOON_MS));
         answer_free(&a);
         client_close(&c);
     }

@@ -135,14 +135,28 @@ static void only_so_many_upstream_connections_are_kept(void **state)
     crowd_free(crowd);
 }
 
-/* Sends a byte whenever nothing has come for 50 ms, until there is an answer or an end. */
-static void drip(struct client *c, char byte, struct answer *a)
+/* The program has one worker, which has seen what was sent before this is over. */
+static void let_it_look(int port)
+{
+    struct answer a = { 0 };
+    for (int turns = 0; turns < 2; turns++) {
+        http_call(port, "TRACE", "/x", NULL, NULL, &a);
+        assert_int_equal(a.status, 405);
+    }
+    answer_free(&a);
+}
+
+/* Sends a byte a minute until there is an answer or an end. */
+static void drip(int port, struct later *later, struct client *c, struct answer *a)
 {
     int64_t deadline_ms = now_ms() + SOON_MS;
     int got = -1;
     while (got < 0 && now_ms() < deadline_ms) {
-        (void)client_try_send(c, &byte, 1, 0);
-        got = client_fill(c, 50);
+        (void)client_try_send(c, "x", 1, 0);
+        let_it_look(port);
+        later_by(later, 60000);
+        let_it_look(port);
+        got = client_fill(c, 0);
     }
     client_read(c, a, false, SOON_MS);
 }
@@ -152,15 +166,16 @@ static void drip(struct client *c, char byte, struct answer *a)
 static void a_head_that_takes_too_long_gets_408_however_it_drips(void **state)
 {
     (void)state;
+    LATER(later);
     WORLD(w);
     struct client c;
     struct answer a = { 0 };
-    world_start(&w, &(struct world_options){ .settings = "listen.header_timeout = 400ms\n" });
+    world_start(&w, &(struct world_options){ .env = later.env,
+                                             .settings = "listen.header_timeout = 5m\n"
+                                                         "listen.idle_timeout = 24h\n" });
     client_open(&c, w.port);
     client_puts(&c, "GET /x HTTP/1.1\r\nHost: localhost\r\nX-Slow: ");
-    int64_t began_ms = now_ms();
-    drip(&c, 'x', &a);
-    assert_true(now_ms() - began_ms < SOON_MS / 2);
+    drip(w.port, &later, &c, &a);
     assert_problem(&a, 408, "request", "http_request_error");
     assert_true(client_closed(&c, SOON_MS));
     client_close(&c);
@@ -169,7 +184,7 @@ static void a_head_that_takes_too_long_gets_408_however_it_drips(void **state)
     client_call(&c, "GET", "/x", NULL, NULL, &a);
     assert_int_equal(a.status, 200);
     client_puts(&c, "GET /x HTTP/1.1\r\nX-Slow: ");
-    drip(&c, 'x', &a);
+    drip(w.port, &later, &c, &a);
     assert_problem(&a, 408, "request", "http_request_error");
     client_close(&c);
     assert_int_equal(peer_count(w.api, ""), 1);
@@ -200,17 +215,6 @@ static void a_body_that_stands_still_gets_408(void **state)
     }
     assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
     assert_false(peer_wait_complete(w.api, "", 1, 0));
-    answer_free(&a);
-}
-
-/* The program has one worker, which has seen what was sent before this is over. */
-static void let_it_look(int port)
-{
-    struct answer a = { 0 };
-    for (int turns = 0; turns < 2; turns++) {
-        http_call(port, "TRACE", "/x", NULL, NULL, &a);
-        assert_int_equal(a.status, 405);
-    }
     answer_free(&a);
 }
 
@@ -247,11 +251,26 @@ static void serve_slowly(struct peer_conn *c, void *arg)
         (void)peer_answer(c, 200, NULL, "fine");
 }
 
+/* Sends until there is room for nothing more though the program looks again and again. */
+static size_t send_until_held_back(int port, struct client *c, const struct bytes *data)
+{
+    size_t sent = 0;
+    for (int still = 0; still < 5 && sent < data->len; still++) {
+        size_t n = client_try_send(c, data->data + sent, data->len - sent, 300);
+        sent += n;
+        if (n > 0)
+            still = -1;
+        let_it_look(port);
+    }
+    return sent;
+}
+
 /* Who may not send does not stand still by his own fault. */
 static void a_caller_that_a_slow_upstream_holds_back_gets_no_408(void **state)
 {
     (void)state;
     enum { BODY = 24 * 1024 * 1024 };
+    LATER(later);
     WORLD(w);
     static struct gate gate;
     struct client c;
@@ -261,13 +280,18 @@ static void a_caller_that_a_slow_upstream_holds_back_gets_no_408(void **state)
     world_start(&w, &(struct world_options){ .serve = serve_slowly,
                                              .arg = &gate,
                                              .receive_buffer = 65536,
-                                             .settings = "listen.body_timeout = 300ms\n" });
+                                             .env = later.env,
+                                             .settings = "listen.body_timeout = 5m\n"
+                                                         "upstream.response_timeout = 24h\n"
+                                                         "upstream.idle_timeout = 24h\n" });
     bytes_addf(&request, "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n",
                BODY);
     bytes_fill(&request, 'x', BODY);
     client_open(&c, w.port);
-    size_t sent = client_try_send(&c, request.data, request.len, 1500);
+    size_t sent = send_until_held_back(w.port, &c, &request);
     assert_true(sent < request.len); /* it was held back */
+    later_by(&later, 301000);
+    let_it_look(w.port);
     assert_int_equal(client_fill(&c, 0), -1);
     gate_open(&gate);
     client_send(&c, request.data + sent, request.len - sent);
