@@ -275,6 +275,7 @@ struct peer *peer_start(const struct peer_options *options)
     if (p == NULL)
         abort();
     p->options = *options;
+    p->bound_fd = -1;
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_cond_init(&p->changed, NULL);
     if (options->cert != CERT_NONE)
@@ -302,12 +303,20 @@ struct peer *peer_start(const struct peer_options *options)
 
 void peer_stop_listening(struct peer *p)
 {
+    struct sockaddr_in address = { .sin_family = AF_INET };
+    socklen_t len = sizeof address;
+
     if (p->listen_fd < 0)
         return;
+    (void)getsockname(p->listen_fd, (struct sockaddr *)&address, &len);
     (void)shutdown(p->listen_fd, SHUT_RDWR); /* wakes accept */
     (void)pthread_join(p->acceptor, NULL);
     (void)close(p->listen_fd);
     p->listen_fd = -1;
+    /* Nobody else is to listen there; with a connection left, this is not possible. */
+    p->bound_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (p->bound_fd >= 0)
+        (void)bind(p->bound_fd, (struct sockaddr *)&address, len);
 }
 
 void peer_stop(struct peer *p)
@@ -325,6 +334,8 @@ void peer_stop(struct peer *p)
     while (p->live > 0)
         (void)pthread_cond_wait(&p->changed, &p->lock);
     (void)pthread_mutex_unlock(&p->lock);
+    if (p->bound_fd >= 0)
+        (void)close(p->bound_fd);
 
     for (size_t i = 0; i < p->request_count; i++) {
         bytes_free(&p->requests[i]->head);

@@ -10,6 +10,7 @@ struct peer {
     pthread_cond_t changed;
     pthread_t acceptor;
     int listen_fd, port;
+    int bound_fd; /* keeps the port when nobody listens any more; -1: none */
     char url[64];
     SSL_CTX *tls;
     bool stopping;

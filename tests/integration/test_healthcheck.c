@@ -1,4 +1,6 @@
 /* `oneshot-proxy healthcheck`, as a container runs it. */
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -154,11 +156,16 @@ static void a_stranger_at_the_port_is_not_believed_and_cannot_hold_it(void **sta
     int64_t began_ms = now_ms();
     ask_peer(answer_never, 1, "no answer: Connection timed out");
     assert_true(now_ms() - began_ms >= 2900);
-    struct peer *gone = peer_start(&(struct peer_options){ .serve = answer_never });
-    int port = peer_port(gone);
-    peer_stop(gone);
-    struct run r = run_check_port("127.0.0.1", port);
+    /* a port at which nobody listens, nor will */
+    struct sockaddr_in taken = { .sin_family = AF_INET,
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof taken;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&taken, sizeof taken), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&taken, &len), 0);
+    struct run r = run_check_port("127.0.0.1", ntohs(taken.sin_port));
     assert_said(&r, 1, "no answer: Connection refused");
+    (void)close(fd);
 }
 
 int main(void)

@@ -11,12 +11,12 @@
 #include "harness.h"
 
 #define ROUNDS 20
+#define ADDRESS "127.0.0.12" /* nobody else gets a port there meanwhile */
 
 /* A port that was free a moment ago. */
 static int free_port(void)
 {
-    struct sockaddr_in addr = { .sin_family = AF_INET,
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = inet_addr(ADDRESS) };
     socklen_t len = sizeof addr;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof addr), 0);
@@ -38,7 +38,7 @@ static void *connect_early(void *arg)
     struct early *e = arg;
     const struct sockaddr_in addr = { .sin_family = AF_INET,
                                       .sin_port = htons((uint16_t)e->port),
-                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+                                      .sin_addr.s_addr = inet_addr(ADDRESS) };
     const struct timeval patience = { .tv_sec = SOON_MS / 1000 };
     static const char request[] = "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n";
     int fd;
@@ -69,7 +69,7 @@ static void who_connects_while_it_starts_is_served(void **state)
         pthread_t thread;
         char settings[128];
         (void)snprintf(settings, sizeof settings,
-                       "listen.address = 127.0.0.1:%d\nprocess.workers = %d\n", e.port,
+                       "listen.address = " ADDRESS ":%d\nprocess.workers = %d\n", e.port,
                        1 + i % 4);
         struct world_options options = { .settings = settings, .no_proxy = true };
         world_start(&w, &options);
@@ -108,7 +108,7 @@ static void of_two_that_start_at_once_on_one_port_one_gets_it(void **state)
         char settings[128];
         size_t got = 0;
         (void)snprintf(settings, sizeof settings,
-                       "listen.address = 127.0.0.1:%d\nprocess.workers = 4\n", free_port());
+                       "listen.address = " ADDRESS ":%d\nprocess.workers = 4\n", free_port());
         struct bytes ini = world_ini("http://127.0.0.1:1/v0", "http://127.0.0.1:1/t", settings);
         for (size_t k = 0; k < 2; k++)
             p[k] = proxy_start(bytes_text(&ini), &(struct proxy_options){ .no_wait = true });

@@ -155,14 +155,15 @@ SERVER = ("max_connections=60", "wal_writer_delay=10s")
 
 
 def free_port():
-    """Below those that the kernel gives to connections."""
-    low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    """Where there are any, one of those that the kernel gives to no connection."""
+    text = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
+    low, high = map(int, text.split())
+    free = [*range(10000, low), *range(high + 1, 65536)]
     while True:
-        port = random.randrange(low - 8000, low)
         with socket.socket() as s:
             try:
-                s.bind(("127.0.0.1", port))
-                return port
+                s.bind(("127.0.0.1", random.choice(free) if len(free) >= 1000 else 0))
+                return s.getsockname()[1]
             except OSError:
                 continue
 
@@ -630,7 +631,7 @@ class Harness:
         w.at_kills += 8
 
         async def some():
-            await asyncio.gather(*(w.persist([proxy], random.choice("nnnnrf") + "-" + uuid.uuid4().hex, tries=3, seconds=1)
+            await asyncio.gather(*(w.persist([proxy], random.choice("nnnnrf") + "-" + uuid.uuid4().hex, tries=3, seconds=10)
                                    for _ in range(8)))
         asyncio.run(some())
         crashed = proxy.process.ended()

@@ -60,7 +60,8 @@ static int64_t now_s(void)
     return t.tv_sec;
 }
 
-/* One below those that the kernel gives to connections, which nobody else takes by chance. */
+/* One below those that the kernel gives to connections, which nobody else takes by chance;
+ * any, where there are few of those. */
 static int free_port(unsigned round)
 {
     int low = 32768;
@@ -74,16 +75,19 @@ static int free_port(unsigned round)
         (void)fclose(f);
     }
     for (int i = 0;; i++) {
-        int port = low - 1 - (int)(((unsigned)getpid() * 7 + round * 131 + (unsigned)i) % 8000);
+        int below = (int)(((unsigned)getpid() * 7 + round * 131 + (unsigned)i) % 8000);
+        int port = low > 10000 ? low - 1 - below : 0;
+        socklen_t len = sizeof(struct sockaddr_in);
         struct sockaddr_in a = { .sin_family = AF_INET,
                                  .sin_port = htons((uint16_t)port),
                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        int taken = bind(fd, (struct sockaddr *)&a, sizeof a);
+        bool found = bind(fd, (struct sockaddr *)&a, sizeof a) == 0 &&
+                     getsockname(fd, (struct sockaddr *)&a, &len) == 0;
 
         (void)close(fd);
-        if (taken == 0)
-            return port;
+        if (found)
+            return ntohs(a.sin_port);
     }
 }
 
