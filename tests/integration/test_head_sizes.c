@@ -12,8 +12,8 @@
 #define HEAD_MAX (32 * 1024)
 #define TARGET_MAX (16 * 1024)
 #define FIELDS_MAX 100
-#define AT_ONCE_MS \
-    5000 /* half of listen.header_timeout; a machine under load may take a second */
+#define HEADER_TIMEOUT "60s"
+#define AT_ONCE_MS 30000 /* half of that; a machine under load may take seconds */
 
 enum transport { OVER_TCP, OVER_TLS, OVER_UNIX };
 
@@ -34,7 +34,9 @@ static void place_open(struct place *p, enum transport transport)
     assert_non_null(mkdtemp(p->dir));
     (void)snprintf(p->path, sizeof p->path, "%s/proxy.sock", p->dir);
     int n = snprintf(p->settings, sizeof p->settings,
-                     "process.workers = 1\nlisten.address = 127.0.0.1:0, unix:%s\n", p->path);
+                     "process.workers = 1\nlisten.address = 127.0.0.1:0, unix:%s\n"
+                     "listen.header_timeout = " HEADER_TIMEOUT "\n",
+                     p->path);
     if (transport == OVER_TLS) {
         certs_write(&files, CERT_VALID);
         (void)snprintf(p->settings + n, sizeof p->settings - (size_t)n,

@@ -175,11 +175,12 @@ static void serve_half(struct peer_conn *c, void *arg)
     }
 }
 
-/* Shortly before drain_timeout requests that still wait are told so. One whose head becomes
- * whole only then must not begin any more: its answer could not come in time. */
-static void a_request_that_comes_whole_too_late_is_not_begun(void **state)
+/* Whether one of many whose heads become whole shortly before drain_timeout is told that it
+ * comes too late. False: the program has left before one of them was sent, since this side was
+ * slow. */
+static bool is_told_when_too_late(void)
 {
-    (void)state;
+    static const char rest[] = "Host: localhost\r\nContent-Length: 0\r\n\r\n";
     enum { HEADS = 60 };
     WORLD(w);
     struct client stalled, half[HEADS];
@@ -200,22 +201,35 @@ static void a_request_that_comes_whole_too_late_is_not_begun(void **state)
     proxy_signal(w.proxy, SIGTERM);
     assert_true(proxy_log_wait(w.proxy, "event=drain_timeout", 1, SOON_MS));
     for (i = 0; i < HEADS; i++) {
-        client_puts(&half[i], "Host: localhost\r\nContent-Length: 0\r\n\r\n");
+        (void)client_try_send(&half[i], rest, sizeof rest - 1, SOON_MS);
         client_read(&half[i], &a, false, SOON_MS);
         if (a.status == 503) /* before that: those that were still in time */
             break;
     }
-    assert_in_range(i, 0, HEADS - 1);
-    assert_problem(&a, 503, "proxy", "destination_unavailable");
-    assert_problem_detail(&a, "being stopped");
-    assert_string_equal(answer_header(&a, "Retry-After"), "1");
-    (void)snprintf(pattern, sizeof pattern, "POST /v0/%d", i);
-    assert_int_equal(peer_count(w.api, pattern), 0);
+    bool told = i < HEADS;
+    if (told) {
+        assert_problem(&a, 503, "proxy", "destination_unavailable");
+        assert_problem_detail(&a, "being stopped");
+        assert_string_equal(answer_header(&a, "Retry-After"), "1");
+        (void)snprintf(pattern, sizeof pattern, "POST /v0/%d", i);
+        assert_int_equal(peer_count(w.api, pattern), 0);
+    }
     assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
     for (i = 0; i < HEADS; i++)
         client_close(&half[i]);
     client_close(&stalled);
     answer_free(&a);
+    return told;
+}
+
+/* Shortly before drain_timeout requests that still wait are told so. One whose head becomes
+ * whole only then must not begin any more: its answer could not come in time. */
+static void a_request_that_comes_whole_too_late_is_not_begun(void **state)
+{
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    (void)state;
+    while (!is_told_when_too_late())
+        assert_true(now_ms() < deadline_ms);
 }
 
 int main(void)

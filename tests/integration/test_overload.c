@@ -220,7 +220,9 @@ static void many_downloads_that_stand_still_cost_little_and_hinder_nobody(void *
     WORLD(w);
     struct client stuck[STREAMS], live;
     struct answer a = { 0 };
-    world_start(&w, &(struct world_options){ .answer = answer_large });
+    world_start(&w, &(struct world_options){ .answer = answer_large,
+                                             .settings = "listen.send_timeout = 1h\n"
+                                                         "upstream.idle_timeout = 1h\n" });
     http_get(w.port, "/warm", &a);
     long before_kib = proxy_rss_kib(w.proxy);
     for (size_t i = 0; i < STREAMS; i++) {

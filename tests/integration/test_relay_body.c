@@ -211,14 +211,17 @@ an_upstream_connection_that_lay_idle_longer_than_keepalive_is_not_used_again(voi
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .settings = "upstream.keepalive = 1s\n" });
     client_open(&c, w.port);
+    int64_t began_ms = now_ms();
     client_call(&c, "POST", "/k", NULL, "x", &a);
     client_call(&c, "POST", "/k", NULL, "x", &a);
-    assert_int_equal(peer_connections(w.api), 1);
+    size_t opened = peer_connections(w.api);
+    if (now_ms() - began_ms < 1000)
+        assert_int_equal(opened, 1);
     /* libcurl counts in whole seconds and wants more than one; the caller's stays meanwhile. */
     assert_false(client_closed(&c, 2100));
     client_call(&c, "POST", "/k", NULL, "x", &a);
     assert_int_equal(a.status, 200);
-    assert_int_equal(peer_connections(w.api), 2);
+    assert_int_equal(peer_connections(w.api), opened + 1);
     assert_int_equal(peer_count(w.api, "POST /v0/k"), 3);
     client_close(&c);
     answer_free(&a);

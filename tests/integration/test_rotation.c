@@ -244,8 +244,10 @@ static void id_and_secret_change_together(void **state)
     write_file(at(&r, "id"), "id-1\n");
     bytes_addf(&r.settings, "-token.client_id\ntoken.client_id_file = %s\n", at(&r, "id"));
     start(&r, "");
+    proxy_signal(r.world.proxy, SIGSTOP); /* so that it is no matter how long this takes */
     write_file(at(&r, "id"), "id-2\n");
     write_file(r.file, CANARY "-2");
+    proxy_signal(r.world.proxy, SIGCONT);
     assert_fetched(&r, 2, CANARY "-2");
     tokens_form_field(r.world.tokens, 1, "client_id", got, sizeof got);
     assert_string_equal(got, "id-2");
