@@ -158,7 +158,7 @@ static void a_real_client_under_a_rebound_name_gets_nothing(void **state)
     world_start(&w, &(struct world_options){ 0 });
     size_t fetched = tokens_fetches(w.tokens);
     (void)snprintf(command, sizeof command,
-                   "curl -sS -o /dev/null -w '%%{http_code}' --noproxy '*' "
+                   "curl -q -sS -o /dev/null -w '%%{http_code}' --noproxy '*' "
                    "--resolve evil.example:%d:127.0.0.1 -d a=1 http://evil.example:%d/x",
                    w.port, w.port);
     FILE *curl = popen(command, "r");
@@ -383,9 +383,9 @@ static void a_caller_by_ipv6_is_served(void **state)
     WORLD(w);
     char command[256], line[64] = "";
     world_start(&w, &(struct world_options){ .settings = "listen.address = [::1]:0\n" });
-    (void)snprintf(command, sizeof command,
-                   "curl -sS -o /dev/null -w '%%{http_code}' --noproxy '*' http://[::1]:%d/x",
-                   w.port);
+    (void)snprintf(
+        command, sizeof command,
+        "curl -q -sS -o /dev/null -w '%%{http_code}' --noproxy '*' http://[::1]:%d/x", w.port);
     FILE *curl = popen(command, "r");
     assert_non_null(curl);
     if (fgets(line, sizeof line, curl) == NULL)
@@ -399,7 +399,7 @@ static int status_at(const char *address, int port, const char *host)
     char command[256], line[64] = "";
 
     (void)snprintf(command, sizeof command,
-                   "curl -sS -o /dev/null -w '%%{http_code}' --noproxy '*' -H 'Host: %s' "
+                   "curl -q -sS -o /dev/null -w '%%{http_code}' --noproxy '*' -H 'Host: %s' "
                    "http://%s:%d/x",
                    host, address, port);
     FILE *curl = popen(command, "r");

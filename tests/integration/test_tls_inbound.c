@@ -121,7 +121,7 @@ static void curl_and_node_are_served(void **state)
     char command[1024];
     world_start(&w, &(struct world_options){ .settings = tls_settings("") });
     (void)snprintf(command, sizeof command,
-                   "curl -sS --noproxy '*' --cacert '%s' -d hello -w ' %%{http_code}' "
+                   "curl -q -sS --noproxy '*' --cacert '%s' -d hello -w ' %%{http_code}' "
                    "https://localhost:%d/x",
                    certs_ca_file(), w.port);
     run_client(command, "hello 200");

@@ -17,7 +17,7 @@ fail() {
 # expect STATUS CURL-ARGUMENT...: the answer's body is left in $dir/body.
 expect() {
     wanted=$1; shift
-    got=$(curl -s --noproxy '*' --max-time 10 -o "$dir/body" -w '%{http_code}' "$@")
+    got=$(curl -q -s --noproxy '*' --max-time 10 -o "$dir/body" -w '%{http_code}' "$@")
     [ "$got" = "$wanted" ] || fail "$wanted expected, $got came: $(cat "$dir/body")"
 }
 

@@ -9,7 +9,7 @@ report() {
 }
 
 if command -v curl >/dev/null; then
-    call() { curl -sS --noproxy '*' --max-time 20 "$@" 2>&1; }
+    call() { curl -q -sS --noproxy '*' --max-time 20 "$@" 2>&1; }
     report curl get 'GET 0' "$(call "$base/c")"
     report curl post 'POST 5' "$(call -d hello "$base/c")"
     report curl chunked 'POST 5' "$(call -H 'Transfer-Encoding: chunked' -d hello "$base/c")"
