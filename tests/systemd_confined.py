@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.request
 
-SOON_S = 20
+SOON_S = 60
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 EPERM, EAFNOSUPPORT = 1, 97
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000

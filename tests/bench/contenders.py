@@ -32,15 +32,16 @@ OTHER_CPUS = set(CPUS[1:]) or {CPUS[0]}
 
 
 def free_port():
-    """From below those that the kernel gives to connections, so that none takes it in the meantime."""
+    """Where there are any, one of those that the kernel gives to no connection, so that none takes it
+    in the meantime."""
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
-        lowest = int(f.read().split()[0])
+        lowest, highest = map(int, f.read().split())
+    free = [*range(10000, lowest), *range(highest + 1, 65536)]
     while True:
         with socket.socket() as s:
-            port = random.randrange(min(10000, lowest - 1000), lowest)
             try:
-                s.bind(("127.0.0.1", port))
-                return port
+                s.bind(("127.0.0.1", random.choice(free) if len(free) >= 1000 else 0))
+                return s.getsockname()[1]
             except OSError:
                 pass
 
@@ -391,8 +392,9 @@ class Origin:
 
 def load(*args, check=True):
     """One run of bench-load, as a dictionary."""
+    # It gives up by itself, ten minutes after it began to warm up or to measure.
     done = subprocess.run([LOAD, *[str(a) for a in args]], capture_output=True, text=True,
-                          preexec_fn=with_parent(cpus=OTHER_CPUS), timeout=300)
+                          preexec_fn=with_parent(cpus=OTHER_CPUS), timeout=1300)
     values = {}
     for line in done.stdout.splitlines():
         key, _, value = line.partition("=")

@@ -128,7 +128,7 @@ def end_program(proxy):
     """The program itself, so that what is wrapped around it can write down what it counted."""
     for pid in proxy.pids()[1:] or proxy.pids():
         os.kill(pid, 15)
-    proxy.process.wait(60)
+    proxy.process.wait(300)
     proxy.process = None
 
 
