@@ -253,7 +253,9 @@ static void readiness_goes_first_then_the_listeners_then_what_runs(void **state)
     assert_int_equal(a.status, 503);
     json_member(&a.body, "reason", value, sizeof value);
     assert_string_equal(value, "draining");
+    int64_t until_ms = now_ms() + SOON_MS;
     do { /* still served, and sent away as soon as the worker knows */
+        assert_true(now_ms() < until_ms);
         client_call(&idle, "GET", "/x", NULL, NULL, &a);
         assert_int_equal(a.status, 200);
     } while (strcmp(answer_header(&a, "Connection"), "close") != 0);

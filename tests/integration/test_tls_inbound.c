@@ -200,8 +200,11 @@ static void a_handshake_has_a_deadline_and_costs_nothing_while_it_waits(void **s
     client_open(&silent, w.port);
     client_open(&dripping, w.port);
     client_puts(&dripping, "\x16\x03\x01\x01\x00\x01");
-    while (client_fill(&dripping, 50) < 0)
+    int64_t until_ms = now_ms() + SOON_MS;
+    while (client_fill(&dripping, 50) < 0) {
+        assert_true(now_ms() < until_ms);
         (void)client_try_send(&dripping, "", 1, 10);
+    }
     assert_true(client_closed(&dripping, SOON_MS));
     assert_true(client_closed(&silent, SOON_MS));
     /* a loop that never sleeps would have used up a second */
@@ -245,7 +248,9 @@ static void what_is_too_slow_behind_the_handshake_is_told_so(void **state)
             assert_int_equal(a.status, 200);
         }
         client_puts(dripping[i], "GE");
+        int64_t until_ms = now_ms() + SOON_MS;
         while (client_fill(dripping[i], 50) < 0) {
+            assert_true(now_ms() < until_ms);
             (void)client_try_send(dripping[i], "T", 1, 10);
             later_by(&later, 10000);
         }

@@ -363,13 +363,17 @@ static void a_head_that_drips_in_is_408_and_silence_is_closed(void **state)
     assert_int_equal(a.status, 200);
     client_open_unix(&fresh, p.path);
     client_puts(&fresh, "GE");
+    int64_t until_ms = now_ms() + SOON_MS;
     while (client_fill(&fresh, 50) < 0) {
+        assert_true(now_ms() < until_ms);
         (void)client_try_send(&fresh, "T", 1, 10);
         later_by(&later, 10000);
     }
     client_read(&fresh, &a, false, SOON_MS);
     assert_problem(&a, 408, "request", "http_request_error");
+    until_ms = now_ms() + SOON_MS;
     while (client_fill(&used, 50) < 0) {
+        assert_true(now_ms() < until_ms);
         (void)client_try_send(&used, "P", 1, 10);
         later_by(&later, 10000);
     }
