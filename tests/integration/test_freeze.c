@@ -421,6 +421,8 @@ static void it_is_frozen_while_the_control_thread_cannot_look(void **state)
     world_start(&w, &(struct world_options){ .env = later.env, .settings = settings });
     http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
     assert_int_equal(a.status, 200);
+    /* the control thread is done with it */
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
     control_stops(&control, &w, settings);
     later_by(&later, 6000);
     http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);

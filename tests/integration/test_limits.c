@@ -227,6 +227,7 @@ static void a_body_that_goes_on_slowly_is_no_timeout(void **state)
     struct answer a = { 0 };
     world_start(&w, &(struct world_options){ .env = later.env,
                                              .settings = "listen.body_timeout = 5m\n" });
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
     client_open(&c, w.port);
     client_puts(&c, "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15\r\n\r\n");
     for (int i = 0; i < 15; i++) {
@@ -287,6 +288,7 @@ static void a_caller_that_a_slow_upstream_holds_back_gets_no_408(void **state)
     bytes_addf(&request, "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n",
                BODY);
     bytes_fill(&request, 'x', BODY);
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
     client_open(&c, w.port);
     size_t sent = send_until_held_back(w.port, &c, &request);
     assert_true(sent < request.len); /* it was held back */

@@ -257,6 +257,8 @@ static void no_worker_sends_its_old_token_to_a_new_upstream(void **state)
     assert_int_equal(a.status, 200);
     struct peer *other = api_start(&(struct api_options){ 0 });
     bytes_addf(&settings, PATIENT UNCONFINED "upstream.base_url = %s/v0\n", peer_url(other));
+    /* the control thread is done with it */
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
     control_stops(&control, &w, bytes_text(&settings));
     worker_has_seen_it(&w);
     client_open(&c, w.port);
@@ -292,6 +294,8 @@ static void no_worker_sends_an_expired_token_while_the_control_thread_is_busy(vo
     world_start(&w, &(struct world_options){ .env = later.env, .settings = settings });
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200);
+    /* the control thread is done with it */
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
     control_stops(&control, &w, settings);
     worker_has_seen_it(&w);
     later_by(&later, 3600 * 1000);
