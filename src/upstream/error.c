@@ -65,9 +65,9 @@ struct failure upstream_error(const struct upstream_attempt *a,
                               const struct response_check *head, CURLcode code)
 {
     if (head->kind != FAIL_NONE)
-        return failure_make(head->kind,
-                            "The upstream's answer was refused: %s. The request %s.", head->why,
-                            a->wrote ? "may have been carried out" : "was not sent");
+        return failure_make(
+            head->kind, "The upstream's answer was refused: %s. The request %s.", head->why,
+            a->wrote ? "may have been carried out: outcome unknown" : "was not sent");
     if (a->limited) {
         struct failure f = failure_make(
             FAIL_OVERLOAD, "upstream.max_connections are in use, and none became free within "
@@ -79,8 +79,8 @@ struct failure upstream_error(const struct upstream_attempt *a,
         return not_sent(a, code);
     for (size_t i = 0; i < ARRAY_LEN(code_table); i++)
         if (code_table[i].code == code)
-            return failure_make(FAIL_UPSTREAM_PROTOCOL, "%s (%s).", code_table[i].what,
-                                curl_easy_strerror(code));
+            return failure_make(FAIL_UPSTREAM_PROTOCOL, "%s: outcome unknown (%s).",
+                                code_table[i].what, curl_easy_strerror(code));
     if (a->unconfirmed)
         return failure_make(FAIL_UPSTREAM_INCOMPLETE,
                             "The upstream's answer has no length and its TLS connection ended "

@@ -358,8 +358,7 @@ static void judge(const struct answer *a, long id)
     case 502:
         if (strstr(body, "\"stage\":\"upstream\"") == NULL)
             break;
-        if (strstr(body, "outcome unknown") != NULL ||
-            strstr(body, "may have been carried out") != NULL) {
+        if (strstr(body, "outcome unknown") != NULL) {
             unknown++;
             return;
         }

@@ -66,6 +66,34 @@ static void a_want_of_memory_after_the_request_was_sent_leaves_its_outcome_unkno
     }
 }
 
+/* Callers look for these words before they send a payment again. */
+static void an_answer_that_is_not_accepted_leaves_the_outcome_unknown(void **state)
+{
+    (void)state;
+    static const enum failure_kind kinds[] = { FAIL_UPSTREAM_PROTOCOL,
+                                               FAIL_UPSTREAM_HEAD_SIZE };
+    static const CURLcode codes[] = { CURLE_WEIRD_SERVER_REPLY, CURLE_UNSUPPORTED_PROTOCOL,
+                                      CURLE_BAD_CONTENT_ENCODING };
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct exchange x = failed(true, false, "");
+        x.head.kind = kinds[i];
+        x.head.why = "its head is wrong";
+        struct failure f = upstream_error(&x.attempt, &x.head, CURLE_WEIRD_SERVER_REPLY);
+        assert_unknown(&f);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        struct exchange x = failed(true, false, "");
+        struct failure f = upstream_error(&x.attempt, &x.head, codes[i]);
+        assert_unknown(&f);
+    }
+    struct exchange x = failed(false, false, ""); /* it answered before it was asked */
+    x.head.kind = FAIL_UPSTREAM_PROTOCOL;
+    x.head.why = "it came before anything was asked";
+    struct failure f = upstream_error(&x.attempt, &x.head, CURLE_WEIRD_SERVER_REPLY);
+    assert_null(strstr(f.detail, "outcome unknown"));
+    assert_non_null(strstr(f.detail, "was not sent"));
+}
+
 static void only_what_was_not_written_or_is_safe_is_sent_again(void **state)
 {
     (void)state;
@@ -91,6 +119,7 @@ int main(void)
         cmocka_unit_test(an_alert_about_our_certificate_comes_before_the_request_is_looked_at),
         cmocka_unit_test(
             a_want_of_memory_after_the_request_was_sent_leaves_its_outcome_unknown),
+        cmocka_unit_test(an_answer_that_is_not_accepted_leaves_the_outcome_unknown),
         cmocka_unit_test(only_what_was_not_written_or_is_safe_is_sent_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
