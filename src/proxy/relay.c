@@ -881,6 +881,17 @@ static void decide_held(struct relay *r)
         repeat(r, with);
 }
 
+/* It waited for a token for an upstream that is not the one in the settings any more. */
+static void fail_moved(struct relay *r)
+{
+    struct failure f = failure_make(FAIL_TOKEN_TIMEOUT,
+                                    "upstream.base_url was changed while this waited; nothing "
+                                    "was sent, try again.");
+
+    f.retry_after_s = 1;
+    relay_fail(r, &f);
+}
+
 void relay_on_token(struct relay *r)
 {
     struct context *ctx = r->ctx;
@@ -893,9 +904,7 @@ void relay_on_token(struct relay *r)
         if (token != NULL)
             send_or_claim(r, token);
         else if (!same_upstream(r))
-            relay_fail_for(
-                r, FAIL_TOKEN_TIMEOUT,
-                "upstream.base_url was changed while this waited; nothing was sent, try again");
+            fail_moved(r);
         else if (ctx->failing)
             relay_fail(r, &ctx->failure);
         relay_wake(r);

@@ -264,6 +264,7 @@ static void a_request_that_waited_for_the_old_upstream_is_told(void **state)
     client_read(&c, &a, false, SOON_MS);
     assert_problem(&a, 504, "token", "connection_read_timeout");
     assert_problem_detail(&a, "upstream.base_url was changed");
+    assert_string_equal(answer_header(&a, "Retry-After"), "1");
     tokens_release(w.tokens);
     http_get(w.port, "/y", &a);
     assert_int_equal(a.status, 200);
