@@ -160,7 +160,8 @@ static struct failure name_keys(const struct token_client *client,
     const char *const keys[][2] = { { "token.url", client->url_key },
                                     { "token.ca_file", client->ca_key },
                                     { "token.client_id", client->id_key },
-                                    { "token.client_secret", client->secret_key } };
+                                    { "token.client_secret", client->secret_key },
+                                    { "token.proxy", client->proxy_key } };
     struct failure named = *failure;
 
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
@@ -454,6 +455,7 @@ void token_client_fetch(struct token_client *client, const struct config *c,
     client->ca_key = c->token.ca_key;
     client->id_key = c->token.client_id_key;
     client->secret_key = c->token.client_secret_key;
+    client->proxy_key = c->token.proxy_key;
     client->transfer.on_done = on_done;
     client->transfer.connect_timeout_ms =
         base_min(c->upstream.connect_timeout_ms, c->token.timeout_ms);

@@ -32,9 +32,9 @@ struct token_client {
     int64_t started_ms;
     uint64_t generation;
     int64_t default_lifetime_ms, timeout_ms;
-    int64_t refused_mode;                               /* enum config_refused */
-    const char *url_key, *ca_key, *id_key, *secret_key; /* as in config.token */
-    size_t head_bytes;                                  /* of the answer's head so far */
+    int64_t refused_mode;                                           /* enum config_refused */
+    const char *url_key, *ca_key, *id_key, *secret_key, *proxy_key; /* as in config.token */
+    size_t head_bytes; /* of the answer's head so far */
     bool too_large, is_html;
     const char *proxy; /* these three belong to the URL of the running fetch */
     int port;

@@ -227,6 +227,32 @@ static void a_proxy_that_refuses_is_a_502_without_its_credentials(void **state)
     }
 }
 
+/* The token endpoint is reached by upstream.proxy where there is no token.proxy. */
+static void a_failure_names_the_proxy_setting_that_counts(void **state)
+{
+    (void)state;
+    static const char *const keys[] = { "upstream.proxy", "token.proxy" };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        WORLD(w);
+        struct answer a = { 0 };
+        char settings[96], words[96];
+        struct connect_proxy *outbound = connect_proxy_start(
+            &(struct connect_proxy_options){ .authorization = "Basic other" });
+        (void)snprintf(settings, sizeof settings, "%s = http://127.0.0.1:%d\n", keys[i],
+                       connect_proxy_port(outbound));
+        (void)snprintf(words, sizeof words, "(407): put them into %s, or", keys[i]);
+        world_start(&w, &(struct world_options){ .cert = CERT_VALID,
+                                                 .token_cert = CERT_VALID,
+                                                 .settings = settings });
+        http_get(w.port, "/x", &a);
+        assert_problem(&a, 502, "token", "destination_unavailable");
+        assert_problem_detail(&a, words);
+        answer_free(&a);
+        world_end(&w);
+        connect_proxy_stop(outbound);
+    }
+}
+
 static atomic_bool offers_h2;
 
 /* A TLS handshake that goes no further than its first message, with the protocols it offers. */
@@ -273,6 +299,7 @@ int main(void)
         TEST(the_token_endpoint_may_have_another_way),
         TEST(credentials_in_the_url_are_sent_and_never_shown),
         TEST(a_proxy_that_refuses_is_a_502_without_its_credentials),
+        TEST(a_failure_names_the_proxy_setting_that_counts),
     };
     return RUN_TESTS(tests);
 }
