@@ -6,7 +6,7 @@
  *            | the last fetch failed                       bad   credentials or token endpoint
  *            | being fetched after expiry or refusal       warn  nobody
  *   two tokens in a row were refused by the upstream       bad   credentials
- *   last minute: half of three or more failed upstream     bad   upstream
+ *   last minute: three or more, half of all, failed there  bad   upstream
  *                a hundredth turned away or failed by us   warn  this proxy
  *                a hundredth failed upstream               warn  upstream
  *   there is a token, renewing it failed                   warn  credentials or token endpoint

@@ -465,7 +465,7 @@ static const struct metric metrics[] = {
     { "tokens_dropped_total", "counter", "", "Tokens that the upstream refused; each serves until a new one is here.", write_single, ONE_DROPPED, ALWAYS },
 
     { "class_results_total", "counter", "class, status, stage", "With classes.table: finished requests by class; status and stage as in requests_total.", write_class_results, 0, WITH_CLASSES },
-    { "outcome_unknown_total", "counter", "class", "With classes.table: requests of which nobody can tell whether the upstream carried them out, because no answer, or no whole one, came back.", write_outcome_unknown, 0, WITH_CLASSES },
+    { "outcome_unknown_total", "counter", "class", "With classes.table: requests of which nobody can tell whether the upstream carried them out, because no answer, or no whole one, came back, or, to one in the ledger, a 5xx.", write_outcome_unknown, 0, WITH_CLASSES },
     { "caller_requests_total", "counter", "caller, class, decision", "With [caller NAME] sections: finished requests by caller (none: nobody was recognised), class, and what was decided: allowed, denied, limited or frozen, or, where it went on because its caller is only observed, would-deny or would-limit.", write_callers, 0, WITH_CALLERS },
     { "callers_observing", "gauge", "", "With [caller NAME] sections: how many of them are only observed, and one more where callers.mode says so of those that nobody recognised.", write_single, ONE_OBSERVING, WITH_CALLERS },
     { "caller_in_flight", "gauge", "caller", "With [caller NAME] sections: requests of the caller under way.", write_callers_in_flight, 0, WITH_CALLERS },
