@@ -28,6 +28,16 @@ static int failed(struct buf *error, const char *where, const char *what)
     return -err;
 }
 
+static int too_many(struct buf *error, const char *address)
+{
+    (void)buf_addf(error,
+                   "cannot listen on %s: there are more than %d addresses, those of "
+                   "listen.address and of all callers together; callers that share one are "
+                   "told apart by uid, certificate or secret_file",
+                   address, LISTENERS_MAX);
+    return -E2BIG;
+}
+
 /* --- unix sockets -------------------------------------------------------------------- */
 
 /* Finding a dead socket, removing it and binding again must not be done by two processes at
@@ -223,8 +233,6 @@ static const char *hint_of(int err)
         return "; another program listens there, perhaps another instance of this one";
     case EACCES:
         return "; a port below 1024 needs CAP_NET_BIND_SERVICE";
-    case E2BIG:
-        return "; there are too many addresses";
     case EADDRNOTAVAIL:
         return "; this machine does not have that address";
     default:
@@ -323,7 +331,7 @@ static int add_found(struct listeners *s, const struct found *f,
         if (err == 0 && port != 0 && have_already(s, name))
             continue;
         if (err == 0 && s->count == LISTENERS_MAX)
-            err = -E2BIG;
+            return too_many(error, name);
         if (err == 0) {
             struct listener *l = &s->item[s->count];
 
@@ -448,10 +456,8 @@ int listeners_add(struct listeners *s, const struct listener_options *o, struct 
 {
     if (o->unix_path == NULL)
         return add_inet(s, o, error);
-    if (s->count == LISTENERS_MAX) {
-        errno = E2BIG;
-        return failed(error, o->address, "address");
-    }
+    if (s->count == LISTENERS_MAX)
+        return too_many(error, o->address);
     s->item[s->count] = CLOSED;
     int err = open_unix(&s->item[s->count], o, error);
 

@@ -353,6 +353,21 @@ static void of_tcp_sockets_the_host_is_the_bare_address(void **state)
     buf_done(&error);
 }
 
+static void more_addresses_than_it_takes_are_told_with_the_limit(void **state)
+{
+    (void)state;
+    static const char *const says = "cannot listen on unix:/nowhere: there are more than 16 "
+                                    "addresses, those of listen.address and of all callers";
+    struct listeners l = { .count = LISTENERS_MAX };
+    struct listener_options o = { .address = "unix:/nowhere", .unix_path = "/nowhere" };
+    struct buf error;
+
+    buf_init(&error, 4096);
+    assert_int_equal(listeners_add(&l, &o, &error), -E2BIG);
+    assert_memory_equal(buf_text(&error), says, strlen(says));
+    buf_done(&error);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +380,7 @@ int main(void)
         cmocka_unit_test(one_that_is_starting_is_waited_for_but_not_for_ever),
         cmocka_unit_test(a_socket_that_was_passed_is_described_and_its_file_left_alone),
         cmocka_unit_test(of_tcp_sockets_the_host_is_the_bare_address),
+        cmocka_unit_test(more_addresses_than_it_takes_are_told_with_the_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
