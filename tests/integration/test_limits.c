@@ -173,6 +173,7 @@ static void a_head_that_takes_too_long_gets_408_however_it_drips(void **state)
     world_start(&w, &(struct world_options){ .env = later.env,
                                              .settings = "listen.header_timeout = 5m\n"
                                                          "listen.idle_timeout = 24h\n" });
+    assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
     client_open(&c, w.port);
     client_puts(&c, "GET /x HTTP/1.1\r\nHost: localhost\r\nX-Slow: ");
     drip(w.port, &later, &c, &a);
