@@ -21,6 +21,8 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <string.h>
 #include <sys/random.h>
@@ -158,9 +160,60 @@ static void on_made(struct curl_host_transfer *t, CURLcode code)
     conn->user->on_open(conn, code);
 }
 
-/* Offers HTTP/2 by ALPN. libcurl's own ALPN is off, or libcurl would speak HTTP/2 itself.
- * The handshake with an https:// outbound proxy comes first and offers nothing: CONNECT uses
- * HTTP/1.1. */
+/* The authorities in PEM text, as libcurl would trust them: an intermediate one that is in the
+ * text is an anchor, too. NULL: there is none, or the text is faulty. */
+static X509_STORE *store_of(const char *pem, size_t len)
+{
+    BIO *in = BIO_new_mem_buf(pem, (int)len);
+    STACK_OF(X509_INFO) *all = in == NULL ? NULL : PEM_X509_INFO_read_bio(in, NULL, NULL, NULL);
+    X509_STORE *store = X509_STORE_new();
+    int added = 0;
+
+    for (int i = 0; i < sk_X509_INFO_num(all) && store != NULL; i++) {
+        const X509_INFO *info = sk_X509_INFO_value(all, i);
+
+        if (info->x509 != NULL)
+            added += X509_STORE_add_cert(store, info->x509);
+    }
+    sk_X509_INFO_pop_free(all, X509_INFO_free);
+    BIO_free(in);
+    ERR_clear_error();
+    if (added > 0 &&
+        X509_STORE_set_flags(store, X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN) == 1)
+        return store;
+    X509_STORE_free(store);
+    return NULL;
+}
+
+static void trust_free(struct conn_trust *t)
+{
+    X509_STORE_free(t->store);
+    free(t->pem);
+    *t = (struct conn_trust){ .pem = NULL };
+}
+
+/* The store for upstream.ca_file, kept for the next connections: libcurl parses what it gets
+ * from memory for each of them, which takes 50 ms for a bundle of a hundred and more
+ * authorities. NULL: the file is not set, or libcurl shall say what is wrong with it. */
+static X509_STORE *trusted(struct conn_pool *pool, const struct config_pem *ca,
+                           const char *scheme)
+{
+    struct conn_trust *t = &pool->trust;
+
+    if (ca->data == NULL || strcmp(scheme, "https") != 0)
+        return NULL;
+    if (t->pem == NULL || t->len != ca->len || memcmp(t->pem, ca->data, ca->len) != 0) {
+        trust_free(t);
+        *t = (struct conn_trust){ .pem = base_alloc(ca->len + 1), .len = ca->len };
+        memcpy(t->pem, ca->data, ca->len);
+        t->store = store_of(t->pem, t->len);
+    }
+    return t->store;
+}
+
+/* Sets the authorities, and offers HTTP/2 by ALPN. libcurl's own ALPN is off then, or libcurl
+ * would speak HTTP/2 itself. The handshake with an https:// outbound proxy comes first, trusts
+ * the system's authorities and offers nothing: CONNECT uses HTTP/1.1. */
 static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
 {
     static const unsigned char offer[] = "\x02h2\x08http/1.1";
@@ -171,16 +224,20 @@ static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
         conn->by_tls_proxy = false;
         return CURLE_OK;
     }
-    return SSL_CTX_set_alpn_protos(context, offer, sizeof offer - 1) == 0
+    if (conn->store != NULL)
+        SSL_CTX_set1_cert_store(context, conn->store);
+    return !conn->offers_h2 || SSL_CTX_set_alpn_protos(context, offer, sizeof offer - 1) == 0
                ? CURLE_OK
                : CURLE_SSL_CONNECT_ERROR;
 }
 
-static CURL *handle_for(struct conn_pool *pool, const struct config *c, CURLSH *cache)
+static CURL *handle_for(struct conn_pool *pool, const struct config *c, CURLSH *cache,
+                        bool own_store)
 {
     struct curl_host_settings settings = config_outbound(c, LEG_UPSTREAM);
     CURL *easy = curl_easy_init();
 
+    settings.own_store = own_store;
     settings.http_version = CURL_HTTP_VERSION_1_1;
     settings.lasting = true; /* the connection holds a reference to the settings */
     if (easy != NULL && curl_host_setup(pool->curl, easy, &settings) == 0 &&
@@ -192,6 +249,14 @@ static CURL *handle_for(struct conn_pool *pool, const struct config *c, CURLSH *
         return easy;
     curl_easy_cleanup(easy);
     return NULL;
+}
+
+/* Has on_tls_context called for this connection. */
+static bool set_tls_hook(CURL *easy, struct upstream_conn *conn, bool offer_h2)
+{
+    return (!offer_h2 || curl_easy_setopt(easy, CURLOPT_SSL_ENABLE_ALPN, 0L) == CURLE_OK) &&
+           curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, conn) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context) == CURLE_OK;
 }
 
 /* Varies the time, so that connections made together do not all have to be replaced
@@ -225,14 +290,12 @@ static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
     struct upstream_conn *conn = base_alloc(sizeof *conn);
     CURLSH *cache = curl_share_init();
     CURL *easy = NULL;
+    X509_STORE *store = trusted(pool, &config->upstream.ca, config->upstream.scheme);
 
     if (cache != NULL &&
         curl_share_setopt(cache, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) == CURLSHE_OK)
-        easy = handle_for(pool, config, cache);
-    if (easy != NULL && offer_h2 &&
-        (curl_easy_setopt(easy, CURLOPT_SSL_ENABLE_ALPN, 0L) != CURLE_OK ||
-         curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, conn) != CURLE_OK ||
-         curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context) != CURLE_OK)) {
+        easy = handle_for(pool, config, cache, store != NULL);
+    if (easy != NULL && (offer_h2 || store != NULL) && !set_tls_hook(easy, conn, offer_h2)) {
         curl_easy_cleanup(easy);
         easy = NULL;
     }
@@ -241,6 +304,8 @@ static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
         .user = user,
         .first = -1,
         .cache = cache,
+        .offers_h2 = offer_h2,
+        .store = store,
         .by_tls_proxy = leg_proxy_begins_with(config->upstream.proxy, "https://"),
         .transfer = { .easy = easy,
                       .connects = true,
@@ -252,6 +317,8 @@ static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
         free(conn);
         return NULL;
     }
+    if (store != NULL)
+        (void)X509_STORE_up_ref(store); /* until the connection is closed */
     (void)curl_easy_setopt(conn->transfer.easy, CURLOPT_ERRORBUFFER, conn->error_text);
     conn->patience.on_due = on_patience_over;
     pool->count++;
@@ -484,6 +551,7 @@ void upstream_conn_close(struct upstream_conn *conn)
     pool->count--;
     if (conn->permitted) /* only now, when its descriptor is closed */
         conn_limit_give(&pool->limit);
+    X509_STORE_free(conn->store);
     free(conn);
 }
 
@@ -612,5 +680,6 @@ void conn_pool_done(struct conn_pool *pool)
     loop_timer_clear(pool->curl->loop, &pool->aging);
     conn_limit_leave(&pool->limit);
     free(pool->scratch);
+    trust_free(&pool->trust);
     pool->curl = NULL;
 }

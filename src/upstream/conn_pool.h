@@ -39,6 +39,11 @@ struct conn_pool {
     struct loop_timer aging;
     struct conn_limit_user limit; /* for the process's limit; joined by whoever made the pool */
     char *scratch; /* a buffer that owners may read into: CONN_POOL_SCRATCH_BYTES */
+    struct conn_trust {
+        char *pem; /* what the store was made of; NULL: there is none */
+        size_t len;
+        void *store; /* OpenSSL's X509_STORE * */
+    } trust;         /* the authorities of upstream.ca_file; private to conn_pool.c */
 };
 
 struct upstream_conn {
@@ -60,7 +65,9 @@ struct upstream_conn {
     struct loop_io io;
     struct config *config; /* with which it was made */
     void *tls;             /* OpenSSL's SSL *; NULL: no TLS */
-    bool by_tls_proxy;     /* the next TLS context is for the outbound proxy */
+    void *store;           /* OpenSSL's X509_STORE *: whom it trusts; NULL: libcurl decides */
+    bool offers_h2;
+    bool by_tls_proxy; /* the next TLS context is for the outbound proxy */
     bool open, is_woken;
     bool ending;               /* the peer sends nothing more, or is gone */
     int64_t unacknowledged_ms; /* value of TCP_USER_TIMEOUT; 0: not set */

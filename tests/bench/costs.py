@@ -4,11 +4,14 @@ and instructions of the proxy (one worker, one caller that keeps its connection,
 with HTTP/1.1 to oneshot-origin and with HTTP/2 to nghttpd. Each is the difference of two runs, so that
 start, warm-up and end do not count, and must stay below what is stated here. `costs.py BUILD-DIRECTORY`;
 77: a tool is missing, which is said."""
+import http.server
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 
 os.environ["BENCH_BUILD"] = sys.argv[1]
 import contenders                                                    # noqa: E402
@@ -52,6 +55,10 @@ MOST_H2 = {
     ("instructions", "GET"): (141500, 1.5),
 }
 
+# Over a new connection each time. What the authorities cost is paid once, not for each of them.
+MOST_NEW = {("instructions", "GET"): (8000000, 1.5)}
+
+
 class H2Origin:
     """nghttpd, with TLS: it answers each path with the file of that name."""
 
@@ -71,6 +78,46 @@ class H2Origin:
     def stop(self):
         self.process.terminate()
         self.process.wait(120)
+
+
+class ClosingOrigin:
+    """A server with TLS that closes after each answer, behind 100 authorities in upstream.ca_file."""
+
+    contender = "oneshot"
+
+    def __init__(self, dir):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{dir}/origin.pem", f"{dir}/origin.key")
+        token = b'{"access_token":"costs","token_type":"Bearer","expires_in":3600}'
+
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send(answer_json().encode())
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send(token)
+
+            def send(self, body):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        with open(f"{dir}/ca.pem") as f:
+            one = f.read()
+        write(f"{dir}/ca.pem", one * 100)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class Origin:
@@ -151,14 +198,15 @@ def allocations(dir, origin, kind):
 
 def instructions(dir, origin, kind):
     totals = []
-    for requests in (100, 600):
+    few, many = (10, 60) if isinstance(origin, ClosingOrigin) else (100, 600)
+    for requests in (few, many):
         out = f"{dir}/callgrind.out"
         run(dir, origin, kind, requests, env={"ONESHOT_PROXY_PROCESS_SANDBOX": "off"},
             wrapper=("valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}"))
         with open(out) as f:
             totals.append(next(int(line.split()[1]) for line in f
                                if line.startswith(("summary:", "totals:"))))
-    return (totals[1] - totals[0]) / 500
+    return (totals[1] - totals[0]) / (many - few)
 
 
 def decision(dir, kind):
@@ -205,7 +253,8 @@ def main():
         for make, version, table in ((Origin, "HTTP/1.1", MOST),
                                      (OriginForCallers, "HTTP/1.1, 32 callers", MOST_CALLERS),
                                      (OriginForLedger, "HTTP/1.1, with a ledger and no key", MORE_LEDGER),
-                                     (H2Origin, "HTTP/2", MOST_H2)):
+                                     (H2Origin, "HTTP/2", MOST_H2),
+                                     (ClosingOrigin, "a new TLS connection, one of 100 authorities", MOST_NEW)):
             if make is H2Origin and shutil.which("nghttpd") is None:
                 print("SKIPPED: HTTP/2: nghttpd is not installed")
                 missing = True
