@@ -333,7 +333,7 @@ static void a_caller_leaves_no_copy_of_its_secret_behind(void **state)
 {
     (void)state;
     static const char secret[] = CANARY "-of-a-caller-0123456789abcdef";
-    struct cert_files files;
+    struct cert_files files = { .serial = 0 };
     char more[256], tls[512], file[96], field[3000], form[160];
     need_root();
     certs_write(&files, CERT_VALID);
