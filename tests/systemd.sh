@@ -52,10 +52,10 @@ grep '^\(Runtime\|State\)Directory=.*/' "$tree/conf/oneshot-proxy@.service" &&
     fail "an instance has a directory inside that of another unit"
 
 # Of a template's name systemd takes the part before the @ for a dynamic user, one for all instances, unless it is told.
-grep -qx 'User=oneshot-%i' "$tree/conf/oneshot-proxy@.service" || fail "all instances have the same user"
+grep -qx 'User=oneshot_%i' "$tree/conf/oneshot-proxy@.service" || fail "all instances have the same user"
 
 # The two differ in names only.
-plain() { grep -v '^#' "$1" | sed "s|^User=oneshot-%i|User=oneshot-proxy|; s|%i.client_secret|client_secret|; s|%i.ini|oneshot-proxy.ini|; s|-%i||; s|, identity %i||"; }
+plain() { grep -v '^#' "$1" | sed "s|^User=oneshot_%i|User=oneshot-proxy|; s|%i.client_secret|client_secret|; s|%i.ini|oneshot-proxy.ini|; s|-%i||; s|, identity %i||"; }
 diff <(plain "$tree/conf/oneshot-proxy.service") <(plain "$tree/conf/oneshot-proxy@.service") ||
     fail "the units differ in more than names"
 

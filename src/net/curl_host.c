@@ -531,20 +531,17 @@ static bool set_trust(CURL *easy, const struct curl_host_settings *s)
     bool bad = false;
 
     /* From memory: libcurl would keep a trust store made of a file for a day. */
-    if (s->own_store)
-        bad |= curl_easy_setopt(easy, CURLOPT_CAINFO, NULL) != CURLE_OK;
-    else if (blob.data != NULL)
+    if (blob.data != NULL)
         bad |= curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob) != CURLE_OK;
     else if (file != NULL)
         bad |= curl_easy_setopt(easy, CURLOPT_CAINFO, file) != CURLE_OK;
     /* Debian's default is a directory in addition to a file. Its content would be trusted in
      * addition to `ca`; and libcurl caches no store made with a directory: without `ca` it
      * would read all the system's authorities again for each connection. */
-    if (s->own_store || blob.data != NULL || file != NULL)
+    if (blob.data != NULL || file != NULL)
         bad |= curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) != CURLE_OK;
-    /* A libcurl before 7.87 does not know the option, and caches no store. It would take a store
-     * that CURLOPT_SSL_CTX_FUNCTION has set for its own, cache it, and set it over later ones. */
-    (void)curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, s->own_store ? 0L : trust_age_s(s));
+    /* A libcurl before 7.87 does not know the option, and caches no store. */
+    (void)curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, trust_age_s(s));
     /* A resumed session is not verified again, so it could outlive an authority that was
      * removed. */
     bad |= curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L) != CURLE_OK;

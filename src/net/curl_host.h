@@ -60,7 +60,6 @@ struct curl_host_pem {
 /* How connections are made; config_outbound fills it in for each of the two legs. */
 struct curl_host_settings {
     struct curl_host_pem ca; /* authorities to trust; none: the system's */
-    bool own_store;          /* trust none of both: CURLOPT_SSL_CTX_FUNCTION sets a store */
     const char *trust_file;  /* a copy of the system's; NULL: the file itself */
     /* our client certificate, for a server that asks for one */
     struct curl_host_pem certificate, key;

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/secret.h"
 
 /* OpenSSL's buffers are a record's 16,384 bytes and up to a few hundred for its head, tag and
@@ -31,7 +32,10 @@ static _Thread_local size_t kept_count;
 
 /* Its destructor frees what a thread that ends has kept. */
 static pthread_key_t at_thread_end;
-static bool keeps; /* written before any thread starts */
+/* These three are written before any thread starts. */
+static bool is_used; /* by OpenSSL */
+static bool keeps;
+static size_t usable_bytes; /* what the allocator makes of RECORD_BYTES */
 
 static void free_kept(void *unused)
 {
@@ -49,7 +53,7 @@ static bool keep(void *memory)
 {
     size_t n = malloc_usable_size(memory);
 
-    if (n < RECORD_BYTES || n >= RECORD_BYTES + 64 || kept_count == KEPT_MAX || !keeps ||
+    if (n < RECORD_BYTES || n > usable_bytes || kept_count == KEPT_MAX || !keeps ||
         (kept == NULL && pthread_setspecific(at_thread_end, &at_thread_end) != 0))
         return false;
 
@@ -109,13 +113,23 @@ static void *curl_realloc(void *p, size_t n)
 
 void library_alloc_init(void)
 {
+    void *piece = malloc(RECORD_BYTES);
+
+    usable_bytes = piece == NULL ? 0 : malloc_usable_size(piece) + 64;
+    free(piece);
     wipes = true;
     keeps = pthread_key_create(&at_thread_end, free_kept) == 0;
-    (void)CRYPTO_set_mem_functions(openssl_malloc, openssl_realloc, openssl_free);
+    is_used = CRYPTO_set_mem_functions(openssl_malloc, openssl_realloc, openssl_free) == 1;
 }
 
 int library_alloc_curl_init(void)
 {
+    if (wipes && !is_used)
+        log_warn("memory_not_wiped",
+                 log_str("detail",
+                         "OpenSSL was in use before this program began (by a preloaded "
+                         "library?), so copies of secrets may stay in memory that it "
+                         "frees"));
     return curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, curl_free_memory, curl_realloc,
                                 strdup, calloc) == CURLE_OK
                ? 0

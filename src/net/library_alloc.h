@@ -6,7 +6,8 @@
 #include "base/base.h"
 
 /* Gives OpenSSL its allocator. The calling thread becomes the one whose memory is wiped.
- * Thread: main, before any use of OpenSSL; later it has no effect. */
+ * Thread: main, before any use of OpenSSL; later OpenSSL refuses, which is logged by the
+ * function below. */
 void library_alloc_init(void);
 
 /* Call it in place of curl_global_init(CURL_GLOBAL_DEFAULT), after library_alloc_init and in

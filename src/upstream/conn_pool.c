@@ -31,6 +31,12 @@
 #include "config/config.h"
 #include "config/outbound.h"
 
+/* The TLS versions of an https:// outbound proxy. That there is a highest one marks its TLS
+ * context: for the API libcurl sets none. (Whether a connection goes by the proxy is not known
+ * before; NO_PROXY may exempt the host.) */
+#define PROXY_TLS_VERSIONS ((long)CURL_SSLVERSION_TLSv1_2 | (long)CURL_SSLVERSION_MAX_TLSv1_3)
+#define PROXY_TLS_MAX TLS1_3_VERSION
+
 static void leave_idle(struct upstream_conn *conn)
 {
     TAILQ_REMOVE(&conn->pool->idle, conn, idle_link);
@@ -172,8 +178,11 @@ static X509_STORE *store_of(const char *pem, size_t len)
     for (int i = 0; i < sk_X509_INFO_num(all) && store != NULL; i++) {
         const X509_INFO *info = sk_X509_INFO_value(all, i);
 
-        if (info->x509 != NULL)
-            added += X509_STORE_add_cert(store, info->x509);
+        if (info->x509 != NULL && X509_STORE_add_cert(store, info->x509) != 1) {
+            added = 0; /* libcurl shall try, and tell */
+            break;
+        }
+        added += info->x509 != NULL;
     }
     sk_X509_INFO_pop_free(all, X509_INFO_free);
     BIO_free(in);
@@ -212,18 +221,16 @@ static X509_STORE *trusted(struct conn_pool *pool, const struct config_pem *ca,
 }
 
 /* Sets the authorities, and offers HTTP/2 by ALPN. libcurl's own ALPN is off then, or libcurl
- * would speak HTTP/2 itself. The handshake with an https:// outbound proxy comes first, trusts
- * the system's authorities and offers nothing: CONNECT uses HTTP/1.1. */
+ * would speak HTTP/2 itself. The handshake with an https:// outbound proxy, which comes first,
+ * is left as it is: it offers nothing, since CONNECT uses HTTP/1.1. */
 static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
 {
     static const unsigned char offer[] = "\x02h2\x08http/1.1";
     struct upstream_conn *conn = arg;
 
     (void)easy;
-    if (conn->by_tls_proxy) {
-        conn->by_tls_proxy = false;
+    if (SSL_CTX_get_max_proto_version(context) == PROXY_TLS_MAX)
         return CURLE_OK;
-    }
     if (conn->store != NULL)
         SSL_CTX_set1_cert_store(context, conn->store);
     return !conn->offers_h2 || SSL_CTX_set_alpn_protos(context, offer, sizeof offer - 1) == 0
@@ -231,19 +238,32 @@ static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
                : CURLE_SSL_CONNECT_ERROR;
 }
 
+/* How long the text is up to the end of its first certificate. */
+static size_t first_certificate(const struct curl_host_pem *pem)
+{
+    static const char end[] = "-----END CERTIFICATE-----";
+    const char *at = memmem(pem->data, pem->len, end, sizeof end - 1);
+
+    return at == NULL ? pem->len : (size_t)(at - pem->data) + sizeof end - 1;
+}
+
 static CURL *handle_for(struct conn_pool *pool, const struct config *c, CURLSH *cache,
-                        bool own_store)
+                        bool has_store)
 {
     struct curl_host_settings settings = config_outbound(c, LEG_UPSTREAM);
     CURL *easy = curl_easy_init();
 
-    settings.own_store = own_store;
+    /* With one of the authorities that are in the store, libcurl does not parse all of them, and
+     * neither falls back to the system's nor caches the store as its own. */
+    if (has_store)
+        settings.ca.len = first_certificate(&settings.ca);
     settings.http_version = CURL_HTTP_VERSION_1_1;
     settings.lasting = true; /* the connection holds a reference to the settings */
     if (easy != NULL && curl_host_setup(pool->curl, easy, &settings) == 0 &&
         curl_easy_setopt(easy, CURLOPT_URL, c->upstream.base_url) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_SHARE, cache) == CURLE_OK &&
+        curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, PROXY_TLS_VERSIONS) == CURLE_OK &&
         /* The most that one read of a plain connection returns. */
         curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)CONN_POOL_SCRATCH_BYTES) == CURLE_OK)
         return easy;
@@ -299,19 +319,17 @@ static struct upstream_conn *make(struct conn_pool *pool, struct config *config,
         curl_easy_cleanup(easy);
         easy = NULL;
     }
-    *conn = (struct upstream_conn){
-        .pool = pool,
-        .user = user,
-        .first = -1,
-        .cache = cache,
-        .offers_h2 = offer_h2,
-        .store = store,
-        .by_tls_proxy = leg_proxy_begins_with(config->upstream.proxy, "https://"),
-        .transfer = { .easy = easy,
-                      .connects = true,
-                      .connect_timeout_ms = config->upstream.connect_timeout_ms,
-                      .on_done = on_made }
-    };
+    *conn = (struct upstream_conn){ .pool = pool,
+                                    .user = user,
+                                    .first = -1,
+                                    .cache = cache,
+                                    .offers_h2 = offer_h2,
+                                    .store = store,
+                                    .transfer = { .easy = easy,
+                                                  .connects = true,
+                                                  .connect_timeout_ms =
+                                                      config->upstream.connect_timeout_ms,
+                                                  .on_done = on_made } };
     if (easy == NULL) {
         (void)curl_share_cleanup(cache);
         free(conn);

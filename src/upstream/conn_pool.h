@@ -67,7 +67,6 @@ struct upstream_conn {
     void *tls;             /* OpenSSL's SSL *; NULL: no TLS */
     void *store;           /* OpenSSL's X509_STORE *: whom it trusts; NULL: libcurl decides */
     bool offers_h2;
-    bool by_tls_proxy; /* the next TLS context is for the outbound proxy */
     bool open, is_woken;
     bool ending;               /* the peer sends nothing more, or is gone */
     int64_t unacknowledged_ms; /* value of TCP_USER_TIMEOUT; 0: not set */

@@ -287,11 +287,46 @@ static void an_outbound_proxy_is_not_offered_the_upstreams_http2(void **state)
     assert_false(atomic_load(&offers_h2));
 }
 
+static void serve_h2(struct peer_conn *c, void *arg)
+{
+    uint32_t stream;
+    size_t body;
+
+    (void)arg;
+    if (!h2_begin(c))
+        return;
+    while ((stream = h2_read_request(c, &body)) != 0)
+        if (!h2_answer(c, stream, 200, "fine"))
+            return;
+}
+
+/* Of the certificates and the offer that are meant for the API none is taken for the proxy's. */
+static void an_exempt_host_is_spoken_to_as_without_a_proxy_with_tls(void **state)
+{
+    (void)state;
+    static const char *const env[] = { "HTTPS_PROXY=https://127.0.0.1:1", "NO_PROXY=localhost",
+                                       NULL };
+    for (int h2 = 0; h2 < 2; h2++) {
+        WORLD(w);
+        char settings[96];
+        (void)snprintf(settings, sizeof settings,
+                       "upstream.proxy = env\nupstream.http_version = %s\n", h2 ? "2" : "1.1");
+        world_start(&w, &(struct world_options){ .cert = CERT_VALID,
+                                                 .token_cert = CERT_VALID,
+                                                 .h2 = h2,
+                                                 .serve = h2 ? serve_h2 : NULL,
+                                                 .env = env,
+                                                 .settings = settings });
+        get(w.port, 200);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(https_proxy_carries_the_token_call_and_the_requests),
         TEST(an_outbound_proxy_is_not_offered_the_upstreams_http2),
+        TEST(an_exempt_host_is_spoken_to_as_without_a_proxy_with_tls),
         TEST(http_is_tunnelled_too_so_that_the_proxy_sees_no_token),
         TEST(no_proxy_exempts_a_host),
         TEST(an_exception_with_a_port_exempts_that_port),
