@@ -13,6 +13,7 @@ proxy=${1:-$tree/build/release/oneshot-proxy}
 origin=${2:-$tree/build/release/tests/origin/oneshot-origin}
 tmp=
 pids=()
+signals=0
 exec {choosing}</tmp # locked by whoever chooses ports, until the proxy listens there
 
 say() { printf '==> %s\n' "$*"; }
@@ -41,10 +42,22 @@ stop() {
     trap 'for pid in ${pids[@]+"${pids[@]}"}; do kill -TERM "$pid" 2>/dev/null || true; done' INT TERM HUP
     for pid in ${pids[@]+"${pids[@]}"}; do
         kill -TERM "$pid" 2>/dev/null || true
+        [ "$signals" -lt 2 ] || kill -TERM "$pid" 2>/dev/null || true
         # a second signal interrupts the waiting, but does not end it
         while kill -0 "$pid" 2>/dev/null; do wait "$pid" 2>/dev/null || true; done
     done
     rm -rf "$tmp"
+}
+
+# Only the first signal ends this shell: where a second one runs into the `exit` of the first and exits as
+# well, bash forgets the trap for EXIT.
+# shellcheck disable=SC2317  # called by the trap
+end() {
+    signals=$((signals + 1))
+    [ "$signals" -eq 1 ] || return 0
+    echo
+    say "ending"
+    exit 0
 }
 
 in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -132,7 +145,7 @@ start_proxy() { # start_proxy [ARGUMENT...]
 # All that is done, in the background: see below.
 work() {
     trap stop EXIT
-    trap 'echo; say "ending"; exit 0' INT TERM HUP
+    trap end INT TERM HUP
     tmp=$(mktemp -d)
     targets=(oneshot-proxy)
     id=ONESHOT_PROXY_TOKEN_CLIENT_ID secret=ONESHOT_PROXY_TOKEN_CLIENT_SECRET
