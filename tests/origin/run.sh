@@ -13,7 +13,7 @@ proxy=${1:-$tree/build/release/oneshot-proxy}
 origin=${2:-$tree/build/release/tests/origin/oneshot-origin}
 tmp=
 pids=()
-signals=0
+hurry=no
 exec {choosing}</tmp # locked by whoever chooses ports, until the proxy listens there
 
 say() { printf '==> %s\n' "$*"; }
@@ -39,25 +39,14 @@ start() {
 # shellcheck disable=SC2317  # called by the trap
 stop() {
     trap - EXIT
-    trap 'for pid in ${pids[@]+"${pids[@]}"}; do kill -TERM "$pid" 2>/dev/null || true; done' INT TERM HUP
+    trap 'hurry=yes; for pid in ${pids[@]+"${pids[@]}"}; do kill -TERM "$pid" 2>/dev/null || true; done' USR1
     for pid in ${pids[@]+"${pids[@]}"}; do
         kill -TERM "$pid" 2>/dev/null || true
-        [ "$signals" -lt 2 ] || kill -TERM "$pid" 2>/dev/null || true
-        # a second signal interrupts the waiting, but does not end it
+        [ "$hurry" = no ] || kill -TERM "$pid" 2>/dev/null || true
+        # SIGUSR1 interrupts the waiting, but does not end it
         while kill -0 "$pid" 2>/dev/null; do wait "$pid" 2>/dev/null || true; done
     done
     rm -rf "$tmp"
-}
-
-# Only the first signal ends this shell: where a second one runs into the `exit` of the first and exits as
-# well, bash forgets the trap for EXIT.
-# shellcheck disable=SC2317  # called by the trap
-end() {
-    signals=$((signals + 1))
-    [ "$signals" -eq 1 ] || return 0
-    echo
-    say "ending"
-    exit 0
 }
 
 in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -145,7 +134,9 @@ start_proxy() { # start_proxy [ARGUMENT...]
 # All that is done, in the background: see below.
 work() {
     trap stop EXIT
-    trap end INT TERM HUP
+    # Once: a second one that ran into this `exit` would make bash forget the trap for EXIT.
+    trap 'trap "" INT TERM HUP; echo; say "ending"; exit 0' INT TERM HUP
+    trap 'hurry=yes' USR1
     tmp=$(mktemp -d)
     targets=(oneshot-proxy)
     id=ONESHOT_PROXY_TOKEN_CLIENT_ID secret=ONESHOT_PROXY_TOKEN_CLIENT_SECRET
@@ -210,9 +201,21 @@ END
 }
 
 # While bash waits for a command, it forgets a Ctrl-C that comes just as the command ends by itself. So this
-# shell only waits, for all the rest, which is in a process group that the terminal does not signal.
+# shell only waits, for all the rest, which is in a process group that the terminal does not signal. It passes
+# the first signal on as SIGTERM, and others as SIGUSR1: hurry.
+# shellcheck disable=SC2317  # called by the trap
+pass_on() {
+    local signal=USR1
+    if [ "$ending" = no ]; then
+        ending=yes
+        signal=TERM
+    fi
+    [ -z "$worker" ] || kill -"$signal" "$worker" 2>/dev/null || true
+}
+
 worker='' ending=no code=0
-trap 'ending=yes; [ -z "$worker" ] || kill -TERM "$worker" 2>/dev/null || true' INT TERM HUP
+trap pass_on INT TERM HUP
+trap '' USR1 # for the worker, until it has traps
 set -m
 work "$@" </dev/null &
 worker=$!
