@@ -109,11 +109,12 @@ it_runs_under_the_command_line_of_its_unit() {
     as_nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs
         env ONESHOT_PROXY_TOKEN_CLIENT_SECRET_FILE=/run/credentials/client_secret)
     read -ra command < <(command_line)
+    rm -f "$log.origin" "$log.proxy" # of the suite before
     # In the system it was built in, whose libraries it wants.
     base_exec "$root" /src/build/release/tests/origin/oneshot-origin --client-id package --client-secret 'S3cret;#&' >"$log.origin" &
     pids+=($!)
     deadline=$((SECONDS + 60))
-    until grep -q ' ready ' "$log.origin"; do [ "$SECONDS" -lt "$deadline" ] || return 1; sleep 0.1; done
+    until grep -qs ' ready ' "$log.origin"; do [ "$SECONDS" -lt "$deadline" ] || return 1; sleep 0.1; done
     url=$(sed -n 's/^oneshot-origin ready //p' "$log.origin")
     port=$((20000 + RANDOM % 10000))
     sed -i "s|^#base_url = .*|base_url = $url|; s|^#client_id =.*|client_id = package|
