@@ -59,7 +59,10 @@ static bool names_other_port(const char *message, int port)
     return at != NULL && strtol(at + strlen(" port "), NULL, 10) != port;
 }
 
-bool leg_proxy_begins_with(const char *proxy, const char *scheme)
+/* Whether the outbound proxy, as in curl_host_settings, begins with that scheme ("https://",
+ * "socks"). For "env" it looks at the variable that libcurl would use for an https URL, and
+ * ignores NO_PROXY. */
+static bool begins_with(const char *proxy, const char *scheme)
 {
     static const char *const variables[] = { "https_proxy", "HTTPS_PROXY", "all_proxy",
                                              "ALL_PROXY" };
@@ -91,8 +94,8 @@ struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode cod
     f.connect_status = (int)connect_status;
     f.tried = t->opened > t->addresses ? t->opened : t->addresses;
     f.silent = t->silent;
-    f.proxy_tls = leg_proxy_begins_with(proxy, "https://");
-    f.socks = leg_proxy_begins_with(proxy, "socks");
+    f.proxy_tls = begins_with(proxy, "https://");
+    f.socks = begins_with(proxy, "socks");
     /* CURLINFO_CONNECT_TIME alone does not tell: behind a proxy it also waits for the proxy's
      * answer, and in libcurl 8 for TLS. */
     f.connected |= peer_port > 0 || t->reached;

@@ -33,11 +33,6 @@ struct leg_facts {
 struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode code,
                                 const char *proxy, int port, const char *message);
 
-/* Whether the outbound proxy, as in curl_host_settings, begins with that scheme ("https://",
- * "socks"). For "env" it looks at the variable that libcurl would use for an https URL, and
- * ignores NO_PROXY. */
-bool leg_proxy_begins_with(const char *proxy, const char *scheme);
-
 /* id, part, Proxy-Status error (RFC 9209 section 2.3), status (0: that of the kind), the
  * kind of failure on the upstream leg and on the token leg, sentence. In a sentence
  * {server}, {url}, {ca}, {proxy}, {timeout} and {certificate} are replaced by what they are

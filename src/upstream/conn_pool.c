@@ -202,8 +202,8 @@ static void trust_free(struct conn_trust *t)
 }
 
 /* The store for upstream.ca_file, kept for the next connections: libcurl parses what it gets
- * from memory for each of them, which takes 50 ms for a bundle of a hundred and more
- * authorities. NULL: the file is not set, or libcurl shall say what is wrong with it. */
+ * from memory for each of them, which takes tens of milliseconds for a bundle of a hundred
+ * and more authorities. NULL: the file is not set, or libcurl shall say what is wrong with it. */
 static X509_STORE *trusted(struct conn_pool *pool, const struct config_pem *ca,
                            const char *scheme)
 {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ./dev bench [quick] [PART...]: side by side with nginx, haproxy, caddy and nginx+Lua; parts: see tests/bench/README.md
+# ./dev bench [quick] [PART...] | report FILE...: side by side with nginx, haproxy, caddy and nginx+Lua; parts: see tests/bench/README.md
 # needs: @build python3 openssl nginx haproxy caddy libnginx-mod-http-lua libmimalloc-dev strace postgresql
 set -euo pipefail
 cd "$(dirname "$0")/../.."

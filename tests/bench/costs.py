@@ -25,8 +25,8 @@ MOST = {
     #                        counted  margin
     ("system calls", "GET"): (8.1, 1.35),
     ("system calls", "POST"): (9.2, 1.35),
-    ("allocations", "GET"): (17, 1.25),
-    ("allocations", "POST"): (18, 1.25),
+    ("allocations", "GET"): (15, 1.25),
+    ("allocations", "POST"): (16, 1.25),
     ("instructions", "GET"): (125500, 1.5),  # waiting is a part of them
 }
 # The decision about a request that moves money, with 32 callers: who asks, what it is, whether it may, and
@@ -51,7 +51,7 @@ MORE_LEDGER = {("system calls", "POST"): 2.5, ("allocations", "POST"): 0.5}
 # pays alone.
 MOST_H2 = {
     ("system calls", "GET"): (8.0, 1.35),
-    ("allocations", "GET"): (26, 1.25),
+    ("allocations", "GET"): (24, 1.25),
     ("instructions", "GET"): (141500, 1.5),
 }
 
