@@ -51,8 +51,8 @@
  *   ---------------------------+-----------------------+----------------------+---------------
  *   nothing was sent upstream  | 408, 400, 413         | -                    | -
  *   part of the body was sent  | 408, 400, 413, not    | the upstream's final | the upstream's
- *                              | retryable unless the  | answer; or 502, 504, | answer, whole;
- *                              | method is safe: some  | outcome unknown      | or cut, if it
+ *                              | retryable unless it   | answer; or 502, 504, | answer, whole;
+ *                              | only reads: some      | outcome unknown      | or cut, if it
  *                              | servers act before    |                      | is cut
  *                              | the body ends         |                      |
  *   all of it was sent         | (the caller can only  | as in the line above | as above
@@ -653,8 +653,8 @@ void relay_on_body_lost(struct relay *r)
 /* The body will never be complete. By phase (money: see also the head of this file):
  *
  *   PARKED, SENDING: answer with the failure; the upstream sees its connection break off. Once
- *                    a part was sent, it is not reported as retryable: an upstream may act on
- *                    what it has before the body ends.
+ *                    a part was sent, it is not reported as retryable unless the request only
+ *                    reads: an upstream may act on what it has before the body ends.
  *   SENDING with a part of an answer received; ANSWERING: the upstream decides. It gets nothing
  *                    more of the body; its answer goes on, and its end is reported.
  *   HELD:            the upstream's refusal of the token is the answer and is given.
@@ -663,6 +663,7 @@ void relay_on_body_lost(struct relay *r)
  */
 static void body_ends_early(struct relay *r, const struct failure *f)
 {
+    bool only_reads = r->safe && r->resendable; /* some operations change things by a GET */
     struct failure sent =
         failure_make(f->kind, "%s A part of the request was sent: outcome unknown.", f->detail);
     bool answered = r->sink->given || r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED ||
@@ -674,7 +675,7 @@ static void body_ends_early(struct relay *r, const struct failure *f)
     else if (r->phase == RELAY_HELD)
         release(r);
     else if (!answered)
-        relay_fail(r, r->sends > 0 && !r->safe ? &sent : f);
+        relay_fail(r, r->sends > 0 && !only_reads ? &sent : f);
     r->up.discard = true;
     relay_wake(r);
 }

@@ -254,18 +254,23 @@ static void a_part_that_was_sent_is_never_told_as_retryable(void **state)
           "\"retryable\":false" },
         { "PUT /pay HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{\"a\":1}",
           "\"retryable\":false" },
-        { "GET /look HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{\"a\":1}",
+        { "GET /chains HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{\"a\":1}",
           "\"retryable\":true" },
+        { "GET /wallets/0b2f8c1e-7a44-4a53-9d5e-1f0a3c5b7d10/signature/erc3009 HTTP/1.1\r\n"
+          "Host: localhost\r\nContent-Length: 99\r\n\r\n{\"a\":1}",
+          "\"retryable\":false" },
     };
     LATER(later);
     WORLD(w);
     world_start(&w, &(struct world_options){ .serve = serve_silence,
                                              .env = later.env,
                                              .settings = "listen.body_timeout = 5m\n"
-                                                         "upstream.response_timeout = 24h\n" });
+                                                         "upstream.response_timeout = 24h\n"
+                                                         "classes.table = 1shot\n" });
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct client c;
         struct answer a = { 0 };
+        bool retryable = strstr(cases[i].retryable, "true") != NULL;
         client_open(&c, w.port);
         client_puts(&c, cases[i].head);
         assert_true(peer_wait(w.api, "", i + 1, SOON_MS));
@@ -274,7 +279,7 @@ static void a_part_that_was_sent_is_never_told_as_retryable(void **state)
         assert_problem(&a, 408, "request", "http_request_error");
         if (strstr(bytes_text(&a.body), cases[i].retryable) == NULL)
             fail_msg("%s", bytes_text(&a.body));
-        if (i < 2)
+        if (!retryable)
             assert_problem_detail(&a, "outcome unknown");
         answer_free(&a);
         client_close(&c);
