@@ -24,17 +24,31 @@ struct check {
 
 /* --- the text of one value --- */
 
-/* Texts in examples that people forget to replace. */
-static bool is_placeholder(const char *text)
+static bool begins_with_placeholder(const char *text)
 {
     static const char *const words[] = { "change-me",   "change_me",   "changeme",
                                          "replace-me",  "replace_me",  "your-client",
                                          "your_client", "your-secret", "your_secret" };
-    size_t len = strlen(text);
 
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if (strcasestr(text, words[i]) != NULL)
+        if (strncasecmp(text, words[i], strlen(words[i])) == 0)
             return true;
+    return false;
+}
+
+/* Texts in examples that people forget to replace. They begin a word: "exchange-merchant" has
+ * none. */
+static bool is_placeholder(const char *text)
+{
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++) {
+        bool begins_word =
+            i == 0 || !(ascii_is_alpha(text[i - 1]) || ascii_is_digit(text[i - 1]));
+
+        if (begins_word && begins_with_placeholder(text + i))
+            return true;
+    }
     return len > 2 && text[0] == '<' && text[len - 1] == '>';
 }
 

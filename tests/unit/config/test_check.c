@@ -48,9 +48,15 @@ static void the_placeholder_of_an_example_is_warned_about(void **state)
         assert_says(r.warnings, "t.ini:3: token.client_secret: looks like the placeholder");
         assert_null(strstr(buf_text(&r.warnings), values[i]));
     }
-    for (size_t i = 0; i < 2; i++) {
-        auto_result struct result r = load_one("token", "scope", quiet[i]);
-        assert_int_equal(count_lines(&r.warnings), 0);
+    for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++) {
+        char text[256];
+
+        (void)snprintf(text, sizeof text, "[token]\nclient_id = %s\nclient_secret = %s\n",
+                       quiet[i], quiet[i]);
+        auto_result struct result r = load(text);
+        assert_loads(r);
+        if (strstr(buf_text(&r.warnings), "placeholder") != NULL)
+            fail_msg("%s: %s", quiet[i], buf_text(&r.warnings));
     }
     auto_result struct result header = load_one("listen", "require_header", "X-Key: CHANGE-ME");
     assert_says(header.warnings, "listen.require_header: looks like the placeholder");
