@@ -5,6 +5,7 @@ The terminal signals every process of the foreground. All must end, in order, wi
 about it that sounds like a fault, and nothing may be left; also when Ctrl-C comes while it
 starts, and when it comes twice.
 """
+import contextlib
 import os
 import pty
 import random
@@ -24,19 +25,21 @@ WORRYING = [b"by itself", b"Aborted", b"Killed", b"Segmentation", b"Terminated",
             b"level=error", b"No such"]
 
 
-def free_address():
-    """Where there are any, with one of the ports that the kernel gives to no connection, so that none
-    takes it in the meantime."""
+def free_addresses(count):
+    """Different ones. Where there are any, with ports that the kernel gives to no connection, so that none
+    takes them in the meantime."""
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
         lowest, highest = map(int, f.read().split())
     free = [*range(10000, lowest), *range(highest + 1, 65536)]
-    while True:
-        port = random.choice(free) if len(free) >= 1000 else 0
-        try:
-            with socket.create_server(("127.0.0.1", port)) as s:
-                return f"127.0.0.1:{s.getsockname()[1]}"
-        except OSError:
-            pass
+    with contextlib.ExitStack() as held:  # all at once, so that no port is given twice
+        sockets = []
+        while len(sockets) < count:
+            port = random.choice(free) if len(free) >= 1000 else 0
+            try:
+                sockets.append(held.enter_context(socket.create_server(("127.0.0.1", port))))
+            except OSError:
+                pass
+        return [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
 
 
 class Run:
@@ -50,8 +53,7 @@ class Run:
             env = {k: v for k, v in os.environ.items() if not k.startswith("ONESHOT_PROXY_")}
             env["TMPDIR"] = tmp
             # Not the usual ports: other tests look whether those are free.
-            env["ONESHOT_PROXY_LISTEN_ADDRESS"] = free_address()
-            env["ONESHOT_PROXY_ADMIN_ADDRESS"] = free_address()
+            env["ONESHOT_PROXY_LISTEN_ADDRESS"], env["ONESHOT_PROXY_ADMIN_ADDRESS"] = free_addresses(2)
             os.execve(RUN, [RUN] + sys.argv[1:3], env)
         signal.signal(signal.SIGINT, before)
 
