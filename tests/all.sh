@@ -15,6 +15,7 @@ mkdir -p build
 passed=0 failed=0 skipped=0
 again_at_most=3 # failed tests are looked at again; more have something in common
 again_times=3 again_s=120
+loops=() # busy ones, while tests are looked at again
 
 report() { printf '%s\n' "$*" | tee -a build/test-report; }
 
@@ -53,7 +54,11 @@ worst() {
 # Runs the tests that failed once more, several times, beside busy loops: whether it is chance, and
 # what it looks like then. They have failed whatever comes of it.
 look_again() {
-    local preset=$1 names=$2 log=$3 loops=() i rounds=0 name began=$SECONDS
+    local preset=$1 names=$2 log=$3 i rounds=0 name began=$SECONDS
+    # Loops in the background do not hear Ctrl-C; those of a script that was ended would go on for ever.
+    trap 'kill "${loops[@]}"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     for ((i = 0; i < $(nproc); i++)); do
         while :; do :; done &
         loops+=($!)
@@ -65,6 +70,8 @@ look_again() {
     done
     kill "${loops[@]}"
     wait "${loops[@]}" 2>/dev/null
+    trap - EXIT INT TERM
+    loops=()
     while read -r name; do
         report "          $name beside busy loops: failed $(grep -acE "^[[:space:]]*[0-9]+ - ${name//./\\.} \(" "$log") of $rounds times (see $log)"
     done <<<"$names"

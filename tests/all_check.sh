@@ -47,4 +47,22 @@ expect '^  CRASHED sanitizer: .*heap-use-after-free'
 expect '^  CRASHED signal: '
 sed -n '/^==> summary/,$p' "$dir/out" | sed -n 2p | grep -q '^  CRASHED ' || fail "the summary does not begin with what crashed"
 grep -q 'what it said' "$dir/build/small/failed.log" || fail "the first output was not kept"
+
+# Ended while it looks at a test again: the busy loops end with it.
+cat >"$dir/stops" <<'SH'
+#!/bin/sh
+test -e again || { touch again; exit 1; }
+kill -s TERM "$(cat runner)"
+exit 1
+SH
+chmod +x "$dir/stops"
+sed -i "/fails\.once/i add_test(NAME stops COMMAND $dir/stops)\nset_tests_properties(stops PROPERTIES WORKING_DIRECTORY $dir)" "$dir/CMakeLists.txt"
+(cd "$dir" && echo "$BASHPID" >runner && PRESETS=small LOOKS_AGAIN="$dir" exec tests/all.sh -R '^stops$') >"$dir/out" 2>&1
+code=$?
+[ "$code" = 143 ] || fail "exit code $code after SIGTERM, not 143"
+began=$SECONDS left=all
+while [ -n "$left" ] && [ $((SECONDS - began)) -lt 30 ]; do
+    left=$(grep -lszx "LOOKS_AGAIN=$dir" /proc/[0-9]*/environ)
+done
+[ -z "$left" ] || fail "it ended, and these processes go on: $left"
 [ "$failures" = 0 ] || { cat "$dir/out"; exit 1; }
