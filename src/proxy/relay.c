@@ -361,7 +361,11 @@ static void answer_again(struct relay *r)
     r->down.limit =
         (size_t)base_max((int64_t)r->down.limit, (int64_t)r->claim->ask.found.answer_body.len);
     if (claim_replay(r->claim, &r->head, &r->down) != 0) {
-        relay_fail_for(r, FAIL_INTERNAL, "There is no memory left for the stored answer");
+        struct failure f =
+            failure_make(FAIL_INTERNAL, "There is no memory left for the stored answer.");
+
+        f.may_have_run = true; /* it was carried out: by the first request with this key */
+        relay_fail(r, &f);
         return;
     }
     r->head_begun = true;
@@ -819,14 +823,16 @@ static void on_upstream_done(struct relay *r, const struct failure *f)
         on_barred(r);
         return;
     }
-    if (!r->sink->given) {
+    /* An answer that frees a key is given when the key is free, whatever came after it. */
+    if (!r->sink->given && !waits_for_release(r)) {
         /* What was missing has arrived, and the access line has no field for the failure. */
         if (failure_info(f->kind)->stage != STAGE_UPSTREAM)
             log_failure(r, f);
         relay_fail(r, f);
         return;
     }
-    /* The status line is written: now it can only be cut, so that it does not look complete. */
+    /* The status line is written, or will be: now the answer can only be cut, so that it does
+     * not look complete. */
     r->failure = *f;
     r->down_done = r->down_cut = true;
     log_failure(r, f);
@@ -1380,7 +1386,7 @@ static void expire(struct relay *r, const struct deadline *d)
     } else if (r->phase == RELAY_ANSWERING && r->down_done) {
         r->up.discard = true; /* the answer is complete and stays as it is */
         relay_wake(r);
-    } else if (r->sink->given) {
+    } else if (r->sink->given || waits_for_release(r)) {
         exchange_cancel(&r->exchange);
         on_upstream_done(r, &f);
     } else {

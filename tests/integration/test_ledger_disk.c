@@ -1,6 +1,7 @@
 /* A ledger whose disk is full, or fails: nothing is sent without being recorded, requests
  * without a key are served, and a caller is told what it may repeat. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -22,8 +23,8 @@ static void disk_init(struct disk *d)
 {
     *d = (struct disk){ .fd = memfd_create("disk", MFD_CLOEXEC) };
     assert_true(d->fd >= 0);
-    assert_int_equal(ftruncate(d->fd, 2 * sizeof *d->errors), 0);
-    void *map = mmap(NULL, 2 * sizeof *d->errors, PROT_READ | PROT_WRITE, MAP_SHARED, d->fd, 0);
+    assert_int_equal(ftruncate(d->fd, 4 * sizeof *d->errors), 0);
+    void *map = mmap(NULL, 4 * sizeof *d->errors, PROT_READ | PROT_WRITE, MAP_SHARED, d->fd, 0);
     assert_true(map != MAP_FAILED);
     d->errors = map;
     (void)snprintf(d->file, sizeof d->file, "FAILING_DISK=/proc/%d/fd/%d", (int)getpid(),
@@ -34,7 +35,7 @@ static void disk_init(struct disk *d)
 
 static void disk_done(struct disk *d)
 {
-    (void)munmap((void *)(uintptr_t)d->errors, 2 * sizeof *d->errors);
+    (void)munmap((void *)(uintptr_t)d->errors, 4 * sizeof *d->errors);
     (void)close(d->fd);
 }
 
@@ -50,6 +51,20 @@ static void set_writes(struct disk *d, int error)
 static void set_syncs(struct disk *d, int error)
 {
     atomic_store(&d->errors[1], error);
+}
+
+static void hold_syncs(struct disk *d, bool hold)
+{
+    atomic_store(&d->errors[2], hold);
+}
+
+static bool a_sync_waits(const struct disk *d)
+{
+    int64_t until_ms = now_ms() + SOON_MS;
+
+    while (atomic_load(&d->errors[3]) == 0 && now_ms() < until_ms)
+        (void)poll(NULL, 0, 1);
+    return atomic_load(&d->errors[3]) != 0;
 }
 
 /* --- the API ------------------------------------------------------------------------------ */
@@ -199,12 +214,58 @@ static void a_disk_that_fails_ends_the_ledger_until_a_restart(void **state)
     }
 }
 
+/* --- slow --------------------------------------------------------------------------------- */
+
+/* Refuses, and ends in the middle of it while the key is being freed on a slow disk. */
+static void serve_half_a_refusal(struct peer_conn *c, void *arg)
+{
+    struct disk *d = arg;
+
+    if (peer_read_request(c) == NULL)
+        return;
+    hold_syncs(d, true);
+    (void)peer_puts(c, "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n"
+                       "Content-Length: 10\r\n\r\nhalf ");
+    assert_true(a_sync_waits(d));
+    peer_close(c);
+}
+
+static void a_refusal_that_is_cut_while_its_key_is_being_freed_is_given(void **state)
+{
+    (void)state;
+    DISK(d);
+    STORE(s);
+    store_make(&s, "ledger.store_timeout = 1m\n");
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = s.settings,
+                                             .serve = serve_half_a_refusal,
+                                             .arg = &d,
+                                             .env = d.env });
+    client_open(&c, w.port);
+    client_puts(&c, "POST /methods/x/execute HTTP/1.1\r\nHost: localhost\r\n"
+                    "Idempotency-Key: k\r\nContent-Length: 2\r\n\r\n{}");
+    assert_true(proxy_log_wait(w.proxy, "event=upstream_failed", 1, SOON_MS));
+    hold_syncs(&d, false);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 429);
+    assert_string_equal(answer_header(&a, "Retry-After"), "1");
+    assert_string_equal(bytes_text(&a.body), "half ");
+    assert_true(client_closed(&c, SOON_MS));
+    assert_true(proxy_log_wait(
+        w.proxy, "event=access status=429 outcome=released aborted=upstream", 1, SOON_MS));
+    client_close(&c);
+    answer_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_full_disk_records_nothing_and_so_nothing_is_sent),
         TEST(an_answer_waits_for_room_on_the_disk),
         TEST(a_disk_that_fails_ends_the_ledger_until_a_restart),
+        TEST(a_refusal_that_is_cut_while_its_key_is_being_freed_is_given),
     };
     return RUN_TESTS(tests);
 }
