@@ -575,7 +575,8 @@ static size_t discard_body(struct relay *r, size_t n)
     if (r->discarded_bytes <= RELAY_DISCARD_BYTES)
         return n;
     if (r->phase == RELAY_LOCAL)
-        relay_fail_for(r, FAIL_BODY_TOO_LARGE, "A token request is not that large");
+        relay_fail_for(r, FAIL_BODY_TOO_LARGE,
+                       "What is answered here needs no body that large");
     relay_wake(r);
     return n;
 }
@@ -1171,6 +1172,7 @@ void relay_answer_options(struct relay *r)
     r->head_begun = true;
     r->sink->ops->begin(r->sink, &r->head);
     r->sink->ops->end(r->sink, RESPONSE_WHOLE);
+    arm(r);
 }
 
 static void step(struct relay *r)

@@ -23,7 +23,7 @@ enum relay_phase {
     /* the upstream refused the token; its answer is held back while a new one is fetched */
     RELAY_HELD,
     RELAY_ANSWERING, /* the upstream's answer is being given to the caller */
-    RELAY_LOCAL,     /* the local token endpoint answers */
+    RELAY_LOCAL,     /* answered here: a token request, OPTIONS, a stored answer */
     RELAY_FAILED,    /* the proxy answers with an error */
     RELAY_ENDED
 };

@@ -233,6 +233,30 @@ static void a_body_that_stalls_is_told_and_logged_as_what_it_is(void **state)
     answer_free(&a);
 }
 
+static void the_body_of_what_is_answered_here_has_a_deadline_too(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n",
+        "OPTIONS /x HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: 0\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n",
+        "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n",
+    };
+    WORLD(w);
+    world_start(&w, &(struct world_options){ .settings = "listen.body_timeout = 1s\n" });
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        struct client c;
+        struct answer a = { 0 };
+        client_open(&c, w.port);
+        client_puts(&c, heads[i]);
+        client_read(&c, &a, false, SOON_MS);
+        assert_problem(&a, 408, "request", "http_request_error");
+        assert_true(client_closed(&c, SOON_MS));
+        client_close(&c);
+        answer_free(&a);
+    }
+}
+
 /* Reads what comes and answers nothing: who knows what it has done. */
 static void serve_silence(struct peer_conn *c, void *arg)
 {
@@ -353,6 +377,7 @@ int main(void)
         TEST(an_upload_goes_on_behind_an_answer_below_400),
         TEST(an_upload_that_stalls_behind_an_answer_ends_within_body_timeout),
         TEST(a_body_that_stalls_is_told_and_logged_as_what_it_is),
+        TEST(the_body_of_what_is_answered_here_has_a_deadline_too),
         TEST(a_part_that_was_sent_is_never_told_as_retryable),
         TEST(a_head_that_is_never_whole_gets_a_name_too),
         TEST(a_refusal_before_the_body_is_whole_has_all_its_fields),
