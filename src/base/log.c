@@ -10,7 +10,8 @@
  * Threads share only a few counters. Their lines do not mix, because no line is longer than
  * PIPE_BUF, and a pipe or socket is given whole lines of at most that many bytes at a time.
  * A pipe takes such a piece as a whole or not at all, and so does a unix socket with a
- * buffer of the usual size. On a TCP socket that is full, lines of two threads could mix.
+ * buffer of the usual size. On a TCP socket or a terminal that is full, lines of two threads
+ * could mix.
  */
 #include "base/log.h"
 
@@ -18,6 +19,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -54,9 +56,10 @@ static _Thread_local struct {
 
 enum sink { SINK_UNKNOWN, SINK_NONE, SINK_FILE, SINK_PIPE, SINK_PIPE_SHARED, SINK_SOCKET };
 
-/* A pipe is opened a second time, because O_NONBLOCK on fd 2 itself would affect every
- * process that shares it. Opening fails when the pipe belongs to another user; then poll()
- * is called before each write. */
+/* A pipe or terminal is opened a second time, because O_NONBLOCK on fd 2 itself would affect
+ * every process that shares it. Opening fails when it belongs to another user; then poll() is
+ * called before each write. A terminal takes no more when its user has stopped it (Ctrl-S) or
+ * what reads it hangs. */
 static int find_sink(void)
 {
     struct stat st;
@@ -65,10 +68,10 @@ static int find_sink(void)
         return SINK_NONE;
     if (S_ISSOCK(st.st_mode))
         return STDERR_FILENO * 8 + SINK_SOCKET;
-    if (!S_ISFIFO(st.st_mode))
+    if (!S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode))
         return STDERR_FILENO * 8 + SINK_FILE;
 
-    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     return fd >= 0 ? fd * 8 + SINK_PIPE : STDERR_FILENO * 8 + SINK_PIPE_SHARED;
 }
 
@@ -87,19 +90,28 @@ static int sink_now(void)
     return sink;
 }
 
-static ssize_t write_once(enum sink kind, int fd, const char *bytes, size_t n)
+/* One thread at a time: two could both find the same room, and one would wait for a reader. */
+static ssize_t write_if_room(int fd, const char *bytes, size_t n)
 {
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
     struct pollfd writable = { .fd = fd, .events = POLLOUT };
 
+    (void)pthread_mutex_lock(&one);
+    bool has_room = poll(&writable, 1, 0) != 0;
+    ssize_t written = has_room ? write(fd, bytes, n) : -1;
+    int err = has_room ? errno : EAGAIN;
+    (void)pthread_mutex_unlock(&one);
+    errno = err;
+    return written;
+}
+
+static ssize_t write_once(enum sink kind, int fd, const char *bytes, size_t n)
+{
     switch (kind) {
     case SINK_SOCKET:
         return send(fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL);
     case SINK_PIPE_SHARED:
-        if (poll(&writable, 1, 0) == 0) {
-            errno = EAGAIN;
-            return -1;
-        }
-        return write(fd, bytes, n);
+        return write_if_room(fd, bytes, n);
     case SINK_FILE:
     case SINK_PIPE:
         return write(fd, bytes, n);

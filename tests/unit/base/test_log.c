@@ -7,11 +7,13 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <termios.h>
 
 #include "base/log.h"
 #include "unit.h"
@@ -457,6 +459,34 @@ static void a_full_unix_socket_does_not_block_and_shows_no_half_line(void **stat
     (void)close(fds[1]);
 }
 
+static void fill(void)
+{
+    while (log_dropped() < 3)
+        log_warn("fill", log_str("pad", "0123456789012345678901234567890123456789"));
+}
+
+/* Nobody reads it, as behind Ctrl-S. */
+static void a_terminal_that_is_stopped_does_not_block(void **state)
+{
+    struct termios raw;
+    char name[64];
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+    (void)state;
+    assert_true(master >= 0);
+    assert_int_equal(grantpt(master), 0);
+    assert_int_equal(unlockpt(master), 0);
+    assert_int_equal(ptsname_r(master, name, sizeof name), 0);
+    int terminal = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(terminal >= 0);
+    assert_int_equal(tcgetattr(terminal, &raw), 0);
+    cfmakeraw(&raw);
+    assert_int_equal(tcsetattr(terminal, TCSANOW, &raw), 0);
+    run(fill, terminal);
+    (void)close(terminal);
+    (void)close(master);
+}
+
 /* A connected pair over loopback: unlike a pipe it takes any part of a line. */
 static void tcp_pair(int fds[2])
 {
@@ -654,6 +684,7 @@ int main(void)
         cmocka_unit_test(a_full_pipe_does_not_block_and_the_loss_is_reported),
         cmocka_unit_test(a_full_unix_socket_does_not_block_and_shows_no_half_line),
         cmocka_unit_test(a_line_that_a_socket_took_half_of_is_finished_first),
+        cmocka_unit_test(a_terminal_that_is_stopped_does_not_block),
         cmocka_unit_test(a_pipe_that_others_share_stays_blocking),
         cmocka_unit_test(a_full_pipe_of_another_user_does_not_block_either),
         cmocka_unit_test(a_file_gets_the_lines_in_order),
