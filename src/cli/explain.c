@@ -4,6 +4,7 @@
  *     forwarded ---- rules_operation ----> class
  *     who ---- callers_recognise, rules_decide ----> rights
  *     freeze_look ----> frozen
+ *     claim_look ----> what the ledger does with it
  *
  * Every arrow is a function that the running proxy calls, too. What depends on the moment (the
  * token, limits, the API) is left out. */
@@ -17,6 +18,7 @@
 #include "config/files.h"
 #include "config/value.h"
 #include "net/tls.h"
+#include "proxy/claim.h"
 #include "proxy/decision.h"
 #include "rights/freeze.h"
 
@@ -51,6 +53,10 @@ struct outcome {
     bool has_frozen_class; /* freeze.file stops requests of its class */
     bool is_frozen;
     char reason[FREEZE_REASON_MAX + 1];
+    bool has_ledger; /* the ledger looks at it: then what follows is set */
+    enum claim_kind claim;
+    bool has_header_key, wants_key;
+    struct failure claim_failure; /* FAIL_NONE: the ledger does not refuse it by its head */
 };
 
 static int wrong_usage(struct explain *e, const char *what, const char *which)
@@ -274,13 +280,39 @@ static bool is_any_of(const char *method, const char *const *methods)
     return *methods != NULL;
 }
 
+static const char *const safe_methods[] = { "GET", "HEAD", "OPTIONS", NULL };
+
+/* What the ledger does with it. */
+static void decide_claim(const struct decision_head *h, const struct class_request *q,
+                         struct outcome *r)
+{
+    const struct config *c = h->config;
+    struct operation o = r->operation;
+    struct ledger_key key;
+
+    r->has_ledger = c->ledger.store != NULL && !is_any_of(h->method, safe_methods);
+    if (!r->has_ledger)
+        return;
+    if (c->rules == NULL)
+        classes_find(&c->ledger.classes, q, &o);
+    const struct claim_request request = { .config = c,
+                                           .fields = h->fields,
+                                           .count = h->count,
+                                           .method = h->method,
+                                           .body_bytes = h->check.body_bytes,
+                                           .is_money = o.class == CLASS_MONEY };
+
+    r->claim = claim_look(&request, &key, &r->claim_failure);
+    r->has_header_key = key.len > 0;
+    r->wants_key = claim_wants_key(&request);
+}
+
 /* What the settings decide about one request. */
 static struct outcome decide(struct explain *e, const struct fields *f, const struct who *who,
                              const char *method, const char *target)
 {
-    static const char *const bodiless[] = { "GET", "HEAD", "OPTIONS", NULL };
     const struct config *c = e->config;
-    struct outcome r = { .failure.kind = FAIL_NONE };
+    struct outcome r = { .failure.kind = FAIL_NONE, .claim_failure.kind = FAIL_NONE };
     struct decision_head head = {
         .config = c, .method = method, .target = target, .fields = f->field, .count = f->count
     };
@@ -296,16 +328,20 @@ static struct outcome decide(struct explain *e, const struct fields *f, const st
         .max_target_bytes = (size_t)c->listen.max_target_size_bytes,
         .max_fields = (size_t)c->listen.max_headers,
         .max_body_bytes = c->listen.max_body_size_bytes });
-    if (head.check.kind == FAIL_NONE && !f->has_length && !is_any_of(method, bodiless))
+    if (head.check.kind == FAIL_NONE && !f->has_length && !is_any_of(method, safe_methods))
         head.check.body_bytes = -1; /* unknown length: it may contain anything */
     r.route = decision_route(&head, &r.failure);
     r.is_local = r.failure.kind == FAIL_NONE && r.route.kind != ROUTE_FORWARD;
     r.decision.outcome = DECISION_ALLOWED;
-    if (r.failure.kind != FAIL_NONE || r.is_local || c->rules == NULL)
+    if (r.failure.kind != FAIL_NONE || r.is_local)
         return r;
     const struct class_request q = decision_class_request(&head, &r.route);
 
-    rules_operation(c->rules, &q, &r.operation);
+    if (c->rules != NULL)
+        rules_operation(c->rules, &q, &r.operation);
+    decide_claim(&head, &q, &r);
+    if (c->rules == NULL)
+        return r;
     if (c->rules->has_callers)
         r.decision = rules_decide(c->rules, &who->recognised, method, &r.operation);
     r.has_frozen_class = (c->rules->frozen_classes & 1U << r.operation.class) != 0;
@@ -317,7 +353,13 @@ static struct outcome decide(struct explain *e, const struct fields *f, const st
 static bool is_sent(const struct outcome *r)
 {
     return r->failure.kind == FAIL_NONE && r->decision.outcome != DECISION_DENIED &&
-           !(r->is_frozen && r->has_frozen_class);
+           !(r->is_frozen && r->has_frozen_class) && r->claim_failure.kind == FAIL_NONE;
+}
+
+/* Whether it is sent only if its body has a key, which the head does not tell. */
+static bool depends_on_body(const struct outcome *r)
+{
+    return r->has_ledger && r->claim == CLAIM_KEYED && !r->has_header_key && r->wants_key;
 }
 
 /* --- the explanation ---------------------------------------------------------------------- */
@@ -430,7 +472,7 @@ static void explain_rights(struct explain *e, const struct outcome *r)
         return;
     }
     if (c == NULL) {
-        row(e, "rights", "refused", "nobody has none");
+        row(e, "rights", "refused", "an unrecognised caller has no rights");
         return;
     }
     bool has_deny = put_key(e, c->name, "deny", deny, sizeof deny);
@@ -457,6 +499,39 @@ static void explain_freeze(struct explain *e, const struct outcome *r)
                    r->is_frozen ? ": " : "", r->is_frozen ? r->reason : "",
                    r->is_frozen && !r->has_frozen_class ? " (not this class)" : "");
     row(e, "freeze", r->is_frozen ? "frozen" : "not frozen", right);
+}
+
+/* Where a body holds its key. */
+static void put_body_key(struct explain *e, char *out, size_t size)
+{
+    const struct config *c = e->config;
+
+    (void)snprintf(out, size, "a string at %s of the body that begins with \"%s\"",
+                   c->ledger.key_pointer, c->ledger.body_key_prefix);
+}
+
+static void explain_ledger(struct explain *e, const struct outcome *r)
+{
+    char where[TEXT_SIZE / 2], place[TEXT_SIZE / 2], right[TEXT_SIZE];
+
+    if (!r->has_ledger)
+        return;
+    if (r->claim_failure.kind == FAIL_KEY_REQUIRED) {
+        put_place(e, config_find("ledger", "require_key"), place, sizeof place);
+        (void)snprintf(right, sizeof right, "it has no key, and %s wants one", place);
+        row(e, "ledger", "refused", right);
+    } else if (r->claim_failure.kind != FAIL_NONE) {
+        row(e, "ledger", "refused", r->claim_failure.detail);
+    } else if (r->claim == CLAIM_KEYED && r->has_header_key) {
+        row(e, "ledger", "by its key", "in Idempotency-Key");
+    } else if (r->claim == CLAIM_KEYED) {
+        put_body_key(e, where, sizeof where);
+        row(e, "ledger", "by its key, if it has one", where);
+    } else if (r->claim == CLAIM_RECORD) {
+        row(e, "ledger", "recorded, without a key", "");
+    } else {
+        row(e, "ledger", "no key, and none is needed", "");
+    }
 }
 
 /* What to change so that the request is sent. */
@@ -503,6 +578,14 @@ static void explain_decision(struct explain *e, const struct outcome *r)
         kind = FAIL_FROZEN;
         (void)snprintf(right, sizeof right, "%s", r->reason);
     }
+    if (kind == FAIL_NONE && r->claim_failure.kind != FAIL_NONE) {
+        kind = r->claim_failure.kind;
+        (void)snprintf(right, sizeof right, "%s", r->claim_failure.detail);
+    }
+    if (kind == FAIL_NONE && depends_on_body(r) && right[0] == '\0')
+        (void)snprintf(right, sizeof right, "if its body has a key; otherwise %d %s",
+                       failure_info(FAIL_KEY_REQUIRED)->status,
+                       failure_info(FAIL_KEY_REQUIRED)->slug);
     if (kind != FAIL_NONE)
         (void)snprintf(middle, sizeof middle, "%d %s", failure_info(kind)->status,
                        failure_info(kind)->slug);
@@ -528,6 +611,7 @@ static int explain_one(struct explain *e, const struct fields *f, const struct w
         explain_caller(e, who);
         explain_rights(e, &r);
         explain_freeze(e, &r);
+        explain_ledger(e, &r);
     }
     explain_decision(e, &r);
     return is_sent(&r) ? EXPLAIN_SENT : EXPLAIN_REFUSED;
@@ -656,10 +740,15 @@ static int expect_line(struct explain *e, const struct fields *f, char *line,
     if (is_sent(&r) == (strcmp(word[3], "sent") == 0))
         return 0;
     x->wrong++;
+    bool lacks_key =
+        r.decision.outcome != DECISION_DENIED && r.claim_failure.kind == FAIL_KEY_REQUIRED;
+
     (void)!buf_addf(e->out, "%s:%d: %s %s %s is %s%s\n", e->options->expect, x->line, word[0],
                     word[1], word[2], is_sent(&r) ? "sent" : "refused",
                     r.decision.outcome == DECISION_WOULD_DENY ? ", since it is only observed"
-                                                              : "");
+                    : lacks_key ? ", since ledger.require_key wants a key; -H "
+                                  "\"Idempotency-Key: any\" gives one to every line"
+                                : "");
     return 0;
 }
 

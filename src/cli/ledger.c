@@ -358,7 +358,7 @@ static int read_resolve(const struct invocation *in, struct store_resolve *r)
 
     r->executed = strcmp(as, "executed") == 0;
     if (!r->executed && strcmp(as, "not-executed") != 0)
-        return usage_error("behind the ids stands executed or not-executed, not ", as);
+        return usage_error("after the ids, write executed or not-executed, not ", as);
     for (int i = 0; i < in->words - 1; i++)
         if (!ledger_id_valid(in->word[i]))
             return usage_error("this is not the id of an entry: ", in->word[i]);
@@ -515,7 +515,7 @@ int ledger_command(int argc, char **argv, const struct config_env *env)
     const struct verb *verb = optind < argc ? verb_of(argv[optind]) : NULL;
 
     if (verb == NULL)
-        return usage_error(optind < argc ? "unknown command " : "what is to be done?",
+        return usage_error(optind < argc ? "unknown command " : "a command is missing",
                            optind < argc ? argv[optind] : "");
     if ((given & ~(verb->options | OPTION_CONFIG)) != 0)
         return usage_error("an option does not go with ", verb->name);

@@ -9,9 +9,13 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "cli/curl_command.h"
+#include "config/command_line.h"
 
 #define TEXT_MAX 65536
 #define TIME_BYTES 32
+/* By how much the clock of the API may be behind ours. */
+#define CLOCKS_DIFFER_MS 600000
 
 bool ledger_format_find(const char *name, enum ledger_format *out)
 {
@@ -243,39 +247,70 @@ static void add_encoded(struct buf *out, const char *text)
                  : buf_addf(out, "%%%02X", (unsigned char)*p);
 }
 
-static const char *proxy_address(const struct config *c)
+/* Whether a memo in the API's list may hold the key. */
+static bool may_be_memo(const struct config *c, const struct ledger_entry *e)
 {
-    for (size_t i = 0; i < c->listen.address.count; i++)
-        if (strncmp(c->listen.address.item[i], "unix:", 5) != 0)
-            return c->listen.address.item[i];
-    return "127.0.0.1:8080";
+    return e->key != NULL && c->ledger.key_pointer != NULL &&
+           strcmp(c->ledger.key_pointer, "/memo") == 0;
 }
 
-static void add_way(struct buf *out, const struct config *c, const struct ledger_entry *e)
+/* Appends the command that looks for the transaction at the API; by_memo: among those alone
+ * whose memo is the key. */
+static void add_search(struct buf *out, const struct config *c, const struct ledger_entry *e,
+                       bool by_memo)
 {
     char after[TIME_BYTES];
 
-    (void)buf_addf(out,
-                   "\nWhether it was carried out is not known, and nothing is sent again by "
-                   "itself. Ask\nthe upstream, for the business that the request was made "
-                   "for:\n\n  curl -sS \"http://%s/business/BUSINESS_ID/transactions?",
-                   proxy_address(c));
-    if (e->key != NULL && c->ledger.key_pointer != NULL) {
+    (void)buf_addf(out, "  ");
+    curl_command_begin(out, c);
+    (void)buf_addf(out, "/business/BUSINESS_ID/transactions?");
+    if (by_memo) {
         (void)buf_addf(out, "memo=");
         add_encoded(out, c->ledger.body_key_prefix);
         add_encoded(out, e->key);
         (void)buf_addf(out, "&");
     }
     (void)buf_addf(out, "createdAfter=");
-    add_encoded(out, time_text(e->claimed_ms - 60000, after));
+    add_encoded(out, time_text(e->claimed_ms - CLOCKS_DIFFER_MS, after));
+    (void)buf_addf(out, "&page=1\"\n\n");
+}
+
+static void add_resolve(struct buf *out, const struct config *c, const char *id, const char *as)
+{
+    (void)buf_addf(out, "  oneshot-proxy ledger resolve %s %s --note \"...\"", id, as);
+    command_line_add_config(out, c->file);
+    (void)buf_addf(out, "\n");
+}
+
+/* How to find out what became of it. Only the search by time shows everything: a key may
+ * have stood in the header, and nobody knows whether the API finds a part of a memo. */
+static void add_way(struct buf *out, const struct config *c, const struct ledger_entry *e)
+{
     (void)buf_addf(out,
-                   "\"\n\nIf it is there, it was carried out. Finding nothing proves nothing "
-                   "until the\nupstream is settled: look again some minutes later, and ask its "
-                   "support when in\ndoubt. Then tell the ledger what you know:\n\n"
-                   "  oneshot-proxy ledger resolve %s executed --note \"...\"\n"
-                   "  oneshot-proxy ledger resolve %s not-executed --note \"...\"\n\n"
-                   "After not-executed a retry with its key is sent.\n",
-                   e->id, e->id);
+                   "\nWhether it was carried out is not known, and nothing is sent again by "
+                   "itself. Ask\nthe upstream, for the business that the request was made "
+                   "for, and read every page\n(page=2 and so on, until you have seen "
+                   "totalResults transactions):\n\n");
+    add_search(out, c, e, false);
+    if (may_be_memo(c, e)) {
+        (void)buf_addf(out, "If the key was in the body, this may find it sooner; finding "
+                            "nothing, it proves nothing:\n\n");
+        add_search(out, c, e, true);
+    }
+    if (curl_command_needs_more(c))
+        (void)buf_addf(out,
+                       "Add what this proxy wants of its callers: --cacert, --cert and --key, "
+                       "or a field with -H.\n\n");
+    (void)buf_addf(out,
+                   "Compare operation, address, amount, memo and time. If it is there, it was "
+                   "carried out.\nOnly the first search, read to its end, can show that it is "
+                   "not there, and only of what\nthe API lists as a transaction: a wallet or a "
+                   "signature is none, and whether an x402\nsettlement is, its support knows. "
+                   "The upstream may also be at it still: look again some\nminutes later. Then "
+                   "tell the ledger what you know:\n\n");
+    add_resolve(out, c, e->id, "executed");
+    add_resolve(out, c, e->id, "not-executed");
+    (void)buf_addf(out, "\nAfter not-executed a retry with its key is sent.\n");
 }
 
 bool ledger_print_whole(const struct config *c, const struct ledger_entry *e)

@@ -140,8 +140,10 @@ static struct config *as_written(const char *file, const struct config_env *env,
     struct config *c = with_defaults();
 
     report->file = file;
-    if (file != NULL)
+    if (file != NULL) {
+        config_string_set(&c->file, "%s", file);
         config_ini_read(c, report, file);
+    }
     config_env_apply(env, c, report);
     return c;
 }
@@ -265,6 +267,25 @@ char *config_admin_address(const char *file, const struct config_env *env,
     return only(file, env, config_find("admin", "address"), report);
 }
 
+/* For a command that can do nothing without that key. Often the settings of the proxy are in
+ * a file that the command was not told of. */
+static void fail_unset(struct config_report *report, const struct config_key *key)
+{
+    char variable[CONFIG_ENV_NAME_MAX];
+
+    config_variable(key, variable);
+    if (report->file == NULL)
+        config_fail(report, key,
+                    "is not set: no settings file was read, and there is no %s; name the file "
+                    "of the proxy with --config FILE",
+                    variable);
+    else
+        config_fail(report, key,
+                    "is not set in %s, and there is no %s; if the proxy reads another file, "
+                    "name that one with --config FILE",
+                    report->file, variable);
+}
+
 char *config_freeze_file(const char *file, const struct config_env *env,
                          struct config_report *report)
 {
@@ -272,7 +293,7 @@ char *config_freeze_file(const char *file, const struct config_env *env,
     char *path = only(file, env, key, report);
 
     if (path == NULL && !report->unread && config_sound(report, key))
-        config_fail(report, key, "is not set, and there is nothing to be done without it");
+        fail_unset(report, key);
     return path;
 }
 
@@ -295,8 +316,7 @@ struct config *config_load_ledger(const char *file, const struct config_env *env
     if (ledger_is_sound(c, report)) {
         config_check_ledger(c, report);
         if (c->ledger.store == NULL)
-            config_fail(report, config_find("ledger", "store"),
-                        "is not set, and there is nothing to be done without it");
+            fail_unset(report, config_find("ledger", "store"));
         if (ledger_is_sound(c, report))
             return c;
     }

@@ -28,6 +28,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "config/command_line.h"
+#include "config/value.h"
 #include "ledger/control.h"
 #include "ledger/stores.h"
 
@@ -54,6 +56,7 @@
 #define NEWEST_AGE_MS (7 * (int64_t)86400000)
 #define JOIN_LOOK_MS 2
 #define JOIN_TIMEOUT_MS 3000
+#define DETAIL_MAX 8192 /* bytes of one text for the log */
 
 enum kind { KIND_ASK, KIND_OUTCOME, KIND_SETTLE };
 
@@ -98,6 +101,7 @@ struct counts {
 struct ledger {
     const struct store_type *type;
     struct store *store;
+    char *config_file; /* for commands that people are told to run; NULL: none */
     int64_t store_timeout_ms;
     struct loop loop;
     struct mailbox mailbox;
@@ -277,7 +281,7 @@ static void on_time_over(struct loop_timer *t)
     detach(a);
     a->result = LEDGER_DOWN;
     if (a->why == NULL)
-        a->why = "it did not answer within ledger.store_timeout";
+        a->why = "the ledger did not answer within ledger.store_timeout";
     a->on_reply(a);
 }
 
@@ -469,11 +473,11 @@ static const char *sentence(enum store_result r)
 {
     switch (r) {
     case STORE_BUSY:
-        return "its store is full or cannot be written at present";
+        return "the ledger's store is full or cannot be written at present";
     case STORE_LOST:
-        return "its store cannot be reached";
+        return "the ledger's store cannot be reached";
     default:
-        return "its store has failed, and is not used again before a restart";
+        return "the ledger's store has failed, and is not used again before a restart";
     }
 }
 
@@ -590,11 +594,19 @@ static void missed_claim(struct ledger *l, struct ledger_mail *m, enum store_res
 static void count_outcome(struct ledger *l, const struct ledger_mail *m)
 {
     metrics_bump(&l->counts.outcomes[m->outcome.state], 1);
-    if (m->outcome.state == LEDGER_UNKNOWN)
-        log_warn(
-            "ledger_unknown", log_str("ledger_id", m->id), log_str("cause", m->outcome.cause),
-            log_str("detail", "whether it was carried out is not known; repeating with its "
-                              "key will not execute it again: oneshot-proxy ledger show"));
+    if (m->outcome.state != LEDGER_UNKNOWN)
+        return;
+    struct buf detail;
+
+    buf_init(&detail, DETAIL_MAX);
+    (void)buf_addf(&detail,
+                   "whether it was carried out is not known; repeating with its key will not "
+                   "execute it again: oneshot-proxy ledger show %s",
+                   m->id);
+    command_line_add_config(&detail, l->config_file);
+    log_warn("ledger_unknown", log_str("ledger_id", m->id), log_str("cause", m->outcome.cause),
+             log_str("detail", buf_text(&detail)));
+    buf_done(&detail);
 }
 
 static void wrote_outcome(struct ledger *l, struct ledger_mail *m)
@@ -804,9 +816,15 @@ static void tell_census(struct ledger *l, const struct store_census *census)
     if (census->orphans == 0)
         return;
     metrics_bump(&l->counts.orphans, census->orphans);
+    struct buf detail;
+
+    buf_init(&detail, DETAIL_MAX);
+    (void)buf_addf(&detail, "whoever sent these requests is gone, and what became of them is "
+                            "not known: oneshot-proxy ledger list --state unknown");
+    command_line_add_config(&detail, l->config_file);
     log_warn("ledger_orphans", log_int("count", (int64_t)census->orphans),
-             log_str("detail", "whoever sent these requests is gone, and what became of them "
-                               "is not known: oneshot-proxy ledger list --state unknown"));
+             log_str("detail", buf_text(&detail)));
+    buf_done(&detail);
 }
 
 static void take_census(struct ledger *l, enum store_lost_owners which)
@@ -1032,6 +1050,7 @@ static void free_ledger(struct ledger *l)
     l->type->close(l->store);
     if (l->hurry_fd >= 0)
         (void)close(l->hurry_fd);
+    free(l->config_file);
     free(l);
 }
 
@@ -1043,6 +1062,8 @@ int ledger_open(struct ledger **out, const struct config *c, struct buf *error)
     struct ledger *l = base_alloc(sizeof *l);
 
     l->type = store_type_of(c->ledger.store);
+    if (c->file != NULL)
+        config_string_set(&l->config_file, "%s", c->file);
     l->loop.epoll_fd = -1;
     l->store_timeout_ms = c->ledger.store_timeout_ms;
     l->clock_gap_ms = clock_wall_ms() - clock_ms();

@@ -17,6 +17,8 @@
 #define NO_FILE "/dev/null/none"
 /* Longest wait once the proxy is ending. */
 #define HURRY_MS 1000
+/* Bytes of what is wrong with all servers together. */
+#define REFUSALS_MAX 1024
 
 void pg_forget_environment(void)
 {
@@ -220,10 +222,24 @@ static bool connect_to(struct pg *p, const struct config_store_host *host, const
 struct choice {
     bool (*is_good)(struct pg *p, void *arg, bool *final);
     void *arg;
-    size_t tried;
     bool refused; /* a server answered, and was not usable */
     bool final;
+    struct buf refusals; /* why, for each of those */
 };
+
+/* Keeps why a server was refused: what is wrong with those that are tried after it is less
+ * important, since it may end by itself. */
+static void keep_refusal(struct pg *p, struct choice *c, const struct config_store_host *host)
+{
+    c->refused = true;
+    if (p->error == NULL || buf_unread(p->error) == 0)
+        return;
+    if (buf_unread(&c->refusals) > 0)
+        (void)buf_addf(&c->refusals, "; ");
+    if (p->url.hosts > 1)
+        (void)buf_addf(&c->refusals, "%s:%d: ", host->name, host->port);
+    (void)buf_addf(&c->refusals, "%s", buf_text(p->error));
+}
 
 /* Tries one server, for at most that time. */
 static bool try_server(struct pg *p, struct choice *c, const struct config_store_host *host,
@@ -231,15 +247,15 @@ static bool try_server(struct pg *p, struct choice *c, const struct config_store
 {
     const int64_t until_ms = p->deadline_ms;
 
-    if (p->error != NULL && c->tried++ > 0)
+    if (p->error != NULL)
         buf_clear(p->error); /* of the previous attempt */
     pg_within(p, ms);
     bool good = connect_to(p, host, address) && c->is_good(p, c->arg, &c->final);
     p->deadline_ms = until_ms;
     if (good)
         return true;
-    /* otherwise it was lost while it was being asked */
-    c->refused = c->refused || p->conn != NULL;
+    if (p->conn != NULL) /* otherwise it was lost while it was being asked */
+        keep_refusal(p, c, host);
     pg_disconnect(p);
     return false;
 }
@@ -297,21 +313,34 @@ static bool try_addresses(struct pg *p, struct choice *c, size_t i, int64_t unti
     return good;
 }
 
+/* Tries the hosts in their order. */
+static bool try_hosts(struct pg *p, struct choice *c)
+{
+    bool good = false;
+
+    for (size_t i = 0; i < p->url.hosts && !good && !c->final; i++) {
+        int64_t now_ms = clock_ms();
+        int64_t share_ms = (p->deadline_ms - now_ms) / (int64_t)(p->url.hosts - i);
+
+        good = is_name(p->url.host[i].name) ? try_addresses(p, c, i, now_ms + share_ms)
+                                            : try_server(p, c, &p->url.host[i], NULL, share_ms);
+    }
+    return good;
+}
+
 int pg_connect(struct pg *p, bool (*is_good)(struct pg *p, void *arg, bool *final), void *arg)
 {
     struct choice c = { .is_good = is_good, .arg = arg };
 
-    for (size_t i = 0; i < p->url.hosts && !c.final; i++) {
-        int64_t now_ms = clock_ms();
-        int64_t share_ms = (p->deadline_ms - now_ms) / (int64_t)(p->url.hosts - i);
-        bool good = is_name(p->url.host[i].name)
-                        ? try_addresses(p, &c, i, now_ms + share_ms)
-                        : try_server(p, &c, &p->url.host[i], NULL, share_ms);
+    buf_init(&c.refusals, REFUSALS_MAX);
+    bool good = try_hosts(p, &c);
 
-        if (good)
-            return 0;
+    if (!good && buf_unread(&c.refusals) > 0) {
+        buf_clear(p->error);
+        (void)buf_addf(p->error, "%s", buf_text(&c.refusals));
     }
-    return c.refused ? -EPERM : -ENOTCONN;
+    buf_done(&c.refusals);
+    return good ? 0 : c.refused ? -EPERM : -ENOTCONN;
 }
 
 void pg_done(struct pg *p)

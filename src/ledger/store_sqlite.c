@@ -431,11 +431,14 @@ static enum store_result check_file(const char *path, struct buf *error)
                           : "");
     if (!S_ISREG(st.st_mode))
         return refuse(error, "%s is not a regular file", path);
-    if (st.st_uid != geteuid() || (st.st_mode & 0077) != 0)
+    if (st.st_uid != geteuid())
         return refuse(error,
-                      "%s is open to others (owner %u, mode %04o); it has to belong to "
-                      "this user, with mode 0600",
-                      path, (unsigned)st.st_uid, (unsigned)(st.st_mode & 07777));
+                      "%s belongs to uid %u, and this is uid %u: run it as that user "
+                      "(docs/ledger.md tells how for a systemd unit)",
+                      path, (unsigned)st.st_uid, (unsigned)geteuid());
+    if ((st.st_mode & 0077) != 0)
+        return refuse(error, "%s is open to others (mode %04o); it has to have mode 0600", path,
+                      (unsigned)(st.st_mode & 07777));
     if (access(path, R_OK | W_OK) != 0)
         return refuse(error, "%s: %s", path, strerrordesc_np(errno));
     return check_directory(path, error);

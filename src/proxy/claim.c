@@ -33,8 +33,8 @@ static const struct {
                           "kept. " NOT_AGAIN "look up its result at the API." },
     [LEDGER_UNKNOWN] = { FAIL_KEY_UNKNOWN, 0,
                          "The request with this key was sent, and nobody knows what became of "
-                         "it. " NOT_AGAIN "look for it at the API (GET "
-                         "/business/{id}/transactions?memo=...), then have "
+                         "it. " NOT_AGAIN "look for it at the API (every page of GET "
+                         "/business/{id}/transactions?createdAfter=...), then have "
                          "the operator settle it with `oneshot-proxy ledger resolve`." },
     [LEDGER_RELEASED] = { FAIL_LEDGER, DOWN_RETRY_AFTER_S,
                           "The ledger gave an entry that is over." },
@@ -89,25 +89,41 @@ static struct failure no_memory(void)
     return failure_make(FAIL_INTERNAL, "There is no memory left for the idempotency key.");
 }
 
-struct claim *claim_begin(struct arena *arena, struct ledger_port *port,
-                          const struct claim_request *q, struct failure *f)
+enum claim_kind claim_look(const struct claim_request *q, struct ledger_key *key,
+                           struct failure *f)
 {
     const struct config *c = q->config;
     enum ledger_key_result found = LEDGER_KEY_ABSENT;
-    struct ledger_key key;
 
     f->kind = FAIL_NONE;
     if (c->ledger.key_in_header)
-        found = ledger_key_from_header(&key, q->fields, q->count);
+        found = ledger_key_from_header(key, q->fields, q->count);
+    if (found != LEDGER_KEY_FOUND)
+        key->len = 0;
     bool keyed = found == LEDGER_KEY_FOUND || may_have_body_key(q);
 
     if (found == LEDGER_KEY_MALFORMED)
-        *f = malformed(key.why);
+        *f = malformed(key->why);
     else if (!keyed && covers(c->ledger.require_key, q))
         *f = required(q);
     else if (keyed && q->body_bytes > c->ledger.max_request_bytes)
         *f = claim_too_large();
-    if (f->kind != FAIL_NONE || (!keyed && !covers(c->ledger.journal, q)))
+    return keyed ? CLAIM_KEYED : covers(c->ledger.journal, q) ? CLAIM_RECORD : CLAIM_NOTHING;
+}
+
+bool claim_wants_key(const struct claim_request *q)
+{
+    return covers(q->config->ledger.require_key, q);
+}
+
+struct claim *claim_begin(struct arena *arena, struct ledger_port *port,
+                          const struct claim_request *q, struct failure *f)
+{
+    const struct config *c = q->config;
+    struct ledger_key key;
+    enum claim_kind kind = claim_look(q, &key, f);
+
+    if (f->kind != FAIL_NONE || kind == CLAIM_NOTHING)
         return NULL;
     struct claim *claim = arena_alloc(arena, sizeof *claim);
 
@@ -119,9 +135,9 @@ struct claim *claim_begin(struct arena *arena, struct ledger_port *port,
     claim->request = *q;
     claim->arena = arena;
     claim->port = port;
-    claim->kind = keyed ? CLAIM_KEYED : CLAIM_RECORD;
-    claim->stage = keyed ? CLAIM_COLLECTING : CLAIM_WAITING;
-    claim->has_header_key = found == LEDGER_KEY_FOUND;
+    claim->kind = kind;
+    claim->stage = kind == CLAIM_KEYED ? CLAIM_COLLECTING : CLAIM_WAITING;
+    claim->has_header_key = key.len > 0;
     if (claim->has_header_key)
         claim->key = key;
     buf_init(&claim->head, HEAD_BYTES_MAX);

@@ -69,6 +69,14 @@ struct claim {
     struct response_sink null_sink; /* replaces the caller's sink when the caller has left */
 };
 
+/* What the ledger does with the request, as far as its head tells. KEYED: *key is that of the
+ * header; or empty, if the body has to be searched for one. *f: why it is refused; kind
+ * FAIL_NONE: it is not. Pure; also for `oneshot-proxy explain`. */
+enum claim_kind claim_look(const struct claim_request *q, struct ledger_key *key,
+                           struct failure *f) MUST_CHECK;
+/* Whether it is refused without a key (ledger.require_key). */
+bool claim_wants_key(const struct claim_request *q);
+
 /* Begins a claim, if the ledger applies to the request. NULL: it does not, or the request is
  * refused for the reason in *f (kind FAIL_NONE: it is not). The arena outlives it. */
 struct claim *claim_begin(struct arena *arena, struct ledger_port *port,

@@ -1,8 +1,8 @@
 /* `oneshot-proxy explain` agrees with the running program, for each request of the corpus. */
 #include <unistd.h>
 
-#include "harness.h"
 #include "rights_corpus.h"
+#include "store.h"
 
 #define SETTINGS "process.workers = 1\nclasses.table = 1shot\nlog.access = no"
 #define WORDS_MAX 16
@@ -259,6 +259,92 @@ static void what_is_expected_is_checked_line_by_line(void **state)
     }
 }
 
+static int pay_status(const struct world *w, const char *method, const char *field,
+                      const char *body)
+{
+    char fields[128] = "";
+    struct answer a = { 0 };
+
+    if (field != NULL)
+        (void)snprintf(fields, sizeof fields, "%s\r\n", field);
+    http_call(w->port, method, PATH, fields, body, &a);
+    int status = a.status;
+
+    answer_free(&a);
+    return status;
+}
+
+static void it_says_what_the_ledger_does_with_a_request(void **state)
+{
+    static const char key[] = "Idempotency-Key: k", memo[] = "{\"memo\":\"idem:m\"}";
+    static const struct {
+        const char *settings, *method, *field, *body; /* body: what the running program gets */
+        int status;
+        const char *says;
+    } rows[] = {
+        { "ledger.require_key = money", "POST", NULL, PAY, 400,
+          "\ndecision   400 idempotency-key-required       The request was not sent: "
+          "ledger.require_key wants a key." },
+        { "ledger.require_key = money", "POST", key, PAY, 200, "\nledger     by its key" },
+        { "ledger.require_key = money", "POST", "Idempotency-Key: a, b", PAY, 400,
+          "\ndecision   400 idempotency-key-malformed " },
+        { "ledger.require_key = money", "GET", NULL, NULL, 200, "\ndecision   sent" },
+        { "ledger.require_key = money\nclasses.table = 1shot", "POST", NULL, PAY, 400,
+          "\nledger     refused " },
+        { "ledger.require_key = unsafe", "DELETE", NULL, NULL, 400, " 400 idempotency-key-r" },
+        { "ledger.require_key = money", "DELETE", NULL, NULL, 200,
+          "\nledger     no key, and none is needed\n" },
+        { "ledger.journal = unsafe", "DELETE", NULL, NULL, 200,
+          "\nledger     recorded, without a key\n" },
+        { "ledger.require_key = money\nledger.keys = header, body:/memo", "POST", NULL, memo,
+          200,
+          "\ndecision   sent                               if its body has a key; otherwise "
+          "400 "
+          "idempotency-key-required\n" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char ini[256];
+        STORE(s);
+        store_make(&s, rows[i].settings);
+        WORLD(w);
+        world_start(&w, &(struct world_options){ .settings = s.settings });
+        (void)snprintf(ini, sizeof ini, "%s/oneshot-proxy.ini", proxy_dir(w.proxy));
+        assert_int_equal(pay_status(&w, rows[i].method, rows[i].field, rows[i].body),
+                         rows[i].status);
+        struct run r = rows[i].field != NULL
+                           ? EXPLAIN(ini, "-H", rows[i].field, rows[i].method, PATH)
+                           : EXPLAIN(ini, rows[i].method, PATH);
+        if (r.code != (rows[i].status == 200 ? 0 : 3) ||
+            strstr(bytes_text(&r.out), rows[i].says) == NULL)
+            fail_msg("%zu: %d, not \"%s\": %s%s", i, r.code, rows[i].says, bytes_text(&r.out),
+                     bytes_text(&r.err));
+        run_free(&r);
+        world_end(&w);
+    }
+}
+
+static void an_expectation_knows_that_a_key_is_wanted(void **state)
+{
+    (void)state;
+    PLACE(p);
+    place_make(&p);
+    char text[6000];
+    (void)snprintf(text, sizeof text,
+                   "[classes]\ntable = 1shot\n[ledger]\nstore = sqlite:/none/ledger.db\n"
+                   "require_key = money\n%s",
+                   p.more);
+    write_file(p.ini, text);
+    write_file(p.lines, "r GET /chains sent\np POST /methods/" U "/execute sent\n");
+    struct run r = EXPLAIN(p.ini, "--expect", p.lines);
+    assert_int_equal(r.code, 3);
+    assert_contains(bytes_text(&r.out), "is refused, since ledger.require_key wants a key; ");
+    run_free(&r);
+    r = EXPLAIN(p.ini, "--expect", p.lines, "-H", "Idempotency-Key: any");
+    assert_int_equal(r.code, 0);
+    run_free(&r);
+}
+
 static void an_observed_caller_is_told_what_would_be(void **state)
 {
     (void)state;
@@ -319,6 +405,8 @@ int main(void)
         TEST(what_a_connection_shows_says_who_that_would_be),
         TEST(without_a_method_it_lists_every_operation),
         TEST(what_is_expected_is_checked_line_by_line),
+        TEST(it_says_what_the_ledger_does_with_a_request),
+        TEST(an_expectation_knows_that_a_key_is_wanted),
         TEST(an_observed_caller_is_told_what_would_be),
         TEST(a_wrong_command_line_and_wrong_settings_are_told_apart),
     };

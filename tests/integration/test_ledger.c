@@ -273,7 +273,7 @@ static void a_server_error_leaves_the_outcome_unknown(void **state)
         for (int n = 0; n < 2; n++) {
             http_call(w.port, "POST", paths[i], key, PAY, &a);
             assert_entry(&a, 409, "idempotency-outcome-unknown", "unknown", "false");
-            assert_problem_detail(&a, "transactions?memo=");
+            assert_problem_detail(&a, "transactions?createdAfter=");
             assert_int_equal(answer_header_count(&a, "Retry-After"), 0);
             assert_non_null(
                 strstr(bytes_text(&a.body), i == 0 ? "\"status\":500}" : "\"status\":503}"));

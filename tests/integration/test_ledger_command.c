@@ -110,6 +110,77 @@ static void an_operator_says_what_became_of_a_payment(void **state)
     world_end(&w);
 }
 
+/* What `show` prints; the caller frees it. */
+static struct run show(const struct store *s, const char *id)
+{
+    struct run r = ledger(s, WORDS("show", id));
+
+    assert_int_equal(r.code, 0);
+    return r;
+}
+
+/* A search by memo finds nothing of a payment whose key was in the header; whoever took that
+ * for "not executed" would have it paid twice. */
+static void the_search_that_shows_everything_is_printed_whatever_the_key(void **state)
+{
+    (void)state;
+    char id[ID_BYTES], expected[600];
+    STORE(s);
+    store_make(&s, "ledger.keys = header, body:/memo");
+    WORLD(w);
+    begin(&w, &s);
+    leaves = true;
+    assert_int_equal(store_pay_status(&w, "lost"), 502);
+    only_id(&s, "unknown", id);
+    struct run r = show(&s, id);
+    const char *text = bytes_text(&r.out);
+    const char *all = strstr(
+        text,
+        "curl -sS \"http://127.0.0.1:PORT/business/BUSINESS_ID/transactions?createdAfter=");
+    const char *by_memo = strstr(text, "/transactions?memo=idem%3Alost&createdAfter=");
+
+    assert_non_null(all);
+    assert_non_null(by_memo);
+    assert_true(all < by_memo);
+    assert_contains(text, "read every page");
+    assert_contains(text, "finding nothing, it proves nothing");
+    assert_contains(text,
+                    "Only the first search, read to its end, can show that it is not there");
+    (void)snprintf(expected, sizeof expected,
+                   "oneshot-proxy ledger resolve %s not-executed --note \"...\" --config "
+                   "%s/init.ini\n",
+                   id, s.dir);
+    assert_contains(text, expected);
+    run_free(&r);
+    (void)snprintf(expected, sizeof expected, "oneshot-proxy ledger show %s --config %s/", id,
+                   proxy_dir(w.proxy));
+    assert_true(proxy_log_contains(w.proxy, expected));
+    world_end(&w);
+}
+
+/* The place of the body is no memo, or there is none. */
+static void the_shortcut_by_memo_is_printed_only_where_a_memo_may_be_the_key(void **state)
+{
+    static const char *const keys[] = { "ledger.keys = header",
+                                        "ledger.keys = header, body:/reference" };
+    (void)state;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char id[ID_BYTES];
+        STORE(s);
+        store_make(&s, keys[i]);
+        WORLD(w);
+        begin(&w, &s);
+        leaves = true;
+        assert_int_equal(store_pay_status(&w, "lost"), 502);
+        only_id(&s, "unknown", id);
+        struct run r = show(&s, id);
+        assert_contains(bytes_text(&r.out), "/transactions?createdAfter=");
+        assert_lacks(bytes_text(&r.out), "memo=");
+        run_free(&r);
+        world_end(&w);
+    }
+}
+
 static void after_not_executed_a_retry_is_sent(void **state)
 {
     (void)state;
@@ -278,14 +349,41 @@ static void a_wrong_command_line_is_told(void **state)
     expect(&s, WORDS("show", "x"), 2, "this is not the id of an entry: x");
     expect(&s, WORDS("show", "019a0000-0000-7000-8000-000000000000"), 1,
            "there is no entry of this id");
-    expect(&s, WORDS("resolve", "019a0000-0000-7000-8000-000000000000", "maybe"), 2,
-           "executed or not-executed, not maybe");
     expect(&s, WORDS("resolve", "019a0000-0000-7000-8000-000000000000", "executed"), 2,
            "--note is needed");
+    expect(&s, WORDS("resolve", "019a0000-0000-7000-8000-000000000000", "maybe"), 2,
+           "after the ids, write executed or not-executed, not maybe");
+    struct run r = run_proxy(WORDS("ledger"), NULL);
+
+    assert_int_equal(r.code, 2);
+    assert_contains(bytes_text(&r.err), "a command is missing");
+    run_free(&r);
+}
+
+/* As with a package, where the settings of the service are in a file of their own. */
+static void settings_without_a_store_are_told_with_the_file_that_was_read(void **state)
+{
+    (void)state;
+    char ini[300];
+    STORE(s);
+    store_make(&s, "");
     struct run r = run_proxy(WORDS("ledger", "list"), NULL);
 
     assert_int_equal(r.code, 1);
-    assert_contains(bytes_text(&r.err), "ledger.store: is not set");
+    assert_contains(bytes_text(&r.err), "ledger.store: is not set: no settings file was read");
+    assert_contains(bytes_text(&r.err), "name the file of the proxy with --config FILE");
+    run_free(&r);
+    (void)snprintf(ini, sizeof ini, "%s/other.ini", s.dir);
+    write_file(ini, "[log]\nlevel = info\n");
+    r = run_proxy(WORDS("ledger", "list", "--config", ini), NULL);
+    assert_int_equal(r.code, 1);
+    assert_contains(bytes_text(&r.err), "ledger.store: is not set in ");
+    assert_contains(bytes_text(&r.err),
+                    "/other.ini, and there is no ONESHOT_PROXY_LEDGER_STORE");
+    run_free(&r);
+    r = run_proxy(WORDS("thaw", "--config", ini), NULL);
+    assert_int_equal(r.code, 1);
+    assert_contains(bytes_text(&r.err), "freeze.file: is not set in ");
     run_free(&r);
 }
 
@@ -379,6 +477,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_operator_says_what_became_of_a_payment),
+        TEST(the_search_that_shows_everything_is_printed_whatever_the_key),
+        TEST(the_shortcut_by_memo_is_printed_only_where_a_memo_may_be_the_key),
         TEST(after_not_executed_a_retry_is_sent),
         TEST(executed_without_its_answer_a_retry_is_told_so),
         TEST(an_answer_against_the_operators_word_is_told),
@@ -386,6 +486,7 @@ int main(void)
         TEST(a_log_that_is_gone_after_a_kill_is_missed),
         TEST(doctor_opens_the_store_and_times_it),
         TEST(a_wrong_command_line_is_told),
+        TEST(settings_without_a_store_are_told_with_the_file_that_was_read),
         TEST(nothing_is_opened_for_writing_once_it_runs),
     };
 

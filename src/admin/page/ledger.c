@@ -1,6 +1,7 @@
 /* The line about the ledger. */
 #include "admin/page/ledger.h"
 
+#include "config/command_line.h"
 #include "ledger/claim_result.h"
 
 static void state(struct html *o, const struct status *s)
@@ -20,6 +21,19 @@ static void state(struct html *o, const struct status *s)
     html_put(o, "; what would be recorded is refused");
 }
 
+/* The command that lists what is unknown. */
+static void list_command(struct html *o, const struct config *c)
+{
+    struct buf option;
+
+    buf_init(&option, 4096);
+    command_line_add_config(&option, c->file);
+    html_put(o, " (<code>oneshot-proxy ledger list --state unknown");
+    html_text(o, buf_text(&option));
+    html_put(o, "</code>)");
+    buf_done(&option);
+}
+
 /* Entries that somebody should look at. */
 static void open_entries(struct html *o, const struct status *s)
 {
@@ -37,7 +51,7 @@ static void open_entries(struct html *o, const struct status *s)
     html_put(o, l->unknown == 1 ? " outcome unknown</strong> for "
                                 : " outcomes unknown</strong>, the oldest for ");
     html_span(o, (s->now_wall_s - l->unknown_oldest_ms / 1000) * 1000);
-    html_put(o, " (<code>oneshot-proxy ledger list --state unknown</code>)");
+    list_command(o, s->config);
 }
 
 void ledger_section(struct html *o, const struct status *s)

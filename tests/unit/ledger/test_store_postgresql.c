@@ -1049,6 +1049,52 @@ static void a_server_that_may_forget_is_refused(void **state)
     assert_string_equal(ask("SELECT count(*) FROM ledger_entry"), "0");
 }
 
+/* A port that nobody listens on: it is bound. */
+static int dead_port(int *fd)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof a;
+
+    *fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(*fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(getsockname(*fd, (struct sockaddr *)&a, &len), 0);
+    return ntohs(a.sin_port);
+}
+
+/* That one alone is why a start fails: one that is down may be back in a moment. */
+static void of_several_hosts_the_one_that_was_refused_is_told(void **state)
+{
+    FIXTURE(f);
+    struct store_options o = options_of(&f);
+    enum store_result results[2];
+    char url[160], expected[64], told[2][1024];
+    int fd, dead = dead_port(&fd), alive = postgres_port(server);
+
+    (void)state;
+    o.url = url;
+    (void)postgres_ask(server, "postgres",
+                       "ALTER DATABASE " DATABASE " SET default_transaction_read_only = on");
+    for (int i = 0; i < 2; i++) {
+        struct store *s = NULL;
+
+        (void)snprintf(url, sizeof url, "postgresql://postgres@127.0.0.1:%d,127.0.0.1:%d/%s",
+                       i == 0 ? alive : dead, i == 0 ? dead : alive, DATABASE);
+        results[i] = open_with(&o, &s);
+        type->close(s);
+        (void)snprintf(told[i], sizeof told[i], "%s", buf_text(&error));
+    }
+    (void)postgres_ask(server, "postgres",
+                       "ALTER DATABASE " DATABASE " RESET default_transaction_read_only");
+    (void)close(fd);
+    (void)snprintf(expected, sizeof expected, "127.0.0.1:%d: this PostgreSQL is read-only",
+                   alive);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(results[i], STORE_REFUSED);
+        if (strstr(told[i], expected) == NULL || strstr(told[i], "cannot be reached") != NULL)
+            fail_msg("%d: %s", i, told[i]);
+    }
+}
+
 static void with_an_authority_nothing_but_verified_tls_will_do(void **state)
 {
     FIXTURE(f);
@@ -1283,6 +1329,7 @@ int main(void)
         cmocka_unit_test(name_servers_that_are_silent_hold_nothing_up),
         cmocka_unit_test(a_server_that_ends_at_once_loses_no_claim),
         cmocka_unit_test(a_server_that_may_forget_is_refused),
+        cmocka_unit_test(of_several_hosts_the_one_that_was_refused_is_told),
         cmocka_unit_test(with_an_authority_nothing_but_verified_tls_will_do),
         cmocka_unit_test(a_connection_cut_at_any_byte_of_a_claim_tells_nothing_untrue),
         cmocka_unit_test(a_missing_standby_is_named_as_a_weakness),

@@ -149,6 +149,24 @@ static void what_others_could_replace_is_refused(void **state)
     assert_not_opened(STORE_REFUSED, "is not a regular file");
 }
 
+/* As root meets it while the proxy is down. */
+static void a_store_of_another_user_is_told_as_that(void **state)
+{
+    char expected[96];
+    bool is_root = geteuid() == 0;
+
+    (void)state;
+    make_store();
+    if (is_root)
+        assert_int_equal(chown(path, 61841, (gid_t)-1), 0);
+    else
+        (void)snprintf(url, sizeof url, "sqlite:/etc/passwd");
+    (void)snprintf(expected, sizeof expected,
+                   " belongs to uid %d, and this is uid %u: run it as that user",
+                   is_root ? 61841 : 0, (unsigned)geteuid());
+    assert_not_opened(STORE_REFUSED, expected);
+}
+
 /* As systemd has it for a DynamicUser. The file itself may not be one. */
 static void a_link_is_followed_to_the_directory_and_not_to_the_file(void **state)
 {
@@ -564,6 +582,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_is_made_but_by_init, make_directory,
                                         remove_directory),
         cmocka_unit_test_setup_teardown(what_others_could_replace_is_refused, make_directory,
+                                        remove_directory),
+        cmocka_unit_test_setup_teardown(a_store_of_another_user_is_told_as_that, make_directory,
                                         remove_directory),
         cmocka_unit_test_setup_teardown(a_link_is_followed_to_the_directory_and_not_to_the_file,
                                         make_directory, remove_directory),

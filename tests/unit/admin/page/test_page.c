@@ -623,7 +623,11 @@ static void the_ledger_has_a_line_where_there_is_one(void **state)
     world.status.ledger.unknown_oldest_ms = (NOW_S - 720) * INT64_C(1000);
     assert_true(page_has("class=\"warn\" aria-labelledby=\"ledger-h\""));
     assert_true(page_has("outcome unknown</strong> for 12 min"));
-    assert_true(page_has("oneshot-proxy ledger list --state unknown"));
+    assert_true(page_has("(<code>oneshot-proxy ledger list --state unknown</code>)"));
+    config->file = strdup("/etc/a <b>.ini");
+    assert_true(page_has("--state unknown --config &#39;/etc/a &lt;b&gt;.ini&#39;</code>)"));
+    free(config->file);
+    config->file = NULL;
     world.status.ledger.up = false;
     world.status.ledger.down_ms = NOW_MS - 5000;
     world.status.ledger.why = "the disk <is> full";
