@@ -131,7 +131,7 @@ def make_system(world, certificates):
     shutil.copy(certificates / "ca.crt", etc / "oneshot/callers-ca.crt")
     run("mount", "--bind", etc, "/etc")
     run("mount", "-t", "tmpfs", "none", "/run")
-    for directory in "secrets", "oneshot", "oneshot-proxy":
+    for directory in "secrets", "oneshot-proxy":
         (pathlib.Path("/run") / directory).mkdir()
     secret = pathlib.Path("/run/secrets/oneshot")
     secret.write_text(SECRET + "\n", encoding="utf-8")

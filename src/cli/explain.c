@@ -3,7 +3,7 @@
  *     head ---- request_check, decision_route ----> refused, answered here, or forwarded
  *     forwarded ---- rules_operation ----> class
  *     who ---- callers_recognise, rules_decide ----> rights
- *     freeze_look ----> frozen
+ *     freeze_file_look ----> frozen
  *     claim_look ----> what the ledger does with it
  *
  * Every arrow is a function that the running proxy calls, too. What depends on the moment (the
@@ -20,7 +20,7 @@
 #include "net/tls.h"
 #include "proxy/claim.h"
 #include "proxy/decision.h"
-#include "rights/freeze.h"
+#include "rights/freeze_file.h"
 
 enum { EXIT_SETTINGS = 1, EXIT_USAGE = 2 };
 
@@ -346,7 +346,7 @@ static struct outcome decide(struct explain *e, const struct fields *f, const st
         r.decision = rules_decide(c->rules, &who->recognised, method, &r.operation);
     r.has_frozen_class = (c->rules->frozen_classes & 1U << r.operation.class) != 0;
     if (c->freeze.file != NULL)
-        r.is_frozen = freeze_look(c->freeze.file, r.reason);
+        r.is_frozen = freeze_file_look(c->freeze.file, r.reason) != FREEZE_OFF;
     return r;
 }
 

@@ -23,7 +23,7 @@
 #include "config/docs.h"
 #include "net/leg_error.h"
 #include "net/library_alloc.h"
-#include "rights/freeze.h"
+#include "rights/freeze_file.h"
 #include "server/server.h"
 
 enum { EXIT_USAGE = 2 };
@@ -180,17 +180,18 @@ static int run_freeze(struct invocation *in)
 {
     auto_free char *file = freeze_file(in);
 
-    return file == NULL ? EXIT_FAILURE
-                        : freeze_done_with(file, freeze_create(file, in->reason),
-                                           "frozen; within a second no running proxy that "
-                                           "watches it sends what it stops",
-                                           "written");
+    return file == NULL
+               ? EXIT_FAILURE
+               : freeze_done_with(file, freeze_file_create(file, in->reason),
+                                  "frozen; within a second every running proxy that "
+                                  "watches this file refuses what freeze.classes names",
+                                  "written");
 }
 
 static int run_thaw(struct invocation *in)
 {
     auto_free char *file = freeze_file(in);
-    int err = file == NULL ? 0 : freeze_remove(file);
+    int err = file == NULL ? 0 : freeze_file_remove(file);
 
     if (file == NULL)
         return EXIT_FAILURE;

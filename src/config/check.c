@@ -548,7 +548,9 @@ void config_check(struct config *c, struct config_report *report, bool with_file
     check_retries(&k);
     check_drain(&k);
     config_check_rights(c, report);
-    if (with_files)
+    if (with_files) {
         config_check_caller_files(c, report);
+        config_check_freeze_file(c, report);
+    }
     config_check_ledger(c, report);
 }

@@ -9,6 +9,7 @@
 #include "config/caller_files.h"
 #include "config/url.h"
 #include "config/value.h"
+#include "rights/freeze_file.h"
 
 struct check {
     struct config *config;
@@ -684,4 +685,17 @@ void config_check_caller_files(struct config *c, struct config_report *report)
 
     if (c->rules != NULL)
         c->rules->secrets = caller_files_read(c, NULL, wrong_file, &k);
+}
+
+void config_check_freeze_file(const struct config *c, struct config_report *report)
+{
+    const struct config_key *key = config_find("freeze", "file");
+    char why[FREEZE_REASON_MAX + 1] = "";
+
+    if (c->freeze.file == NULL || !config_sound(report, key) ||
+        freeze_file_look(c->freeze.file, why) != FREEZE_IN_DOUBT)
+        return;
+    config_warn(report, key,
+                "%s: %s, which counts as frozen: the classes in freeze.classes are refused",
+                c->freeze.file, why);
 }

@@ -1,75 +1,17 @@
 /* Watches the freeze file; see freeze.h. */
 #include "rights/freeze.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-
-/* The first line, without characters that cannot be printed. */
-static void read_reason(const char *file, char out[FREEZE_REASON_MAX + 1])
-{
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    ssize_t n = fd < 0 ? -1 : read(fd, out, FREEZE_REASON_MAX);
-    size_t len = 0;
-
-    if (n < 0)
-        n = snprintf(out, FREEZE_REASON_MAX, "the file cannot be read");
-    for (; len < (size_t)n && out[len] != '\n'; len++)
-        if (out[len] < ' ' || out[len] > '~')
-            out[len] = '?';
-    while (len > 0 && out[len - 1] == ' ')
-        len--;
-    out[len] = '\0';
-    if (len == 0)
-        (void)snprintf(out, FREEZE_REASON_MAX, "no reason is given");
-    if (fd >= 0)
-        (void)close(fd);
-}
-
-/* Whether the directory of the file exists. */
-static bool has_directory(const char *file)
-{
-    char directory[PATH_MAX];
-    const char *slash = strrchr(file, '/');
-    size_t n = slash == NULL ? 0 : (size_t)(slash - file);
-    struct stat s;
-
-    if (n >= sizeof directory)
-        return false;
-    memcpy(directory, file, n);
-    directory[n] = '\0';
-    return stat(n == 0 ? (slash == NULL ? "." : "/") : directory, &s) == 0 &&
-           S_ISDIR(s.st_mode);
-}
-
-bool freeze_look(const char *file, char why[FREEZE_REASON_MAX + 1])
-{
-    struct stat s;
-    int err = lstat(file, &s) == 0 ? 0 : errno;
-
-    if (err == ENOENT && has_directory(file))
-        return false;
-    if (err == ENOENT)
-        (void)snprintf(why, FREEZE_REASON_MAX, "the directory of freeze.file is missing");
-    else if (err != 0)
-        (void)snprintf(why, FREEZE_REASON_MAX, "freeze.file cannot be looked at: %s",
-                       strerrordesc_np(err));
-    else
-        read_reason(file, why);
-    return true;
-}
 
 static void look_now(struct freeze *f)
 {
     char why[FREEZE_REASON_MAX + 1] = "";
-    bool frozen = freeze_look(f->file, why);
+    enum freeze_state state = freeze_file_look(f->file, why);
+    bool frozen = state != FREEZE_OFF;
     bool changed = !f->looked ? frozen : frozen != f->is_frozen || strcmp(why, f->reason) != 0;
 
     atomic_store_explicit(&f->thawed_ms, frozen ? 0 : base_max(clock_ms(), 1),
@@ -80,6 +22,7 @@ static void look_now(struct freeze *f)
     memcpy(f->reason, why, sizeof why);
     (void)pthread_mutex_unlock(&f->lock);
     f->is_frozen = frozen;
+    f->in_doubt = state == FREEZE_IN_DOUBT;
     f->looked = true;
     loop_timer_set(f->loop, &f->timer, clock_ms() + FREEZE_LOOK_MS);
     if (changed && f->on_change != NULL)
@@ -137,7 +80,7 @@ void freeze_set_file(struct freeze *f, const char *file)
         return;
     }
     loop_timer_clear(f->loop, &f->timer);
-    f->is_frozen = f->looked = false;
+    f->is_frozen = f->looked = f->in_doubt = false;
     f->reason[0] = '\0';
     atomic_store_explicit(&f->thawed_ms, INT64_MAX, memory_order_release);
     if (was_frozen && f->on_change != NULL)
@@ -156,31 +99,4 @@ void freeze_reason(struct freeze *f, int64_t now_ms, char out[FREEZE_REASON_MAX 
     (void)pthread_mutex_lock(&f->lock);
     memcpy(out, f->reason, sizeof f->reason);
     (void)pthread_mutex_unlock(&f->lock);
-}
-
-int freeze_create(const char *file, const char *reason)
-{
-    char temporary[PATH_MAX];
-    int n = snprintf(temporary, sizeof temporary, "%s.%ld", file, (long)getpid());
-
-    if (n < 0 || (size_t)n >= sizeof temporary)
-        return -ENAMETOOLONG;
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-
-    if (fd < 0)
-        return -errno;
-    int err = dprintf(fd, "%s\n", reason) < 0 ? -errno : 0;
-
-    if (close(fd) != 0 && err == 0)
-        err = -errno;
-    if (err == 0 && rename(temporary, file) != 0)
-        err = -errno;
-    if (err != 0)
-        (void)unlink(temporary);
-    return err;
-}
-
-int freeze_remove(const char *file)
-{
-    return unlink(file) == 0 ? 0 : -errno;
 }

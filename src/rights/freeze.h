@@ -6,11 +6,11 @@
 #include <stdatomic.h>
 
 #include "event/file_watch.h"
+#include "rights/freeze_file.h"
 
 /* If the thread that checks is stuck for longer than this, everything counts as frozen. */
 #define FREEZE_STALE_MS 5000
 #define FREEZE_LOOK_MS 1000
-#define FREEZE_REASON_MAX 200
 
 struct freeze {
     struct loop *loop;
@@ -22,6 +22,7 @@ struct freeze {
     pthread_mutex_t lock; /* protects the reason, which refused requests read */
     char reason[FREEZE_REASON_MAX + 1];
     bool is_frozen, looked;
+    bool in_doubt;   /* frozen since it could not be looked at; false: the file is there */
     int64_t since_s; /* wall clock, when the present freeze began */
     void (*on_change)(struct freeze *f);
 };
@@ -45,11 +46,3 @@ static inline bool freeze_is_on(const struct freeze *f, int64_t now_ms)
 /* Why it is frozen: the first line of the file, or what prevented the check. Takes a lock,
  * so use it only for refusals. Thread: any. */
 void freeze_reason(struct freeze *f, int64_t now_ms, char out[FREEZE_REASON_MAX + 1]);
-
-/* Checks once whether it is frozen, and why. Thread: any. */
-bool freeze_look(const char *file, char why[FREEZE_REASON_MAX + 1]);
-
-/* For the commands `freeze` and `thaw`: creates the file atomically with this reason, or
- * removes it. Returns 0 or -errno. */
-int freeze_create(const char *file, const char *reason) MUST_CHECK;
-int freeze_remove(const char *file) MUST_CHECK;

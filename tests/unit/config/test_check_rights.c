@@ -260,6 +260,31 @@ static void a_secret_that_others_could_read_on_the_way_is_doubtful(void **state)
     (void)remove(path);
 }
 
+static void a_freeze_file_that_cannot_be_looked_at_is_doubtful(void **state)
+{
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    char lines[512];
+
+    (void)snprintf(lines, sizeof lines, TABLE "[freeze]\nfile = %s/gone/freeze\n", s.dir);
+    auto_result struct result missing = load_classes(lines);
+    assert_loads(missing);
+    assert_says(missing.warnings, "freeze.file: /tmp/config-test-");
+    assert_says(
+        missing.warnings,
+        "/gone/freeze: the directory of freeze.file is missing, which counts as frozen");
+    /* With its directory it is good, whether the file is there or not. */
+    (void)snprintf(lines, sizeof lines, TABLE "[freeze]\nfile = %s/freeze\n", s.dir);
+    auto_result struct result absent = load_classes(lines);
+    assert_loads(absent);
+    assert_int_equal(buf_unread(&absent.warnings), 0);
+    const char *file = scratch_write(&s, "incident\n", 9, 0600);
+    (void)snprintf(lines, sizeof lines, TABLE "[freeze]\nfile = %s\n", file);
+    auto_result struct result present = load_classes(lines);
+    assert_loads(present);
+    assert_int_equal(buf_unread(&present.warnings), 0);
+}
+
 static void a_caller_may_come_from_the_environment_key_by_key(void **state)
 {
     (void)state;
@@ -294,6 +319,7 @@ int main(void)
         cmocka_unit_test(a_caller_without_a_mode_has_that_of_all),
         cmocka_unit_test(what_is_wrong_with_a_secret_file_is_told_without_the_secret),
         cmocka_unit_test(a_secret_that_others_could_read_on_the_way_is_doubtful),
+        cmocka_unit_test(a_freeze_file_that_cannot_be_looked_at_is_doubtful),
         cmocka_unit_test(a_caller_may_come_from_the_environment_key_by_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* freeze.c: frozen when in doubt, with real files. The test controls the clock. */
+/* freeze.c and freeze_file.c: frozen when in doubt, with real files. The test controls the clock. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -114,7 +114,7 @@ static void the_file_freezes_and_its_absence_thaws(void **state)
     look_again();
     assert_frozen("another reason");
     assert_int_equal(changes, 2);
-    assert_int_equal(freeze_remove(file), 0);
+    assert_int_equal(freeze_file_remove(file), 0);
     look_again();
     assert_false(freeze_is_on(&freeze, now_ms));
     assert_int_equal(changes, 3);
@@ -148,6 +148,7 @@ static void whatever_is_not_known_to_be_away_freezes(void **state)
     assert_int_equal(rename(directory, moved), 0);
     look_again();
     assert_frozen("directory of freeze.file is missing");
+    assert_true(freeze.in_doubt);
     assert_int_equal(rename(moved, directory), 0);
     look_again();
     assert_false(freeze_is_on(&freeze, now_ms));
@@ -193,13 +194,19 @@ static void the_commands_create_it_whole_and_remove_it(void **state)
 {
     (void)state;
     freeze_set_file(&freeze, file);
-    assert_int_equal(freeze_create(file, "by command"), 0);
+    assert_int_equal(freeze_file_create(file, "by command"), 0);
     look_again();
     assert_frozen("by command");
-    assert_int_equal(freeze_create(file, "again"), 0);
-    assert_int_equal(freeze_remove(file), 0);
-    assert_int_equal(freeze_remove(file), -ENOENT);
-    assert_int_equal(freeze_create("/nowhere/at/all", "x"), -ENOENT);
+    assert_false(freeze.in_doubt);
+    mode_t mask = umask(0077); /* the proxy's user has to read it nevertheless */
+    struct stat made;
+    assert_int_equal(freeze_file_create(file, "again"), 0);
+    (void)umask(mask);
+    assert_int_equal(stat(file, &made), 0);
+    assert_int_equal(made.st_mode & 0777, 0644);
+    assert_int_equal(freeze_file_remove(file), 0);
+    assert_int_equal(freeze_file_remove(file), -ENOENT);
+    assert_int_equal(freeze_file_create("/nowhere/at/all", "x"), -ENOENT);
 }
 
 static void another_file_is_taken_into_force_at_once(void **state)
