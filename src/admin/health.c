@@ -3,17 +3,22 @@
  *   a worker's loop does not turn                          bad   this proxy
  *   SIGTERM came                                           warn  nobody
  *   no token | no fetch was ever answered                  warn  nobody
- *            | the last fetch failed                       bad   credentials or token endpoint
+ *            | the last fetch failed                       bad   credentials, token endpoint,
+ *                                                                or this proxy
  *            | being fetched after expiry or refusal       warn  nobody
  *   two tokens in a row were refused by the upstream       bad   credentials
+ *   the ledger is down                                     bad   its store
+ *   frozen, since the freeze file cannot be looked at      bad   the configuration
  *   last minute: three or more, half of all, failed there  bad   upstream
- *                a hundredth turned away or failed by us   warn  this proxy
+ *   frozen, since the freeze file is there                 warn  nobody
+ *   last minute: a hundredth turned away or failed by us   warn  this proxy
  *                a hundredth failed upstream               warn  upstream
- *   there is a token, renewing it failed                   warn  credentials or token endpoint
+ *   there is a token, renewing it failed                   warn  as if there were none
  *   last minute: some failed for lack of a token           warn  token endpoint
  *   a certificate in use has expired                       bad   the configuration
  *   a new certificate or key is faulty                     warn  the configuration
  *   a certificate in use expires within two weeks          warn  the configuration
+ *   the last reload was refused                            warn  the configuration
  *   otherwise                                              good
  *
  * Mistakes of callers do not count: the page mentions them, and the health is good. */
@@ -25,7 +30,9 @@
 static const char proxy_fault[] = "this proxy", upstream_fault[] = "the upstream",
                   token_fault[] = "the token endpoint",
                   credentials_fault[] = "the configuration (client credentials)",
-                  certificates_fault[] = "the configuration (certificates)";
+                  certificates_fault[] = "the configuration (certificates)",
+                  freeze_fault[] = "the configuration (freeze.file)",
+                  settings_fault[] = "the configuration", store_fault[] = "the ledger's store";
 
 static const struct {
     enum health_level level;
@@ -37,7 +44,10 @@ static const struct {
     [HEALTH_NO_TOKEN] = { HEALTH_BAD, "No token: requests fail" },
     [HEALTH_RENEWING] = { HEALTH_WARN, "Fetching a new token: requests wait" },
     [HEALTH_TOKENS_REFUSED] = { HEALTH_BAD, "The upstream refuses the tokens" },
+    [HEALTH_LEDGER_DOWN] = { HEALTH_BAD, "The ledger is down: what it records is refused" },
+    [HEALTH_FREEZE_UNSEEN] = { HEALTH_BAD, "Frozen: freeze.file cannot be looked at" },
     [HEALTH_UPSTREAM_DOWN] = { HEALTH_BAD, "The upstream is failing" },
+    [HEALTH_FROZEN] = { HEALTH_WARN, "Frozen: what moves money is refused" },
     [HEALTH_LIMIT] = { HEALTH_WARN, "Requests are turned away" },
     [HEALTH_UPSTREAM_FAILS] = { HEALTH_WARN, "Some requests fail at the upstream" },
     [HEALTH_RENEWAL_FAILS] = { HEALTH_WARN, "Serving, but the token cannot be renewed" },
@@ -45,6 +55,7 @@ static const struct {
     [HEALTH_CERTIFICATE_ENDED] = { HEALTH_BAD, "A certificate has ended" },
     [HEALTH_CERTIFICATE_KEPT] = { HEALTH_WARN, "A new certificate is not taken up" },
     [HEALTH_CERTIFICATE_ENDS] = { HEALTH_WARN, "A certificate ends soon" },
+    [HEALTH_RELOAD_REFUSED] = { HEALTH_WARN, "The last reload was refused" },
     [HEALTH_WELL] = { HEALTH_GOOD, "All is well" },
 };
 
@@ -71,8 +82,11 @@ static struct health make(enum health_kind kind, const char *fault, const char *
     return h;
 }
 
+/* Whose fault a failed fetch is. Without memory or descriptors it is not the endpoint's. */
 static const char *whose(const struct failure *f)
 {
+    if (failure_info(f->kind)->stage == STAGE_PROXY)
+        return proxy_fault;
     return f->kind == FAIL_TOKEN_REFUSED || f->kind == FAIL_TOKEN_FORBIDDEN ||
                    f->kind == FAIL_TOKEN_CONFIG
                ? credentials_fault
@@ -152,17 +166,61 @@ static bool too_many(uint64_t failed, uint64_t requests)
     return failed > 0 && failed * 100 >= requests;
 }
 
+static uint64_t upstream_failures(const struct history_step *recent)
+{
+    return recent->failed[STAGE_UPSTREAM] + recent->upstream_errors;
+}
+
+static bool is_upstream_down(const struct history_step *recent)
+{
+    uint64_t failed = upstream_failures(recent);
+
+    return failed >= 3 && failed * 2 >= recent->requests;
+}
+
+/* Health by what stops some requests here, whether there were any or not: the ledger and the
+ * freeze file. HEALTH_COUNT: nothing. */
+static struct health of_stops(const struct status *s, const struct history_step *recent)
+{
+    const struct ledger_status *l = &s->ledger;
+    const struct freeze *f = s->freeze;
+
+    if (l->on && !l->up)
+        return make(HEALTH_LEDGER_DOWN, store_fault,
+                    "For %lld s: %s. Requests that it would record get 503 and are not sent; "
+                    "all others are served. Look at the disk or the database that ledger.store "
+                    "names; the log says more (event=ledger_down).",
+                    (long long)((s->now_ms - l->down_ms) / 1000),
+                    l->why != NULL ? l->why : "it cannot be used");
+    if (f == NULL || !f->is_frozen)
+        return (struct health){ .kind = HEALTH_COUNT };
+    if (f->in_doubt)
+        return make(
+            HEALTH_FREEZE_UNSEEN, freeze_fault,
+            "It counts as there: %s. What freeze.classes names, and what is in no class, "
+            "gets 503. Make its directory, where the proxy's user may look, or correct "
+            "the setting: %s",
+            f->reason, f->file);
+    if (is_upstream_down(recent))
+        return (struct health){ .kind = HEALTH_COUNT };
+    return make(HEALTH_FROZEN, NULL,
+                "The reason given: %s. What freeze.classes names, and what is in no class, "
+                "gets 503. It ends when this file is removed: %s",
+                f->reason, f->file);
+}
+
 /* Health by the last minute's requests; HEALTH_COUNT: nothing to report. */
 static struct health of_requests(const struct history_step *recent)
 {
     uint64_t all = recent->requests, ours = recent->failed[STAGE_PROXY];
-    uint64_t upstream = recent->failed[STAGE_UPSTREAM] + recent->upstream_errors;
-    bool is_down = upstream >= 3 && upstream * 2 >= all;
+    uint64_t upstream = upstream_failures(recent);
+    bool is_down = is_upstream_down(recent);
 
     if (!is_down && too_many(ours, all))
         return make(HEALTH_LIMIT, proxy_fault,
-                    "%llu of %llu requests in the last minute: see the list of failures, and "
-                    "upstream.max_in_flight and listen.max_connections.",
+                    "%llu of %llu requests in the last minute; the list of failures says why. "
+                    "Where a limit is reached, it is upstream.max_in_flight, "
+                    "upstream.max_connections or listen.max_connections.",
                     (unsigned long long)ours, (unsigned long long)all);
     if (is_down || too_many(upstream, all))
         return make(is_down ? HEALTH_UPSTREAM_DOWN : HEALTH_UPSTREAM_FAILS, upstream_fault,
@@ -195,6 +253,19 @@ static struct health of_certificates(const struct status *s)
     return (struct health){ .kind = HEALTH_COUNT };
 }
 
+/* Health by the settings: HEALTH_COUNT: they are as somebody wants them. */
+static struct health of_settings(const struct status *s)
+{
+    struct health h = of_certificates(s);
+
+    if (h.kind != HEALTH_COUNT || s->reload_trouble == NULL)
+        return h;
+    return make(HEALTH_RELOAD_REFUSED, settings_fault,
+                "The settings from before it are still in force. Correct the file and reload "
+                "again; the log has every error (event=reload_refused). The first one: %s",
+                s->reload_trouble);
+}
+
 struct health health_of(const struct status *s, const struct history_step *recent)
 {
     const struct token_manager_stats *tokens = s->token.stats;
@@ -214,7 +285,9 @@ struct health health_of(const struct status *s, const struct history_step *recen
     if (!s->token.held)
         return without_token(s);
 
-    struct health h = of_requests(recent);
+    struct health h = of_stops(s, recent);
+    if (h.kind == HEALTH_COUNT)
+        h = of_requests(recent);
     if (h.kind != HEALTH_COUNT)
         return h;
     if (tokens->consecutive_failures > 0)
@@ -226,7 +299,7 @@ struct health health_of(const struct status *s, const struct history_step *recen
                     "%llu of %llu requests failed in the last minute for want of a token.",
                     (unsigned long long)recent->failed[STAGE_TOKEN],
                     (unsigned long long)recent->requests);
-    h = of_certificates(s);
+    h = of_settings(s);
     return h.kind != HEALTH_COUNT ? h : well(recent);
 }
 

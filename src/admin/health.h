@@ -13,7 +13,10 @@ enum health_kind {
     HEALTH_NO_TOKEN,       /* there is none, and the last fetch failed */
     HEALTH_RENEWING,       /* there is none, and one is being fetched */
     HEALTH_TOKENS_REFUSED, /* the upstream refuses one token after the other */
+    HEALTH_LEDGER_DOWN,    /* what it would record is refused */
+    HEALTH_FREEZE_UNSEEN,  /* whether the freeze file is there cannot be seen: frozen */
     HEALTH_UPSTREAM_DOWN,  /* half of the last minute's requests failed at the upstream */
+    HEALTH_FROZEN,         /* the freeze file is there */
     HEALTH_LIMIT,          /* requests were turned away, or failed because of the proxy */
     HEALTH_UPSTREAM_FAILS, /* some failed at the upstream */
     HEALTH_RENEWAL_FAILS,  /* there is a token, but renewing it fails */
@@ -22,6 +25,7 @@ enum health_kind {
     HEALTH_CERTIFICATE_ENDED, /* one in use has expired */
     HEALTH_CERTIFICATE_KEPT,  /* a new one is faulty, so the old one is still used */
     HEALTH_CERTIFICATE_ENDS,  /* one in use expires soon */
+    HEALTH_RELOAD_REFUSED,    /* the last one had errors, so the settings are the old ones */
     HEALTH_WELL,
     HEALTH_COUNT
 };

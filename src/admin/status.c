@@ -95,6 +95,10 @@ void status_take(struct status *out, const struct status_input *from)
     out->certificates = config_certificates(from->config, out->now_wall_s, out->certificate);
     if (from->certificate_trouble != NULL && from->certificate_trouble[0] != '\0')
         out->certificate_trouble = from->certificate_trouble;
+    if (from->reload_trouble != NULL && from->reload_trouble[0] != '\0') {
+        out->reload_trouble = from->reload_trouble;
+        out->reload_wall_s = from->reload_wall_s;
+    }
     out->uptime_ms = out->now_ms - from->started_ms;
     if (getrusage(RUSAGE_SELF, &used) == 0) {
         out->cpu_us = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * INT64_C(1000000) +

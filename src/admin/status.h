@@ -63,6 +63,9 @@ struct status {
     size_t certificates;
     const char
         *certificate_trouble; /* why a new one is not used; NULL: none is faulty; borrowed */
+    /* The first error of the last reload, and when; NULL: it was not refused. Borrowed. */
+    const char *reload_trouble;
+    int64_t reload_wall_s;
 };
 
 /* What the status is made from; filled in by the server. */
@@ -77,6 +80,8 @@ struct status_input {
     const struct freeze *freeze;           /* NULL: freeze.file is not set */
     const struct ledger *ledger;           /* NULL: none */
     const char *certificate_trouble;       /* NULL or "": nothing */
+    const char *reload_trouble;            /* likewise */
+    int64_t reload_wall_s;
 };
 
 /* Collects the status now. What is borrowed is valid until the control thread goes on. */

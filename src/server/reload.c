@@ -21,9 +21,24 @@ static void log_message(void *arg, bool is_error, const char *line)
            log_str("detail", line));
 }
 
+/* Keeps the first fault: the others are shown when that one is corrected. */
+static void note_trouble(void *arg, bool is_error, const char *line)
+{
+    struct reload_trouble *t = arg;
+
+    if (is_error && t->text[0] == '\0')
+        (void)snprintf(t->text, sizeof t->text, "%s", line);
+}
+
+struct barred {
+    const struct config *config;
+    struct reload_trouble *trouble;
+};
+
 static void log_barred(void *arg, const char *key, int port)
 {
-    const struct config *c = arg;
+    const struct barred *barred = arg;
+    const struct config *c = barred->config;
     char line[512];
 
     (void)snprintf(line, sizeof line,
@@ -31,6 +46,7 @@ static void log_barred(void *arg, const char *key, int port)
                    "only, and %d was not among them; restart to use it",
                    c->file != NULL ? c->file : "configuration", key, port);
     log_message(NULL, true, line);
+    note_trouble(barred->trouble, true, line);
 }
 
 static const char *or_none(struct buf *names)
@@ -38,14 +54,18 @@ static const char *or_none(struct buf *names)
     return buf_unread(names) > 0 ? buf_text(names) : "nothing";
 }
 
-struct config *reload_read(const struct config *running, const struct config_env *env)
+struct config *reload_read(const struct config *running, const struct config_env *env,
+                           struct reload_trouble *trouble)
 {
     struct config_reload_report report;
 
     config_reload_report_init(&report);
     struct config *c = config_reload(running, env, &report);
     config_report_each(&report.report, log_message, NULL);
-    if (c != NULL && !policy_reaches(c, log_barred, c)) {
+    *trouble = (struct reload_trouble){ .text = "" };
+    config_report_each(&report.report, note_trouble, trouble);
+    if (c != NULL &&
+        !policy_reaches(c, log_barred, &(struct barred){ .config = c, .trouble = trouble })) {
         config_unref(c);
         c = NULL;
     }
@@ -57,15 +77,6 @@ struct config *reload_read(const struct config *running, const struct config_env
     }
     config_reload_report_done(&report);
     return c;
-}
-
-/* Keeps the first fault: the others are shown when that one is corrected. */
-static void note_trouble(void *arg, bool is_error, const char *line)
-{
-    struct reload_trouble *t = arg;
-
-    if (is_error && t->text[0] == '\0')
-        (void)snprintf(t->text, sizeof t->text, "%s", line);
 }
 
 static void log_warning(void *arg, bool is_error, const char *line)

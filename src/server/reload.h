@@ -3,20 +3,19 @@
  * keys and authorities are. The result is logged. Thread: control. */
 #include "config/config.h"
 
-/* Reads the settings file of `running` again. Logs every error, every warning, the keys that
- * changed, and those that need a restart. Returns the settings to use, with one reference,
- * or NULL: the file has errors and nothing changes. */
-struct config *reload_read(const struct config *running,
-                           const struct config_env *env) MUST_CHECK;
-
-/* What is wrong with the certificate files now, for the status page and so that it is logged
- * only once; "": nothing. */
+/* What is wrong with what was read, for the status page: the first error; "": nothing. */
 struct reload_trouble {
     char text[512];
 };
 
+/* Reads the settings file of `running` again. Logs every error, every warning, the keys that
+ * changed, and those that need a restart. Returns the settings to use, with one reference,
+ * or NULL: the file has errors, of which `trouble` has the first, and nothing changes. */
+struct config *reload_read(const struct config *running, const struct config_env *env,
+                           struct reload_trouble *trouble) MUST_CHECK;
+
 /* Checks the certificate files that `running` names. Logs what is now used, and what is not,
- * unless `trouble` says so already. Returns the settings to use, with one reference, or
- * NULL: nothing has changed. */
+ * unless `trouble`, as the call before left it, says so already. Returns the settings to use,
+ * with one reference, or NULL: nothing has changed. */
 struct config *reload_certificates(struct config *running,
                                    struct reload_trouble *trouble) MUST_CHECK;

@@ -20,7 +20,7 @@ struct sd_notify {
     int64_t watchdog_ms;     /* half of what the manager allows; 0: no watchdog */
     bool (*is_alive)(void *arg);
     void *arg;
-    char status[200]; /* the last one sent */
+    char status[400]; /* the last one sent */
     /* Messages for which the socket was full, oldest first; tried again. */
     char waiting[SD_NOTIFY_WAITING_MAX][SD_NOTIFY_MESSAGE_MAX];
     size_t waiting_count;

@@ -48,6 +48,9 @@
 #define LEDGER_CLOSE_MS 1000
 #define JOIN_LOOK_MS 2
 
+/* How often to check whether the ledger is up: its own thread finds that out. */
+#define LEDGER_LOOK_MS 1000
+
 struct server {
     struct config *config;
     struct config_env *env;
@@ -64,6 +67,10 @@ struct server {
     struct caller_secrets *secrets; /* read after the settings were; NULL: not read again */
     uint32_t secret_trouble;        /* bits of callers whose files are known to be faulty */
     struct reload_trouble trouble;  /* with certificates */
+    struct reload_trouble refused;  /* of the last reload; "": it was not refused */
+    int64_t refused_wall_s;
+    struct loop_timer ledger_look;
+    const char *ledger_why; /* why it was down at the last look; NULL: it was up */
     struct sd_notify notify;
     struct sd_listen passed;    /* sockets that were passed and are not in use yet */
     struct listeners listeners; /* the first worker's */
@@ -76,17 +83,32 @@ struct server {
     struct buf sandbox; /* what is in force, for the ready line */
 };
 
-/* Sets the line that people see in `systemctl status`. */
-static void tell_status(struct server *s, const struct token_view *view)
+/* Sets the line that people see in `systemctl status`: how the token is, and what else is wrong,
+ * "Serving | frozen: incident 7". */
+static void tell_status(struct server *s)
 {
+    const struct token_view view = token_manager_view(&s->tokens);
+    const struct freeze *freeze = &s->shared.freeze;
+    struct ledger_status ledger;
+    struct buf line;
+
     if (drain_begun(&s->drain))
         return;
-    if (view->token != NULL)
-        sd_notify_status(&s->notify, "Serving");
-    else if (view->failing)
-        sd_notify_status(&s->notify, "No token: %s", view->failure.detail);
-    else
-        sd_notify_status(&s->notify, "Fetching a token");
+    buf_init(&line, 4096);
+    ledger_status_take(s->shared.ledger, &ledger);
+    int err = view.token != NULL ? buf_add_str(&line, "Serving")
+              : view.failing     ? buf_addf(&line, "No token: %s", view.failure.detail)
+                                 : buf_add_str(&line, "Fetching a token");
+    if (err == 0 && ledger.on && !ledger.up)
+        err = buf_addf(&line, " | ledger down: %s",
+                       ledger.why != NULL ? ledger.why : "the log says why");
+    if (err == 0 && freeze->is_frozen)
+        err = buf_addf(&line, " | frozen: %s", freeze->reason);
+    if (err == 0 && s->refused.text[0] != '\0')
+        err = buf_addf(&line, " | the last reload was refused: %s", s->refused.text);
+    if (err == 0)
+        sd_notify_status(&s->notify, "%s", buf_text(&line));
+    buf_done(&line);
 }
 
 /* When the worker's loop last turned. */
@@ -108,7 +130,9 @@ static void take_status(void *arg, struct status *out)
                                .worker_count = s->worker_count,
                                .freeze = &s->shared.freeze,
                                .ledger = s->shared.ledger,
-                               .certificate_trouble = s->trouble.text };
+                               .certificate_trouble = s->trouble.text,
+                               .reload_trouble = s->refused.text,
+                               .reload_wall_s = s->refused_wall_s };
 
     /* The workers keep counting: each number is right, but two may be from slightly
      * different moments. */
@@ -126,7 +150,7 @@ static void publish(void *arg, const struct token_view *view)
 
     for (unsigned i = 0; i < s->worker_count; i++)
         worker_send_view(&s->workers[i], view);
-    tell_status(s, view);
+    tell_status(s);
     if (view->failing && view->failure.kind == FAIL_TOKEN_DNS)
         policy_check_resolver();
     monitor_look(&s->monitor);
@@ -291,7 +315,31 @@ static void on_freeze(struct freeze *f)
         log_warn("frozen", log_str("file", f->file), log_str("reason", f->reason));
     else
         log_info("thawed", log_str("file", f->file));
+    tell_status(s);
     monitor_look(&s->monitor);
+}
+
+static void on_ledger_look(struct loop_timer *t)
+{
+    struct server *s = CONTAINER_OF(t, struct server, ledger_look);
+    struct ledger_status now;
+
+    ledger_status_take(s->shared.ledger, &now);
+    if (now.why != s->ledger_why) {
+        s->ledger_why = now.why;
+        tell_status(s);
+        monitor_look(&s->monitor);
+    }
+    loop_timer_set(&s->loop, t, clock_ms() + LEDGER_LOOK_MS);
+}
+
+static int start_ledger(struct server *s)
+{
+    int err = s->shared.ledger == NULL ? 0 : ledger_start(s->shared.ledger);
+
+    if (s->shared.ledger != NULL && err == 0)
+        loop_timer_set(&s->loop, &s->ledger_look, clock_ms());
+    return err;
 }
 
 static void apply(struct server *s, struct config *c)
@@ -330,7 +378,8 @@ static void reload(struct server *s)
         return;
     }
     sd_notify_reloading(&s->notify);
-    struct config *c = reload_read(s->config, s->env);
+    struct config *c = reload_read(s->config, s->env, &s->refused);
+    s->refused_wall_s = clock_wall_s();
     metrics_add(&s->metrics, c != NULL ? M_reloads_applied : M_reloads_refused, 1);
     if (c != NULL) {
         s->trouble = (struct reload_trouble){ .text = "" };
@@ -342,6 +391,8 @@ static void reload(struct server *s)
         watch_files(s);
         watch_callers(s);
     }
+    tell_status(s);
+    monitor_look(&s->monitor);
     sd_notify_ready(&s->notify);
 }
 
@@ -613,6 +664,7 @@ static void finish(struct server *s)
     file_watch_done(&s->watch);
     file_watch_done(&s->caller_watch);
     freeze_done(&s->shared.freeze);
+    loop_timer_clear(&s->loop, &s->ledger_look);
     drain_done(&s->drain);
     for (size_t i = 0; i < s->twin_count; i++)
         listener_close(&s->twins[i]);
@@ -690,7 +742,7 @@ static int start(struct server *s, struct buf *error)
     if (err == 0) {
         add_bound_hosts(s, s->config);
         policy_enforce(s->config, &s->listeners, &s->admin.listeners, &s->sandbox);
-        err = s->shared.ledger == NULL ? 0 : ledger_start(s->shared.ledger);
+        err = start_ledger(s);
     }
     if (err == 0)
         err = start_workers(s);
@@ -703,6 +755,7 @@ int server_run(struct config *c, struct config_env *env)
                         .env = env,
                         .started_ms = clock_ms(),
                         .started_wall_s = clock_wall_s(),
+                        .ledger_look.on_due = on_ledger_look,
                         .loop.epoll_fd = -1 };
     struct buf error;
 

@@ -100,6 +100,8 @@ static void while_the_file_is_there_what_moves_money_is_refused_and_reads_go_on(
     assert_contains(bytes_text(&a.body), "\noneshot_proxy_frozen 1\n");
     http_get(proxy_admin_port(w.proxy), "/", &a);
     assert_contains(bytes_text(&a.body), "id=\"frozen\"");
+    assert_contains(bytes_text(&a.body),
+                    "id=\"health-h\">Frozen: what moves money is refused</h2>");
     command(&p, "thaw", NULL, 0);
     assert_true(proxy_log_wait(w.proxy, "event=thawed", 1, SOON_MS));
     http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
@@ -346,6 +348,9 @@ static void a_directory_that_is_gone_or_a_link_to_nowhere_is_frozen(void **state
     http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);
     assert_problem(&a, 503, "proxy", "http_request_denied");
     assert_problem_detail(&a, "the directory of freeze.file is missing");
+    http_get(proxy_admin_port(w.proxy), "/", &a);
+    assert_contains(bytes_text(&a.body),
+                    "id=\"health-h\">Frozen: freeze.file cannot be looked at</h2>");
     assert_int_equal(rename(moved, p.dir), 0);
     assert_true(proxy_log_wait(w.proxy, "event=thawed", 2, SOON_MS));
     http_call(w.port, "POST", EXECUTE, NULL, "{}", &a);

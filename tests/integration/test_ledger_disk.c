@@ -105,6 +105,15 @@ static void assert_down(const struct world *w, const char *key, const char *says
     answer_free(&a);
 }
 
+static void assert_page_says(const struct world *w, const char *says)
+{
+    struct answer a = { 0 };
+
+    http_get(proxy_admin_port(w->proxy), "/", &a);
+    assert_contains(bytes_text(&a.body), says);
+    answer_free(&a);
+}
+
 /* Without a key. */
 static int asked(const struct world *w)
 {
@@ -135,13 +144,14 @@ static void a_full_disk_records_nothing_and_so_nothing_is_sent(void **state)
     (void)state;
     DISK(d);
     STORE(s);
-    store_make(&s, "");
+    store_make(&s, "admin.address = 127.0.0.1:0\n");
     WORLD(w);
     begin(&w, &s, &d);
     assert_int_equal(store_pay_status(&w, "before"), 201);
     set_writes(&d, ENOSPC);
     assert_down(&w, "full", "full or cannot be written");
     assert_true(proxy_log_wait(w.proxy, "event=ledger_down", 1, SOON_MS));
+    assert_page_says(&w, ">The ledger is down: what it records is refused</h2>");
     assert_int_equal(executions, 1);
     assert_int_equal(asked(&w), 201);
     assert_int_equal(executions, 2);

@@ -3,12 +3,14 @@
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "harness.h"
 #include "hold.h"
+#include "store.h"
 
 /* The manager's end. */
 struct manager {
@@ -97,6 +99,12 @@ static void tells_its_whole_life(bool abstract)
     options.settings = "log.level = loud\n";
     world_reload(&w, &options, "reload_refused"); /* also over then, and it serves */
     (void)expect(&m, "RELOADING=1");
+    (void)expect(&m, "STATUS=Serving | the last reload was refused: ");
+    (void)expect(&m, "log.level");
+    (void)expect(&m, "READY=1");
+    options.settings = NULL;
+    world_reload(&w, &options, "reloaded");
+    (void)expect(&m, "STATUS=Serving\n");
     (void)expect(&m, "READY=1");
     proxy_signal(w.proxy, SIGTERM);
     (void)expect(&m, "STOPPING=1\nEXTEND_TIMEOUT_USEC=35000000\nSTATUS=");
@@ -140,6 +148,57 @@ static void the_status_line_says_why_there_is_no_token(void **state)
     (void)expect(&m, "STATUS=Serving");
     world_end(&w);
     stop_listening(&m);
+}
+
+static void the_status_line_says_that_payments_are_frozen(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct manager m;
+    listen_for(&m, false);
+    const char *env[] = { m.variable, NULL };
+    char dir[] = "/tmp/notify-freeze-XXXXXX", file[64], settings[160];
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(file, sizeof file, "%s/freeze", dir);
+    (void)snprintf(settings, sizeof settings, "classes.table = 1shot\nfreeze.file = %s\n",
+                   file);
+    world_start(&w, &(struct world_options){ .env = env, .settings = settings });
+    (void)expect(&m, "STATUS=Serving\n");
+    write_file(file, "incident-7\n");
+    (void)expect(&m, "STATUS=Serving | frozen: incident-7\n");
+    assert_int_equal(unlink(file), 0);
+    (void)expect(&m, "STATUS=Serving\n");
+    world_end(&w);
+    stop_listening(&m);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void the_status_line_says_that_the_ledger_is_down(void **state)
+{
+    (void)state;
+    STORE(s);
+    WORLD(w);
+    struct manager m;
+    char file[64];
+    int fd = memfd_create("disk", MFD_CLOEXEC); /* see failing_disk.c */
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, 2 * sizeof(int)), 0);
+    (void)snprintf(file, sizeof file, "FAILING_DISK=/proc/%d/fd/%d", (int)getpid(), fd);
+    listen_for(&m, false);
+    const char *env[] = { m.variable, "LD_PRELOAD=" FAILING_DISK, file, NULL };
+    store_make(&s, NULL);
+    world_start(&w, &(struct world_options){ .env = env, .settings = s.settings });
+    (void)expect(&m, "STATUS=Serving\n");
+    int error = ENOSPC;
+    assert_int_equal(pwrite(fd, &error, sizeof error, 0), sizeof error);
+    assert_int_equal(store_pay_status(&w, "k"), 503);
+    (void)expect(&m, "STATUS=Serving | ledger down: the ledger's store is full");
+    error = 0;
+    assert_int_equal(pwrite(fd, &error, sizeof error, 0), sizeof error);
+    (void)expect(&m, "STATUS=Serving\n");
+    world_end(&w);
+    stop_listening(&m);
+    (void)close(fd);
 }
 
 static void signs_of_life_are_given_only_while_the_workers_turn(void **state)
@@ -265,6 +324,8 @@ int main(int argc, char **argv)
         TEST(ready_reloading_and_stopping_are_told_by_a_path),
         TEST(ready_reloading_and_stopping_are_told_by_an_abstract_name),
         TEST(the_status_line_says_why_there_is_no_token),
+        TEST(the_status_line_says_that_payments_are_frozen),
+        TEST(the_status_line_says_that_the_ledger_is_down),
         TEST(signs_of_life_are_given_only_while_the_workers_turn),
         TEST(a_manager_that_reads_late_hears_everything_in_order),
         TEST(a_watchdog_meant_for_another_process_is_not_fed),

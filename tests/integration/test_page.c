@@ -302,6 +302,26 @@ static void an_upstream_that_refuses_every_token_is_not_called_well(void **state
     answer_free(&a);
 }
 
+static void a_refused_reload_is_on_the_page_until_one_succeeds(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct answer a = { 0 };
+    struct world_options o = { .answer = answer_by_target,
+                               .settings = "admin.address = 127.0.0.1:0\nlog.level = loud\n" };
+    start(&w, NULL);
+    world_reload(&w, &o, "reload_refused");
+    const char *page = page_with(&w, &a, ">The last reload was refused</h2>");
+    assert_contains(page, "oneshot-proxy.ini:");
+    assert_contains(page, "log.level: ");
+    assert_contains(page, "The settings from before it are still in force.");
+    assert_lacks(page, CANARY);
+    o.settings = "admin.address = 127.0.0.1:0\n";
+    world_reload(&w, &o, "reloaded");
+    assert_lacks(page_with(&w, &a, ">All is well</h2>"), "reload was refused");
+    answer_free(&a);
+}
+
 static void while_it_drains_it_says_so(void **state)
 {
     (void)state;
@@ -332,6 +352,7 @@ int main(void)
         TEST(the_page_and_the_metrics_tell_the_same),
         TEST(refused_credentials_are_named_as_the_fault),
         TEST(an_upstream_that_refuses_every_token_is_not_called_well),
+        TEST(a_refused_reload_is_on_the_page_until_one_succeeds),
         TEST(while_it_drains_it_says_so),
     };
     return RUN_TESTS(tests);

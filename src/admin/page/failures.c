@@ -4,6 +4,10 @@
 
 #include <stdio.h>
 
+/* Of each part of a connection the failure's own text says what to check; which part it is only
+ * the text knows. */
+#define BY_STEPS "oneshot-proxy doctor tries the connection step by step."
+
 /* What to do, where the failure's own text does not say it already. */
 static const char *const advice[FAILURE_COUNT] = {
     [FAIL_BAD_REQUEST] = "The caller has to send sound HTTP.",
@@ -19,16 +23,17 @@ static const char *const advice[FAILURE_COUNT] = {
     [FAIL_HEAD_TOO_LARGE] = "Send less, or raise that limit.",
     [FAIL_LOOP] = "Point upstream.base_url at the API.",
     [FAIL_TOKEN_TIMEOUT] = "See above how the token is.",
-    [FAIL_UPSTREAM_DNS] = "Check upstream.base_url and the name server.",
-    [FAIL_UPSTREAM_CONNECT] = "Check upstream.base_url, the network, and whether it is up.",
-    [FAIL_UPSTREAM_CERT] = "Check the clock, upstream.ca_file, and proxies in between.",
-    [FAIL_UPSTREAM_TLS] = "Check for a proxy in between that takes TLS apart.",
-    [FAIL_UPSTREAM_CONNECT_TIMEOUT] = "Check the network and whether the upstream is up.",
+    [FAIL_UPSTREAM_DNS] = BY_STEPS,
+    [FAIL_UPSTREAM_CONNECT] = BY_STEPS,
+    [FAIL_UPSTREAM_CERT] = BY_STEPS,
+    [FAIL_UPSTREAM_TLS] = BY_STEPS,
+    [FAIL_UPSTREAM_CONNECT_TIMEOUT] = BY_STEPS,
     [FAIL_UPSTREAM_RESPONSE_TIMEOUT] =
         "Find out whether it was carried out before sending it again.",
     [FAIL_UPSTREAM_STALLED] = "Find out whether it was carried out before sending it again.",
     [FAIL_UPSTREAM_INCOMPLETE] = "Find out whether it was carried out before sending it again.",
-    [FAIL_UPSTREAM_PROTOCOL] = "Report it to the operator of the upstream.",
+    [FAIL_UPSTREAM_PROTOCOL] =
+        "If upstream.base_url is right, report it to the operator of the upstream.",
     [FAIL_UPSTREAM_HEAD_SIZE] = "Report it to the operator of the upstream.",
     [FAIL_OVERLOAD] = "Find out why requests take long, or raise the limit.",
     [FAIL_INTERNAL] = "A fault of this program, or no memory: please report it with the log.",
@@ -38,8 +43,8 @@ static const char *upstream_advice(int status)
 {
     switch (status) {
     case 401:
-        return "The upstream refused the token, a fresh one too: are these the credentials for "
-               "this API?";
+        return "The upstream refused the token. If it goes on with the next token: are these "
+               "the credentials for this API?";
     case 429:
         return "The upstream limits the rate: callers should ask less often.";
     default:

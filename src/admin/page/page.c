@@ -90,6 +90,7 @@ int page_render(const struct content *c, struct buf *out)
     html_put(&o, "<main>\n");
     rights_freeze(&o, c->status);
     sections_health(&o, c);
+    sections_reload(&o, c);
     sections_facts(&o, c);
     sections_token(&o, c);
     sections_traffic(&o, c);

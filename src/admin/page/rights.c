@@ -71,7 +71,8 @@ void rights_freeze(struct html *o, const struct status *s)
     html_ago(o, (s->now_wall_s - s->freeze->since_s) * 1000);
     html_put(o, "), until <code>");
     html_text(o, s->freeze->file);
-    html_put(o, "</code> is gone: ");
+    html_put(o, s->freeze->in_doubt ? "</code> can be looked at and is not there: "
+                                    : "</code> is gone: ");
     for (size_t i = 0; i < s->config->freeze.classes.count; i++) {
         html_put(o, i == 0 ? "" : ", ");
         html_text(o, s->config->freeze.classes.item[i]);

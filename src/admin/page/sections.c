@@ -34,6 +34,21 @@ void sections_health(struct html *o, const struct content *c)
     html_put(o, ")</span></dd></div></dl></section>\n");
 }
 
+void sections_reload(struct html *o, const struct content *c)
+{
+    const struct status *s = c->status;
+
+    if (s->reload_trouble == NULL || c->health->kind == HEALTH_RELOAD_REFUSED)
+        return;
+    html_put(o, "<section id=\"reload\" class=\"warn\" aria-labelledby=\"reload-h\">"
+                "<h2 id=\"reload-h\">The last reload was refused</h2><p>The settings from "
+                "before it are still in force. At ");
+    html_time(o, s->reload_wall_s, s->now_wall_s);
+    html_put(o, " UTC: ");
+    html_text(o, s->reload_trouble);
+    html_put(o, "</p></section>\n");
+}
+
 /* Limit for the printed settings; more is cut. */
 #define SETTINGS_BYTES (48 * 1024)
 

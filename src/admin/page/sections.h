@@ -5,6 +5,8 @@
 #include "admin/page/html.h"
 
 void sections_health(struct html *o, const struct content *c);
+/* Why the last reload was refused, where the health is about something else. */
+void sections_reload(struct html *o, const struct content *c);
 void sections_facts(struct html *o, const struct content *c);
 void sections_token(struct html *o, const struct content *c);
 void sections_traffic(struct html *o, const struct content *c);

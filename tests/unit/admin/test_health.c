@@ -92,6 +92,18 @@ static void refused_credentials_are_the_configurations_fault(void **state)
     }
 }
 
+static void a_fetch_without_memory_or_descriptors_is_this_proxys_fault(void **state)
+{
+    (void)state;
+    static const enum failure_kind kinds[] = { FAIL_OVERLOAD, FAIL_INTERNAL };
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        fail_token(1, kinds[i], "No descriptor is left.");
+        assert_health(HEALTH_NO_TOKEN, HEALTH_BAD, "this proxy");
+        s.token.held = true;
+        assert_health(HEALTH_RENEWAL_FAILS, HEALTH_WARN, "this proxy");
+    }
+}
+
 static void an_unreachable_token_endpoint_is_its_own_fault(void **state)
 {
     (void)state;
@@ -179,6 +191,76 @@ static void requests_turned_away_are_this_proxys_fault(void **state)
     (void)state;
     recent.failed[STAGE_PROXY] = 20;
     assert_health(HEALTH_LIMIT, HEALTH_WARN, "this proxy");
+    assert_non_null(strstr(v.detail, "20 of 1000"));
+    assert_non_null(strstr(v.detail, "upstream.max_in_flight"));
+    assert_non_null(strstr(v.detail, "upstream.max_connections"));
+    assert_non_null(strstr(v.detail, "listen.max_connections"));
+}
+
+static void a_ledger_that_is_down_is_told_although_nobody_asked(void **state)
+{
+    (void)state;
+    recent.requests = 0;
+    s.ledger = (struct ledger_status){ .on = true, .up = true, .kind = "sqlite" };
+    assert_health(HEALTH_WELL, HEALTH_GOOD, NULL);
+    s.ledger.up = false;
+    s.ledger.down_ms = s.now_ms - 7000;
+    s.ledger.why = "the ledger's store cannot be reached";
+    assert_health(HEALTH_LEDGER_DOWN, HEALTH_BAD, "the ledger's store");
+    assert_non_null(strstr(v.detail, "For 7 s: the ledger's store cannot be reached."));
+    assert_non_null(strstr(v.detail, "ledger.store"));
+    recent.requests = 10; /* they are refused for that, not by a limit */
+    recent.failed[STAGE_PROXY] = 10;
+    assert_health(HEALTH_LEDGER_DOWN, HEALTH_BAD, "the ledger's store");
+    fail_token(1, FAIL_TOKEN_DNS, "No such name."); /* then everything fails */
+    assert_health(HEALTH_NO_TOKEN, HEALTH_BAD, "the token endpoint");
+}
+
+static void a_freeze_is_told_although_nobody_asked(void **state)
+{
+    (void)state;
+    struct freeze freeze = { .file = (char[]){ "/etc/oneshot-proxy/freeze" } };
+    recent.requests = 0;
+    s.freeze = &freeze;
+    assert_health(HEALTH_WELL, HEALTH_GOOD, NULL);
+    freeze.is_frozen = true;
+    (void)snprintf(freeze.reason, sizeof freeze.reason, "incident 7");
+    assert_health(HEALTH_FROZEN, HEALTH_WARN, NULL);
+    assert_non_null(strstr(v.detail, "incident 7"));
+    assert_non_null(strstr(v.detail, "removed: /etc/oneshot-proxy/freeze"));
+    recent.requests = 10; /* refused for that, not by a limit */
+    recent.failed[STAGE_PROXY] = 4;
+    assert_health(HEALTH_FROZEN, HEALTH_WARN, NULL);
+    recent.upstream_errors = 6; /* what nobody has wanted comes first */
+    assert_health(HEALTH_UPSTREAM_DOWN, HEALTH_BAD, "the upstream");
+}
+
+static void a_freeze_file_that_cannot_be_looked_at_is_the_configurations_fault(void **state)
+{
+    (void)state;
+    struct freeze freeze = { .file = (char[]){ "/run/gone/freeze" },
+                             .is_frozen = true,
+                             .in_doubt = true };
+    s.freeze = &freeze;
+    (void)snprintf(freeze.reason, sizeof freeze.reason,
+                   "the directory of freeze.file is missing");
+    assert_health(HEALTH_FREEZE_UNSEEN, HEALTH_BAD, "the configuration (freeze.file)");
+    assert_non_null(strstr(v.detail, "directory of freeze.file is missing"));
+    assert_non_null(strstr(v.detail, "/run/gone/freeze"));
+}
+
+static void a_refused_reload_is_told_until_one_succeeds(void **state)
+{
+    (void)state;
+    s.reload_trouble = "t.ini:3: log.level: is not one of ...";
+    assert_health(HEALTH_RELOAD_REFUSED, HEALTH_WARN, "the configuration");
+    assert_non_null(strstr(v.detail, "still in force"));
+    assert_non_null(strstr(v.detail, "t.ini:3: log.level"));
+    recent.upstream_errors = 1000; /* what fails requests now comes first */
+    assert_health(HEALTH_UPSTREAM_DOWN, HEALTH_BAD, "the upstream");
+    recent.upstream_errors = 0;
+    s.reload_trouble = NULL;
+    assert_health(HEALTH_WELL, HEALTH_GOOD, NULL);
 }
 
 static void after_an_outage_of_the_token_endpoint_it_says_so_for_a_minute(void **state)
@@ -265,6 +347,8 @@ int main(void)
         cmocka_unit_test_setup(what_callers_get_wrong_is_mentioned_and_all_is_well, setup),
         cmocka_unit_test_setup(before_the_first_token_it_is_starting, setup),
         cmocka_unit_test_setup(refused_credentials_are_the_configurations_fault, setup),
+        cmocka_unit_test_setup(a_fetch_without_memory_or_descriptors_is_this_proxys_fault,
+                               setup),
         cmocka_unit_test_setup(an_unreachable_token_endpoint_is_its_own_fault, setup),
         cmocka_unit_test_setup(a_token_that_went_is_being_replaced, setup),
         cmocka_unit_test_setup(a_renewal_that_fails_while_the_token_serves_is_a_warning, setup),
@@ -275,6 +359,11 @@ int main(void)
         cmocka_unit_test_setup(two_failures_do_not_make_an_upstream_down, setup),
         cmocka_unit_test_setup(one_failure_in_more_than_a_hundred_is_well, setup),
         cmocka_unit_test_setup(requests_turned_away_are_this_proxys_fault, setup),
+        cmocka_unit_test_setup(a_ledger_that_is_down_is_told_although_nobody_asked, setup),
+        cmocka_unit_test_setup(a_freeze_is_told_although_nobody_asked, setup),
+        cmocka_unit_test_setup(
+            a_freeze_file_that_cannot_be_looked_at_is_the_configurations_fault, setup),
+        cmocka_unit_test_setup(a_refused_reload_is_told_until_one_succeeds, setup),
         cmocka_unit_test_setup(after_an_outage_of_the_token_endpoint_it_says_so_for_a_minute,
                                setup),
         cmocka_unit_test_setup(stopping_comes_before_everything_but_a_stuck_worker, setup),

@@ -282,6 +282,47 @@ static void upstream_down(void)
                 "server).");
 }
 
+static void ledger_down(void)
+{
+    well();
+    world.status.ledger =
+        (struct ledger_status){ .on = true,
+                                .kind = "postgresql",
+                                .down_ms = NOW_MS - 42000,
+                                .why = "the ledger's store cannot be reached" };
+    failure(FAIL_LEDGER, 503, 3000, "POST", "/v0/methods/7c1de0a4/execute", "pay-3",
+            "The request was not sent, since it could not be recorded: the ledger's store "
+            "cannot be reached.");
+}
+
+static struct freeze freeze = { .file = (char[]){ "/etc/oneshot-proxy/freeze" },
+                                .is_frozen = true,
+                                .since_s = NOW_S - 95 };
+
+static void frozen(void)
+{
+    well();
+    freeze.in_doubt = false;
+    (void)snprintf(freeze.reason, sizeof freeze.reason, "incident 7, call 555-0100");
+    world.status.freeze = &freeze;
+}
+
+static void frozen_in_doubt(void)
+{
+    frozen();
+    freeze.in_doubt = true;
+    (void)snprintf(freeze.reason, sizeof freeze.reason,
+                   "the directory of freeze.file is missing");
+}
+
+static void reload_refused(void)
+{
+    well();
+    world.status.reload_trouble = "/etc/oneshot-proxy/oneshot-proxy.ini:12: log.level: "
+                                  "\"loud\" is not allowed; allowed: debug, info, warn, error";
+    world.status.reload_wall_s = NOW_S - 200;
+}
+
 /* Every text that a peer or the settings give, as bad as it gets. */
 static const char attack[] =
     "</title></code><script>document.title='owned'</script>"
@@ -298,6 +339,7 @@ static void hostile(void)
     world.tokens.last_failure = failure_make(FAIL_TOKEN_TLS, "%s", attack);
     fail_token(&world.tokens.last_failure, 1);
     world.listen = attack;
+    world.status.reload_trouble = attack;
 }
 
 static const struct {
@@ -313,6 +355,10 @@ static const struct {
     { "draining", draining, "Stopping" },
     { "stuck", stuck, "A worker is stuck" },
     { "down", upstream_down, "The upstream is failing" },
+    { "ledger", ledger_down, "The ledger is down: what it records is refused" },
+    { "frozen", frozen, "Frozen: what moves money is refused" },
+    { "doubt", frozen_in_doubt, "Frozen: freeze.file cannot be looked at" },
+    { "reload", reload_refused, "The last reload was refused" },
     { "hostile", hostile, NULL },
 };
 
@@ -566,6 +612,73 @@ static void the_failures_have_stage_status_path_and_advice(void **state)
     assert_shows(text, "datetime=\"2026-11-24T11:56:26Z\"");
 }
 
+/* Which part of a connection failed only the detail knows: advice for another part would lead
+ * astray. */
+static void the_advice_about_a_connection_does_not_contradict_the_detail(void **state)
+{
+    (void)state;
+    static const struct {
+        enum failure_kind kind;
+        const char *detail;
+    } cases[] = {
+        { FAIL_UPSTREAM_DNS, "The name of the outbound proxy does not resolve." },
+        { FAIL_UPSTREAM_CONNECT, "The outbound proxy wants other credentials (407)." },
+        { FAIL_UPSTREAM_CERT, "The certificate of the upstream is for another name." },
+        { FAIL_UPSTREAM_TLS, "The upstream wants a client certificate, or another one." },
+        { FAIL_UPSTREAM_CONNECT_TIMEOUT, "The TLS handshake took longer." },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        well();
+        world.failures.count = 0;
+        failure(cases[i].kind, 502, 1000, "GET", "/v0/chains", "a-1", cases[i].detail);
+        assert_int_equal(render(), 0);
+        char wanted[200];
+        (void)snprintf(wanted, sizeof wanted,
+                       "%s oneshot-proxy doctor tries the connection step by step.<span",
+                       cases[i].detail);
+        assert_shows(buf_text(&html), wanted);
+    }
+}
+
+/* It is passed on at once where it may not be repeated, and between two fetches. */
+static void a_401_of_the_api_is_not_said_to_be_of_a_fresh_token(void **state)
+{
+    (void)state;
+    well();
+    failure(FAIL_NONE, 401, 1000, "POST", "/v0/chains", "a-1", "");
+    assert_int_equal(render(), 0);
+    assert_shows(buf_text(&html), "The upstream refused the token.");
+    assert_lacks(buf_text(&html), "a fresh one too");
+}
+
+static void a_freeze_says_until_when(void **state)
+{
+    (void)state;
+    const char *text = rendered(frozen);
+    assert_shows(text, "<h2 id=\"frozen-h\">Frozen</h2><p>incident 7, call 555-0100</p>");
+    assert_shows(text, "until <code>/etc/oneshot-proxy/freeze</code> is gone: ");
+    text = rendered(frozen_in_doubt);
+    assert_shows(text, "<p>the directory of freeze.file is missing</p>");
+    assert_shows(text, "freeze</code> can be looked at and is not there: ");
+}
+
+static void a_refused_reload_is_shown_whatever_else_is_wrong(void **state)
+{
+    (void)state;
+    const char *text = rendered(reload_refused);
+    assert_shows(text, "oneshot-proxy.ini:12: log.level: &quot;loud&quot;");
+    assert_lacks(text, "id=\"reload\"");
+    reload_refused();
+    world.status.stuck_count = 1;
+    world.status.worker[1] = (struct status_worker){ .turn_age_ms = 9300, .stuck = true };
+    assert_int_equal(render(), 0);
+    text = buf_text(&html);
+    assert_shows(text, "<h2 id=\"health-h\">A worker is stuck</h2>");
+    assert_shows(text, "<h2 id=\"reload-h\">The last reload was refused</h2>");
+    assert_shows(text, "oneshot-proxy.ini:12: log.level: &quot;loud&quot;");
+    assert_lacks(rendered(well), "reload was refused");
+}
+
 static void numbers_are_there_for_people_and_for_machines(void **state)
 {
     (void)state;
@@ -687,6 +800,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_refused_secret_is_told_with_what_to_do),
         cmocka_unit_test(a_dead_token_is_not_shown_as_alive),
         cmocka_unit_test(the_failures_have_stage_status_path_and_advice),
+        cmocka_unit_test(the_advice_about_a_connection_does_not_contradict_the_detail),
+        cmocka_unit_test(a_401_of_the_api_is_not_said_to_be_of_a_fresh_token),
+        cmocka_unit_test(a_freeze_says_until_when),
+        cmocka_unit_test(a_refused_reload_is_shown_whatever_else_is_wrong),
         cmocka_unit_test(numbers_are_there_for_people_and_for_machines),
         cmocka_unit_test(secrets_of_the_settings_are_hidden),
         cmocka_unit_test(a_gap_in_the_history_is_a_gap_in_the_charts),
