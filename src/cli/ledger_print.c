@@ -259,8 +259,6 @@ static bool may_be_memo(const struct config *c, const struct ledger_entry *e)
 static void add_search(struct buf *out, const struct config *c, const struct ledger_entry *e,
                        bool by_memo)
 {
-    char after[TIME_BYTES];
-
     (void)buf_addf(out, "  ");
     curl_command_begin(out, c);
     (void)buf_addf(out, "/business/BUSINESS_ID/transactions?");
@@ -270,9 +268,8 @@ static void add_search(struct buf *out, const struct config *c, const struct led
         add_encoded(out, e->key);
         (void)buf_addf(out, "&");
     }
-    (void)buf_addf(out, "createdAfter=");
-    add_encoded(out, time_text(e->claimed_ms - CLOCKS_DIFFER_MS, after));
-    (void)buf_addf(out, "&page=1\"\n\n");
+    (void)buf_addf(out, "createdAfter=%" PRId64 "&page=1\"\n\n", /* seconds, as the API wants */
+                   (e->claimed_ms - CLOCKS_DIFFER_MS) / 1000);
 }
 
 static void add_resolve(struct buf *out, const struct config *c, const char *id, const char *as)

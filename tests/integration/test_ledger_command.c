@@ -2,6 +2,8 @@
  * while it does not; and that a running program opens nothing for writing. */
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store.h"
@@ -142,6 +144,11 @@ static void the_search_that_shows_everything_is_printed_whatever_the_key(void **
     assert_non_null(all);
     assert_non_null(by_memo);
     assert_true(all < by_memo);
+    /* the API takes seconds since 1970 */
+    long long after = strtoll(strstr(all, "createdAfter=") + strlen("createdAfter="), NULL, 10);
+
+    if (after > time(NULL) || after < time(NULL) - 3600)
+        fail_msg("%s", all);
     assert_contains(text, "read every page");
     assert_contains(text, "finding nothing, it proves nothing");
     assert_contains(text,

@@ -215,14 +215,14 @@ static void an_expired_token_is_never_sent(void **state)
                                              .settings = "token.retry_min = 100ms\n"
                                                          "token.retry_max = 200ms\n"
                                                          "token.wait_timeout = 60s\n"
-                                                         "token.timeout = 60s\n" });
+                                                         "token.timeout = 1h\n" });
     assert_true(proxy_log_wait(w.proxy, "event=token_obtained generation=1", 1, SOON_MS));
     tokens_always(w.tokens, (struct token_answer){ .status = 503 });
     later_by(&later, 3600 * 1000 - 2 * SOON_MS); /* nearly its whole life */
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200);
     assert_int_equal(api_token_of(peer_request(w.api, "", 0)), 1);
-    later_by(&later, 2 * SOON_MS);
+    later_by(&later, 2 * SOON_MS); /* a renewal may be under way */
     for (int i = 0; i < 3; i++) {
         http_get(w.port, "/x", &a);
         assert_problem(&a, 503, "token", "destination_unavailable");
