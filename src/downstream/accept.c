@@ -1,6 +1,6 @@
 /* Accepts callers' connections.
  *
- *     unix socket, or TCP without TLS ------------------> mhd_host_take (libmicrohttpd)
+ *     unix socket, or TCP without TLS ------------------> handover_give (to libmicrohttpd)
  *     TCP with TLS --> tls_bridge_open --handshake done--> on_open --^
  *
  * libmicrohttpd is not used for this, because it silently stops accepting at its limit. */
@@ -19,7 +19,7 @@
 
 /* --- accepting ----------------------------------------------------------------------- */
 
-static void accept_tls(struct downstream *d, int fd)
+static void accept_tls(struct downstream *d, int fd, unsigned owner)
 {
     const struct config *config = d->ctx->config;
     bool refused = !limit_take(d->connections, config->listen.max_connections);
@@ -28,10 +28,14 @@ static void accept_tls(struct downstream *d, int fd)
         (void)close(fd);
         return;
     }
-    if (tls_bridge_open(&d->tls_bridges, d->tls, fd,
-                        loop_now(&d->ctx->loop) + (refused ? CONN_REFUSED_GRACE_MS
-                                                           : config->listen.header_timeout_ms),
-                        refused) != 0) {
+    const struct tls_bridge_options options = {
+        .tls = d->tls,
+        .deadline_ms = loop_now(&d->ctx->loop) +
+                       (refused ? CONN_REFUSED_GRACE_MS : config->listen.header_timeout_ms),
+        .owner = owner,
+        .refused = refused,
+    };
+    if (tls_bridge_open(&d->tls_bridges, fd, &options) != 0) {
         log_debug("connection_not_taken");
         if (!refused)
             limit_give(d->connections);
@@ -64,47 +68,31 @@ static void turn_away(struct downstream *d, int fd)
     metrics_add(&d->ctx->metrics, M_connections_refused, 1);
 }
 
-static void note_owner(struct downstream *d, int fd, unsigned owner)
-{
-    size_t at = (size_t)fd;
-
-    if (d->ctx->config->owners.count == 0)
-        return;
-    if (at >= d->owner_count) {
-        size_t count = at + 256;
-        unsigned *more = realloc(d->owner, count * sizeof *more);
-
-        if (more == NULL)
-            abort();
-        memset(more + d->owner_count, 0, (count - d->owner_count) * sizeof *more);
-        d->owner = more;
-        d->owner_count = count;
-    }
-    d->owner[at] = owner;
-}
-
 void accept_on_accepted(void *arg, const struct listener *from, int fd,
                         const struct sockaddr *addr, socklen_t len)
 {
     struct downstream *d = arg;
+    const struct handover known = { .kind = from->port < 0 ? HANDOVER_UNIX : HANDOVER_TCP,
+                                    .owner = from->owner };
 
-    note_owner(d, fd, from->owner);
     if (d->tls != NULL && from->port >= 0)
-        accept_tls(d, fd);
+        accept_tls(d, fd, from->owner);
     else if (d->refused_count >= ACCEPT_REFUSED_MAX)
         turn_away(d, fd);
-    else if (mhd_host_take(&d->mhd_host, fd, addr, len) != 0)
+    else if (handover_give(&d->handovers, fd, known, addr, len) != 0)
         log_debug("connection_not_taken");
 }
 
 /* --- TLS ----------------------------------------------------------------------------- */
 
-static int on_tls_open(void *arg, int fd)
+static int on_tls_open(void *arg, struct tls_bridge *t, int fd)
 {
     struct downstream *d = arg;
-    struct sockaddr_un nameless = { .sun_family = AF_UNIX };
+    const struct handover known = { .kind = HANDOVER_TLS, .owner = t->owner, .tls_bridge = t };
+    const struct sockaddr_un nameless = { .sun_family = AF_UNIX };
 
-    return mhd_host_take(&d->mhd_host, fd, (struct sockaddr *)&nameless, sizeof(sa_family_t));
+    return handover_give(&d->handovers, fd, known, (const struct sockaddr *)&nameless,
+                         sizeof(sa_family_t));
 }
 
 static void on_tls_failed(void *arg, struct tls_bridge *t, const char *why)
@@ -128,6 +116,7 @@ static void on_tls_gone(void *arg, struct tls_bridge *t)
 {
     struct downstream *d = arg;
 
+    handover_bridge_gone(&d->handovers, t->given_fd, t);
     /* Its access line was written when libmicrohttpd had given it all to the bridge. */
     if (t->stalled) {
         metrics_add(&d->ctx->metrics, M_send_timeouts, 1);
@@ -144,6 +133,7 @@ static void on_tls_gone(void *arg, struct tls_bridge *t)
 
 void accept_init(struct downstream *d)
 {
+    handovers_init(&d->handovers, &d->mhd_host);
     tls_bridges_init(&d->tls_bridges, &d->ctx->loop);
     d->tls_bridges.on_open = on_tls_open;
     d->tls_bridges.on_failed = on_tls_failed;

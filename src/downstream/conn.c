@@ -11,6 +11,9 @@
  * With TLS, the caller's connection ends in a TLS bridge (net/tls_bridge.c), which gives
  * libmicrohttpd a plain connection when the handshake is done.
  *
+ * Who calls is learned once, when libmicrohttpd reports the connection, from what was written
+ * down when it was given the descriptor (handover.c), and stays with the connection.
+ *
  * Each connection has one timer, armed lazily: a request only changes fields. */
 #include "downstream/conn.h"
 
@@ -165,14 +168,46 @@ static void on_watch(struct loop_io *w, uint32_t events)
         c->first_bytes += unread;
 }
 
-/* The connection itself is asked: libmicrohttpd 1.0 reports a new connection only in a later
- * MHD_run, when it is no longer known who accepted it. */
-static bool is_tcp(int fd)
+/* Returns false if it cannot be known who calls. */
+static bool learn_facts(struct conn *c, const struct handover *from)
 {
-    int domain = AF_UNIX;
-    socklen_t len = sizeof domain;
+    struct ucred peer;
+    socklen_t len = sizeof peer;
 
-    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain != AF_UNIX;
+    c->facts = (struct caller_facts){ .uid = -1, .gid = -1 };
+    if (from->owner > 0)
+        c->facts.listener = UINT64_C(1) << (from->owner - 1);
+    switch (from->kind) {
+    case HANDOVER_UNKNOWN:
+        return false;
+    case HANDOVER_TCP:
+        return true;
+    case HANDOVER_UNIX:
+        if (getsockopt(c->watch.fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+            return false;
+        c->facts.uid = peer.uid;
+        c->facts.gid = peer.gid;
+        return true;
+    case HANDOVER_TLS:
+        if (c->tls_bridge == NULL)
+            return false;
+        tls_peer_names(c->tls_bridge->session, &c->names);
+        c->facts.uri =
+            (struct caller_names){ (const char *const *)c->names.uri, c->names.uris };
+        c->facts.dns =
+            (struct caller_names){ (const char *const *)c->names.dns, c->names.dnss };
+        c->facts.subject = c->names.subject;
+        return true;
+    }
+    return false;
+}
+
+/* Nothing more can arrive, and what has arrived is taken out: libmicrohttpd finds an end. */
+static void close_unread(struct conn *c)
+{
+    log_debug("connection_not_known");
+    conn_close_idle(c);
+    conn_discard_unread(c);
 }
 
 void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *connection)
@@ -187,18 +222,18 @@ void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *conn
     c->watch = (struct loop_io){ .fd = fd->connect_fd, .on_event = on_watch };
     c->timer.on_due = on_timer;
     c->since_ms = now_ms;
-    c->tcp = is_tcp(fd->connect_fd);
-    tls_bridge_hold(&d->tls_bridges, fd->connect_fd, &c->tls_bridge);
-    int accepted = c->tls_bridge != NULL ? c->tls_bridge->net.fd : fd->connect_fd;
+    const struct handover from = handover_take(&d->handovers, fd->connect_fd);
 
-    if ((size_t)accepted < d->owner_count)
-        c->owner = d->owner[accepted];
+    c->tcp = from.kind == HANDOVER_TCP;
+    c->tls = from.kind == HANDOVER_TLS;
+    if (from.tls_bridge != NULL)
+        tls_bridge_hold(from.tls_bridge, &c->tls_bridge);
+    c->known = learn_facts(c, &from);
     if (c->tls_bridge != NULL) {
-        c->tls = true;
         c->refused = c->tls_bridge->refused; /* the TLS bridge has been counted already */
         c->received_bytes = tls_bridge_received_bytes(c->tls_bridge);
         c->partial = d->ctx->closed; /* so late that a request must follow at once */
-    } else {
+    } else if (!c->tls) {
         c->refused = !limit_take(d->connections, config->listen.max_connections);
         await_bytes(c);
     }
@@ -211,35 +246,14 @@ void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *conn
         metrics_add(&d->ctx->metrics, M_connections_refused, 1);
         d->refused_count++;
     }
-}
-
-static void find_facts(struct conn *c)
-{
-    struct ucred peer;
-    socklen_t len = sizeof peer;
-
-    c->has_facts = true;
-    c->facts = (struct caller_facts){ .uid = -1, .gid = -1 };
-    if (c->owner > 0)
-        c->facts.listener = UINT64_C(1) << (c->owner - 1);
-    if (!c->tcp && !c->tls &&
-        getsockopt(c->watch.fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0) {
-        c->facts.uid = peer.uid;
-        c->facts.gid = peer.gid;
-    }
-    if (c->tls_bridge == NULL)
-        return;
-    tls_peer_names(c->tls_bridge->session, &c->names);
-    c->facts.uri = (struct caller_names){ (const char *const *)c->names.uri, c->names.uris };
-    c->facts.dns = (struct caller_names){ (const char *const *)c->names.dns, c->names.dnss };
-    c->facts.subject = c->names.subject;
+    if (!c->known)
+        close_unread(c);
 }
 
 uint32_t conn_callers(struct conn *c, const struct rules *rules,
                       const struct caller_facts **facts)
 {
-    if (!c->has_facts)
-        find_facts(c);
+    assert(c->known);
     if (c->rules_number != rules->number) {
         c->rules_number = rules->number;
         c->callers = callers_of_connection(&rules->callers, &c->facts);

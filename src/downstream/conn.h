@@ -44,6 +44,7 @@ struct conn {
     bool partial;        /* IDLE, and bytes of a head have arrived */
     bool refused;        /* above listen.max_connections: gets a 503 */
     bool finished;       /* shut down by us */
+    bool known;          /* whose it is; if not, no byte of it may be read as a request */
     bool heard;          /* a complete head was received once */
     bool tcp;            /* not a unix socket */
     bool last;           /* it ends with the next answer */
@@ -54,11 +55,10 @@ struct conn {
     struct mhd_pool_rest rest;
     uint64_t over_in_run; /* number of libmicrohttpd's run in which the last request ended */
 
-    /* the callers it may belong to; determined when a request needs them */
-    unsigned owner; /* as in struct listener */
-    bool has_facts;
+    /* what is known about it, from its start on and for as long as it lasts */
     struct tls_names names;
     struct caller_facts facts;
+    /* The callers it may belong to are determined when a request needs them. */
     uint64_t rules_number; /* number of the rules by which the next was determined */
     uint32_t callers;      /* see callers_of_connection */
 
@@ -74,7 +74,8 @@ struct conn_user {
     void (*on_event)(struct conn *c, uint32_t events);
 };
 
-/* For a connection that libmicrohttpd has taken; at its end. */
+/* For a connection that libmicrohttpd has started; at its end. If it is not known whose it is,
+ * see handover.h, it is closed unread. */
 void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *connection);
 void conn_done(struct conn *c);
 

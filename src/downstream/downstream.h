@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "base/base.h"
+#include "downstream/handover.h"
 #include "downstream/mhd_pool.h"
 #include "event/loop.h"
 #include "net/acceptor.h"
@@ -25,10 +26,7 @@ struct downstream {
     struct mhd_pool mhd_pool;
     struct tls *tls; /* for new TCP connections; NULL: no TLS */
     struct tls_bridges tls_bridges;
-    /* By descriptor: the caller to which the socket belongs that the connection came in by,
-     * see struct listener. Only kept if there are such sockets. */
-    unsigned *owner;
-    size_t owner_count;
+    struct handovers handovers;
     size_t tls_refused; /* TLS connections above listen.max_connections */
 
     const struct conn_user *user; /* of all connections */

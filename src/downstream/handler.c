@@ -189,6 +189,8 @@ static enum MHD_Result on_head(struct conn *c, const char *method, const char *v
 {
     struct admission_request request;
 
+    if (!c->known) /* whose request is it? conn_init has shut the connection down */
+        return MHD_NO;
     c->response->head_seen = true;
     c->response->http_1_0 = strcmp(version, "HTTP/1.0") == 0;
     conn_head_done(c);

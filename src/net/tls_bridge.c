@@ -4,9 +4,12 @@
  *     caller ==net.fd== tls_session ==plain.fd== socket pair ==given_fd== libmicrohttpd
  *            encrypted                                plain
  *
- *     HANDSHAKE --done--> OPEN --plain end closed, all sent--> LINGERING --> freed
- *        |   \--failed-------------------------------------------/
- *        \--too slow, or the caller is gone--> freed
+ *     HANDSHAKE --done--> GIVEN --held--> OPEN --plain end closed, all sent--> LINGERING
+ *        |   \--failed----------------------------------------------------------/   |
+ *        \--too slow, or the caller is gone--> freed <------------------------------'
+ *
+ * In GIVEN, libmicrohttpd has its end, and has not reported the connection yet (1.0 does that
+ * in its next run): nothing that was decrypted goes there before it is known whose it is.
  *
  * Descriptors are registered once, edge-triggered: an event only marks the bridge as ready;
  * tls_bridges_turn then moves bytes until one side has none or takes none. It moves a
@@ -81,8 +84,6 @@ static void tls_bridge_free(struct tls_bridge *t)
     all_sent(t);
     unmark_ready(t);
     loop_timer_clear(host->loop, &t->deadline);
-    if (t->given_fd >= 0)
-        LIST_REMOVE(t, given_link);
     if (t->holder != NULL)
         *t->holder = NULL;
     loop_io_stop(host->loop, &t->net);
@@ -172,10 +173,9 @@ static bool handshake(struct tls_bridge *t)
     rc = open_pair(t, &given);
     if (rc == 0) {
         loop_timer_clear(host->loop, &t->deadline);
-        t->state = TLS_BRIDGE_OPEN;
+        t->state = TLS_BRIDGE_GIVEN;
         t->given_fd = given;
-        LIST_INSERT_HEAD(&host->given, t, given_link);
-        rc = host->on_open(host->arg, given);
+        rc = host->on_open(host->arg, t, given);
     } else if (given >= 0) {
         (void)close(given);
     }
@@ -222,7 +222,7 @@ static enum step step_up(struct tls_bridge *t)
     bool kept = buf_unread(&t->up) > 0;
     ssize_t n = 0;
 
-    if (t->up_ended)
+    if (t->up_ended || t->state != TLS_BRIDGE_OPEN)
         return STEP_NOTHING;
     if (!kept) {
         n = tls_read(t->session, scratch, sizeof t->host->scratch);
@@ -293,6 +293,7 @@ static void pump(struct tls_bridge *t)
     enum step up = STEP_MOVED, down = STEP_MOVED;
     bool ended = false;
 
+    unmark_ready(t);
     for (int i = 0; i < STEPS_MAX && (up == STEP_MOVED || down == STEP_MOVED); i++) {
         up = step_up(t);
         down = up == STEP_BROKEN ? STEP_BROKEN : step_down(t, &ended);
@@ -337,10 +338,10 @@ static void run(struct tls_bridge *t)
     }
     if (t->state == TLS_BRIDGE_HANDSHAKE && !handshake(t))
         return;
-    if (t->state == TLS_BRIDGE_OPEN)
-        pump(t);
-    else
+    if (t->state == TLS_BRIDGE_LINGERING)
         throw_away(t);
+    else
+        pump(t);
 }
 
 bool tls_bridges_turn(struct tls_bridges *host)
@@ -364,12 +365,10 @@ void tls_bridges_init(struct tls_bridges *host, struct loop *l)
 {
     host->loop = l;
     LIST_INIT(&host->all);
-    LIST_INIT(&host->given);
     TAILQ_INIT(&host->ready);
 }
 
-int tls_bridge_open(struct tls_bridges *host, struct tls *tls, int fd, int64_t deadline_ms,
-                    bool refused)
+int tls_bridge_open(struct tls_bridges *host, int fd, const struct tls_bridge_options *o)
 {
     struct tls_bridge *t = base_alloc(sizeof *t);
     const int on = 1;
@@ -377,12 +376,13 @@ int tls_bridge_open(struct tls_bridges *host, struct tls *tls, int fd, int64_t d
     /* Whole records are written: waiting for more data gains nothing. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     *t = (struct tls_bridge){ .host = host,
-                              .session = tls_session_new(tls, fd),
+                              .session = tls_session_new(o->tls, fd),
                               .net = { .fd = fd, .on_event = on_net },
                               .plain = { .fd = -1, .on_event = on_plain },
                               .deadline = { .on_due = on_deadline },
                               .given_fd = -1,
-                              .refused = refused };
+                              .owner = o->owner,
+                              .refused = o->refused };
     int err = t->session == NULL ? -ENOMEM
                                  : loop_io_start(host->loop, &t->net,
                                                  EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
@@ -396,23 +396,17 @@ int tls_bridge_open(struct tls_bridges *host, struct tls *tls, int fd, int64_t d
     buf_init(&t->down, sizeof host->scratch);
     LIST_INSERT_HEAD(&host->all, t, link);
     host->count++;
-    loop_timer_set(host->loop, &t->deadline, deadline_ms);
+    loop_timer_set(host->loop, &t->deadline, o->deadline_ms);
     return 0;
 }
 
-void tls_bridge_hold(struct tls_bridges *host, int fd, struct tls_bridge **holder)
+void tls_bridge_hold(struct tls_bridge *t, struct tls_bridge **holder)
 {
-    struct tls_bridge *t;
-
-    *holder = NULL;
-    LIST_FOREACH(t, &host->given, given_link)
-    if (t->given_fd == fd) {
-        LIST_REMOVE(t, given_link);
-        t->given_fd = -1;
-        t->holder = holder;
-        *holder = t;
-        return;
-    }
+    assert(t->state == TLS_BRIDGE_GIVEN);
+    t->state = TLS_BRIDGE_OPEN;
+    t->holder = holder;
+    *holder = t;
+    mark_ready(t);
 }
 
 void tls_bridge_release(struct tls_bridge **holder, int64_t send_timeout_ms)
@@ -471,12 +465,17 @@ bool tls_bridge_has_received(const struct tls_bridge *t)
     return recv(t->net.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
+static bool is_unheld(const struct tls_bridge *t)
+{
+    return t->state == TLS_BRIDGE_HANDSHAKE || t->state == TLS_BRIDGE_GIVEN;
+}
+
 bool tls_bridges_in_handshake(const struct tls_bridges *host)
 {
     struct tls_bridge *t;
 
     LIST_FOREACH(t, &host->all, link)
-    if (t->state == TLS_BRIDGE_HANDSHAKE)
+    if (is_unheld(t))
         return true;
     return false;
 }
@@ -498,7 +497,7 @@ void tls_bridges_stop_handshakes(struct tls_bridges *host)
 
     for (t = LIST_FIRST(&host->all); t != NULL; t = next) {
         next = LIST_NEXT(t, link);
-        if (t->state == TLS_BRIDGE_HANDSHAKE || t->given_fd >= 0)
+        if (is_unheld(t))
             tls_bridge_free(t);
     }
 }

@@ -19,14 +19,16 @@ struct tls_bridge {
     struct buf up, down;     /* decrypted, and to be encrypted: what could not be written yet */
     enum {
         TLS_BRIDGE_HANDSHAKE, /* the layers above do not know it yet */
-        TLS_BRIDGE_OPEN,      /* bytes go both ways */
+        TLS_BRIDGE_GIVEN,     /* they have its plain end; nothing is passed up yet */
+        TLS_BRIDGE_OPEN,      /* tls_bridge_hold was called: bytes go both ways */
         TLS_BRIDGE_LINGERING  /* everything is sent; what the caller still sends is discarded */
     } state;
-    int given_fd;               /* the other end, until tls_bridge_hold is called for it */
+    int given_fd;               /* the other end, which on_open was called with; -1: not yet */
     struct tls_bridge **holder; /* the pointer that tls_bridge_hold set; NULL: none */
     bool released;              /* its holder is gone, and not everything is sent yet */
     int64_t send_timeout_ms;    /* then: how long the caller may accept nothing */
     int64_t taken_bytes; /* then: bytes that the caller had accepted, when last checked */
+    unsigned owner;      /* of the listener, see struct listener */
     bool refused;        /* above listen.max_connections, see struct conn */
     bool cut;            /* end it in a way that the caller takes for a broken connection */
     bool watched;        /* report it when the caller leaves */
@@ -34,20 +36,20 @@ struct tls_bridge {
     bool stalled;        /* it was cut because the caller accepted nothing */
     bool expired;        /* its deadline has passed */
     bool up_ended, ready;
-    LIST_ENTRY(tls_bridge) link, given_link;
+    LIST_ENTRY(tls_bridge) link;
     TAILQ_ENTRY(tls_bridge) ready_link;
 };
 
 struct tls_bridges {
     struct loop *loop;
     LIST_HEAD(tls_bridge_list, tls_bridge) all;
-    LIST_HEAD(tls_bridge_given, tls_bridge) given;
     TAILQ_HEAD(tls_bridge_ready, tls_bridge) ready;
     size_t count;
     size_t releasing; /* bridges whose holder is gone and that still have bytes to send */
-    /* The handshake is done. fd is the plain end; the function owns it, also on failure.
-     * Returns 0 or -errno. */
-    int (*on_open)(void *arg, int fd);
+    /* The handshake is done. fd is the plain end; the function owns it, also on failure. No
+     * byte of the caller's comes out of it until tls_bridge_hold is called, so that nobody can
+     * read one without knowing whose it is. Returns 0 or -errno. */
+    int (*on_open)(void *arg, struct tls_bridge *t, int fd);
     /* The handshake has failed, `why` is a text. What is written to net.fd now is sent as
      * plain text. */
     void (*on_failed)(void *arg, struct tls_bridge *t, const char *why);
@@ -62,15 +64,22 @@ void tls_bridges_init(struct tls_bridges *host, struct loop *l);
  * closed. */
 void tls_bridges_done(struct tls_bridges *host);
 
-/* Takes over an accepted, non-blocking descriptor and does the TLS handshake until
- * deadline_ms. Returns 0 or -errno (the descriptor is closed then). on_gone is called once
- * for each that returned 0. */
-int tls_bridge_open(struct tls_bridges *host, struct tls *tls, int fd, int64_t deadline_ms,
-                    bool refused) MUST_CHECK;
+struct tls_bridge_options {
+    struct tls *tls;
+    int64_t deadline_ms; /* of the handshake */
+    unsigned owner;      /* these two are kept for the layers above */
+    bool refused;
+};
 
-/* The bridge that a plain end belongs to, or NULL; may be called once for each. Sets
- * *holder; it is set to NULL again if the bridge ends first. */
-void tls_bridge_hold(struct tls_bridges *host, int fd, struct tls_bridge **holder);
+/* Takes over an accepted, non-blocking descriptor and does the TLS handshake. Returns 0 or
+ * -errno (the descriptor is closed then). on_gone is called once for each that returned 0. */
+int tls_bridge_open(struct tls_bridges *host, int fd,
+                    const struct tls_bridge_options *o) MUST_CHECK;
+
+/* Whoever reads from the plain end knows by now whose it is: bytes are passed up from here
+ * on. To be called once, for a bridge that on_open was called for. Sets *holder; it is set to
+ * NULL again if the bridge ends first. */
+void tls_bridge_hold(struct tls_bridge *t, struct tls_bridge **holder);
 /* The plain end is about to be closed. What was written to it is still sent, unless the
  * caller accepts nothing for send_timeout_ms; then it sees a reset. Takes a *holder that is
  * NULL. */
@@ -94,9 +103,9 @@ bool tls_bridge_has_received(const struct tls_bridge *t);
 
 /* Moves what can be moved. Returns whether there is more to do at once. */
 bool tls_bridges_turn(struct tls_bridges *host);
-/* Whether any handshake is in progress. */
+/* Whether there are any that the layers above do not hold yet. */
 bool tls_bridges_in_handshake(const struct tls_bridges *host);
 /* Ends those from which nothing has been received by then. */
 void tls_bridges_stop_silent(struct tls_bridges *host, int64_t begin_by_ms);
-/* Ends those in handshake, which nobody above knows of yet. */
+/* Ends those that the layers above do not hold yet. */
 void tls_bridges_stop_handshakes(struct tls_bridges *host);

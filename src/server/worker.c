@@ -251,7 +251,7 @@ void worker_done(struct worker *w)
     mhd_host_done(&w->downstream.mhd_host);
     mhd_pool_done(&w->downstream.mhd_pool);
     tls_bridges_done(&w->downstream.tls_bridges);
-    free(w->downstream.owner);
+    handovers_done(&w->downstream.handovers);
     relay_free_pool(&w->ctx);
     h2_host_done(&w->ctx.h2);
     conn_pool_done(&w->ctx.conn_pool);

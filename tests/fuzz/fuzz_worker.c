@@ -189,7 +189,8 @@ static void caller_open(void)
     int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
     require(rc == 0);
     peer_open(&h.caller[h.callers++], pair[0]);
-    rc = mhd_host_take(&h.worker.downstream.mhd_host, pair[1],
+    rc = handover_give(&h.worker.downstream.handovers, pair[1],
+                       (struct handover){ .kind = HANDOVER_UNIX },
                        (const struct sockaddr *)&nameless, sizeof(sa_family_t));
     require(rc == 0);
 }

@@ -173,6 +173,7 @@ static int setup(void **state)
     downstream.user = &handler_conn_user;
     downstream.connections = &connections;
     LIST_INIT(&downstream.conns);
+    handovers_init(&downstream.handovers, &downstream.mhd_host);
     caller = -1;
     in_len = 0;
     int err = loop_init(&ctx.loop);
@@ -214,6 +215,7 @@ static int teardown(void **state)
     (void)close(caller);
     settle();
     mhd_host_done(&downstream.mhd_host);
+    handovers_done(&downstream.handovers);
     mhd_pool_done(&downstream.mhd_pool);
     recent_failures_outbox_done(&ctx.failures);
     loop_done(&ctx.loop);
@@ -231,7 +233,8 @@ static void send_text(const char *text)
     settle();
 }
 
-static void connect_caller(void)
+/* A connection of which that is known, and which has sent this before libmicrohttpd gets it. */
+static void connect_known(struct handover known, const char *text)
 {
     struct sockaddr_un nameless = { .sun_family = AF_UNIX };
     int pair[2];
@@ -239,10 +242,16 @@ static void connect_caller(void)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),
                      0);
     caller = pair[0];
-    assert_int_equal(mhd_host_take(&downstream.mhd_host, pair[1],
+    assert_int_equal(send(caller, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+    assert_int_equal(handover_give(&downstream.handovers, pair[1], known,
                                    (const struct sockaddr *)&nameless, sizeof(sa_family_t)),
                      0);
     settle();
+}
+
+static void connect_caller(void)
+{
+    connect_known((struct handover){ .kind = HANDOVER_UNIX }, "");
 }
 
 /* What has come; whether the connection has ended too. */
@@ -483,6 +492,26 @@ static void a_broken_chunk_without_an_answer_is_noted(void **state)
     assert_false(seen.gone); /* it was not the caller who ended it */
 }
 
+static void a_connection_of_which_it_is_not_known_whose_it_is_is_closed_unread(void **state)
+{
+    static const struct handover unknown[] = { { .kind = HANDOVER_UNKNOWN },
+                                               /* its bridge has ended */
+                                               { .kind = HANDOVER_TLS, .owner = 1 } };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(unknown); i++) {
+        connect_known(unknown[i], "POST /pay HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        assert_true(receive());
+        assert_int_equal(in_len, 0);
+        assert_null(sink); /* no request began */
+        assert_int_equal(seen.ends, 0);
+        assert_true(LIST_EMPTY(&downstream.conns));
+        assert_int_equal(connections, 0);
+        (void)close(caller);
+    }
+    caller = -1;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -494,6 +523,7 @@ int main(void)
         T(a_caller_that_has_left_is_found_by_writing),
         T(a_cut_answer_has_no_end),
         T(a_broken_chunk_without_an_answer_is_noted),
+        T(a_connection_of_which_it_is_not_known_whose_it_is_is_closed_unread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
