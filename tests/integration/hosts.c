@@ -14,10 +14,18 @@
 
 #include "harness.h"
 
-/* Nobody listens there, unless a test does. */
-#define NAME_SERVER "127.0.0.77"
-
 static char dir[64];
+
+/* An address of this test's own: nobody listens there, unless this test does. */
+static const char *name_server(void)
+{
+    static char address[INET_ADDRSTRLEN];
+    unsigned pid = (unsigned)getpid();
+
+    (void)snprintf(address, sizeof address, "127.%u.%u.%u", 64 + (pid >> 16 & 63),
+                   pid >> 8 & 255, pid & 255);
+    return address;
+}
 
 static const char *in_dir(const char *name)
 {
@@ -35,12 +43,14 @@ bool hosts_begin(const char *text)
         "[ \"$(id -u)\" = 0 ] && how=-m || how=-rm\n"
         "exec unshare $how sh -c 'mount --bind \"$0/hosts\" /etc/hosts && "
         "mount --bind \"$0/resolv.conf\" /etc/resolv.conf && exec \"$@\"' '%s' \"$@\"\n";
-    char wrap[1024], probe[160];
+    char wrap[1024], probe[160], resolver[128];
 
     (void)snprintf(dir, sizeof dir, "/tmp/oneshot-names-XXXXXX");
     assert_non_null(mkdtemp(dir));
     hosts_write(text);
-    write_file(in_dir("resolv.conf"), "nameserver " NAME_SERVER "\noptions timeout:30\n");
+    (void)snprintf(resolver, sizeof resolver, "nameserver %s\noptions timeout:30\n",
+                   name_server());
+    write_file(in_dir("resolv.conf"), resolver);
     assert_int_equal(chmod(in_dir("hosts"), 0644), 0);
     assert_int_equal(chmod(in_dir("resolv.conf"), 0644), 0);
     (void)snprintf(wrap, sizeof wrap, script, dir);
@@ -120,7 +130,7 @@ bool silent_name_server_begin(struct black_hole *s)
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(53) };
 
     memset(s, 0, sizeof *s);
-    (void)inet_pton(AF_INET, NAME_SERVER, &at.sin_addr);
+    (void)inet_pton(AF_INET, name_server(), &at.sin_addr);
     s->fd[s->count++] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     return s->fd[0] >= 0 && bind(s->fd[0], (struct sockaddr *)&at, sizeof at) == 0;
 }
