@@ -1,5 +1,12 @@
-/* Turns a token endpoint's error answer into a sentence of ours. It is found in a table: the
- * first row of which all words occur in the body. Also reads the `error` of the answer. */
+/* Turns a token endpoint's error answer into a sentence of ours. It is found in tables, in
+ * this order:
+ *
+ *     a code of RFC 6749 that can mean one thing only
+ *     the words of the answer: the first row of which all occur
+ *     a code that servers use for several things
+ *
+ * Codes are told from words: `invalid_client` says nothing of "invalid". Also reads the
+ * `error` of the answer. */
 #include "token/token_error.h"
 
 #include <json-c/json.h>
@@ -11,33 +18,61 @@
 
 #define LOOK_AT_BYTES 4096
 
+static const char wrong_id[] = "It does not know the client id: check token.client_id.";
+static const char wrong_secret[] =
+    "It says that the secret is wrong: check token.client_secret.";
+static const char wrong_either[] =
+    "It does not say whether the id or the secret is wrong: check token.client_id and "
+    "token.client_secret.";
+
+/* RFC 6749 section 5.2. */
+static const struct {
+    const char *code;
+    bool is_certain; /* counts before the words */
+    const char *reason;
+} codes[] = {
+    { "invalid_scope", true, "It does not grant that scope: check token.scope." },
+    { "unsupported_grant_type", true,
+      "It does not know the client credentials grant: check token.url." },
+    /* some answer with it whatever is wrong with the client */
+    { "unauthorized_client", false,
+      "The client is known but may not use the client credentials grant." },
+    { "invalid_client", false, NULL }, /* the id or the secret: not told */
+    { "invalid_request", false, NULL },
+    { "invalid_grant", false, NULL },
+};
+
+/* Parts of the standard's sentences about invalid_client and invalid_grant, which many servers
+ * send as they are: they say what may be, not what is. */
+static const char *const examples[] = {
+    "e.g., unknown client",
+    "invalid, expired, revoked, does not match",
+};
+
+/* The more special ones first. */
 static const struct {
     const char *all_of[3];
     const char *reason;
 } rows[] = {
-    { { "invalid_scope" }, "It does not grant that scope: check token.scope." },
-    { { "unsupported_grant_type" },
-      "It does not know the client credentials grant: check token.url." },
-    { { "unauthorized_client" },
-      "The client is known but may not use the client credentials grant." },
-    { { "unknown", "client" }, "It does not know the client id: check token.client_id." },
-    { { "client", "not found" }, "It does not know the client id: check token.client_id." },
-    { { "client", "does not exist" },
-      "It does not know the client id: check token.client_id." },
-    { { "no such client" }, "It does not know the client id: check token.client_id." },
-    { { "unknown", "api key" }, "It does not know the client id: check token.client_id." },
-    { { "api key", "not found" }, "It does not know the client id: check token.client_id." },
-    { { "invalid", "secret" }, "It says that the secret is wrong: check token.client_secret." },
-    { { "wrong", "secret" }, "It says that the secret is wrong: check token.client_secret." },
-    { { "incorrect", "secret" },
-      "It says that the secret is wrong: check token.client_secret." },
-    { { "secret", "not match" },
-      "It says that the secret is wrong: check token.client_secret." },
-    { { "secret", "mismatch" },
-      "It says that the secret is wrong: check token.client_secret." },
     { { "expired", "secret" }, "It says that the secret has expired: get a new one." },
+    { { "id or", "secret" }, wrong_either },
+    { { "invalid", "secret" }, wrong_secret },
+    { { "wrong", "secret" }, wrong_secret },
+    { { "incorrect", "secret" }, wrong_secret },
+    { { "secret", "not match" }, wrong_secret },
+    { { "secret", "mismatch" }, wrong_secret },
     { { "disabled" }, "It says that the client is disabled." },
     { { "revoked" }, "It says that the credentials were revoked: get new ones." },
+    { { "client", "not found" }, wrong_id },
+    { { "client", "does not exist" }, wrong_id },
+    { { "application", "not found" }, wrong_id },
+    { { "no such client" }, wrong_id },
+    { { "invalid value", "client_id" }, wrong_id },
+    { { "invalid", "client id" }, wrong_id },
+    { { "unknown", "api key" }, wrong_id },
+    { { "api key", "not found" }, wrong_id },
+    { { "unknown", "client" }, wrong_id },
+    { { "invalid client" }, wrong_either },
 };
 
 static bool holds_all(const char *text, const char *const *parts)
@@ -48,18 +83,57 @@ static bool holds_all(const char *text, const char *const *parts)
     return true;
 }
 
+static bool is_code_byte(char c)
+{
+    return ascii_is_alpha(c) || ascii_is_digit(c) || c == '_';
+}
+
+/* Replaces the words by blanks wherever they stand as a whole. Returns whether they do. */
+static bool blank_out(char *text, const char *words)
+{
+    size_t len = strlen(words);
+    bool found = false;
+
+    for (char *p = text; (p = strstr(p, words)) != NULL; p += len) {
+        if (is_code_byte(p[len]) || (p > text && is_code_byte(p[-1])))
+            continue;
+        memset(p, ' ', len);
+        found = true;
+    }
+    return found;
+}
+
+/* The text is in small letters; what says nothing in it is replaced by blanks. */
+static const char *find_reason(char *text)
+{
+    const char *by_code = NULL;
+
+    for (size_t i = 0; i < ARRAY_LEN(examples); i++)
+        (void)blank_out(text, examples[i]);
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        bool found = blank_out(text, codes[i].code);
+
+        if (found && codes[i].is_certain)
+            return codes[i].reason;
+        if (found && by_code == NULL)
+            by_code = codes[i].reason;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (holds_all(text, rows[i].all_of))
+            return rows[i].reason;
+    return by_code;
+}
+
 const char *token_error_reason(const char *body, size_t len)
 {
     char text[LOOK_AT_BYTES];
     size_t n = len < sizeof text ? len : sizeof text - 1;
-    const char *reason = NULL;
 
     for (size_t i = 0; i < n; i++)
         text[i] = body[i] == '\0' ? ' ' : ascii_lower(body[i]);
     text[n] = '\0';
-    for (size_t i = 0; i < ARRAY_LEN(rows) && reason == NULL; i++)
-        if (holds_all(text, rows[i].all_of))
-            reason = rows[i].reason;
+    const char *reason = find_reason(text);
+
     secret_wipe(text, sizeof text);
     return reason;
 }

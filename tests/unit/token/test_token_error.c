@@ -41,6 +41,120 @@ static void plain_words_tell_the_id_from_the_secret(void **state)
     assert_says("client secret EXPIRED", "expired");
 }
 
+static void assert_silent(const char *body)
+{
+    const char *found = reason(body);
+
+    if (found != NULL)
+        fail_msg("%s: %s", body, found);
+}
+
+#define SAYS(error, why) "{\"error\":\"" error "\",\"error_description\":\"" why "\"}"
+
+static void the_sentences_of_rfc_6749_say_no_more_than_their_codes(void **state)
+{
+    (void)state;
+    assert_silent(SAYS("invalid_client",
+                       "Client authentication failed (e.g., unknown client, no client "
+                       "authentication included, or unsupported authentication method)."));
+    assert_silent(
+        SAYS("invalid_grant",
+             "The provided authorization grant (e.g., authorization code, resource owner "
+             "credentials) or refresh token is invalid, expired, revoked, does not match the "
+             "redirection URI used in the authorization request, or was issued to another "
+             "client."));
+    assert_silent(SAYS("invalid_request",
+                       "The request is missing a required parameter, includes an unsupported "
+                       "parameter value (other than grant type), repeats a parameter, includes "
+                       "multiple credentials, utilizes more than one mechanism for "
+                       "authenticating the client, or is otherwise malformed."));
+    assert_says(SAYS("unauthorized_client", "The authenticated client is not authorized to use "
+                                            "this authorization grant type."),
+                "may not use");
+    assert_says(SAYS("invalid_scope",
+                     "The requested scope is invalid, unknown, malformed, or exceeds the scope "
+                     "granted to the client."),
+                "token.scope");
+    assert_says(SAYS("unsupported_grant_type", "The authorization grant type is not supported "
+                                               "by the authorization server."),
+                "token.url");
+    /* Ory Hydra adds what is wrong */
+    assert_says(SAYS("invalid_client",
+                     "Client authentication failed (e.g., unknown client, no client "
+                     "authentication included, or unsupported authentication method). The "
+                     "requested OAuth 2.0 Client does not exist."),
+                "token.client_id");
+}
+
+/* `invalid` of the code is not a word about the secret. */
+static void a_code_is_not_taken_for_words(void **state)
+{
+    (void)state;
+    assert_says(SAYS("invalid_client", "The client secret has expired."), "expired");
+    assert_silent(SAYS("invalid_client", "The secret is missing."));
+    assert_says(SAYS("invalid_client", "The client was not found."), "token.client_id");
+    /* a longer code is one of the server's own, and says more */
+    assert_says(SAYS("invalid_client", "invalid_client_secret"), "token.client_secret");
+    assert_says(SAYS("unauthorized_client", "unauthorized_client"), "may not use");
+}
+
+static void the_answers_of_known_servers_are_understood(void **state)
+{
+    static const char id[] = "does not know the client id", secret[] = "secret is wrong",
+                      either[] = "whether the id or the secret", grant[] = "may not use";
+    static const struct {
+        const char *body, *says;
+    } cases[] = {
+        /* Keycloak */
+        { SAYS("unauthorized_client", "Invalid client secret"), secret },
+        { SAYS("unauthorized_client", "Invalid client or Invalid client credentials"), either },
+        { SAYS("invalid_client", "Invalid client or Invalid client credentials"), either },
+        { SAYS("unauthorized_client", "Client not enabled to retrieve service account"),
+          grant },
+        /* many */
+        { "{\"message\":\"Invalid client_id or client_secret\"}", either },
+        /* Okta */
+        { SAYS("invalid_client",
+               "The client secret supplied for a confidential client is invalid."),
+          secret },
+        { "{\"errorCode\":\"invalid_client\",\"errorSummary\":\"Invalid value for 'client_id' "
+          "parameter.\",\"errorLink\":\"invalid_client\",\"errorId\":\"oae\","
+          "\"errorCauses\":[]}",
+          id },
+        { SAYS("unauthorized_client",
+               "The client is not authorized to use the provided grant type."),
+          grant },
+        /* Auth0 */
+        { SAYS("access_denied", "Unauthorized"), NULL },
+        { SAYS("unauthorized_client",
+               "Grant type 'client_credentials' not allowed for the client."),
+          grant },
+        { SAYS("access_denied", "Client has not been granted scopes: read:api"), NULL },
+        /* Microsoft Entra */
+        { SAYS("invalid_client",
+               "AADSTS7000215: Invalid client secret provided. Ensure the secret being sent in "
+               "the request is the client secret value, not the client secret ID."),
+          secret },
+        { SAYS("invalid_client",
+               "AADSTS7000222: The provided client secret keys for app 'a' are expired."),
+          "has expired" },
+        { SAYS("unauthorized_client",
+               "AADSTS700016: Application with identifier 'a' was not found in the directory "
+               "'b'."),
+          id },
+        /* Google */
+        { SAYS("invalid_client", "The OAuth client was not found."), id },
+        { SAYS("invalid_client", "The provided client secret is invalid."), secret },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (cases[i].says == NULL)
+            assert_silent(cases[i].body);
+        else
+            assert_says(cases[i].body, cases[i].says);
+}
+
 static void what_is_not_known_or_empty_tells_nothing(void **state)
 {
     (void)state;
@@ -101,6 +215,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_errors_of_rfc_6749_are_known),
         cmocka_unit_test(plain_words_tell_the_id_from_the_secret),
+        cmocka_unit_test(the_sentences_of_rfc_6749_say_no_more_than_their_codes),
+        cmocka_unit_test(a_code_is_not_taken_for_words),
+        cmocka_unit_test(the_answers_of_known_servers_are_understood),
         cmocka_unit_test(what_is_not_known_or_empty_tells_nothing),
         cmocka_unit_test(the_error_of_an_answer_is_told_cut_and_without_the_secret),
     };
