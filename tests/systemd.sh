@@ -34,6 +34,16 @@ for unit in oneshot-proxy.service oneshot-proxy@staging.service; do
     grep '^PrivateUsers=' "$dir/$unit" && fail "$unit hides who calls by a unix socket ([caller NAME], uid)"
 done
 
+# A failure that lasts is over when its cause is: systemd does not give up, nor does it with the socket units, which
+# start a service again at once when that is not to be restarted, and fail after 20 starts in 2 seconds.
+for unit in oneshot-proxy.service oneshot-proxy@.service; do
+    sed -n '/^\[Unit\]/,/^\[Service\]/p' "$tree/conf/$unit" | grep -qx 'StartLimitIntervalSec=0' ||
+        fail "$unit: systemd gives up after a few starts that fail"
+    grep -qx 'Restart=on-failure' "$tree/conf/$unit" || fail "$unit is not restarted"
+    grep -qx 'RestartSec=1s' "$tree/conf/$unit" || fail "$unit is not restarted after a second"
+    grep '^RestartPreventExitStatus=' "$tree/conf/$unit" && fail "$unit: its socket unit fails with it"
+done
+
 # They listen where the settings do by default, for that service, under names that the program knows.
 for unit in oneshot-proxy.socket oneshot-proxy-admin.socket; do
     cp "$tree/conf/$unit" "$dir/$unit"
