@@ -383,6 +383,20 @@ static void check_files(struct check *k)
     }
 }
 
+/* A secret in the settings file itself. */
+static void check_file_mode(struct check *k)
+{
+    const struct config_key *key = KEY(token, client_secret);
+    unsigned mode = 0;
+
+    if (config_source(k->report, key)->line != 0 && k->report->file != NULL &&
+        config_file_mode(k->report->file, &mode) == 0 && (mode & 0007) != 0)
+        config_warn(k->report, key,
+                    "is in a file that can be read by every user of this machine (mode %04o); "
+                    "0600 or 0640 is enough, or use token.client_secret_file",
+                    mode);
+}
+
 /* --- credentials --- */
 
 static void fail_missing(struct check *k, const struct config_key *key,
@@ -541,6 +555,7 @@ void config_check(struct config *c, struct config_report *report, bool with_file
     check_urls(&k);
     if (with_files) {
         check_files(&k);
+        check_file_mode(&k);
         config_check_certificates(c, report);
         check_credentials(&k);
     }

@@ -400,6 +400,10 @@ static void add_caller(struct check *k, const struct config_caller *s)
                     "there is nothing by which [caller %s] could be recognised; allowed: "
                     "address, uid, gid, certificate, secret_file",
                     s->name);
+    if (strcmp(s->name, "none") == 0)
+        config_fail(k->report, caller_key(k, s, "address"),
+                    "[caller none] cannot be used: log and metrics have caller=none for "
+                    "requests whose caller was not recognised; give it another name");
     if (c->is_other && proves)
         config_fail(k->report, caller_key(k, s, "address"),
                     "[caller other] stands for those that nobody recognised; it has neither "

@@ -167,6 +167,7 @@ END
     else
         id=demo-client secret=demo-secret
         start_origin
+        install -m 600 /dev/null "$tmp/oneshot-proxy.ini"    # it holds a secret
         cat >"$tmp/oneshot-proxy.ini" <<END
 [upstream]
 base_url = $base_url

@@ -540,6 +540,30 @@ static void a_secret_everyone_may_read_gets_a_warning(void **state)
     assert_int_equal(count_lines(&quiet.warnings), 0);
 }
 
+static void a_settings_file_with_the_secret_that_everyone_may_read_gets_a_warning(void **state)
+{
+    static const char without[] = "[token]\nclient_id = a\n";
+
+    (void)state;
+    auto_scratch struct scratch s = scratch_new();
+    auto_result struct result warned =
+        load_file(scratch_write(&s, CREDENTIALS, strlen(CREDENTIALS), 0644));
+    auto_result struct result quiet =
+        load_file(scratch_write(&s, CREDENTIALS, strlen(CREDENTIALS), 0640));
+    auto_result struct result elsewhere =
+        load_env(scratch_write(&s, without, sizeof without - 1, 0644),
+                 (const char *[]){ "ONESHOT_PROXY_TOKEN_CLIENT_SECRET=from-env", NULL });
+
+    assert_loads(warned);
+    assert_int_equal(count_lines(&warned.warnings), 1);
+    assert_says(warned.warnings, ":3: token.client_secret: is in a file that can be read by "
+                                 "every user of this machine (mode 0644)");
+    assert_loads(quiet);
+    assert_int_equal(count_lines(&quiet.warnings), 0);
+    assert_loads(elsewhere);
+    assert_int_equal(count_lines(&elsewhere.warnings), 0);
+}
+
 static void a_secret_file_that_cannot_be_read_refuses_the_load(void **state)
 {
     (void)state;
@@ -829,6 +853,7 @@ int main(void)
         cmocka_unit_test(certificate_files_hold_what_they_should),
         cmocka_unit_test(an_authority_file_of_both_legs_is_told_once),
         cmocka_unit_test(a_secret_everyone_may_read_gets_a_warning),
+        cmocka_unit_test(a_settings_file_with_the_secret_that_everyone_may_read_gets_a_warning),
         cmocka_unit_test(a_secret_file_that_cannot_be_read_refuses_the_load),
         cmocka_unit_test(only_one_of_key_and_file_is_allowed),
         cmocka_unit_test(extra_fields_are_form_encoded_and_contradict_nothing),

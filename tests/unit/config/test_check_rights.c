@@ -98,6 +98,7 @@ static void what_is_wrong_with_callers_is_told(void **state)
         { UNIX "[caller a]\nuid = 1\nallow = money\ndeny = POST /methods/{uuid}/{}\n",
           "the batch carries ids in its body" },
         { UNIX "[caller other]\nuid = 1\nallow = read\n", "[caller other] stands for" },
+        { UNIX "[caller none]\nuid = 1\nallow = read\n", "[caller none] cannot be used" },
         { UNIX "[caller a]\nuid = 1\nallow = read\nrate = 5/1s\n",
           "does not begin with a class" },
         { UNIX "[caller a]\nuid = 1\nallow = read\nrate = read\n", "is no rate" },
