@@ -33,6 +33,13 @@ count "compose.yaml" compose -f docker/compose.yaml config -q
 count "compose.ledger.yaml" compose -f docker/compose.yaml -f docker/compose.ledger.yaml config -q
 with_credentials() { ONESHOT_CLIENT_ID=a ONESHOT_SECRET_FILE=/dev/null compose -f docker/compose.real.yaml config -q; }
 count "compose.real.yaml" with_credentials
+with_ledger() {
+    ONESHOT_CLIENT_ID=a ONESHOT_SECRET_FILE=/dev/null ONESHOT_LEDGER=/srv/ledger \
+        compose -f docker/compose.real.yaml -f docker/compose.ledger.yaml config | grep /srv/ledger
+}
+count "compose.real.yaml with a ledger in a directory" with_ledger
+loopback_only() { ! grep -h 'ports:' docker/compose*.yaml | grep -o '"[^"]*"' | grep -v '^"127\.0\.0\.1:'; }
+count "compose files publish on the loopback address only" loopback_only
 refused() { ! env -u ONESHOT_CLIENT_ID -u ONESHOT_SECRET_FILE -u ONESHOT_USER bash -c "$(declare -f compose); compose -f docker/compose.real.yaml config -q"; }
 count "compose.real.yaml wants credentials" refused
 
