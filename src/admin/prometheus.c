@@ -437,7 +437,7 @@ static const struct metric metrics[] = {
     { "requests_total", "counter", "method, status, stage", "Finished requests. method: safe (GET, HEAD, OPTIONS) or unsafe. status: class of the answer, none when the caller got none. stage: whose fault an answer of the proxy's own was, none when the upstream answered.", write_requests, 0, ALWAYS },
     { "request_duration_seconds", "histogram", "", "From the request line to the end of the answer.", write_histogram, METRICS_TOTAL, ALWAYS },
     { "token_wait_seconds", "histogram", "", "What requests waited for a token, 0 when one was held.", write_histogram, METRICS_TOKEN_WAIT, ALWAYS },
-    { "upstream_first_byte_seconds", "histogram", "", "From sending a request upstream to the head of its answer, repeats and waiting for a new token included.", write_histogram, METRICS_UPSTREAM, ALWAYS },
+    { "upstream_first_byte_seconds", "histogram", "", "From having a token for a request to the head of its answer: waiting for a connection (upstream.max_connections), opening one, repeats and waiting for a new token included.", write_histogram, METRICS_UPSTREAM, ALWAYS },
     { "requests_in_flight", "gauge", "", "Requests under way.", write_single, ONE_IN_FLIGHT, ALWAYS },
     { "requests_in_flight_limit", "gauge", "", "upstream.max_in_flight.", write_single, ONE_IN_FLIGHT_MAX, ALWAYS },
     { "request_body_bytes_total", "counter", "", "Body bytes of finished requests, from callers.", write_counter, M_request_body_bytes, ALWAYS },

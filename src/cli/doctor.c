@@ -328,7 +328,8 @@ static void explain_time(struct doctor *d, const char *step, const struct target
         say(d, step, FAILED, "the certificate of %s %s %s %s (%s)%s: %s", t->host,
             expired ? "expired" : "becomes valid in", far, expired ? "ago" : "from now", when,
             d->skew_known ? ", and the clock of this machine is right" : "",
-            expired ? "who runs the server must renew it" : "the server shows it too early");
+            expired ? "who runs the server must renew it"
+                    : "who runs the server must show one that is valid now");
 }
 
 static const char *trusted_by(const struct target *t)
@@ -354,9 +355,8 @@ static void explain_untrusted(struct doctor *d, const char *step, const struct t
     else if (call->certificate.unknown_issuer)
         say(d, step, FAILED,
             "the certificate of %s %s%s, which is not among the authorities that are trusted "
-            "(%s): if that is as it should be, put that authority's certificate into %s; if "
-            "not, "
-            "something on the way opens the connection",
+            "(%s): if you expected this authority, add its certificate to %s; if not, a "
+            "TLS-inspecting proxy may be in between",
             t->host, call->certificate.self_signed ? "is signed by itself, " : "was issued by ",
             call->certificate.issuer, trusted_by(t), t->ca_key);
     else if (call->certificate.result == 0)

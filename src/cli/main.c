@@ -272,7 +272,8 @@ static int run_help(struct invocation *in)
         "the\n"
         "environment and the credentials.\n"
         "\n"
-        "Exit codes: 0 fine, 1 configuration or runtime failure, 2 wrong command line.\n");
+        "Exit codes: 0 fine, 1 configuration or runtime failure, 2 wrong command line; of\n"
+        "explain also 3, the request would be refused or something is not as expected.\n");
 }
 
 /* Warnings become log lines, since stderr contains the log from now on. */

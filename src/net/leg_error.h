@@ -51,11 +51,11 @@ struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode cod
     X(PROXY_TLS,       "proxy",   "tls_protocol_error",    0,   UPSTREAM_CONNECT, TOKEN_CONNECT, "The TLS handshake with the outbound proxy failed: check scheme and port in {proxy}, or HTTPS_PROXY") \
     X(PROXY_BROKEN,    "proxy",   "connection_terminated", 0,   UPSTREAM_CONNECT, TOKEN_CONNECT, "The outbound proxy ended the connection before it had answered: check {proxy}, or HTTPS_PROXY") \
     X(CONNECT_REFUSED, "connect", "connection_refused",    0,   UPSTREAM_CONNECT, TOKEN_CONNECT, "{Server} refused the connection or cannot be reached: check host and port in {url}") \
-    X(CONNECT_TIMEOUT, "connect", "connection_timeout",    504, UPSTREAM_CONNECT_TIMEOUT, TOKEN_CONNECT, "Connecting to {server} took longer than {timeout}: a firewall may drop the packets, or an outbound proxy be needed ({proxy})") \
+    X(CONNECT_TIMEOUT, "connect", "connection_timeout",    504, UPSTREAM_CONNECT_TIMEOUT, TOKEN_CONNECT, "Connecting to {server} took longer than {timeout}: a firewall may drop the packets, or an outbound proxy may be needed ({proxy})") \
     X(TLS_EXPIRED,     "tls",     "tls_certificate_error", 0,   UPSTREAM_CERT, TOKEN_TLS, "The certificate of {server} has expired: who runs it must renew it; or the clock here is wrong") \
-    X(TLS_NOT_YET,     "tls",     "tls_certificate_error", 0,   UPSTREAM_CERT, TOKEN_TLS, "The certificate of {server} is not valid yet: who runs it shows it too early; or the clock here is wrong") \
+    X(TLS_NOT_YET,     "tls",     "tls_certificate_error", 0,   UPSTREAM_CERT, TOKEN_TLS, "The certificate of {server} is not valid yet: its start date is in the future, or the clock here is wrong") \
     X(TLS_NAME,        "tls",     "tls_certificate_error", 0,   UPSTREAM_CERT, TOKEN_TLS, "The certificate of {server} is for another name: check the host in {url}") \
-    X(TLS_ISSUER,      "tls",     "tls_certificate_error", 0,   UPSTREAM_CERT, TOKEN_TLS, "The certificate of {server} is from an authority that is not trusted here: put that one's certificate into {ca}, if it is as it should be") \
+    X(TLS_ISSUER,      "tls",     "tls_certificate_error", 0,   UPSTREAM_CERT, TOKEN_TLS, "The certificate of {server} is from an authority that is not trusted here: if you expected this authority, add its certificate to {ca}") \
     X(TLS_CERTIFICATE, "tls",     "tls_certificate_error", 0,   UPSTREAM_CERT, TOKEN_TLS, "The certificate of {server} does not verify: see {ca}, and try doctor") \
     X(TLS_OURS,        "tls",     "tls_alert_received",    0,   UPSTREAM_TLS,  TOKEN_TLS, "{Server} wants a client certificate, or another one: set {certificate} and its key") \
     X(TLS_VERSION,     "tls",     "tls_protocol_error",    0,   UPSTREAM_TLS,  TOKEN_TLS, "{Server} offers no TLS of version 1.2 or later: who runs it must update it") \

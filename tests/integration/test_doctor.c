@@ -228,7 +228,7 @@ static void an_unknown_authority_names_the_key_for_it(void **state)
     assert_code(&r, 1);
     assert_step(&r, "upstream TLS", "FAILED", "was issued by CN=Test CA");
     assert_step(&r, "upstream TLS", "FAILED", "(the system's, /");
-    assert_step(&r, "upstream TLS", "FAILED", "into upstream.ca_file");
+    assert_step(&r, "upstream TLS", "FAILED", "add its certificate to upstream.ca_file");
     run_free(&r);
 }
 
