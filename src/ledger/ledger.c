@@ -9,6 +9,8 @@
  *   outcome:  worker --mail--> WAITING --batch--> written
  *                               ^  |
  *                               +--+ the store is down: again, until the end of the program
+ *   release of an unclear claim: as an outcome; while there is no such entry: again, until a
+ *                                lease is over, since the store may still be committing it
  *
  * When a reply with a claim arrives and its request is gone (timed out, cancelled, its
  * worker stopped), it sends the release of that claim back here: whoever receives a claim is
@@ -46,8 +48,10 @@
 #define LOCK_WAIT_MS 45000
 #define RETRY_MS 100      /* after a batch that must be repeated; it doubles ... */
 #define RETRY_DOUBLINGS 4 /* ... this often */
-#define MINUTE_MS 60000   /* interval for orphans and the clock check */
-#define CENSUS_MS 1000    /* counting entries, after something has changed */
+/* After a release whose entry is not there yet it doubles this often, to 100 s. */
+#define ABSENT_DOUBLINGS 10
+#define MINUTE_MS 60000 /* interval for orphans and the clock check */
+#define CENSUS_MS 1000  /* counting entries, after something has changed */
 #define PRUNE_MS 3600000
 #define PRUNE_PAUSE_MS 86400000 /* while the clock cannot be trusted */
 #define PRUNE_ROWS 200
@@ -69,6 +73,8 @@ struct ledger_mail {
     struct ledger_ask *ask; /* used by the worker only; NULL: nobody waits any more */
     struct mailbox *back;   /* where to reply; NULL: no reply is wanted */
     int64_t asked_us, deadline_ms, send_until_ms, end_by_ms;
+    int64_t lease_ms; /* of a release: the lease of its claim, which may yet be committed */
+    int64_t again_ms; /* ... when to look for it again, until deadline_ms; 0: not missed yet */
     unsigned tries;
     bool unclear; /* a commit that contains it has begun, and its result is not known */
     bool taken;   /* the reply was delivered */
@@ -113,9 +119,10 @@ struct ledger {
     bool was_quiet; /* ... and none waited in the previous turn */
     bool time_over;
     struct mail_queue claims, outcomes;
+    struct mail_queue absent; /* releases whose entries are not there yet */
     size_t outcomes_count, outcomes_bytes;
     int64_t write_by_ms; /* outcomes are written by then, also without a claim */
-    struct loop_timer share, retry, minute, census, pruning;
+    struct loop_timer share, retry, appear, minute, census, pruning;
     bool is_waiting;        /* `retry` is armed: no batch before */
     unsigned failures;      /* failed batches in a row */
     int64_t clock_gap_ms;   /* wall clock minus the clock that is never set */
@@ -250,12 +257,17 @@ void ledger_outcome(struct ledger_port *port, const struct ledger_outcome *o)
     post(outcome_mail(port->ledger, KIND_OUTCOME, o));
 }
 
-/* Gives back a claim that nobody uses. */
-static void release(struct ledger *l, const char *id)
+/* Gives back a claim that nobody uses. lease_ms: its lease, if it may be committed only later;
+ * otherwise 0. */
+static void release(struct ledger *l, const char *id, int64_t lease_ms)
 {
-    post(outcome_mail(
-        l, KIND_OUTCOME,
-        &(struct ledger_outcome){ .id = id, .state = LEDGER_RELEASED, .cause = "not-wanted" }));
+    const struct ledger_outcome o = { .id = id,
+                                      .state = LEDGER_RELEASED,
+                                      .cause = "not-wanted" };
+    struct ledger_mail *m = outcome_mail(l, KIND_OUTCOME, &o);
+
+    m->lease_ms = lease_ms;
+    post(m);
 }
 
 static void leave(struct ledger *l)
@@ -324,7 +336,7 @@ static void free_reply(struct mail *mail)
     forget_ask(m);
     leave(m->ledger);
     if (m->kind == KIND_ASK && m->result == LEDGER_CLAIMED && !m->taken)
-        release(m->ledger, m->id);
+        release(m->ledger, m->id, 0);
     mail_done(m);
 }
 
@@ -544,6 +556,18 @@ static void count_claim(struct ledger *l, const struct ledger_mail *m)
                           memory_order_relaxed);
 }
 
+static const char unclear[] = "whether it was recorded is not known";
+
+/* Ends a claim that nobody may use. It may have been written all the same, or may be so later:
+ * then its release is written, too. */
+static void end_claim(struct ledger *l, struct ledger_mail *m, enum ledger_result result,
+                      const char *why)
+{
+    if (m->unclear && !l->broken)
+        release(l, m->id, m->claim.lease_ms);
+    reply(m, result, why);
+}
+
 static void took_claim(struct ledger *l, struct ledger_mail *m)
 {
     const struct store_claim *c = &m->claim;
@@ -558,7 +582,7 @@ static void took_claim(struct ledger *l, struct ledger_mail *m)
     case STORE_FOUND:
         m->same = c->found.has_fingerprint && c->fingerprint != NULL &&
                   memcmp(c->found.fingerprint, c->fingerprint, LEDGER_FINGERPRINT_BYTES) == 0;
-        reply(m, LEDGER_FOUND, NULL);
+        end_claim(l, m, LEDGER_FOUND, NULL);
         break;
     default: /* absent */
         if (is_look)
@@ -566,16 +590,9 @@ static void took_claim(struct ledger *l, struct ledger_mail *m)
         else if (++m->tries < CLAIM_TRIES)
             TAILQ_INSERT_TAIL(&l->claims, m, link);
         else
-            reply(m, LEDGER_DOWN, "what was there under this key keeps changing");
+            end_claim(l, m, LEDGER_DOWN, "what was there under this key keeps changing");
         break;
     }
-}
-
-/* Nobody waits any more for a claim that may have been written: write its release instead. */
-static void undo_claim(struct ledger *l, struct ledger_mail *m)
-{
-    release(l, m->id);
-    reply(m, LEDGER_DOWN, "whether it was recorded is not known");
 }
 
 /* A claim that was not made is tried again only as long as that can help. */
@@ -585,10 +602,7 @@ static void missed_claim(struct ledger *l, struct ledger_mail *m, enum store_res
     if (r == STORE_LOST && clock_ms() < m->deadline_ms)
         return;
     TAILQ_REMOVE(&l->claims, m, link);
-    if (m->unclear)
-        undo_claim(l, m);
-    else
-        reply(m, LEDGER_DOWN, sentence(r));
+    end_claim(l, m, LEDGER_DOWN, m->unclear ? unclear : sentence(r));
 }
 
 static void count_outcome(struct ledger *l, const struct ledger_mail *m)
@@ -609,8 +623,53 @@ static void count_outcome(struct ledger *l, const struct ledger_mail *m)
     buf_done(&detail);
 }
 
+/* Whether it is the release of a claim that is not there, and may still come: the store had
+ * begun to commit it, and goes on with that though its connection was given up. Until then its
+ * transaction is invisible. When it comes nobody else would release it, so look again. */
+static bool may_appear(const struct ledger_mail *m)
+{
+    return m->outcome.result == STORE_GONE && m->lease_ms > 0 &&
+           (m->again_ms == 0 || clock_ms() < m->deadline_ms);
+}
+
+static void wait_for_entry(struct ledger *l, struct ledger_mail *m)
+{
+    int64_t now_ms = clock_ms();
+
+    remove_outcome(l, m);
+    if (m->again_ms == 0)
+        m->deadline_ms = now_ms + m->lease_ms;
+    m->again_ms =
+        now_ms + (RETRY_MS << (l->closing ? 0 : base_min(m->tries++, ABSENT_DOUBLINGS)));
+    TAILQ_INSERT_TAIL(&l->absent, m, link);
+    if (l->appear.slot == 0 || m->again_ms < l->appear.due_ms)
+        loop_timer_set(&l->loop, &l->appear, m->again_ms);
+}
+
+/* Writes those releases again that are due. */
+static void look_for_entries(struct ledger *l, int64_t now_ms)
+{
+    int64_t next_ms = INT64_MAX;
+
+    for (struct ledger_mail *m = TAILQ_FIRST(&l->absent), *next; m != NULL; m = next) {
+        next = TAILQ_NEXT(m, link);
+        if (m->again_ms > now_ms) {
+            next_ms = base_min(next_ms, m->again_ms);
+            continue;
+        }
+        TAILQ_REMOVE(&l->absent, m, link);
+        add_outcome(l, m);
+    }
+    if (!TAILQ_EMPTY(&l->absent)) /* not for each alone */
+        loop_timer_set(&l->loop, &l->appear, base_max(next_ms, now_ms + RETRY_MS));
+}
+
 static void wrote_outcome(struct ledger *l, struct ledger_mail *m)
 {
+    if (may_appear(m)) {
+        wait_for_entry(l, m);
+        return;
+    }
     switch (m->outcome.result) {
     case STORE_WRITTEN_ALREADY: /* by our own commit that was not answered, or by others */
         if (m->unclear)
@@ -650,10 +709,8 @@ static void expire_claims(struct ledger *l)
         if (now_ms < m->deadline_ms)
             continue;
         TAILQ_REMOVE(&l->claims, m, link);
-        if (m->unclear)
-            undo_claim(l, m);
-        else
-            reply(m, LEDGER_DOWN, "it did not answer within ledger.store_timeout");
+        end_claim(l, m, LEDGER_DOWN,
+                  m->unclear ? unclear : "it did not answer within ledger.store_timeout");
     }
 }
 
@@ -764,16 +821,14 @@ static void give_up(struct ledger *l, const char *why)
         struct ledger_mail *m = TAILQ_FIRST(&l->claims);
 
         TAILQ_REMOVE(&l->claims, m, link);
-        if (m->unclear && !l->broken)
-            release(l, m->id);
-        reply(m, LEDGER_DOWN, why);
+        end_claim(l, m, LEDGER_DOWN, why);
     }
 }
 
 /* Mail that is sent in one turn arrives in the next, so two turns without any mean the end. */
 static void look_at_end(struct ledger *l)
 {
-    bool is_quiet = l->broken || TAILQ_EMPTY(&l->outcomes);
+    bool is_quiet = l->broken || (TAILQ_EMPTY(&l->outcomes) && TAILQ_EMPTY(&l->absent));
 
     if (l->time_over || (is_quiet && l->was_quiet))
         loop_stop(&l->loop);
@@ -804,6 +859,11 @@ static bool on_turn(void *arg)
 static void on_retry(struct loop_timer *t)
 {
     CONTAINER_OF(t, struct ledger, retry)->is_waiting = false;
+}
+
+static void on_appear(struct loop_timer *t)
+{
+    look_for_entries(CONTAINER_OF(t, struct ledger, appear), clock_ms());
 }
 
 static void tell_census(struct ledger *l, const struct store_census *census)
@@ -1033,6 +1093,7 @@ static void init_timers(struct ledger *l)
 {
     l->share.on_due = on_share;
     l->retry.on_due = on_retry;
+    l->appear.on_due = on_appear;
     l->minute.on_due = on_minute;
     l->census.on_due = on_census;
     l->pruning.on_due = on_pruning;
@@ -1069,6 +1130,7 @@ int ledger_open(struct ledger **out, const struct config *c, struct buf *error)
     l->clock_gap_ms = clock_wall_ms() - clock_ms();
     TAILQ_INIT(&l->claims);
     TAILQ_INIT(&l->outcomes);
+    TAILQ_INIT(&l->absent);
     ledger_reconfigure(l, c);
     l->hurry_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int err = l->hurry_fd < 0 ? -errno : loop_init(&l->loop);
@@ -1177,6 +1239,7 @@ static void write_rest(struct ledger *l, int64_t timeout_ms)
     loop_timer_set(&l->loop, &l->minute, clock_ms() + timeout_ms);
     loop_timer_clear(&l->loop, &l->pruning);
     loop_timer_set(&l->loop, &l->share, 0); /* starts at once */
+    look_for_entries(l, INT64_MAX);
     loop_run(&l->loop);
     if (l->type->exclusive)
         take_census(l, STORE_ALL);
@@ -1206,6 +1269,7 @@ void ledger_close(struct ledger *l, int64_t timeout_ms)
     mailbox_close(&l->mailbox);
     free_queue(&l->claims);
     free_queue(&l->outcomes);
+    free_queue(&l->absent);
     free_ledger(l);
 }
 

@@ -33,6 +33,8 @@ static struct fake {
     enum store_result result;  /* of each batch */
     enum store_claimed missed; /* what claims are then */
     bool commits_anyway;       /* though unclear */
+    struct fake_entry late;    /* the last claim that was not, and may be later */
+    size_t gone;               /* outcomes of which there was no entry */
     bool full_for_orphans;     /* they cannot be written */
     bool absent;               /* neither inserted nor found */
     bool held;                 /* the batch waits */
@@ -163,6 +165,7 @@ static void fake_outcome(struct store_outcome *o)
         return;
     }
     if (e == NULL || e->state == LEDGER_ANSWERED || e->state == LEDGER_RELEASED) {
+        fake.gone += e == NULL;
         o->result = STORE_GONE;
         return;
     }
@@ -171,6 +174,15 @@ static void fake_outcome(struct store_outcome *o)
     e->has_body = o->body->data != NULL;
     e->body_len = o->body->len;
     (void)snprintf(e->cause, sizeof e->cause, "%s", o->cause);
+}
+
+static struct fake_entry entry_of(const struct store_claim *c)
+{
+    struct fake_entry e = { .state = LEDGER_IN_FLIGHT };
+
+    memcpy(e.id, c->id, LEDGER_ID_BYTES);
+    (void)snprintf(e.key, sizeof e.key, "%s", c->key == NULL ? "" : c->key);
+    return e;
 }
 
 static void fake_claim(struct store_claim *c)
@@ -188,10 +200,7 @@ static void fake_claim(struct store_claim *c)
     } else {
         if (e == NULL) {
             assert_true(fake.entries < ENTRIES_MAX);
-            e = &fake.entry[fake.entries++];
-            *e = (struct fake_entry){ .state = LEDGER_IN_FLIGHT };
-            memcpy(e->id, c->id, LEDGER_ID_BYTES);
-            (void)snprintf(e->key, sizeof e->key, "%s", c->key == NULL ? "" : c->key);
+            fake.entry[fake.entries++] = entry_of(c);
         }
         c->result = STORE_CLAIMED;
     }
@@ -222,6 +231,8 @@ static enum store_result fake_batch(struct store *s, const struct store_batch *b
         b->claim[i]->found = (struct ledger_entry){ .key = NULL };
         if (r == STORE_OK || fake.commits_anyway)
             fake_claim(b->claim[i]);
+        else
+            fake.late = entry_of(b->claim[i]);
         if (r != STORE_OK)
             b->claim[i]->result = fake.missed;
     }
@@ -445,6 +456,7 @@ static int begin(void)
     assert_non_null(mkdtemp(directory));
 
     fake.entries = fake.batches = fake.largest = fake.all_orphans = fake.prunes = 0;
+    fake.gone = 0;
     fake.result = STORE_OK;
     fake.commits_anyway = fake.absent = fake.held = false;
     replies = wanted = 0;
@@ -813,6 +825,64 @@ static void an_unclear_claim_whose_time_is_over_is_released(void **state)
     turn_until(is_released);
 }
 
+static bool was_missed(void)
+{
+    return count_of(&fake.gone) > 0;
+}
+
+/* A claim that the store goes on committing though it was given up; its release has found
+ * nothing. */
+static void give_up_an_unclear_claim(void)
+{
+    struct ledger_ask a = { .mail = NULL };
+
+    set_result(STORE_LOST, STORE_UNCLEAR);
+    fake.commits_anyway = false;
+    ask_for(&a, "k", LEDGER_CLAIM);
+    wanted = 0;
+    while (status().up)
+        turn_until(all_replied);
+    passed_ms += TOO_LONG_MS;
+    await_replies(1);
+    assert_int_equal(a.result, LEDGER_DOWN);
+    ledger_ask_done(&a);
+    set_result(STORE_OK, STORE_NOT_DONE);
+    turn_until(was_missed);
+}
+
+static void commit_late(void)
+{
+    (void)pthread_mutex_lock(&fake.lock);
+    fake.entry[fake.entries++] = fake.late;
+    (void)pthread_mutex_unlock(&fake.lock);
+}
+
+static void a_claim_that_is_committed_after_it_was_given_up_is_released(void **state)
+{
+    struct ledger_ask a = { .mail = NULL };
+
+    (void)state;
+    give_up_an_unclear_claim();
+    assert_int_equal(status().outcomes_waiting, 0);
+    commit_late();
+    turn_until(is_released);
+    ask_for(&a, "k", LEDGER_CLAIM);
+    await_replies(2);
+    assert_int_equal(a.result, LEDGER_CLAIMED);
+    ledger_ask_done(&a);
+}
+
+static void at_the_end_it_is_released_too(void **state)
+{
+    (void)state;
+    give_up_an_unclear_claim();
+    end_worker();
+    commit_late();
+    ledger_close(ledger, 60000);
+    ledger = NULL;
+    assert_true(is_released());
+}
+
 static void what_is_neither_written_nor_found_is_tried_three_times(void **state)
 {
     struct ledger_ask a = { .mail = NULL };
@@ -1158,6 +1228,19 @@ static void a_jump_moves_no_time_until_which_may_be_sent(void **state)
     ledger_ask_done(&a);
 }
 
+static void it_is_waited_for_as_long_as_its_lease(void **state)
+{
+    (void)state;
+    give_up_an_unclear_claim();
+    for (int i = 0; i < 4; i++) /* of 430 s: once more at the end of each */
+        later(MINUTES(2), 0);
+    size_t looked = count_of(&fake.gone);
+
+    assert_in_range(looked, 2, 5);
+    later(HOURS(1), 0);
+    assert_int_equal(count_of(&fake.gone), looked);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1178,6 +1261,9 @@ int main(void)
         TEST(a_lost_connection_is_waited_for),
         TEST(an_unclear_claim_is_made_again_with_the_same_id),
         TEST(an_unclear_claim_whose_time_is_over_is_released),
+        TEST(a_claim_that_is_committed_after_it_was_given_up_is_released),
+        TEST(at_the_end_it_is_released_too),
+        TEST(it_is_waited_for_as_long_as_its_lease),
         TEST(what_is_neither_written_nor_found_is_tried_three_times),
         TEST(outcomes_wait_until_the_store_is_back),
         TEST(an_outcome_whose_commit_was_unclear_is_counted),

@@ -16,6 +16,8 @@
 
 #include "base/clock.h"
 #include "certs.h"
+#include "config/config_case.h"
+#include "ledger/ledger.h"
 #include "ledger/store_postgresql.h"
 #include "postgres.h"
 #include "unit.h"
@@ -866,6 +868,86 @@ static void a_claim_made_again_beside_its_first_try_finds_it(void **state)
     buf_done(&in.why);
 }
 
+/* --- a whole ledger, for once ------------------------------------------------------------- */
+
+static void on_reply(struct ledger_ask *a)
+{
+    loop_stop(a->port->loop);
+}
+
+/* What a worker is told about a claim of this key. */
+static enum ledger_result ask_ledger(struct ledger_port *port, const char *key)
+{
+    struct ledger_ask a = { .mail = NULL };
+
+    port->loop->stopping = false;
+    ledger_ask(&a, port,
+               &(struct ledger_question){ .want = LEDGER_CLAIM,
+                                          .scope = "shop",
+                                          .key = key,
+                                          .fingerprint = fingerprint,
+                                          .method = "POST",
+                                          .path = "/",
+                                          .request_id = "r-1",
+                                          .lease_ms = LEASE_MS },
+               on_reply);
+    loop_run(port->loop);
+    enum ledger_result result = a.result;
+    ledger_ask_done(&a);
+    return result;
+}
+
+/* The commit of a claim takes longer than store_timeout: the claim's key is locked meanwhile by
+ * another transaction. */
+static void a_claim_that_is_committed_after_it_was_given_up_is_released(void **state)
+{
+    FIXTURE(f);
+    struct loop loop;
+    struct mailbox mailbox;
+    struct ledger *ledger;
+    struct ledger_port port = { .loop = &loop, .mailbox = &mailbox };
+    PGconn *other = PQconnectdb(f.url);
+    char text[400];
+
+    (void)state;
+    type->close(f.store);
+    f.store = NULL;
+    (void)snprintf(text, sizeof text, CREDENTIALS "[ledger]\nstore = %s\nstore_timeout = 1s\n",
+                   f.url);
+    auto_result struct result r = load(text);
+
+    assert_loads(r);
+    assert_int_equal(loop_init(&loop), 0);
+    assert_int_equal(mailbox_init(&mailbox, &loop), 0);
+    assert_int_equal(ledger_open(&ledger, r.config, &error), 0);
+    assert_int_equal(ledger_start(ledger), 0);
+    port.ledger = ledger;
+    run_in(other, "BEGIN");
+    run_in(other, "INSERT INTO ledger_entry (id, scope, idem_key, state, method, path, "
+                  "request_id, instance, claimed_ms, lease_ms) VALUES ('none', 'shop', 'k', 0, "
+                  "'POST', '/', 'r-1', 'i', 1, 2)");
+    assert_int_equal(ask_ledger(&port, "k"), LEDGER_DOWN);
+    /* The claim waits for its key still, without its client; on another connection its release
+     * has found nothing. */
+    assert_true(postgres_wait(server, DATABASE,
+                              "SELECT count(*) FILTER (WHERE wait_event_type = 'Lock') || ' ' "
+                              "|| count(*) FILTER (WHERE state = 'idle' AND query = 'COMMIT') "
+                              "FROM pg_stat_activity WHERE datname = '" DATABASE
+                              "' AND application_name = 'oneshot-proxy'",
+                              "1 1"));
+    run_in(other, "ROLLBACK");
+    PQfinish(other);
+    assert_true(postgres_wait(
+        server, DATABASE, "SELECT state || ' ' || cause FROM ledger_entry", "3 not-wanted"));
+    int64_t until_ms = clock_ms() + TIMEOUT_MS;
+    while (ask_ledger(&port, "k") != LEDGER_CLAIMED)
+        assert_true(clock_ms() < until_ms);
+    ledger_stop(ledger);
+    mailbox_done(&mailbox);
+    ledger_close(ledger, 1000);
+    loop_done(&loop);
+}
+
 /* What was given up may be carried out all the same, as soon as the server goes on: so until
  * only the fixture is connected. */
 static void let_server_go_on(void)
@@ -1323,6 +1405,7 @@ int main(void)
         cmocka_unit_test(
             a_connection_lost_in_commit_leaves_a_claim_unclear_until_it_is_made_again),
         cmocka_unit_test(a_claim_made_again_beside_its_first_try_finds_it),
+        cmocka_unit_test(a_claim_that_is_committed_after_it_was_given_up_is_released),
         cmocka_unit_test(a_server_that_does_not_answer_is_given_up_in_time),
         cmocka_unit_test(a_proxy_that_ends_does_not_wait_for_a_server),
         cmocka_unit_test(each_address_of_a_name_is_tried),
