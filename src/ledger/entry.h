@@ -23,7 +23,8 @@ struct ledger_bytes {
     size_t len;
 };
 
-/* Times are wall clock milliseconds since 1970; they are used for display and for pruning. */
+/* Times are wall clock milliseconds since 1970. They are used for display, for pruning, and for
+ * how long an operator has to wait; never for sending. */
 struct ledger_entry {
     char id[LEDGER_ID_BYTES];
     enum ledger_state state;

@@ -988,6 +988,7 @@ static enum store_result resolve_for_command(void *arg, struct store_resolve *r,
     struct ledger *l = arg;
 
     write_waiting(l);
+    r->owned = l->type->exclusive;
     enum store_result result = l->type->resolve(l->store, r, error);
 
     if (result == STORE_OK && r->result == STORE_RESOLVED)

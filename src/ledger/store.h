@@ -137,7 +137,10 @@ struct store_resolve {
     const char *id;
     bool executed; /* otherwise it was not executed, and its key becomes free */
     bool force;    /* allow not-executed before lease + 15 min */
-    int status;    /* if executed: of the answer; 0: not known */
+    /* Asked of the one process that uses the store, while it runs: what is in flight is its
+     * own request, whatever the clock says about its lease. */
+    bool owned;
+    int status; /* if executed: of the answer; 0: not known */
     const char *head;
     const struct ledger_bytes *body; /* data NULL: none */
     const char *by, *note;

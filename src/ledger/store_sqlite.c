@@ -1071,7 +1071,7 @@ static enum store_resolved may_resolve(const struct ledger_entry *e,
 {
     if (e->state == LEDGER_ANSWERED || e->state == LEDGER_RELEASED)
         return STORE_NOT_OPEN;
-    if (e->state == LEDGER_IN_FLIGHT && r->now_ms < e->lease_ms && !r->force)
+    if (e->state == LEDGER_IN_FLIGHT && (r->owned || r->now_ms < e->lease_ms) && !r->force)
         return STORE_IN_FLIGHT;
     if (!r->executed && r->now_ms < e->lease_ms + STORE_RESOLVE_AFTER_MS && !r->force)
         return STORE_TOO_EARLY;

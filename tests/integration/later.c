@@ -14,8 +14,9 @@ void later_init(struct later *l)
 {
     *l = (struct later){ .fd = memfd_create("clock", MFD_CLOEXEC) };
     assert_true(l->fd >= 0);
-    assert_int_equal(ftruncate(l->fd, sizeof *l->ahead_ms), 0);
-    void *map = mmap(NULL, sizeof *l->ahead_ms, PROT_READ | PROT_WRITE, MAP_SHARED, l->fd, 0);
+    assert_int_equal(ftruncate(l->fd, 2 * sizeof *l->ahead_ms), 0);
+    void *map =
+        mmap(NULL, 2 * sizeof *l->ahead_ms, PROT_READ | PROT_WRITE, MAP_SHARED, l->fd, 0);
     assert_true(map != MAP_FAILED);
     l->ahead_ms = map;
     (void)snprintf(l->preload, sizeof l->preload, "LD_PRELOAD=%s", CLOCK_AHEAD);
@@ -35,6 +36,11 @@ void later_by(struct later *l, int64_t ms)
     atomic_fetch_add(l->ahead_ms, ms);
 }
 
+void later_jump(struct later *l, int64_t ms)
+{
+    atomic_fetch_add(&l->ahead_ms[1], ms);
+}
+
 bool later_until_heard(struct later *l, struct client *c, int64_t step_ms)
 {
     for (int64_t until_ms = now_ms() + SOON_MS; now_ms() < until_ms;) {
@@ -47,6 +53,6 @@ bool later_until_heard(struct later *l, struct client *c, int64_t step_ms)
 
 void later_done(struct later *l)
 {
-    (void)munmap(l->ahead_ms, sizeof *l->ahead_ms);
+    (void)munmap(l->ahead_ms, 2 * sizeof *l->ahead_ms);
     (void)close(l->fd);
 }

@@ -15,7 +15,7 @@
 struct client;
 
 struct later {
-    _Atomic int64_t *ahead_ms; /* shared with the program */
+    _Atomic int64_t *ahead_ms; /* shared with the program: two, see clock_ahead.c */
     int fd;
     char preload[512], file[64];
     const char *env[4]; /* for the start of the program; has room for one more entry */
@@ -27,6 +27,8 @@ void later_init(struct later *l);
 void later_preload(struct later *l, const char *library);
 /* Moves the clock forward from now. */
 void later_by(struct later *l, int64_t ms);
+/* Puts the wall clock alone forward, as whoever sets it does. */
+void later_jump(struct later *l, int64_t ms);
 /* Moves the clock forward in steps until the caller receives something or the connection
  * ends: for time limits that are far longer than any delay of a slow machine. False: not
  * within half a minute. */

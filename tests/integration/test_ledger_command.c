@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "later.h"
 #include "store.h"
 
 #define ID_BYTES 37
@@ -26,13 +27,18 @@ static void answer_or_leave(struct peer_conn *c, const struct peer_request *r, v
         (void)peer_answer(c, 201, "Content-Type: application/json\r\n", "{\"paid\":1}");
 }
 
-static void begin(struct world *w, const struct store *s)
+static void begin_with(struct world *w, const struct store *s, const char *const *env)
 {
     executions = 0;
     leaves = waits = false;
     gate_init(&gate);
-    world_start(w,
-                &(struct world_options){ .settings = s->settings, .answer = answer_or_leave });
+    world_start(w, &(struct world_options){
+                       .env = env, .settings = s->settings, .answer = answer_or_leave });
+}
+
+static void begin(struct world *w, const struct store *s)
+{
+    begin_with(w, s, NULL);
 }
 
 /* Up to ten words behind "ledger". */
@@ -268,6 +274,38 @@ static void an_answer_against_the_operators_word_is_told(void **state)
     world_end(&w);
 }
 
+/* By the clock its lease and the time to wait are over; but it is being sent. */
+static void a_clock_that_is_set_does_not_let_a_payment_under_way_be_repeated(void **state)
+{
+    (void)state;
+    char id[ID_BYTES];
+    struct client first;
+    struct answer a = { 0 };
+    STORE(s);
+    store_make(&s, "");
+    LATER(later);
+    WORLD(w);
+    begin_with(&w, &s, later.env);
+    waits = true;
+    client_open(&first, w.port);
+    client_puts(&first, "POST " PATH " HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: slow\r\n"
+                        "Content-Length: 12\r\n\r\n" PAY);
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    only_id(&s, "in_flight", id);
+    later_jump(&later, 3600000);
+    expect(&s, WORDS("resolve", id, "not-executed", "--note", "n"), 1, "may still be at it");
+    expect(&s, WORDS("resolve", id, "executed", "--note", "n"), 1, "may still be at it");
+    assert_int_equal(store_pay_status(&w, "slow"), 409);
+    gate_open(&gate);
+    client_read(&first, &a, false, SOON_MS);
+    assert_int_equal(a.status, 201);
+    assert_int_equal(store_pay_status(&w, "slow"), 201);
+    assert_int_equal(executions, 1);
+    client_close(&first);
+    answer_free(&a);
+    world_end(&w);
+}
+
 static void it_works_without_a_proxy_and_after_one_was_killed(void **state)
 {
     (void)state;
@@ -489,6 +527,7 @@ int main(void)
         TEST(after_not_executed_a_retry_is_sent),
         TEST(executed_without_its_answer_a_retry_is_told_so),
         TEST(an_answer_against_the_operators_word_is_told),
+        TEST(a_clock_that_is_set_does_not_let_a_payment_under_way_be_repeated),
         TEST(it_works_without_a_proxy_and_after_one_was_killed),
         TEST(a_log_that_is_gone_after_a_kill_is_missed),
         TEST(doctor_opens_the_store_and_times_it),
