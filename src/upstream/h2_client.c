@@ -595,11 +595,19 @@ static bool receive(struct h2_session *s, bool to_the_end, ssize_t *how)
     return true;
 }
 
+/* Whether frames may be made. What is made cannot be taken back, so HEADERS are made only when
+ * the connection has taken all that was made before: until then their request can be moved, or
+ * barred. nghttp2 makes them before DATA, so that an upload does not keep them waiting. */
+static bool may_make(const struct h2_session *s)
+{
+    return s->queued == 0 || buf_unread(&s->out) == 0;
+}
+
 /* Writes the output. False: the connection takes nothing more. */
 static bool flush(struct h2_session *s)
 {
     for (;;) {
-        while (buf_unread(&s->out) < OUT_BYTES) {
+        for (bool make = may_make(s); make && buf_unread(&s->out) < OUT_BYTES;) {
             const uint8_t *bytes = NULL;
             ssize_t n = nghttp2_session_mem_send(s->ng, &bytes);
 

@@ -43,9 +43,19 @@ static void on_end(struct exchange *x, const struct failure *f)
         t->then(t);
 }
 
-static const struct exchange_user user = {
-    .on_sending = on_sending, .on_head = on_head, .on_progress = on_progress, .on_end = on_end
-};
+static bool frozen;
+
+static bool may_send(struct exchange *x)
+{
+    (void)x;
+    return !frozen;
+}
+
+static const struct exchange_user user = { .may_send = may_send,
+                                           .on_sending = on_sending,
+                                           .on_head = on_head,
+                                           .on_progress = on_progress,
+                                           .on_end = on_end };
 
 #define WINDOW_BYTES 65536
 #define TOKEN "c2VjcmV0LXRva2Vu"
@@ -767,6 +777,112 @@ static void one_that_ends_may_start_and_cancel_others_on_the_same_connection(voi
     }
 }
 
+/* --- a connection that takes nothing --------------------------------------------------------- */
+
+/* The client's socket that takes nothing; -1: each does. */
+static int full_fd = -1;
+static bool fill_next; /* the next one that is written to */
+
+/* Instead of the C library's, for libcurl too, but by its. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
+ssize_t send(int fd, const void *bytes, size_t n, int flags)
+{
+    bool is_peers = false;
+
+    for (size_t i = 0; i < world.conns; i++)
+        is_peers |= world.fd[i] == fd;
+    if (fill_next && !is_peers) {
+        full_fd = fd;
+        fill_next = false;
+    }
+    if (fd != full_fd)
+        return sendto(fd, bytes, n, flags, NULL, 0);
+    errno = EAGAIN;
+    return -1;
+}
+
+/* A request that is made and not taken, on stream 3; and another behind it. */
+static void ask_behind(struct trial *ahead, struct trial *behind)
+{
+    begin_world();
+    warm();
+    fill_next = true;
+    trial_begin(ahead, "POST", "an upload");
+    settle(&world);
+    assert_int_equal(ahead->sendings, 1);
+    assert_true(full_fd >= 0);
+    trial_begin(behind, "POST", "{}");
+    settle(&world);
+    assert_int_equal(behind->sendings, 0);
+}
+
+/* There is room again, and something else to be answered. */
+static void make_room(void)
+{
+    full_fd = -1;
+    say_frame(0, PING, 0, 0, "12345678", 8);
+}
+
+static void answer_stream(struct trial *t, size_t conn, uint32_t stream)
+{
+    say_answer(conn, stream, "ok");
+    UNTIL(&world, t->ends > 0);
+    assert_true(t->whole);
+    trial_end(t);
+}
+
+static void behind_a_full_connection_a_request_waits_for_room(void **state)
+{
+    struct trial ahead = { 0 }, behind = { 0 };
+
+    (void)state;
+    ask_behind(&ahead, &behind);
+    make_room();
+    UNTIL(&world, data_bytes(0, 5) == 2 && frames(0, PING, 0, ACK) == 1);
+    assert_int_equal(behind.sendings, 1);
+    assert_int_equal(data_bytes(0, 3), strlen("an upload"));
+    answer_stream(&behind, 0, 5);
+    answer_stream(&ahead, 0, 3);
+    scripted_stop(&world);
+}
+
+static void behind_a_full_connection_a_request_is_asked_about_again(void **state)
+{
+    struct trial ahead = { 0 }, behind = { 0 };
+
+    (void)state;
+    ask_behind(&ahead, &behind);
+    frozen = true;
+    make_room();
+    UNTIL(&world, behind.ends > 0 && frames(0, PING, 0, ACK) == 1);
+    frozen = false;
+    assert_int_equal(behind.failure.kind, FAIL_FROZEN);
+    assert_int_equal(behind.sendings, 0);
+    trial_end(&behind);
+    answer_stream(&ahead, 0, 3);
+    assert_int_equal(heads(0), 2);
+    scripted_stop(&world);
+}
+
+static void from_behind_a_full_connection_that_is_silent_a_request_moves(void **state)
+{
+    struct trial ahead = { 0 }, behind = { 0 };
+
+    (void)state;
+    ask_behind(&ahead, &behind);
+    for (int i = 0; i < 2; i++) {
+        clock_ahead_ms += 6000;
+        settle(&world);
+    }
+    UNTIL(&world, data_bytes(1, 1) == 2);
+    assert_int_equal(behind.sendings, 1);
+    settings(1);
+    answer_stream(&behind, 1, 1);
+    trial_end(&ahead);
+    full_fd = -1;
+    scripted_stop(&world);
+}
+
 /* --- bodies and windows ----------------------------------------------------------------- */
 
 static void a_discarded_body_never_ends_as_if_it_were_whole(void **state)
@@ -1262,6 +1378,9 @@ int main(void)
         cmocka_unit_test(one_that_ends_may_start_and_cancel_others_on_the_same_connection),
         cmocka_unit_test(a_discarded_body_never_ends_as_if_it_were_whole),
         cmocka_unit_test(after_an_early_answer_the_rest_is_sent_and_after_a_refusal_it_is_not),
+        cmocka_unit_test(behind_a_full_connection_a_request_waits_for_room),
+        cmocka_unit_test(behind_a_full_connection_a_request_is_asked_about_again),
+        cmocka_unit_test(from_behind_a_full_connection_that_is_silent_a_request_moves),
         cmocka_unit_test(a_body_without_window_does_not_move_because_others_do),
         cmocka_unit_test(what_a_cancelled_exchange_had_taken_is_given_back_to_the_connection),
         cmocka_unit_test(a_caller_that_does_not_read_holds_the_stream_and_nobody_else),
