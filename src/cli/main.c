@@ -24,6 +24,7 @@
 #include "net/leg_error.h"
 #include "net/library_alloc.h"
 #include "rights/freeze_file.h"
+#include "server/resources.h"
 #include "server/server.h"
 
 enum { EXIT_USAGE = 2 };
@@ -590,6 +591,8 @@ static int run(const struct command *command, struct invocation *in)
     config_report_init(&in->report);
     if (command->needs_config)
         in->config = config_load(in->file, in->env, &in->report);
+    if (in->config != NULL)
+        resources_check(in->config, &in->report);
     if (command->needs_config && in->config == NULL)
         print_report(&in->report);
     else

@@ -53,7 +53,7 @@ const struct config_key config_keys[] = {
     { AT(upstream, connect_timeout, connect_timeout_ms), TYPE_DURATION, "5s", 1, HOUR, RELOAD, NULL, "Time to connect, TLS included, else 504; to the token endpoint, too." },
     { AT(upstream, response_timeout, response_timeout_ms), TYPE_DURATION, "180s", 1, DAY, RELOAD, NULL, "Time to the head of an answer, else 504; each interim answer starts it again." },
     { AT(upstream, idle_timeout, idle_timeout_ms), TYPE_DURATION, "60s", 1, DAY, RELOAD, NULL, "Longest silence inside the body of an answer." },
-    { SAME(upstream, max_connections), TYPE_COUNT, "256", 1, 65536, RESTART, NULL, "Connections to the upstream, of the whole process. Above it requests wait for one, first come first served, up to connect_timeout." },
+    { SAME(upstream, max_connections), TYPE_COUNT, "256", 1, 65536, RESTART, NULL, "Connections to the upstream, of the whole process. Above it requests wait for one, first come first served, up to connect_timeout. With HTTP/2 each worker needs one of its own: with fewer than process.workers they take turns." },
     { AT(upstream, keepalive, keepalive_ms), TYPE_DURATION, "30s", 1000, HOUR, RELOAD, NULL, "Longest idle age at which a connection is used again; keep it below the upstream's own idle timeout." },
     { AT(upstream, max_connection_age, max_connection_age_ms), TYPE_DURATION, "10m", 1000, DAY, RELOAD, NULL, "A connection that is older, give or take a tenth, is not used again, so that a name that moves to another address is followed." },
     { SAME(upstream, max_in_flight), TYPE_COUNT, "1024", 1, 1000000, RELOAD, NULL, "Requests under way; those above it get a 503 at once." },

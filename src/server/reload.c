@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "sandbox/policy.h"
+#include "server/resources.h"
 
 static void log_message(void *arg, bool is_error, const char *line)
 {
@@ -61,6 +62,8 @@ struct config *reload_read(const struct config *running, const struct config_env
 
     config_reload_report_init(&report);
     struct config *c = config_reload(running, env, &report);
+    if (c != NULL)
+        resources_check(c, &report.report);
     config_report_each(&report.report, log_message, NULL);
     *trouble = (struct reload_trouble){ .text = "" };
     config_report_each(&report.report, note_trouble, trouble);

@@ -2,10 +2,12 @@
  * descriptors. */
 #include "server/resources.h"
 
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
+#include "admin/status.h"
 #include "base/log.h"
 
 /* Descriptors besides those for callers and upstream connections; also for callers that are
@@ -30,6 +32,25 @@ unsigned resources_cpus(void)
         (void)fclose(f);
     }
     return cpus;
+}
+
+unsigned resources_workers(const struct config *c)
+{
+    return (unsigned)base_min(STATUS_WORKERS_MAX,
+                              c->process.workers > 0 ? c->process.workers : resources_cpus());
+}
+
+void resources_check(const struct config *c, struct config_report *report)
+{
+    unsigned workers = resources_workers(c);
+
+    if (c->upstream.http_version != HTTP_VERSION_1_1 && c->upstream.max_connections < workers)
+        config_warn(
+            report, config_find("upstream", "max_connections"),
+            "is less than the number of workers (%" PRId64
+            ", %u): with HTTP/2 each needs a connection of its own, so they take turns, "
+            "and each turn begins with a new connection",
+            c->upstream.max_connections, workers);
 }
 
 void resources_raise_descriptors(const struct config *c)

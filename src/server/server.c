@@ -763,8 +763,7 @@ int server_run(struct config *c, struct config_env *env)
     buf_init(&s.sandbox, 256);
     log_setup((enum log_level)c->log.level, (enum log_format)c->log.format);
     resources_raise_descriptors(c);
-    s.worker_count = (unsigned)base_min(
-        STATUS_WORKERS_MAX, c->process.workers > 0 ? c->process.workers : resources_cpus());
+    s.worker_count = resources_workers(c);
     s.workers = aligned_alloc(64, sizeof *s.workers * s.worker_count);
     if (s.workers == NULL)
         abort();

@@ -90,6 +90,7 @@ bool conn_limit_take(struct conn_limit_user *u, struct conn_waiter *w)
         l->left--;
     } else {
         w->user = u;
+        w->number = ++l->last_number;
         TAILQ_INSERT_TAIL(&l->waiting, w, link);
         (void)atomic_fetch_add(&l->waiting_count, 1);
         TAILQ_FOREACH (other, &l->users, link)
@@ -160,4 +161,20 @@ struct conn_waiter *conn_limit_first(struct conn_limit_user *u)
     }
     (void)pthread_mutex_unlock(&l->lock);
     return w;
+}
+
+bool conn_limit_is_asked(struct conn_limit_user *u)
+{
+    const struct conn_waiter *w;
+    bool asked;
+
+    if (!conn_limit_is_wanted(u))
+        return false;
+    (void)pthread_mutex_lock(&u->limit->lock);
+    w = TAILQ_FIRST(&u->limit->waiting);
+    asked = w != NULL && w->user != u && w->number != u->asked_by;
+    if (asked)
+        u->asked_by = w->number;
+    (void)pthread_mutex_unlock(&u->limit->lock);
+    return asked;
 }

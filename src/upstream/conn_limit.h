@@ -20,7 +20,8 @@ struct conn_limit_user;
 /* A place in the queue; embedded in what waits. */
 struct conn_waiter {
     struct conn_limit_user *user; /* NULL: not waiting */
-    bool granted; /* a permit was granted, and the mail that says so is on its way */
+    bool granted;    /* a permit was granted, and the mail that says so is on its way */
+    uint64_t number; /* which one it is since the start, from 1 */
     TAILQ_ENTRY(conn_waiter) link;
 };
 
@@ -32,6 +33,7 @@ struct conn_limit {
     struct conn_waiter_list waiting;
     TAILQ_HEAD(, conn_limit_user) users;
     _Atomic unsigned waiting_count;
+    uint64_t last_number;
 };
 
 /* The part of one thread. */
@@ -39,10 +41,12 @@ struct conn_limit_user {
     struct conn_limit *limit; /* NULL: no limit */
     struct mailbox *mailbox;
     void (*on_granted)(struct conn_limit_user *u, struct conn_waiter *w);
-    /* Others are waiting: if there is an idle connection, close it. */
+    /* Others are waiting: if there is an idle connection, close it; otherwise see
+     * conn_limit_is_asked. */
     void (*on_wanted)(struct conn_limit_user *u);
     struct conn_waiter_list granted;
-    /* number of connections that it could close; maintained by the user */
+    uint64_t asked_by; /* the last waiter for which it gave up a connection in use */
+    /* number of connections that it could close, now or soon; maintained by the user */
     _Atomic unsigned idle;
     TAILQ_ENTRY(conn_limit_user) link;
 };
@@ -66,6 +70,11 @@ void conn_limit_cancel(struct conn_waiter *w);
 /* If the first in the queue belongs to this user, removes it: it will get a connection that
  * is open already. Otherwise NULL. */
 struct conn_waiter *conn_limit_first(struct conn_limit_user *u);
+
+/* Whether the first in the queue belongs to another user and asks this one to give up a
+ * connection that is in use, as soon as that can be closed: true only once for each that
+ * waits first. Without this, a connection that many requests share would never be free. */
+bool conn_limit_is_asked(struct conn_limit_user *u);
 
 /* Whether anybody is waiting. */
 static inline bool conn_limit_is_wanted(const struct conn_limit_user *u)

@@ -43,6 +43,12 @@ static void leave_idle(struct upstream_conn *conn)
     (void)atomic_fetch_sub(&conn->pool->limit.idle, 1);
 }
 
+static void leave_shared(struct upstream_conn *conn)
+{
+    TAILQ_REMOVE(&conn->pool->shared, conn, idle_link);
+    (void)atomic_fetch_sub(&conn->pool->limit.idle, 1);
+}
+
 void upstream_conn_wake(struct upstream_conn *conn)
 {
     if (conn->is_woken)
@@ -294,6 +300,12 @@ static void on_patience_over(struct loop_timer *t)
 {
     struct upstream_conn *conn = CONTAINER_OF(t, struct upstream_conn, patience);
 
+    int64_t until_ms = conn->user->on_waited == NULL ? 0 : conn->user->on_waited(conn);
+
+    if (until_ms > 0) {
+        loop_timer_set(conn->pool->curl->loop, t, until_ms);
+        return;
+    }
     conn_limit_cancel(&conn->waiter);
     conn->limit_reached = true;
     conn->user->on_open(conn, CURLE_OPERATION_TIMEDOUT);
@@ -376,8 +388,12 @@ static void on_wanted(struct conn_limit_user *u)
 {
     struct conn_pool *pool = CONTAINER_OF(u, struct conn_pool, limit);
 
-    if (!TAILQ_EMPTY(&pool->idle) && conn_limit_is_wanted(u))
+    if (!conn_limit_is_wanted(u))
+        return;
+    if (!TAILQ_EMPTY(&pool->idle))
         upstream_conn_close(TAILQ_LAST(&pool->idle, upstream_conn_list));
+    else if (!TAILQ_EMPTY(&pool->shared))
+        upstream_conn_wake(TAILQ_FIRST(&pool->shared));
 }
 
 /* Gives the connection to the first that waits, if that belongs to this thread and can use
@@ -498,6 +514,13 @@ struct upstream_conn *conn_pool_make_h2(struct conn_pool *pool, struct config *c
     return conn;
 }
 
+void upstream_conn_share(struct upstream_conn *conn)
+{
+    conn->shared = true;
+    TAILQ_INSERT_TAIL(&conn->pool->shared, conn, idle_link);
+    (void)atomic_fetch_add(&conn->pool->limit.idle, 1);
+}
+
 bool upstream_conn_chose_h2(const struct upstream_conn *conn)
 {
     const unsigned char *chosen = NULL;
@@ -559,6 +582,8 @@ void upstream_conn_close(struct upstream_conn *conn)
     cancel_wake(conn);
     if (conn->owner == NULL && conn->open)
         leave_idle(conn);
+    if (conn->shared)
+        leave_shared(conn);
     conn_limit_cancel(&conn->waiter);
     loop_timer_clear(pool->curl->loop, &conn->patience);
     loop_io_stop(pool->curl->loop, &conn->io);
@@ -681,6 +706,7 @@ void conn_pool_init(struct conn_pool *pool, struct curl_host *curl, size_t max,
     if (pool->scratch == NULL)
         abort();
     TAILQ_INIT(&pool->idle);
+    TAILQ_INIT(&pool->shared);
     TAILQ_INIT(&pool->woken);
 }
 

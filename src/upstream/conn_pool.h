@@ -24,8 +24,12 @@ struct conn_pool_user {
      * `conn`, which another request no longer needs, takes its place. `waiting` is freed
      * afterwards. NULL: this user accepts only new connections. */
     void (*on_instead)(struct upstream_conn *waiting, struct upstream_conn *conn);
-    /* It can be read or written again. */
+    /* It can be read or written again; or it is shared, and somebody waits for a connection. */
     void (*on_ready)(struct upstream_conn *conn);
+    /* It has waited for upstream.connect_timeout because of upstream.max_connections. Returns
+     * until when it goes on waiting in its place (ms); 0: it gives up, and on_open follows.
+     * NULL: it gives up. */
+    int64_t (*on_waited)(struct upstream_conn *conn);
 };
 
 #define CONN_POOL_SCRATCH_BYTES 32768
@@ -33,9 +37,10 @@ struct conn_pool_user {
 struct conn_pool {
     struct curl_host *curl;
     const struct conn_pool_user *user;
-    size_t max, count;               /* how many are kept at most; how many are open */
-    struct upstream_conn_list idle;  /* the most recently used first */
-    struct upstream_conn_list woken; /* on_ready is due for these in the next turn */
+    size_t max, count;                /* how many are kept at most; how many are open */
+    struct upstream_conn_list idle;   /* the most recently used first */
+    struct upstream_conn_list shared; /* see upstream_conn_share */
+    struct upstream_conn_list woken;  /* on_ready is due for these in the next turn */
     struct loop_timer aging;
     struct conn_limit_user limit; /* for the process's limit; joined by whoever made the pool */
     char *scratch; /* a buffer that owners may read into: CONN_POOL_SCRATCH_BYTES */
@@ -67,7 +72,7 @@ struct upstream_conn {
     void *tls;             /* OpenSSL's SSL *; NULL: no TLS */
     void *store;           /* OpenSSL's X509_STORE *: whom it trusts; NULL: libcurl decides */
     bool offers_h2;
-    bool open, is_woken;
+    bool open, is_woken, shared;
     bool ending;               /* the peer sends nothing more, or is gone */
     int64_t unacknowledged_ms; /* value of TCP_USER_TIMEOUT; 0: not set */
     bool proxied;         /* behind an https:// proxy `drained` says nothing about the socket */
@@ -105,6 +110,9 @@ bool upstream_conn_is_waiting(const struct upstream_conn *conn);
  * closes it, or hands it over by setting user and owner. NULL: no memory. */
 struct upstream_conn *conn_pool_make_h2(struct conn_pool *pool, struct config *config,
                                         const struct conn_pool_user *user) MUST_CHECK;
+/* Several requests use it at a time, so it does not become idle by itself: when somebody waits
+ * for a connection, on_ready is called for a shared one, and its owner decides. */
+void upstream_conn_share(struct upstream_conn *conn);
 /* Whether an open connection has agreed on HTTP/2. */
 bool upstream_conn_chose_h2(const struct upstream_conn *conn);
 /* The peer closes it after that many seconds without a request (`Keep-Alive: timeout=N`). It

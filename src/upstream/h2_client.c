@@ -760,14 +760,16 @@ static void session_turn(struct h2_session *s)
 
 static enum failure_kind attach(struct exchange *x, struct h2_session *s);
 
-/* An open session with room for a request that waits for `waiting`. */
+/* An open session with room for the first request that waits for `waiting`. */
 static struct h2_session *with_room(const struct h2_session *waiting)
 {
+    bool fresh = exchange_of(TAILQ_FIRST(&waiting->clients))->fresh;
     struct h2_session *s;
 
     TAILQ_FOREACH (s, &waiting->host->sessions, link)
         if (s->state == SESSION_OPEN && !s->retired && !s->receiving &&
-            s->config == waiting->config && s->streams < streams_allowed(s))
+            s->config == waiting->config && s->streams < streams_allowed(s) &&
+            !(fresh && s->streams == 0))
             return s;
     return NULL;
 }
@@ -800,18 +802,42 @@ static void use_free_streams(struct h2_host *h)
     }
 }
 
+/* Somebody waits for a connection (upstream.max_connections): the session with the fewest
+ * requests takes no further ones, and is closed after its last. Otherwise a worker whose
+ * connection always has requests on it would keep it from the others. Those that are in use are
+ * given up for other workers only, one for each that waits first. only_asked: likewise those
+ * without requests. */
+static void give_way(struct h2_host *h, bool only_asked)
+{
+    struct h2_session *s, *least = NULL;
+
+    if (!conn_limit_is_wanted(&h->pool->limit))
+        return;
+    TAILQ_FOREACH (s, &h->sessions, link)
+        if (s->state == SESSION_OPEN && !s->retired &&
+            (least == NULL || s->streams < least->streams))
+            least = s;
+    if (least == NULL ||
+        ((only_asked || least->streams > 0) && !conn_limit_is_asked(&h->pool->limit)))
+        return;
+    least->retired = true;
+    wake(least);
+}
+
 static void on_ready(struct upstream_conn *conn)
 {
     struct h2_session *s = conn->owner;
     struct h2_host *h = s->host;
 
     session_turn(s);
+    give_way(h, true); /* before one of our own overtakes who waits first */
     use_free_streams(h);
+    give_way(h, false);
 }
 
 static void arm_silence(struct h2_session *s)
 {
-    if (s->streams > 0 && s->silence_timer.slot == 0 && !s->retired && s->ng != NULL)
+    if (s->streams > 0 && s->silence_timer.slot == 0 && s->ng != NULL)
         loop_timer_set(s->host->pool->curl->loop, &s->silence_timer, now_ms(s) + SILENCE_MS);
 }
 
@@ -959,6 +985,22 @@ static struct h2_client *first_waiting(struct h2_session *s)
     return c;
 }
 
+/* The connection waits for upstream.max_connections: requests that joined it later wait as long
+ * as those that came first. */
+static int64_t on_waited(struct upstream_conn *conn)
+{
+    struct h2_session *s = conn->owner;
+    struct h2_client *c;
+
+    s->streams++; /* it must stay, whatever is started and cancelled from within */
+    while ((c = TAILQ_FIRST(&s->clients)) != NULL && c->wait_until_ms <= now_ms(s)) {
+        exchange_of(c)->attempt.limited = true;
+        fail(c, CURLE_OPERATION_TIMEDOUT, false);
+    }
+    s->streams--;
+    return c == NULL ? 0 : c->wait_until_ms;
+}
+
 static void on_open(struct upstream_conn *conn, CURLcode code)
 {
     struct h2_session *s = conn->owner;
@@ -986,6 +1028,7 @@ static void on_open(struct upstream_conn *conn, CURLcode code)
         session_free(s);
         return;
     }
+    upstream_conn_share(conn);
     while ((c = first_waiting(s)) != NULL) {
         enum failure_kind kind = submit(c);
 
@@ -1001,7 +1044,9 @@ static void on_open(struct upstream_conn *conn, CURLcode code)
     wake(s);
 }
 
-static const struct conn_pool_user session_user = { .on_open = on_open, .on_ready = on_ready };
+static const struct conn_pool_user session_user = { .on_open = on_open,
+                                                    .on_ready = on_ready,
+                                                    .on_waited = on_waited };
 
 static struct h2_session *session_new(struct h2_host *h, struct config *config)
 {
@@ -1059,6 +1104,7 @@ static struct h2_session *find_session(struct h2_host *h, const struct config *c
 {
     struct h2_session *s, *next;
 
+    give_way(h, true);
     for (s = TAILQ_FIRST(&h->sessions); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
         if (s->retired || s->config != config)
@@ -1084,7 +1130,10 @@ static enum failure_kind attach(struct exchange *x, struct h2_session *s)
 {
     struct h2_client *c = x->h2;
 
-    *c = (struct h2_client){ .exchange = x, .session = s };
+    *c = (struct h2_client){ .exchange = x,
+                             .session = s,
+                             .wait_until_ms =
+                                 now_ms(s) + s->config->upstream.connect_timeout_ms };
     TAILQ_INSERT_TAIL(&s->clients, c, link);
     s->streams++;
     loop_timer_clear(s->host->pool->curl->loop, &s->idle_timer);

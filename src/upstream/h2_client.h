@@ -20,6 +20,7 @@ struct h2_session;
 struct h2_client {
     struct exchange *exchange;
     struct h2_session *session; /* NULL: no request in progress */
+    int64_t wait_until_ms;      /* how long it waits for upstream.max_connections */
     int32_t stream;             /* 0: waits for the connection */
     bool body_ended;            /* END_STREAM is in the session's output, or was sent */
     int64_t body_taken;         /* bytes of the body that were put into frames */

@@ -39,6 +39,9 @@ bool h2_housekeep(struct peer_conn *c, const struct h2_frame *f);
  * window back; records it with method "H2" and target "/". Returns its stream; 0: the
  * connection has ended. */
 uint32_t h2_read_request(struct peer_conn *c, size_t *body_bytes);
+/* A peer_serve_fn: answers each request with 200 when it is complete, in whatever order they end,
+ * and records it as h2_read_request does. */
+void h2_serve(struct peer_conn *c, void *arg);
 /* Returns as soon as its HEADERS are there; the body comes later. */
 uint32_t h2_read_head(struct peer_conn *c, bool *has_body);
 /* Sends HEADERS with a status (200, 204, 400, 404, 500 of the static table, or a literal),

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "h2.h"
 #include "proxy_inside.h"
 
 #define PEERS_MAX 16
@@ -222,14 +223,18 @@ void write_file(const char *path, const char *text)
 void world_start(struct world *w, const struct world_options *options)
 {
     enum cert_kind cert = cert_of(options);
+    peer_serve_fn serve = options->serve != NULL ? options->serve
+                          : options->h2          ? h2_serve
+                                                 : NULL;
+    assert_true(!options->h2 || options->answer == NULL);
     *w = (struct world){ 0 };
     w->tokens = tokens_start(options->token_cert);
     (void)keep(tokens_peer(w->tokens));
     if (options->hold_tokens)
         tokens_hold(w->tokens);
-    if (options->serve != NULL)
+    if (serve != NULL)
         w->api =
-            peer_start(&(struct peer_options){ .serve = options->serve,
+            peer_start(&(struct peer_options){ .serve = serve,
                                                .arg = options->arg,
                                                .cert = cert,
                                                .h2 = options->h2,

@@ -39,7 +39,7 @@ struct world_options {
     peer_serve_fn serve; /* instead of `answer`: gets the raw connection */
     enum cert_kind cert; /* of the API */
     enum cert_kind token_cert;
-    bool h2;           /* the API speaks HTTP/2; needs a cert */
+    bool h2;           /* the API speaks HTTP/2; needs a cert; without `serve` it answers 200 */
     bool hold_tokens;  /* the token endpoint does not answer at first */
     bool no_proxy;     /* do not start the proxy; the test calls world_proxy later */
     size_t drop_first; /* number of the API's connections to drop, see peer.h */

@@ -243,6 +243,38 @@ static void a_sound_file_passes_the_check(void **state)
     (void)unlink(f.path);
 }
 
+static void fewer_connections_than_workers_are_warned_about_with_http2(void **state)
+{
+    static const struct {
+        const char *settings;
+        bool warned;
+    } cases[] = {
+        { "max_connections = 3\nhttp_version = 2\n[process]\nworkers = 4\n", true },
+        { "max_connections = 3\nhttp_version = auto\n[process]\nworkers = 4\n", true },
+        { "max_connections = 4\nhttp_version = 2\n[process]\nworkers = 4\n", false },
+        { "max_connections = 3\n[process]\nworkers = 4\n", false },
+        /* auto: one for each CPU */
+        { "max_connections = 65536\nhttp_version = 2\n", false },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ini f;
+        char text[512];
+        (void)snprintf(text, sizeof text, "[upstream]\n%s" CREDENTIALS, cases[i].settings);
+        ini_write(&f, text);
+        struct run r = run_with("--check", f.path, NULL);
+        assert_int_equal(r.code, 0);
+        if (cases[i].warned)
+            assert_contains(bytes_text(&r.err),
+                            ":2: warning: upstream.max_connections: is less than the number of "
+                            "workers (3, 4): with HTTP/2 ");
+        else
+            assert_lacks(bytes_text(&r.err), "max_connections");
+        run_free(&r);
+        (void)unlink(f.path);
+    }
+}
+
 /* A settings file is loaded exactly as written, or refused with the line of each error.
  * (row 80) */
 static void the_check_names_every_error_with_its_line_and_key(void **state)
@@ -484,6 +516,7 @@ int main(void)
         TEST(explain_tells_the_name_of_a_unit_from_a_method),
         TEST(a_wrong_command_line_is_2),
         TEST(a_sound_file_passes_the_check),
+        TEST(fewer_connections_than_workers_are_warned_about_with_http2),
         TEST(the_check_names_every_error_with_its_line_and_key),
         TEST(a_missing_credential_is_an_error),
         TEST(files_that_cannot_be_read_are_errors),

@@ -311,6 +311,30 @@ static void http2_shares_the_one_connection(void **state)
     assert_int_equal(peer_connections(w.api), 1);
 }
 
+/* A worker's connection is its own: with one for four of them, each has its turn, also while the
+ * others have theirs. */
+static void http2_workers_take_turns_with_the_one_connection(void **state)
+{
+    enum { CALLERS = 20 };
+    (void)state;
+    WORLD(w);
+    struct client c[CALLERS];
+    world_start(&w, &(struct world_options){ .cert = CERT_VALID,
+                                             .h2 = true,
+                                             .settings = "upstream.http_version = 2\n"
+                                                         "upstream.max_connections = 1\n"
+                                                         "upstream.connect_timeout = 1h\n"
+                                                         "upstream.keepalive = 1h\n"
+                                                         "process.workers = 4\n" });
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < CALLERS; i++)
+            ask(&c[i], w.port, "/x");
+        for (size_t i = 0; i < CALLERS; i++)
+            expect(&c[i], 200);
+    }
+    assert_true(peer_wait_closed_to(w.api, 1, SOON_MS));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +346,7 @@ int main(void)
         TEST(who_leaves_the_queue_keeps_nobody_waiting),
         TEST(what_fails_gives_its_place_back),
         TEST(http2_shares_the_one_connection),
+        TEST(http2_workers_take_turns_with_the_one_connection),
     };
     return RUN_TESTS(tests);
 }

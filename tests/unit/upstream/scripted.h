@@ -203,9 +203,10 @@ static inline void scripted_start_with(struct scripted *s, const struct conn_poo
     assert_int_equal(getsockname(s->listener, (struct sockaddr *)&at, &len), 0);
     int n = snprintf(text, sizeof text,
                      "[upstream]\nbase_url = http://127.0.0.1:%d/v0\nproxy = none\n"
-                     "keepalive = 5s\n%s"
+                     "%s%s"
                      "[token]\nclient_id = id\nclient_secret = secret\n",
-                     ntohs(at.sin_port), settings);
+                     ntohs(at.sin_port),
+                     strstr(settings, "keepalive") == NULL ? "keepalive = 5s\n" : "", settings);
     config_report_init(&report);
     s->config = config_load_text("test", text, (size_t)n, &report);
     config_report_done(&report);

@@ -2,6 +2,7 @@
  * answer, what it sends and when it sends again, and how it handles a malicious upstream. */
 #include <nghttp2/nghttp2.h>
 
+#include "event/mailbox.h"
 #include "scripted.h"
 
 /* One request and what became of it. */
@@ -1362,6 +1363,181 @@ static void other_settings_take_another_connection(void **state)
     scripted_stop(&world);
 }
 
+/* --- upstream.max_connections, when there is another worker ------------------------------- */
+
+static struct conn_limit limit;
+static struct mailbox mailbox;
+
+/* The other worker: it wants one connection. */
+static struct other {
+    struct conn_limit_user user;
+    struct conn_waiter waiter;
+    bool has; /* its permit */
+} other;
+
+static void on_other_granted(struct conn_limit_user *u, struct conn_waiter *w)
+{
+    (void)u;
+    CONTAINER_OF(w, struct other, waiter)->has = true;
+}
+
+static void on_other_wanted(struct conn_limit_user *u)
+{
+    (void)u; /* it has none that is idle */
+}
+
+/* One connection for both. */
+static void begin_limited_world(const char *settings)
+{
+    char text[200];
+
+    (void)snprintf(text, sizeof text, "http_version = 2\n%s", settings);
+    scripted_start_with(&world, &h1_client_user, 8, text);
+    other = (struct other){ .user = { .mailbox = &mailbox,
+                                      .on_granted = on_other_granted,
+                                      .on_wanted = on_other_wanted } };
+    assert_int_equal(mailbox_init(&mailbox, &world.loop), 0);
+    assert_int_equal(conn_limit_init(&limit, 1), 0);
+    world.pool.limit.mailbox = &mailbox;
+    conn_limit_join(&limit, &world.pool.limit);
+    conn_limit_join(&limit, &other.user);
+}
+
+static void end_limited_world(void)
+{
+    conn_limit_cancel(&other.waiter);
+    if (other.has)
+        conn_limit_give(&other.user);
+    conn_limit_leave(&other.user);
+    mailbox_done(&mailbox);
+    scripted_stop(&world);
+    conn_limit_done(&limit);
+}
+
+static void other_takes(void)
+{
+    other.has = conn_limit_take(&other.user, &other.waiter);
+}
+
+static void other_gives(void)
+{
+    other.has = false;
+    conn_limit_give(&other.user);
+}
+
+static void a_connection_without_requests_is_closed_for_another_worker(void **state)
+{
+    (void)state;
+    begin_limited_world("keepalive = 1h\n");
+    warm();
+    other_takes();
+    assert_false(other.has);
+    UNTIL(&world, other.has);
+    UNTIL(&world, world.ended[0]);
+    end_limited_world();
+}
+
+/* A connection that is never without a request would never be free. */
+static void one_that_is_in_use_takes_no_more_requests_while_another_worker_waits(void **state)
+{
+    (void)state;
+    struct trial first = { 0 }, second = { 0 };
+
+    begin_limited_world("keepalive = 1h\nconnect_timeout = 1h\n");
+    warm();
+    ask(&first, 0, "POST", "{}");
+    other_takes();
+    settle(&world);
+    assert_false(other.has);
+    trial_begin(&second, "POST", "{}");
+    settle(&world);
+    assert_int_equal(second.sendings, 0);
+    say_answer(0, 3, "ok");
+    UNTIL(&world, first.ends == 1 && other.has);
+    assert_true(first.whole);
+    settle(&world);
+    assert_int_equal(second.sendings, 0); /* it is not the other's turn to wait */
+    assert_int_equal(world.conns, 1);
+    other_gives();
+    UNTIL(&world, heads(1) == 1);
+    settings(1);
+    say_answer(1, 1, "ok");
+    UNTIL(&world, second.ends == 1);
+    assert_true(second.whole);
+    trial_end(&first);
+    trial_end(&second);
+    end_limited_world();
+}
+
+/* It has carried out what waited for it: as many as there were. */
+static void
+who_waits_for_a_connection_at_its_turn_is_served_before_it_is_given_away(void **state)
+{
+    (void)state;
+    struct trial t[3] = { 0 };
+
+    begin_limited_world("connect_timeout = 1h\n");
+    other_takes();
+    assert_true(other.has);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++)
+        trial_begin(&t[i], "POST", "{}");
+    settle(&world);
+    other_gives();
+    other_takes(); /* again, behind them */
+    UNTIL(&world, heads(0) == ARRAY_LEN(t));
+    settings(0);
+    settle(&world);
+    assert_false(other.has);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++)
+        say_answer(0, (uint32_t)(2 * i + 1), "ok");
+    UNTIL(&world, other.has);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        assert_true(t[i].whole);
+        trial_end(&t[i]);
+    }
+    end_limited_world();
+}
+
+static void each_request_waits_for_a_connection_as_long_as_it_may(void **state)
+{
+    (void)state;
+    struct trial first = { 0 }, second = { 0 };
+
+    begin_limited_world("connect_timeout = 1h\n");
+    other_takes();
+    trial_begin(&first, "POST", "{}");
+    settle(&world);
+    clock_ahead_ms += 2400000;
+    turn(&world);
+    trial_begin(&second, "POST", "{}"); /* on the same connection that is to be made */
+    clock_ahead_ms += 2400000;
+    UNTIL(&world, first.ends == 1);
+    assert_int_equal(first.failure.kind, FAIL_OVERLOAD);
+    assert_non_null(strstr(first.failure.detail, "upstream.max_connections"));
+    settle(&world);
+    assert_int_equal(second.ends, 0);
+    other_gives();
+    UNTIL(&world, heads(0) == 1);
+    settings(0);
+    say_answer(0, 1, "ok");
+    UNTIL(&world, second.ends == 1);
+    assert_true(second.whole);
+    trial_end(&first);
+    trial_end(&second);
+    /* And the last one, too, is told. */
+    h2_host_forget(&world.h2_host);
+    UNTIL(&world, world.ended[0]);
+    other_takes();
+    assert_true(other.has);
+    trial_begin(&first, "POST", "{}");
+    clock_ahead_ms += 3600001;
+    UNTIL(&world, first.ends == 1);
+    assert_int_equal(first.failure.kind, FAIL_OVERLOAD);
+    assert_int_equal(world.pool.count, 0);
+    trial_end(&first);
+    end_limited_world();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1396,6 +1572,11 @@ int main(void)
         cmocka_unit_test(one_that_is_cancelled_while_connecting_leaves_nothing_behind),
         cmocka_unit_test(one_that_is_given_up_says_whether_it_was_sent),
         cmocka_unit_test(other_settings_take_another_connection),
+        cmocka_unit_test(a_connection_without_requests_is_closed_for_another_worker),
+        cmocka_unit_test(one_that_is_in_use_takes_no_more_requests_while_another_worker_waits),
+        cmocka_unit_test(
+            who_waits_for_a_connection_at_its_turn_is_served_before_it_is_given_away),
+        cmocka_unit_test(each_request_waits_for_a_connection_as_long_as_it_may),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
