@@ -58,7 +58,7 @@ static void assert_unknown(struct handover known)
 
 static void what_is_known_is_told_once_whenever_the_start_is_reported(void **state)
 {
-    struct tls_bridge bridge;
+    static struct tls_bridge bridge;
 
     (void)state;
     for (int at_once = 0; at_once < 2; at_once++) {
@@ -78,7 +78,7 @@ static void what_is_known_is_told_once_whenever_the_start_is_reported(void **sta
 
 static void a_bridge_that_ended_before_the_start_is_not_told(void **state)
 {
-    struct tls_bridge bridge;
+    static struct tls_bridge bridge;
 
     (void)state;
     give(9, (struct handover){ HANDOVER_UNIX, 4, NULL }); /* the number's former connection */
@@ -93,7 +93,7 @@ static void a_bridge_that_ended_before_the_start_is_not_told(void **state)
 static void
 a_connection_that_never_started_leaves_nothing_to_the_next_of_its_number(void **state)
 {
-    struct tls_bridge first, second;
+    static struct tls_bridge first, second;
 
     (void)state;
     give(5, (struct handover){ HANDOVER_TLS, 3, &first });
@@ -114,7 +114,7 @@ a_connection_that_never_started_leaves_nothing_to_the_next_of_its_number(void **
 
 static void nothing_is_known_of_what_was_not_given(void **state)
 {
-    struct tls_bridge bridge;
+    static struct tls_bridge bridge;
 
     (void)state;
     assert_unknown(handover_take(&all, 0));
