@@ -1441,7 +1441,7 @@ static void a_connection_without_requests_is_closed_for_another_worker(void **st
 static void one_that_is_in_use_takes_no_more_requests_while_another_worker_waits(void **state)
 {
     (void)state;
-    struct trial first = { 0 }, second = { 0 };
+    struct trial first = { 0 }, follower = { 0 };
 
     begin_limited_world("keepalive = 1h\nconnect_timeout = 1h\n");
     warm();
@@ -1449,23 +1449,23 @@ static void one_that_is_in_use_takes_no_more_requests_while_another_worker_waits
     other_takes();
     settle(&world);
     assert_false(other.has);
-    trial_begin(&second, "POST", "{}");
+    trial_begin(&follower, "POST", "{}");
     settle(&world);
-    assert_int_equal(second.sendings, 0);
+    assert_int_equal(follower.sendings, 0);
     say_answer(0, 3, "ok");
     UNTIL(&world, first.ends == 1 && other.has);
     assert_true(first.whole);
     settle(&world);
-    assert_int_equal(second.sendings, 0); /* it is not the other's turn to wait */
+    assert_int_equal(follower.sendings, 0); /* it is not the other's turn to wait */
     assert_int_equal(world.conns, 1);
     other_gives();
     UNTIL(&world, heads(1) == 1);
     settings(1);
     say_answer(1, 1, "ok");
-    UNTIL(&world, second.ends == 1);
-    assert_true(second.whole);
+    UNTIL(&world, follower.ends == 1);
+    assert_true(follower.whole);
     trial_end(&first);
-    trial_end(&second);
+    trial_end(&follower);
     end_limited_world();
 }
 
@@ -1501,7 +1501,7 @@ who_waits_for_a_connection_at_its_turn_is_served_before_it_is_given_away(void **
 static void each_request_waits_for_a_connection_as_long_as_it_may(void **state)
 {
     (void)state;
-    struct trial first = { 0 }, second = { 0 };
+    struct trial first = { 0 }, follower = { 0 };
 
     begin_limited_world("connect_timeout = 1h\n");
     other_takes();
@@ -1509,21 +1509,21 @@ static void each_request_waits_for_a_connection_as_long_as_it_may(void **state)
     settle(&world);
     clock_ahead_ms += 2400000;
     turn(&world);
-    trial_begin(&second, "POST", "{}"); /* on the same connection that is to be made */
+    trial_begin(&follower, "POST", "{}"); /* on the same connection that is to be made */
     clock_ahead_ms += 2400000;
     UNTIL(&world, first.ends == 1);
     assert_int_equal(first.failure.kind, FAIL_OVERLOAD);
     assert_non_null(strstr(first.failure.detail, "upstream.max_connections"));
     settle(&world);
-    assert_int_equal(second.ends, 0);
+    assert_int_equal(follower.ends, 0);
     other_gives();
     UNTIL(&world, heads(0) == 1);
     settings(0);
     say_answer(0, 1, "ok");
-    UNTIL(&world, second.ends == 1);
-    assert_true(second.whole);
+    UNTIL(&world, follower.ends == 1);
+    assert_true(follower.whole);
     trial_end(&first);
-    trial_end(&second);
+    trial_end(&follower);
     /* And the last one, too, is told. */
     h2_host_forget(&world.h2_host);
     UNTIL(&world, world.ended[0]);
