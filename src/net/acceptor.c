@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 
-/* How long to stop accepting when descriptors have run out. */
+/* How long to stop accepting when descriptors or memory have run out. */
 #define PAUSE_MS 100
 
 static int watch(struct acceptor *a)
@@ -30,9 +30,22 @@ static void unwatch(struct acceptor *a)
         loop_io_stop(a->loop, &a->socket[i].io);
 }
 
+/* Stops accepting for a while. */
+static void rest(struct acceptor *a, int err)
+{
+    log_warn("descriptors_exhausted", log_str("detail", strerrordesc_np(err)));
+    unwatch(a);
+    loop_timer_set(a->loop, &a->pause, loop_now(a->loop) + PAUSE_MS);
+}
+
 static void on_pause_over(struct loop_timer *t)
 {
-    (void)watch(CONTAINER_OF(t, struct acceptor, pause));
+    struct acceptor *a = CONTAINER_OF(t, struct acceptor, pause);
+    int err = watch(a);
+
+    /* To watch a socket needs memory of the kernel, which may still be short. */
+    if (err != 0)
+        rest(a, -err);
 }
 
 /* Accepts one connection. Returns 0 or -errno; -EAGAIN: none waits. */
@@ -58,11 +71,8 @@ static void on_acceptable(struct loop_io *io, uint32_t events)
     (void)events;
     for (int i = 0; i < a->batch && err == 0; i++)
         err = accept_one(s);
-    if (!base_ran_out(-err))
-        return;
-    log_warn("descriptors_exhausted", log_str("detail", strerrordesc_np(-err)));
-    unwatch(a);
-    loop_timer_set(a->loop, &a->pause, loop_now(a->loop) + PAUSE_MS);
+    if (base_ran_out(-err))
+        rest(a, -err);
 }
 
 /* More than a listen queue (listener.c) can hold. */

@@ -24,6 +24,20 @@ int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
     return (int)syscall(SYS_accept4, fd, addr, len, flags);
 }
 
+/* How many of the next calls that would watch a socket fail. */
+static int failing_watches;
+
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
+int epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event)
+{
+    if (op == EPOLL_CTL_ADD && failing_watches > 0) {
+        failing_watches--;
+        errno = ENOMEM;
+        return -1;
+    }
+    return (int)syscall(SYS_epoll_ctl, epoll_fd, op, fd, event);
+}
+
 struct stage {
     struct loop loop;
     struct listeners listeners;
@@ -58,6 +72,7 @@ static int set_up(void **state)
     struct buf error;
 
     s = (struct stage){ .deadline.on_due = on_deadline };
+    failing_watches = 0;
     buf_init(&error, 1024);
     assert_int_equal(loop_init(&s.loop), 0);
     assert_int_equal(listeners_add(&s.listeners,
@@ -142,6 +157,23 @@ static void when_descriptors_have_run_out_it_rests_and_then_goes_on(void **state
     run_until(s, 1);
 }
 
+/* Memory may be short for longer than it rests: it tries again until it is there. */
+static void it_goes_on_also_when_its_sockets_cannot_be_watched_at_once(void **state)
+{
+    struct stage *s = *state;
+
+    assert_int_equal(call_in(s), 0);
+    out_of_descriptors = true;
+    s->loop.stopping = false;
+    loop_timer_set(&s->loop, &s->deadline, clock_ms()); /* one turn */
+    loop_run(&s->loop);
+    out_of_descriptors = false;
+    failing_watches = 3;
+    run_until(s, 1);
+    assert_int_equal(failing_watches, 0);
+    assert_int_equal(s->acceptor.pause.slot, 0);
+}
+
 static void who_is_in_the_queue_when_it_closes_is_accepted_and_later_ones_refused(void **state)
 {
     struct stage *s = *state;
@@ -182,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(more_than_one_batch_is_accepted_in_later_turns),
         T(when_descriptors_have_run_out_it_rests_and_then_goes_on),
+        T(it_goes_on_also_when_its_sockets_cannot_be_watched_at_once),
         T(who_is_in_the_queue_when_it_closes_is_accepted_and_later_ones_refused),
         T(of_a_socket_that_was_passed_the_queue_is_left_to_the_next),
     };
