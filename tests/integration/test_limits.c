@@ -479,6 +479,34 @@ static void the_longest_target_is_a_setting(void **state)
     assert_int_equal(status_of_target(&large, (24 << 10) + 1), 414);
 }
 
+/* Whether the size is the target's or that of many fields, and whatever speaks to the API. */
+static void the_largest_head_that_may_be_set_passes(void **state)
+{
+    enum { FIELDS = 993 };
+    (void)state;
+    for (int h2 = 0; h2 < 2; h2++) {
+        WORLD(w);
+        struct answer a = { 0 };
+        struct bytes fields = { 0 };
+        char settings[256];
+        (void)snprintf(settings, sizeof settings,
+                       "listen.max_header_size = 256k\nlisten.max_target_size = 256k\n"
+                       "listen.max_headers = 1000\nupstream.http_version = %s\n",
+                       h2 ? "2" : "1.1");
+        world_start(&w, &(struct world_options){ .cert = h2 ? CERT_VALID : CERT_NONE,
+                                                 .h2 = h2,
+                                                 .settings = settings });
+        assert_int_equal(status_of_target(&w, (256 << 10) - 200), 200);
+        for (int i = 0; i < FIELDS; i++)
+            bytes_addf(&fields, "X-Field-%03d: %0248d\r\n", i, i);
+        assert_in_range(fields.len, 255 << 10, (256 << 10) - 200);
+        http_call(w.port, "GET", "/x", bytes_text(&fields), NULL, &a);
+        assert_int_equal(a.status, 200);
+        bytes_free(&fields);
+        answer_free(&a);
+    }
+}
+
 static void a_waiting_crowd_does_not_hold_up_a_live_caller(void **state)
 {
     (void)state;
@@ -520,6 +548,7 @@ int main(void)
         TEST(a_slow_upstream_is_no_idle_caller),
         TEST(a_body_above_the_limit_is_413),
         TEST(the_longest_target_is_a_setting),
+        TEST(the_largest_head_that_may_be_set_passes),
         TEST(a_waiting_crowd_does_not_hold_up_a_live_caller),
     };
     return RUN_TESTS(tests);
