@@ -146,6 +146,16 @@ static int sleep_ms(const struct loop *l, bool again)
     return left <= 0 ? 0 : (int)base_min(left + 1, LOOP_IDLE_MS);
 }
 
+static void take_time(struct loop *l)
+{
+    int64_t before_ms = l->now_ms;
+
+    l->now_ms = clock_ms();
+    if (l->now_ms - before_ms > LOOP_STILL_MS)
+        l->resumed_ms = l->now_ms;
+    atomic_store_explicit(&l->alive_ms, l->now_ms, memory_order_relaxed);
+}
+
 static void run_timers(struct loop *l)
 {
     /* Only timers armed before this round, so that a timer that re-arms itself for now
@@ -174,8 +184,7 @@ void loop_run(struct loop *l)
         failures = n < 0 && errno != EINTR ? failures + 1 : 0;
         if (failures == WAIT_FAILURES_MAX)
             abort();
-        l->now_ms = clock_ms();
-        atomic_store_explicit(&l->alive_ms, l->now_ms, memory_order_relaxed);
+        take_time(l);
         l->batch_len = n < 0 ? 0 : n;
         for (l->batch_pos = 0; l->batch_pos < l->batch_len;) {
             struct epoll_event *ev = &l->batch[l->batch_pos++];

@@ -21,6 +21,9 @@ struct loop_timer {
 #define LOOP_BATCH 256
 /* An idle loop wakes up this often, to show that it is alive. */
 #define LOOP_IDLE_MS 1000
+/* One that does not turn for longer than this stood still: it was blocked, or the process or the
+ * machine was suspended. */
+#define LOOP_STILL_MS (2 * LOOP_IDLE_MS)
 
 struct loop {
     int epoll_fd;
@@ -31,6 +34,7 @@ struct loop {
     struct epoll_event batch[LOOP_BATCH];
     int batch_len, batch_pos;
     int64_t now_ms;           /* time of this turn; see loop_now */
+    int64_t resumed_ms;       /* the first turn after it last stood still; 0: it never did */
     _Atomic int64_t alive_ms; /* when the last turn began, for the health check */
     bool (*on_turn)(
         void *arg); /* after each batch; returns true when it wants to run again at once */

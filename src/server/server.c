@@ -111,10 +111,13 @@ static void tell_status(struct server *s)
     buf_done(&line);
 }
 
-/* When the worker's loop last turned. */
-static int64_t turned_ms(const struct worker *w)
+/* When the worker's loop last turned. When this one stood still, so did all others, most likely:
+ * the process or the machine was suspended. They may go on a moment later, and their time counts
+ * from when this one did. */
+static int64_t turned_ms(const struct server *s, const struct worker *w)
 {
-    return atomic_load_explicit(&w->ctx.loop.alive_ms, memory_order_relaxed);
+    return base_max(s->loop.resumed_ms,
+                    atomic_load_explicit(&w->ctx.loop.alive_ms, memory_order_relaxed));
 }
 
 /* Collects the status for the admin listener. */
@@ -137,7 +140,7 @@ static void take_status(void *arg, struct status *out)
     /* The workers keep counting: each number is right, but two may be from slightly
      * different moments. */
     for (unsigned i = 0; i < s->worker_count; i++) {
-        in.turned_ms[i] = turned_ms(&s->workers[i]);
+        in.turned_ms[i] = turned_ms(s, &s->workers[i]);
         metrics_add_shard(&in.sum, &s->workers[i].ctx.metrics);
     }
     metrics_add_shard(&in.sum, &s->metrics);
@@ -681,10 +684,10 @@ static void finish(struct server *s)
 static bool workers_turn(void *arg)
 {
     const struct server *s = arg;
-    int64_t now_ms = clock_ms();
+    int64_t now_ms = loop_now(&s->loop);
 
     for (unsigned i = 0; i < s->worker_count; i++) {
-        if (!status_is_stuck(turned_ms(&s->workers[i]), now_ms))
+        if (!status_is_stuck(turned_ms(s, &s->workers[i]), now_ms))
             continue;
         log_error("worker_stuck", log_int("worker", i),
                   log_str("detail", "its loop does not turn; no sign of life is given"));

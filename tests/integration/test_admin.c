@@ -182,6 +182,21 @@ static double age_of(const struct answer *metrics, int worker)
     return strtod(at + strlen(line), NULL);
 }
 
+/* The control thread wakes up with the request, the workers when their wait is over. */
+static void after_a_suspend_no_worker_is_taken_for_stuck(void **state)
+{
+    (void)state;
+    LATER(later);
+    WORLD(w);
+    world_start(&w, &(struct world_options){ .settings = ADMIN "process.workers = 4\n",
+                                             .env = later.env });
+    int admin = proxy_admin_port(w.proxy);
+    for (int i = 0; i < 10; i++) {
+        later_by(&later, 10000);
+        assert_int_equal(status_of(admin, "/healthz"), 200);
+    }
+}
+
 /* The worker really hangs, in the kernel, while it accepts a caller. */
 static void a_stuck_worker_is_named_while_control_answers(void **state)
 {
@@ -526,6 +541,7 @@ int main(int argc, char **argv)
         TEST(a_refused_secret_is_told_with_its_stage),
         TEST(a_token_that_ran_out_makes_it_not_ready_and_the_next_one_ready),
         TEST(draining_it_is_alive_and_not_ready),
+        TEST(after_a_suspend_no_worker_is_taken_for_stuck),
         TEST(a_stuck_worker_is_named_while_control_answers),
         TEST(it_is_asked_by_get_and_head_only),
         TEST(an_unknown_path_is_404_and_repeats_nothing),

@@ -147,6 +147,26 @@ static void a_wait_that_fails_now_and_then_is_taken_for_an_empty_one(void **stat
     assert_int_equal(failing_waits, 0);
 }
 
+/* After a suspend it takes a moment until all threads go on: who judges them has to know. */
+static void a_loop_that_stood_still_says_since_when_it_goes_on(void **state)
+{
+    struct loop *l = *state;
+    struct note n = timer(l, 'n');
+    static const int64_t gone_ms[] = { 0, LOOP_IDLE_MS, LOOP_STILL_MS + 1, LOOP_IDLE_MS };
+    int64_t resumed_ms = 0;
+
+    n.last = true;
+    for (size_t i = 0; i < sizeof gone_ms / sizeof *gone_ms; i++) {
+        l->stopping = false;
+        loop_timer_set(l, &n.timer, 1);
+        now_ms += gone_ms[i];
+        loop_run(l);
+        if (gone_ms[i] > LOOP_STILL_MS)
+            resumed_ms = l->now_ms;
+        assert_int_equal(l->resumed_ms, resumed_ms);
+    }
+}
+
 static void a_timer_that_is_set_again_fires_once_at_the_new_time(void **state)
 {
     struct loop *l = *state;
@@ -493,6 +513,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LOOP_TEST(timers_fire_in_the_order_of_their_times_whatever_they_were_set_in),
         LOOP_TEST(a_wait_that_fails_now_and_then_is_taken_for_an_empty_one),
+        LOOP_TEST(a_loop_that_stood_still_says_since_when_it_goes_on),
         LOOP_TEST(a_timer_that_is_set_again_fires_once_at_the_new_time),
         LOOP_TEST(a_cleared_timer_never_fires_even_when_it_was_due_in_the_same_turn),
         LOOP_TEST(a_timer_that_sets_itself_to_now_does_not_keep_the_others_waiting),
