@@ -238,8 +238,8 @@ static void the_body_of_what_is_answered_here_has_a_deadline_too(void **state)
     (void)state;
     static const char *const heads[] = {
         "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n",
-        "OPTIONS /x HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: 0\r\n"
-        "Transfer-Encoding: chunked\r\n\r\n",
+        ("OPTIONS /x HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: 0\r\n"
+         "Transfer-Encoding: chunked\r\n\r\n"),
         "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n",
     };
     WORLD(w);

@@ -233,6 +233,7 @@ static void a_freeze_is_told_although_nobody_asked(void **state)
     assert_health(HEALTH_FROZEN, HEALTH_WARN, NULL);
     recent.upstream_errors = 6; /* what nobody has wanted comes first */
     assert_health(HEALTH_UPSTREAM_DOWN, HEALTH_BAD, "the upstream");
+    s.freeze = NULL;
 }
 
 static void a_freeze_file_that_cannot_be_looked_at_is_the_configurations_fault(void **state)
@@ -247,6 +248,7 @@ static void a_freeze_file_that_cannot_be_looked_at_is_the_configurations_fault(v
     assert_health(HEALTH_FREEZE_UNSEEN, HEALTH_BAD, "the configuration (freeze.file)");
     assert_non_null(strstr(v.detail, "directory of freeze.file is missing"));
     assert_non_null(strstr(v.detail, "/run/gone/freeze"));
+    s.freeze = NULL;
 }
 
 static void a_refused_reload_is_told_until_one_succeeds(void **state)
