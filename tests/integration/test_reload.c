@@ -243,6 +243,57 @@ static void a_token_never_goes_to_another_upstream(void **state)
     peer_stop(other);
 }
 
+#define THEIR_401 "{\"type\":\"UnauthenticatedError\",\"message\":\"m\",\"retryable\":false}"
+
+/* Refuses what is held, with any token. */
+static void refuse_held(struct peer_conn *c, const struct peer_request *r, void *arg)
+{
+    if (strcmp(r->target, "/v0/held") != 0)
+        api_echo(c, r, NULL);
+    else if (gate_pass(arg, c))
+        (void)peer_answer(c, 401, NULL, THEIR_401);
+}
+
+/* The other upstream's token is newer, and would be tried if it were for the same one. */
+static void a_refusal_by_the_old_upstream_is_not_answered_with_the_new_ones_token(void **state)
+{
+    (void)state;
+    WORLD(w);
+    static struct gate gate;
+    struct client running;
+    struct answer a = { 0 };
+    struct bytes settings = { 0 };
+    gate_init(&gate);
+    struct world_options options = { .answer = refuse_held,
+                                     .arg = &gate,
+                                     .settings = "token.wait_timeout = 60s\n" OTHER_PORTS };
+    world_start(&w, &options);
+    struct peer *other = api_start(&(struct api_options){ 0 });
+    client_open(&running, w.port);
+    client_puts(&running, "POST /held HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
+                          "\r\n{}");
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    bytes_addf(&settings, "upstream.base_url = %s/v0\ntoken.wait_timeout = 60s\n" OTHER_PORTS,
+               peer_url(other));
+    options.settings = bytes_text(&settings);
+    world_reload(&w, &options, "reloaded");
+    http_get(w.port, "/new", &a); /* so the one worker has that token */
+    assert_int_equal(a.status, 200);
+    gate_open(&gate);
+    client_read(&running, &a, false, SOON_MS);
+    assert_int_equal(a.status, 401);
+    assert_string_equal(bytes_text(&a.body), THEIR_401);
+    assert_int_equal(peer_count(w.api, ""), 1);
+    assert_int_equal(api_token_of(peer_request(w.api, "", 0)), 1);
+    assert_int_equal(peer_count(other, ""), 1);
+    assert_int_equal(api_token_of(peer_request(other, "", 0)), 2);
+    client_close(&running);
+    bytes_free(&settings);
+    answer_free(&a);
+    world_end(&w);
+    peer_stop(other);
+}
+
 static void a_request_that_waited_for_the_old_upstream_is_told(void **state)
 {
     (void)state;
@@ -353,6 +404,7 @@ int main(void)
         TEST(a_hundred_hangups_during_a_fetch_cost_no_other),
         TEST(hangups_during_a_drain_are_ignored),
         TEST(a_token_never_goes_to_another_upstream),
+        TEST(a_refusal_by_the_old_upstream_is_not_answered_with_the_new_ones_token),
         TEST(a_request_that_waited_for_the_old_upstream_is_told),
         TEST(a_replaced_ca_counts_from_the_reload_on),
         TEST(no_request_is_dropped_while_settings_change),
