@@ -4,8 +4,9 @@
 #
 # As root the tree lies in /root, and ./dev test installs what it needs; as a user it lies in the user's
 # home, everything is installed and there is no sudo. Nobody else can enter either (mode 700). Without a
-# suite: both suites, both ways. PRESETS is passed on, as to ./dev test. HOSTS=none leaves /etc/hosts out,
-# which is Debian's own otherwise. What the tests left is kept in build/bare, and the system too if any failed.
+# suite: both suites, both ways. PRESETS is passed on, as to ./dev test. HOSTS=none: without /etc/hosts, which
+# is Debian's own otherwise; then everything is installed before, since a package would write that file. What
+# the tests left is kept in build/bare, and the system too if any failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=docker/base.sh
@@ -42,9 +43,7 @@ enter() {
 prepare() {
     local suite=$1 who=$2 home=$3 root=$4 certificates=/usr/local/share/ca-certificates
     base_unpack "$suite" "$root"
-    rm -f "$root/etc/hosts"
-    [ "${HOSTS:-}" = none ] ||
-        printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' >"$root/etc/hosts"
+    printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' >"$root/etc/hosts"
     # Authorities that this system trusts besides Debian's.
     if compgen -G "$certificates/*.crt" >/dev/null; then
         cp "$certificates"/*.crt "$root$certificates"
@@ -54,11 +53,12 @@ prepare() {
     chmod 700 "$root$home"
     mkdir "$root$home/oneshot-proxy"
     tests/files.sh '*' | tar -c -T - | tar -x -C "$root$home/oneshot-proxy"
-    if [ "$who" != root ]; then
+    if [ "$who" != root ] || [ "${HOSTS:-}" = none ]; then
         # shellcheck disable=SC2046  # packages are words
         base_install "$root" $(enter "$root" root "$home" ./dev needs)
         base_run "$root" chown -R "$who:$who" "$home"
     fi
+    [ "${HOSTS:-}" != none ] || rm "$root/etc/hosts"
 }
 
 # try SUITE USER
@@ -69,6 +69,10 @@ try() {
     prepare "$suite" "$who" "$home" "$root"
     began=$SECONDS
     enter "$root" "$who" "$home" ./dev test </dev/null || code=$?
+    if [ "${HOSTS:-}" = none ] && [ -e "$root/etc/hosts" ]; then
+        echo "something wrote /etc/hosts in the meantime"
+        code=1
+    fi
     rm -rf "$logs"
     mkdir "$logs"
     (cd "$root$home/oneshot-proxy/build" && find . -name '*.log' -o -name test-summary | tar -c -T -) | tar -x -C "$logs"
