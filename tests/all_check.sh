@@ -21,9 +21,13 @@ cat >"$dir/CMakeLists.txt" <<'CMAKE'
 cmake_minimum_required(VERSION 3.24)
 project(small NONE)
 enable_testing()
-add_test(NAME fine COMMAND sh -c "echo '[  SKIPPED ] a_part'")
+add_test(NAME fine COMMAND sh -c "echo '[  SKIPPED ] a_part' && echo '[  SKIPPED ] another_part' &&
+  echo '[       OK ] another_part' && echo 'SKIPPED: no such thing here'")
 add_test(NAME left.out COMMAND sh -c "exit 77")
 set_tests_properties(left.out PROPERTIES SKIP_RETURN_CODE 77)
+if(QUIET)
+  add_test(NAME passes.quietly COMMAND sh -c "echo '==1==ERROR: LeakSanitizer: detected memory leaks'")
+endif()
 if(BAD)
   add_test(NAME fails.once COMMAND sh -c "test -e once || { touch once; echo what it said; exit 1; }")
   add_test(NAME sanitizer COMMAND sh -c "echo '==1==ERROR: AddressSanitizer: heap-use-after-free'; exit 1")
@@ -34,9 +38,19 @@ CMAKE
 if (cd "$dir" && PRESETS=small tests/all.sh) >"$dir/out" 2>&1; then :; else fail "it fails though nothing failed"; fi
 expect '^1 passed, 0 failed, 1 skipped$'
 expect '^  SKIPPED left\.out$'
-[ "$(grep -c '^  Not for this build .*: a_part$' "$dir/out")" = 2 ] || fail "the part that was left out is not told once, and in the summary"
+for part in a_part 'fine SKIPPED: no such thing here'; do
+    [ "$(grep -cx "  left out: $part" "$dir/out")" = 2 ] || fail "$part was left out, which is not told once, and in the summary"
+done
+[ "$(grep -c 'left out:' "$dir/out")" = 4 ] || fail "more is told of than was left out"
 
-sed -i 's/^project.*/&\nset(BAD ON)/' "$dir/CMakeLists.txt"
+# A sanitizer's report in a test that passes.
+sed -i 's/^project.*/&\nset(QUIET ON)/' "$dir/CMakeLists.txt"
+if (cd "$dir" && PRESETS=small tests/all.sh) >"$dir/out" 2>&1; then fail "it passes though a sanitizer spoke"; fi
+expect '^1 passed, 1 failed, 1 skipped$'
+expect '^  FAILED  passes\.quietly '
+expect '^  CRASHED passes\.quietly: .*LeakSanitizer'
+
+sed -i 's/^set(QUIET.*/set(BAD ON)/' "$dir/CMakeLists.txt"
 if (cd "$dir" && PRESETS=small tests/all.sh) >"$dir/out" 2>&1; then fail "it passes though tests failed"; fi
 expect '^1 passed, 3 failed, 1 skipped$'
 expect '^what it said$'

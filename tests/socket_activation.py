@@ -44,7 +44,8 @@ client_secret = secret
 workers = 3
 {"[" + settings.split("[", 1)[1] if "[" in settings else "[admin]" + chr(10) + "address = 127.0.0.1:0"}
 """, encoding="utf-8")
-        given = dict(env or {})
+        given = {"ASAN_OPTIONS": "exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1"}
+        given |= {k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")} | (env or {})
         if passed or fds is not None:
             given["LISTEN_FDS"] = str(len(passed)) if fds is None else fds
             if names is not None:
@@ -373,7 +374,7 @@ def connect_soon(family, where):
 def systemd_socket_activate_starts_it(world):
     tool = shutil.which("systemd-socket-activate")
     if tool is None:
-        print("systemd-socket-activate is not there: the manager of this test stands for it")
+        print("SKIPPED: systemd-socket-activate is not there; the manager of this test stands for it")
         return
     port = world.tcp("127.0.0.9")  # nothing else gets a port there meanwhile
     address = port.getsockname()

@@ -24,7 +24,7 @@ void proxy_kill(struct proxy *p);
 void proxy_signal(struct proxy *p, int signal);
 /* The exit status, 128 + n for a signal, -1: still running at the deadline. Frees nothing.
  * Fails the test if the program has written to its standard input, which is a file that it
- * could write to. */
+ * could write to, and if a sanitizer's report is in its log. */
 int proxy_wait_exit(struct proxy *p, int ms);
 /* After proxy_wait_exit: whether the kernel wrote a core file. */
 bool proxy_dumped_core(const struct proxy *p);
@@ -58,10 +58,11 @@ struct bytes proxy_log_copy(struct proxy *p);
 
 /* A single run of a command. */
 struct run {
-    int code; /* exit status, 128 + signal, -1: did not end in time (killed) */
+    int code; /* exit status, -1: did not end in time (killed) */
     struct bytes out, err;
 };
-/* argv without the program's name, ended by NULL. */
+/* argv without the program's name, ended by NULL. Fails the test if a signal ends the program,
+ * and if a sanitizer's report is in what it wrote to stderr. */
 struct run run_proxy(const char *const *argv, const char *const *env);
 void run_free(struct run *r);
 

@@ -31,6 +31,9 @@ struct spawn_streams {
 pid_t spawn_proxy(const char *const *argv, const char *const *env,
                   const struct spawn_streams *streams);
 
+/* Fails the test, with the text, if a sanitizer's report is in what the program said. */
+void assert_no_sanitizer_spoke(const struct bytes *said);
+
 /* The teardown ends what a failed test leaves running. */
 void harness_register_proxy(struct proxy *p);
 void harness_forget_proxy(struct proxy *p);

@@ -126,6 +126,15 @@ pid_t spawn_proxy(const char *const *argv, const char *const *env,
     return pid;
 }
 
+void assert_no_sanitizer_spoke(const struct bytes *said)
+{
+    static const char *const words[] = { "AddressSanitizer", "LeakSanitizer", "ThreadSanitizer",
+                                         "runtime error:" };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (bytes_contain(said, words[i]))
+            fail_msg("a sanitizer spoke:\n%s", bytes_text(said));
+}
+
 struct run run_proxy(const char *const *argv, const char *const *env)
 {
     struct run r = { .code = -1 };
@@ -160,8 +169,11 @@ struct run run_proxy(const char *const *argv, const char *const *env)
     (void)close(err[0]);
     int status = 0;
     (void)waitpid(pid, &status, 0);
+    if (in_time && WIFSIGNALED(status))
+        fail_msg("it was ended by signal %d:\n%s", WTERMSIG(status), bytes_text(&r.err));
+    assert_no_sanitizer_spoke(&r.err);
     if (in_time)
-        r.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        r.code = WEXITSTATUS(status);
     return r;
 }
 

@@ -209,7 +209,7 @@ static void a_disk_that_fails_ends_the_ledger_until_a_restart(void **state)
         assert_int_equal(asked(&w), 201);
         assert_int_equal(executions, 2);
         proxy_signal(w.proxy, SIGTERM);
-        (void)proxy_wait_exit(w.proxy, SOON_MS);
+        assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 0);
         proxy_free(w.proxy);
         w.proxy = NULL;
         world_proxy(&w, &(struct world_options){ .settings = s.settings });

@@ -334,7 +334,7 @@ static void while_it_drains_it_says_so(void **state)
     assert_contains(page, "nobody");
     answer_free(&a);
     proxy_signal(w.proxy, SIGTERM);
-    assert_true(proxy_wait_exit(w.proxy, SOON_MS) >= 0);
+    assert_int_equal(proxy_wait_exit(w.proxy, SOON_MS), 1);
     proxy_free(w.proxy);
     w.proxy = NULL;
 }

@@ -498,7 +498,7 @@ static void the_key_file_is_not_left_in_memory(void **state)
     assert_true(strlen(line) > 40);
     bool found = is_in_memory(w.proxy, line, &readable);
     if (!readable)
-        (void)fprintf(stderr, "SKIPPED, a part of a test: the memory cannot be read here\n");
+        (void)fprintf(stderr, "SKIPPED: the memory cannot be read here\n");
     assert_false(found);
 }
 
