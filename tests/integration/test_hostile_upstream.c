@@ -329,14 +329,15 @@ static void wait_a_moment(void)
     (void)pthread_mutex_unlock(&never.lock);
 }
 
+/* arg: an open gate, which tells when the answer has begun. */
 static void serve_dripping(struct peer_conn *c, void *arg)
 {
-    (void)arg;
     const struct peer_request *r = peer_read_request(c);
     if (r == NULL)
         return;
     bool in_head = strcmp(r->target, "/v0/head") == 0;
     (void)peer_puts(c, in_head ? OK "X-A: " : "");
+    (void)gate_pass(arg, c);
     for (int i = 0; i < 3000; i++) {
         wait_a_moment();
         if (!peer_puts(c, in_head ? "x" : "HTTP/1.1 100 Continue\r\n\r\n"))
@@ -350,20 +351,40 @@ static void a_head_that_drips_ends_at_the_deadline(void **state)
 {
     (void)state;
     static const char *const targets[] = { "/head", "/interim" };
+    static struct gate begun;
     for (size_t i = 0; i < 2; i++) {
+        LATER(later);
         WORLD(w);
+        struct client c;
         struct answer a = { 0 };
-        world_start(&w, &(struct world_options){ .serve = serve_dripping,
-                                                 .settings =
-                                                     "upstream.idle_timeout = 400ms\n"
-                                                     "upstream.response_timeout = 400ms\n" });
-        http_call(w.port, "POST", targets[i], NULL, "{}", &a);
+        char request[128];
+        gate_init(&begun);
+        gate_open(&begun);
+        world_start(&w,
+                    &(struct world_options){ .serve = serve_dripping,
+                                             .arg = &begun,
+                                             .env = later.env,
+                                             .settings = "upstream.idle_timeout = 5m\n"
+                                                         "upstream.response_timeout = 5m\n" });
+        client_open(&c, w.port);
+        (void)snprintf(request, sizeof request,
+                       "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}",
+                       targets[i]);
+        client_puts(&c, request);
+        assert_true(gate_wait_arrived(&begun, 1, SOON_MS));
+        for (int turns = 0; turns < 2; turns++) { /* the one worker sees what was sent */
+            http_call(w.port, "TRACE", "/x", NULL, NULL, &a);
+            assert_int_equal(a.status, 405);
+        }
+        later_by(&later, 301 * 1000); /* the next byte wakes the worker */
+        client_read(&c, &a, false, SOON_MS);
         if (a.status != 504 && a.status != 502)
             fail_msg("%d for %s", a.status, targets[i]);
         if (i == 0)
             assert_problem(&a, 504, "upstream", "connection_read_timeout");
         assert_int_equal(peer_count(w.api, ""), 1);
         assert_true(peer_wait_closed_to(w.api, 0, SOON_MS));
+        client_close(&c);
         answer_free(&a);
     }
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "later.h"
 #include "store.h"
 
 static struct gate gate;
@@ -32,13 +33,20 @@ static void carry_out_and_leave(struct peer_conn *c, const struct peer_request *
     peer_close(c);
 }
 
-/* A store and a program that uses it; settings: further ones, or NULL. */
-static void begin(struct world *w, struct store *s, const char *settings, api_answer_fn answer)
+/* A store and a program that uses it; settings: further ones, or NULL; env: the program's. */
+static void begin_with(struct world *w, struct store *s, const char *settings,
+                       api_answer_fn answer, const char *const *env)
 {
     gate_init(&gate);
     executions = 0;
     store_make(s, settings);
-    world_start(w, &(struct world_options){ .settings = s->settings, .answer = answer });
+    world_start(
+        w, &(struct world_options){ .settings = s->settings, .answer = answer, .env = env });
+}
+
+static void begin(struct world *w, struct store *s, const char *settings, api_answer_fn answer)
+{
+    begin_with(w, s, settings, answer, NULL);
 }
 
 static void pay(const struct world *w, struct answer *a)
@@ -459,12 +467,14 @@ static void serve_h2(struct peer_conn *c, void *arg)
     }
 }
 
-static void begin_h2(struct world *w, struct store *s, const char *settings, bool *refuses)
+static void begin_h2(struct world *w, struct store *s, const char *settings, bool *refuses,
+                     const char *const *env)
 {
     gate_init(&gate);
     executions = 0;
     store_make(s, settings);
     world_start(w, &(struct world_options){ .settings = s->settings,
+                                            .env = env,
                                             .serve = serve_h2,
                                             .arg = refuses,
                                             .cert = CERT_VALID,
@@ -475,20 +485,25 @@ static void begin_h2(struct world *w, struct store *s, const char *settings, boo
 
 static void an_answer_that_does_not_begin_in_time_is_unknown(void **state)
 {
-    static const char *const ways[] = { "upstream.response_timeout = 200ms",
-                                        H2 "upstream.response_timeout = 200ms" };
+    static const char *const ways[] = { "upstream.response_timeout = 5m",
+                                        H2 "upstream.response_timeout = 5m" };
     (void)state;
     static bool refuses;
     for (int h2 = 0; h2 < 2; h2++) {
+        LATER(later);
         STORE(s);
         WORLD(w);
         if (h2 != 0)
-            begin_h2(&w, &s, ways[h2], &refuses);
+            begin_h2(&w, &s, ways[h2], &refuses, later.env);
         else
-            begin(&w, &s, ways[h2], answer_late);
+            begin_with(&w, &s, ways[h2], answer_late, later.env);
+        struct client first;
         struct answer a = { 0 };
-        pay(&w, &a);
+        pay_and_wait(&w, &first);
+        assert_true(later_until_heard(&later, &first, 301 * 1000));
+        client_read(&first, &a, false, SOON_MS);
         assert_problem(&a, 504, "upstream", "http_response_timeout");
+        client_close(&first);
         for (int i = 0; i < 2; i++) {
             pay(&w, &a);
             assert_type(&a, 409, "idempotency-outcome-unknown");
@@ -505,7 +520,7 @@ static void over_http_2_a_caller_that_gives_up_gets_the_answer_by_its_retry(void
     static bool refuses;
     STORE(s);
     WORLD(w);
-    begin_h2(&w, &s, H2 "admin.address = 127.0.0.1:0", &refuses);
+    begin_h2(&w, &s, H2 "admin.address = 127.0.0.1:0", &refuses, NULL);
     struct client first;
     struct answer a = { 0 };
     pay_and_wait(&w, &first);
@@ -526,7 +541,7 @@ static void a_refused_stream_frees_the_key(void **state)
     static bool refuses = true;
     STORE(s);
     WORLD(w);
-    begin_h2(&w, &s, H2, &refuses);
+    begin_h2(&w, &s, H2, &refuses, NULL);
     struct answer a = { 0 };
     pay(&w, &a);
     assert_int_equal(a.status, 502);

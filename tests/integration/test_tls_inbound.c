@@ -194,8 +194,8 @@ static void a_handshake_has_a_deadline_and_costs_nothing_while_it_waits(void **s
     (void)state;
     WORLD(w);
     struct client silent, dripping;
-    world_start(&w, &(struct world_options){
-                        .settings = tls_settings("listen.header_timeout = 1s\n") });
+    struct world_options options = { .settings = tls_settings("listen.header_timeout = 1s\n") };
+    world_start(&w, &options);
     long before = cpu_ticks(w.proxy);
     client_open(&silent, w.port);
     client_open(&dripping, w.port);
@@ -213,6 +213,8 @@ static void a_handshake_has_a_deadline_and_costs_nothing_while_it_waits(void **s
     assert_true(proxy_log_contains(w.proxy, "the handshake took too long"));
     client_close(&silent);
     client_close(&dripping);
+    options.settings = tls_settings("listen.header_timeout = 1m\n");
+    world_reload(&w, &options, "reloaded");
     assert_served(w.port);
 }
 

@@ -41,12 +41,17 @@ static void serve(struct peer_conn *c, void *arg)
 }
 
 /* The first token is there, and the next one does not come until tokens_release. */
-static void start(struct world *w, const char *settings)
+static void start_with(struct world *w, const char *settings, const char *const *env)
 {
     gate_init(&gate);
-    world_start(w, &(struct world_options){ .serve = serve, .settings = settings });
+    world_start(w, &(struct world_options){ .serve = serve, .settings = settings, .env = env });
     assert_true(proxy_log_wait(w->proxy, "event=token_obtained", 1, SOON_MS));
     tokens_hold(w->tokens);
+}
+
+static void start(struct world *w, const char *settings)
+{
+    start_with(w, settings, NULL);
 }
 
 static void ask(struct world *w, struct client *c, const char *request)
@@ -156,11 +161,14 @@ static void one_whose_request_outgrows_the_replay_buffer_goes_through_at_once(vo
 static void it_goes_through_when_the_body_never_becomes_whole(void **state)
 {
     (void)state;
+    LATER(later);
     WORLD(w);
     struct client c;
     struct answer a = { 0 };
-    start(&w, PATIENT "listen.body_timeout = 3s\n");
+    start_with(&w, PATIENT "listen.body_timeout = 30s\n", later.env);
     ask(&w, &c, "POST /early HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\npart");
+    later_by(&later, 31000); /* the wait for a token is not over */
+    worker_has_seen_it(&w);
     client_read(&c, &a, false, SOON_MS);
     assert_int_equal(a.status, 401); /* the upstream's word, and not a 408 */
     assert_string_equal(bytes_text(&a.body), "early");

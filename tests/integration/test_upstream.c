@@ -159,6 +159,7 @@ static void an_upstream_without_a_first_byte_is_504(void **state)
     assert_true(peer_wait_closed_to(w.api, 0, SOON_MS)); /* it is not used again */
     http_get(w.port, "/nothing", &a);
     assert_problem(&a, 504, "upstream", "http_response_timeout");
+    assert_true(peer_wait(w.api, "", 2, SOON_MS));
     assert_int_equal(peer_count(w.api, ""), 2);
     answer_free(&a);
 }

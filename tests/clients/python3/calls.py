@@ -24,7 +24,7 @@ class Client:
     def __init__(self, base_url):
         self.base_url = base_url
         form = {"grant_type": "client_credentials", "client_id": "dummy", "client_secret": "dummy"}
-        with OPENER.open(f"{base_url}/token", parse.urlencode(form).encode(), timeout=10) as answer:
+        with OPENER.open(f"{base_url}/token", parse.urlencode(form).encode(), timeout=60) as answer:
             assert answer.headers["Content-Type"].startswith("application/json")
             token = json.load(answer)
         assert isinstance(token["access_token"], str) and token["access_token"]
@@ -43,7 +43,7 @@ class Client:
         if method == "DELETE":
             data = b""
         wanted = request.Request(self.base_url + path, data, self.headers, method=method)
-        with OPENER.open(wanted, timeout=10) as answer:
+        with OPENER.open(wanted, timeout=60) as answer:
             return json.load(answer)
 
 
