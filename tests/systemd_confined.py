@@ -212,6 +212,7 @@ def make_ledger(proxy_path, unit, program):
     assert unit["StateDirectory"] == ["oneshot-proxy"], unit["StateDirectory"]
     os.makedirs(f"{place}/private/oneshot-proxy")
     os.chmod(place, 0o755)
+    os.chmod(f"{place}/private", 0o755)  # whatever the umask is
     os.chmod(f"{place}/private/oneshot-proxy", int(unit["StateDirectoryMode"][0], 8))
     if os.geteuid() == 0:
         os.chown(f"{place}/private/oneshot-proxy", NOBODY, NOBODY)
@@ -220,7 +221,7 @@ def make_ledger(proxy_path, unit, program):
     made = subprocess.run([proxy_path, "ledger", "init"], env={"ONESHOT_PROXY_LEDGER_STORE": url}, check=False,
                           stderr=subprocess.PIPE, text=True, preexec_fn=lambda: confine(program, unit))
     if made.returncode != 0 and "which does not keep what SQLite relies on" in made.stderr:
-        print("/var/tmp is no disk: the program was not run with a ledger")
+        print("SKIPPED: /var/tmp is no disk, so the program was not run with a ledger")
         return place, None
     assert made.returncode == 0, made.stderr
     return place, url
