@@ -23,8 +23,17 @@ install(FILES ${made}/oneshot-proxy.ini.5.gz DESTINATION ${CMAKE_INSTALL_MANDIR}
 install(FILES README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md conf/alerts.yml conf/debian/copyright ${made}/changelog.gz
   DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
-file(GLOB units CONFIGURE_DEPENDS conf/*.service conf/*.socket)
-install(FILES ${units} DESTINATION lib/systemd/system)
+# The units name the program and its settings where these are put. In conf/ they name the package's places.
+file(GLOB units CONFIGURE_DEPENDS ${from}/*.service ${from}/*.socket)
+install(CODE "
+  foreach(unit ${units})
+    file(READ \"\${unit}\" text)
+    string(REPLACE /usr/bin/ \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/\" text \"\${text}\")
+    string(REPLACE /etc/oneshot-proxy/ ${CMAKE_INSTALL_FULL_SYSCONFDIR}/oneshot-proxy/ text \"\${text}\")
+    get_filename_component(name \"\${unit}\" NAME)
+    file(WRITE \"${made}/\${name}\" \"\${text}\")
+    file(INSTALL \"${made}/\${name}\" DESTINATION \"\${CMAKE_INSTALL_PREFIX}/lib/systemd/system\")
+  endforeach()")
 
 # --- the package; ./dev package builds and tries it ---
 

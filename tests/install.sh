@@ -23,11 +23,20 @@ done
 others=$(find "$root" -type f ! -path '*/share/doc/oneshot-proxy/*' | wc -l)
 [ "$others" = 8 ] || { echo "$others files beside the documents, not 8:"; find "$root" -type f; status=1; }
 
+# The units name what is there.
+for unit in oneshot-proxy.service oneshot-proxy@.service; do
+    program=$(sed -n 's/^ExecStart=\([^ ]*\) .*/\1/p' "$prefix/lib/systemd/system/$unit")
+    config=$(sed -n 's/^ExecStart=.* --config \([^ ]*\)$/\1/p' "$prefix/lib/systemd/system/$unit")
+    secret=$(sed -n 's/^LoadCredential=client_secret://p' "$prefix/lib/systemd/system/$unit")
+    [ "$root$program" = "$prefix/bin/oneshot-proxy" ] || { echo "$unit starts $program"; status=1; }
+    [ "$root${config%/*}" = "$sysconf" ] || { echo "$unit reads $config"; status=1; }
+    [ "${secret%/*}" = "${config%/*}" ] || { echo "$unit has the secret in $secret"; status=1; }
+done
+
 # The default settings lack nothing but credentials, and say which.
-if "$prefix/bin/oneshot-proxy" --check --config "$sysconf/oneshot-proxy.ini" 2>"$root/said"; then
-    echo "the default settings are complete?"
-    status=1
-fi
+"$prefix/bin/oneshot-proxy" --check --config "$sysconf/oneshot-proxy.ini" 2>"$root/said"
+code=$?
+[ $code = 1 ] || { echo "--check of the default settings left with $code, not 1: $(cat "$root/said")"; status=1; }
 for key in client_id client_secret; do
     grep -q "$key" "$root/said" || { echo "not a word about $key: $(cat "$root/said")"; status=1; }
 done
