@@ -5,7 +5,8 @@
 # The real API is used when the environment holds credentials, ONESHOT_PROXY_TOKEN_CLIENT_ID and
 # ONESHOT_PROXY_TOKEN_CLIENT_SECRET, or either with _FILE behind it.
 # With arguments, PROXY and ORIGIN, nothing is built: the tests run it like that.
-# Ctrl-C ends the proxy, then the stand-in, and this script with exit code 0; a second one hurries them.
+# Ctrl-C ends the proxy, then the stand-in, and this script, with exit code 0 if they left well; a second
+# one hurries them.
 set -euo pipefail
 
 tree=$(cd "$(dirname "$0")/../.." && pwd)
@@ -36,8 +37,10 @@ start() {
     pids=("$started" ${pids[@]+"${pids[@]}"}) # the youngest is ended first
 }
 
+# Ends them all. An exit code that tells of more than the end (a crash, say) becomes ours.
 # shellcheck disable=SC2317  # called by the trap
 stop() {
+    local code=$? one
     trap - EXIT
     trap 'hurry=yes; for pid in ${pids[@]+"${pids[@]}"}; do kill -TERM "$pid" 2>/dev/null || true; done' USR1
     for pid in ${pids[@]+"${pids[@]}"}; do
@@ -45,11 +48,20 @@ stop() {
         [ "$hurry" = no ] || kill -TERM "$pid" 2>/dev/null || true
         # SIGUSR1 interrupts the waiting, but does not end it
         while kill -0 "$pid" 2>/dev/null; do wait "$pid" 2>/dev/null || true; done
+        wait "$pid" 2>/dev/null && one=0 || one=$?
+        case $one in
+        0 | 143) ;; # 143: by the signal, before it had got to handle it
+        1) [ "$hurry" = yes ] || code=1 ;;
+        *) code=$one ;;
+        esac
     done
     rm -rf "$tmp"
+    exit "$code"
 }
 
-in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+answers() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; } # answers HOST PORT
+
+in_use() { answers 127.0.0.1 "$1"; }
 
 # free_port PORT: prints it, or the next one that nobody listens on.
 free_port() {
@@ -124,9 +136,15 @@ start_proxy() { # start_proxy [ARGUMENT...]
     esac
     start - "$proxy" "$@"
     proxy_pid=$started
+    host=${listen%:*}
+    host=${host#[} host=${host%]}
+    case $host in
+    0.0.0.0) host=127.0.0.1 ;;
+    ::) host=::1 ;;
+    esac
     case $listen in
-    *:*[!0-9]* | *:0) until_or_dead "oneshot-proxy" "$proxy_pid" true ;;
-    *) until_or_dead "oneshot-proxy" "$proxy_pid" in_use "${listen##*:}" ;;
+    unix:* | *:0) until_or_dead "oneshot-proxy" "$proxy_pid" true ;;
+    *) until_or_dead "oneshot-proxy" "$proxy_pid" answers "$host" "${listen##*:}" ;;
     esac
     flock -u "$choosing"
 }
@@ -161,6 +179,7 @@ Try, in another terminal:
   curl -si http://$listen/chains
   curl -s 'http://$listen/business/YOUR-BUSINESS-ID/wallets?pageSize=5'
   curl -s 'http://$listen/business/YOUR-BUSINESS-ID/transactions?pageSize=5'
+And in one with this environment, where the credentials are:
   $proxy doctor      # tries the settings step by step
 
 END
@@ -214,7 +233,7 @@ pass_on() {
     [ -z "$worker" ] || kill -"$signal" "$worker" 2>/dev/null || true
 }
 
-worker='' ending=no code=0
+worker='' ending=no
 trap pass_on INT TERM HUP
 trap '' USR1 # for the worker, until it has traps
 set -m
@@ -222,7 +241,8 @@ work "$@" </dev/null &
 worker=$!
 set +m
 [ $ending = no ] || kill -TERM "$worker" 2>/dev/null || true # it came before there was a worker
-wait "$worker" || code=$?
-while kill -0 "$worker" 2>/dev/null; do wait "$worker" || code=$?; done # a signal ends the waiting
-[ $ending = no ] || exit 0
+wait "$worker" || true
+while kill -0 "$worker" 2>/dev/null; do wait "$worker" || true; done # a signal ends the waiting
+wait "$worker" && code=0 || code=$?
+[ $ending = no ] || [ "$code" != 143 ] || exit 0 # it was ended before it had begun
 exit "$code"

@@ -22,7 +22,7 @@ RUN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "run.sh")
 SOON_S = 120
 READY = b"methods/"  # in the last curl line
 WORRYING = [b"by itself", b"Aborted", b"Killed", b"Segmentation", b"Terminated", b"run: ",
-            b"level=error", b"No such"]
+            b"level=error", b"No such", b"Sanitizer", b"runtime error"]
 
 
 def free_addresses(count):
@@ -107,7 +107,7 @@ def check(what, run, ready, hurried=False):
     # -2: by the signal itself, before the script had got to anything that must be ended
     wrong = [f"exit code {code}"] if code != 0 and (ready or code != -2) else []
     wrong += [w.decode() for w in WORRYING if w in run.text]
-    if ready and b"event=stopped" not in run.text:
+    if b"event=ready" in run.text and b"event=stopped" not in run.text:
         wrong.append("the proxy does not say that it stopped")
     if ready and not hurried and b"drain_hurried" in run.text:
         wrong.append("the proxy was signalled twice")

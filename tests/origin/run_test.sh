@@ -51,6 +51,19 @@ for group in "${groups[@]}"; do
     wait "$group" || fail "exit code $? after SIGINT"
     if kill -0 -- "-$group" 2>/dev/null; then fail "a process is left"; fi
 done
+
+# One that crashes while it stops is told of by the exit code.
+printf '#!/bin/sh\ntrap "exit 99" TERM\ntouch "%s"\nwhile :; do sleep 0.1; done\n' "$dir/is_there" >"$dir/crashes"
+chmod +x "$dir/crashes"
+ONESHOT_PROXY_LISTEN_ADDRESS=unix:$dir/socket env --default-signal=INT "$here/run.sh" "$dir/crashes" "$2" >"$dir/3" 2>&1 &
+groups+=($!)
+for ((deadline = SECONDS + 60; SECONDS < deadline; )); do
+    [ ! -e "$dir/is_there" ] || break
+    sleep 0.1
+done
+kill -INT -- "-$!"
+wait $! && code=0 || code=$?
+[ "$code" = 99 ] || fail "exit code $code, not 99, though the proxy left with 99: $(cat "$dir/3")"
 [ -z "$(ls -A "$TMPDIR")" ] || fail "files are left: $(ls -A "$TMPDIR")"
 [ "$failures" = 0 ] && echo "all as expected"
 [ "$failures" = 0 ]
