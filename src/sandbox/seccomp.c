@@ -20,6 +20,7 @@
 #include <linux/filter.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -46,7 +47,8 @@ enum check {
     UNLESS_ANY, /* if none is set */
     IF_ONE_OF,  /* if the argument is one of the values */
     UNLESS_ONE_OF,
-    UNLESS_NULL, /* if the argument, a pointer, is not NULL */
+    UNLESS_NULL,   /* if the argument, a pointer, is not NULL */
+    UNLESS_SOCKET, /* unless each argument fits a row of `sockets` */
 };
 
 struct rule {
@@ -113,7 +115,7 @@ static const struct rule rules[] = {
 #ifdef __NR_open
     { __NR_open, IF_ANY, 1, { WRITING } },
 #endif
-    { __NR_socket, UNLESS_ONE_OF, 0, { AF_INET, AF_INET6, AF_NETLINK } },
+    { __NR_socket, UNLESS_SOCKET, 0, { 0 } },
     { __NR_tgkill, UNLESS_ONE_OF, 0, { 0 } }, /* filled in: this process, for abort() */
     { __NR_prlimit64, UNLESS_NULL, 2, { 0 } },
     /* inserts input into the terminal */
@@ -124,6 +126,18 @@ static const struct rule rules[] = {
 };
 /* clang-format on */
 
+/* The sockets that may be made: TCP and UDP, and netlink, of which getaddrinfo needs
+ * NETLINK_ROUTE (0) with SOCK_RAW. Landlock knows the ports of TCP alone, so nothing that
+ * falls back to it, such as Multipath TCP, is left. */
+static const struct {
+    unsigned argument;
+    uint32_t mask, value[3];
+} sockets[] = {
+    { 0, UINT32_MAX, { AF_INET, AF_INET6, AF_NETLINK } },
+    { 1, 0xf, { SOCK_STREAM, SOCK_DGRAM, SOCK_RAW } },
+    { 2, UINT32_MAX, { 0, IPPROTO_TCP, IPPROTO_UDP } },
+};
+
 /* Left out if the program must remove the file of a unix socket at the end. */
 static const struct rule removing[] = {
     { __NR_unlinkat, REFUSE, 0, { 0 } },
@@ -133,7 +147,7 @@ static const struct rule removing[] = {
 };
 
 #define RULES_MAX (ARRAY_LEN(rules) + ARRAY_LEN(removing))
-#define PROGRAM_MAX (RULES_MAX * 8 + 16)
+#define PROGRAM_MAX (RULES_MAX * 8 + 32)
 
 struct program {
     struct sock_filter code[PROGRAM_MAX];
@@ -162,20 +176,27 @@ static void end(struct program *p, uint32_t action)
 
 /* Both architectures are little-endian. Flags, domains and protections are in the lower half
  * of their arguments, or the kernel ignores the upper half. */
-static size_t low_half(const struct rule *r)
+static size_t low_half(unsigned argument)
 {
-    return offsetof(struct seccomp_data, args) + r->argument * sizeof(uint64_t);
+    return offsetof(struct seccomp_data, args) + argument * sizeof(uint64_t);
 }
 
-static void emit_one_of(struct program *p, const struct rule *r, uint32_t found, uint32_t other)
+/* Goes on if the value that was loaded is one of three, and ends with `other` if not. */
+static void emit_one_of(struct program *p, const uint32_t value[3], uint32_t other)
 {
-    const unsigned count = ARRAY_LEN(r->value);
-
-    load(p, low_half(r));
-    for (unsigned i = 0; i < count; i++)
-        emit(p, BPF_JMP | BPF_JEQ | BPF_K, r->value[i], (uint8_t)(count - i), 0);
+    for (unsigned i = 0; i < 3; i++)
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, value[i], (uint8_t)(3 - i), 0);
     end(p, other);
-    end(p, found);
+}
+
+static void emit_sockets(struct program *p)
+{
+    for (size_t i = 0; i < ARRAY_LEN(sockets); i++) {
+        load(p, low_half(sockets[i].argument));
+        emit(p, BPF_ALU | BPF_AND | BPF_K, sockets[i].mask, 0, 0);
+        emit_one_of(p, sockets[i].value, FAIL(EPERM));
+    }
+    end(p, ALLOW);
 }
 
 /* Emits the check of one call, where the search has ended. */
@@ -190,28 +211,35 @@ static void emit_check(struct program *p, const struct rule *r)
         break;
     case IF_ANY:
     case UNLESS_ANY:
-        load(p, low_half(r));
+        load(p, low_half(r->argument));
         emit(p, BPF_JMP | BPF_JSET | BPF_K, r->value[0], 0, 1);
         end(p, r->check == IF_ANY ? FAIL(EPERM) : ALLOW);
         end(p, r->check == IF_ANY ? ALLOW : FAIL(EPERM));
         break;
     case IF_ALL:
-        load(p, low_half(r));
+        load(p, low_half(r->argument));
         emit(p, BPF_ALU | BPF_AND | BPF_K, r->value[0], 0, 0);
         emit(p, BPF_JMP | BPF_JEQ | BPF_K, r->value[0], 0, 1);
         end(p, FAIL(EPERM));
         end(p, ALLOW);
         break;
     case IF_ONE_OF:
-        emit_one_of(p, r, FAIL(EPERM), ALLOW);
+        load(p, low_half(r->argument));
+        emit_one_of(p, r->value, ALLOW);
+        end(p, FAIL(EPERM));
         break;
     case UNLESS_ONE_OF:
-        emit_one_of(p, r, ALLOW, FAIL(EPERM));
+        load(p, low_half(r->argument));
+        emit_one_of(p, r->value, FAIL(EPERM));
+        end(p, ALLOW);
+        break;
+    case UNLESS_SOCKET:
+        emit_sockets(p);
         break;
     case UNLESS_NULL:
-        load(p, low_half(r));
+        load(p, low_half(r->argument));
         emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2);
-        load(p, low_half(r) + sizeof(uint32_t));
+        load(p, low_half(r->argument) + sizeof(uint32_t));
         emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
         end(p, FAIL(EPERM));
         end(p, ALLOW);

@@ -313,6 +313,12 @@ static void no_thread_can_listen_anew_or_speak_to_local_services(void **state)
             (struct inject){ SYS_socket,
                              { INJECT_NUMBER(others[i].domain), INJECT_NUMBER(SOCK_STREAM) } },
             EPERM);
+    /* Landlock does not know it, and it falls back to TCP */
+    refused(&w, "multipath TCP",
+            (struct inject){ SYS_socket,
+                             { INJECT_NUMBER(AF_INET), INJECT_NUMBER(SOCK_STREAM),
+                               INJECT_NUMBER(262 /* IPPROTO_MPTCP */) } },
+            EPERM);
     long fd =
         in_main(&w, (struct inject){ SYS_socket,
                                      { INJECT_NUMBER(AF_INET), INJECT_NUMBER(SOCK_STREAM) } });

@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -261,9 +262,6 @@ static const struct decided decisions[] = {
     { "open to make", __NR_open, 1, O_CREAT, REFUSED },
     { "open to empty", __NR_open, 1, O_TRUNC, REFUSED },
 #endif
-    { "an IPv4 socket", __NR_socket, 0, AF_INET, ALLOWED },
-    { "an IPv6 socket", __NR_socket, 0, AF_INET6, ALLOWED },
-    { "a netlink socket, for getaddrinfo", __NR_socket, 0, AF_NETLINK, ALLOWED },
     { "a unix socket", __NR_socket, 0, AF_UNIX, REFUSED },
     { "no family", __NR_socket, 0, AF_UNSPEC, REFUSED },
     { "a packet socket", __NR_socket, 0, AF_PACKET, REFUSED },
@@ -317,6 +315,44 @@ static void an_argument_decides_where_the_number_does_not(void **state)
     }
 }
 
+/* What libcurl, getaddrinfo and libpq open, and what differs from it in one argument. */
+static void a_socket_is_for_tcp_udp_or_the_routes(void **state)
+{
+    static const struct {
+        const char *what;
+        uint64_t domain, type, protocol;
+        uint32_t verdict;
+    } cases[] = {
+        { "TCP", AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP, ALLOWED },
+        { "TCP, not named", AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0, ALLOWED },
+        { "UDP", AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP, ALLOWED },
+        { "UDP, not named", AF_INET, SOCK_DGRAM, 0, ALLOWED },
+        { "getaddrinfo's netlink", AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0, ALLOWED },
+        { "Multipath TCP", AF_INET, SOCK_STREAM, 262, REFUSED },
+        { "Multipath TCP by IPv6", AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 262, REFUSED },
+        { "SCTP", AF_INET, SOCK_STREAM, 132, REFUSED },
+        { "SCTP, not named", AF_INET, SOCK_SEQPACKET, 0, REFUSED },
+        { "DCCP", AF_INET, 6, 33, REFUSED },
+        { "ICMP", AF_INET, SOCK_DGRAM, 1, REFUSED },
+        { "every raw packet", AF_INET, SOCK_RAW, 255, REFUSED },
+        { "generic netlink", AF_NETLINK, SOCK_RAW, 16, REFUSED },
+        { "the kernel's events", AF_NETLINK, SOCK_RAW, 15, REFUSED },
+        { "a unix socket", AF_UNIX, SOCK_STREAM, 0, REFUSED },
+    };
+
+    (void)state;
+    install(false);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct seccomp_data call = { .nr = __NR_socket,
+                                           .arch = ARCHITECTURE,
+                                           .args = { cases[i].domain, cases[i].type,
+                                                     cases[i].protocol } };
+
+        if (run(&call) != cases[i].verdict)
+            fail_msg("%s is %s", cases[i].what, name_of(run(&call)));
+    }
+}
+
 static void a_signal_may_go_to_this_process_only(void **state)
 {
     (void)state;
@@ -336,6 +372,7 @@ int main(void)
         cmocka_unit_test(every_number_is_refused_or_allowed_as_the_list_says),
         cmocka_unit_test(calls_by_another_gate_of_the_kernel_do_not_exist),
         cmocka_unit_test(an_argument_decides_where_the_number_does_not),
+        cmocka_unit_test(a_socket_is_for_tcp_udp_or_the_routes),
         cmocka_unit_test(a_signal_may_go_to_this_process_only),
     };
 
