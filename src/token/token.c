@@ -20,6 +20,7 @@
 
 static const char not_json[] = "the answer is not JSON";
 static const char no_memory[] = "there is no memory";
+static const char name_twice[] = "a name stands twice in the answer";
 
 /* --- finding the token in the text -------------------------------------------------------- */
 
@@ -220,8 +221,9 @@ static bool scan_member(struct scan *s)
     skip_blanks(s);
     if (!is_name(name, "access_token") || s->at == s->end || *s->at != '"')
         return skip_value(s);
+    if (s->token_is_string) /* json-c would get one of the two */
+        return scan_fail(s, name_twice);
     s->token_is_string = true;
-    /* a second access_token is found by the count, see above */
     return skip_string(s, &s->token);
 }
 
@@ -385,7 +387,7 @@ static const char *flaw_of(struct json_object *o, const struct scan *s)
     if (o == NULL)
         return not_json;
     if (s->members != (size_t)json_object_object_length(o))
-        return "a name stands twice in the answer";
+        return name_twice;
     if (!s->token_is_string)
         return json_object_object_get_ex(o, "access_token", NULL)
                    ? "access_token is not a string"

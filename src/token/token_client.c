@@ -121,6 +121,7 @@ static int build_request(struct token_client *client, const struct config *c)
         err = form_add_text(&form, "audience", c->token.audience);
     if (err == 0)
         err = form_add_text(&form, "resource", c->token.resource);
+    client->extra_at = buf_unread(&form) + 1;
     if (err == 0 && c->token.extra != NULL) /* it is form-encoded already */
         err = buf_addf(&form, "&%s", c->token.extra);
     if (err == 0) {
@@ -286,6 +287,20 @@ static struct failure status_failure(const struct token_client *client, int stat
     return f;
 }
 
+/* The words of an answer that is a refusal, see token_error_text. */
+static bool refusal_text(const struct token_client *client, char text[TOKEN_ERROR_TEXT_BYTES])
+{
+    const struct secret *form = client->form;
+    const struct token_error_sent sent = {
+        .client_secret = client->credentials.secret,
+        .authorization = client->authorization,
+        .extra =
+            client->extra_at < secret_len(form) ? secret_text(form) + client->extra_at : NULL,
+    };
+
+    return token_error_text(buf_front(&client->body), buf_unread(&client->body), &sent, text);
+}
+
 /* Some servers answer 200 even when they refuse. */
 static struct failure refusal_in_2xx(const struct token_client *client, int status,
                                      const char *text)
@@ -334,9 +349,7 @@ static void on_done(struct curl_host_transfer *t, CURLcode code)
                                    .generation = client->generation },
             &why);
         if (result.token == NULL) {
-            result.refused =
-                token_error_text(buf_front(&client->body), buf_unread(&client->body),
-                                 client->credentials.secret, text);
+            result.refused = refusal_text(client, text);
             result.failure = result.refused
                                  ? refusal_in_2xx(client, (int)status, text)
                                  : failure_make(FAIL_TOKEN_INVALID,

@@ -27,6 +27,7 @@ struct token_client {
     struct buf body; /* wiped after each fetch */
     struct curl_slist *headers;
     struct secret *form; /* the body, or an empty one */
+    size_t extra_at;     /* where token.extra begins in it; beyond its end: there is none */
     struct secret *authorization;
     struct credentials credentials;
     int64_t started_ms;

@@ -138,16 +138,114 @@ const char *token_error_reason(const char *body, size_t len)
     return reason;
 }
 
-/* Whether the text contains a part of the secret, as it is or percent-encoded. */
-static bool repeats(const char *text, const struct secret *secret)
+/* A part of a text. */
+struct span {
+    const char *from;
+    size_t len;
+};
+
+/* The next byte, with form encoding undone if there is any. */
+static char next_byte(const char **at, const char *end, bool encoded)
+{
+    char c = *(*at)++;
+
+    if (!encoded || (c != '%' && c != '+'))
+        return c;
+    if (c == '+')
+        return ' ';
+    if (end - *at < 2 || !ascii_is_hex((*at)[0]) || !ascii_is_hex((*at)[1]))
+        return c;
+    c = (char)(ascii_hex((*at)[0]) * 16 + ascii_hex((*at)[1]));
+    *at += 2;
+    return c;
+}
+
+/* Whether six bytes of the secret, or all of a shorter one, stand in the text. */
+static bool has_piece(struct span text, struct span secret, bool encoded)
 {
     enum { PIECE = 6 };
-    const char *from = secret_text(secret);
-    size_t len = secret_len(secret), piece = len < PIECE ? len : PIECE, text_len = strlen(text);
+    const char *end = secret.from + secret.len;
+    char piece[PIECE];
+    bool found = false;
 
-    for (size_t i = 0; piece > 0 && i + piece <= len; i++)
-        if (memmem(text, text_len, from + i, piece) != NULL)
+    for (const char *from = secret.from; from < end && !found;
+         (void)next_byte(&from, end, encoded)) {
+        const char *at = from;
+        size_t n = 0;
+
+        while (n < PIECE && at < end)
+            piece[n++] = next_byte(&at, end, encoded);
+        found = (n == PIECE || from == secret.from) &&
+                memmem(text.from, text.len, piece, n) != NULL;
+    }
+    secret_wipe(piece, sizeof piece);
+    return found;
+}
+
+/* Whether a value of token.extra stands in the text, as it was sent or decoded. */
+static bool has_extra(struct span text, const char *extra)
+{
+    bool found = false;
+
+    for (const char *p = extra; p != NULL && *p != '\0' && !found; p += *p == '&') {
+        size_t len = strcspn(p, "&"), name = strcspn(p, "=&");
+        struct span value = { p + name + (name < len), len - name - (name < len) };
+
+        found = has_piece(text, value, false) || has_piece(text, value, true);
+        p += len;
+    }
+    return found;
+}
+
+static bool has_secret(struct span text, const struct token_error_sent *sent)
+{
+    const struct secret *s = sent->client_secret, *basic = sent->authorization;
+    size_t scheme = strlen("Authorization: Basic ");
+
+    return has_piece(text, (struct span){ secret_text(s), secret_len(s) }, false) ||
+           (basic != NULL &&
+            has_piece(text,
+                      (struct span){ secret_text(basic) + scheme, secret_len(basic) - scheme },
+                      false)) ||
+           has_extra(text, sent->extra);
+}
+
+/* Whether the text repeats something secret of what was sent, as it is or percent-encoded.
+ * Looks at the beginning only; no more than that is told. */
+static bool repeats(const char *text, const struct token_error_sent *sent)
+{
+    char decoded[512];
+    const struct span plain = { text, strnlen(text, sizeof decoded) };
+    size_t n = 0;
+
+    static_assert(sizeof decoded >= 2 * TOKEN_ERROR_TEXT_BYTES, "all that is told");
+    for (const char *at = text, *end = text + plain.len; at < end;)
+        decoded[n++] = next_byte(&at, end, true);
+    bool found = has_secret(plain, sent) || has_secret((struct span){ decoded, n }, sent);
+
+    secret_wipe(decoded, sizeof decoded);
+    return found;
+}
+
+/* Whether the word occurs in the JSON text, however it is written: any of its letters may be
+ * an escape, such as \u005f. */
+static bool has_word(const char *json, size_t len, const char *word)
+{
+    for (size_t from = 0; from < len; from++) {
+        const char *w = word;
+
+        for (size_t at = from; *w != '\0' && at < len; w++) {
+            const char *e = json + at;
+            bool escaped = len - at >= 6 && memcmp(e, "\\u00", 4) == 0 && ascii_is_hex(e[4]) &&
+                           ascii_is_hex(e[5]) && ascii_hex(e[4]) * 16 + ascii_hex(e[5]) == *w;
+
+            if (!escaped && *e != *w)
+                break;
+            at += escaped ? 6 : 1;
+        }
+        if (*w == '\0')
             return true;
+    }
     return false;
 }
 
@@ -161,7 +259,7 @@ static void copy_printable(char *out, size_t size, const char *text)
     out[n] = '\0';
 }
 
-bool token_error_text(const char *body, size_t len, const struct secret *secret,
+bool token_error_text(const char *body, size_t len, const struct token_error_sent *sent,
                       char text[TOKEN_ERROR_TEXT_BYTES])
 {
     struct json_tokener *tok = json_tokener_new();
@@ -170,7 +268,7 @@ bool token_error_text(const char *body, size_t len, const struct secret *secret,
 
     text[0] = '\0';
     /* json-c does not wipe what it frees. */
-    if (tok != NULL && memmem(body, len, "access_token", 12) == NULL)
+    if (tok != NULL && !has_word(body, len, "access_token"))
         o = json_tokener_parse_ex(tok, body, (int)len);
     json_tokener_free(tok);
     bool found = json_object_is_type(o, json_type_object) &&
@@ -179,11 +277,11 @@ bool token_error_text(const char *body, size_t len, const struct secret *secret,
 
     if (found) {
         copy_printable(name, sizeof name, json_object_get_string(error));
-        if (repeats(json_object_get_string(error), secret))
+        if (repeats(json_object_get_string(error), sent))
             name[0] = '\0';
         if (json_object_object_get_ex(o, "error_description", &description) &&
             json_object_is_type(description, json_type_string) &&
-            !repeats(json_object_get_string(description), secret)) {
+            !repeats(json_object_get_string(description), sent)) {
             copy_printable(why, sizeof why, json_object_get_string(description));
             (void)snprintf(text, TOKEN_ERROR_TEXT_BYTES, "%s: %s", name, why);
         } else {

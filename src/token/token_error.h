@@ -13,8 +13,16 @@
  * Thread: any. */
 const char *token_error_reason(const char *body, size_t len);
 
+/* What is secret in a request that was sent, so that no answer may make it known. */
+struct token_error_sent {
+    const struct secret *client_secret;
+    const struct secret *authorization; /* the "Authorization: Basic ..." line; NULL: none */
+    const char *extra; /* token.extra: form-encoded, its values are secret; NULL: none */
+};
+
 /* Whether the body is a JSON object with an `error` (RFC 6749 section 5.2). Then `text` is
  * its error and error_description, cut, with "?" for everything that is not printable ASCII.
- * If they contain a part of the secret, the description is left out. Thread: any. */
-bool token_error_text(const char *body, size_t len, const struct secret *secret,
+ * Either is left out if it contains a part of something secret. A body that may hold a token
+ * is not read. Thread: any. */
+bool token_error_text(const char *body, size_t len, const struct token_error_sent *sent,
                       char text[TOKEN_ERROR_TEXT_BYTES]);

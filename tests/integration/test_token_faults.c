@@ -138,6 +138,33 @@ static void a_200_with_an_error_is_a_refusal_and_tells_its_words(void **state)
     answer_free(&a);
 }
 
+/* Neither the values of token.extra nor the Basic credentials, which hold the secret. */
+static void a_refusal_that_repeats_what_was_sent_is_told_without_it(void **state)
+{
+    (void)state;
+    static const char *const words[] = { "apikey=extra%2Fcanary", "extra/canary",
+                                         "Basic Y2xpZW50LTc6" };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        WORLD(w);
+        struct answer a = { 0 };
+        char body[160], settings[256];
+        (void)snprintf(body, sizeof body,
+                       "{\"error\":\"invalid_request\",\"error_description\":\"no %s\"}",
+                       words[i]);
+        (void)snprintf(settings, sizeof settings,
+                       QUICK
+                       "token.extra = apikey=extra%%2Fcanary\ntoken.auth_style = basic\n");
+        start_with(&w, (struct token_answer){ .status = 200, .body = body }, settings);
+        http_get(w.port, "/x", &a);
+        assert_problem(&a, 502, "token", "proxy_configuration_error");
+        assert_problem_detail(&a, "invalid_request");
+        assert_lacks(bytes_text(&a.body), words[i]);
+        assert_true(proxy_log_wait(w.proxy, "event=token_fetch_failed", 1, SOON_MS));
+        assert_false(proxy_log_contains(w.proxy, CANARY));
+        answer_free(&a);
+    }
+}
+
 static void a_token_url_may_have_a_query(void **state)
 {
     (void)state;
@@ -421,6 +448,7 @@ int main(void)
         TEST(an_endpoint_in_trouble_is_503_with_retry_after),
         TEST(a_sound_token_is_taken_however_it_is_wrapped),
         TEST(a_200_with_an_error_is_a_refusal_and_tells_its_words),
+        TEST(a_refusal_that_repeats_what_was_sent_is_told_without_it),
         TEST(a_token_url_may_have_a_query),
         TEST(a_malformed_token_answer_is_503),
         TEST(a_token_answer_without_end_is_not_read_to_the_end),

@@ -170,8 +170,9 @@ static void assert_text(const char *body, const char *expected)
 {
     char text[TOKEN_ERROR_TEXT_BYTES];
     struct secret *secret = secret_new("s3cr3t-value", 12);
+    const struct token_error_sent sent = { .client_secret = secret };
 
-    assert_int_equal(token_error_text(body, strlen(body), secret, text), expected != NULL);
+    assert_int_equal(token_error_text(body, strlen(body), &sent, text), expected != NULL);
     if (expected != NULL)
         assert_string_equal(text, expected);
     secret_free(secret);
@@ -181,6 +182,7 @@ static void the_error_of_an_answer_is_told_cut_and_without_the_secret(void **sta
 {
     char body[4096], text[TOKEN_ERROR_TEXT_BYTES];
     struct secret *secret = secret_new("s3cr3t-value", 12);
+    const struct token_error_sent sent = { .client_secret = secret };
 
     (void)state;
     assert_text("{\"error\":\"invalid_client\"}", "invalid_client");
@@ -204,10 +206,70 @@ static void the_error_of_an_answer_is_told_cut_and_without_the_secret(void **sta
         memset(long_text, 'e', sizeof long_text);
         (void)snprintf(body, sizeof body, "{\"error\":\"%.*s\",\"error_description\":\"%.*s\"}",
                        (int)(n / 3), long_text, (int)n, long_text);
-        assert_true(token_error_text(body, strlen(body), secret, text));
+        assert_true(token_error_text(body, strlen(body), &sent, text));
         assert_true(strlen(text) < sizeof text);
     }
     secret_free(secret);
+}
+
+/* Everything secret that was sent, and what an answer says when it repeats `words`. */
+static void assert_told(const char *words, bool told)
+{
+    char body[1024], text[TOKEN_ERROR_TEXT_BYTES];
+    struct secret *secret = secret_new("p\"w/ 1+x?y z%", 13);
+    struct secret *basic = secret_prefixed("Authorization: Basic ", "aWQ6cyUyMg==", 12);
+    const struct token_error_sent sent = {
+        .client_secret = secret,
+        .authorization = basic,
+        .extra = "apikey=an%2fother%20k+y&flag&empty=&pin=17&long=0123456789",
+    };
+
+    (void)snprintf(body, sizeof body, "{\"error\":\"bad\",\"error_description\":\"%s\"}",
+                   words);
+    assert_true(token_error_text(body, strlen(body), &sent, text));
+    if (told != (strcmp(text, "bad") != 0))
+        fail_msg("%s: %s", words, text);
+    secret_free(secret);
+    secret_free(basic);
+}
+
+static void no_secret_of_the_request_is_told(void **state)
+{
+    static const char *const hidden[] = {
+        /* the client secret, encoded, with hardly two plain bytes beside each other */
+        "it is p\\\"w/ 1+x?y",
+        "it is p%22w%2F%201%2Bx%3Fy%20z%25",
+        "it is p%22w%2f+1%2bx%3fy+z%25",
+        /* token.extra, as it was sent, decoded, encoded in another way, a part, a short one */
+        "unsupported: apikey=an%2fother%20k+y",
+        "unsupported: an/other k y",
+        "unsupported: an%2Fother+k%20y",
+        "unsupported: ther k",
+        "unsupported: pin=17",
+        "unsupported: 345678",
+        /* the Basic credentials */
+        "Basic aWQ6cyUyMg==",
+        "Basic aWQ6cyUyMg%3D%3D",
+        "cyUyMg",
+    };
+    static const char *const told[] = { "flag, empty and apikey are unsupported", "no client",
+                                        "100% wrong %", "an/ot" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(hidden); i++)
+        assert_told(hidden[i], false);
+    for (size_t i = 0; i < ARRAY_LEN(told); i++)
+        assert_told(told[i], true);
+}
+
+/* json-c would leave copies of it in memory. */
+static void what_may_hold_a_token_is_not_read_however_it_is_written(void **state)
+{
+    (void)state;
+    assert_text("{\"access\\u005ftoken\":\"a b\",\"error\":\"x\"}", NULL);
+    assert_text("{\"\\u0061ccess_toke\\u006E\":\"a b\",\"error\":\"x\"}", NULL);
+    assert_text("{\"access\\u005etoken\":\"a b\",\"error\":\"x\"}", "x");
+    assert_text("{\"error\":\"x\",\"a\":\"access\\u005", NULL);
 }
 
 int main(void)
@@ -220,6 +282,8 @@ int main(void)
         cmocka_unit_test(the_answers_of_known_servers_are_understood),
         cmocka_unit_test(what_is_not_known_or_empty_tells_nothing),
         cmocka_unit_test(the_error_of_an_answer_is_told_cut_and_without_the_secret),
+        cmocka_unit_test(no_secret_of_the_request_is_told),
+        cmocka_unit_test(what_may_hold_a_token_is_not_read_however_it_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
