@@ -306,6 +306,65 @@ static void check_batch(struct check *k, const struct config_caller *s, const st
     }
 }
 
+/* An id can be written in more than one way. */
+static bool is_id(const struct pattern_segment *s)
+{
+    return s->kind == PATTERN_UUID || s->kind == PATTERN_NUMBER || s->is_uuid;
+}
+
+/* Whether the caller may send what is denied when it writes an id in another way, since that
+ * is {} in the entry of allow: no entry of deny matches all that is in both but for ids. */
+static bool walks_around(const struct rights_list *deny, const struct pattern *allowed,
+                         const struct pattern *denied)
+{
+    struct pattern both = *denied;
+    bool respelled = false;
+
+    if (!pattern_overlaps(allowed, denied))
+        return false;
+    for (size_t i = 0; i < both.count; i++) {
+        const struct pattern_segment *a = &allowed->segment[i], *d = &denied->segment[i];
+
+        if (a->kind == PATTERN_ANY ? is_id(d) : pattern_segment_covers(d, a))
+            both.segment[i] = *a;
+        respelled |= a->kind == PATTERN_ANY && is_id(d);
+    }
+    for (size_t i = 0; i < deny->count; i++)
+        if (pattern_covers(&deny->pattern[i], &both))
+            return false;
+    return respelled;
+}
+
+static void check_around(struct check *k, const struct config_key *key,
+                         const struct rights *rights, const struct pattern *denied)
+{
+    for (size_t i = 0; i < rights->allow.count; i++) {
+        const struct pattern *p = &rights->allow.pattern[i];
+
+        if (walks_around(&rights->deny, p, denied))
+            config_fail(k->report, key,
+                        "%.*s has {} for an id of what is denied (%.*s): another spelling of "
+                        "the id would walk around that; write {uuid} or {n}",
+                        (int)p->text_len, p->text, (int)denied->text_len, denied->text);
+    }
+}
+
+/* An operation of a denied class is denied as the table writes it. */
+static void check_spellings(struct check *k, const struct config_caller *s,
+                            const struct caller *c)
+{
+    const struct classes *classes = &k->config->rules->classes;
+    const struct config_key *key = caller_key(k, s, "allow");
+    const struct class_pattern *o;
+    size_t i = classes->table == CLASS_TABLE_1SHOT ? 0 : classes_builtin_count();
+
+    for (; (o = classes_pattern(classes, i)) != NULL; i++)
+        if ((c->rights.deny.classes & 1U << o->class) != 0)
+            check_around(k, key, &c->rights, &o->pattern);
+    for (size_t j = 0; j < c->rights.deny.count; j++)
+        check_around(k, key, &c->rights, &c->rights.deny.pattern[j]);
+}
+
 /* Whether the caller may do anything of this class. */
 static bool reaches(const struct rules *r, const struct caller *c, enum request_class class)
 {
@@ -416,6 +475,7 @@ static void add_caller(struct check *k, const struct config_caller *s)
         config_fail(k->report, deny,
                     "has unknown or all; what is not allowed is refused anyhow");
     check_batch(k, s, c);
+    check_spellings(k, s, c);
     if (s->mode == MODE_OBSERVE)
         config_warn(k->report, caller_key(k, s, "mode"),
                     "is observe: what [caller %s] may not do goes on and is only reported",
@@ -605,9 +665,10 @@ static void name_owners(struct config *c)
  * upstream needs. */
 static void check_secret_header(struct check *k)
 {
-    static const char *const never[] = { "authorization", "connection",        "content-length",
-                                         "content-type",  "transfer-encoding", "cookie",
-                                         "host",          "x-request-id" };
+    static const char *const never[] = {
+        "authorization", "connection", "content-length", "content-type", "transfer-encoding",
+        "cookie",        "host",       "x-request-id",   "traceparent",  "idempotency-key"
+    };
     const struct config_key *key = config_find("callers", "header");
     const char *name = k->config->callers.header;
     const char *required = k->config->listen.require_header_name;

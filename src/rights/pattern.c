@@ -316,8 +316,8 @@ static bool segments_overlap(const struct pattern_segment *a, const struct patte
     return a->kind == b->kind || a->kind == PATTERN_ANY || b->kind == PATTERN_ANY;
 }
 
-static bool segment_covers(const struct pattern_segment *wide,
-                           const struct pattern_segment *narrow)
+bool pattern_segment_covers(const struct pattern_segment *wide,
+                            const struct pattern_segment *narrow)
 {
     if (narrow->kind == PATTERN_LITERAL) {
         struct path_segment literal = as_path(narrow);
@@ -347,7 +347,7 @@ bool pattern_covers(const struct pattern *wide, const struct pattern *narrow)
     if (wide->count != narrow->count || !same_method(wide, narrow))
         return false;
     for (size_t i = 0; i < wide->count; i++)
-        if (!segment_covers(&wide->segment[i], &narrow->segment[i]))
+        if (!pattern_segment_covers(&wide->segment[i], &narrow->segment[i]))
             return false;
     return true;
 }

@@ -68,5 +68,9 @@ bool pattern_matches_path(const struct pattern *p, const struct path_shape *shap
 /* Whether a request exists that matches both. */
 bool pattern_overlaps(const struct pattern *a, const struct pattern *b);
 
+/* Whether all that matches the segment `narrow` also matches `wide`. */
+bool pattern_segment_covers(const struct pattern_segment *wide,
+                            const struct pattern_segment *narrow);
+
 /* Whether every request that matches `narrow` also matches `wide`. */
 bool pattern_covers(const struct pattern *wide, const struct pattern *narrow);

@@ -118,6 +118,50 @@ static void what_is_wrong_with_callers_is_told(void **state)
     }
 }
 
+#define UUID "6f1c0de0-aaaa-4bbb-8ccc-dddddddddddd"
+
+/* {uuid} matches one spelling of an id, {} matches all. */
+static void another_spelling_of_an_id_cannot_walk_around_a_deny(void **state)
+{
+    static const struct {
+        const char *table, *allow, *deny;
+        bool refused;
+    } cases[] = {
+        { TABLE, "POST /wallets/{}/transfer", "POST /wallets/" UUID "/transfer", true },
+        { TABLE, "POST /wallets/{}/transfer", "POST /wallets/{uuid}/transfer", true },
+        { TABLE, "read, POST /wallets/{}/{}", "POST /wallets/{uuid}/transfer", true },
+        { TABLE, "GET /chains/{}/fees", "GET /chains/{n}/fees", true },
+        { TABLE, "POST /wallets/{}/transfer", "money", true },
+        { TABLE "money = PUT /a/{uuid}\n", "PUT /a/{}", "money", true },
+        { "[classes]\ntable = methods\nmoney = PUT /a/{uuid}\n", "PUT /a/{}", "money", true },
+        /* the ids are written alike, or what is denied leaves no way */
+        { TABLE, "POST /wallets/{uuid}/transfer", "POST /wallets/" UUID "/transfer", false },
+        { TABLE, "POST /wallets/{uuid}/{}", "POST /wallets/{uuid}/transfer", false },
+        { TABLE, "POST /wallets/{}/{}",
+          "POST /wallets/{uuid}/transfer, POST /wallets/{}/transfer", false },
+        { TABLE, "POST /wallets/{}/delegations",
+          "POST /wallets/" UUID "/{}, POST /wallets/{}/delegations", false },
+        { TABLE, "GET /wallets/{}", "POST /wallets/{uuid}/transfer", false },
+        { TABLE, "GET /wallets/{}", "DELETE /wallets/{uuid}", false },
+        { TABLE, "GET /wallets/{}", "money", false },
+        { "[classes]\ntable = methods\n", "POST /wallets/{}/transfer", "sign", false },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char lines[512];
+
+        (void)snprintf(lines, sizeof lines,
+                       "[listen]\naddress = unix:/run/x\n%s[caller a]\nuid = 1\nallow = %s\n"
+                       "deny = %s\n",
+                       cases[i].table, cases[i].allow, cases[i].deny);
+        auto_result struct result r = load_classes(lines);
+        if (cases[i].refused)
+            assert_refuses(r, "another spelling of the id would walk around");
+        else
+            assert_loads(r);
+    }
+}
+
 static void what_is_doubtful_about_callers_is_told(void **state)
 {
     static const struct {
@@ -204,6 +248,8 @@ static void what_is_wrong_with_a_secret_file_is_told_without_the_secret(void **s
           "caller b.secret_file: /nowhere: cannot be read" },
         { SECRET "\n", "[callers]\nheader = X Y\n", "callers.header: is no name" },
         { SECRET "\n", "[callers]\nheader = AUTHORIZATION\n", "a meaning of its own" },
+        { SECRET "\n", "[callers]\nheader = Traceparent\n", "a meaning of its own" },
+        { SECRET "\n", "[callers]\nheader = Idempotency-Key\n", "a meaning of its own" },
         { SECRET "\n", "[listen]\nrequire_header = x-caller-key: y\n",
           "callers.header: is the field of listen.require_header" },
         { SECRET "\n",
@@ -316,6 +362,7 @@ int main(void)
         cmocka_unit_test(a_table_with_patterns_makes_rules),
         cmocka_unit_test(what_is_wrong_with_classes_is_told),
         cmocka_unit_test(what_is_wrong_with_callers_is_told),
+        cmocka_unit_test(another_spelling_of_an_id_cannot_walk_around_a_deny),
         cmocka_unit_test(what_is_doubtful_about_callers_is_told),
         cmocka_unit_test(a_caller_without_a_mode_has_that_of_all),
         cmocka_unit_test(what_is_wrong_with_a_secret_file_is_told_without_the_secret),
