@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/secret.h"
+
 static void on_event(struct loop_io *w, uint32_t events)
 {
     struct body_feed *f = CONTAINER_OF(w, struct body_feed, pair);
@@ -99,5 +101,6 @@ void body_feed_free(struct body_feed *f)
         return;
     body_feed_close_pair(f);
     (void)close(f->connection);
+    secret_wipe(f->bytes, sizeof f->bytes); /* the caller may have sent its secret */
     free(f);
 }

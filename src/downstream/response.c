@@ -174,20 +174,29 @@ static_assert(ARRAY_LEN(own_fields) == RESPONSE_OWN_FIELDS_MAX, "room for all of
 size_t response_fields(struct header_field *out, struct response_text *text,
                        const struct response_input *in)
 {
+    struct header_field own_status = { .name = NULL };
     size_t n = 0;
 
     /* Connection before Date: when libmicrohttpd 0.9.75 sees a Date first, it overlooks the
      * Connection and adds a second Date. */
     for (size_t i = 0; i < ARRAY_LEN(own_fields); i++) {
         const char *value = own_fields[i].value(in, text);
+        struct header_field f = { own_fields[i].name, value, strlen(own_fields[i].name),
+                                  value == NULL ? 0 : strlen(value) };
 
-        if (value != NULL)
-            out[n++] = (struct header_field){ own_fields[i].name, value,
-                                              strlen(own_fields[i].name), strlen(value) };
+        /* The members of Proxy-Status begin with the one nearest to the origin (RFC 9209
+         * section 2). */
+        if (own_fields[i].value == proxy_status && in->count > 0)
+            own_status = f;
+        else if (value != NULL)
+            out[n++] = f;
     }
     if (in->count > 0)
         memcpy(out + n, in->fields, in->count * sizeof *out);
-    return n + in->count;
+    n += in->count;
+    if (own_status.value != NULL)
+        out[n++] = own_status;
+    return n;
 }
 
 /* All fields of the present answer, in the request's memory and in `text`; NULL: memory has

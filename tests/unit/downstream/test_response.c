@@ -387,6 +387,31 @@ static void what_a_failure_tells_is_in_its_head(void **state)
     buf_done(&out);
 }
 
+/* RFC 9209 section 2 */
+static void proxy_status_begins_with_those_nearer_to_the_origin(void **state)
+{
+    struct header_field theirs[] = { { "Proxy-Status", "their-cdn", 12, 9 },
+                                     { "Server", "x", 6, 1 } };
+    struct header_field all[ARRAY_LEN(theirs) + RESPONSE_OWN_FIELDS_MAX];
+    struct response_text text;
+    size_t at[2] = { 0 }, found = 0;
+
+    (void)state;
+    size_t count = response_fields(all, &text,
+                                   &(struct response_input){ .status = 401,
+                                                             .fields = theirs,
+                                                             .count = ARRAY_LEN(theirs),
+                                                             .request_id = "its-name" });
+    for (size_t i = 0; i < count; i++)
+        if (header_is(&all[i], "proxy-status")) {
+            assert_true(found < ARRAY_LEN(at));
+            at[found++] = i;
+        }
+    assert_int_equal(found, 2);
+    assert_string_equal(all[at[0]].value, "their-cdn");
+    assert_string_equal(all[at[1]].value, "oneshot-proxy; received-status=401");
+}
+
 /* --- an early answer and the rest of the body --------------------------------------------- */
 
 static const struct head_case streamed = { .head = { 200, NULL, 0, 10, -1, false, false },
@@ -517,6 +542,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_ways_give_the_same_head),
         cmocka_unit_test(what_a_failure_tells_is_in_its_head),
+        cmocka_unit_test(proxy_status_begins_with_those_nearer_to_the_origin),
         T(the_rest_of_a_body_is_read_while_its_answer_is_written),
         T(a_broken_chunk_does_not_break_the_answer),
         T(a_caller_that_sends_no_more_still_gets_its_answer),
