@@ -144,19 +144,6 @@ static const char *date(int64_t seconds, char out[32])
 
 /* --- an outbound proxy ------------------------------------------------------------------- */
 
-/* The variable from which libcurl would take the proxy for this URL; NULL: none. */
-static const char *proxy_variable(const struct target *t)
-{
-    for (size_t i = 0; i < CONFIG_PROXY_VARIABLES; i++) {
-        const struct config_proxy_variable *v = &config_proxy_variables[i];
-        const char *value = getenv(v->name); /* NOLINT(concurrency-mt-unsafe): one thread */
-
-        if (value != NULL && *value != '\0' && (t->tls ? v->for_https : v->for_http))
-            return v->name;
-    }
-    return NULL;
-}
-
 struct way {
     bool proxied;
     const char *setting; /* the key or variable that names the proxy */
@@ -178,7 +165,8 @@ static struct doctor_call call_for(struct doctor *d, const struct target *t,
 /* Finds out which proxy is used, if any, so where the first connection goes. */
 static void find_way(struct doctor *d, const struct target *t, struct way *way)
 {
-    const char *variable = proxy_variable(t), *url = t->proxy;
+    const char *value = NULL, *variable = config_proxy_variable(t->tls, &value);
+    const char *url = strcmp(t->proxy, "env") == 0 ? value : t->proxy;
     bool by_environment = strcmp(t->proxy, "env") == 0;
     struct doctor_call call = call_for(d, t, DOCTOR_ROUTE);
     char step[32];
@@ -195,8 +183,6 @@ static void find_way(struct doctor *d, const struct target *t, struct way *way)
             strcmp(t->proxy, "none") == 0 ? "none" : "set as well");
     if (!call.proxied)
         return;
-    if (by_environment)
-        url = getenv(variable != NULL ? variable : ""); /* NOLINT(concurrency-mt-unsafe) */
     int port = url == NULL ? -1 : config_proxy_port(url, way->host);
     way->tls = url != NULL && strncasecmp(url, "https://", strlen("https://")) == 0;
     way->has_credentials = url != NULL && strchr(url, '@') != NULL;
@@ -213,7 +199,7 @@ static void explain_proxy(struct doctor *d, const char *step, const struct way *
             way->has_credentials
                 ? "the proxy %s:%d refuses the credentials in %s (407): correct them there"
                 : "the proxy %s:%d asks for credentials (407): put them into %s, as "
-                  "http://user:password@host:port",
+                  "http://user:password@host:port, percent-encoded",
             way->host, way->port, way->setting);
     else if (call->connect_status >= 300)
         say(d, step, FAILED,

@@ -255,6 +255,14 @@ static enum doctor_end end_of(const struct run *r)
     }
 }
 
+/* libcurl's messages about an outbound proxy repeat its URL, which may have a password in
+ * it; those for other faults have no URL in them. */
+static bool may_hold_credentials(const char *message)
+{
+    return strstr(message, "://") != NULL || strchr(message, '@') != NULL ||
+           strncmp(message, "Unsupported proxy", strlen("Unsupported proxy")) == 0;
+}
+
 static void run_call(struct run *r)
 {
     struct doctor_call *c = r->call;
@@ -288,6 +296,8 @@ static void run_call(struct run *r)
     curl_easy_cleanup(r->transfer.easy);
     curl_slist_free_all(headers);
     c->took_ms = clock_ms() - begin_ms;
+    if (may_hold_credentials(c->why))
+        c->why[0] = '\0';
     if (c->why[0] == '\0' && r->done)
         (void)snprintf(c->why, sizeof c->why, "%s", curl_easy_strerror(r->code));
 }

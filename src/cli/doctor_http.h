@@ -38,7 +38,7 @@ struct doctor_call {
     int64_t date_s; /* Date of the answer; 0: none */
     int64_t took_ms;
     bool is_html;
-    char why[256]; /* libcurl's error message */
+    char why[256]; /* libcurl's error message, or in general if that may hold credentials */
     struct {
         bool seen;
         char subject[256], issuer[256], names[256], tls[16];

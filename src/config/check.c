@@ -12,6 +12,7 @@
 #include "config/check_ledger.h"
 #include "config/check_rights.h"
 #include "config/files.h"
+#include "config/outbound.h"
 #include "config/url.h"
 #include "config/value.h"
 
@@ -216,16 +217,24 @@ static void check_items(struct check *k, const struct config_key *key, struct co
 
 static void check_required_header(struct check *k)
 {
-    static const char *const never[] = { "Host", "Connection", "Content-Length",
-                                         "Transfer-Encoding" };
+    static const struct {
+        const char *name, *why;
+    } never[] = {
+        { "Host", "belongs to HTTP itself" },
+        { "Connection", "belongs to HTTP itself" },
+        { "Content-Length", "belongs to HTTP itself" },
+        { "Transfer-Encoding", "belongs to HTTP itself" },
+        { "X-Request-Id", "is logged and given back" },
+        { "traceparent", "is logged in part" },
+        { "Idempotency-Key", "is kept by the ledger" },
+    };
     const char *name = k->config->listen.require_header_name;
 
     for (size_t i = 0; name != NULL && i < ARRAY_LEN(never); i++) {
-        if (strcasecmp(name, never[i]) == 0)
+        if (strcasecmp(name, never[i].name) == 0)
             config_fail(k->report, KEY(listen, require_header),
-                        "%s belongs to HTTP itself; use a header of your own, such as "
-                        "X-Proxy-Key",
-                        never[i]);
+                        "%s %s; use a header of your own, such as X-Proxy-Key", never[i].name,
+                        never[i].why);
     }
 }
 
@@ -300,6 +309,22 @@ static void check_token_url(struct check *k)
         *p = ascii_lower(*p);
 }
 
+/* libcurl ends the credentials at the first of these characters, and takes what follows for
+ * the host, a path or a query. */
+static bool has_open_credentials(const char *text)
+{
+    const char *rest = strstr(text, "://"), *at = strrchr(text, '@');
+
+    for (const char *p = rest == NULL ? text : rest + 3; at != NULL && p < at; p++)
+        if (strchr("/?#@ ", *p) != NULL || (unsigned char)*p < 0x20 || *p == 0x7f)
+            return true;
+    return false;
+}
+
+static const char open_credentials[] =
+    "has a character in its user name or password that must be percent-encoded: / as %2F, "
+    "? as %3F, # as %23, @ as %40, a blank as %20";
+
 static const char *proxy_fault(const char *text)
 {
     static const char *const schemes[] = { "http",    "https",  "socks4",
@@ -312,6 +337,8 @@ static const char *proxy_fault(const char *text)
         return NULL;
     if (rest == NULL)
         return "is neither env nor none nor a URL";
+    if (has_open_credentials(text))
+        return open_credentials;
     /* without its credentials, which config_url_split refuses */
     if (at == NULL || at < rest)
         at = rest + 2;
@@ -339,6 +366,31 @@ static void check_proxy(struct check *k, const struct config_key *key, const cha
                     wrong);
 }
 
+/* The variable that counts for a URL of that scheme, where the environment says which proxy
+ * to use. */
+static void check_proxy_variable(struct check *k, const struct config_key *key, bool https)
+{
+    const char *value = NULL, *name = config_proxy_variable(https, &value);
+
+    if (name != NULL && config_sound(k->report, key) && has_open_credentials(value))
+        config_fail(k->report, key, "is env, and %s %s", name, open_credentials);
+}
+
+static void check_proxy_variables(struct check *k)
+{
+    const struct config *c = k->config;
+    const struct config_key *token = KEY(token, proxy);
+
+    if (c->upstream.scheme == NULL) /* base_url is wrong */
+        return;
+    if (!config_given(k->report, token))
+        token = KEY(upstream, proxy);
+    if (strcmp(c->upstream.proxy, "env") == 0)
+        check_proxy_variable(k, KEY(upstream, proxy), strcmp(c->upstream.scheme, "https") == 0);
+    if (strcmp(c->token.proxy, "env") == 0)
+        check_proxy_variable(k, token, strncmp(c->token.url, "https:", 6) == 0);
+}
+
 static void check_urls(struct check *k)
 {
     struct config *c = k->config;
@@ -353,6 +405,7 @@ static void check_urls(struct check *k)
     c->token.proxy_key = c->token.proxy != NULL ? "token.proxy" : "upstream.proxy";
     if (c->token.proxy == NULL)
         config_string_set(&c->token.proxy, "%s", c->upstream.proxy);
+    check_proxy_variables(k);
 }
 
 /* --- files --- */

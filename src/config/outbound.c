@@ -12,6 +12,20 @@ const struct config_proxy_variable config_proxy_variables[CONFIG_PROXY_VARIABLES
     { "ALL_PROXY", true, true },
 };
 
+const char *config_proxy_variable(bool https, const char **value)
+{
+    for (size_t i = 0; i < CONFIG_PROXY_VARIABLES; i++) {
+        const struct config_proxy_variable *v = &config_proxy_variables[i];
+
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe): the environment does not change any more */
+        *value = getenv(v->name);
+        if (*value != NULL && **value != '\0' && (https ? v->for_https : v->for_http))
+            return v->name;
+    }
+    *value = NULL;
+    return NULL;
+}
+
 /* For the token endpoint: HTTP/1.1 or 2, as TLS negotiates; without TLS 1.1. */
 static long token_http_version(const struct config *c)
 {

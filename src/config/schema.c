@@ -49,7 +49,7 @@ const struct config_key config_keys[] = {
     { SAME(upstream, ca_file), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the authorities to trust instead of the system's." },
     { SAME(upstream, client_certificate), TYPE_PATH, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with a client certificate to show to the upstream, and to the token endpoint." },
     { SAME(upstream, client_key), TYPE_KEY_FILE, NULL, 0, TEXT_MAX, RELOAD, NULL, "PEM file with the private key of client_certificate, when it is not in the same file." },
-    { SAME(upstream, proxy), TYPE_PROXY, "env", 1, TEXT_MAX, RELOAD, NULL, "Outbound proxy: env (HTTPS_PROXY, NO_PROXY), none, or a URL; credentials in the URL are kept secret." },
+    { SAME(upstream, proxy), TYPE_PROXY, "env", 1, TEXT_MAX, RELOAD, NULL, "Outbound proxy: env (HTTPS_PROXY, NO_PROXY), none, or a URL; credentials in the URL are percent-encoded, and kept secret." },
     { AT(upstream, connect_timeout, connect_timeout_ms), TYPE_DURATION, "5s", 1, HOUR, RELOAD, NULL, "Time to connect, TLS included, else 504; to the token endpoint, too." },
     { AT(upstream, response_timeout, response_timeout_ms), TYPE_DURATION, "180s", 1, DAY, RELOAD, NULL, "Time to the head of an answer, else 504; each interim answer starts it again." },
     { AT(upstream, idle_timeout, idle_timeout_ms), TYPE_DURATION, "60s", 1, DAY, RELOAD, NULL, "Longest silence inside the body of an answer." },

@@ -508,6 +508,49 @@ static void a_proxy_that_is_not_there_is_named(void **state)
     run_free(&r);
 }
 
+/* libcurl would take what is behind the first of these characters for the host or a path, and
+ * repeat the whole URL in its message; visit() looks for CANARY in what is printed. */
+static void a_proxy_password_that_is_not_encoded_is_told_and_never_shown(void **state)
+{
+    (void)state;
+    static const char *const credentials[] = { "user:" CANARY "/x@", "user:" CANARY "@x@",
+                                               "user:" CANARY "#@", "user:" CANARY "?@" };
+    const char *const by_env = "upstream.proxy = env\n";
+    for (size_t i = 0; i < sizeof credentials / sizeof *credentials; i++) {
+        struct run r = through(NULL, credentials[i], NULL, by_env);
+        assert_code(&r, 1);
+        assert_step(&r, "configuration", "FAILED", "is env, and HTTPS_PROXY has a character");
+        run_free(&r);
+    }
+    struct run r =
+        through(NULL, "", NULL, "upstream.proxy = http://user:" CANARY "/x@127.0.0.1:1\n");
+    assert_code(&r, 1);
+    assert_step(&r, "configuration", "FAILED", "must be percent-encoded");
+    run_free(&r);
+
+    r = through(NULL, "user:" CANARY "%2Fx@", NULL, by_env);
+    assert_code(&r, 0);
+    run_free(&r);
+}
+
+/* libcurl's message repeats the URL. */
+static void a_proxy_scheme_that_is_unknown_is_told_without_the_url(void **state)
+{
+    (void)state;
+    struct connect_proxy *outbound = connect_proxy_start(NULL);
+    char variable[128];
+    (void)snprintf(variable, sizeof variable, "HTTPS_PROXY=ftp://user:" CANARY "@127.0.0.1:%d",
+                   connect_proxy_port(outbound));
+    const char *const env[] = { variable, NULL };
+    struct run r =
+        visit(&(struct visit){ .options = { .cert = CERT_VALID, .token_cert = CERT_VALID },
+                               .env = env,
+                               .settings = "upstream.proxy = env\n" });
+    assert_code(&r, 1);
+    connect_proxy_stop(outbound);
+    run_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -529,6 +572,8 @@ int main(void)
         TEST(each_answer_to_the_request_has_its_sentence),
         TEST(an_outbound_proxy_is_found_used_and_explained),
         TEST(a_proxy_that_is_not_there_is_named),
+        TEST(a_proxy_password_that_is_not_encoded_is_told_and_never_shown),
+        TEST(a_proxy_scheme_that_is_unknown_is_told_without_the_url),
     };
     return RUN_TESTS(tests);
 }

@@ -200,6 +200,66 @@ static void credentials_in_the_url_are_sent_and_never_shown(void **state)
     }
 }
 
+/* What --check and a start say, which both fail. */
+static void assert_refused(const char *ini, const char *const *env)
+{
+    const char *const check[] = { "--check", "--config", ini, NULL };
+    const char *const start[] = { "--config", ini, NULL };
+    const char *const *const lines[] = { check, start };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        struct run r = run_proxy(lines[i], env);
+        assert_int_not_equal(r.code, 0);
+        assert_contains(bytes_text(&r.err), "must be percent-encoded");
+        assert_shows_nothing(bytes_text(&r.out));
+        assert_shows_nothing(bytes_text(&r.err));
+        run_free(&r);
+    }
+}
+
+/* libcurl would repeat the whole URL in its message. */
+static void a_password_that_is_not_encoded_is_refused_and_never_shown(void **state)
+{
+    (void)state;
+    WORLD(w);
+    const char *const env[] = { "HTTPS_PROXY=http://user:canary-pass/x@127.0.0.1:1", NULL };
+    char ini[160];
+    struct world_options options = { .cert = CERT_VALID,
+                                     .token_cert = CERT_VALID,
+                                     .settings = "upstream.proxy = env\n" };
+    world_start(&w, &options);
+    (void)snprintf(ini, sizeof ini, "%s/oneshot-proxy.ini", proxy_dir(w.proxy));
+    assert_refused(ini, env);
+    options.settings = "upstream.proxy = http://user:canary-pass?x@127.0.0.1:1\n";
+    world_reload(&w, &options, "reload_refused");
+    assert_refused(ini, NULL);
+    get(w.port, 200);
+    struct bytes log = proxy_log_copy(w.proxy);
+    assert_contains(bytes_text(&log), "must be percent-encoded");
+    assert_shows_nothing(bytes_text(&log));
+    bytes_free(&log);
+    world_end(&w);
+}
+
+static void a_proxy_of_an_unknown_scheme_fails_without_its_credentials(void **state)
+{
+    (void)state;
+    WORLD(w);
+    static const char *const env[] = { "HTTPS_PROXY=ftp://user:canary-pass@127.0.0.1:1", NULL };
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){
+                        .cert = CERT_VALID,
+                        .env = env,
+                        .settings = "upstream.proxy = env\ntoken.proxy = none\n" });
+    http_get(w.port, "/x", &a);
+    assert_int_equal(a.status, 502);
+    assert_shows_nothing(bytes_text(&a.body));
+    answer_free(&a);
+    struct bytes log = proxy_log_copy(w.proxy);
+    assert_shows_nothing(bytes_text(&log));
+    bytes_free(&log);
+    world_end(&w);
+}
+
 static void a_proxy_that_refuses_is_a_502_without_its_credentials(void **state)
 {
     (void)state;
@@ -333,6 +393,8 @@ int main(void)
         TEST(none_ignores_the_environment),
         TEST(the_token_endpoint_may_have_another_way),
         TEST(credentials_in_the_url_are_sent_and_never_shown),
+        TEST(a_password_that_is_not_encoded_is_refused_and_never_shown),
+        TEST(a_proxy_of_an_unknown_scheme_fails_without_its_credentials),
         TEST(a_proxy_that_refuses_is_a_502_without_its_credentials),
         TEST(a_failure_names_the_proxy_setting_that_counts),
     };

@@ -142,7 +142,7 @@ static void a_200_with_an_error_is_a_refusal_and_tells_its_words(void **state)
 static void a_refusal_that_repeats_what_was_sent_is_told_without_it(void **state)
 {
     (void)state;
-    static const char *const words[] = { "apikey=extra%2Fcanary", "extra/canary",
+    static const char *const words[] = { "apikey=pass%2Fphrase", "pass/phrase",
                                          "Basic Y2xpZW50LTc6" };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         WORLD(w);
@@ -152,8 +152,7 @@ static void a_refusal_that_repeats_what_was_sent_is_told_without_it(void **state
                        "{\"error\":\"invalid_request\",\"error_description\":\"no %s\"}",
                        words[i]);
         (void)snprintf(settings, sizeof settings,
-                       QUICK
-                       "token.extra = apikey=extra%%2Fcanary\ntoken.auth_style = basic\n");
+                       QUICK "token.extra = apikey=pass%%2Fphrase\ntoken.auth_style = basic\n");
         start_with(&w, (struct token_answer){ .status = 200, .body = body }, settings);
         http_get(w.port, "/x", &a);
         assert_problem(&a, 502, "token", "proxy_configuration_error");

@@ -2,6 +2,7 @@
  * and values that are hardly ever intended. */
 #include "certs.h"
 #include "config/config_case.h"
+#include "config/outbound.h"
 
 static void quotes_around_a_value_are_kept_and_warned_about(void **state)
 {
@@ -224,8 +225,18 @@ static void hosts_and_origins_have_a_form(void **state)
 
 static void a_required_header_is_split(void **state)
 {
-    static const char *const wrong[] = { "X-Key",    ": v",     "X Key: v",         "X-Key:",
-                                         "X-Key:  ", "Host: a", "content-length: 1" };
+    static const char *const wrong[] = {
+        "X-Key",
+        ": v",
+        "X Key: v",
+        "X-Key:",
+        "X-Key:  ",
+        "Host: a",
+        "content-length: 1",
+        "x-request-id: a",
+        "Traceparent: a",
+        "idempotency-key: a",
+    };
 
     (void)state;
     auto_result struct result r = load_one("listen", "require_header", "X-Key:  a: b=c;d");
@@ -387,7 +398,7 @@ static void a_proxy_is_env_none_or_a_url(void **state)
                                          "http://user:p%40:@[::1]:1" };
     static const char *const wrong[] = { "h:3128",        "ftp://h",     "http://",
                                          "http://h/path", "http://u:p@", "http://h?x",
-                                         "ENV",           "://h" };
+                                         "ENV",           "://h",        "http://u:p@q@h:1" };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(right); i++) {
@@ -406,6 +417,78 @@ static void a_proxy_is_env_none_or_a_url(void **state)
         load(CREDENTIALS "proxy = none\n[upstream]\nproxy = http://h:1\n");
     assert_loads(own);
     assert_string_equal(own.config->token.proxy, "none");
+}
+
+#define OPEN "has a character in its user name or password that must be percent-encoded"
+
+/* libcurl ends them at these characters. The first of the two is as it should be. */
+static void credentials_of_a_proxy_are_percent_encoded(void **state)
+{
+    static const char *const credentials[][2] = {
+        { "user:CANARY%2Fx", "user:CANARY/x" }, { "us%23er:CANARY", "us#er:CANARY" },
+        { "user:CANARY%3F", "user:CANARY?" },   { "user:CANARY%40x", "user:CANARY@x" },
+        { "user:CANARY%20x", "user:CANARY x" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(credentials); i++) {
+        char url[64];
+
+        (void)snprintf(url, sizeof url, "http://%s@proxy:3128", credentials[i][0]);
+        auto_result struct result good = load_one("upstream", "proxy", url);
+        assert_loads(good);
+        (void)snprintf(url, sizeof url, "http://%s@proxy:3128", credentials[i][1]);
+        auto_result struct result bad = load_one("upstream", "proxy", url);
+        assert_refuses(bad, "t.ini:5: upstream.proxy: " OPEN);
+        assert_null(strstr(buf_text(&bad.errors), "CANARY"));
+        auto_result struct result own = load_one("token", "proxy", url);
+        assert_refuses(own, "t.ini:4: token.proxy: " OPEN);
+        assert_null(strstr(buf_text(&own.errors), "CANARY"));
+    }
+}
+
+static void drop_proxy_variables(void)
+{
+    for (size_t i = 0; i < CONFIG_PROXY_VARIABLES; i++)
+        assert_int_equal(unsetenv(config_proxy_variables[i].name), 0);
+}
+
+/* Of the variables the one is looked at that libcurl would take. */
+static void credentials_in_the_variable_that_counts_are_percent_encoded(void **state)
+{
+    static const struct {
+        const char *name, *value, *lines, *says;
+    } cases[] = {
+        { "HTTPS_PROXY", "http://u:CANARY/x@p:1", "",
+          "upstream.proxy: is env, and HTTPS_PROXY" },
+        { "all_proxy", "u:CANARY#x@p:1", "", "upstream.proxy: is env, and all_proxy " OPEN },
+        { "HTTPS_PROXY", "http://u:CANARY/x@p:1", "proxy = env\n[upstream]\nproxy = none\n",
+          "t.ini:4: token.proxy: is env, and HTTPS_PROXY" },
+        { "http_proxy", "http://u:CANARY?@p:1", "[upstream]\nbase_url = http://localhost\n",
+          "upstream.proxy: is env, and http_proxy" },
+        { "HTTPS_PROXY", "http://u:CANARY%2Fx@p:1", "", NULL },
+        { "HTTPS_PROXY", "p:1", "", NULL },
+        { "HTTPS_PROXY", "http://u:CANARY/x@p:1", "[upstream]\nproxy = none\n", NULL },
+        { "http_proxy", "http://u:CANARY/x@p:1", "", NULL },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[256];
+
+        drop_proxy_variables();
+        assert_int_equal(setenv(cases[i].name, cases[i].value, 1), 0);
+        (void)snprintf(text, sizeof text, CREDENTIALS "%s", cases[i].lines);
+        auto_result struct result r = load(text);
+        if (cases[i].says == NULL) {
+            assert_loads(r);
+            continue;
+        }
+        assert_refuses(r, cases[i].says);
+        assert_int_equal(count_lines(&r.errors), 1);
+        assert_null(strstr(buf_text(&r.errors), "CANARY"));
+    }
+    drop_proxy_variables();
 }
 
 /* As text; how long it is. */
@@ -849,6 +932,8 @@ int main(void)
         cmocka_unit_test(the_token_url_can_be_elsewhere),
         cmocka_unit_test(a_fault_of_the_base_url_is_not_told_of_the_token_url),
         cmocka_unit_test(a_proxy_is_env_none_or_a_url),
+        cmocka_unit_test(credentials_of_a_proxy_are_percent_encoded),
+        cmocka_unit_test(credentials_in_the_variable_that_counts_are_percent_encoded),
         cmocka_unit_test(files_must_be_readable),
         cmocka_unit_test(certificate_files_hold_what_they_should),
         cmocka_unit_test(an_authority_file_of_both_legs_is_told_once),

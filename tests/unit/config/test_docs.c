@@ -46,7 +46,7 @@ static void secrets_are_printed_as_stars(void **state)
     (void)state;
     auto_result struct result r =
         load("[token]\nclient_id = shown\nclient_secret = CANARY\nproxy = "
-             "http://user:CANARY@h:1\n[upstream]\nproxy = https://CANARY:CANARY@p@h:2/\n"
+             "http://user:CANARY@h:1\n[upstream]\nproxy = https://CANARY:CANARY%40p@h:2/\n"
              "[listen]\nrequire_header = X-Key: CANARY\n");
     buf_init(&out, 1 << 20);
     assert_loads(r);
