@@ -22,6 +22,12 @@
 #define WHAT_MAX 256
 #define CERTIFICATES_MAX 1000
 
+/* Most records in a row without data: such that OpenSSL handles by itself. A peer that renews
+ * its keys (KeyUpdate) sends one in millions of records. */
+#define EMPTY_RECORDS_MAX 32
+/* Most records of a handshake; with small records a chain of certificates takes dozens. */
+#define HANDSHAKE_RECORDS_MAX 256
+
 struct tls {
     SSL_CTX *context;
     bool asks_clients;
@@ -33,6 +39,9 @@ struct tls_session {
     SSL *ssl;
     const char *why;
     bool http;
+    bool open;        /* the handshake is done */
+    bool broken;      /* it failed by something that the peer sent */
+    unsigned records; /* received since the last data, or in the handshake */
 };
 
 /* --- certificate, key, authorities ----------------------------------------------------- */
@@ -252,6 +261,30 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_OK;
 }
 
+static bool sends_too_many(const struct tls_session *s)
+{
+    return s->records > (s->open ? EMPTY_RECORDS_MAX : HANDSHAKE_RECORDS_MAX);
+}
+
+/* Counts records. Within one call OpenSSL goes on to the next record until there is data, or no
+ * more bytes have arrived; also without SSL_MODE_AUTO_RETRY, if bytes were read ahead or if it
+ * refuses a renegotiation. A peer that sends faster than records are handled could keep the
+ * thread for as long as it likes. To OpenSSL it looks as if the peer had closed. */
+static void on_message(int sent, int version, int type, const void *bytes, size_t n, SSL *ssl,
+                       void *arg)
+{
+    struct tls_session *s = arg;
+
+    (void)version;
+    (void)bytes;
+    (void)n;
+    if (sent != 0 || type != SSL3_RT_HEADER)
+        return;
+    s->records++;
+    if (sends_too_many(s))
+        SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN);
+}
+
 static SSL_CTX *context_new(void)
 {
     SSL_CTX *c = SSL_CTX_new(TLS_server_method());
@@ -274,6 +307,7 @@ static SSL_CTX *context_new(void)
     SSL_CTX_set_security_level(c, 2); /* 112 bits: no RSA below 2048, no SHA-1 */
     SSL_CTX_set_read_ahead(c, 1);
     SSL_CTX_set_alpn_select_cb(c, choose_protocol, NULL);
+    SSL_CTX_set_msg_callback(c, on_message);
     return c;
 }
 
@@ -451,6 +485,7 @@ struct tls_session *tls_session_new(struct tls *t, int fd)
         ERR_clear_error();
         return NULL;
     }
+    SSL_set_msg_callback_arg(s->ssl, s);
     return s;
 }
 
@@ -466,6 +501,12 @@ void tls_session_free(struct tls_session *s)
  * libcurl uses it too, so it is emptied before each call. */
 static int result(struct tls_session *s, int rc)
 {
+    if (sends_too_many(s)) {
+        s->why = s->open ? "too many records in a row without data"
+                         : "too many records in the handshake";
+        s->broken = true;
+        return TLS_FAILED;
+    }
     switch (SSL_get_error(s->ssl, rc)) {
     case SSL_ERROR_NONE:
         return 1;
@@ -480,7 +521,8 @@ static int result(struct tls_session *s, int rc)
     unsigned long error = ERR_peek_last_error();
     long verified = SSL_get_verify_result(s->ssl);
 
-    s->http = ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) == SSL_R_HTTP_REQUEST;
+    s->broken = ERR_GET_LIB(error) == ERR_LIB_SSL;
+    s->http = s->broken && ERR_GET_REASON(error) == SSL_R_HTTP_REQUEST;
     if (s->http)
         s->why = "plain HTTP was spoken";
     else if (verified != X509_V_OK)
@@ -497,6 +539,10 @@ int tls_handshake(struct tls_session *s)
     ERR_clear_error();
     int rc = result(s, SSL_accept(s->ssl));
 
+    if (rc == 1) {
+        s->open = true;
+        s->records = 0;
+    }
     if (rc != TLS_END)
         return rc;
     s->why = "the connection was closed";
@@ -508,7 +554,12 @@ ssize_t tls_read(struct tls_session *s, void *out, size_t size)
     size_t n = 0;
 
     ERR_clear_error();
-    int rc = result(s, SSL_read_ex(s->ssl, out, size, &n));
+    int ok = SSL_read_ex(s->ssl, out, size, &n);
+
+    if (ok == 1)
+        s->records = 0;
+    int rc = result(s, ok);
+
     return rc == 1 ? (ssize_t)n : rc;
 }
 
@@ -628,6 +679,11 @@ void tls_names_done(struct tls_names *n)
 const char *tls_why(const struct tls_session *s)
 {
     return s->why;
+}
+
+bool tls_is_broken(const struct tls_session *s)
+{
+    return s->broken;
 }
 
 bool tls_spoken_to_in_http(const struct tls_session *s)

@@ -68,10 +68,11 @@ void tls_session_free(struct tls_session *s);
 #define TLS_FAILED (-2)
 
 /* 1 when the handshake is done and the client's certificate is verified; TLS_AGAIN,
- * TLS_FAILED. */
+ * TLS_FAILED. The number of its records is limited. */
 int tls_handshake(struct tls_session *s) MUST_CHECK;
 /* Bytes read; TLS_END (with or without close_notify, since requests have their own framing);
- * TLS_AGAIN; TLS_FAILED. */
+ * TLS_AGAIN; TLS_FAILED. Handles at most one record with data and a few without: a peer cannot
+ * keep it busy. */
 ssize_t tls_read(struct tls_session *s, void *out, size_t size) MUST_CHECK;
 /* Bytes written (at least a whole record, or all); TLS_AGAIN; TLS_FAILED. After TLS_AGAIN
  * pass the same bytes again; they may be at another address. */
@@ -95,5 +96,7 @@ void tls_names_done(struct tls_names *n);
 int64_t tls_received_bytes(const struct tls_session *s);
 /* Why it failed: the library's error message. */
 const char *tls_why(const struct tls_session *s);
+/* Whether it failed by something that the peer sent, not by the end of the connection. */
+bool tls_is_broken(const struct tls_session *s);
 /* Whether it failed because the peer speaks plain HTTP. */
 bool tls_spoken_to_in_http(const struct tls_session *s);
