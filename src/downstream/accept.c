@@ -125,6 +125,8 @@ static void on_tls_gone(void *arg, struct tls_bridge *t)
                      log_str("detail", "the end of an answer was cut, since its caller took "
                                        "nothing of it for listen.send_timeout"));
     }
+    if (t->broken != NULL && d->ctx->config->log.access)
+        log_info("tls_broken", log_str("detail", t->broken));
     if (t->refused)
         d->tls_refused--;
     else

@@ -366,8 +366,6 @@ void conn_take_over(struct conn *c, int fd)
     c->taken_over = true;
     (void)loop_io_start(&c->downstream->ctx->loop, &c->watch,
                         EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
-    if (c->tls_bridge != NULL)
-        tls_bridge_watch(c->tls_bridge, true);
 }
 
 void conn_half_close(struct conn *c)

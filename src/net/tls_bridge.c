@@ -11,14 +11,19 @@
  * In GIVEN, libmicrohttpd has its end, and has not reported the connection yet (1.0 does that
  * in its next run): nothing that was decrypted goes there before it is known whose it is.
  *
+ * If the plain end is only half-closed, the caller is told so by close_notify and FIN, and what
+ * it still sends is passed up as before: who reads there decides for how long.
+ *
  * Descriptors are registered once, edge-triggered: an event only marks the bridge as ready;
  * tls_bridges_turn then moves bytes until one side has none or takes none. It moves a
- * limited amount each time, so that a fast upload leaves room for other connections. */
+ * limited amount each time, so that a fast upload leaves room for other connections. Records
+ * that carry no data are limited by tls.c. */
 #include "net/tls_bridge.h"
 
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -248,14 +253,16 @@ static enum step step_up(struct tls_bridge *t)
     return sent > 0 ? STEP_MOVED : STEP_NOTHING;
 }
 
-/* Sends to the caller. STEP_NOTHING with *ended: the plain end is closed, and everything is
- * sent. */
+/* Sends to the caller. STEP_NOTHING with *ended: the plain end is closed or half-closed, and
+ * everything is sent. */
 static enum step step_down(struct tls_bridge *t, bool *ended)
 {
     char *scratch = t->host->scratch;
     bool kept = buf_unread(&t->down) > 0;
     ssize_t n = 0;
 
+    if (t->down_ended)
+        return STEP_NOTHING;
     if (!kept) {
         n = recv(t->plain.fd, scratch, sizeof t->host->scratch, 0);
         /* If it was closed with unread bytes in it, this shows as a reset. */
@@ -277,15 +284,29 @@ static enum step step_down(struct tls_bridge *t, bool *ended)
     return sent > 0 ? STEP_MOVED : STEP_NOTHING;
 }
 
-/* Everything is sent: sends close_notify. */
-static void finish(struct tls_bridge *t)
+/* Whether nobody reads from the plain end any more. */
+static bool plain_is_closed(const struct tls_bridge *t)
+{
+    struct pollfd p = { .fd = t->plain.fd };
+
+    return poll(&p, 1, 0) > 0;
+}
+
+/* Everything is sent: sends close_notify. Returns whether nothing is passed on any more. */
+static bool finish(struct tls_bridge *t)
 {
     if (t->cut) {
         reset(t);
-        return;
+        return true;
     }
-    if (tls_bye(t->session) != TLS_AGAIN)
-        linger(t);
+    if (!t->down_ended && tls_bye(t->session) == TLS_AGAIN)
+        return false;
+    t->down_ended = true;
+    (void)shutdown(t->net.fd, SHUT_WR);
+    if (!plain_is_closed(t))
+        return false;
+    linger(t);
+    return true;
 }
 
 static void pump(struct tls_bridge *t)
@@ -298,14 +319,13 @@ static void pump(struct tls_bridge *t)
         up = step_up(t);
         down = up == STEP_BROKEN ? STEP_BROKEN : step_down(t, &ended);
         if (down == STEP_BROKEN) {
+            t->broken = tls_is_broken(t->session) ? tls_why(t->session) : NULL;
             tls_bridge_free(t);
             return;
         }
     }
-    if (ended) {
-        finish(t);
+    if ((ended || t->down_ended) && finish(t))
         return;
-    }
     if (t->watched && t->left && !t->up_ended && buf_unread(&t->up) > 0)
         end_up(t);
     if (up == STEP_MOVED || down == STEP_MOVED)

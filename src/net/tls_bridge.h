@@ -35,7 +35,10 @@ struct tls_bridge {
     bool left;           /* the caller has closed or half-closed */
     bool stalled;        /* it was cut because the caller accepted nothing */
     bool expired;        /* its deadline has passed */
-    bool up_ended, ready;
+    const char *broken;  /* it is ended for what the caller sent: why; NULL: it is not */
+    bool up_ended;       /* nothing more is passed up */
+    bool down_ended;     /* everything is sent, close_notify too */
+    bool ready;
     LIST_ENTRY(tls_bridge) link;
     TAILQ_ENTRY(tls_bridge) ready_link;
 };

@@ -369,6 +369,102 @@ static void only_a_whole_answer_ends_with_close_notify(void **state)
     answer_free(&a);
 }
 
+/* OpenSSL handles a KeyUpdate and goes on to the next record by itself. */
+static void key_updates_without_end_are_not_read(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client flood, other;
+    struct answer a = { 0 };
+    world_start(&w,
+                &(struct world_options){ .settings = tls_settings("process.workers = 1\n") });
+    assert_true(client_open_tls(&flood, w.port, NULL));
+    client_call(&flood, "GET", "/x", NULL, NULL, &a);
+    assert_int_equal(a.status, 200);
+    assert_true(client_open_tls(&other, w.port, NULL));
+    client_call(&other, "GET", "/x", NULL, NULL, &a);
+    proxy_signal(w.proxy, SIGSTOP); /* so all of it is there before it is looked at */
+    for (int i = 0; i < 2000; i++)
+        if (SSL_key_update(flood.ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1 ||
+            SSL_do_handshake(flood.ssl) != 1)
+            break; /* the socket is full */
+    client_puts(&other, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    proxy_signal(w.proxy, SIGCONT);
+    client_read(&other, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    assert_true(client_closed(&flood, SOON_MS));
+    assert_true(flood.reset);
+    assert_true(proxy_log_wait(w.proxy, "event=tls_broken", 1, SOON_MS));
+    assert_true(proxy_log_contains(w.proxy, "too many records in a row without data"));
+    client_close(&flood);
+    client_close(&other);
+    answer_free(&a);
+}
+
+/* Answers before it has read the body; "/wanted": with a success, and then reads it. */
+static void serve_early(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    struct peer_request *r = peer_read_head(c);
+    if (r == NULL)
+        return;
+    bool wanted = strcmp(r->target, "/v0/wanted") == 0;
+    (void)peer_puts(c, wanted ? "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                "5\r\nearly\r\n0\r\n\r\n"
+                              : "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 5\r\n\r\n"
+                                "early");
+    if (wanted)
+        (void)peer_read_body(c, r);
+    peer_read_eof(c);
+}
+
+/* The caller is told by close_notify that there will be no more, and may send on, for as long as
+ * over plain TCP. */
+static void an_upload_goes_on_behind_the_end_of_an_early_answer(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head;
+        size_t bytes;
+        int status;
+    } cases[] = {
+        { "POST /429 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4194304\r\n\r\n", 4194304,
+          429 },
+        { "POST /wanted HTTP/1.0\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n", 100000,
+          202 },
+    };
+    static const char rest[4194304];
+    LATER(later);
+    WORLD(w);
+    world_start(
+        &w, &(struct world_options){ .serve = serve_early,
+                                     .env = later.env,
+                                     .settings = tls_settings("listen.body_timeout = 5m\n") });
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct client c;
+        struct answer a = { 0 };
+        assert_true(client_open_tls(&c, w.port, NULL));
+        client_puts(&c, cases[i].head);
+        client_send(&c, rest, 1000);
+        client_read(&c, &a, false, SOON_MS);
+        assert_int_equal(a.status, cases[i].status);
+        assert_int_equal(a.end, ANSWER_WHOLE);
+        assert_string_equal(bytes_text(&a.body), "early");
+        assert_true(client_closed(&c, SOON_MS));
+        assert_false(c.reset);
+        later_by(&later, 20000);
+        assert_int_equal(client_try_send(&c, rest, cases[i].bytes - 1000, SOON_MS),
+                         cases[i].bytes - 1000);
+        assert_true(proxy_log_wait(w.proxy, "event=access", i + 1, SOON_MS));
+        client_close(&c);
+        answer_free(&a);
+    }
+    assert_true(peer_wait_complete(w.api, " /v0/wanted", 1, SOON_MS));
+    assert_int_equal(peer_request(w.api, " /v0/wanted", 0)->body.len, 100000);
+    assert_int_equal(proxy_log_count(w.proxy, "event=access aborted=caller"), 0);
+    assert_int_equal(proxy_log_count(w.proxy, "event=tls_broken"), 0);
+}
+
 static void serve_held(struct peer_conn *c, void *arg)
 {
     struct gate *gate = arg;
@@ -529,6 +625,8 @@ int main(void)
         TEST(what_is_too_slow_behind_the_handshake_is_told_so),
         TEST(the_limits_on_head_and_connections_hold),
         TEST(only_a_whole_answer_ends_with_close_notify),
+        TEST(key_updates_without_end_are_not_read),
+        TEST(an_upload_goes_on_behind_the_end_of_an_early_answer),
         TEST(a_caller_that_leaves_ends_its_request),
         TEST(a_drain_finishes_what_runs),
         TEST(a_unix_socket_beside_it_stays_plain),
