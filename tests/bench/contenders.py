@@ -88,15 +88,6 @@ def write(path, text):
     return path
 
 
-def local_name():
-    """Not every system has the name."""
-    try:
-        socket.getaddrinfo("localhost", None)
-        return "localhost"
-    except OSError:
-        return "127.0.0.1"
-
-
 def certificates(dir):
     def openssl(*args):
         subprocess.run(["openssl", *args], check=True, cwd=dir, capture_output=True)
@@ -223,7 +214,7 @@ address = 127.0.0.1:{port}
 max_connections = 30000
 idle_timeout = 600s
 [upstream]
-base_url = https://{origin_host}:{origin}/v0
+base_url = https://localhost:{origin}/v0
 ca_file = {dir}/ca.pem
 http_version = {version}
 max_connections = 2048
@@ -305,7 +296,7 @@ class Contender:
                 write(f"{self.dir}/caddy-{self.port}", text)]
 
     def oneshot(self, token_keys=""):
-        text = ONESHOT.format(dir=self.dir, port=self.port, origin=self.origin, origin_host=local_name(),
+        text = ONESHOT.format(dir=self.dir, port=self.port, origin=self.origin,
                               version="2" if self.h2 else "1.1", access="yes" if self.log else "no",
                               level="info", workers=self.workers, token_keys=token_keys)
         return [PROXY, "--config", write(f"{self.dir}/oneshot-{self.port}.ini", text)]

@@ -70,18 +70,12 @@ void hosts_write(const char *text)
     write_file(in_dir("hosts"), text);
 }
 
-bool hosts_given(void)
-{
-    return dir[0] != '\0';
-}
-
 void hosts_end(void)
 {
     (void)unlink(in_dir("hosts"));
     (void)unlink(in_dir("resolv.conf"));
     (void)unlink(in_dir("with-hosts"));
     (void)rmdir(dir);
-    dir[0] = '\0';
     (void)unsetenv("ONESHOT_PROXY_WRAP");
 }
 

@@ -10,8 +10,6 @@ bool hosts_begin(const char *text);
 /* Changes the names, also for programs that run already. */
 void hosts_write(const char *text);
 void hosts_end(void);
-/* Between begin and end. */
-bool hosts_given(void);
 
 /* An address that neither accepts nor refuses connections, because its queue is full.
  * "127.0.0.2" or "::1". -1: the machine has no such address. Close it with black_hole_end. */

@@ -1,4 +1,4 @@
-/* names.so: preloaded into the program by every test that gives it no hosts file (hosts.h).
+/* names.so: preloaded into the program if a test needs a name that can be resolved.
  * "localhost" is then 127.0.0.1, whatever /etc/hosts says and even without that file;
  * "gateway.test" is 127.0.0.5. */
 #include <dlfcn.h>

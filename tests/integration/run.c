@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "hosts.h"
 #include "proxy_inside.h"
 #include "unit.h"
 
@@ -42,23 +41,6 @@ static void pass_on(const char *name, char *entry, size_t cap, char **env, size_
     env[(*n)++] = entry;
 }
 
-/* What a test adds, and always names.so, besides what the test preloads: a system may have no
- * /etc/hosts, and then no "localhost". Not where a test gives the program names of its own. */
-static void add_own(const char *const *env, char *preload, size_t cap, char **all, size_t *n)
-{
-    static const char key[] = "LD_PRELOAD=";
-    const char *others = key;
-
-    for (; env != NULL && *env != NULL && *n < ENV_MAX - 2; env++) {
-        if (strncmp(*env, key, sizeof key - 1) == 0)
-            others = *env;
-        else
-            all[(*n)++] = (char *)(uintptr_t)*env;
-    }
-    (void)snprintf(preload, cap, "%s:%s", others, hosts_given() ? "" : NAMES);
-    all[(*n)++] = preload;
-}
-
 pid_t spawn_proxy(const char *const *argv, const char *const *env,
                   const struct spawn_streams *streams)
 {
@@ -84,7 +66,7 @@ pid_t spawn_proxy(const char *const *argv, const char *const *env,
     char asan[] = "ASAN_OPTIONS=detect_leaks=1:exitcode=99:quarantine_size_mb=8"
                   ":verify_asan_link_order=0"; /* tests preload */
     char ubsan[] = "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1";
-    char tsan[1024], lsan[1024], preload[1024];
+    char tsan[1024], lsan[1024];
     char *all[ENV_MAX];
     n = 0;
     all[n++] = path;
@@ -93,7 +75,8 @@ pid_t spawn_proxy(const char *const *argv, const char *const *env,
     all[n++] = ubsan;
     pass_on("TSAN_OPTIONS", tsan, sizeof tsan, all, &n);
     pass_on("LSAN_OPTIONS", lsan, sizeof lsan, all, &n);
-    add_own(env, preload, sizeof preload, all, &n);
+    for (; env != NULL && *env != NULL && n < ENV_MAX - 1; env++)
+        all[n++] = (char *)(uintptr_t)*env;
     all[n] = NULL;
 
     posix_spawn_file_actions_t files;

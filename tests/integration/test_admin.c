@@ -349,9 +349,12 @@ static void a_rebound_name_gets_nothing(void **state)
 {
     (void)state;
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = "admin.address = localhost:0\n"
-                                                         "listen.allowed_hosts = "
-                                                         "gateway.example, other:81\n" });
+    static const char *const env[] = { "LD_PRELOAD=" NAMES, NULL };
+    world_start(&w,
+                &(struct world_options){ .env = env,
+                                         .settings = "admin.address = localhost:0\n"
+                                                     "listen.allowed_hosts = gateway.example, "
+                                                     "other:81\n" });
     int admin = proxy_admin_port(w.proxy);
     static const char *const fine[] = {
         "localhost",    "LOCALHOST:1234",       "127.0.0.1",  "127.0.0.1:9090",

@@ -359,7 +359,8 @@ static void expect_of_doctor(const struct store *s, const char *says)
     char config[300];
 
     (void)snprintf(config, sizeof config, "%s/init.ini", s->dir);
-    struct run r = run_proxy((const char *const[]){ "doctor", "--config", config, NULL }, NULL);
+    struct run r = run_proxy((const char *const[]){ "doctor", "--config", config, NULL },
+                             (const char *const[]){ "LD_PRELOAD=" NAMES, NULL });
 
     assert_contains(bytes_text(&r.out), says);
     run_free(&r);

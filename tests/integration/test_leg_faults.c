@@ -642,7 +642,8 @@ static void ask_doctor(const struct seen *s, const struct far_end *e)
     (void)snprintf(path, sizeof path, "%s/d.ini", dir);
     write_file(path, bytes_text(&ini));
     const char *const argv[] = { "doctor", "--config", path, NULL };
-    struct run r = run_proxy(argv, NULL);
+    const char *const env[] = { "LD_PRELOAD=" NAMES, NULL };
+    struct run r = run_proxy(argv, env);
 
     tells(bytes_text(&r.out), s->fault->doctor, s, "doctor");
     assert_int_equal(r.code, 1);
@@ -694,6 +695,7 @@ static void all_places_tell_the_same(const struct fault *f, struct leg leg)
     struct far_end e;
     struct seen s;
     char slug[64], sample[128];
+    const char *const env[] = { "LD_PRELOAD=" NAMES, NULL };
     if (f->error[leg.token] == NULL)
         return;
     const char *words = leg.token && f->detail[1] != NULL ? f->detail[1] : f->detail[0];
@@ -702,6 +704,7 @@ static void all_places_tell_the_same(const struct fault *f, struct leg leg)
     struct world_options options = { .no_proxy = true };
     world_start(&w, &options);
     options.settings = e.settings;
+    options.env = env;
     world_proxy(&w, &options);
     see(&s, &w, f, &leg);
     answer_and_log_tell(&s, words, slug);

@@ -362,7 +362,7 @@ static void an_address_that_others_reach_gets_one_warning(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         WORLD(w);
         if (cases[i].ipv6 && !has_ipv6()) {
-            (void)fprintf(stderr, "SKIPPED: no IPv6 here\n");
+            (void)fprintf(stderr, "SKIPPED %s: no IPv6 here\n", cases[i].setting);
             continue;
         }
         world_start(&w, &(struct world_options){ .settings = cases[i].setting });
@@ -413,10 +413,11 @@ static int status_at(const char *address, int port, const char *host)
 /* A page can have a name of its own lead to that address, but not be one that comes by it. */
 static void the_address_of_a_name_that_is_listened_on_may_be_asked_by(void **state)
 {
+    static const char *const env[] = { "LD_PRELOAD=" NAMES, NULL };
     static const char settings[] = "listen.address = gateway.test:0\n";
     (void)state;
     WORLD(w);
-    world_start(&w, &(struct world_options){ .settings = settings });
+    world_start(&w, &(struct world_options){ .settings = settings, .env = env });
     for (int i = 0; i < 2; i++) {
         assert_int_equal(status_at("127.0.0.5", w.port, "gateway.test"), 200);
         assert_int_equal(status_at("127.0.0.5", w.port, "127.0.0.5"), 200);

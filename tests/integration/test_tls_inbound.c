@@ -122,11 +122,11 @@ static void curl_and_node_are_served(void **state)
     world_start(&w, &(struct world_options){ .settings = tls_settings("") });
     (void)snprintf(command, sizeof command,
                    "curl -q -sS --noproxy '*' --cacert '%s' -d hello -w ' %%{http_code}' "
-                   "https://127.0.0.1:%d/x",
+                   "https://localhost:%d/x",
                    certs_ca_file(), w.port);
     run_client(command, "hello 200");
     if (system("command -v node >/dev/null") != 0) {
-        (void)fprintf(stderr, "SKIPPED: the part with node, which is not installed\n");
+        (void)fprintf(stderr, "SKIPPED the part with node: not installed\n");
     } else {
         (void)snprintf(command, sizeof command,
                        "node -e 'const r = require(\"https\").request({host: \"127.0.0.1\", "
