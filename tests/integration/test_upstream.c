@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "later.h"
 
 /* An upstream that refuses the connection, or whose name is not known: 502. (row 43) */
 static void an_upstream_that_refuses_or_has_no_name_is_502(void **state)
@@ -130,10 +131,10 @@ static void an_upstream_that_speaks_no_tls_is_502(void **state)
     answer_free(&a);
 }
 
-/* Writes what the target asks for and then says nothing more. */
+/* Writes what the target asks for and then says nothing more. arg: an open gate, which tells
+ * when it is written, or NULL. */
 static void serve_part(struct peer_conn *c, void *arg)
 {
-    (void)arg;
     const struct peer_request *r = peer_read_request(c);
     if (r == NULL)
         return;
@@ -141,6 +142,8 @@ static void serve_part(struct peer_conn *c, void *arg)
         (void)peer_puts(c, "HTTP/1.1 200 OK\r\nContent-");
     if (strcmp(r->target, "/v0/body") == 0)
         (void)peer_puts(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbeginning");
+    if (arg != NULL)
+        (void)gate_pass(arg, c);
     peer_read_eof(c);
 }
 
@@ -168,14 +171,31 @@ static void an_upstream_without_a_first_byte_is_504(void **state)
 static void an_upstream_that_stalls_in_its_head_is_504(void **state)
 {
     (void)state;
+    static struct gate written;
+    LATER(later);
     WORLD(w);
+    struct client c;
     struct answer a = { 0 };
+    gate_init(&written);
+    gate_open(&written);
     world_start(&w, &(struct world_options){ .serve = serve_part,
-                                             .settings = "upstream.response_timeout = 2s\n" });
-    http_call(w.port, "POST", "/head", NULL, "{}", &a);
+                                             .arg = &written,
+                                             .env = later.env,
+                                             .settings = "upstream.response_timeout = 5m\n" });
+    client_open(&c, w.port);
+    client_puts(&c, "POST /head HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
+    assert_true(gate_wait_arrived(&written, 1, SOON_MS));
+    for (int turns = 0; turns < 3; turns++) { /* the one worker sees what was sent */
+        if (turns == 2)
+            later_by(&later, 301 * 1000);
+        http_call(w.port, "TRACE", "/x", NULL, NULL, &a);
+        assert_int_equal(a.status, 405);
+    }
+    client_read(&c, &a, false, SOON_MS);
     assert_problem(&a, 504, "upstream", "connection_read_timeout");
     assert_problem_detail(&a, "response_timeout");
     assert_int_equal(peer_count(w.api, ""), 1);
+    client_close(&c);
     answer_free(&a);
 }
 
