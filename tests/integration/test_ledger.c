@@ -418,7 +418,7 @@ static void keys_belong_to_callers_and_rights_come_before_replays(void **state)
     (void)snprintf(more, sizeof more,
                    "[caller one]\naddress = unix:%s/one\nallow = read, money\n"
                    "[caller two]\naddress = unix:%s/two\nallow = read, money\n"
-                   "[caller none]\naddress = unix:%s/none\nallow = read\n"
+                   "[caller reader]\naddress = unix:%s/reader\nallow = read\n"
                    "[caller other]\nallow = read\n",
                    s.dir, s.dir, s.dir);
     WORLD(w);
@@ -427,8 +427,8 @@ static void keys_belong_to_callers_and_rights_come_before_replays(void **state)
     static const struct {
         const char *caller;
         int status, replayed;
-    } rows[] = { { "one", 201, 0 }, { "one", 201, 1 },  { "two", 201, 0 },
-                 { "two", 201, 1 }, { "none", 403, 0 }, { "one", 201, 1 } };
+    } rows[] = { { "one", 201, 0 }, { "one", 201, 1 },    { "two", 201, 0 },
+                 { "two", 201, 1 }, { "reader", 403, 0 }, { "one", 201, 1 } };
     struct answer a = { 0 };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct client c;
