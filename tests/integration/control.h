@@ -1,7 +1,8 @@
 #pragma once
 /* Stops the control thread of the program under test right after the first mail that a
  * reload sends to a worker, and lets it go on. Meanwhile, nothing that the control thread
- * does reaches the workers. Uses late_mail.so, which needs UNCONFINED among the settings. */
+ * does reaches the workers. Uses late_mail.so, which needs UNCONFINED among the settings, and
+ * asks the control thread over its admin listener whether it is idle. */
 #include "harness.h"
 
 struct control {

@@ -10,6 +10,7 @@
 
 #define THEIR_401 "{\"type\":\"UnauthenticatedError\",\"message\":\"m\",\"retryable\":false}"
 #define PATIENT "token.timeout = 60s\ntoken.wait_timeout = 60s\n"
+#define STOPPABLE PATIENT UNCONFINED "admin.address = 127.0.0.1:0\n"
 
 static struct gate gate;
 
@@ -259,12 +260,11 @@ static void no_worker_sends_its_old_token_to_a_new_upstream(void **state)
     struct answer a = { 0 };
     struct bytes settings = { 0 };
     control_init(&control);
-    world_start(&w,
-                &(struct world_options){ .env = control.env, .settings = PATIENT UNCONFINED });
+    world_start(&w, &(struct world_options){ .env = control.env, .settings = STOPPABLE });
     http_get(w.port, "/x", &a);
     assert_int_equal(a.status, 200);
     struct peer *other = api_start(&(struct api_options){ 0 });
-    bytes_addf(&settings, PATIENT UNCONFINED "upstream.base_url = %s/v0\n", peer_url(other));
+    bytes_addf(&settings, STOPPABLE "upstream.base_url = %s/v0\n", peer_url(other));
     /* the control thread is done with it */
     assert_true(proxy_log_wait(w.proxy, "event=token_obtained", 1, SOON_MS));
     control_stops(&control, &w, bytes_text(&settings));
@@ -290,7 +290,7 @@ static void no_worker_sends_its_old_token_to_a_new_upstream(void **state)
 static void no_worker_sends_an_expired_token_while_the_control_thread_is_busy(void **state)
 {
     (void)state;
-    static const char settings[] = PATIENT UNCONFINED;
+    static const char settings[] = STOPPABLE;
     LATER(later);
     WORLD(w);
     struct control control;
