@@ -218,8 +218,8 @@ bool exchange_line(struct exchange *x, const char *line, size_t n)
         x->field_count = 0;
         return true;
     }
-    if (!x->head.complete)
-        return keep_field(x, line, n);
+    if (!x->head.complete) /* fields of interim answers are dropped */
+        return x->head.status < 200 || keep_field(x, line, n);
     exchange_moved(x); /* also an interim one: the time limit starts again */
     if (exchange_has_head(x))
         x->with.user->on_head(x);

@@ -324,6 +324,31 @@ static void interim_answers_do_not_disturb_the_final_one(void **state)
     answer_free(&a);
 }
 
+/* What they hold is dropped: many large ones take no room from the final answer. */
+static void large_interim_answers_take_no_room(void **state)
+{
+    (void)state;
+    struct canned answers[2] = { { .target = "/v0/hints" } };
+    WORLD(w);
+    struct answer a = { 0 };
+    struct bytes text = { 0 };
+    for (int i = 0; i < 90; i++) {
+        bytes_add_str(&text, "HTTP/1.1 103 Early Hints\r\nLink: <");
+        bytes_fill(&text, 'x', 8000);
+        bytes_add_str(&text, ">\r\n\r\n");
+    }
+    bytes_add_str(&text, "HTTP/1.1 200 OK\r\nX-Final: 1\r\nContent-Length: 2\r\n\r\nok");
+    answers[0].bytes = bytes_text(&text);
+    start(&w, answers);
+    http_get(w.port, "/hints", &a);
+    assert_int_equal(a.status, 200);
+    assert_string_equal(answer_header(&a, "X-Final"), "1");
+    assert_int_equal(answer_header_count(&a, "Link"), 0);
+    world_end(&w);
+    answer_free(&a);
+    bytes_free(&text);
+}
+
 /* More than lies in all buffers on the way, so that the interim answer is read before the
  * body's end. */
 #define UPLOAD_BYTES (24 * 1024 * 1024)
@@ -448,6 +473,7 @@ int main(void)
         TEST(error_answers_of_the_upstream_pass_byte_for_byte),
         TEST(redirects_are_not_followed_and_lead_back_here),
         TEST(interim_answers_do_not_disturb_the_final_one),
+        TEST(large_interim_answers_take_no_room),
         TEST(an_interim_answer_to_half_an_upload_does_not_swallow_the_final_one),
         TEST(one_request_id_comes_back_whatever_the_upstream_says),
         TEST(a_large_head_below_the_limits_passes),
