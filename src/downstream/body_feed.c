@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -84,6 +85,14 @@ void body_feed_move(struct body_feed *f)
         f->start = 0;
         f->len = n > 0 ? (size_t)n : 0;
     }
+}
+
+bool body_feed_is_read(const struct body_feed *f)
+{
+    int unread = 0;
+
+    return f->ended && f->len == f->start &&
+           (ioctl(f->pair.fd, TIOCOUTQ, &unread) != 0 || unread == 0);
 }
 
 void body_feed_close_pair(struct body_feed *f)

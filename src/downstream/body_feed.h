@@ -15,7 +15,7 @@ struct body_feed {
     struct loop *loop;
     int connection;      /* the caller's, now ours */
     struct loop_io pair; /* our end of the pair */
-    bool ended;          /* the caller sends nothing more, or is gone */
+    bool ended;          /* nothing more is read from the caller: its end was reached */
     size_t start, len;   /* part of `bytes` that was read and not forwarded yet */
     void (*on_room)(struct body_feed *f); /* the pair accepts more */
     void *arg;
@@ -29,6 +29,8 @@ struct body_feed *body_feed_new(struct loop *l, int fd) MUST_CHECK;
 /* Forwards what has arrived and libmicrohttpd accepts; as long as it accepts nothing, the
  * caller cannot send more. */
 void body_feed_move(struct body_feed *f);
+/* Whether libmicrohttpd has read everything that the caller has sent up to its end. */
+bool body_feed_is_read(const struct body_feed *f);
 /* Lets libmicrohttpd see the end of its connection. */
 void body_feed_close_pair(struct body_feed *f);
 /* Closes both. Takes NULL. */

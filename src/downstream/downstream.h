@@ -24,6 +24,9 @@ struct downstream {
     struct acceptor acceptor;
     struct mhd_host mhd_host;
     struct mhd_pool mhd_pool;
+    /* the last answer that libmicrohttpd gave by itself, and the number of its run then */
+    int own_answer_status;
+    uint64_t own_answer_run;
     struct tls *tls; /* for new TCP connections; NULL: no TLS */
     struct tls_bridges tls_bridges;
     struct handovers handovers;
@@ -32,5 +35,6 @@ struct downstream {
     const struct conn_user *user; /* of all connections */
     struct conn_list conns;
     size_t refused_count;         /* of these: above listen.max_connections */
+    size_t refused_uploads;       /* and: refused, and the body is being read and discarded */
     _Atomic int64_t *connections; /* those within it, shared by all threads */
 };

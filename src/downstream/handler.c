@@ -24,6 +24,10 @@
 #include "proxy/admission.h"
 #include "proxy/relay.h"
 
+/* Most refused uploads of a worker whose rest is read, since each needs two more descriptors;
+ * the connections of others are closed at once. */
+#define REFUSED_UPLOADS_MAX 256
+
 /* libmicrohttpd's own memory, which it changes too. */
 static char *writable(const char *text)
 {
@@ -155,13 +159,44 @@ static void judge(struct conn *conn, const char *method, const char *version,
     out->check = request_check(&head);
 }
 
+/* Whether a request that is refused by its head has a body that is worth reading. Not one
+ * that its caller only sends when asked to; and refusals must not use up what they protect. */
+static bool reads_refused(const struct conn *c)
+{
+    const struct downstream *d = c->downstream;
+
+    return relay_expects_body(c->response->relay) && !c->refused && !d->ctx->giving_up &&
+           d->refused_uploads < REFUSED_UPLOADS_MAX &&
+           MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "Expect") == NULL;
+}
+
+/* An answer in the handler's first call makes libmicrohttpd close the connection at once. With
+ * a body that was not read, that is a reset, which may overtake the answer. So the body is
+ * read and discarded, as far as for a refusal that comes later, see response.c. */
+static enum MHD_Result refuse_upload(struct conn *c)
+{
+    struct response *s = c->response;
+
+    s->refused_upload = true;
+    c->downstream->refused_uploads++;
+    c->last = true;
+    /* A broken chunk must not get libmicrohttpd's own answer instead. */
+    if (s->chunked) {
+        s->past_mhd = s->head_waits = true;
+        response_suspend(s);
+    }
+    return MHD_YES;
+}
+
 /* The first call: the head is complete, the body was not read yet. */
 static enum MHD_Result after_head(struct conn *c)
 {
     struct response *s = c->response;
 
+    if (s->raw_on) /* refused: now the body is read */
+        return MHD_YES;
     if (s->begun && s->failure.kind != FAIL_NONE)
-        return response_give(s);
+        return reads_refused(c) ? refuse_upload(c) : response_give(s);
     if (relay_expects_body(c->response->relay)) /* its caller may have to be asked to send it */
         mhd_host_busy(&c->downstream->mhd_host);
     /* A caller with Expect: 100-continue is not asked for its body too early: wait for the
@@ -193,10 +228,12 @@ static enum MHD_Result on_head(struct conn *c, const char *method, const char *v
         return MHD_NO;
     c->response->head_seen = true;
     c->response->http_1_0 = strcmp(version, "HTTP/1.0") == 0;
+    c->response->is_head = strcmp(method, "HEAD") == 0;
     conn_head_done(c);
     if (c->rest.pool == NULL)
         find_pool(c, method);
     judge(c, method, version, &request);
+    c->response->chunked = request.check.body_bytes < 0;
     admission_on_head(c->response->relay, &request);
     return after_head(c);
 }
@@ -204,10 +241,14 @@ static enum MHD_Result on_head(struct conn *c, const char *method, const char *v
 /* What is not taken is offered again when the connection was resumed. */
 static enum MHD_Result on_data(struct conn *c, const char *data, size_t *size)
 {
+    struct response *s = c->response;
+
     mhd_host_busy(&c->downstream->mhd_host);
-    *size -= relay_on_body(c->response->relay, data, *size);
+    *size -= relay_on_body(s->relay, data, *size);
     if (*size > 0)
-        response_suspend(c->response);
+        response_suspend(s);
+    else if (s->feed != NULL && s->feed->ended) /* it may have been the last of it */
+        relay_wake(s->relay);
     return MHD_YES;
 }
 
@@ -257,18 +298,32 @@ enum MHD_Result handler_on_request(void *arg, struct MHD_Connection *connection,
     return MHD_YES;
 }
 
-/* libmicrohttpd has answered by itself: a head that it cannot parse, or a broken chunk. */
+/* What libmicrohttpd itself says about a chunked body that it cannot read. */
+static const struct {
+    int status;
+    enum failure_kind kind;
+    const char *text;
+} body_errors[] = {
+    { 400, FAIL_BAD_REQUEST, "The body is not made of chunks." },
+    { 413, FAIL_BODY_TOO_LARGE, "The size of a chunk is too large, or its line too long." },
+    { 431, FAIL_HEAD_TOO_LARGE, "The trailers behind the body do not fit." },
+};
+
+/* libmicrohttpd has answered by itself: a head that it cannot parse, or a broken body. */
 static void note_own_answer(struct conn *c, int status)
 {
     struct response *s = c->response;
 
-    if (s->head_seen && !s->body_whole && !s->sink.given && status == 400) {
-        struct failure f = failure_make(FAIL_BAD_REQUEST, "The body is not made of chunks.");
-
-        relay_on_refused(c->response->relay, &f, NULL);
-    } else if (!s->head_seen && s->sink.status == 0) {
+    if (!s->head_seen && s->sink.status == 0)
         s->sink.status = status;
-    }
+    if (!s->head_seen || s->body_whole || s->sink.given)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(body_errors); i++)
+        if (body_errors[i].status == status) {
+            struct failure f = failure_make(body_errors[i].kind, "%s", body_errors[i].text);
+
+            relay_on_refused(s->relay, &f, NULL);
+        }
 }
 
 static void over(struct conn *c)
@@ -279,11 +334,13 @@ static void over(struct conn *c)
 }
 
 /* The connection ends, and the end of its request was not reported: libmicrohttpd 1.0
- * forgets that when it answers a broken body by itself. */
+ * forgets that when it has refused a broken body by itself, in the same run. */
 static void on_lost(struct conn *c)
 {
+    const struct downstream *d = c->downstream;
+
     if (c->response->head_seen && !c->response->body_whole && !c->response->sink.closed)
-        note_own_answer(c, 400);
+        note_own_answer(c, d->own_answer_run == d->mhd_host.runs ? d->own_answer_status : 400);
     else if (!c->response->sink.closed)
         relay_on_caller_gone(c->response->relay);
     over(c);
@@ -384,6 +441,8 @@ void handler_on_own_answer(void *arg, unsigned status)
     struct uncounted u = { .any = NULL };
     size_t found = 0;
 
+    d->own_answer_status = (int)status;
+    d->own_answer_run = d->mhd_host.runs;
     if (status != MHD_HTTP_URI_TOO_LONG && status != MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE)
         return;
     LIST_FOREACH(c, &d->conns, link)
@@ -397,7 +456,8 @@ void handler_on_own_answer(void *arg, unsigned status)
             note_uncounted(&u, c);
         }
     }
-    if (found > 0)
+    /* A 431 may as well be for trailers, and that caller is not among those looked at. */
+    if (found > 0 || status != MHD_HTTP_URI_TOO_LONG)
         return;
     if (u.more_count == 1)
         refuse_head(u.of_more, FAIL_TARGET_TOO_LONG, TARGET_TOO_LONG);

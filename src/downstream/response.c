@@ -6,7 +6,8 @@
  *                                                            (forwarded, or discarded)
  *
  * What libmicrohttpd forces (0.9.75 and 1.0):
- *  - An answer queued in the handler's first call makes it close the connection.
+ *  - An answer queued in the handler's first call makes it close the connection, also if
+ *    there is a body that was not read.
  *  - It cannot answer while a body is being received; and it answers a broken chunk by itself,
  *    with a 400 of its own, whatever is being written at that time. See body_feed.h.
  *  - `held` says that the connection is suspended; it changes only in response_suspend and
@@ -243,6 +244,7 @@ static void resume_mhd(struct response *s)
     if (!s->sink.held)
         return;
     s->sink.held = false;
+    s->resumed_after_run = h->runs;
     mhd_host_resume(h, s->conn->connection);
 }
 
@@ -406,7 +408,7 @@ static void after_answer(struct response *s)
     struct relay *r = s->relay;
 
     s->sink.written = true;
-    if (s->body_whole || s->feed == NULL || s->feed->ended || !relay_wants_rest(r)) {
+    if (s->body_whole || s->feed == NULL || !relay_wants_rest(r)) {
         finish(s);
     } else if (!s->half_closed &&
                (s->raw.framing == RAW_UNTIL_END || !relay_passes_body_on(r))) {
@@ -446,6 +448,23 @@ static void write_raw(struct response *s)
         conn_watch_room(c);
 }
 
+/* Whether the caller has ended in the middle of its body. A caller may close as soon as it has
+ * sent its last byte: that is known only when libmicrohttpd has seen all that was received. */
+static bool body_is_lost(struct response *s)
+{
+    bool has_run = s->conn->downstream->mhd_host.runs != s->resumed_after_run;
+
+    if (!s->feed->ended || s->body_whole)
+        return false;
+    if (!relay_passes_body_on(s->relay)) /* nobody wants what is left */
+        return true;
+    if (s->sink.held || !body_feed_is_read(s->feed))
+        return false;
+    if (!has_run) /* it may have kept something when it was suspended */
+        relay_wake(s->relay);
+    return has_run;
+}
+
 /* Forwards the rest of the body to libmicrohttpd. */
 static void feed(struct response *s)
 {
@@ -454,7 +473,7 @@ static void feed(struct response *s)
     if (s->feed == NULL || s->over)
         return;
     body_feed_move(s->feed);
-    if (s->feed->ended && !s->body_whole)
+    if (body_is_lost(s))
         relay_on_body_lost(r);
     if (s->sink.written)
         after_answer(s);
@@ -464,7 +483,7 @@ void response_on_ready(struct response *s, bool broken)
 {
     if (s->relay == NULL) /* the connection is about to be closed */
         return;
-    if (broken) /* bytes that the caller has sent are useless now */
+    if (broken && !relay_passes_body_on(s->relay)) /* nobody wants what it has sent */
         s->feed->ended = true;
     relay_wake(s->relay);
 }
@@ -505,6 +524,8 @@ static void give_raw(struct response *s)
     if (!relay_is_stuck(s->relay))
         take_over(&s->sink);
     s->raw_on = true;
+    if (s->is_head)
+        buf_clear(s->sink.body);
     given(s);
     if (fields == NULL ||
         raw_response_init(&s->raw, &(struct raw_head){
@@ -688,6 +709,9 @@ void response_init(struct response *s)
 void response_done(struct response *s)
 {
     response_stop_polling(s);
+    if (s->refused_upload)
+        s->conn->downstream->refused_uploads--;
+    s->refused_upload = false;
     raw_response_done(&s->raw);
     s->relay = NULL;
 }

@@ -27,17 +27,22 @@ struct response {
     struct failure failure; /* kind FAIL_NONE: the answer is not the proxy's own error */
     struct body_feed *feed; /* NULL: libmicrohttpd has the caller's connection */
     struct raw_response raw;
-    bool head_seen;   /* of the request: the handler was called */
-    bool begun;       /* there is a head to give */
-    bool ended, cut;  /* no more of its body will come */
-    bool past_mhd;    /* its head does not fit libmicrohttpd's pool, or there is a feed */
-    bool raw_on;      /* it is written without libmicrohttpd */
-    int64_t taken;    /* bytes that the caller had accepted when last checked */
-    bool half_closed; /* nothing more is written */
-    bool over;        /* only closing the connection is left to do */
-    bool body_whole;  /* the request's body is complete */
-    bool head_waits;  /* held before the body, and the caller was not asked for it yet */
-    bool http_1_0;    /* the version that the caller uses */
+    bool head_seen;      /* of the request: the handler was called */
+    bool begun;          /* there is a head to give */
+    bool ended, cut;     /* no more of its body will come */
+    bool past_mhd;       /* its head does not fit libmicrohttpd's pool, or there is a feed */
+    bool raw_on;         /* it is written without libmicrohttpd */
+    int64_t taken;       /* bytes that the caller had accepted when last checked */
+    bool half_closed;    /* nothing more is written */
+    bool over;           /* only closing the connection is left to do */
+    bool body_whole;     /* the request's body is complete */
+    bool head_waits;     /* held before the body, and the caller was not asked for it yet */
+    bool http_1_0;       /* the version that the caller uses */
+    bool is_head;        /* the method is HEAD: the answer has no body */
+    bool chunked;        /* the request's body */
+    bool refused_upload; /* counted in downstream.refused_uploads */
+    /* number of libmicrohttpd's last run before it was resumed */
+    uint64_t resumed_after_run;
     bool polls;       /* waits for the answer without being suspended, see mhd_host.h */
     bool polled_long; /* and has done so for so long that it can as well be suspended */
 };

@@ -170,7 +170,10 @@ static struct request_check_result check_body(const struct framing *seen,
     if (bytes < 0)
         return refuse(FAIL_BAD_REQUEST, "the Content-Length is not a number");
     if (head->max_body_bytes > 0 && bytes > head->max_body_bytes)
-        return refuse(FAIL_BODY_TOO_LARGE, "the body is larger than listen.max_body_size");
+        return (struct request_check_result){ .kind = FAIL_BODY_TOO_LARGE,
+                                              .why = "the body is larger than "
+                                                     "listen.max_body_size",
+                                              .body_bytes = bytes };
     return (struct request_check_result){ .kind = FAIL_NONE, .body_bytes = bytes };
 }
 

@@ -586,7 +586,8 @@ size_t relay_on_body(struct relay *r, const char *bytes, size_t n)
     const struct config *c = r->config;
     int64_t limit = c->listen.max_body_size_bytes;
 
-    if (!r->sink->written)
+    /* What is thrown away behind a written answer has one time limit for all of it. */
+    if (!r->sink->written || relay_passes_body_on(r))
         r->up_ms = loop_now(&r->ctx->loop);
     if (r->reads_token_request)
         read_token_request(r, bytes, n);
@@ -655,6 +656,20 @@ void relay_on_body_lost(struct relay *r)
     relay_wake(r);
 }
 
+/* The failure of a request whose body breaks off, by what was sent of it. */
+static struct failure of_broken_body(const struct relay *r, const struct failure *f)
+{
+    bool only_reads = r->safe && r->resendable; /* some operations change things by a GET */
+
+    if (r->sends == 0 || only_reads)
+        return *f;
+    struct failure sent =
+        failure_make(f->kind, "%s A part of the request was sent: outcome unknown.", f->detail);
+
+    sent.may_have_run = true;
+    return sent;
+}
+
 /* The body will never be complete. By phase (money: see also the head of this file):
  *
  *   PARKED, SENDING: answer with the failure; the upstream sees its connection break off. Once
@@ -668,19 +683,16 @@ void relay_on_body_lost(struct relay *r)
  */
 static void body_ends_early(struct relay *r, const struct failure *f)
 {
-    bool only_reads = r->safe && r->resendable; /* some operations change things by a GET */
-    struct failure sent =
-        failure_make(f->kind, "%s A part of the request was sent: outcome unknown.", f->detail);
+    const struct failure told = of_broken_body(r, f);
     bool answered = r->sink->given || r->phase == RELAY_ANSWERING || r->phase == RELAY_FAILED ||
                     (r->phase == RELAY_SENDING && r->exchange.attempt.began);
 
-    sent.may_have_run = true;
     if (r->sink->written)
         r->sink->ops->close(r->sink);
     else if (r->phase == RELAY_HELD)
         release(r);
     else if (!answered)
-        relay_fail(r, r->sends > 0 && !only_reads ? &sent : f);
+        relay_fail(r, &told);
     r->up.discard = true;
     relay_wake(r);
 }
@@ -943,7 +955,7 @@ void relay_on_caller_gone(struct relay *r)
 
 void relay_on_refused(struct relay *r, const struct failure *f, const char *request_id)
 {
-    r->failure = *f;
+    r->failure = of_broken_body(r, f);
     r->sink->status = failure_status(f);
     if (request_id != NULL && request_id[0] != '\0')
         r->request_id = arena_copy(&r->arena, request_id, strlen(request_id));

@@ -3,7 +3,9 @@
  * still forwarded if the upstream wants it. */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "later.h"
@@ -58,13 +60,18 @@ static size_t send_all(const struct client *c, size_t bytes)
     return sent;
 }
 
-static void begin_upload(struct client *c, int port, const char *target, const char *framing)
+static void put_head(struct client *c, const char *target, const char *framing)
 {
     char head[256];
-    client_open(c, port);
     (void)snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", target,
                    framing);
     client_puts(c, head);
+}
+
+static void begin_upload(struct client *c, int port, const char *target, const char *framing)
+{
+    client_open(c, port);
+    put_head(c, target, framing);
 }
 
 static void an_early_answer_comes_at_once_untouched_and_ends_the_connection(void **state)
@@ -133,6 +140,153 @@ what_is_left_of_an_upload_that_nobody_wants_is_thrown_away_within_a_bound(void *
     assert_int_equal(proxy_log_count(w.proxy, "event=access stage=request"), 0);
 }
 
+static const char *error_of(int status)
+{
+    return status == 403 ? "http_request_denied" : "http_request_error";
+}
+
+/* The same for a refusal that is known from the head alone. */
+static void
+what_is_left_of_an_upload_that_is_refused_by_its_head_is_thrown_away_too(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields;
+        bool whole;
+        int status;
+    } cases[] = {
+        { "Content-Length: 8388608\r\n", true, 413 },
+        { "Content-Length: 67108864\r\n", false, 413 },
+        { "Transfer-Encoding: chunked\r\nOrigin: http://other.example\r\n", true, 403 },
+        { "Transfer-Encoding: chunked\r\nOrigin: http://other.example\r\n", false, 403 },
+    };
+    WORLD(w);
+    world_start(&w, &(struct world_options){ .settings = "listen.max_body_size = 1k\n" });
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct client c;
+        struct answer a = { 0 };
+        size_t bytes = (cases[i].whole ? 8 : 64) * (size_t)MIB;
+        begin_upload(&c, w.port, "/x", cases[i].fields);
+        assert_int_equal(client_fill(&c, SOON_MS), 1); /* it is refused already */
+        if (cases[i].status == 403)
+            client_puts(&c, cases[i].whole ? "800000\r\n" : "4000000\r\n");
+        size_t sent = send_all(&c, bytes);
+        if ((sent == bytes) != cases[i].whole)
+            fail_msg("%zu of %zu bytes were taken: %s", sent, bytes, strerror(errno));
+        if (cases[i].status == 403 && cases[i].whole)
+            client_puts(&c, "\r\n0\r\n\r\n");
+        client_read(&c, &a, false, SOON_MS);
+        assert_problem(&a, cases[i].status, "request", error_of(cases[i].status));
+        assert_string_equal(answer_header(&a, "Connection"), "close");
+        assert_true(client_closed(&c, SOON_MS));
+        if (cases[i].whole)
+            assert_false(c.reset);
+        assert_true(proxy_log_wait(w.proxy, "event=access stage=request", i + 1, SOON_MS));
+        client_close(&c);
+        answer_free(&a);
+    }
+    assert_int_equal(proxy_log_count(w.proxy, "event=access aborted=caller"), 0);
+    assert_int_equal(peer_count(w.api, ""), 0);
+}
+
+/* Nobody waits for what has come already, or will never come: the connections have ended
+ * although their callers keep them open. */
+static void a_refusal_waits_for_no_body_that_will_not_come(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields, *body;
+        int status;
+    } cases[] = {
+        { "Expect: 100-continue\r\nContent-Length: 8388608\r\n", "", 413 },
+        { "Expect: 100-continue\r\nOrigin: http://other.example\r\n"
+          "Transfer-Encoding: chunked\r\n",
+          "", 403 },
+        { "Origin: http://other.example\r\nContent-Length: 5\r\n", "hello", 403 },
+        { "Origin: http://other.example\r\nTransfer-Encoding: chunked\r\n",
+          "5\r\nhello\r\n0\r\n\r\n", 403 },
+    };
+    WORLD(w);
+    world_start(&w, &(struct world_options){ .settings = "listen.max_body_size = 1k\n"
+                                                         "listen.body_timeout = 1h\n" });
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct client c;
+        struct answer a = { 0 };
+        struct bytes request = { 0 };
+        bytes_addf(&request, "POST /x HTTP/1.1\r\nHost: localhost\r\n%s\r\n%s", cases[i].fields,
+                   cases[i].body);
+        client_open(&c, w.port);
+        client_send(&c, request.data, request.len);
+        client_read(&c, &a, false, SOON_MS);
+        assert_problem(&a, cases[i].status, "request", error_of(cases[i].status));
+        assert_int_equal(a.interim.len, 0); /* it was not asked for its body */
+        assert_string_equal(answer_header(&a, "Connection"), "close");
+        assert_true(client_closed(&c, SOON_MS));
+        assert_true(proxy_log_wait(w.proxy, "event=access", i + 1, SOON_MS));
+        client_close(&c);
+        answer_free(&a);
+        bytes_free(&request);
+    }
+}
+
+/* They must not use up the descriptors: of those beyond a number nothing more is read. */
+static void only_so_many_refused_uploads_are_waited_for(void **state)
+{
+    (void)state;
+    enum { MOST = 256 }; /* in one worker */
+    WORLD(w);
+    struct client c[MOST + 1];
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "process.workers = 1\n"
+                                                         "listen.max_body_size = 1k\n"
+                                                         "listen.body_timeout = 1h\n" });
+    for (size_t i = 0; i <= MOST; i++) {
+        begin_upload(&c[i], w.port, "/x", "Content-Length: 9999\r\n");
+        client_read(&c[i], &a, false, SOON_MS);
+        assert_int_equal(a.status, 413);
+        if (i < MOST)
+            assert_int_equal(proxy_log_count(w.proxy, "event=access"), 0);
+    }
+    assert_true(proxy_log_wait(w.proxy, "event=access", 1, SOON_MS));
+    for (size_t i = 0; i <= MOST; i++)
+        client_close(&c[i]);
+    assert_true(proxy_log_wait(w.proxy, "event=access status=413", MOST + 1, SOON_MS));
+    begin_upload(&c[0], w.port, "/x", "Content-Length: 9999\r\n"); /* there is room again */
+    client_read(&c[0], &a, false, SOON_MS);
+    assert_int_equal(send_all(&c[0], 9999), 9999);
+    assert_true(client_closed(&c[0], SOON_MS));
+    assert_false(c[0].reset);
+    client_close(&c[0]);
+    answer_free(&a);
+}
+
+/* A body that is broken, or that a HEAD has, changes nothing of the refusal. */
+static void a_refused_body_may_be_anything(void **state)
+{
+    (void)state;
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ 0 });
+    client_open(&c, w.port);
+    client_puts(&c, "POST /x HTTP/1.1\r\nHost: localhost\r\nOrigin: http://other.example\r\n"
+                    "Transfer-Encoding: chunked\r\n\r\nthis is no chunk\r\n\r\n");
+    client_read(&c, &a, false, SOON_MS);
+    assert_problem(&a, 403, "request", error_of(403));
+    assert_true(client_closed(&c, SOON_MS));
+    client_close(&c);
+    assert_true(proxy_log_wait(w.proxy, "event=access status=403", 1, SOON_MS));
+    client_open(&c, w.port);
+    client_puts(&c, "HEAD /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n");
+    client_read(&c, &a, true, SOON_MS);
+    assert_int_equal(a.status, 400);
+    while (client_fill(&c, SOON_MS) == 1)
+        ;
+    assert_int_equal(c.in.len, 0);
+    client_close(&c);
+    answer_free(&a);
+}
+
 /* "/stream": a part of the answer, then the body is read, then the rest. "/whole": all of
  * it, and then the body is read. */
 static void serve_upload(struct peer_conn *c, void *arg)
@@ -185,6 +339,131 @@ static void an_upload_goes_on_behind_an_answer_below_400(void **state)
     }
     assert_true(proxy_log_wait(w.proxy, "event=access", 4, SOON_MS));
     assert_int_equal(proxy_log_count(w.proxy, "event=access aborted=caller"), 0);
+}
+
+/* A world that callers reach in all these ways. */
+struct place {
+    struct world w;
+    char dir[64], path[96], settings[256];
+};
+
+static void place_open(struct place *p, peer_serve_fn serve)
+{
+    *p = (struct place){ .dir = "/tmp/oneshot-early-XXXXXX" };
+    assert_non_null(mkdtemp(p->dir));
+    (void)snprintf(p->path, sizeof p->path, "%s/proxy.sock", p->dir);
+    (void)snprintf(p->settings, sizeof p->settings, "listen.address = 127.0.0.1:0, unix:%s\n",
+                   p->path);
+    world_start(&p->w, &(struct world_options){ .serve = serve, .settings = p->settings });
+}
+
+static void place_close(struct place *p)
+{
+    world_end(&p->w);
+    (void)unlink(p->path);
+    assert_int_equal(rmdir(p->dir), 0);
+}
+
+static void open_tcp(struct client *c, const struct place *p)
+{
+    client_open(c, p->w.port);
+}
+
+static void open_unix(struct client *c, const struct place *p)
+{
+    client_open_unix(c, p->path);
+}
+
+static const struct {
+    const char *name;
+    void (*open)(struct client *c, const struct place *p);
+} ways[] = { { "TCP", open_tcp }, { "a unix socket", open_unix } };
+
+/* An upload of which the first five bytes are sent and the early answer is read. */
+static void begin_behind_answer(struct client *c, const struct place *p, size_t way,
+                                size_t bytes)
+{
+    char length[64];
+    struct answer a = { 0 };
+    (void)snprintf(length, sizeof length, "Content-Length: %zu\r\n", bytes);
+    ways[way].open(c, p);
+    put_head(c, "/whole", length);
+    client_puts(c, "hello");
+    client_read(c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 202);
+    assert_int_equal(a.end, ANSWER_WHOLE);
+    answer_free(&a);
+}
+
+static void assert_upload_whole(struct place *p, size_t way, size_t bytes)
+{
+    if (!peer_wait_complete(p->w.api, "", 1, SOON_MS))
+        fail_msg("by %s: the upload was cut", ways[way].name);
+    assert_int_equal(peer_request(p->w.api, "", 0)->body.len, bytes);
+    assert_true(proxy_log_wait(p->w.proxy, "event=access status=202", 1, SOON_MS));
+    assert_int_equal(proxy_log_count(p->w.proxy, "event=access aborted=caller"), 0);
+}
+
+/* It has its answer and has sent everything: so it may close. The end of the connection is
+ * there in the same moment as the last bytes. */
+static void an_upload_is_whole_although_its_caller_closes_after_its_last_byte(void **state)
+{
+    (void)state;
+    static const char rest[65536];
+    for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
+        struct place p;
+        struct client c;
+        place_open(&p, serve_upload);
+        begin_behind_answer(&c, &p, way, 5 + sizeof rest);
+        proxy_signal(p.w.proxy, SIGSTOP);
+        client_send(&c, rest, sizeof rest);
+        client_close(&c);
+        proxy_signal(p.w.proxy, SIGCONT);
+        assert_upload_whole(&p, way, 5 + sizeof rest);
+        place_close(&p);
+    }
+}
+
+static struct gate reading;
+
+static void serve_piece_by_piece(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    char byte;
+    if (peer_read_head(c) == NULL ||
+        !peer_puts(c, "HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n\r\nearly"))
+        return;
+    while (peer_read(c, &byte, 1) == 1 && gate_pass(&reading, c))
+        ;
+}
+
+static void an_upload_behind_an_answer_may_take_longer_than_body_timeout(void **state)
+{
+    (void)state;
+    enum { PIECES = 8 };
+    LATER(later);
+    WORLD(w);
+    struct client c;
+    struct answer a = { 0 };
+    gate_init(&reading);
+    gate_open(&reading);
+    world_start(&w, &(struct world_options){ .serve = serve_piece_by_piece,
+                                             .env = later.env,
+                                             .settings = "listen.body_timeout = 5m\n" });
+    begin_upload(&c, w.port, "/x", "Content-Length: 8\r\n");
+    for (size_t i = 1; i <= PIECES; i++) {
+        client_puts(&c, "x");
+        if (!gate_wait_arrived(&reading, i, SOON_MS))
+            fail_msg("piece %zu did not arrive", i);
+        if (i == 1)
+            client_read(&c, &a, false, SOON_MS);
+        later_by(&later, 120000);
+    }
+    assert_int_equal(a.status, 202);
+    assert_true(client_closed(&c, SOON_MS));
+    assert_true(proxy_log_wait(w.proxy, "event=access status=202 bytes_in=8", 1, SOON_MS));
+    client_close(&c);
+    answer_free(&a);
 }
 
 /* One that is never whole must not look whole to the upstream. */
@@ -374,7 +653,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_early_answer_comes_at_once_untouched_and_ends_the_connection),
         TEST(what_is_left_of_an_upload_that_nobody_wants_is_thrown_away_within_a_bound),
+        TEST(what_is_left_of_an_upload_that_is_refused_by_its_head_is_thrown_away_too),
+        TEST(a_refusal_waits_for_no_body_that_will_not_come),
+        TEST(only_so_many_refused_uploads_are_waited_for),
+        TEST(a_refused_body_may_be_anything),
         TEST(an_upload_goes_on_behind_an_answer_below_400),
+        TEST(an_upload_is_whole_although_its_caller_closes_after_its_last_byte),
+        TEST(an_upload_behind_an_answer_may_take_longer_than_body_timeout),
         TEST(an_upload_that_stalls_behind_an_answer_ends_within_body_timeout),
         TEST(a_body_that_stalls_is_told_and_logged_as_what_it_is),
         TEST(the_body_of_what_is_answered_here_has_a_deadline_too),

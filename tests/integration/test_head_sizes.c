@@ -372,6 +372,37 @@ static void a_head_that_is_refused_is_the_one_that_is_too_large(void **state)
     }
 }
 
+/* Trailers without end get a 431 of libmicrohttpd's own, which does not say whose they are: no
+ * other caller is taken for it. */
+static void trailers_too_large_of_one_caller_end_no_other(void **state)
+{
+    (void)state;
+    struct place p;
+    struct client c, other;
+    struct answer a = { 0 };
+    struct bytes trailers = { 0 };
+    place_open(&p, OVER_UNIX);
+    bytes_addf(&trailers, "0\r\n");
+    fill(&trailers, "a: 1\r\n", 90000);
+    open_to(&p, &other);
+    client_puts(&other, "GET /v0/oth");
+    open_to(&p, &c);
+    client_puts(&c, "POST /v0/x HTTP/1.1\r\nHost: localhost\r\n"
+                    "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    pace(&p);
+    (void)client_try_send(&c, trailers.data, trailers.len, SOON_MS);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 431);
+    client_close(&c);
+    client_puts(&other, "er HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client_read(&other, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    client_close(&other);
+    answer_free(&a);
+    bytes_free(&trailers);
+    place_close(&p);
+}
+
 /* The memory of a connection that ends is gone before the one beside it is looked at for
  * being too large: those two come to the program in the same moment. */
 static void connections_that_end_beside_a_head_too_large_harm_nobody(void **state)
@@ -464,6 +495,7 @@ int main(void)
         TEST(heads_over_a_unix_socket),
         TEST(the_largest_head_leaves_room_for_a_body_and_an_answer),
         TEST(a_head_that_is_refused_is_the_one_that_is_too_large),
+        TEST(trailers_too_large_of_one_caller_end_no_other),
         TEST(connections_that_end_beside_a_head_too_large_harm_nobody),
         TEST(a_page_of_empty_lines_before_a_request_harms_nobody),
     };

@@ -143,6 +143,54 @@ static void chunks_with_a_wrong_measure_never_end_upstream(void **state)
     answer_free(&a);
 }
 
+/* What libmicrohttpd says of a broken body by itself is logged as it was said, as the caller's
+ * fault; and as one whose outcome is unknown, since a part of the payment was sent. */
+static void a_broken_body_is_logged_with_the_status_that_its_caller_got(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *begin, *fill;
+        size_t fills;
+    } cases[] = {
+        { "this is no chunk\r\n\r\n", "", 0 },
+        { "FFFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n", "", 0 },
+        { "0\r\n", "a: 1\r\n", 15000 },
+        { "5;x=", "y", 200000 },
+    };
+    enum { CASES = sizeof cases / sizeof *cases };
+    WORLD(w);
+    struct answer a = { 0 };
+    world_start(&w, &(struct world_options){ .settings = "classes.table = 1shot\n"
+                                                         "admin.address = 127.0.0.1:0\n" });
+    for (size_t i = 0; i < CASES; i++) {
+        struct client c;
+        struct bytes body = { 0 };
+        char logged[128];
+        bytes_add_str(&body, cases[i].begin);
+        for (size_t n = 0; n < cases[i].fills; n++)
+            bytes_add_str(&body, cases[i].fill);
+        client_open(&c, w.port);
+        client_puts(&c,
+                    "POST /methods/6f1c0de0-aaaa-4bbb-8ccc-dddddddddddd/execute HTTP/1.1\r\n" H
+                    "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+        assert_true(peer_wait(w.api, "", i + 1, SOON_MS));
+        (void)client_try_send(&c, body.data, body.len, SOON_MS);
+        client_read(&c, &a, false, SOON_MS);
+        (void)snprintf(logged, sizeof logged, "event=access status=%d stage=request", a.status);
+        if (a.status < 400 || !proxy_log_wait(w.proxy, "event=access", i + 1, SOON_MS) ||
+            !proxy_log_field(w.proxy, logged, 0, "error", logged, sizeof logged))
+            fail_msg("case %zu: status %d, end %d", i, a.status, (int)a.end);
+        client_close(&c);
+        bytes_free(&body);
+    }
+    assert_int_equal(proxy_log_count(w.proxy, "event=access stage=request"), CASES);
+    assert_int_equal(proxy_log_count(w.proxy, "event=access aborted=caller"), 0);
+    http_get(proxy_admin_port(w.proxy), "/metrics", &a);
+    assert_contains(bytes_text(&a.body),
+                    "oneshot_proxy_outcome_unknown_total{class=\"money\"} 4\n");
+    answer_free(&a);
+}
+
 /* A chunk extension of 64 KiB, or 100,000 chunks of one byte: refused, or the right body; never
  * a 500. (row 10) */
 static void chunk_extensions_and_tiny_chunks_are_no_attack(void **state)
@@ -437,6 +485,7 @@ int main(void)
         TEST(every_control_character_in_a_value_or_a_target_is_refused),
         TEST(line_ends_that_are_none_are_refused),
         TEST(chunks_with_a_wrong_measure_never_end_upstream),
+        TEST(a_broken_body_is_logged_with_the_status_that_its_caller_got),
         TEST(chunk_extensions_and_tiny_chunks_are_no_attack),
         TEST(a_size_of_a_chunk_that_fits_nowhere_is_refused_soon),
         TEST(a_slow_chunked_body_is_waited_for),
