@@ -65,8 +65,6 @@ struct claim {
     bool keeps; /* `body` has everything of the answer's body so far */
     struct buf head, body;
     int64_t seen_bytes; /* bytes of the answer's body so far */
-
-    struct response_sink null_sink; /* replaces the caller's sink when the caller has left */
 };
 
 /* What the ledger does with the request, as far as its head tells. KEYED: *key is that of the

@@ -37,6 +37,9 @@
  * everything (null_sink.h) until the exchange ends, and is freed only then. An answer that
  * frees the key is given only when the ledger has recorded that.
  *
+ * The same sink serves a request whose caller has its answer, which came early, and has sent
+ * everything, until the upstream has been sent all of it, too.
+ *
  * The callbacks of the libraries only move bytes and set fields, then call relay_wake;
  * step() examines the relay when the callbacks have returned, and lets one side go on when
  * the other has made room. A relay ends in relay_end, which the caller's side calls once for
@@ -1085,12 +1088,24 @@ static void discard_answer(struct relay *r)
         tell_ledger(r, r->failure.kind, r->down_done && !r->down_cut);
 }
 
+static bool is_alone(const struct relay *r)
+{
+    return r->sink == &r->null_sink;
+}
+
+/* Whether the caller has its answer and has sent everything, but the upstream, which answered
+ * early, has not been sent all of it. */
+static bool sends_rest(const struct relay *r)
+{
+    return !r->gone && r->up.ended && !r->up.discard && exchange_is_sending(&r->exchange);
+}
+
 /* A step of a request that goes on without its caller. */
 static void step_alone(struct relay *r)
 {
     if (claim_is_open(r->claim))
         discard_answer(r);
-    if (r->sink != &r->claim->null_sink)
+    if (!is_alone(r))
         r->sink->ops->resume(r->sink);
     else if (r->claim->stage == CLAIM_CLOSED)
         relay_finish(r);
@@ -1215,6 +1230,8 @@ static void step(struct relay *r)
         r->sink->ops->end(r->sink, r->down_cut ? RESPONSE_CUT : RESPONSE_WHOLE);
     exchange_go_on(&r->exchange);
     r->sink->ops->resume(r->sink);
+    if (is_alone(r) && !sends_rest(r))
+        relay_finish(r);
 }
 
 bool relay_turn(struct context *ctx)
@@ -1277,7 +1294,7 @@ void relay_abandon(struct relay *r)
     r->gone = true;
     exchange_cancel(&r->exchange);
     tell_ledger(r, FAIL_DRAINING, r->down_done && !r->down_cut);
-    if (r->claim != NULL && r->sink == &r->claim->null_sink)
+    if (is_alone(r))
         relay_finish(r);
     else
         r->sink->ops->close(r->sink);
@@ -1566,8 +1583,12 @@ static void report(struct relay *r)
 /* The caller's side ends: copies what the log needs of it. */
 static void go_alone(struct relay *r)
 {
-    null_sink_init(&r->claim->null_sink, r->sink);
-    r->sink = &r->claim->null_sink;
+    if (r->caller_request_id != NULL)
+        r->caller_request_id =
+            arena_copy(&r->arena, r->caller_request_id, r->caller_request_id_len);
+    null_sink_init(&r->null_sink, r->sink);
+    r->null_sink.blocked_ms = 0;
+    r->sink = &r->null_sink;
     relay_wake(r);
 }
 
@@ -1575,7 +1596,7 @@ void relay_end(struct relay *r)
 {
     if (claim_is_open(r->claim)) /* the caller has not waited for the end */
         relay_on_caller_gone(r);
-    if (claim_is_open(r->claim))
+    if (claim_is_open(r->claim) || sends_rest(r))
         go_alone(r);
     else
         relay_finish(r);

@@ -83,6 +83,8 @@ struct relay {
     /* value of up_ms when more had arrived and was not read; 0: it was read */
     int64_t stuck_ms;
 
+    struct response_sink null_sink; /* replaces the caller's when it goes on without one */
+
     /* the ledger's */
     struct claim *claim; /* NULL: the ledger does not apply */
 
@@ -179,7 +181,8 @@ bool relay_turn(struct context *ctx);
 
 /* The end, called by the caller's side only: counts, logs, and returns the relay to the
  * pool. A request in the ledger that was sent continues without its caller until its outcome
- * is known; the sink is not used any more. */
+ * is known, and one with an early answer until its body is sent; the sink is not used any
+ * more. */
 void relay_end(struct relay *r);
 /* Frees the pool. */
 void relay_free_pool(struct context *ctx);

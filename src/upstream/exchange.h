@@ -76,7 +76,8 @@ struct exchange_user {
     void (*on_sending)(struct exchange *x);
     /* The final head is complete: `head`, `fields`. */
     void (*on_head)(struct exchange *x);
-    /* Bytes were added to `answer_body`, or the request body has room again. */
+    /* Bytes were added to `answer_body`, or the request body has room again, or all of it is
+     * sent behind an early answer. */
     void (*on_progress)(struct exchange *x);
     /* The answer is complete (f NULL), or nothing more of it will come, for this reason.
      * After a complete answer below 400 the client may still send the rest of the request

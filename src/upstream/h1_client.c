@@ -390,8 +390,10 @@ static void send_rest(struct exchange *x)
         return;
     if (h->send_closed)
         stop_sending(x);
-    else if (is_all_written(x))
+    else if (is_all_written(x)) {
         release(x, RELEASE_GIVE);
+        x->with.user->on_progress(x);
+    }
 }
 
 static void pump(struct exchange *x)

@@ -196,6 +196,15 @@ static void refuse(struct h2_client *c)
     fail(c, CURLE_WEIRD_SERVER_REPLY, false);
 }
 
+/* The answer was given completely, and now the request is sent, too. */
+static void end_sending(struct h2_client *c)
+{
+    struct exchange *x = exchange_of(c);
+
+    detach(c);
+    x->with.user->on_progress(x);
+}
+
 /* The answer was given completely; the rest of the request will not be sent. */
 static void stop_sending(struct h2_client *c)
 {
@@ -509,7 +518,7 @@ static int on_stream_close(nghttp2_session *ng, int32_t stream, uint32_t error, 
         return 0;
     if (exchange_of(c)->answered) {
         if (c->body_ended)
-            detach(c);
+            end_sending(c);
         else
             stop_sending(c);
         return 0;
@@ -646,7 +655,7 @@ static void release_answered(struct h2_session *s)
     for (c = TAILQ_FIRST(&s->clients); c != NULL; c = next) {
         next = TAILQ_NEXT(c, link);
         if (exchange_of(c)->answered && c->body_ended && buf_unread(&s->out) == 0)
-            detach(c);
+            end_sending(c);
     }
 }
 

@@ -248,9 +248,12 @@ static void only_so_many_refused_uploads_are_waited_for(void **state)
             assert_int_equal(proxy_log_count(w.proxy, "event=access"), 0);
     }
     assert_true(proxy_log_wait(w.proxy, "event=access", 1, SOON_MS));
-    for (size_t i = 0; i <= MOST; i++)
+    client_close(&c[MOST]);
+    for (size_t i = 0; i < MOST;
+         i++) { /* one by one: lines that come all at once are dropped */
         client_close(&c[i]);
-    assert_true(proxy_log_wait(w.proxy, "event=access status=413", MOST + 1, SOON_MS));
+        assert_true(proxy_log_wait(w.proxy, "event=access status=413", i + 2, SOON_MS));
+    }
     begin_upload(&c[0], w.port, "/x", "Content-Length: 9999\r\n"); /* there is room again */
     client_read(&c[0], &a, false, SOON_MS);
     assert_int_equal(send_all(&c[0], 9999), 9999);
@@ -344,17 +347,29 @@ static void an_upload_goes_on_behind_an_answer_below_400(void **state)
 /* A world that callers reach in all these ways. */
 struct place {
     struct world w;
-    char dir[64], path[96], settings[256];
+    char dir[64], path[96], settings[1024];
 };
 
-static void place_open(struct place *p, peer_serve_fn serve)
+enum way { BY_TCP, BY_UNIX, BY_TLS, WAYS };
+static const char *const way_names[] = { "TCP", "a unix socket", "TLS" };
+
+static void place_open(struct place *p, enum way way, const struct world_options *options)
 {
+    struct world_options o = *options;
+    struct cert_files files = { .serial = 0 };
     *p = (struct place){ .dir = "/tmp/oneshot-early-XXXXXX" };
     assert_non_null(mkdtemp(p->dir));
     (void)snprintf(p->path, sizeof p->path, "%s/proxy.sock", p->dir);
-    (void)snprintf(p->settings, sizeof p->settings, "listen.address = 127.0.0.1:0, unix:%s\n",
-                   p->path);
-    world_start(&p->w, &(struct world_options){ .serve = serve, .settings = p->settings });
+    int n = snprintf(p->settings, sizeof p->settings, "listen.address = 127.0.0.1:0, unix:%s\n",
+                     p->path);
+    if (way == BY_TLS) {
+        certs_write(&files, CERT_VALID);
+        (void)snprintf(p->settings + n, sizeof p->settings - (size_t)n,
+                       "listen.tls_certificate = %s\nlisten.tls_key = %s\n", files.certificate,
+                       files.key);
+    }
+    o.settings = p->settings;
+    world_start(&p->w, &o);
 }
 
 static void place_close(struct place *p)
@@ -364,29 +379,24 @@ static void place_close(struct place *p)
     assert_int_equal(rmdir(p->dir), 0);
 }
 
-static void open_tcp(struct client *c, const struct place *p)
+static void open_to(struct client *c, const struct place *p, enum way way)
 {
-    client_open(c, p->w.port);
+    if (way == BY_TLS)
+        assert_true(client_open_tls(c, p->w.port, NULL));
+    else if (way == BY_UNIX)
+        client_open_unix(c, p->path);
+    else
+        client_open(c, p->w.port);
 }
-
-static void open_unix(struct client *c, const struct place *p)
-{
-    client_open_unix(c, p->path);
-}
-
-static const struct {
-    const char *name;
-    void (*open)(struct client *c, const struct place *p);
-} ways[] = { { "TCP", open_tcp }, { "a unix socket", open_unix } };
 
 /* An upload of which the first five bytes are sent and the early answer is read. */
-static void begin_behind_answer(struct client *c, const struct place *p, size_t way,
+static void begin_behind_answer(struct client *c, const struct place *p, enum way way,
                                 size_t bytes)
 {
     char length[64];
     struct answer a = { 0 };
     (void)snprintf(length, sizeof length, "Content-Length: %zu\r\n", bytes);
-    ways[way].open(c, p);
+    open_to(c, p, way);
     put_head(c, "/whole", length);
     client_puts(c, "hello");
     client_read(c, &a, false, SOON_MS);
@@ -395,10 +405,10 @@ static void begin_behind_answer(struct client *c, const struct place *p, size_t 
     answer_free(&a);
 }
 
-static void assert_upload_whole(struct place *p, size_t way, size_t bytes)
+static void assert_upload_whole(struct place *p, enum way way, size_t bytes)
 {
     if (!peer_wait_complete(p->w.api, "", 1, SOON_MS))
-        fail_msg("by %s: the upload was cut", ways[way].name);
+        fail_msg("by %s: the upload was cut", way_names[way]);
     assert_int_equal(peer_request(p->w.api, "", 0)->body.len, bytes);
     assert_true(proxy_log_wait(p->w.proxy, "event=access status=202", 1, SOON_MS));
     assert_int_equal(proxy_log_count(p->w.proxy, "event=access aborted=caller"), 0);
@@ -410,10 +420,10 @@ static void an_upload_is_whole_although_its_caller_closes_after_its_last_byte(vo
 {
     (void)state;
     static const char rest[65536];
-    for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
+    for (enum way way = BY_TCP; way < WAYS; way++) {
         struct place p;
         struct client c;
-        place_open(&p, serve_upload);
+        place_open(&p, way, &(struct world_options){ .serve = serve_upload });
         begin_behind_answer(&c, &p, way, 5 + sizeof rest);
         proxy_signal(p.w.proxy, SIGSTOP);
         client_send(&c, rest, sizeof rest);
@@ -425,6 +435,76 @@ static void an_upload_is_whole_although_its_caller_closes_after_its_last_byte(vo
 }
 
 static struct gate reading;
+
+/* Answers, and reads the body only when the test says so. */
+static void serve_slow_reader(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    struct peer_request *r = peer_read_head(c);
+    if (r != NULL && peer_puts(c, "HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n\r\nearly") &&
+        gate_pass(&reading, c))
+        (void)peer_read_body(c, r);
+}
+
+/* ... and then much of it may still be on its way. */
+static void what_a_closed_caller_has_sent_reaches_a_slow_upstream(void **state)
+{
+    (void)state;
+    static const char rest[8 * MIB];
+    for (enum way way = BY_TCP; way < WAYS; way++) {
+        struct place p;
+        struct client c;
+        gate_init(&reading);
+        place_open(&p, way, &(struct world_options){ .serve = serve_slow_reader });
+        begin_behind_answer(&c, &p, way, 5 + sizeof rest);
+        size_t sent = client_try_send(&c, rest, sizeof rest, 200); /* fills all buffers */
+        gate_open(&reading);
+        client_send(&c, rest + sent, sizeof rest - sent);
+        client_close(&c);
+        assert_upload_whole(&p, way, 5 + sizeof rest);
+        place_close(&p);
+    }
+}
+
+/* So small that an upload of 40 kB is in the proxy when it is complete. */
+#define SMALL_BUFFER 4096
+#define TOLD(n) #n
+#define TEXT_OF(n) TOLD(n)
+
+/* ... and the proxy sends it, although it has nothing to do for the caller any more. */
+static void the_end_of_an_upload_is_sent_when_its_caller_is_served(void **state)
+{
+    (void)state;
+    static const char *const small[] = { "LD_PRELOAD=" SEND_BUFFER,
+                                         "CONNECT_BUFFER=" TEXT_OF(SMALL_BUFFER), NULL };
+    static const char rest[40000];
+    for (int at_once = 0; at_once < 2; at_once++) {
+        struct place p;
+        struct client c;
+        struct answer a = { 0 };
+        gate_init(&reading);
+        place_open(&p, BY_TCP,
+                   &(struct world_options){ .serve = serve_slow_reader,
+                                            .env = small,
+                                            .receive_buffer = SMALL_BUFFER });
+        if (at_once) {
+            begin_upload(&c, p.w.port, "/whole", "Content-Length: 40005\r\n");
+            client_puts(&c, "hello");
+            client_send(&c, rest, sizeof rest);
+            client_read(&c, &a, false, SOON_MS);
+            assert_int_equal(a.status, 202);
+        } else {
+            begin_behind_answer(&c, &p, BY_TCP, 5 + sizeof rest);
+            client_send(&c, rest, sizeof rest);
+            assert_true(client_closed(&c, SOON_MS));
+        }
+        client_close(&c);
+        gate_open(&reading);
+        assert_upload_whole(&p, BY_TCP, 5 + sizeof rest);
+        place_close(&p);
+        answer_free(&a);
+    }
+}
 
 static void serve_piece_by_piece(struct peer_conn *c, void *arg)
 {
@@ -659,6 +739,8 @@ int main(void)
         TEST(a_refused_body_may_be_anything),
         TEST(an_upload_goes_on_behind_an_answer_below_400),
         TEST(an_upload_is_whole_although_its_caller_closes_after_its_last_byte),
+        TEST(what_a_closed_caller_has_sent_reaches_a_slow_upstream),
+        TEST(the_end_of_an_upload_is_sent_when_its_caller_is_served),
         TEST(an_upload_behind_an_answer_may_take_longer_than_body_timeout),
         TEST(an_upload_that_stalls_behind_an_answer_ends_within_body_timeout),
         TEST(a_body_that_stalls_is_told_and_logged_as_what_it_is),
