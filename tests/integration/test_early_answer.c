@@ -446,11 +446,11 @@ static void serve_slow_reader(struct peer_conn *c, void *arg)
         (void)peer_read_body(c, r);
 }
 
-/* ... and then much of it may still be on its way. */
+/* ... and then much of it may still be on its way: it is more than all buffers hold. */
 static void what_a_closed_caller_has_sent_reaches_a_slow_upstream(void **state)
 {
     (void)state;
-    static const char rest[8 * MIB];
+    static const char rest[24 * MIB];
     for (enum way way = BY_TCP; way < WAYS; way++) {
         struct place p;
         struct client c;
