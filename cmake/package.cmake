@@ -26,7 +26,8 @@ install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
 # The units name the program and its settings where these are put. In conf/ they name the package's places.
 file(GLOB units CONFIGURE_DEPENDS ${from}/*.service ${from}/*.socket)
 install(CODE "
-  foreach(unit ${units})
+  set(units \"${units}\")
+  foreach(unit IN LISTS units)
     file(READ \"\${unit}\" text)
     string(REPLACE /usr/bin/ \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/\" text \"\${text}\")
     string(REPLACE /etc/oneshot-proxy/ ${CMAKE_INSTALL_FULL_SYSCONFDIR}/oneshot-proxy/ text \"\${text}\")

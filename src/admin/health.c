@@ -10,10 +10,13 @@
  *   the ledger is down                                     bad   its store
  *   frozen, since the freeze file cannot be looked at      bad   the configuration
  *   last minute: three or more, half of all, failed there  bad   upstream
- *   frozen, since the freeze file is there                 warn  nobody
- *   last minute: a hundredth turned away or failed by us   warn  this proxy
+ *   last minute, unless frozen:
+ *                a hundredth turned away or failed by us   warn  this proxy
  *                a hundredth failed upstream               warn  upstream
  *   there is a token, renewing it failed                   warn  as if there were none
+ *   frozen, since the freeze file is there | and a
+ *            certificate in use has expired                bad   the configuration
+ *            | otherwise                                   warn  nobody
  *   last minute: some failed for lack of a token           warn  token endpoint
  *   a certificate in use has expired                       bad   the configuration
  *   a new certificate or key is faulty                     warn  the configuration
@@ -286,21 +289,25 @@ struct health health_of(const struct status *s, const struct history_step *recen
         return without_token(s);
 
     struct health h = of_stops(s, recent);
+    bool frozen = h.kind == HEALTH_FROZEN;
     if (h.kind == HEALTH_COUNT)
         h = of_requests(recent);
-    if (h.kind != HEALTH_COUNT)
+    if (h.kind != HEALTH_COUNT && !frozen)
         return h;
     if (tokens->consecutive_failures > 0)
         return make(HEALTH_RENEWAL_FAILS, whose(&tokens->last_failure),
                     "The token that is held serves for %lld more minutes. %s",
                     (long long)(s->token.expires_in_ms / 60000), tokens->last_failure.detail);
+    const struct health settings = of_settings(s);
+
+    if (frozen)
+        return settings.kind == HEALTH_CERTIFICATE_ENDED ? settings : h;
     if (too_many(recent->failed[STAGE_TOKEN], recent->requests))
         return make(HEALTH_RECOVERED, token_fault,
                     "%llu of %llu requests failed in the last minute for want of a token.",
                     (unsigned long long)recent->failed[STAGE_TOKEN],
                     (unsigned long long)recent->requests);
-    h = of_settings(s);
-    return h.kind != HEALTH_COUNT ? h : well(recent);
+    return settings.kind != HEALTH_COUNT ? settings : well(recent);
 }
 
 void health_track(struct health_since *s, const struct health *h, int64_t now_ms,

@@ -592,7 +592,7 @@ static int run(const struct command *command, struct invocation *in)
     if (command->needs_config)
         in->config = config_load(in->file, in->env, &in->report);
     if (in->config != NULL)
-        resources_check(in->config, &in->report);
+        resources_check(in->config, resources_workers(in->config), &in->report);
     if (command->needs_config && in->config == NULL)
         print_report(&in->report);
     else

@@ -367,12 +367,18 @@ static void check_proxy(struct check *k, const struct config_key *key, const cha
 }
 
 /* The variable that counts for a URL of that scheme, where the environment says which proxy
- * to use. */
+ * to use. It may not be used at all, if there are hosts that need no proxy. */
 static void check_proxy_variable(struct check *k, const struct config_key *key, bool https)
 {
     const char *value = NULL, *name = config_proxy_variable(https, &value);
 
-    if (name != NULL && config_sound(k->report, key) && has_open_credentials(value))
+    if (name == NULL || !config_sound(k->report, key) || !has_open_credentials(value))
+        return;
+    if (config_has_proxy_exceptions())
+        config_warn(k->report, key,
+                    "is env, and %s %s, unless NO_PROXY exempts every host here", name,
+                    open_credentials);
+    else
         config_fail(k->report, key, "is env, and %s %s", name, open_credentials);
 }
 

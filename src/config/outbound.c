@@ -26,6 +26,20 @@ const char *config_proxy_variable(bool https, const char **value)
     return NULL;
 }
 
+bool config_has_proxy_exceptions(void)
+{
+    static const char *const names[] = { "no_proxy", "NO_PROXY" };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe): the environment does not change any more */
+        const char *value = getenv(names[i]);
+
+        if (value != NULL && *value != '\0')
+            return true;
+    }
+    return false;
+}
+
 /* For the token endpoint: HTTP/1.1 or 2, as TLS negotiates; without TLS 1.1. */
 static long token_http_version(const struct config *c)
 {

@@ -17,6 +17,8 @@ extern const struct config_proxy_variable config_proxy_variables[CONFIG_PROXY_VA
 /* The name of the variable from which libcurl takes the proxy for an https or http URL, and
  * its value, which may contain credentials. NULL: none is set. NO_PROXY is not looked at. */
 const char *config_proxy_variable(bool https, const char **value);
+/* Whether NO_PROXY names hosts that are connected to without a proxy. */
+bool config_has_proxy_exceptions(void);
 
 /* For curl_host_setup; it points into c. */
 struct curl_host_settings config_outbound(const struct config *c, enum config_leg leg);

@@ -26,7 +26,7 @@
 
 /* Most refused uploads of a worker whose rest is read, since each needs two more descriptors;
  * the connections of others are closed at once. */
-#define REFUSED_UPLOADS_MAX 256
+#define REFUSED_UPLOADS_MAX 64
 
 /* libmicrohttpd's own memory, which it changes too. */
 static char *writable(const char *text)

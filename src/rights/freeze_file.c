@@ -77,8 +77,10 @@ int freeze_file_create(const char *file, const char *reason)
 
     if (fd < 0)
         return -errno;
-    /* Whatever the umask is, the proxy's user has to read the reason. */
-    int err = fchmod(fd, 0644) != 0 || dprintf(fd, "%s\n", reason) < 0 ? -errno : 0;
+    /* Whatever the umask is, the proxy's user has to read the reason. That it lies there is what
+     * counts: some file systems have no modes. */
+    (void)fchmod(fd, 0644);
+    int err = dprintf(fd, "%s\n", reason) < 0 ? -errno : 0;
 
     if (close(fd) != 0 && err == 0)
         err = -errno;

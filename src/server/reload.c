@@ -22,13 +22,30 @@ static void log_message(void *arg, bool is_error, const char *line)
            log_str("detail", line));
 }
 
+/* Up to where a fault may be shown: a name that is no key may be a part of a secret that has
+ * slipped to a line of its own, and is in the log only. */
+static int shown_len(const char *line)
+{
+    static const char unknown[] = ": unknown key ", before[] = " stands before the first [";
+    const char *name = strstr(line, unknown);
+
+    if (name != NULL)
+        return (int)(name - line + (ptrdiff_t)strlen(unknown) - 1);
+    if (strstr(line, before) == NULL)
+        return (int)strlen(line);
+    name = strchr(line, '"');
+    return name == NULL ? 0 : (int)(name - line);
+}
+
 /* Keeps the first fault: the others are shown when that one is corrected. */
 static void note_trouble(void *arg, bool is_error, const char *line)
 {
     struct reload_trouble *t = arg;
+    int len = shown_len(line);
 
     if (is_error && t->text[0] == '\0')
-        (void)snprintf(t->text, sizeof t->text, "%s", line);
+        (void)snprintf(t->text, sizeof t->text, "%.*s%s", len, line,
+                       (size_t)len < strlen(line) ? " (see the log)" : "");
 }
 
 struct barred {
@@ -56,14 +73,14 @@ static const char *or_none(struct buf *names)
 }
 
 struct config *reload_read(const struct config *running, const struct config_env *env,
-                           struct reload_trouble *trouble)
+                           unsigned workers, struct reload_trouble *trouble)
 {
     struct config_reload_report report;
 
     config_reload_report_init(&report);
     struct config *c = config_reload(running, env, &report);
     if (c != NULL)
-        resources_check(c, &report.report);
+        resources_check(c, workers, &report.report);
     config_report_each(&report.report, log_message, NULL);
     *trouble = (struct reload_trouble){ .text = "" };
     config_report_each(&report.report, note_trouble, trouble);

@@ -10,9 +10,10 @@ struct reload_trouble {
 
 /* Reads the settings file of `running` again. Logs every error, every warning, the keys that
  * changed, and those that need a restart. Returns the settings to use, with one reference,
- * or NULL: the file has errors, of which `trouble` has the first, and nothing changes. */
+ * or NULL: the file has errors, of which `trouble` has the first, and nothing changes.
+ * workers: how many there are. */
 struct config *reload_read(const struct config *running, const struct config_env *env,
-                           struct reload_trouble *trouble) MUST_CHECK;
+                           unsigned workers, struct reload_trouble *trouble) MUST_CHECK;
 
 /* Checks the certificate files that `running` names. Logs what is now used, and what is not,
  * unless `trouble`, as the call before left it, says so already. Returns the settings to use,

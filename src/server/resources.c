@@ -40,10 +40,8 @@ unsigned resources_workers(const struct config *c)
                               c->process.workers > 0 ? c->process.workers : resources_cpus());
 }
 
-void resources_check(const struct config *c, struct config_report *report)
+void resources_check(const struct config *c, unsigned workers, struct config_report *report)
 {
-    unsigned workers = resources_workers(c);
-
     if (c->upstream.http_version != HTTP_VERSION_1_1 && c->upstream.max_connections < workers)
         config_warn(
             report, config_find("upstream", "max_connections"),

@@ -11,8 +11,8 @@ unsigned resources_cpus(void);
 /* The number of worker threads that these settings make here. Thread: any. */
 unsigned resources_workers(const struct config *c);
 
-/* Warns of settings that do not fit the number of workers. Thread: any. */
-void resources_check(const struct config *c, struct config_report *report);
+/* Warns of settings that do not fit this number of workers. Thread: any. */
+void resources_check(const struct config *c, unsigned workers, struct config_report *report);
 
 /* Raises the limit on descriptors to what the settings may need; logs it when that fails.
  * Thread: control, before the others start. */

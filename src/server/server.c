@@ -381,7 +381,7 @@ static void reload(struct server *s)
         return;
     }
     sd_notify_reloading(&s->notify);
-    struct config *c = reload_read(s->config, s->env, &s->refused);
+    struct config *c = reload_read(s->config, s->env, s->worker_count, &s->refused);
     s->refused_wall_s = clock_wall_s();
     metrics_add(&s->metrics, c != NULL ? M_reloads_applied : M_reloads_refused, 1);
     if (c != NULL) {

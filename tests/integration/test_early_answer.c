@@ -233,7 +233,7 @@ static void a_refusal_waits_for_no_body_that_will_not_come(void **state)
 static void only_so_many_refused_uploads_are_waited_for(void **state)
 {
     (void)state;
-    enum { MOST = 256 }; /* in one worker */
+    enum { MOST = 64 }; /* in one worker */
     WORLD(w);
     struct client c[MOST + 1];
     struct answer a = { 0 };

@@ -316,6 +316,11 @@ static void a_refused_reload_is_on_the_page_until_one_succeeds(void **state)
     assert_contains(page, "log.level: ");
     assert_contains(page, "The settings from before it are still in force.");
     assert_lacks(page, CANARY);
+    /* a secret that has slipped to a line of its own */
+    o.settings = "admin.address = 127.0.0.1:0\nlog." CANARY "slipped = x\n";
+    world_reload(&w, &o, "reload_refused");
+    page = page_with(&w, &a, "unknown key (see the log)");
+    assert_lacks(page, CANARY);
     o.settings = "admin.address = 127.0.0.1:0\n";
     world_reload(&w, &o, "reloaded");
     assert_lacks(page_with(&w, &a, ">All is well</h2>"), "reload was refused");

@@ -233,6 +233,10 @@ static void a_freeze_is_told_although_nobody_asked(void **state)
     assert_health(HEALTH_FROZEN, HEALTH_WARN, NULL);
     recent.upstream_errors = 6; /* what nobody has wanted comes first */
     assert_health(HEALTH_UPSTREAM_DOWN, HEALTH_BAD, "the upstream");
+    recent.upstream_errors = 0;
+    fail_token(1, FAIL_TOKEN_TIMEOUT, "late");
+    s.token.held = true;
+    assert_health(HEALTH_RENEWAL_FAILS, HEALTH_WARN, "the token endpoint");
     s.freeze = NULL;
 }
 

@@ -488,6 +488,15 @@ static void credentials_in_the_variable_that_counts_are_percent_encoded(void **s
         assert_int_equal(count_lines(&r.errors), 1);
         assert_null(strstr(buf_text(&r.errors), "CANARY"));
     }
+    /* perhaps nothing is sent to that proxy */
+    assert_int_equal(setenv("HTTPS_PROXY", "http://u:CANARY/x@p:1", 1), 0);
+    assert_int_equal(setenv("NO_PROXY", "localhost", 1), 0);
+    auto_result struct result r = load(CREDENTIALS);
+
+    assert_loads(r);
+    assert_says(r.warnings, "upstream.proxy: is env, and HTTPS_PROXY " OPEN);
+    assert_null(strstr(buf_text(&r.warnings), "CANARY"));
+    assert_int_equal(unsetenv("NO_PROXY"), 0);
     drop_proxy_variables();
 }
 
