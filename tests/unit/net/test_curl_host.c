@@ -31,24 +31,40 @@ static int open_socket(struct addresses *a)
     return a->fd[a->count++];
 }
 
+/* Binds two sockets to one port that is free at both addresses. */
+static void bind_both(struct addresses *a, struct sockaddr_in *silent)
+{
+    int64_t until_ms = clock_ms() + 30000;
+    struct sockaddr_in refusing;
+    socklen_t len = sizeof *silent;
+    bool bound;
+
+    do { /* another program may have the port at the other address */
+        a->count = 0;
+        *silent = (struct sockaddr_in){ .sin_family = AF_INET };
+        (void)inet_pton(AF_INET, "127.0.0.2", &silent->sin_addr);
+        assert_int_equal(bind(open_socket(a), (struct sockaddr *)silent, len), 0);
+        assert_int_equal(getsockname(a->fd[0], (struct sockaddr *)silent, &len), 0);
+        refusing = *silent;
+        (void)inet_pton(AF_INET, "127.0.0.3", &refusing.sin_addr);
+        bound = bind(open_socket(a), (struct sockaddr *)&refusing, len) == 0;
+        for (; !bound && a->count > 0; a->count--)
+            (void)close(a->fd[a->count - 1]);
+    } while (!bound && clock_ms() < until_ms);
+    assert_true(bound);
+}
+
 static void addresses_begin(struct addresses *a)
 {
-    struct sockaddr_in silent = { .sin_family = AF_INET }, refusing;
-    socklen_t len = sizeof silent;
+    struct sockaddr_in silent;
     struct pollfd last = { .events = POLLOUT };
-    int fd = open_socket(a);
 
-    (void)inet_pton(AF_INET, "127.0.0.2", &silent.sin_addr);
-    assert_int_equal(bind(fd, (struct sockaddr *)&silent, len), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&silent, &len), 0);
-    assert_int_equal(listen(fd, 0), 0);
+    bind_both(a, &silent);
+    assert_int_equal(listen(a->fd[0], 0), 0);
     do { /* nobody accepts: once the queue is full, nothing is answered */
         last.fd = open_socket(a);
-        (void)connect(last.fd, (struct sockaddr *)&silent, len);
+        (void)connect(last.fd, (struct sockaddr *)&silent, sizeof silent);
     } while (poll(&last, 1, 200) == 1);
-    refusing = silent;
-    (void)inet_pton(AF_INET, "127.0.0.3", &refusing.sin_addr);
-    assert_int_equal(bind(open_socket(a), (struct sockaddr *)&refusing, len), 0);
     a->port = ntohs(silent.sin_port);
 }
 
