@@ -14,9 +14,8 @@
  *                a hundredth turned away or failed by us   warn  this proxy
  *                a hundredth failed upstream               warn  upstream
  *   there is a token, renewing it failed                   warn  as if there were none
- *   frozen, since the freeze file is there | and a
- *            certificate in use has expired                bad   the configuration
- *            | otherwise                                   warn  nobody
+ *   frozen, since the freeze file is there                 warn  nobody
+ *            | and a certificate in use has expired        bad   the configuration
  *   last minute: some failed for lack of a token           warn  token endpoint
  *   a certificate in use has expired                       bad   the configuration
  *   a new certificate or key is faulty                     warn  the configuration

@@ -367,7 +367,7 @@ static void check_proxy(struct check *k, const struct config_key *key, const cha
 }
 
 /* The variable that counts for a URL of that scheme, where the environment says which proxy
- * to use. It may not be used at all, if there are hosts that need no proxy. */
+ * to use. Where NO_PROXY names hosts, it may be that none of ours goes through the proxy. */
 static void check_proxy_variable(struct check *k, const struct config_key *key, bool https)
 {
     const char *value = NULL, *name = config_proxy_variable(https, &value);

@@ -22,8 +22,8 @@ static void log_message(void *arg, bool is_error, const char *line)
            log_str("detail", line));
 }
 
-/* Up to where a fault may be shown: a name that is no key may be a part of a secret that has
- * slipped to a line of its own, and is in the log only. */
+/* How much of an error may be shown outside the log. A name that is no key is left out: it may
+ * be part of a secret that was pasted with a line break in it. */
 static int shown_len(const char *line)
 {
     static const char unknown[] = ": unknown key ", before[] = " stands before the first [";

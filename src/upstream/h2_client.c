@@ -811,11 +811,11 @@ static void use_free_streams(struct h2_host *h)
     }
 }
 
-/* Somebody waits for a connection (upstream.max_connections): the session with the fewest
+/* If somebody waits for a connection (upstream.max_connections), the session with the fewest
  * requests takes no further ones, and is closed after its last. Otherwise a worker whose
- * connection always has requests on it would keep it from the others. Those that are in use are
- * given up for other workers only, one for each that waits first. only_asked: likewise those
- * without requests. */
+ * connection is never without requests would keep it from the others. A session with requests
+ * on it is given up for another worker only, and one for each waiter that comes to the front of
+ * the queue; with only_asked this holds for a session without requests, too. */
 static void give_way(struct h2_host *h, bool only_asked)
 {
     struct h2_session *s, *least = NULL;
