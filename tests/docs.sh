@@ -67,7 +67,28 @@ names() {
     while read -r name; do has "$tmp/failures" "\`$name\`"; done <"$tmp/names"
     list 'event=[a-z_]+' | sed 's/event=//' >"$tmp/names"
     while read -r name; do has "$tmp/source" "\"$name\""; done <"$tmp/names"
+    events
     return $status
+}
+
+# Each event of the source has its row in docs/log.md, with each level that it is logged at, and no row is left of
+# one that is gone. Those that do not name their level in the source (log_at, make_line) are compared without it.
+events() {
+    tr -s '\n ' ' ' <"$tmp/source" |
+        grep -oE '(log_(error|warn|info|debug|at)|make_line)\([^";{]*"[a-z_]+"( : "[a-z_]+")?' |
+        sed 's/^\(log_[a-z]*\|make_line\)([^"]*/\1 /; s/[":]//g; s/^log_//; s/^at \|^make_line /any /' |
+        awk '{ for (i = 2; i <= NF; i++) print $i, $1 }' | sort -u >"$tmp/logged"
+    sed -n 's/^| `\([a-z_]*\)` | \([a-z, ]*\) |.*/\1 \2/p' "$tree/docs/log.md" |
+        tr -d ',' | awk '$2 ~ /^(error|warn|info|debug)$/ { print $1, "any"; for (i = 2; i <= NF; i++) print $1, $i }' |
+        sort -u >"$tmp/told"
+    [ "$(wc -l <"$tmp/logged")" -gt 50 ] || { echo "too few events are found; is the pattern right?"; status=1; }
+    while read -r name level; do
+        grep -qx "$name $level" "$tmp/told" || { echo "docs/log.md has no row for $name at level $level"; status=1; }
+    done <"$tmp/logged"
+    while read -r name level; do
+        [ "$level" = any ] || grep -qxE "$name ($level|any)" "$tmp/logged" ||
+            { echo "docs/log.md has $name at level $level, which the program does not log"; status=1; }
+    done <"$tmp/told"
 }
 
 # same FILE MADE
