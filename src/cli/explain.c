@@ -711,8 +711,15 @@ struct expectation {
     size_t asked, wrong;
 };
 
-/* Checks one line: CALLER METHOD TARGET sent
- * refused. */
+/* Whether it would be sent but for its key. That is as expected by no line, since a line is
+ * about the caller's rights: what it may do would pass for refused. */
+static bool lacks_key_only(const struct outcome *r)
+{
+    return r->claim_failure.kind != FAIL_NONE && r->failure.kind == FAIL_NONE &&
+           r->decision.outcome != DECISION_DENIED;
+}
+
+/* Checks one line: CALLER METHOD TARGET sent|refused. */
 static int expect_line(struct explain *e, const struct fields *f, char *line,
                        struct expectation *x)
 {
@@ -737,18 +744,20 @@ static int expect_line(struct explain *e, const struct fields *f, char *line,
     r.is_frozen = false; /* expectations are about the settings, not the moment */
 
     x->asked++;
-    if (is_sent(&r) == (strcmp(word[3], "sent") == 0))
+    if (!lacks_key_only(&r) && is_sent(&r) == (strcmp(word[3], "sent") == 0))
         return 0;
     x->wrong++;
-    bool lacks_key =
-        r.decision.outcome != DECISION_DENIED && r.claim_failure.kind == FAIL_KEY_REQUIRED;
+    const char *why = "";
 
+    if (lacks_key_only(&r))
+        why = r.claim_failure.kind == FAIL_KEY_REQUIRED
+                  ? ", only since ledger.require_key wants a key; -H "
+                    "\"Idempotency-Key: any\" gives one to every line"
+                  : ", only since its key is not valid";
+    else if (r.decision.outcome == DECISION_WOULD_DENY)
+        why = ", since it is only observed";
     (void)!buf_addf(e->out, "%s:%d: %s %s %s is %s%s\n", e->options->expect, x->line, word[0],
-                    word[1], word[2], is_sent(&r) ? "sent" : "refused",
-                    r.decision.outcome == DECISION_WOULD_DENY ? ", since it is only observed"
-                    : lacks_key ? ", since ledger.require_key wants a key; -H "
-                                  "\"Idempotency-Key: any\" gives one to every line"
-                                : "");
+                    word[1], word[2], is_sent(&r) ? "sent" : "refused", why);
     return 0;
 }
 

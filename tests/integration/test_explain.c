@@ -338,10 +338,23 @@ static void an_expectation_knows_that_a_key_is_wanted(void **state)
     write_file(p.lines, "r GET /chains sent\np POST /methods/" U "/execute sent\n");
     struct run r = EXPLAIN(p.ini, "--expect", p.lines);
     assert_int_equal(r.code, 3);
-    assert_contains(bytes_text(&r.out), "is refused, since ledger.require_key wants a key; ");
+    assert_contains(bytes_text(&r.out), "is refused, only since ledger.require_key wants a ");
     run_free(&r);
     r = EXPLAIN(p.ini, "--expect", p.lines, "-H", "Idempotency-Key: any");
     assert_int_equal(r.code, 0);
+    run_free(&r);
+
+    /* It may pay, which the lack of a key must not hide. */
+    write_file(p.lines, "r POST /methods/" U "/execute refused\np POST /methods/" U
+                        "/execute refused\n");
+    r = EXPLAIN(p.ini, "--expect", p.lines);
+    assert_int_equal(r.code, 3);
+    assert_contains(bytes_text(&r.out), ":2: p POST ");
+    assert_contains(bytes_text(&r.out), "1 of 2 as expected");
+    run_free(&r);
+    r = EXPLAIN(p.ini, "--expect", p.lines, "-H", "Idempotency-Key: a b");
+    assert_int_equal(r.code, 3);
+    assert_contains(bytes_text(&r.out), "is refused, only since its key is not valid\n");
     run_free(&r);
 }
 
