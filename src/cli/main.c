@@ -268,10 +268,8 @@ static int run_help(struct invocation *in)
         "\n"
         "With --unit, doctor, healthcheck, explain, --check and --print-config use the "
         "settings\n"
-        "that the systemd unit NAME gives its service (oneshot-proxy when no NAME is given): "
-        "the file, "
-        "the\n"
-        "environment and the credentials.\n"
+        "that the systemd unit NAME gives its service: the file, the environment and the\n"
+        "credentials. Without NAME it is the unit oneshot-proxy.\n"
         "\n"
         "Exit codes: 0 fine, 1 configuration or runtime failure, 2 wrong command line; of\n"
         "explain also 3, the request would be refused or something is not as expected.\n");
