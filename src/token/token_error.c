@@ -21,6 +21,8 @@
 static const char wrong_id[] = "It does not know the client id: check token.client_id.";
 static const char wrong_secret[] =
     "It says that the secret is wrong: check token.client_secret.";
+static const char wrong_or_expired[] =
+    "It says that the secret is wrong or has expired: check token.client_secret.";
 static const char wrong_either[] =
     "It does not say whether the id or the secret is wrong: check token.client_id and "
     "token.client_secret.";
@@ -49,13 +51,23 @@ static const char *const examples[] = {
     "invalid, expired, revoked, does not match",
 };
 
-/* The more special ones first. */
+/* The more special ones first, and before them those that name several causes: they are told
+ * as such, or not at all (NULL). */
 static const struct {
     const char *all_of[3];
     const char *reason;
 } rows[] = {
+    { { "or expired", "secret" }, wrong_or_expired },
+    { { "expired or", "secret" }, wrong_or_expired },
+    { { "or revoked" }, NULL },
+    { { "revoked or" }, NULL },
+    { { "or disabled" }, NULL },
+    { { "disabled or" }, NULL },
+    { { " id or", "secret" }, wrong_either },
+    { { "\"id or", "secret" }, wrong_either },
+    { { "_id or", "secret" }, wrong_either },
+    { { "client or", "secret" }, wrong_either },
     { { "expired", "secret" }, "It says that the secret has expired: get a new one." },
-    { { "id or", "secret" }, wrong_either },
     { { "invalid", "secret" }, wrong_secret },
     { { "wrong", "secret" }, wrong_secret },
     { { "incorrect", "secret" }, wrong_secret },

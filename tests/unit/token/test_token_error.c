@@ -113,6 +113,14 @@ static void the_answers_of_known_servers_are_understood(void **state)
           grant },
         /* many */
         { "{\"message\":\"Invalid client_id or client_secret\"}", either },
+        { "{\"message\":\"ID or secret is invalid\"}", either },
+        { SAYS("invalid_client", "Unknown client or invalid secret"), either },
+        { SAYS("invalid_client", "Invalid client or secret"), either },
+        { SAYS("invalid_client", "The client secret is invalid or missing"), secret },
+        { SAYS("invalid_client", "Client secret is invalid or expired"),
+          "is wrong or has expired" },
+        { SAYS("invalid_client", "API key not found or revoked"), NULL },
+        { SAYS("invalid_client", "Client not found or disabled"), NULL },
         /* Okta */
         { SAYS("invalid_client",
                "The client secret supplied for a confidential client is invalid."),
