@@ -306,14 +306,28 @@ static void check_batch(struct check *k, const struct config_caller *s, const st
     }
 }
 
+static const struct pattern_segment any_uuid = { .kind = PATTERN_UUID },
+                                    any_number = { .kind = PATTERN_NUMBER };
+
 /* An id can be written in more than one way. */
 static bool is_id(const struct pattern_segment *s)
 {
-    return s->kind == PATTERN_UUID || s->kind == PATTERN_NUMBER || s->is_uuid;
+    return pattern_segment_covers(&any_uuid, s) || pattern_segment_covers(&any_number, s);
 }
 
-/* Whether the caller may send what is denied when it writes an id in another way, since that
- * is {} in the entry of allow: no entry of deny matches all that is in both but for ids. */
+/* Whether a segment of what is allowed matches more spellings of an id than the same segment
+ * of what is denied does: a UUID without dashes, 01 for 1. */
+static bool respells(const struct pattern_segment *allowed,
+                     const struct pattern_segment *denied)
+{
+    if (allowed->kind == PATTERN_ANY)
+        return is_id(denied);
+    return allowed->kind == PATTERN_NUMBER && denied->kind == PATTERN_LITERAL &&
+           pattern_segment_covers(&any_number, denied);
+}
+
+/* Whether the caller may send what is denied when it writes an id in another way, since what
+ * is allowed matches that, too: no entry of deny matches all that is in both but for ids. */
 static bool walks_around(const struct rights_list *deny, const struct pattern *allowed,
                          const struct pattern *denied)
 {
@@ -325,9 +339,9 @@ static bool walks_around(const struct rights_list *deny, const struct pattern *a
     for (size_t i = 0; i < both.count; i++) {
         const struct pattern_segment *a = &allowed->segment[i], *d = &denied->segment[i];
 
-        if (a->kind == PATTERN_ANY ? is_id(d) : pattern_segment_covers(d, a))
+        if (respells(a, d) || pattern_segment_covers(d, a))
             both.segment[i] = *a;
-        respelled |= a->kind == PATTERN_ANY && is_id(d);
+        respelled |= respells(a, d);
     }
     for (size_t i = 0; i < deny->count; i++)
         if (pattern_covers(&deny->pattern[i], &both))
@@ -335,17 +349,71 @@ static bool walks_around(const struct rights_list *deny, const struct pattern *a
     return respelled;
 }
 
+static size_t first_operation(const struct classes *c)
+{
+    return c->table == CLASS_TABLE_1SHOT ? 0 : classes_builtin_count();
+}
+
+/* Whether allow has a class that another spelling of what is denied gets by its method alone.
+ * Sets *class. */
+static bool is_allowed_by_method(const struct classes *classes, const struct rights *rights,
+                                 const struct pattern *denied, enum request_class *class)
+{
+    char method[PATTERN_METHOD_MAX + 1] = "";
+    struct pattern respelled = *denied;
+    const struct class_pattern *o;
+
+    memcpy(method, denied->text, denied->method_len);
+    *class = class_of_method(method);
+    if (classes->table != CLASS_TABLE_METHODS || (rights->allow.classes & 1U << *class) == 0)
+        return false;
+    for (size_t i = 0; i < respelled.count; i++)
+        if (is_id(&respelled.segment[i]))
+            respelled.segment[i].kind = PATTERN_ANY;
+    for (size_t i = first_operation(classes); (o = classes_pattern(classes, i)) != NULL; i++)
+        if (pattern_covers(&o->pattern, &respelled)) /* it has the class of that pattern */
+            return false;
+    return walks_around(&rights->deny, &respelled, denied);
+}
+
+static void fail_around(struct check *k, const struct config_key *key, const char *allowed,
+                        const struct pattern *denied)
+{
+    config_fail(k->report, key,
+                "%s allows every spelling of an id, and %.*s is denied with one: another "
+                "spelling of the id would walk around that; write {} for the id in deny, or "
+                "allow only the spelling that is denied: {uuid}, or the number itself",
+                allowed, (int)denied->text_len, denied->text);
+}
+
 static void check_around(struct check *k, const struct config_key *key,
                          const struct rights *rights, const struct pattern *denied)
 {
+    const struct classes *classes = &k->config->rules->classes;
+    const struct class_pattern *o;
+    enum request_class class;
+    char allowed[512]; /* a longer one is cut */
+
     for (size_t i = 0; i < rights->allow.count; i++) {
         const struct pattern *p = &rights->allow.pattern[i];
 
-        if (walks_around(&rights->deny, p, denied))
-            config_fail(k->report, key,
-                        "%.*s has {} for an id of what is denied (%.*s): another spelling of "
-                        "the id would walk around that; write {uuid} or {n}",
-                        (int)p->text_len, p->text, (int)denied->text_len, denied->text);
+        if (!walks_around(&rights->deny, p, denied))
+            continue;
+        (void)snprintf(allowed, sizeof allowed, "%.*s", (int)p->text_len, p->text);
+        fail_around(k, key, allowed, denied);
+    }
+    for (size_t i = first_operation(classes); (o = classes_pattern(classes, i)) != NULL; i++) {
+        if ((rights->allow.classes & 1U << o->class) == 0 ||
+            !walks_around(&rights->deny, &o->pattern, denied))
+            continue;
+        (void)snprintf(allowed, sizeof allowed, "%s (%.*s)", class_name(o->class),
+                       (int)o->pattern.text_len, o->pattern.text);
+        fail_around(k, key, allowed, denied);
+    }
+    if (is_allowed_by_method(classes, rights, denied, &class)) {
+        (void)snprintf(allowed, sizeof allowed, "%s (every %.*s, by classes.table = methods)",
+                       class_name(class), (int)denied->method_len, denied->text);
+        fail_around(k, key, allowed, denied);
     }
 }
 
@@ -356,9 +424,8 @@ static void check_spellings(struct check *k, const struct config_caller *s,
     const struct classes *classes = &k->config->rules->classes;
     const struct config_key *key = caller_key(k, s, "allow");
     const struct class_pattern *o;
-    size_t i = classes->table == CLASS_TABLE_1SHOT ? 0 : classes_builtin_count();
 
-    for (; (o = classes_pattern(classes, i)) != NULL; i++)
+    for (size_t i = first_operation(classes); (o = classes_pattern(classes, i)) != NULL; i++)
         if ((c->rights.deny.classes & 1U << o->class) != 0)
             check_around(k, key, &c->rights, &o->pattern);
     for (size_t j = 0; j < c->rights.deny.count; j++)

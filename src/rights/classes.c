@@ -324,8 +324,7 @@ static bool is_method(const char *method, const char *name)
     return strcmp(method, name) == 0;
 }
 
-/* The class without a table of operations: GET, HEAD and OPTIONS read; POST may pay. */
-static enum request_class class_of_method(const char *method)
+enum request_class class_of_method(const char *method)
 {
     if (is_method(method, "GET") || is_method(method, "HEAD") || is_method(method, "OPTIONS"))
         return CLASS_READ;

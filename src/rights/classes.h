@@ -52,6 +52,9 @@ struct class_request {
     bool overridden;      /* it claims to have another method or path, see http/override.h */
 };
 
+/* The class that CLASS_TABLE_METHODS gives to a request that no pattern matches. */
+enum request_class class_of_method(const char *method);
+
 /* The number of an operation that is not in the table, or known by its method only. */
 #define CLASSES_NO_PATTERN SIZE_MAX
 
