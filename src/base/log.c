@@ -25,6 +25,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/ascii.h"
 
@@ -34,6 +35,8 @@
 #define VALUE_BYTES 2048
 #define GATHER_BYTES 16384
 #define REPORT_BYTES 256
+
+#define TERMINAL_WAIT_MS 10
 
 _Static_assert(LINE_BYTES <= PIPE_BUF, "a line must be written in one piece");
 
@@ -54,12 +57,20 @@ static _Thread_local struct {
 
 /* --- where the lines go ------------------------------------------------------------------- */
 
-enum sink { SINK_UNKNOWN, SINK_NONE, SINK_FILE, SINK_PIPE, SINK_PIPE_SHARED, SINK_SOCKET };
+enum sink {
+    SINK_UNKNOWN,
+    SINK_NONE,
+    SINK_FILE,
+    SINK_PIPE,
+    SINK_SHARED,
+    SINK_TERMINAL,
+    SINK_SOCKET
+};
 
 /* A pipe or terminal is opened a second time, because O_NONBLOCK on fd 2 itself would affect
  * every process that shares it. Opening fails when it belongs to another user; then poll() is
- * called before each write. A terminal takes no more when its user has stopped it (Ctrl-S) or
- * what reads it hangs. */
+ * called before each write. That is enough for a pipe, but not for a terminal, which is
+ * writable when it has room for one byte: such a write waits until all of it is taken. */
 static int find_sink(void)
 {
     struct stat st;
@@ -72,7 +83,9 @@ static int find_sink(void)
         return STDERR_FILENO * 8 + SINK_FILE;
 
     int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    return fd >= 0 ? fd * 8 + SINK_PIPE : STDERR_FILENO * 8 + SINK_PIPE_SHARED;
+    if (fd < 0)
+        return STDERR_FILENO * 8 + SINK_SHARED;
+    return fd * 8 + (isatty(fd) ? SINK_TERMINAL : SINK_PIPE);
 }
 
 static int sink_now(void)
@@ -85,21 +98,50 @@ static int sink_now(void)
     int found = find_sink();
     if (atomic_compare_exchange_strong(&shared.sink, &sink, found))
         return found;
-    if (found % 8 == SINK_PIPE) /* another thread did it first */
+    if (found / 8 != STDERR_FILENO) /* another thread did it first */
         (void)close(found / 8);
     return sink;
 }
 
-/* One thread at a time: two could both find the same room, and one would wait for a reader. */
-static ssize_t write_if_room(int fd, const char *bytes, size_t n)
+static bool has_room(int fd, int wait_ms)
 {
-    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
     struct pollfd writable = { .fd = fd, .events = POLLOUT };
 
+    return poll(&writable, 1, wait_ms) != 0;
+}
+
+/* Two threads could both find the same room, and one would wait for a reader. */
+static ssize_t write_if_room(int fd, const char *bytes, size_t n)
+{
+    if (has_room(fd, 0))
+        return write(fd, bytes, n);
+    errno = EAGAIN;
+    return -1;
+}
+
+/* While one thread writes to a terminal, Linux tells all others that it is full. It also has
+ * room for a few lines only, which are passed on a moment later: that is waited for, but only
+ * once after the terminal was stopped (Ctrl-S), or what reads it has hung. */
+static ssize_t write_terminal(int fd, const char *bytes, size_t n)
+{
+    static bool flows = true;
+    ssize_t written = write(fd, bytes, n);
+
+    if (written < 0 && errno == EAGAIN && flows && has_room(fd, TERMINAL_WAIT_MS))
+        written = write(fd, bytes, n);
+    flows = written > 0;
+    return written;
+}
+
+/* The same for one thread at a time. */
+static ssize_t write_alone(ssize_t (*write_to)(int fd, const char *bytes, size_t n), int fd,
+                           const char *bytes, size_t n)
+{
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+
     (void)pthread_mutex_lock(&one);
-    bool has_room = poll(&writable, 1, 0) != 0;
-    ssize_t written = has_room ? write(fd, bytes, n) : -1;
-    int err = has_room ? errno : EAGAIN;
+    ssize_t written = write_to(fd, bytes, n);
+    int err = errno;
     (void)pthread_mutex_unlock(&one);
     errno = err;
     return written;
@@ -110,8 +152,10 @@ static ssize_t write_once(enum sink kind, int fd, const char *bytes, size_t n)
     switch (kind) {
     case SINK_SOCKET:
         return send(fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    case SINK_PIPE_SHARED:
-        return write_if_room(fd, bytes, n);
+    case SINK_SHARED:
+        return write_alone(write_if_room, fd, bytes, n);
+    case SINK_TERMINAL:
+        return write_alone(write_terminal, fd, bytes, n);
     case SINK_FILE:
     case SINK_PIPE:
         return write(fd, bytes, n);
