@@ -48,7 +48,7 @@ enum check {
     IF_ONE_OF,  /* if the argument is one of the values */
     UNLESS_ONE_OF,
     UNLESS_NULL,   /* if the argument, a pointer, is not NULL */
-    UNLESS_SOCKET, /* unless each argument fits a row of `sockets` */
+    UNLESS_SOCKET, /* unless its arguments fit `routes` or `internet` */
 };
 
 struct rule {
@@ -126,15 +126,21 @@ static const struct rule rules[] = {
 };
 /* clang-format on */
 
-/* The sockets that may be made: TCP and UDP, and netlink, of which getaddrinfo needs
- * NETLINK_ROUTE (0) with SOCK_RAW. Landlock knows the ports of TCP alone, so nothing that
- * falls back to it, such as Multipath TCP, is left. */
-static const struct {
+/* The sockets that may be made: TCP and UDP, and NETLINK_ROUTE (0), which getaddrinfo needs.
+ * Landlock knows the ports of TCP alone, so nothing that falls back to it, such as Multipath
+ * TCP, is left, and no raw packets. Each argument is one of three values. */
+struct socket_argument {
     unsigned argument;
     uint32_t mask, value[3];
-} sockets[] = {
-    { 0, UINT32_MAX, { AF_INET, AF_INET6, AF_NETLINK } },
-    { 1, 0xf, { SOCK_STREAM, SOCK_DGRAM, SOCK_RAW } },
+};
+static const struct socket_argument routes[] = {
+    { 0, UINT32_MAX, { AF_NETLINK, AF_NETLINK, AF_NETLINK } },
+    { 1, 0xf, { SOCK_RAW, SOCK_DGRAM, SOCK_DGRAM } },
+    { 2, UINT32_MAX, { 0, 0, 0 } },
+};
+static const struct socket_argument internet[] = {
+    { 0, UINT32_MAX, { AF_INET, AF_INET6, AF_INET6 } },
+    { 1, 0xf, { SOCK_STREAM, SOCK_DGRAM, SOCK_DGRAM } },
     { 2, UINT32_MAX, { 0, IPPROTO_TCP, IPPROTO_UDP } },
 };
 
@@ -189,14 +195,24 @@ static void emit_one_of(struct program *p, const uint32_t value[3], uint32_t oth
     end(p, other);
 }
 
-static void emit_sockets(struct program *p)
+static void emit_arguments(struct program *p, const struct socket_argument *a, size_t n)
 {
-    for (size_t i = 0; i < ARRAY_LEN(sockets); i++) {
-        load(p, low_half(sockets[i].argument));
-        emit(p, BPF_ALU | BPF_AND | BPF_K, sockets[i].mask, 0, 0);
-        emit_one_of(p, sockets[i].value, FAIL(EPERM));
+    for (size_t i = 0; i < n; i++) {
+        load(p, low_half(a[i].argument));
+        emit(p, BPF_ALU | BPF_AND | BPF_K, a[i].mask, 0, 0);
+        emit_one_of(p, a[i].value, FAIL(EPERM));
     }
     end(p, ALLOW);
+}
+
+static void emit_sockets(struct program *p)
+{
+    load(p, low_half(0));
+    unsigned short jump = p->len;
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 0);
+    emit_arguments(p, routes, ARRAY_LEN(routes));
+    p->code[jump].jf = (uint8_t)(p->len - jump - 1);
+    emit_arguments(p, internet, ARRAY_LEN(internet));
 }
 
 /* Emits the check of one call, where the search has ended. */
