@@ -261,9 +261,10 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* One more than the limit is counted: that record may have data. */
 static bool sends_too_many(const struct tls_session *s)
 {
-    return s->records > (s->open ? EMPTY_RECORDS_MAX : HANDSHAKE_RECORDS_MAX);
+    return s->records > (s->open ? EMPTY_RECORDS_MAX + 1 : HANDSHAKE_RECORDS_MAX);
 }
 
 /* Counts records. Within one call OpenSSL goes on to the next record until there is data, or no
