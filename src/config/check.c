@@ -411,7 +411,6 @@ static void check_urls(struct check *k)
     c->token.proxy_key = c->token.proxy != NULL ? "token.proxy" : "upstream.proxy";
     if (c->token.proxy == NULL)
         config_string_set(&c->token.proxy, "%s", c->upstream.proxy);
-    check_proxy_variables(k);
 }
 
 /* --- files --- */
@@ -613,6 +612,7 @@ void config_check(struct config *c, struct config_report *report, bool with_file
     check_target_size(&k);
     check_urls(&k);
     if (with_files) {
+        check_proxy_variables(&k);
         check_files(&k);
         check_file_mode(&k);
         config_check_certificates(c, report);

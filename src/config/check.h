@@ -4,7 +4,8 @@
 
 /* Reports whatever is wrong with the config as read, and fills in what follows from other
  * settings (origin, base path, token.url, allowed hosts, the contents of the files). Without
- * with_files no file is looked at, and the credentials may be missing. */
+ * with_files no file is looked at, nor are the variables for an outbound proxy, and the
+ * credentials may be missing. */
 void config_check(struct config *c, struct config_report *report, bool with_files);
 
 /* Warns about text that is allowed but hardly ever intended: a comment after the value,
