@@ -40,7 +40,7 @@ struct health {
     enum health_level level;
     const char *headline; /* a literal */
     const char *fault;    /* whose fault, a literal; NULL: nobody's */
-    char detail[400];     /* what is wrong and what to do; may contain text of peers */
+    char detail[768];     /* what is wrong and what to do; may contain text of peers */
 };
 
 /* `recent`: what happened in the last HEALTH_STEPS steps. */
