@@ -43,7 +43,7 @@ static void send_mail(struct conn_limit_user *u, void (*run)(struct mail *))
 
 int conn_limit_init(struct conn_limit *l, int64_t max)
 {
-    *l = (struct conn_limit){ .left = max };
+    *l = (struct conn_limit){ .max = max, .left = max };
     TAILQ_INIT(&l->waiting);
     TAILQ_INIT(&l->users);
     return -pthread_mutex_init(&l->lock, NULL);
@@ -61,6 +61,7 @@ void conn_limit_join(struct conn_limit *l, struct conn_limit_user *u)
     TAILQ_INIT(&u->granted);
     (void)pthread_mutex_lock(&l->lock);
     TAILQ_INSERT_TAIL(&l->users, u, link);
+    l->user_count++;
     (void)pthread_mutex_unlock(&l->lock);
 }
 
@@ -72,6 +73,7 @@ void conn_limit_leave(struct conn_limit_user *u)
         return;
     (void)pthread_mutex_lock(&l->lock);
     TAILQ_REMOVE(&l->users, u, link);
+    l->user_count--;
     (void)pthread_mutex_unlock(&l->lock);
     u->limit = NULL;
 }
@@ -163,7 +165,7 @@ struct conn_waiter *conn_limit_first(struct conn_limit_user *u)
     return w;
 }
 
-bool conn_limit_is_asked(struct conn_limit_user *u)
+bool conn_limit_is_asked(struct conn_limit_user *u, bool is_only)
 {
     const struct conn_waiter *w;
     bool asked;
@@ -172,7 +174,8 @@ bool conn_limit_is_asked(struct conn_limit_user *u)
         return false;
     (void)pthread_mutex_lock(&u->limit->lock);
     w = TAILQ_FIRST(&u->limit->waiting);
-    asked = w != NULL && w->user != u && w->number != u->asked_by;
+    asked = w != NULL && w->user != u && w->number != u->asked_by &&
+            (!is_only || u->limit->max < u->limit->user_count);
     if (asked)
         u->asked_by = w->number;
     (void)pthread_mutex_unlock(&u->limit->lock);

@@ -29,9 +29,10 @@ TAILQ_HEAD(conn_waiter_list, conn_waiter);
 
 struct conn_limit {
     pthread_mutex_t lock;
-    int64_t left;
+    int64_t max, left;
     struct conn_waiter_list waiting;
     TAILQ_HEAD(, conn_limit_user) users;
+    int64_t user_count;
     _Atomic unsigned waiting_count;
     uint64_t last_number;
 };
@@ -71,10 +72,12 @@ void conn_limit_cancel(struct conn_waiter *w);
  * is open already. Otherwise NULL. */
 struct conn_waiter *conn_limit_first(struct conn_limit_user *u);
 
-/* Whether the first in the queue belongs to another user and asks this one to give up a
- * connection that is in use, as soon as that can be closed: true only once for each that
- * waits first. Without this, a connection that many requests share would never be free. */
-bool conn_limit_is_asked(struct conn_limit_user *u);
+/* Whether the first in the queue belongs to another user, so that this one should close a
+ * connection in use as soon as it can. True only once for each waiter that comes first.
+ * Without this, a connection that many requests share would never be closed.
+ * is_only: this user has no other connection. It keeps that one if there are enough for all
+ * users, since then another user has one to spare. */
+bool conn_limit_is_asked(struct conn_limit_user *u, bool is_only);
 
 /* Whether anybody is waiting. */
 static inline bool conn_limit_is_wanted(const struct conn_limit_user *u)

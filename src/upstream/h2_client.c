@@ -196,6 +196,12 @@ static void refuse(struct h2_client *c)
     fail(c, CURLE_WEIRD_SERVER_REPLY, false);
 }
 
+/* Whether the connection has taken the whole body, up to END_STREAM. */
+static bool body_is_sent(const struct h2_client *c)
+{
+    return c->body_ended && c->session->written_bytes >= c->body_until;
+}
+
 /* The answer was given completely, and now the request is sent, too. */
 static void end_sending(struct h2_client *c)
 {
@@ -244,6 +250,7 @@ static ssize_t on_read_body(nghttp2_session *ng, int32_t stream, uint8_t *out, s
     }
     if (body_bytes > 0 ? c->body_taken == body_bytes : n == here && x->with.body->ended) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
+        c->body_until = s->out_bytes + FRAME_HEAD_BYTES + n;
         c->body_ended = true;
         return (ssize_t)n;
     }
@@ -357,12 +364,13 @@ static void finish(struct h2_client *c)
 {
     struct exchange *x = exchange_of(c);
 
-    if (!c->body_ended &&
-        (x->rest_unwanted || x->with.body->discard || x->head.status >= 400)) {
+    bool unwanted = x->rest_unwanted || x->with.body->discard || x->head.status >= 400;
+
+    if (!c->body_ended && unwanted) {
         x->rest_unwanted = true;
         reset(c, NGHTTP2_CANCEL);
     }
-    if (c->body_ended || x->rest_unwanted)
+    if (unwanted || body_is_sent(c))
         detach(c);
     else
         x->answered = true;
@@ -517,11 +525,9 @@ static int on_stream_close(nghttp2_session *ng, int32_t stream, uint32_t error, 
     if (c == NULL)
         return 0;
     if (exchange_of(c)->answered) {
-        if (c->body_ended)
-            end_sending(c);
-        else
+        if (!c->body_ended)
             stop_sending(c);
-        return 0;
+        return 0; /* otherwise release_answered waits for what is made to be written */
     }
     fail(c, exchange_of(c)->attempt.began ? CURLE_PARTIAL_FILE : CURLE_HTTP2_STREAM,
          error == NGHTTP2_REFUSED_STREAM && !exchange_of(c)->attempt.began);
@@ -654,7 +660,7 @@ static void release_answered(struct h2_session *s)
 
     for (c = TAILQ_FIRST(&s->clients); c != NULL; c = next) {
         next = TAILQ_NEXT(c, link);
-        if (exchange_of(c)->answered && c->body_ended && buf_unread(&s->out) == 0)
+        if (exchange_of(c)->answered && body_is_sent(c))
             end_sending(c);
     }
 }
@@ -815,19 +821,23 @@ static void use_free_streams(struct h2_host *h)
  * requests takes no further ones, and is closed after its last. Otherwise a worker whose
  * connection is never without requests would keep it from the others. A session with requests
  * on it is given up for another worker only, and one for each waiter that comes to the front of
- * the queue; with only_asked this holds for a session without requests, too. */
+ * the queue; with only_asked this holds for a session without requests, too. The last session
+ * of a worker is not given up while it has requests, if there are enough for all workers. */
 static void give_way(struct h2_host *h, bool only_asked)
 {
     struct h2_session *s, *least = NULL;
+    unsigned open = 0;
 
     if (!conn_limit_is_wanted(&h->pool->limit))
         return;
     TAILQ_FOREACH (s, &h->sessions, link)
-        if (s->state == SESSION_OPEN && !s->retired &&
-            (least == NULL || s->streams < least->streams))
-            least = s;
-    if (least == NULL ||
-        ((only_asked || least->streams > 0) && !conn_limit_is_asked(&h->pool->limit)))
+        if (s->state == SESSION_OPEN && !s->retired) {
+            open++;
+            if (least == NULL || s->streams < least->streams)
+                least = s;
+        }
+    if (least == NULL || ((only_asked || least->streams > 0) &&
+                          !conn_limit_is_asked(&h->pool->limit, open == 1 && least->streams > 0)))
         return;
     least->retired = true;
     wake(least);
@@ -1185,7 +1195,8 @@ static void cancel(struct exchange *x)
 
     /* What is made will be written before the reset. */
     x->attempt.wrote = c->head_made;
-    reset(c, NGHTTP2_CANCEL);
+    if (!x->answered || !c->body_ended) /* its stream may be over for nghttp2 */
+        reset(c, NGHTTP2_CANCEL);
     detach(c);
     /* Nobody waits any more for the connection that is being made. */
     if (s->streams == 0 && s->state == SESSION_CONNECTING)

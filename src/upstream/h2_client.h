@@ -24,7 +24,7 @@ struct h2_client {
     int32_t stream;             /* 0: waits for the connection */
     bool body_ended;            /* END_STREAM is in the session's output, or was sent */
     int64_t body_taken;         /* bytes of the body that were put into frames */
-    uint64_t body_until;        /* position in the session's output after the last of these */
+    uint64_t body_until;        /* position in the session's output after the last DATA frame */
     size_t unconsumed_bytes;    /* of the answer, for which no window was given back yet */
     uint64_t head_at;           /* position in the session's output where its HEADERS begin */
     bool head_made;             /* they are made */

@@ -199,6 +199,27 @@ static void only_who_has_an_idle_connection_is_asked_for_it(void **state)
     assert_none_lost();
 }
 
+/* If there are enough for all, somebody else has one to spare. */
+static void the_only_connection_is_asked_for_only_if_there_are_too_few(void **state)
+{
+    struct conn_waiter w[3] = { 0 };
+
+    (void)state;
+    assert_true(conn_limit_take(&mine.user, &w[0]));
+    assert_false(conn_limit_take(&others.user, &w[1]));
+    assert_true(conn_limit_is_asked(&mine.user, true));
+    assert_false(conn_limit_is_asked(&mine.user, true)); /* once for each who waits */
+    conn_limit_cancel(&w[1]);
+    limit.max = 2;
+    assert_false(conn_limit_take(&others.user, &w[2]));
+    assert_false(conn_limit_is_asked(&mine.user, true));
+    assert_true(conn_limit_is_asked(&mine.user, false));
+    conn_limit_cancel(&w[2]);
+    limit.max = 1;
+    conn_limit_give(&mine.user);
+    assert_none_lost();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_with_one, end)
 
 int main(void)
@@ -210,6 +231,7 @@ int main(void)
         TEST(who_gives_up_in_the_queue_is_passed_over),
         TEST(a_permit_whose_owner_waits_first_is_used_without_mail),
         TEST(only_who_has_an_idle_connection_is_asked_for_it),
+        TEST(the_only_connection_is_asked_for_only_if_there_are_too_few),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

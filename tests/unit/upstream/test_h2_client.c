@@ -935,6 +935,38 @@ static void after_an_early_answer_the_rest_is_sent_and_after_a_refusal_it_is_not
     }
 }
 
+/* What nghttp2 has made is not yet sent: a session that takes no more requests stays for it. */
+static void the_end_of_an_upload_behind_an_early_answer_outlives_its_session(void **state)
+{
+    (void)state;
+    struct trial t = { 0 };
+
+    begin_world();
+    warm();
+    trial_start(&t, "POST", 10, "begun");
+    UNTIL(&world, heads(0) == 2 && data_bytes(0, 3) == 5);
+    say_head(0, 3, END_STREAM, FIELDS(":status", "202"));
+    UNTIL(&world, t.ends == 1);
+    assert_true(t.whole);
+    fill_next = true;
+    assert_int_equal(buf_add_str(&t.body.bytes, " more"), 0);
+    t.body.ended = true;
+    exchange_go_on(&t.x);
+    settle(&world);
+    assert_true(full_fd >= 0);
+    assert_true(exchange_is_sending(&t.x));
+    h2_host_forget(&world.h2_host);
+    settle(&world);
+    assert_false(world.ended[0]);
+    make_room();
+    UNTIL(&world, frames(0, DATA, 3, END_STREAM) == 1);
+    UNTIL(&world, !exchange_is_sending(&t.x) && world.ended[0]);
+    assert_int_equal(data_bytes(0, 3), 10);
+    assert_int_equal(error_of(0, RST, 3), -1);
+    trial_end(&t);
+    scripted_stop(&world);
+}
+
 static void a_body_without_window_does_not_move_because_others_do(void **state)
 {
     (void)state;
@@ -1469,6 +1501,32 @@ static void one_that_is_in_use_takes_no_more_requests_while_another_worker_waits
     end_limited_world();
 }
 
+/* Somebody else has one to spare, or waits for one of its own that is being closed. */
+static void the_only_one_of_a_worker_goes_on_if_there_are_enough_for_all(void **state)
+{
+    (void)state;
+    struct trial first = { 0 }, follower = { 0 };
+
+    begin_limited_world("keepalive = 1h\nconnect_timeout = 1h\n");
+    limit.max = 2;
+    warm();
+    ask(&first, 0, "POST", "{}");
+    other_takes();
+    settle(&world);
+    trial_begin(&follower, "POST", "{}");
+    UNTIL(&world, heads(0) == 3);
+    assert_int_equal(follower.sendings, 1);
+    say_answer(0, 3, "ok");
+    UNTIL(&world, first.ends == 1);
+    settle(&world);
+    assert_false(other.has);
+    say_answer(0, 5, "ok");
+    UNTIL(&world, follower.ends == 1 && other.has); /* it is idle */
+    trial_end(&first);
+    trial_end(&follower);
+    end_limited_world();
+}
+
 /* It has carried out what waited for it: as many as there were. */
 static void
 who_waits_for_a_connection_at_its_turn_is_served_before_it_is_given_away(void **state)
@@ -1554,6 +1612,7 @@ int main(void)
         cmocka_unit_test(one_that_ends_may_start_and_cancel_others_on_the_same_connection),
         cmocka_unit_test(a_discarded_body_never_ends_as_if_it_were_whole),
         cmocka_unit_test(after_an_early_answer_the_rest_is_sent_and_after_a_refusal_it_is_not),
+        cmocka_unit_test(the_end_of_an_upload_behind_an_early_answer_outlives_its_session),
         cmocka_unit_test(behind_a_full_connection_a_request_waits_for_room),
         cmocka_unit_test(behind_a_full_connection_a_request_is_asked_about_again),
         cmocka_unit_test(from_behind_a_full_connection_that_is_silent_a_request_moves),
@@ -1574,6 +1633,7 @@ int main(void)
         cmocka_unit_test(other_settings_take_another_connection),
         cmocka_unit_test(a_connection_without_requests_is_closed_for_another_worker),
         cmocka_unit_test(one_that_is_in_use_takes_no_more_requests_while_another_worker_waits),
+        cmocka_unit_test(the_only_one_of_a_worker_goes_on_if_there_are_enough_for_all),
         cmocka_unit_test(
             who_waits_for_a_connection_at_its_turn_is_served_before_it_is_given_away),
         cmocka_unit_test(each_request_waits_for_a_connection_as_long_as_it_may),
