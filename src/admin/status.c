@@ -43,10 +43,10 @@ static void take_workers(struct status *out, const struct status_input *from)
 
     const uint64_t *n = out->sum.counter;
 
-    out->in_flight = metrics_open(n[M_requests_started], n[M_requests_finished]);
-    out->connections = metrics_open(n[M_connections_opened], n[M_connections_closed]);
+    out->in_flight = metrics_in_progress(n[M_requests_started], n[M_requests_finished]);
+    out->connections = metrics_in_progress(n[M_connections_opened], n[M_connections_closed]);
     out->upstream_connections =
-        metrics_open(n[M_upstream_connections_opened], n[M_upstream_connections_closed]);
+        metrics_in_progress(n[M_upstream_connections_opened], n[M_upstream_connections_closed]);
 }
 
 static void take_token(struct status *out, const struct token_manager *t)
@@ -121,7 +121,7 @@ const struct config_certificate *status_first_certificate(const struct status *s
     return first;
 }
 
-const char *status_reason_name(enum status_reason reason)
+static const char *reason_name(enum status_reason reason)
 {
     static const char *const names[] = { [STATUS_READY] = "ready",
                                          [STATUS_DRAINING] = "draining",
@@ -258,7 +258,7 @@ int status_ready_json(const struct status *s, struct buf *out)
 
     status_reason_text(s, detail, sizeof detail);
     put(o, "status", text(status_ready(s) ? "ready" : "not_ready"));
-    put(o, "reason", text(status_reason_name(s->reason)));
+    put(o, "reason", text(reason_name(s->reason)));
     put(o, "detail", text(detail));
     put(o, "token", token_json(&s->token));
     put(o, "last_failure", failure_json(s->token.stats));

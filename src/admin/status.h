@@ -99,9 +99,6 @@ static inline bool status_ready(const struct status *s)
     return s->reason == STATUS_READY;
 }
 
-/* "ready", "draining", "token_pending", "token_failing". */
-const char *status_reason_name(enum status_reason reason);
-
 /* Writes the reason as a sentence for people, with what to do; NUL-terminated, cut if
  * necessary. */
 void status_reason_text(const struct status *s, char *out, size_t size);

@@ -1,6 +1,6 @@
 #pragma once
 /* A buffer that grows, but never beyond the limit it was created with. Bytes are added at
- * the end and read from the front: data[start .. len) is unread. */
+ * the end and read from the front: data[start .. len) is unread. Thread: one at a time. */
 #include "base/base.h"
 
 struct buf {

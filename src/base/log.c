@@ -373,7 +373,7 @@ static bool put_value(struct line *l, const struct log_field *f)
         return put_text(l, f->str, f->len);
     case LOG_F_INT:
         return put_signed(l, f->num, &magnitude) && put_number(l, magnitude, 1);
-    case LOG_F_MS:
+    case LOG_F_DURATION:
         return put_signed(l, f->num, &magnitude) && put_number(l, magnitude / 1000, 1) &&
                put(l, ".", 1) && put_number(l, magnitude % 1000, 3);
     case LOG_F_END:

@@ -14,7 +14,7 @@ enum log_format { LOG_LOGFMT, LOG_JSON };
 
 struct log_field {
     const char *key;
-    enum { LOG_F_END, LOG_F_STR, LOG_F_STRN, LOG_F_INT, LOG_F_MS } type;
+    enum { LOG_F_END, LOG_F_STR, LOG_F_STRN, LOG_F_INT, LOG_F_DURATION } type;
     size_t len;
     union {
         const char *str;
@@ -35,19 +35,23 @@ static inline struct log_field log_int(const char *key, int64_t value)
 {
     return (struct log_field){ .key = key, .type = LOG_F_INT, .num = value };
 }
-/* A duration in microseconds, written as milliseconds with three decimals. */
-static inline struct log_field log_ms(const char *key, int64_t us)
+/* A duration: given in microseconds, written in milliseconds with three decimals. */
+static inline struct log_field log_duration(const char *key, int64_t us)
 {
-    return (struct log_field){ .key = key, .type = LOG_F_MS, .num = us };
+    return (struct log_field){ .key = key, .type = LOG_F_DURATION, .num = us };
 }
 
 /* Sets the level and the format. Thread: control, at start and on reload (both are atomic
  * stores; lines of other threads are never a mix of two formats). */
 void log_setup(enum log_level level, enum log_format format);
 
-/* Whether a line of that level would be written; use it to skip the preparation of fields. */
+/* Whether a line of that level would be written; use it to skip the preparation of fields.
+ * Thread: any. */
 bool log_wanted(enum log_level level);
 
+/* Writes a line whatever the level is; use log_error ... log_debug below instead. `fields`
+ * ends with one whose key is NULL. Everything is copied; a line or value that is too long is
+ * cut. Thread: any. */
 void log_emit(enum log_level level, const char *event, const struct log_field *fields);
 
 /* Writes the lines that this thread has gathered. Thread: any. */

@@ -35,10 +35,13 @@ bool secret_bytes_equal(const char *a, size_t a_len, const char *b, size_t b_len
 void secret_wipe(void *bytes, size_t n);
 
 /* free() and realloc() for a library whose memory may hold a copy of a secret: memory is
- * wiped before it is freed, whatever its size. */
+ * wiped before it is freed, whatever its size. realloc to 0 bytes frees and returns NULL.
+ * Thread: any. */
 void secret_wiping_free(void *p);
 void *secret_wiping_realloc(void *p, size_t n) MUST_CHECK;
 
-/* Prevents core files and debuggers (RLIMIT_CORE 0, not dumpable), and removes environment
- * variables that would weaken TLS (SSLKEYLOGFILE and the like). Call it first in main. */
+/* Prevents core files and debuggers (RLIMIT_CORE 0, not dumpable) and new privileges by exec
+ * (no_new_privs), and removes the environment variables by which libcurl and OpenSSL would
+ * write session keys, or use other trusted authorities, credentials or configuration. Call
+ * it first in main. Thread: main, before any other starts. */
 void secret_protect_process(void);

@@ -43,7 +43,7 @@ struct target {
     const char *url_key, *ca_key, *proxy_key;
     const char *url, *proxy;
     const char *ca_file; /* NULL: the system's */
-    enum config_leg leg;
+    enum leg leg;
     char host[256];
     int port;
     bool tls;

@@ -11,7 +11,7 @@
 struct doctor_call {
     /* arguments */
     const struct config *config;
-    enum config_leg leg; /* whose TLS and proxy settings to use */
+    enum leg leg; /* whose TLS and proxy settings to use */
     const char *url;
     const struct token *token; /* NULL: send none */
     enum doctor_what {

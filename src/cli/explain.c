@@ -163,7 +163,7 @@ static int read_certificate(struct explain *e, const char *path, struct tls_name
 {
     char why[256];
     size_t len;
-    char *text = config_slurp(path, CERTIFICATE_FILE_MAX, &len, why, sizeof why);
+    char *text = config_file_read(path, CERTIFICATE_FILE_MAX, &len, why, sizeof why);
 
     if (text == NULL) {
         (void)!buf_addf(e->error, "%s: %s", path, why);
@@ -171,7 +171,7 @@ static int read_certificate(struct explain *e, const char *path, struct tls_name
     }
     bool is_one = tls_certificate_names(text, len, names);
 
-    config_slurp_free(text, len);
+    config_file_free(text, len);
     return is_one ? 0 : wrong_usage(e, path, " holds no certificate in PEM");
 }
 
@@ -766,7 +766,7 @@ static int expect_all(struct explain *e, const struct fields *f)
     struct expectation x = { .line = 0 };
     char why[256];
     size_t len;
-    char *text = config_slurp(e->options->expect, EXPECT_FILE_MAX, &len, why, sizeof why);
+    char *text = config_file_read(e->options->expect, EXPECT_FILE_MAX, &len, why, sizeof why);
     int code = 0;
 
     if (text == NULL) {
@@ -777,7 +777,7 @@ static int expect_all(struct explain *e, const struct fields *f)
 
     while (code == 0 && (line = strsep(&rest, "\n")) != NULL)
         code = expect_line(e, f, line, &x);
-    config_slurp_free(text, len);
+    config_file_free(text, len);
     if (code != 0)
         return code;
     (void)!buf_addf(e->out, "%s: %zu of %zu as expected\n", e->options->expect,

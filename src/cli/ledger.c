@@ -387,7 +387,7 @@ static int run_resolve(struct invocation *in)
     if (code != 0)
         return code;
     if (in->body != NULL) {
-        body.data = config_slurp(in->body, BODY_MAX, &body.len, why, sizeof why);
+        body.data = config_file_read(in->body, BODY_MAX, &body.len, why, sizeof why);
         if (body.data == NULL)
             return not_done(why);
         r.head = head_of(&body);
@@ -396,7 +396,7 @@ static int run_resolve(struct invocation *in)
     code = open_way(&w, in->config) ? flushed(resolve_all(in, &w, r) == EXIT_SUCCESS)
                                     : EXIT_FAILURE;
     if (body.data != NULL)
-        config_slurp_free(body.data, body.len);
+        config_file_free(body.data, body.len);
     return code;
 }
 

@@ -92,7 +92,7 @@ static void read_one(struct reading *r, size_t caller)
     const char *path = r->config->caller[caller].secret_file;
     char why[256];
 
-    r->file[caller] = config_slurp(path, FILE_MAX, &r->len[caller], why, sizeof why);
+    r->file[caller] = config_file_read(path, FILE_MAX, &r->len[caller], why, sizeof why);
     if (r->file[caller] == NULL)
         r->wrong(r->arg, caller, why);
     if (r->file[caller] == NULL || !add_lines(r, caller))
@@ -158,6 +158,6 @@ struct caller_secrets *caller_files_read(const struct config *c,
         any ? caller_secrets_new(c->rules->number, r.secret, r.count) : NULL;
 
     for (size_t i = 0; i < c->caller_count; i++)
-        config_slurp_free(r.file[i], r.len[i]);
+        config_file_free(r.file[i], r.len[i]);
     return all;
 }

@@ -132,7 +132,7 @@ static void load_tls(struct loading *k, enum tls_part first, enum tls_part last,
         if (!sound)
             break;
         text[part].data =
-            config_slurp(tls_path(c, part), PEM_FILE_MAX, &text[part].len, why, sizeof why);
+            config_file_read(tls_path(c, part), PEM_FILE_MAX, &text[part].len, why, sizeof why);
         o.part[part].text = text[part].data;
         o.part[part].len = text[part].len;
         if (text[part].data == NULL)
@@ -338,14 +338,14 @@ static const char *copy_trust(struct config *c, const char *file, char *why, siz
 {
     size_t len = 0;
     const char *wrong = why;
-    char *text = config_slurp(file, PEM_FILE_MAX, &len, why, why_size);
+    char *text = config_file_read(file, PEM_FILE_MAX, &len, why, why_size);
 
     if (text != NULL && is_good_store(text, len, c->trust.store != NULL, &wrong)) {
         trust_store_unref(c->trust.store);
         c->trust.store = trust_store_new(text, len);
         wrong = NULL;
     }
-    config_slurp_free(text, len);
+    config_file_free(text, len);
     return wrong;
 }
 

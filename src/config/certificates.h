@@ -15,12 +15,15 @@ bool config_contents_differ(const struct config *a, const struct config *b,
  * keeps what it had: each certificate with its key on its own, and each file of authorities. */
 void config_load_certificates(struct config *c, struct config_report *report);
 
-/* After c was copied byte by byte: gives it its own copy of the certificates. */
+/* Call it after *c was copied from other settings by assignment: replaces the pointers to
+ * their certificates by copies (or references) that c owns. */
 void config_own_certificates(struct config *c);
 
-/* Sets when the system's trust store last changed: as in `running`, or now if c has found
- * another one. If c has found no good one, it takes over the one of `running`. */
+/* Sets c->trust.changed_ms, the time at which the system's trust store last changed: now, if c
+ * has found another store than `running` has; otherwise as in `running`. If c has found no
+ * good store, c uses that of `running`. */
 void config_trust_since(struct config *c, const struct config *running);
+/* Whether a and b have found different trust stores of the system. */
 bool config_trust_differs(const struct config *a, const struct config *b);
 
 /* Frees what these functions have allocated. */

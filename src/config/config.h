@@ -13,7 +13,8 @@
 struct config *config_load(const char *file, const struct config_env *env,
                            struct config_report *report) MUST_CHECK;
 
-/* The same for a text in memory, without environment; `name` is used in place of the file's. */
+/* The same for a text in memory, without environment, for tests; messages have `name` in
+ * place of the file's. */
 struct config *config_load_text(const char *name, const char *text, size_t len,
                                 struct config_report *report) MUST_CHECK;
 
@@ -32,8 +33,9 @@ char *config_admin_address(const char *file, const struct config_env *env,
 char *config_freeze_file(const char *file, const struct config_env *env,
                          struct config_report *report) MUST_CHECK;
 
-/* The same for [ledger], with the files that it names; it is an error when it names no
- * store. Use only that section of the result. Returns NULL with errors in the report. */
+/* Only [ledger], checked; the files that it names are not read. It is an error when no store
+ * is set. Returns settings of which only that section may be used, with one reference, or
+ * NULL with errors in the report. Thread: control. */
 struct config *config_load_ledger(const char *file, const struct config_env *env,
                                   struct config_report *report) MUST_CHECK;
 
@@ -62,7 +64,8 @@ void config_each_port(const struct config *c,
 
 /* Appends the keys ("section.key, section.key") that differ between a and b, and "the
  * system's trust store" if that does. config_needs_restart: only the keys that take effect
- * after a restart. Appends nothing when nothing differs. */
+ * after a restart. Appends nothing when nothing differs. Return 0 or the error of buf_add.
+ * Thread: any. */
 int config_changes(const struct config *a, const struct config *b, struct buf *out) MUST_CHECK;
 int config_needs_restart(const struct config *a, const struct config *b,
                          struct buf *out) MUST_CHECK;

@@ -64,7 +64,7 @@ static char *enlarge(char *text, size_t len, size_t room)
     char *larger = base_alloc(room);
 
     memcpy(larger, text, len);
-    config_slurp_free(text, len);
+    config_file_free(text, len);
     return larger;
 }
 
@@ -87,7 +87,7 @@ static char *read_all(int fd, size_t most, size_t *len, int *error)
         n = read(fd, text + *len, room - *len);
         if (n < 0 && errno != EINTR) {
             *error = errno;
-            config_slurp_free(text, *len);
+            config_file_free(text, *len);
             return NULL;
         }
         *len += n > 0 ? (size_t)n : 0;
@@ -96,7 +96,7 @@ static char *read_all(int fd, size_t most, size_t *len, int *error)
     return text;
 }
 
-char *config_slurp(const char *path, size_t most, size_t *len, char *why, size_t why_size)
+char *config_file_read(const char *path, size_t most, size_t *len, char *why, size_t why_size)
 {
     unsigned mode;
     auto_close int fd = open_regular(path, &mode);
@@ -109,13 +109,13 @@ char *config_slurp(const char *path, size_t most, size_t *len, char *why, size_t
     }
     if (*len > most) {
         (void)snprintf(why, why_size, "is too large; at most %zu bytes", most);
-        config_slurp_free(text, *len);
+        config_file_free(text, *len);
         return NULL;
     }
     return text;
 }
 
-void config_slurp_free(char *text, size_t len)
+void config_file_free(char *text, size_t len)
 {
     if (text != NULL)
         secret_wipe(text, len);
@@ -128,7 +128,7 @@ struct secret *config_read_secret_file(const char *path, struct buf *errors)
     size_t len = 0;
     struct secret *s = NULL;
     /* room for a newline, which does not count */
-    char *text = config_slurp(path, SECRET_MAX + 2, &len, why, sizeof why);
+    char *text = config_file_read(path, SECRET_MAX + 2, &len, why, sizeof why);
     size_t n = len;
 
     if (n > 0 && text != NULL && text[n - 1] == '\n')
@@ -139,7 +139,7 @@ struct secret *config_read_secret_file(const char *path, struct buf *errors)
         s = NULL;
     else if (text != NULL && (s = secret_new(text, n)) == NULL)
         (void)snprintf(why, sizeof why, "is too large; at most 64 KiB");
-    config_slurp_free(text, len);
+    config_file_free(text, len);
     if (s == NULL && buf_addf(errors, "%s: %s", path, why) != 0)
         return NULL;
     return s;
@@ -193,7 +193,7 @@ int config_pem_read(const char *path, enum config_pem_kind kind, struct config_p
     char reason[256];
     struct config_pem pem = { .data = NULL };
 
-    pem.data = config_slurp(path, PEM_FILE_MAX, &pem.len, reason, sizeof reason);
+    pem.data = config_file_read(path, PEM_FILE_MAX, &pem.len, reason, sizeof reason);
     const char *wrong = pem.data == NULL ? reason : fault(pem.data, kind);
 
     if (wrong != NULL) {
@@ -225,6 +225,6 @@ bool config_pem_differs(const struct config_pem *a, const struct config_pem *b)
 
 void config_pem_clear(struct config_pem *pem)
 {
-    config_slurp_free(pem->data, pem->len);
+    config_file_free(pem->data, pem->len);
     *pem = (struct config_pem){ .data = NULL };
 }

@@ -4,11 +4,11 @@
 #include "config/settings.h"
 
 /* Reads a regular file of at most `most` bytes and adds a NUL. Returns NULL with the reason
- * in `why`. The caller frees the result with config_slurp_free, which wipes it and takes
+ * in `why`. The caller frees the result with config_file_free, which wipes it and takes
  * NULL. */
-char *config_slurp(const char *path, size_t most, size_t *len, char *why,
-                   size_t why_size) MUST_CHECK;
-void config_slurp_free(char *text, size_t len);
+char *config_file_read(const char *path, size_t most, size_t *len, char *why,
+                       size_t why_size) MUST_CHECK;
+void config_file_free(char *text, size_t len);
 
 /* Whether path is a regular file that can be read. Returns 0 and its mode, or -errno. */
 int config_file_mode(const char *path, unsigned *mode) MUST_CHECK;

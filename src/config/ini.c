@@ -249,7 +249,7 @@ void config_ini_read(struct config *c, struct config_report *report, const char 
 {
     char why[256];
     size_t len;
-    char *text = config_slurp(path, CONFIG_FILE_MAX, &len, why, sizeof why);
+    char *text = config_file_read(path, CONFIG_FILE_MAX, &len, why, sizeof why);
 
     if (text == NULL) {
         report->unread = true;
@@ -257,5 +257,5 @@ void config_ini_read(struct config *c, struct config_report *report, const char 
         return;
     }
     config_ini_parse(c, report, text, len);
-    config_slurp_free(text, len);
+    config_file_free(text, len);
 }

@@ -65,7 +65,7 @@ static struct curl_host_pem pem(const struct config_pem *p)
     return (struct curl_host_pem){ .data = p->data, .len = p->len };
 }
 
-struct curl_host_settings config_outbound(const struct config *c, enum config_leg leg)
+struct curl_host_settings config_outbound(const struct config *c, enum leg leg)
 {
     bool token = leg == LEG_TOKEN;
     char host[256];

@@ -2,9 +2,7 @@
 /* How the program makes its own connections with these settings. */
 #include "config/settings.h"
 #include "net/curl_host.h"
-
-/* The two legs: the upstream and the token endpoint. */
-enum config_leg { LEG_UPSTREAM, LEG_TOKEN };
+#include "net/leg_error.h"
 
 /* The variables from which libcurl takes a proxy, in its order, and for which URLs. */
 struct config_proxy_variable {
@@ -21,4 +19,4 @@ const char *config_proxy_variable(bool https, const char **value);
 bool config_has_proxy_exceptions(void);
 
 /* For curl_host_setup; it points into c. */
-struct curl_host_settings config_outbound(const struct config *c, enum config_leg leg);
+struct curl_host_settings config_outbound(const struct config *c, enum leg leg);

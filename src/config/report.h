@@ -23,7 +23,9 @@ struct config_report {
         int order;   /* line in the file; messages without one come last */
         bool is_error;
     } * message;
-    size_t count, untold, errors;
+    size_t count;
+    size_t untold; /* messages above CONFIG_MESSAGES_MAX, which were only counted */
+    size_t errors;
     bool unread; /* the file could not be read, so a missing value may be in it */
 };
 
@@ -31,7 +33,8 @@ void config_report_init(struct config_report *r);
 /* Takes a zeroed one. */
 void config_report_done(struct config_report *r);
 
-/* Calls visit for each message, in order, with a line "FILE:LINE: section.key: ...". */
+/* Calls visit for each message, in order, with a line "FILE:LINE: section.key: ..."; and once
+ * more with the number of messages that were only counted, if there are any. */
 void config_report_each(const struct config_report *r,
                         void (*visit)(void *arg, bool is_error, const char *line), void *arg);
 
@@ -40,8 +43,10 @@ void config_report_each(const struct config_report *r,
 int config_report_print(const struct config_report *r, struct buf *out) MUST_CHECK;
 
 /* --- for code that reads and checks settings -----------------------------------------------
- * Reports about the value of that key; a line of the file, 0 for the file as a whole; a
- * variable. */
+ *
+ * Report an error (fail) or a warning (warn). The first two: about the value of a key, at the
+ * place where it was given. config_fail_line: about a line of the file; 0: about the whole
+ * file. config_fail_variable: about an environment variable. Abort when memory runs out. */
 void config_fail(struct config_report *r, const struct config_key *key, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 void config_warn(struct config_report *r, const struct config_key *key, const char *fmt, ...)
@@ -51,7 +56,9 @@ void config_fail_line(struct config_report *r, int line, const char *fmt, ...)
 void config_fail_variable(struct config_report *r, const char *variable, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
+/* Where the key was given; part of the report, to be changed in place. */
 struct config_source *config_source(struct config_report *r, const struct config_key *key);
-/* Whether the key is in the file or the environment; whether no error was reported for it. */
+/* Whether the key is in the file or the environment. */
 bool config_given(struct config_report *r, const struct config_key *key);
+/* Whether no error was reported for it. */
 bool config_sound(struct config_report *r, const struct config_key *key);

@@ -179,11 +179,12 @@ struct config {
     size_t caller_count;
     struct config_key *named; /* the keys of all named sections, see config_key_at */
     size_t named_count;
-    /* The callers with sockets of their own, as they were at the start; number i belongs to
-     * bit i of caller_facts.listener. */
+    /* The names of the callers that have addresses of their own (caller.address), in the order
+     * in which these were opened at the start; a reload keeps the list. Item i has the number
+     * i + 1 (listener.owner) and bit i of caller_facts.listener. */
     struct config_list owners;
-    bool has_owners;
-    bool kept; /* what needs a restart has the values of the running settings */
+    bool has_owners; /* the list was made, even if it is empty */
+    bool kept;       /* made by a reload: keys that need a restart keep their old values */
 
     struct rules
         /* made from classes, callers and freeze; NULL: requests are not distinguished */

@@ -415,6 +415,62 @@ static const char *set(struct config *c, const struct config_key *key, const cha
     return NULL;
 }
 
+/* Writes what is allowed in full: "1ms to 1h, written as 250ms, ...". */
+static void put_allowed(const struct config_key *key, char *out, size_t size)
+{
+    char range[128];
+
+    config_range(key, range, sizeof range);
+    switch (key->type) {
+    case TYPE_BOOL:
+    case TYPE_WORD:
+    case TYPE_COUNT:
+        (void)snprintf(out, size, "%s", range);
+        break;
+    case TYPE_DURATION:
+    case TYPE_SHARE:
+        (void)snprintf(out, size, "%s, written as 250ms, 5s, 2m, 1h or 1d", range);
+        break;
+    case TYPE_SIZE:
+        (void)snprintf(out, size, "%s, written as 500, 64k or 1m", range);
+        break;
+    case TYPE_MODE:
+        (void)snprintf(out, size, "three or four octal digits up to 0777, such as 0660");
+        break;
+    case TYPE_STATUSES:
+        (void)snprintf(out, size,
+                       "1 to 8 statuses from %" PRId64 " to %" PRId64 ", not 407, by commas",
+                       key->min, key->max);
+        break;
+    case TYPE_LIST:
+        (void)snprintf(out, size, "up to %" PRId64 " items, by commas", key->max);
+        break;
+    case TYPE_HEADER:
+        (void)snprintf(out, size, "Name: value");
+        break;
+    case TYPE_PATH:
+    case TYPE_KEY_FILE:
+        (void)snprintf(out, size, "the path of a readable file");
+        break;
+    case TYPE_PROXY:
+        (void)snprintf(out, size, "env, none or a URL such as http://host:3128");
+        break;
+    case TYPE_URL:
+        (void)snprintf(out, size, "a URL such as https://host/path");
+        break;
+    case TYPE_FORM:
+        (void)snprintf(out, size, "name=value&name=value, percent-encoded");
+        break;
+    case TYPE_SECRET:
+        (void)snprintf(out, size, "up to %" PRId64 " bytes, none of them a control byte",
+                       key->max);
+        break;
+    case TYPE_STRING:
+        (void)snprintf(out, size, "up to %" PRId64 " bytes", key->max);
+        break;
+    }
+}
+
 int config_value_set(struct config *c, const struct config_key *key, const char *text,
                      char why[CONFIG_WHY_MAX])
 {
@@ -437,7 +493,7 @@ int config_value_set(struct config *c, const struct config_key *key, const char 
         return 0;
 
     char allowed[256], quoted[64];
-    config_allowed(key, allowed, sizeof allowed);
+    put_allowed(key, allowed, sizeof allowed);
     (void)snprintf(why, CONFIG_WHY_MAX, "%s%s%s; allowed: %s",
                    hidden || *text == '\0' ? "" : config_quote(text, quoted),
                    hidden || *text == '\0' ? "" : " ", wrong, allowed);
@@ -555,61 +611,6 @@ void config_range(const struct config_key *key, char *out, size_t size)
         break;
     default:
         (void)snprintf(out, size, "%s to %s", least, most);
-        break;
-    }
-}
-
-void config_allowed(const struct config_key *key, char *out, size_t size)
-{
-    char range[128];
-
-    config_range(key, range, sizeof range);
-    switch (key->type) {
-    case TYPE_BOOL:
-    case TYPE_WORD:
-    case TYPE_COUNT:
-        (void)snprintf(out, size, "%s", range);
-        break;
-    case TYPE_DURATION:
-    case TYPE_SHARE:
-        (void)snprintf(out, size, "%s, written as 250ms, 5s, 2m, 1h or 1d", range);
-        break;
-    case TYPE_SIZE:
-        (void)snprintf(out, size, "%s, written as 500, 64k or 1m", range);
-        break;
-    case TYPE_MODE:
-        (void)snprintf(out, size, "three or four octal digits up to 0777, such as 0660");
-        break;
-    case TYPE_STATUSES:
-        (void)snprintf(out, size,
-                       "1 to 8 statuses from %" PRId64 " to %" PRId64 ", not 407, by commas",
-                       key->min, key->max);
-        break;
-    case TYPE_LIST:
-        (void)snprintf(out, size, "up to %" PRId64 " items, by commas", key->max);
-        break;
-    case TYPE_HEADER:
-        (void)snprintf(out, size, "Name: value");
-        break;
-    case TYPE_PATH:
-    case TYPE_KEY_FILE:
-        (void)snprintf(out, size, "the path of a readable file");
-        break;
-    case TYPE_PROXY:
-        (void)snprintf(out, size, "env, none or a URL such as http://host:3128");
-        break;
-    case TYPE_URL:
-        (void)snprintf(out, size, "a URL such as https://host/path");
-        break;
-    case TYPE_FORM:
-        (void)snprintf(out, size, "name=value&name=value, percent-encoded");
-        break;
-    case TYPE_SECRET:
-        (void)snprintf(out, size, "up to %" PRId64 " bytes, none of them a control byte",
-                       key->max);
-        break;
-    case TYPE_STRING:
-        (void)snprintf(out, size, "up to %" PRId64 " bytes", key->max);
         break;
     }
 }

@@ -22,10 +22,8 @@ void config_value_clear(struct config *c, const struct config_key *key);
 /* Reads a number per time, "6/1m", which is part of a value. Returns 0 or -EINVAL. */
 int config_rate_read(const char *text, int64_t *n, int64_t *duration_ms) MUST_CHECK;
 
-/* Writes what is allowed, in short ("1ms to 1h") or in full ("1ms to 1h, written as 250ms,
- * ..."). */
+/* Writes what is allowed, in short: "1ms to 1h". Cut if `out` is too small. */
 void config_range(const struct config_key *key, char *out, size_t size);
-void config_allowed(const struct config_key *key, char *out, size_t size);
 
 /* Whether a credential or another value contains bytes that cannot be intended: a byte order
  * mark at the start, or a control character. Writes what it is and where into `why`, but

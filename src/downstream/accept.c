@@ -106,7 +106,7 @@ static void on_tls_failed(void *arg, struct tls_bridge *t, const char *why)
     metrics_add(&d->ctx->metrics, M_tls_handshakes_failed, 1);
     if (d->ctx->config->log.access)
         log_info("tls_handshake_failed", log_str("detail", why));
-    if (!tls_spoken_to_in_http(t->session))
+    if (!tls_peer_spoke_http(t->session))
         return;
     struct failure f = failure_make(FAIL_BAD_REQUEST, "This port speaks TLS: use https://.");
     write_refusal(d, t->net.fd, &f);

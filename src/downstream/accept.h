@@ -1,19 +1,20 @@
 #pragma once
-/* Accepts what waits on a worker's listeners, and leads it to libmicrohttpd. */
+/* Accepts callers' connections on a worker's listeners, and gives them to libmicrohttpd. */
 #include "net/acceptor.h"
 
 struct downstream;
 
-/* Connections above listen.max_connections that are given the time to shake hands and to send a
- * request, whose answer then is a 503; those above that get it right away (over TLS: nothing).
- */
+/* Most connections above listen.max_connections that are kept until they have sent a request
+ * (over TLS: after the handshake), which is answered by a 503. Any more get the 503 at once,
+ * unasked; over TLS they are closed. */
 #define ACCEPT_REFUSED_MAX 1024
-/* Accepted in one turn at most, of one listener. */
+/* Most connections that one listener accepts in one turn of the loop. */
 #define ACCEPT_BATCH 64
 
 /* A connection on one of the worker's listeners; arg is its downstream (acceptor_fn). */
 void accept_on_accepted(void *arg, const struct listener *from, int fd,
                         const struct sockaddr *addr, socklen_t len);
 
-/* Takes TLS into use. */
+/* Prepares d->handovers and d->tls_bridges; call it before anything is accepted. Thread: the
+ * worker's, or before it starts. */
 void accept_init(struct downstream *d);

@@ -14,7 +14,8 @@
  * Who calls is learned once, when libmicrohttpd reports the connection, from what was written
  * down when it was given the descriptor (handover.c), and stays with the connection.
  *
- * Each connection has one timer, armed lazily: a request only changes fields. */
+ * Each connection has one timer. A request does not arm it again, but only changes fields that
+ * the timer looks at when it fires. */
 #include "downstream/conn.h"
 
 #include <errno.h>
@@ -81,6 +82,14 @@ static void head_too_slow(struct conn *c)
     refuse(c, &f);
 }
 
+/* Shuts down a connection that is between requests. */
+static void close_idle(struct conn *c)
+{
+    c->finished = true;
+    conn_unwatch(c);
+    (void)shutdown(c->watch.fd, SHUT_RDWR);
+}
+
 /* Checks on a connection between requests whether a next head has begun. */
 static int64_t check_idle(struct conn *c, int64_t now_ms)
 {
@@ -105,7 +114,7 @@ static int64_t check_idle(struct conn *c, int64_t now_ms)
             if (c->received_bytes > 0)
                 c->since_ms = now_ms;
         } else if (now_ms >= idle_ms || has_left(c)) {
-            conn_close_idle(c);
+            close_idle(c);
             return 0;
         } else {
             c->received_bytes = bytes;
@@ -206,7 +215,7 @@ static bool learn_facts(struct conn *c, const struct handover *from)
 static void close_unread(struct conn *c)
 {
     log_debug("connection_not_known");
-    conn_close_idle(c);
+    close_idle(c);
     conn_discard_unread(c);
 }
 
@@ -420,19 +429,12 @@ void conn_abort(struct conn *c)
     (void)shutdown(c->watch.fd, SHUT_RDWR);
 }
 
-bool conn_has_sent(const struct conn *c)
+bool conn_has_unread(const struct conn *c)
 {
     char byte;
 
     return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0 ||
            (c->tls_bridge != NULL && tls_bridge_has_received(c->tls_bridge));
-}
-
-void conn_close_idle(struct conn *c)
-{
-    c->finished = true;
-    conn_unwatch(c);
-    (void)shutdown(c->watch.fd, SHUT_RDWR);
 }
 
 void conn_drain(struct conn *c)
@@ -441,14 +443,14 @@ void conn_drain(struct conn *c)
 
     if (c->phase != CONN_IDLE || c->partial || c->finished)
         return;
-    if (conn_has_sent(c)) {
+    if (conn_has_unread(c)) {
         c->partial = true;
         c->since_ms = now_ms;
     } else if (!c->heard && !c->refused && now_ms < c->since_ms + CONN_NEW_GRACE_MS) {
         c->begin_by_ms = c->since_ms + CONN_NEW_GRACE_MS;
         loop_timer_set(&c->downstream->ctx->loop, &c->timer, c->begin_by_ms);
     } else {
-        conn_close_idle(c);
+        close_idle(c);
     }
 }
 
@@ -509,7 +511,7 @@ void conn_tls_changed(struct downstream *d, const struct tls *before)
     LIST_FOREACH(c, &d->conns, link)
     if (c->tls && !c->last) {
         c->last = true;
-        if (c->phase == CONN_IDLE && !c->partial && !c->finished && !conn_has_sent(c))
-            conn_close_idle(c);
+        if (c->phase == CONN_IDLE && !c->partial && !c->finished && !conn_has_unread(c))
+            close_idle(c);
     }
 }

@@ -44,7 +44,7 @@ struct conn {
     bool partial;        /* IDLE, and bytes of a head have arrived */
     bool refused;        /* above listen.max_connections: gets a 503 */
     bool finished;       /* shut down by us */
-    bool known;          /* whose it is; if not, no byte of it may be read as a request */
+    bool known;          /* who calls is known; otherwise nothing may be read as a request */
     bool heard;          /* a complete head was received once */
     bool tcp;            /* not a unix socket */
     bool last;           /* it ends with the next answer */
@@ -74,9 +74,10 @@ struct conn_user {
     void (*on_event)(struct conn *c, uint32_t events);
 };
 
-/* For a connection that libmicrohttpd has started; at its end. If it is not known whose it is,
- * see handover.h, it is closed unread. */
+/* Makes the object of a connection that libmicrohttpd has started. If nobody knows who calls
+ * (see handover.h), the connection is shut down before anything is read from it. */
 void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *connection);
+/* Frees what it holds, when libmicrohttpd reports the end of the connection. */
 void conn_done(struct conn *c);
 
 /* Finds the object of a connection. */
@@ -122,16 +123,15 @@ void conn_abort(struct conn *c);
 void conn_reset_on_close(struct conn *c);
 
 /* Whether bytes have arrived that were not read. */
-bool conn_has_sent(const struct conn *c);
-/* Shuts down a connection that is between requests. */
-void conn_close_idle(struct conn *c);
+bool conn_has_unread(const struct conn *c);
 /* The program ends: shuts it down if it is between requests and no request has begun. A new
  * one gets a moment to begin, since its request may be on its way. */
 void conn_drain(struct conn *c);
-/* How many bytes of an incomplete request line were received. */
+/* How many bytes of an incomplete request line libmicrohttpd has read; 0: none, or unknown. */
 size_t conn_line_bytes(const struct conn *c);
-/* Whether a part of a request line was received but the count may be too small: for the
- * first one on a unix socket. *more: bytes have arrived that libmicrohttpd has not read. */
+/* Whether conn_line_bytes may be too small: the connection is a unix socket, on which bytes
+ * are not counted, and may have sent a part of its first request line. *more: bytes have
+ * arrived that libmicrohttpd has not read. */
 bool conn_is_uncounted(const struct conn *c, bool *more);
 /* Whether a request has begun, or may be about to, and its head is not complete. */
 bool conn_in_head(const struct conn *c);

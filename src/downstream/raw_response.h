@@ -42,5 +42,6 @@ enum raw_state raw_response_write(struct raw_response *r, int fd, struct buf *bo
                                   size_t *taken);
 /* Takes a zeroed one. */
 void raw_response_done(struct raw_response *r);
-/* Appends "HTTP/1.1 200 OK" and the fields up to the empty line. */
+/* Appends the head: "HTTP/1.1 200 OK", the fields, and the empty line. Returns 0, -EMSGSIZE or
+ * -ENOMEM. */
 int raw_response_head(struct buf *out, const struct raw_head *head) MUST_CHECK;

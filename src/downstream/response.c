@@ -10,9 +10,10 @@
  *    there is a body that was not read.
  *  - It cannot answer while a body is being received; and it answers a broken chunk by itself,
  *    with a 400 of its own, whatever is being written at that time. See body_feed.h.
- *  - `held` says that the connection is suspended; it changes only in response_suspend and
- *    resume_mhd.
- *  - It would end an answer with neither length nor body (HEAD, 304) as if it were chunked. */
+ *  - It would end an answer with neither length nor body (HEAD, 304) as if it were chunked.
+ *
+ * sink.held is true while the connection is suspended in libmicrohttpd; only response_suspend
+ * and resume_mhd change it. */
 #include "downstream/response.h"
 
 #include <stdio.h>
@@ -647,7 +648,7 @@ static bool has_unread(const struct response_sink *sink)
 {
     const struct response *s = of(sink);
 
-    return s->feed == NULL && !s->body_whole && !sink->held && conn_has_sent(s->conn);
+    return s->feed == NULL && !s->body_whole && !sink->held && conn_has_unread(s->conn);
 }
 
 /* Counts the bytes of all answers on the connection: an earlier one may wait in front of

@@ -27,16 +27,18 @@ struct response {
     struct failure failure; /* kind FAIL_NONE: the answer is not the proxy's own error */
     struct body_feed *feed; /* NULL: libmicrohttpd has the caller's connection */
     struct raw_response raw;
-    bool head_seen;      /* of the request: the handler was called */
-    bool begun;          /* there is a head to give */
-    bool ended, cut;     /* no more of its body will come */
-    bool past_mhd;       /* its head does not fit libmicrohttpd's pool, or there is a feed */
-    bool raw_on;         /* it is written without libmicrohttpd */
-    int64_t taken;       /* bytes that the caller had accepted when last checked */
-    bool half_closed;    /* nothing more is written */
-    bool over;           /* only closing the connection is left to do */
-    bool body_whole;     /* the request's body is complete */
-    bool head_waits;     /* held before the body, and the caller was not asked for it yet */
+    bool head_seen;   /* of the request: the handler was called */
+    bool begun;       /* there is a head to give */
+    bool ended, cut;  /* no more of its body will come */
+    bool past_mhd;    /* its head does not fit libmicrohttpd's pool, or there is a feed */
+    bool raw_on;      /* it is written without libmicrohttpd */
+    int64_t taken;    /* bytes that the caller had accepted when last checked */
+    bool half_closed; /* nothing more is written */
+    bool over;        /* only closing the connection is left to do */
+    bool body_whole;  /* the request's body is complete */
+    /* suspended in the handler's first call: libmicrohttpd has neither begun to read the body
+     * nor sent 100 (Continue) */
+    bool head_waits;
     bool http_1_0;       /* the version that the caller uses */
     bool is_head;        /* the method is HEAD: the answer has no body */
     bool chunked;        /* the request's body */
@@ -44,7 +46,7 @@ struct response {
     /* number of libmicrohttpd's last run before it was resumed */
     uint64_t resumed_after_run;
     bool polls;       /* waits for the answer without being suspended, see mhd_host.h */
-    bool polled_long; /* and has done so for so long that it can as well be suspended */
+    bool polled_long; /* and has waited so long that it is suspended at the next call */
 };
 
 /* Decides which fields of our own an answer gets. */
@@ -60,12 +62,13 @@ struct response_input {
 };
 
 #define RESPONSE_OWN_FIELDS_MAX 11
-/* Fills `out`, which has room for in->count + RESPONSE_OWN_FIELDS_MAX fields; returns their
- * number. `text` contains values that are made here, and must stay as long as they are used. */
+/* Values that response_fields makes. */
 struct response_text {
     char proxy_status[256], retry_after[16], date[32];
     char limit_policy[96], limit_state[96];
 };
+/* Fills `out`, which has room for in->count + RESPONSE_OWN_FIELDS_MAX fields, and returns how
+ * many it wrote. They point into `text` and `in`, which must stay as long as they are used. */
 size_t response_fields(struct header_field *out, struct response_text *text,
                        const struct response_input *in);
 
@@ -85,9 +88,11 @@ void response_done(struct response *s);
 enum MHD_Result response_give(struct response *s) MUST_CHECK;
 /* Whether a connection that waits can go on. */
 bool response_can_go_on(const struct response *s);
-/* Lets it wait, suspended; or unsuspended if the answer will probably come soon. */
+/* Suspends the connection: libmicrohttpd neither reads, writes nor calls the handler. */
 void response_suspend(struct response *s);
+/* Lets the request wait for its answer: suspended, or polling if it will probably come soon. */
 void response_wait(struct response *s);
+/* Ends polling. Takes one that does not poll. */
 void response_stop_polling(struct response *s);
 /* The caller's connection is readable or writable, or is broken (only if there is a feed). */
 void response_on_ready(struct response *s, bool broken);

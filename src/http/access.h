@@ -1,6 +1,6 @@
 #pragma once
-/* Which requests may use the port: checks Host, Origin and the required header. Protects
- * against DNS rebinding and web pages that reach a local port. Pure. */
+/* Which requests may use the port: checks Host, Origin, Sec-Fetch-Site and the required
+ * header. Protects against DNS rebinding and web pages that reach a local port. Pure. */
 #include "base/base.h"
 #include "base/failure.h"
 #include "config/config.h"

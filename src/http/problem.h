@@ -5,7 +5,9 @@
 #include "base/buf.h"
 #include "base/failure.h"
 
-/* Appends the JSON body. trace_id NULL: the request has none. */
+/* Each function returns 0 or the error of buf_add. Thread: any.
+ *
+ * Appends the JSON body. trace_id NULL: the request has none. */
 int problem_body(const struct failure *f, const char *trace_id, struct buf *out) MUST_CHECK;
 
 /* Appends the value of Proxy-Status for a failure, or, with f NULL, for an upstream's own

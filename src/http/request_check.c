@@ -5,9 +5,9 @@
  *     GET|/v0/chains|HTTP/1.1||Host|  localhost||Accept|text||||
  *        1          1        2     1+          2       1     2 2   <- allowed gaps
  *
- * A line feed without carriage return leaves a gap of 1 where 2 are expected; a second
- * space, or a NUL inside a string, a longer one; and a folded field is stored somewhere else
- * altogether.
+ * A line feed without carriage return leaves a gap of 1 byte where 2 are expected. A second
+ * space, or a NUL inside a string, makes a gap longer. A folded field is stored at a place
+ * outside this order.
  */
 #include "http/request_check.h"
 

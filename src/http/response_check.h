@@ -15,7 +15,7 @@ struct response_check {
     bool complete;          /* the empty line was received */
     size_t bytes, fields;   /* of this head */
     size_t interim;         /* number of 1xx heads */
-    bool trailer; /* the last line came after a complete final head and is not part of it */
+    bool trailer;           /* for tests: the last line came after a complete final head */
     size_t trailer_bytes, trailer_fields;
     enum failure_kind kind; /* FAIL_NONE: good so far */
     const char *why;

@@ -16,13 +16,15 @@ struct route {
 };
 
 /* Finds where a request goes. method and target are as received (NUL-terminated, not
- * decoded). POST to the local token endpoint is recognised if token.local_endpoint is on.
- * Accepts origin-form, and absolute-form if its authority is allowed as a Host or is the
- * upstream's own (RFC 9112 section 3.2); a query without a path, and `*`, are refused.
- * Refused with 400: characters not allowed in a target (controls, space, DEL, 8-bit, `#`,
- * `\`, '"', '<', '>', '^', '`', '{', '
- * ', '}' in the path; in the query only controls, space, DEL, 8-bit and '#'), malformed
- * percent escapes in the path, `%2f %5c %00` in the path, and segments `.` or `..`, plain or
- * percent-encoded, also before a `;`. CONNECT and TRACE: 405. The length of the target is
- * checked before, by request_check. Thread: any. */
+ * decoded); the result points into target and c. POST to the local token endpoint is
+ * recognised if token.local_endpoint is on. `OPTIONS *` is for the proxy itself (RFC 9110
+ * section 9.3.7). Otherwise origin-form is accepted, and absolute-form if its authority is
+ * allowed as a Host or is the upstream's own (RFC 9112 section 3.2).
+ *
+ * Refused with 400: another form; absolute-form with a query but no path; in the path
+ * controls, space, DEL, 8-bit characters and # \ " < > ^ ` { | }, malformed percent escapes,
+ * `%2f %5c %00`, and segments `.` or `..`, plain or percent-encoded, also before a `;`; in
+ * the query controls, space, DEL, 8-bit characters and #. Refused with 421: another
+ * authority; with 405: CONNECT and TRACE. The length of the target is checked before, by
+ * request_check. Thread: any. */
 struct route route_find(const struct config *c, const char *method, const char *target);

@@ -24,7 +24,7 @@ struct ledger_key_source {
     const char *prefix;  /* only a string with this prefix is a key; may be "" */
 };
 
-/* Whether there is an Idempotency-Key field, valid or not. */
+/* Whether there is an Idempotency-Key field, valid or not. For tests. */
 bool ledger_key_in_header(const struct header_field *fields, size_t count);
 
 /* The field's value: a String of structured fields (RFC 9651 section 3.3.3), or the same

@@ -710,7 +710,8 @@ static void expire_claims(struct ledger *l)
             continue;
         TAILQ_REMOVE(&l->claims, m, link);
         end_claim(l, m, LEDGER_DOWN,
-                  m->unclear ? unclear : "the ledger did not answer within ledger.store_timeout");
+                  m->unclear ? unclear
+                             : "the ledger did not answer within ledger.store_timeout");
     }
 }
 

@@ -8,8 +8,9 @@
  *   ledger_outcome --- mail ----> written with the next batch; kept while the store is down
  *
  * One thread uses the store; workers never wait for it. What arrives while a batch is being
- * committed is the next batch; an outcome by itself waits some milliseconds for a claim. `struct
- * ledger *` NULL means that there is no ledger; check that before any call. */
+ * committed is the next batch; an outcome by itself waits up to 5 ms for a claim to share the
+ * commit with. `struct ledger *` NULL means that there is no ledger; check that before any
+ * call. */
 #include "base/buf.h"
 #include "config/config.h"
 #include "event/loop.h"
@@ -100,8 +101,8 @@ struct ledger_outcome {
     const unsigned char *fingerprint; /* for a record without a key; otherwise NULL */
 };
 
-/* Reports an outcome. It is written with the next claim, or by itself after some milliseconds, or
- * as soon as the store can; if the program crashes before that, the entry stays in flight and
+/* Reports an outcome. It is written with the next claim, or by itself after 5 ms, or as soon
+ * as the store works again. If the program crashes before that, the entry stays in flight and
  * becomes unknown later. Thread: the worker's. */
 void ledger_outcome(struct ledger_port *port, const struct ledger_outcome *o);
 

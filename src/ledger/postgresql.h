@@ -75,7 +75,7 @@ PGresult *pg_query(struct pg *p, const char *sql, const struct pg_params *a) MUS
 
 /* Runs one statement whose rows are read one at a time, since there may be many: call pg_row
  * until it returns NULL, which is the end unless `failed` says otherwise. The caller clears
- * each. */
+ * each row with PQclear. pg_send_rows returns false: lost. */
 bool pg_send_rows(struct pg *p, const char *sql, const struct pg_params *a) MUST_CHECK;
 PGresult *pg_row(struct pg *p, bool *failed) MUST_CHECK;
 

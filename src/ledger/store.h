@@ -32,7 +32,9 @@ struct store_options {
     const char *instance;      /* random, different for each start of a process: who claims */
     int64_t timeout_ms;        /* ledger.store_timeout: for one batch */
     int64_t wait_ms;           /* on open: how long to wait for another process that uses it */
-    int hurry_fd;    /* readable when the proxy is ending: no long wait any more; 0: none */
+    /* readable when the proxy is ending: from then on every wait is short; 0: none, so that a
+     * zeroed struct has none */
+    int hurry_fd;
     bool by_command; /* opened by the operator's command, not by the proxy */
 };
 

@@ -18,8 +18,8 @@
  * (touch), and that commit counts.
  *
  * When claims follow, the commit of the outcomes does not wait for the disk: PostgreSQL's
- * log is sequential, so the commit of the claims makes them durable too, and only then they
- * are reported. */
+ * log is sequential, so the commit of the claims makes them durable too. They are reported
+ * only after that. */
 #include "ledger/store_postgresql.h"
 
 #include <stdio.h>

@@ -21,7 +21,7 @@ struct curl_host {
     uint64_t opened, closed; /* connections so far, for the metrics */
 };
 
-/* A running transfer, embedded in its owner. The owner sets the members above the line. */
+/* A running transfer, embedded in its owner. The owner sets the first four members. */
 struct curl_host_transfer {
     CURL *easy;
     bool connects; /* CURLOPT_CONNECT_ONLY: it keeps its connection after on_done */
@@ -30,16 +30,17 @@ struct curl_host_transfer {
     int64_t connect_timeout_ms;
     void (*on_done)(struct curl_host_transfer *t, CURLcode code);
 
-    /* from here on: private to curl_host.c */
+    /* From here on written by curl_host.c only. on_done may read name_silent, reached,
+     * addresses, opened and silent. A round is one try of all addresses of the name. */
     struct curl_host *host;
     bool running;
-    bool name_silent; /* for on_done: no name server answered in time */
-    bool reached;     /* for on_done: a TCP connection was made */
+    bool name_silent; /* no name server answered in time */
+    bool reached;     /* a TCP connection was made */
     int64_t started_ms, connect_until_ms;
     struct loop_timer time_over;
     bool timeout_set;               /* libcurl was given the timeout that ends it */
     struct curl_host_socket *tried; /* the sockets of its addresses */
-    unsigned round;                 /* how many rounds were made before this one */
+    unsigned round;                 /* number of the present round, from 0 */
     unsigned addresses;             /* number of addresses in the round before; 0: not known */
     unsigned opened;                /* addresses tried in this round */
     unsigned silent;                /* of these, given up without an answer or refusal */

@@ -13,23 +13,22 @@
 static const struct {
     const char *part, *error, *text;
     int status;
-    enum failure_kind kind[LEG_ERROR_LEGS];
+    enum failure_kind kind[LEG_COUNT];
 } table[LEG_FAULT_COUNT] = {
-#define LEG_FAULT_ROW(id, part_, error_, status_, upstream_, token_, text_)                    \
-    [LEG_##id] = {                                                                             \
-        .part = (part_),                                                                       \
-        .error = (error_),                                                                     \
-        .text = (text_),                                                                       \
-        .status = (status_),                                                                   \
-        .kind = { [LEG_ERROR_UPSTREAM] = FAIL_##upstream_, [LEG_ERROR_TOKEN] = FAIL_##token_ } \
-    },
+#define LEG_FAULT_ROW(id, part_, error_, status_, upstream_, token_, text_) \
+    [LEG_##                                                                 \
+        id] = { .part = (part_),                                            \
+                .error = (error_),                                          \
+                .text = (text_),                                            \
+                .status = (status_),                                        \
+                .kind = { [LEG_UPSTREAM] = FAIL_##upstream_, [LEG_TOKEN] = FAIL_##token_ } },
     LEG_FAULTS(LEG_FAULT_ROW)
 #undef LEG_FAULT_ROW
 };
 
 /* What a name in braces stands for, on each leg. */
 static const struct {
-    const char *name, *value[LEG_ERROR_LEGS];
+    const char *name, *value[LEG_COUNT];
 } placeholders[] = {
     { "{server}", { "the upstream", "the token endpoint" } },
     { "{Server}", { "The upstream", "The token endpoint" } },
@@ -340,13 +339,12 @@ int leg_error_print_markdown(struct buf *out)
         char text[512];
         const enum failure_kind *kind = table[i].kind;
 
-        expand(text, sizeof text, table[i].text, LEG_ERROR_UPSTREAM);
-        err = buf_addf(out, "| %s | `%s` | `%s` | `%s` | %s. |\n", table[i].part,
-                       failure_info(kind[LEG_ERROR_UPSTREAM])->slug,
-                       failure_info(kind[LEG_ERROR_TOKEN])->slug,
-                       table[i].error != NULL ? table[i].error
-                                              : failure_info(kind[LEG_ERROR_UPSTREAM])->error,
-                       text);
+        expand(text, sizeof text, table[i].text, LEG_UPSTREAM);
+        err = buf_addf(
+            out, "| %s | `%s` | `%s` | `%s` | %s. |\n", table[i].part,
+            failure_info(kind[LEG_UPSTREAM])->slug, failure_info(kind[LEG_TOKEN])->slug,
+            table[i].error != NULL ? table[i].error : failure_info(kind[LEG_UPSTREAM])->error,
+            text);
     }
     return err;
 }

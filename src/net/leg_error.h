@@ -1,5 +1,5 @@
 #pragma once
-/* Why a connection of ours failed. A leg is one of the two ways out: to the upstream, or to
+/* Why an outgoing connection failed. A leg is one of its two destinations: the upstream or
  * the token endpoint. One table serves both. It is ordered by the part that failed (name,
  * outbound proxy, connection, TLS, answer), and has for each fault the sentence that the
  * answer to the caller, the log, the status page and /readyz give. Pure, except for
@@ -11,20 +11,21 @@
 #include "base/failure.h"
 #include "net/curl_host.h"
 
-enum leg { LEG_ERROR_UPSTREAM, LEG_ERROR_TOKEN, LEG_ERROR_LEGS };
+enum leg { LEG_UPSTREAM, LEG_TOKEN, LEG_COUNT };
 
 /* What is known about a failed transfer. All zero: nothing is known. */
 struct leg_facts {
     CURLcode code;
-    bool resolved, connected, secured; /* done: the name; TCP; TLS with the server itself */
-    bool proxied;                      /* it went through an outbound proxy */
-    bool name_silent;                  /* no name server answered in time */
-    bool starved;                      /* no descriptor was left for a connection */
-    bool proxy_tls, socks;             /* the outbound proxy's scheme is https, socks... */
-    int connect_status;                /* the proxy's answer to CONNECT; 0: none */
-    long proxy_error;                  /* CURLPX_..., of a SOCKS proxy; 0: none */
-    unsigned tried, silent; /* addresses in the last round, and those that did not answer */
-    long verify_result;     /* X509_V_..., of the server's certificate */
+    bool resolved, connected; /* the name was resolved; a TCP connection was made */
+    bool secured;             /* the TLS handshake with the server itself was completed */
+    bool proxied;             /* it went through an outbound proxy */
+    bool name_silent;         /* no name server answered in time */
+    bool starved;             /* no descriptor was left for a connection */
+    bool proxy_tls, socks;    /* the outbound proxy's scheme is https, socks... */
+    int connect_status;       /* the proxy's answer to CONNECT; 0: none */
+    long proxy_error;         /* CURLPX_..., of a SOCKS proxy; 0: none */
+    unsigned tried, silent;   /* addresses in the last round, and those that did not answer */
+    long verify_result;       /* X509_V_..., of the server's certificate */
 };
 
 /* Collects the facts from libcurl; for use in on_done of a transfer. proxy: as in
@@ -35,8 +36,8 @@ struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode cod
 
 /* id, part, Proxy-Status error (RFC 9209 section 2.3), status (0: that of the kind), the
  * kind of failure on the upstream leg and on the token leg, sentence. In a sentence
- * {server}, {url}, {ca}, {proxy}, {timeout} and {certificate} are replaced by what they are
- * called on the leg. */
+ * {server}, {Server}, {url}, {ca}, {proxy}, {timeout}, {answer_timeout} and {certificate} are
+ * replaced by the name of that server or setting on the leg. */
 /* clang-format off */
 #define LEG_FAULTS(X) \
     X(NAME_MISSING,    "name",    "dns_error",             0,   UPSTREAM_DNS,  TOKEN_DNS, "The host in {url} does not resolve: check its spelling, and DNS") \
@@ -76,9 +77,10 @@ struct leg_facts leg_facts_take(const struct curl_host_transfer *t, CURLcode cod
 #define LEG_FAULT_ID(id, part, error, status, upstream, token, text) LEG_##id,
 enum leg_fault { LEG_FAULTS(LEG_FAULT_ID) LEG_FAULT_COUNT };
 
-/* Which row it is. message: libcurl's error message; some TLS faults differ in nothing else. */
+/* Finds the row of the table. message: libcurl's error message, since some TLS faults can be
+ * told apart by nothing else. */
 enum leg_fault leg_fault_of(const struct leg_facts *f, const char *message);
-/* "name", "proxy", "connect", "tls", "send", "answer", "here". */
+/* "name", "proxy", "connect", "tls", "send", "answer", "here". For tests. */
 const char *leg_fault_part(enum leg_fault fault);
 
 /* The row as a failure of that leg. `note` is added to the sentence in parentheses; may be

@@ -1,8 +1,8 @@
 #pragma once
-/* The allocators that libcurl and OpenSSL get. In the one thread that sends the client secret
- * they wipe memory when it is freed: both libraries copy what they send and receive, and do
- * not wipe the copies. In all other threads they keep OpenSSL's buffers for a TLS record, of
- * which each record takes one and frees it again. */
+/* The allocators of libcurl and OpenSSL. They do two things. In the one thread that sends the
+ * client secret they wipe memory when it is freed, since both libraries copy what they send
+ * and receive and do not wipe the copies. In all other threads they reuse OpenSSL's buffers
+ * of 16 KiB, since OpenSSL allocates and frees one for each TLS record. */
 #include "base/base.h"
 
 /* Gives OpenSSL its allocator. The calling thread becomes the one whose memory is wiped.

@@ -1,6 +1,7 @@
 #pragma once
 /* Listening sockets: one for a unix socket's path or a numeric address, one for each address
- * of a name; or one that another process opened and passed to this one. */
+ * of a name; or one that another process opened and passed to this one. Thread: control, for
+ * all functions here. */
 #include <sys/types.h>
 
 #include "base/base.h"
@@ -16,7 +17,9 @@ struct listener {
      * socket, or one that was passed. Otherwise each thread has a queue of its own
      * (SO_REUSEPORT). */
     bool shared;
-    unsigned owner; /* for the user of this file, copied to twins; 0 at first */
+    /* number of the caller whose own address this is, from 1, see config.owners; 0: none.
+     * Set by the user of this file, and copied by listener_twin. */
+    unsigned owner;
     /* it belongs to the service manager: never shut down, its file never removed */
     bool passed;
     char *name; /* "127.0.0.1:8080", "unix:/run/x.sock": for the log */
@@ -33,8 +36,8 @@ struct listeners {
 
 struct listener_options {
     const char *address;   /* as the user wrote it, for errors */
-    const char *host;      /* a name or an address, without brackets; or */
-    const char *unix_path; /* not NULL: a path */
+    const char *unix_path; /* path of a unix socket; NULL: TCP */
+    const char *host;      /* for TCP: a name, or an address without brackets */
     int port;              /* 0: a free one, the same on each address of the name */
     int64_t socket_mode;   /* of a unix socket */
 };

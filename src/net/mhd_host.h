@@ -1,7 +1,7 @@
 #pragma once
 /* Runs a libmicrohttpd daemon on a loop. The daemon has no listening socket and no thread of
  * its own: connections are given to it (mhd_host_take), and it runs when mhd_host_turn is
- * called. */
+ * called. Thread: the loop's, for all of it. */
 #include <microhttpd.h>
 #include <sys/socket.h>
 
@@ -49,11 +49,12 @@ int mhd_host_init(struct mhd_host *h, struct loop *l,
 void mhd_host_done(struct mhd_host *h);
 
 /* Gives an accepted, non-blocking socket to the daemon, which owns it from here, also on
- * failure. */
+ * failure. Returns 0 or -errno. */
 int mhd_host_take(struct mhd_host *h, int fd, const struct sockaddr *addr,
                   socklen_t len) MUST_CHECK;
 
-/* Runs the daemon if it is due, until it has nothing left to do. Returns whether it ran. */
+/* Runs the daemon if it is due: until it has nothing left to do, but a limited number of
+ * times; then the rest is due in the next turn. Returns whether it ran. */
 bool mhd_host_turn(struct mhd_host *h);
 
 /* MHD is closing a connection inside a callback of ours: finish that in the next

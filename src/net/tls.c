@@ -575,7 +575,7 @@ ssize_t tls_write(struct tls_session *s, const void *bytes, size_t n)
     return rc == 1 ? (ssize_t)written : rc;
 }
 
-int tls_bye(struct tls_session *s)
+int tls_close_notify(struct tls_session *s)
 {
     ERR_clear_error();
     int rc = SSL_shutdown(s->ssl);
@@ -687,7 +687,7 @@ bool tls_is_broken(const struct tls_session *s)
     return s->broken;
 }
 
-bool tls_spoken_to_in_http(const struct tls_session *s)
+bool tls_peer_spoke_http(const struct tls_session *s)
 {
     return s->http;
 }

@@ -36,7 +36,7 @@ void tls_unref(struct tls *t);
 /* Whether a part was made from different texts, or only one of the two has it. False if a or
  * b is NULL. */
 bool tls_differs(const struct tls *a, const struct tls *b, enum tls_part part);
-/* Whether clients must show a certificate. */
+/* Whether clients must show a certificate. For tests. */
 bool tls_asks_clients(const struct tls *t);
 
 /* The SHA-256 of a text. */
@@ -77,8 +77,8 @@ ssize_t tls_read(struct tls_session *s, void *out, size_t size) MUST_CHECK;
 /* Bytes written (at least a whole record, or all); TLS_AGAIN; TLS_FAILED. After TLS_AGAIN
  * pass the same bytes again; they may be at another address. */
 ssize_t tls_write(struct tls_session *s, const void *bytes, size_t n) MUST_CHECK;
-/* Sends close_notify: 1, TLS_AGAIN, TLS_FAILED. */
-int tls_bye(struct tls_session *s) MUST_CHECK;
+/* Sends close_notify (RFC 8446 section 6.1). Returns 1, TLS_AGAIN or TLS_FAILED. */
+int tls_close_notify(struct tls_session *s) MUST_CHECK;
 
 /* The names in the client's certificate, once the handshake is done. A name that contains a
  * NUL becomes "", which matches nobody. Zeroed: there was no certificate. */
@@ -99,4 +99,4 @@ const char *tls_why(const struct tls_session *s);
 /* Whether it failed by something that the peer sent, not by the end of the connection. */
 bool tls_is_broken(const struct tls_session *s);
 /* Whether it failed because the peer speaks plain HTTP. */
-bool tls_spoken_to_in_http(const struct tls_session *s);
+bool tls_peer_spoke_http(const struct tls_session *s);

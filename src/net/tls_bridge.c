@@ -145,7 +145,7 @@ static void on_deadline(struct loop_timer *timer)
         loop_timer_set(t->host->loop, timer, loop_now(t->host->loop) + t->send_timeout_ms);
         return;
     }
-    t->expired = true; /* a timer's own callback must not free it */
+    t->expired = true; /* tls_bridges_turn ends and frees it */
     mark_ready(t);
 }
 
@@ -299,7 +299,7 @@ static bool finish(struct tls_bridge *t)
         reset(t);
         return true;
     }
-    if (!t->down_ended && tls_bye(t->session) == TLS_AGAIN)
+    if (!t->down_ended && tls_close_notify(t->session) == TLS_AGAIN)
         return false;
     t->down_ended = true;
     (void)shutdown(t->net.fd, SHUT_WR);

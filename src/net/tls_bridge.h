@@ -26,8 +26,8 @@ struct tls_bridge {
     int given_fd;               /* the other end, which on_open was called with; -1: not yet */
     struct tls_bridge **holder; /* the pointer that tls_bridge_hold set; NULL: none */
     bool released;              /* its holder is gone, and not everything is sent yet */
-    int64_t send_timeout_ms;    /* then: how long the caller may accept nothing */
-    int64_t taken_bytes; /* then: bytes that the caller had accepted, when last checked */
+    int64_t send_timeout_ms;    /* while released: longest time without progress */
+    int64_t taken_bytes; /* while released: bytes accepted by the caller at the last check */
     unsigned owner;      /* of the listener, see struct listener */
     bool refused;        /* above listen.max_connections, see struct conn */
     bool cut;            /* end it in a way that the caller takes for a broken connection */
@@ -35,7 +35,7 @@ struct tls_bridge {
     bool left;           /* the caller has closed or half-closed */
     bool stalled;        /* it was cut because the caller accepted nothing */
     bool expired;        /* its deadline has passed */
-    const char *broken;  /* it is ended for what the caller sent: why; NULL: it is not */
+    const char *broken;  /* why what the caller sent ends it (a literal); NULL: nothing does */
     bool up_ended;       /* nothing more is passed up */
     bool down_ended;     /* everything is sent, close_notify too */
     bool ready;
@@ -79,9 +79,9 @@ struct tls_bridge_options {
 int tls_bridge_open(struct tls_bridges *host, int fd,
                     const struct tls_bridge_options *o) MUST_CHECK;
 
-/* Whoever reads from the plain end knows by now whose it is: bytes are passed up from here
- * on. To be called once, for a bridge that on_open was called for. Sets *holder; it is set to
- * NULL again if the bridge ends first. */
+/* The reader of the plain end is ready and knows who calls: from here on bytes are passed up.
+ * Call it once for each bridge that on_open was called for. Sets *holder to the bridge, and
+ * to NULL when the bridge ends before tls_bridge_release is called. */
 void tls_bridge_hold(struct tls_bridge *t, struct tls_bridge **holder);
 /* The plain end is about to be closed. What was written to it is still sent, unless the
  * caller accepts nothing for send_timeout_ms; then it sees a reset. Takes a *holder that is
@@ -106,9 +106,10 @@ bool tls_bridge_has_received(const struct tls_bridge *t);
 
 /* Moves what can be moved. Returns whether there is more to do at once. */
 bool tls_bridges_turn(struct tls_bridges *host);
-/* Whether there are any that the layers above do not hold yet. */
+/* Whether there are bridges for which tls_bridge_hold was not called yet: in the handshake, or
+ * not yet started by libmicrohttpd. */
 bool tls_bridges_in_handshake(const struct tls_bridges *host);
-/* Ends those from which nothing has been received by then. */
+/* Ends those in the handshake from which nothing was received by begin_by_ms (clock_ms()). */
 void tls_bridges_stop_silent(struct tls_bridges *host, int64_t begin_by_ms);
 /* Ends those that the layers above do not hold yet. */
 void tls_bridges_stop_handshakes(struct tls_bridges *host);

@@ -98,8 +98,9 @@ void access_log_write(struct context *ctx, const struct access_log_entry *e)
                                 : e->gone  ? "caller"
                                 : e->cut   ? "upstream"
                                            : NULL),
-             log_ms("total_ms", e->total_us), log_ms("token_ms", base_max(e->token_us, 0)),
-             log_ms("upstream_ms", base_max(e->upstream_us, 0)),
+             log_duration("total_ms", e->total_us),
+             log_duration("token_ms", base_max(e->token_us, 0)),
+             log_duration("upstream_ms", base_max(e->upstream_us, 0)),
              log_int("bytes_in", e->bytes_in), log_int("bytes_out", e->bytes_out),
              log_int("attempts", e->attempts), log_str("request_id", e->request_id),
              log_strn("caller_request_id", e->caller_request_id,

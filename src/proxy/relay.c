@@ -5,7 +5,7 @@
  *   response  <------ head, body, end ---------+---- exchange_user <-- client
  *   (response_sink)                              (on_head, on_end)
  *
- * A request goes one way, down; its answer comes back the same way through the two sinks.
+ * A request is passed down; its answer comes back through exchange_user and response_sink.
  *
  *                    +------------- no token -------------+
  *                    |                                    v

@@ -79,8 +79,9 @@ struct relay {
     bool holds_secret; /* LOCAL: wipe what is kept of the body, and the answer */
     int64_t up_bytes;  /* received from the caller so far */
     int64_t discarded_bytes;
-    int64_t up_ms; /* when the caller last sent something */
-    /* value of up_ms when more had arrived and was not read; 0: it was read */
+    int64_t up_ms; /* when the last bytes of the body were taken from the caller */
+    /* up_ms at the last check, if bytes waited unread then; 0: none did. If it has not changed
+     * at the next check, libmicrohttpd has stopped reading. */
     int64_t stuck_ms;
 
     struct response_sink null_sink; /* replaces the caller's when it goes on without one */
@@ -152,19 +153,20 @@ void relay_give_up(struct relay *r);
 void relay_abandon(struct relay *r);
 
 /* Admission has accepted the request: sends it if there is a token; otherwise parks it until
- * there is one, or fails if none will come; or answers the caller's own token request. */
+ * there is one, or fails if none will come. */
 void relay_begin(struct relay *r);
 /* The same for an unsafe request if there is a ledger, which is asked first. */
 void relay_begin_claim(struct relay *r);
+/* Answers the caller's own token request (token.local_endpoint), see http/token_request.h. */
 void relay_answer_locally(struct relay *r);
 /* The answer to an OPTIONS for this proxy itself: the methods that it supports. */
 #define RELAY_METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 void relay_answer_options(struct relay *r);
 /* The callers' secrets to compare with; NULL: none. */
 const struct caller_secrets *relay_secrets(const struct relay *r);
-/* Whether the freeze file stops it; if nothing was sent yet, it is then answered
- * accordingly. */
+/* Whether the freeze file stops requests of its class at this moment. */
 bool relay_is_frozen(const struct relay *r);
+/* Answers it with FAIL_FROZEN and the reason of the freeze. As relay_fail. */
 void relay_fail_frozen(struct relay *r);
 /* Adds class and operation of the request to a refusal. */
 void relay_about(const struct relay *r, struct failure *f);

@@ -35,16 +35,19 @@ struct response_sink_ops {
     void (*end)(struct response_sink *s, enum response_end how);
     /* Gives an answer of the proxy's own, complete, in place of one that was not given yet. */
     void (*reject)(struct response_sink *s, const struct failure *f);
-    /* The body buffer, or the state above, has changed: reads, gives and writes as far as
-     * possible. Never call it from a callback of the sink. */
+    /* Call it when the relay has changed something: there is more of the body, room for the
+     * request's, or begin or end was called. Does what is possible now: reads the request's
+     * body, gives the head, writes the answer's body. Never call it from a function that the
+     * sink has called. */
     void (*resume)(struct response_sink *s);
     /* Nobody waits for the rest of the request or of the answer any more: closes the
      * connection. relay_end is called later, not from within. */
     void (*close)(struct response_sink *s);
-    /* Call it before relying on more than the head of a chunked request: from here on the
-     * library that reads the body cannot answer by itself. */
+    /* Call it when an answer has begun while the request's body is still being received: from
+     * here on libmicrohttpd, which reads the body, cannot answer a broken chunk by itself. */
     void (*take_over)(struct response_sink *s);
-    /* Whether bytes of the request have arrived that were not read. */
+    /* Whether bytes of the body have arrived that libmicrohttpd should have read by now and
+     * has not. False while the sink itself keeps it from reading. */
     bool (*has_unread)(const struct response_sink *s);
     /* Checks whether the caller accepts bytes of its answer, and sets `blocked_ms`. */
     void (*look)(struct response_sink *s);
@@ -63,9 +66,9 @@ struct response_sink {
     const char *request_id; /* NULL: none yet */
     const char *trace_id;   /* from the caller's traceparent; NULL: none */
     bool given;         /* the head is written or handed over: it cannot be replaced any more */
-    bool written;       /* and so is the whole answer */
-    bool held;          /* the request's body is not being read at present */
-    bool closed;        /* by us, after an answer or because there can be none */
+    bool written;       /* the whole answer is written */
+    bool held;          /* nothing is read or written at present; only the sink uses it */
+    bool closed;        /* the proxy has closed it: after an answer, or without one */
     bool refused;       /* the connection is above listen.max_connections */
     int status;         /* of what was given; 0: none */
     int64_t body_bytes; /* bytes taken from the buffer */

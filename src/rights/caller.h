@@ -45,7 +45,6 @@ struct caller {
     uint64_t listeners; /* bits of its own addresses, see caller_facts.listener */
     int64_t uid, gid;   /* -1: any */
     struct caller_names uri, dns, subject; /* of the client certificate */
-    bool has_secret_file;                  /* a secret must be shown, see caller_secrets.h */
 
     struct rights rights;
     struct rate rate[CLASS_UNKNOWN];

@@ -1,5 +1,5 @@
-/* Looks at the freeze file, creates and removes it. In doubt, such as without its directory, it
- * counts as there. */
+/* Checks whether the freeze file exists, creates it and removes it. If that cannot be found
+ * out, for example because its directory is missing, the file counts as existing. */
 #include "rights/freeze_file.h"
 
 #include <errno.h>

@@ -31,7 +31,7 @@ struct path_shape {
  * most PATH_SEGMENTS_MAX segments of `A-Z a-z 0-9 - . _ ~ : @`, none of them empty, without
  * a slash at the end. It is not decoded and not normalised. Keeps pointers to `path`. */
 struct path_shape path_shape_of(const char *path, size_t len);
-/* The same into an object that need not be zeroed. */
+/* The same into an object that need not be zeroed, without a copy: for each request. */
 void path_shape_take(struct path_shape *shape, const char *path, size_t len);
 
 /* The hash by which a segment is looked up; compare it as well. It does not depend on the

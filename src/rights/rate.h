@@ -1,16 +1,16 @@
 #pragma once
-/* A rate limit for the whole process: a bucket of size N that refills N in a duration, as
- * one atomic number (generic cell rate algorithm: the time at which the bucket would be full
- * again). Any thread, no lock. Requests are never delayed: when the bucket is empty they are
- * refused. */
+/* A rate limit for the whole process: a bucket that holds n tokens and is filled from empty to
+ * full in a given time. Each request takes a token; when there is none it is refused, never
+ * delayed. The state is one atomic number, the time at which the bucket would be full again
+ * (generic cell rate algorithm). Thread: any, without a lock. Times are of clock_us(). */
 #include <stdatomic.h>
 
 #include "base/base.h"
 
 /* The setting `money 6/1m`. */
 struct rate {
-    int64_t n;           /* 0: no limit */
-    int64_t duration_us; /* time in which n refill */
+    int64_t n;           /* tokens in a full bucket; 0: no limit */
+    int64_t duration_us; /* time from empty to full */
 };
 
 struct rate_bucket {

@@ -4,8 +4,8 @@
  *
  * The process may read the settings, every file that they name, and the certificates that
  * libcurl trusts by default. It may connect to the ports of base_url, of token.url and of
- * their proxies, and to DNS over TCP. It may remove the unix sockets that it has created, as
- * it does at the end. */
+ * their proxies, to that of the ledger's database, and to DNS over TCP. It may remove the
+ * unix sockets that it has created, as it does at the end. */
 #include "sandbox/policy.h"
 
 #include <string.h>

@@ -14,7 +14,8 @@
  * accepted only to be told that there are too many. */
 #define DESCRIPTORS_OF_OUR_OWN 1280
 
-unsigned resources_cpus(void)
+/* The number of CPUs that affinity and the control group's quota allow, at least 1. */
+static unsigned cpus_here(void)
 {
     cpu_set_t set;
     unsigned cpus = 1;
@@ -37,7 +38,7 @@ unsigned resources_cpus(void)
 unsigned resources_workers(const struct config *c)
 {
     return (unsigned)base_min(STATUS_WORKERS_MAX,
-                              c->process.workers > 0 ? c->process.workers : resources_cpus());
+                              c->process.workers > 0 ? c->process.workers : cpus_here());
 }
 
 void resources_check(const struct config *c, unsigned workers, struct config_report *report)

@@ -4,10 +4,6 @@
 #include "config/config.h"
 #include "config/report.h"
 
-/* The number of CPUs that affinity and the control group's quota allow, at least 1. Thread:
- * any. */
-unsigned resources_cpus(void);
-
 /* The number of worker threads that these settings make here. Thread: any. */
 unsigned resources_workers(const struct config *c);
 

@@ -7,27 +7,25 @@
 #include "base/base.h"
 #include "base/failure.h"
 
-#define METRICS_COUNTERS(X)                                                                 \
-    X(connections_opened, COUNTER, "Caller connections accepted")                           \
-    X(connections_closed, COUNTER, "Caller connections closed")                             \
-    X(tls_handshakes_failed, COUNTER, "TLS handshakes with callers that failed")            \
-    X(connections_refused, COUNTER, "Caller connections above listen.max_connections")      \
-    X(requests_started, COUNTER, "Requests whose head was read")                            \
-    X(requests_finished, COUNTER, "Requests answered or given up")                          \
-    X(send_timeouts, COUNTER,                                                               \
-      "Answers cut since the caller took none of it for listen.send_timeout")               \
-    X(request_body_bytes, COUNTER, "Body bytes taken from callers")                         \
-    X(response_body_bytes, COUNTER, "Body bytes given to callers")                          \
-    X(upstream_connections_opened, COUNTER, "Connections opened to the upstream")           \
-    X(upstream_connections_closed, COUNTER, "Connections to the upstream that were closed") \
-    X(upstream_requests, COUNTER, "Requests sent to the upstream, repeats included")        \
-    X(upstream_connections_reused, COUNTER, "Requests sent on a connection that was there") \
-    X(replays, COUNTER, "Requests repeated after the upstream refused the token")           \
-    X(reloads_applied, COUNTER, "Settings read again and put in force")                     \
-    X(reloads_refused, COUNTER, "Settings read again and found wrong")
-
-#define METRICS_COUNTER_ID(name, type, help) M_##name,
-enum metrics_counter { METRICS_COUNTERS(METRICS_COUNTER_ID) METRICS_COUNTER_COUNT };
+enum metrics_counter {
+    M_connections_opened,          /* Caller connections accepted */
+    M_connections_closed,          /* Caller connections closed */
+    M_tls_handshakes_failed,       /* TLS handshakes with callers that failed */
+    M_connections_refused,         /* Caller connections above listen.max_connections */
+    M_requests_started,            /* Requests whose head was read */
+    M_requests_finished,           /* Requests answered or given up */
+    M_send_timeouts,               /* Answers cut: nothing accepted for listen.send_timeout */
+    M_request_body_bytes,          /* Body bytes taken from callers */
+    M_response_body_bytes,         /* Body bytes given to callers */
+    M_upstream_connections_opened, /* Connections opened to the upstream */
+    M_upstream_connections_closed, /* Connections to the upstream that were closed */
+    M_upstream_requests,           /* Requests sent to the upstream, repeats included */
+    M_upstream_connections_reused, /* Requests sent on a connection that was there */
+    M_replays,                     /* Requests repeated after the upstream refused the token */
+    M_reloads_applied,             /* Settings read again and put in force */
+    M_reloads_refused,             /* Settings read again and found wrong */
+    METRICS_COUNTER_COUNT
+};
 
 enum metrics_duration {
     METRICS_TOTAL,
@@ -45,12 +43,11 @@ enum metrics_duration {
 
 enum metrics_method { METRICS_SAFE, METRICS_UNSAFE, METRICS_METHOD_COUNT };
 
-/* The outcome of a request: the status class 1..5 (0: no answer), and, if the proxy itself
- * answered, the stage of the failure (STAGE_COUNT: the upstream answered). */
+/* The outcome of a request. */
 struct metrics_request {
     enum metrics_method method;
-    int status;
-    int stage;                               /* enum stage, or STAGE_COUNT */
+    int status; /* HTTP status; 0: no answer */
+    int stage;  /* enum stage if the proxy itself answered; STAGE_COUNT: the upstream did */
     int64_t total_us, token_us, upstream_us; /* durations; negative: that part did not happen */
 };
 
@@ -62,7 +59,7 @@ struct metrics_class {
     bool outcome_unknown;
 };
 
-/* Results of the ledger for a request, see proxy/claim.h. */
+/* Results of the ledger for a request, see ledger/claim_result.h. */
 #define METRICS_LEDGER_RESULTS 10
 
 struct metrics {
@@ -91,7 +88,7 @@ void metrics_add_shard(struct metrics_sum *sum, const struct metrics *shard);
 
 /* How many are in progress, from how many began and ended. Never negative, although the two
  * counters are not read at the same moment. */
-static inline int64_t metrics_open(uint64_t begun, uint64_t ended)
+static inline int64_t metrics_in_progress(uint64_t begun, uint64_t ended)
 {
     return begun > ended ? (int64_t)(begun - ended) : 0;
 }

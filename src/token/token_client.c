@@ -220,7 +220,7 @@ static struct failure transport_failure(const struct token_client *client, CURLc
     bool of_proxy =
         fault == LEG_PROXY_REFUSED || fault == LEG_PROXY_CERTIFICATE || fault == LEG_PROXY_TLS;
 
-    return leg_failure(LEG_ERROR_TOKEN, fault, &facts,
+    return leg_failure(LEG_TOKEN, fault, &facts,
                        of_proxy ? client->error_text
                        : vague  ? curl_easy_strerror(code)
                                 : NULL);
@@ -246,7 +246,7 @@ static struct failure head_failure(void)
     return f;
 }
 
-/* The failure for a status other than 200. */
+/* The failure for a status other than 2xx. */
 static struct failure status_failure(const struct token_client *client, int status,
                                      bool *refused)
 {

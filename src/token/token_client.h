@@ -13,7 +13,8 @@
 struct token_client_result {
     struct token *token;    /* with one reference, or NULL */
     struct failure failure; /* valid if token is NULL */
-    /* the endpoint refused the credentials or the request: 4xx except 408 and 429 */
+    /* the endpoint refused the credentials or the request: a 4xx except 408 and 429, or a 2xx
+     * with an `error` in its body (RFC 6749 section 5.2) */
     bool refused;
     /* how long the endpoint asked to wait, at most a day; 0: it did not */
     int64_t retry_after_ms;
@@ -45,7 +46,9 @@ struct token_client {
     void (*on_done)(struct token_client *client, const struct token_client_result *r);
 };
 
+/* The owner sets client->on_done afterwards. Returns 0 or -errno. */
 int token_client_init(struct token_client *client, struct loop *l) MUST_CHECK;
+/* Cancels a running fetch and frees everything. Takes a zeroed one. */
 void token_client_done(struct token_client *client);
 
 /* Starts a fetch with the present credentials; on_done is called later, exactly once. No

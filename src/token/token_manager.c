@@ -311,7 +311,6 @@ static void fetch(struct token_manager *t)
     loop_timer_clear(t->loop, &t->timer);
     t->state = TOKEN_MANAGER_FETCHING;
     t->sent_ms = clock_ms();
-    t->stats.fetches++;
     log_info("token_fetch_started", log_int("generation", (int64_t)t->generation + 1));
     if (!served || t->suspect)
         publish(t);

@@ -147,7 +147,7 @@ void conn_limit_cancel(struct conn_waiter *w)
     (void)pthread_mutex_unlock(&u->limit->lock);
 }
 
-struct conn_waiter *conn_limit_first(struct conn_limit_user *u)
+struct conn_waiter *conn_limit_pop(struct conn_limit_user *u)
 {
     struct conn_limit *l = u->limit;
     struct conn_waiter *w;

@@ -52,7 +52,8 @@ struct conn_limit_user {
     TAILQ_ENTRY(conn_limit_user) link;
 };
 
-/* Thread: control, before the others start and after they have ended. */
+/* max: most connections. Returns 0 or -errno. Thread: control, before the others start and
+ * after they have ended. */
 int conn_limit_init(struct conn_limit *l, int64_t max) MUST_CHECK;
 void conn_limit_done(struct conn_limit *l);
 
@@ -68,9 +69,9 @@ bool conn_limit_take(struct conn_limit_user *u, struct conn_waiter *w) MUST_CHEC
 void conn_limit_give(struct conn_limit_user *u);
 /* Stops waiting. Takes one that does not wait. */
 void conn_limit_cancel(struct conn_waiter *w);
-/* If the first in the queue belongs to this user, removes it: it will get a connection that
- * is open already. Otherwise NULL. */
-struct conn_waiter *conn_limit_first(struct conn_limit_user *u);
+/* Removes the first in the queue, if it belongs to this user, and returns it: it will get a
+ * connection that is open already. Otherwise NULL. */
+struct conn_waiter *conn_limit_pop(struct conn_limit_user *u);
 
 /* Whether the first in the queue belongs to another user, so that this one should close a
  * connection in use as soon as it can. True only once for each waiter that comes first.

@@ -404,7 +404,7 @@ static bool give_to_waiting(struct upstream_conn *conn)
 
     if (!conn_limit_is_wanted(&pool->limit))
         return false;
-    struct conn_waiter *first = conn_limit_first(&pool->limit);
+    struct conn_waiter *first = conn_limit_pop(&pool->limit);
 
     if (first == NULL) { /* of another thread: it gets the permit that is given back */
         upstream_conn_close(conn);
@@ -444,7 +444,7 @@ bool upstream_conn_is_quiet(const struct upstream_conn *conn)
 
     if (conn->tls != NULL && SSL_has_pending(conn->tls) == 1)
         return false;
-    if (conn->drained && !conn->proxied && loop_all_told(conn->pool->curl->loop) &&
+    if (conn->drained && !conn->proxied && loop_all_delivered(conn->pool->curl->loop) &&
         now_ms - conn->idle_since_ms <= TRUSTED_MS)
         return true;
     return recv(conn->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&

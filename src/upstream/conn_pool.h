@@ -61,7 +61,9 @@ struct upstream_conn {
     struct leg_facts facts;            /* if it could not be opened: what is known about that */
     bool limit_reached; /* it waited without success: upstream.max_connections are in use */
 
-    /* from here on: private to conn_pool.c */
+    /* From here on private to conn_pool.c, with three exceptions: the clients read
+     * transfer.name_silent and `ending`, and h2_client sets idle_since_ms of a connection
+     * that it shares. */
     struct curl_host_transfer transfer;
     struct conn_waiter waiter;
     struct loop_timer patience; /* how long it may wait to be made */

@@ -37,7 +37,7 @@ static struct failure not_sent(const struct upstream_attempt *a, CURLcode code)
     bool vague = fault == LEG_CUT || fault == LEG_TLS_OTHER || fault == LEG_TLS_CERTIFICATE ||
                  fault == LEG_PROXY_REFUSED || fault == LEG_PROXY_CERTIFICATE ||
                  fault == LEG_PROXY_TLS;
-    return leg_failure(LEG_ERROR_UPSTREAM, fault, &facts,
+    return leg_failure(LEG_UPSTREAM, fault, &facts,
                        !vague                     ? NULL
                        : a->error_text[0] != '\0' ? a->error_text
                                                   : curl_easy_strerror(code));
@@ -50,7 +50,7 @@ static struct failure alert(const struct upstream_attempt *a, const char *messag
     bool ours = !a->wrote || (!a->reused && (strstr(message, "certificate") != NULL ||
                                              strstr(message, "unknown ca") != NULL));
     struct failure f =
-        ours ? leg_failure(LEG_ERROR_UPSTREAM, LEG_TLS_OURS, &a->facts, message)
+        ours ? leg_failure(LEG_UPSTREAM, LEG_TLS_OURS, &a->facts, message)
              : failure_make(FAIL_UPSTREAM_LOST,
                             "The upstream ended the TLS connection with an alert (%s) after "
                             "the request was sent and before an answer: outcome unknown. "

@@ -10,8 +10,10 @@
 struct upstream_attempt {
     bool sending; /* a connection was there, and writing was about to begin */
     bool reused;  /* the connection had carried another request before */
-    bool wrote;   /* on failure: a byte of it may have left */
-    bool began;   /* a part of the answer was received */
+    /* on failure: the upstream may have processed it: a byte of it may have left, and the
+     * upstream has not said that it did nothing with it (RFC 9113 section 8.7) */
+    bool wrote;
+    bool began; /* a part of the answer was received */
     /* the answer was ended by the end of the connection, so it may be incomplete */
     bool unconfirmed;
     bool starved;                     /* no descriptor was left for a connection */

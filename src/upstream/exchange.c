@@ -53,7 +53,7 @@ static enum failure_kind attempt(struct exchange *x)
     x->attempt.facts = (struct leg_facts){ .code = CURLE_OK };
     x->wants_body = x->wants_room = x->answered = x->rest_unwanted = false;
     x->with.body->sent = 0;
-    exchange_moved(x);
+    exchange_progressed(x);
     return x->client->start(x);
 }
 
@@ -87,14 +87,14 @@ void exchange_go_on(struct exchange *x)
     const struct exchange_body *body = x->with.body;
     const struct buf *room = x->with.answer_body;
 
-    if (x->wants_body && (body->ended || body->discard || exchange_body_here(x) > 0))
+    if (x->wants_body && (body->ended || body->discard || exchange_body_unsent(x) > 0))
         x->client->more_body(x);
     /* Not for every byte that the user takes: a read into little room costs as much as any
      * other. */
     if (x->wants_room &&
         buf_room(room) >=
             (size_t)base_min((int64_t)(room->limit - room->limit / 4), ROOM_BYTES)) {
-        exchange_moved(x); /* the upstream could not send before */
+        exchange_progressed(x); /* the upstream could not send before */
         x->client->more_room(x);
     }
     if (body->discard && exchange_is_sending(x))
@@ -118,7 +118,7 @@ bool exchange_may_send(struct exchange *x)
     return user->may_send == NULL || user->may_send(x);
 }
 
-void exchange_barred(struct exchange *x)
+void exchange_end_unsent(struct exchange *x)
 {
     const struct failure f = failure_make(FAIL_FROZEN, "Requests are stopped.");
 
@@ -128,11 +128,11 @@ void exchange_barred(struct exchange *x)
 void exchange_sending(struct exchange *x)
 {
     x->attempt.sending = true;
-    exchange_moved(x);
+    exchange_progressed(x);
     x->with.user->on_sending(x);
 }
 
-size_t exchange_body_here(const struct exchange *x)
+size_t exchange_body_unsent(const struct exchange *x)
 {
     return buf_unread(&x->with.body->bytes) - x->with.body->sent;
 }
@@ -150,12 +150,12 @@ void exchange_body_sent(struct exchange *x, size_t n)
         body->sent += n;
     else
         buf_consume(&body->bytes, n);
-    exchange_moved(x);
+    exchange_progressed(x);
     if (!body->ended)
         x->with.user->on_progress(x);
 }
 
-void exchange_moved(struct exchange *x)
+void exchange_progressed(struct exchange *x)
 {
     x->progress_ms = loop_now(x->with.host->loop);
 }
@@ -220,7 +220,7 @@ bool exchange_line(struct exchange *x, const char *line, size_t n)
     }
     if (!x->head.complete) /* fields of interim answers are dropped */
         return x->head.status < 200 || keep_field(x, line, n);
-    exchange_moved(x); /* also an interim one: the time limit starts again */
+    exchange_progressed(x); /* also an interim one: the time limit starts again */
     if (exchange_has_head(x))
         x->with.user->on_head(x);
     return true;

@@ -9,9 +9,12 @@
  * is a buffer that the client fills and the user empties. Each side tells the other when it
  * has added or taken something: the client by on_progress, the user by exchange_go_on.
  *
- * An exchange sends its request at most twice: a second time on a new connection, and only
- * if not a byte of the first was written, or if the method is safe and a pooled connection
- * turned out to be dead. Thread: worker, for all of it. */
+ * An exchange makes at most two attempts. The second one is made on a new connection, and
+ * only if nothing of an answer was received, the body is still complete here, and
+ *   - no byte of the request was written, or over HTTP/2 the upstream says that it has not
+ *     processed it (REFUSED_STREAM, GOAWAY: RFC 9113 section 8.7); or
+ *   - it is `resendable`, and the pooled connection that it was sent on was dead.
+ * Thread: worker, for all of it. */
 #include "base/arena.h"
 #include "base/base.h"
 #include "base/buf.h"
@@ -158,22 +161,22 @@ struct exchange_client {
     void (*keep_free)(void *kept);
 };
 
-/* Hands the request over to this client. */
+/* Makes this client the one that has the request; the caller starts it afterwards. */
 void exchange_use(struct exchange *x, const struct exchange_client *client);
 /* Whether the request may be written; ask just before its first byte. */
 bool exchange_may_send(struct exchange *x);
 /* It may not be written: ends the exchange. The client must not refer to the exchange any
  * more. */
-void exchange_barred(struct exchange *x);
+void exchange_end_unsent(struct exchange *x);
 /* The request is about to be written. */
 void exchange_sending(struct exchange *x);
 /* Number of bytes of the body that were received and not sent yet. */
-size_t exchange_body_here(const struct exchange *x);
+size_t exchange_body_unsent(const struct exchange *x);
 const char *exchange_body_front(const struct exchange *x);
 /* n of them were sent. */
 void exchange_body_sent(struct exchange *x, size_t n);
-/* There was progress. */
-void exchange_moved(struct exchange *x);
+/* Records that there was progress now: progress_ms. */
+void exchange_progressed(struct exchange *x);
 /* A line of the answer's head or trailers. False: it was refused, see `head`. */
 bool exchange_line(struct exchange *x, const char *line, size_t n) MUST_CHECK;
 /* Whether the answer has no body, whatever its fields say (RFC 9112 section 6.3). */

@@ -117,7 +117,7 @@ static bool fill(struct exchange *x)
 {
     struct h1_client *h = x->h1;
     int64_t body_bytes = x->request.head.body_bytes;
-    size_t here = exchange_body_here(x);
+    size_t here = exchange_body_unsent(x);
     size_t n = here < PIECE_BYTES ? here : PIECE_BYTES;
 
     if (buf_unread(&h->out) > PIECE_BYTES)
@@ -154,7 +154,7 @@ static void send_more(struct exchange *x)
             return;
         }
         bool copied = buf_unread(&h->out) > 0;
-        size_t n = copied ? buf_unread(&h->out) : exchange_body_here(x);
+        size_t n = copied ? buf_unread(&h->out) : exchange_body_unsent(x);
 
         x->wants_body = n == 0;
         if (n == 0)
@@ -170,7 +170,7 @@ static void send_more(struct exchange *x)
         }
         if (copied) {
             buf_consume(&h->out, (size_t)written);
-            exchange_moved(x);
+            exchange_progressed(x);
         } else {
             h->body_taken += written;
             exchange_body_sent(x, (size_t)written);
@@ -251,7 +251,7 @@ static void on_body(struct exchange *x, const char *bytes, size_t n, bool in_pla
 {
     struct buf *to = x->with.answer_body;
 
-    exchange_moved(x);
+    exchange_progressed(x);
     x->body_bytes += (int64_t)n;
     if (in_place)
         buf_commit(to, n);
@@ -406,7 +406,7 @@ static void pump(struct exchange *x)
     }
     if (!h->begun && !exchange_may_send(x)) {
         release(x, RELEASE_CLOSE);
-        exchange_barred(x);
+        exchange_end_unsent(x);
         return;
     }
     if (!h->begun) {

@@ -238,7 +238,7 @@ static ssize_t on_read_body(nghttp2_session *ng, int32_t stream, uint8_t *out, s
 
     if (x->rest_unwanted || x->with.body->discard)
         return NGHTTP2_ERR_DEFERRED;
-    here = exchange_body_here(x);
+    here = exchange_body_unsent(x);
     n = here < max ? here : max;
     if (n > 0) {
         memcpy(out, exchange_body_front(x), n);
@@ -455,7 +455,7 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t stream, const uin
     c->unconsumed_bytes += n;
     x->wants_room = true;
     x->body_bytes += (int64_t)n;
-    exchange_moved(x);
+    exchange_progressed(x);
     x->with.user->on_progress(x);
     return nghttp2_session_consume_connection(ng, n);
 }
@@ -649,7 +649,7 @@ static bool flush(struct h2_session *s)
         buf_consume(&s->out, (size_t)written);
         for (struct h2_client *c = TAILQ_FIRST(&s->clients); c != NULL; c = TAILQ_NEXT(c, link))
             if (c->body_until > before) /* a part of this was its body */
-                exchange_moved(exchange_of(c));
+                exchange_progressed(exchange_of(c));
     }
 }
 
@@ -741,7 +741,7 @@ static void bar_queued(struct h2_session *s)
 
         reset(c, NGHTTP2_CANCEL);
         detach(c);
-        exchange_barred(x);
+        exchange_end_unsent(x);
     }
 }
 
@@ -836,8 +836,9 @@ static void give_way(struct h2_host *h, bool only_asked)
             if (least == NULL || s->streams < least->streams)
                 least = s;
         }
-    if (least == NULL || ((only_asked || least->streams > 0) &&
-                          !conn_limit_is_asked(&h->pool->limit, open == 1 && least->streams > 0)))
+    if (least == NULL ||
+        ((only_asked || least->streams > 0) &&
+         !conn_limit_is_asked(&h->pool->limit, open == 1 && least->streams > 0)))
         return;
     least->retired = true;
     wake(least);

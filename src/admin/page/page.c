@@ -1,7 +1,8 @@
 /* The frame of the status page: head, style, script, and the sections between them.
  *
  *   header    name, version, time of this copy
- *   main      health, facts, token, traffic, failures, totals, certificates, settings
+ *   main      freeze, health, refused reload, facts, token, traffic, ledger, failures, totals,
+ *             callers, classes, certificates, settings
  *             (the script fetches the page again and replaces this part)
  *   footer    the other paths of the admin listener
  *

@@ -1,5 +1,5 @@
-/* The sections of the status page about the state of the program: health, facts of the last
- * minute, token, traffic, settings. */
+/* The sections of the status page about the state of the program: health, refused reload,
+ * facts of the last minute, token, traffic, certificates, settings. */
 #include "admin/page/sections.h"
 
 #include <string.h>

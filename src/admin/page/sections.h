@@ -1,6 +1,6 @@
 #pragma once
-/* The sections of the status page except those of failures.h, from top to bottom. Each
- * function appends its HTML. Thread: control. */
+/* The sections of the status page, from top to bottom, except those of failures.h, ledger.h
+ * and rights.h. Each function appends its HTML. Thread: control. */
 #include "admin/page/content.h"
 #include "admin/page/html.h"
 

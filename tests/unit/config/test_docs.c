@@ -97,14 +97,14 @@ static void the_reference_file_is_the_one_that_ships(void **state)
 
     (void)state;
     char *file =
-        config_slurp(SOURCE_DIR "/conf/oneshot-proxy.ini", 1 << 20, &len, why, sizeof why);
+        config_file_read(SOURCE_DIR "/conf/oneshot-proxy.ini", 1 << 20, &len, why, sizeof why);
     buf_init(&out, 1 << 20);
     assert_int_equal(config_print_reference(&out), 0);
     assert_non_null(file);
     if (strcmp(file, buf_text(&out)) != 0)
         fail_msg("conf/oneshot-proxy.ini is not what the table says; write it again with "
                  "oneshot-proxy --print-reference");
-    config_slurp_free(file, len);
+    config_file_free(file, len);
     buf_done(&out);
 }
 

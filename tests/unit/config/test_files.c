@@ -123,14 +123,14 @@ static void a_file_that_tells_no_size_is_read_whole(void **state)
     (void)fclose(file);
     assert_true(n > 1 && n < sizeof expected);
     for (size_t most = n; most <= sizeof expected; most += sizeof expected - n) {
-        char *text = config_slurp(path, most, &len, why, sizeof why);
+        char *text = config_file_read(path, most, &len, why, sizeof why);
 
         assert_non_null(text);
         assert_int_equal(len, n);
         assert_memory_equal(text, expected, n);
-        config_slurp_free(text, len);
+        config_file_free(text, len);
     }
-    assert_null(config_slurp(path, n - 1, &len, why, sizeof why));
+    assert_null(config_file_read(path, n - 1, &len, why, sizeof why));
     assert_non_null(strstr(why, "is too large"));
 }
 

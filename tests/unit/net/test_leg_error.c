@@ -9,7 +9,7 @@
 static void each_fault_is_told_whole_on_both_legs(void **state)
 {
     (void)state;
-    for (int leg = 0; leg < LEG_ERROR_LEGS; leg++)
+    for (int leg = 0; leg < LEG_COUNT; leg++)
         for (int i = 0; i < LEG_FAULT_COUNT; i++) {
             const struct leg_facts facts = { .connect_status = 503 };
             struct failure f = leg_failure((enum leg)leg, (enum leg_fault)i, &facts, NULL);
@@ -18,7 +18,7 @@ static void each_fault_is_told_whole_on_both_legs(void **state)
             assert_true(len > 20 && len < sizeof f.detail - 1); /* nothing was cut */
             assert_int_equal(f.detail[len - 1], '.');
             assert_null(strpbrk(f.detail, "{}"));
-            assert_null(strstr(f.detail, leg == LEG_ERROR_UPSTREAM ? "token." : "base_url"));
+            assert_null(strstr(f.detail, leg == LEG_UPSTREAM ? "token." : "base_url"));
         }
 }
 

@@ -156,7 +156,7 @@ static void who_gives_up_in_the_queue_is_passed_over(void **state)
     assert_false(conn_limit_take(&others.user, &w[1]));
     assert_false(conn_limit_take(&mine.user, &w[2]));
     conn_limit_cancel(&w[1]);
-    assert_null(conn_limit_first(&others.user));
+    assert_null(conn_limit_pop(&others.user));
     conn_limit_give(&mine.user);
     deliver();
     assert_int_equal(others.grants, 0);
@@ -172,8 +172,8 @@ static void a_permit_whose_owner_waits_first_is_used_without_mail(void **state)
     (void)state;
     assert_true(conn_limit_take(&mine.user, &w[0]));
     assert_false(conn_limit_take(&mine.user, &w[1]));
-    assert_null(conn_limit_first(&others.user));
-    assert_ptr_equal(conn_limit_first(&mine.user), &w[1]);
+    assert_null(conn_limit_pop(&others.user));
+    assert_ptr_equal(conn_limit_pop(&mine.user), &w[1]);
     deliver();
     assert_int_equal(mine.grants, 0);
     conn_limit_give(&mine.user);

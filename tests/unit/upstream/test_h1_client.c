@@ -534,7 +534,7 @@ static char pattern(size_t i)
 static size_t feed(struct trial *t, size_t fed, size_t total)
 {
     static char piece[WINDOW_BYTES];
-    size_t room = WINDOW_BYTES - exchange_body_here(&t->x);
+    size_t room = WINDOW_BYTES - exchange_body_unsent(&t->x);
     size_t n = room < total - fed ? room : total - fed;
 
     for (size_t i = 0; i < n; i++)
@@ -584,7 +584,7 @@ static void a_body_larger_than_the_window_arrives_whole(void **state)
         scripted_start(&s, &h1_client_user, 8);
         trial_start(&s, &t, "POST", chunked ? -1 : TOTAL, "", 0);
         for (int64_t until_ms = clock_ms() + SOON_MS;
-             !t.body.ended || exchange_body_here(&t.x) > 0;) {
+             !t.body.ended || exchange_body_unsent(&t.x) > 0;) {
             assert_true(clock_ms() < until_ms);
             fed = feed(&t, fed, TOTAL);
             exchange_go_on(&t.x);

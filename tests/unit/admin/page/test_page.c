@@ -146,7 +146,6 @@ static void well(void)
                                                 .next_fetch_ms = 1940000,
                                                 .stats = &world.tokens };
     world.tokens.obtained = 27;
-    world.tokens.fetches = 28;
     world.tokens.failed = 1;
     world.tokens.last_success_wall_s = NOW_S - 1310;
     event((struct token_manager_event){ .what = TOKEN_MANAGER_OBTAINED,
@@ -196,7 +195,6 @@ static void empty(void)
     world.status.in_flight = world.status.connections = world.status.upstream_connections = 0;
     world.status.uptime_ms = 700;
     world.status.started_wall_s = NOW_S;
-    world.tokens.fetches = 1;
     world.status.reason = STATUS_TOKEN_PENDING;
     world.status.token = (struct status_token){
         .fetching = true, .fetching_for_ms = 640, .next_fetch_ms = -1, .stats = &world.tokens
