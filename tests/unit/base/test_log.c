@@ -1,19 +1,24 @@
 /* log.c: lines are whole, parse in both formats whatever the bytes, and never block.
  * fd 2 is looked at once per process, so every test logs in a child with an fd 2 of its own. */
+#include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "unit.h"
@@ -100,8 +105,9 @@ static void log_all_types(void)
 {
     log_info("event_name", log_str("plain", "/v0/chains"), log_str("spaced", "a b"),
              log_str("absent", NULL), log_strn("part", "abcdef", 3), log_int("n", -42),
-             log_ms("total_ms", 1234567), log_ms("tiny_ms", 7), log_ms("past_ms", -1500),
-             log_int("least", INT64_MIN), log_str("empty", ""), log_int("zero", 0));
+             log_duration("total_ms", 1234567), log_duration("tiny_ms", 7),
+             log_duration("past_ms", -1500), log_int("least", INT64_MIN), log_str("empty", ""),
+             log_int("zero", 0));
 }
 
 static void a_logfmt_line_shows_every_type(void **state)
@@ -465,14 +471,13 @@ static void fill(void)
         log_warn("fill", log_str("pad", "0123456789012345678901234567890123456789"));
 }
 
-/* Nobody reads it, as behind Ctrl-S. */
-static void a_terminal_that_is_stopped_does_not_block(void **state)
+/* Runs the scenario on a terminal that nobody reads, as behind Ctrl-S. */
+static void run_on_terminal(scenario_fn *scenario)
 {
     struct termios raw;
     char name[64];
     int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 
-    (void)state;
     assert_true(master >= 0);
     assert_int_equal(grantpt(master), 0);
     assert_int_equal(unlockpt(master), 0);
@@ -482,9 +487,56 @@ static void a_terminal_that_is_stopped_does_not_block(void **state)
     assert_int_equal(tcgetattr(terminal, &raw), 0);
     cfmakeraw(&raw);
     assert_int_equal(tcsetattr(terminal, TCSANOW, &raw), 0);
-    run(fill, terminal);
+    run(scenario, terminal);
     (void)close(terminal);
     (void)close(master);
+}
+
+static void a_terminal_that_is_stopped_does_not_block(void **state)
+{
+    (void)state;
+    run_on_terminal(fill);
+}
+
+static int refusals; /* so often a terminal says that it is full, though it is not */
+static _Atomic int writers;
+static _Atomic bool several_wrote;
+
+/* Instead of the C library's, but by it. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
+ssize_t write(int fd, const void *bytes, size_t n)
+{
+    if (!isatty(fd))
+        return syscall(SYS_write, fd, bytes, n);
+    if (refusals > 0) {
+        refusals--;
+        errno = EAGAIN;
+        return -1;
+    }
+    if (atomic_fetch_add(&writers, 1) > 0)
+        several_wrote = true;
+    (void)sched_yield();
+    ssize_t written = syscall(SYS_write, fd, bytes, n);
+    int err = errno;
+    atomic_fetch_sub(&writers, 1);
+    errno = err;
+    return written;
+}
+
+static void log_to_a_busy_terminal(void)
+{
+    refusals = 1;
+    log_info("one");
+    log_flush();
+    if (refusals != 0 || log_dropped() != 0)
+        _exit(1);
+}
+
+/* Linux says so while another process writes to it, too. */
+static void a_terminal_that_was_full_for_a_moment_loses_nothing(void **state)
+{
+    (void)state;
+    run_on_terminal(log_to_a_busy_terminal);
 }
 
 /* A connected pair over loopback: unlike a pipe it takes any part of a line. */
@@ -620,6 +672,20 @@ static void log_from_threads(void)
         (void)pthread_join(threads[i], NULL);
 }
 
+static void log_from_threads_to_a_terminal(void)
+{
+    log_from_threads();
+    if (several_wrote)
+        _exit(1);
+}
+
+/* A second one would be told that the terminal is full. */
+static void one_thread_at_a_time_writes_to_a_terminal(void **state)
+{
+    (void)state;
+    run_on_terminal(log_from_threads_to_a_terminal);
+}
+
 /* Reads a pipe while threads write to it: some lines may be lost, none may be torn. */
 static void lines_of_threads_never_mix(void **state)
 {
@@ -685,6 +751,8 @@ int main(void)
         cmocka_unit_test(a_full_unix_socket_does_not_block_and_shows_no_half_line),
         cmocka_unit_test(a_line_that_a_socket_took_half_of_is_finished_first),
         cmocka_unit_test(a_terminal_that_is_stopped_does_not_block),
+        cmocka_unit_test(a_terminal_that_was_full_for_a_moment_loses_nothing),
+        cmocka_unit_test(one_thread_at_a_time_writes_to_a_terminal),
         cmocka_unit_test(a_pipe_that_others_share_stays_blocking),
         cmocka_unit_test(a_full_pipe_of_another_user_does_not_block_either),
         cmocka_unit_test(a_file_gets_the_lines_in_order),
