@@ -936,11 +936,20 @@ void relay_on_token(struct relay *r)
     }
 }
 
-/* Whether it goes on without its caller: a request in the ledger that was received
- * completely and sent. */
+/* Whether the answer is over and the request is complete here, but the upstream, which
+ * answered early, has not been sent all of it. Whoever leaves without an answer does not want
+ * that, unless there is a claim: its retry gets this answer. */
+static bool sends_rest(const struct relay *r)
+{
+    return (!r->gone || r->claim != NULL) && r->up.ended && !r->up.discard &&
+           exchange_is_sending(&r->exchange);
+}
+
+/* Whether it goes on without its caller: a request in the ledger that was received completely
+ * and sent, until its outcome is known and the upstream has all of it. */
 static bool outlives_caller(const struct relay *r)
 {
-    return claim_is_open(r->claim) && r->sends > 0 && r->up.ended &&
+    return (claim_is_open(r->claim) || sends_rest(r)) && r->sends > 0 && r->up.ended &&
            (r->phase == RELAY_SENDING || r->phase == RELAY_ANSWERING);
 }
 
@@ -1093,21 +1102,16 @@ static bool is_alone(const struct relay *r)
     return r->sink == &r->null_sink;
 }
 
-/* Whether the caller has its answer and has sent everything, but the upstream, which answered
- * early, has not been sent all of it. */
-static bool sends_rest(const struct relay *r)
-{
-    return !r->gone && r->up.ended && !r->up.discard && exchange_is_sending(&r->exchange);
-}
-
 /* A step of a request that goes on without its caller. */
 static void step_alone(struct relay *r)
 {
     if (claim_is_open(r->claim))
         discard_answer(r);
+    else
+        exchange_go_on(&r->exchange);
     if (!is_alone(r))
         r->sink->ops->resume(r->sink);
-    else if (r->claim->stage == CLAIM_CLOSED)
+    else if (r->claim->stage == CLAIM_CLOSED && !sends_rest(r))
         relay_finish(r);
 }
 

@@ -9,6 +9,7 @@
 
 #include "harness.h"
 #include "later.h"
+#include "store.h"
 
 #define MIB (1024 * 1024)
 
@@ -506,6 +507,60 @@ static void the_end_of_an_upload_is_sent_when_its_caller_is_served(void **state)
     }
 }
 
+static struct gate answering;
+
+static void serve_late_slow_reader(struct peer_conn *c, void *arg)
+{
+    (void)arg;
+    struct peer_request *r = peer_read_head(c);
+    if (r != NULL && gate_pass(&answering, c) &&
+        peer_puts(c, "HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n\r\nearly") &&
+        gate_pass(&reading, c))
+        (void)peer_read_body(c, r);
+}
+
+static void wait_for_metric(const struct world *w, const char *line)
+{
+    int64_t deadline_ms = now_ms() + SOON_MS;
+    struct answer a = { 0 };
+    do
+        http_get(proxy_admin_port(w->proxy), "/metrics", &a);
+    while (strstr(bytes_text(&a.body), line) == NULL && ask_again(deadline_ms));
+    assert_contains(bytes_text(&a.body), line);
+    answer_free(&a);
+}
+
+/* Its retry is told of this answer, so what it was for has to arrive. */
+static void the_end_of_an_upload_is_sent_when_its_caller_has_left_with_a_key(void **state)
+{
+    (void)state;
+    static const char *const small[] = { "LD_PRELOAD=" SEND_BUFFER,
+                                         "CONNECT_BUFFER=" TEXT_OF(SMALL_BUFFER), NULL };
+    static const char rest[40000];
+    STORE(store);
+    WORLD(w);
+    struct client c;
+    gate_init(&answering);
+    gate_init(&reading);
+    store_make(&store, "admin.address = 127.0.0.1:0\n");
+    world_start(&w, &(struct world_options){ .serve = serve_late_slow_reader,
+                                             .env = small,
+                                             .settings = store.settings,
+                                             .receive_buffer = SMALL_BUFFER });
+    begin_upload(&c, w.port, PATH, KEY "Content-Length: 40005\r\n");
+    client_puts(&c, "hello");
+    client_send(&c, rest, sizeof rest);
+    assert_true(gate_wait_arrived(&answering, 1, SOON_MS));
+    client_close(&c);
+    gate_open(&answering);
+    wait_for_metric(&w, "oneshot_proxy_ledger_outcomes_total{outcome=\"answered\"} 1\n");
+    gate_open(&reading);
+    if (!peer_wait_complete(w.api, "", 1, SOON_MS))
+        fail_msg("the upload was cut");
+    assert_int_equal(peer_request(w.api, "", 0)->body.len, 5 + sizeof rest);
+    assert_true(proxy_log_wait(w.proxy, "event=access status=202", 1, SOON_MS));
+}
+
 static void serve_piece_by_piece(struct peer_conn *c, void *arg)
 {
     (void)arg;
@@ -741,6 +796,7 @@ int main(void)
         TEST(an_upload_is_whole_although_its_caller_closes_after_its_last_byte),
         TEST(what_a_closed_caller_has_sent_reaches_a_slow_upstream),
         TEST(the_end_of_an_upload_is_sent_when_its_caller_is_served),
+        TEST(the_end_of_an_upload_is_sent_when_its_caller_has_left_with_a_key),
         TEST(an_upload_behind_an_answer_may_take_longer_than_body_timeout),
         TEST(an_upload_that_stalls_behind_an_answer_ends_within_body_timeout),
         TEST(a_body_that_stalls_is_told_and_logged_as_what_it_is),
