@@ -61,9 +61,10 @@ static void on_refused(struct conn *c, const struct failure *f)
     char id[CONTEXT_REQUEST_ID_BYTES];
 
     context_request_id(ctx, id);
-    if (c->response->relay != NULL) /* it reports the failure at its end */
+    if (c->response->relay != NULL) { /* it reports the failure at its end */
         relay_on_refused(c->response->relay, f, id);
-    else /* there is no request line */
+    } else { /* there is no request line */
+        metrics_add(&ctx->metrics, M_requests_started, 1);
         access_log_write(ctx, &(struct access_log_entry){
                                   .config = ctx->config,
                                   .failure = f,
@@ -72,6 +73,7 @@ static void on_refused(struct conn *c, const struct failure *f)
                                   .total_us = (loop_now(&ctx->loop) - c->since_ms) * 1000,
                                   .token_us = -1,
                                   .upstream_us = -1 });
+    }
     response_refuse(c, f, id);
 }
 

@@ -12,7 +12,7 @@ enum metrics_counter {
     M_connections_closed,          /* Caller connections closed */
     M_tls_handshakes_failed,       /* TLS handshakes with callers that failed */
     M_connections_refused,         /* Caller connections above listen.max_connections */
-    M_requests_started,            /* Requests whose head was read */
+    M_requests_started,            /* Requests, and what was refused before it was one */
     M_requests_finished,           /* Requests answered or given up */
     M_send_timeouts,               /* Answers cut: nothing accepted for listen.send_timeout */
     M_request_body_bytes,          /* Body bytes taken from callers */
@@ -47,7 +47,7 @@ enum metrics_method { METRICS_SAFE, METRICS_UNSAFE, METRICS_METHOD_COUNT };
 struct metrics_request {
     enum metrics_method method;
     int status; /* HTTP status; 0: no answer */
-    int stage;  /* enum stage if the proxy itself answered; STAGE_COUNT: the upstream did */
+    int stage;  /* enum stage of its failure; STAGE_COUNT: it has none */
     int64_t total_us, token_us, upstream_us; /* durations; negative: that part did not happen */
 };
 

@@ -234,6 +234,37 @@ static void what_is_under_way_shows(void **state)
     answer_free(&a);
 }
 
+/* It ends like a request, so it has to begin like one: the difference of both is shown. */
+static void what_is_no_request_does_not_hide_one_that_is_under_way(void **state)
+{
+    (void)state;
+    WORLD(w);
+    static struct gate gate;
+    struct client c;
+    struct answer a = { 0 };
+    gate_init(&gate);
+    world_start(&w, &(struct world_options){
+                        .answer = answer_as_asked, .arg = &gate, .settings = SETTINGS });
+    for (size_t i = 0; i < 3; i++) {
+        client_open(&c, w.port);
+        client_puts(&c, "nonsense\r\n\r\n");
+        client_read(&c, &a, false, SOON_MS);
+        assert_int_equal(a.status, 400);
+        client_close(&c);
+    }
+    await_value(&w, "requests_total{method=\"unsafe\",status=\"4xx\",stage=\"request\"}", 3);
+    client_open(&c, w.port);
+    client_puts(&c, "GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_true(gate_wait_arrived(&gate, 1, SOON_MS));
+    scrape(&w);
+    assert_value("requests_in_flight", 1);
+    gate_open(&gate);
+    client_read(&c, &a, false, SOON_MS);
+    assert_int_equal(a.status, 200);
+    client_close(&c);
+    answer_free(&a);
+}
+
 /* One that left before its answer is no error of anybody's, and no 4xx. */
 static void a_caller_that_left_counts_as_without_an_answer(void **state)
 {
@@ -329,6 +360,7 @@ int main(void)
         TEST(known_traffic_gives_exact_numbers),
         TEST(bytes_to_callers_are_counted),
         TEST(what_is_under_way_shows),
+        TEST(what_is_no_request_does_not_hide_one_that_is_under_way),
         TEST(a_caller_that_left_counts_as_without_an_answer),
         TEST(failed_fetches_count_by_what_went_wrong),
         TEST(reloads_count_by_result),
