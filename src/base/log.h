@@ -50,8 +50,8 @@ void log_setup(enum log_level level, enum log_format format);
 bool log_wanted(enum log_level level);
 
 /* Writes a line whatever the level is; use log_error ... log_debug below instead. `fields`
- * ends with one whose key is NULL. Everything is copied; a line or value that is too long is
- * cut. Thread: any. */
+ * ends with a zeroed one (LOG_F_END). Everything is copied; a line or value that is too long
+ * is cut. Thread: any. */
 void log_emit(enum log_level level, const char *event, const struct log_field *fields);
 
 /* Writes the lines that this thread has gathered. Thread: any. */

@@ -184,7 +184,7 @@ struct config {
      * i + 1 (listener.owner) and bit i of caller_facts.listener. */
     struct config_list owners;
     bool has_owners; /* the list was made, even if it is empty */
-    bool kept;       /* made by a reload: keys that need a restart keep their old values */
+    bool kept;       /* a reload left the keys that need a restart at their old values */
 
     struct rules
         /* made from classes, callers and freeze; NULL: requests are not distinguished */

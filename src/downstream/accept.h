@@ -4,9 +4,9 @@
 
 struct downstream;
 
-/* Most connections above listen.max_connections that are kept until they have sent a request
- * (over TLS: after the handshake), which is answered by a 503. Any more get the 503 at once,
- * unasked; over TLS they are closed. */
+/* Most connections above listen.max_connections that a worker keeps until they have sent a
+ * request (over TLS: after the handshake), at most for CONN_REFUSED_GRACE_MS; then they get a
+ * 503. Any more get the 503 at once, unasked; over TLS they are closed. */
 #define ACCEPT_REFUSED_MAX 1024
 /* Most connections that one listener accepts in one turn of the loop. */
 #define ACCEPT_BATCH 64

@@ -74,8 +74,9 @@ struct conn_user {
     void (*on_event)(struct conn *c, uint32_t events);
 };
 
-/* Makes the object of a connection that libmicrohttpd has started. If nobody knows who calls
- * (see handover.h), the connection is shut down before anything is read from it. */
+/* Makes the object of a connection that libmicrohttpd has started. If it is not known who
+ * calls (see handover.h), shuts the connection down and discards what has arrived, so that
+ * nothing is read as a request. */
 void conn_init(struct conn *c, struct downstream *d, struct MHD_Connection *connection);
 /* Frees what it holds, when libmicrohttpd reports the end of the connection. */
 void conn_done(struct conn *c);
@@ -130,7 +131,7 @@ void conn_drain(struct conn *c);
 /* How many bytes of an incomplete request line libmicrohttpd has read; 0: none, or unknown. */
 size_t conn_line_bytes(const struct conn *c);
 /* Whether conn_line_bytes may be too small: the connection is a unix socket, on which bytes
- * are not counted, and may have sent a part of its first request line. *more: bytes have
+ * are not counted, and a part of its first request line may have arrived. *more: bytes have
  * arrived that libmicrohttpd has not read. */
 bool conn_is_uncounted(const struct conn *c, bool *more);
 /* Whether a request has begun, or may be about to, and its head is not complete. */

@@ -68,7 +68,8 @@ struct response_text {
     char limit_policy[96], limit_state[96];
 };
 /* Fills `out`, which has room for in->count + RESPONSE_OWN_FIELDS_MAX fields, and returns how
- * many it wrote. They point into `text` and `in`, which must stay as long as they are used. */
+ * many it wrote. They point into `text` and to what `in` points to (not into `in` itself):
+ * both must stay as long as the fields are used. */
 size_t response_fields(struct header_field *out, struct response_text *text,
                        const struct response_input *in);
 

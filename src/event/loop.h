@@ -62,8 +62,9 @@ void loop_timer_clear(struct loop *l, struct loop_timer *t);
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 
-/* Whether every event that the kernel had at the start of this turn was delivered. False
- * during the batch, and after a full one: the kernel may have more. */
+/* Whether every event that the kernel had at the start of this turn was delivered; the last
+ * one may be about to be. False before that, and after a full batch: the kernel may have
+ * more. */
 static inline bool loop_all_delivered(const struct loop *l)
 {
     return l->batch_pos >= l->batch_len && l->batch_len < LOOP_BATCH;

@@ -5,13 +5,14 @@
 #include "base/buf.h"
 #include "base/failure.h"
 
-/* Each function returns 0 or the error of buf_add. Thread: any.
+/* Thread: any, for all functions. They return 0 or the error of buf_add; problem_body: 0, or
+ * -ENOMEM for any error.
  *
  * Appends the JSON body. trace_id NULL: the request has none. */
 int problem_body(const struct failure *f, const char *trace_id, struct buf *out) MUST_CHECK;
 
 /* Appends the value of Proxy-Status for a failure, or, with f NULL, for an upstream's own
- * 401 or 403. */
+ * answer with that status (401, 403, 429). */
 int problem_proxy_status(const struct failure *f, int received_status,
                          struct buf *out) MUST_CHECK;
 

@@ -15,13 +15,17 @@ static const struct {
     int status;
     enum failure_kind kind[LEG_COUNT];
 } table[LEG_FAULT_COUNT] = {
+/* clang-format off */
 #define LEG_FAULT_ROW(id, part_, error_, status_, upstream_, token_, text_) \
-    [LEG_##                                                                 \
-        id] = { .part = (part_),                                            \
-                .error = (error_),                                          \
-                .text = (text_),                                            \
-                .status = (status_),                                        \
-                .kind = { [LEG_UPSTREAM] = FAIL_##upstream_, [LEG_TOKEN] = FAIL_##token_ } },
+    [LEG_##id] = {                                                          \
+        .part = (part_),                                                    \
+        .error = (error_),                                                  \
+        .text = (text_),                                                    \
+        .status = (status_),                                                \
+        .kind = { [LEG_UPSTREAM] = FAIL_##upstream_,                        \
+                  [LEG_TOKEN] = FAIL_##token_ }                             \
+    },
+    /* clang-format on */
     LEG_FAULTS(LEG_FAULT_ROW)
 #undef LEG_FAULT_ROW
 };

@@ -35,7 +35,7 @@ struct tls_bridge {
     bool left;           /* the caller has closed or half-closed */
     bool stalled;        /* it was cut because the caller accepted nothing */
     bool expired;        /* its deadline has passed */
-    const char *broken;  /* why what the caller sent ends it (a literal); NULL: nothing does */
+    const char *broken;  /* the fault in what the caller sent that ends it; NULL: none */
     bool up_ended;       /* nothing more is passed up */
     bool down_ended;     /* everything is sent, close_notify too */
     bool ready;

@@ -79,9 +79,11 @@ struct relay {
     bool holds_secret; /* LOCAL: wipe what is kept of the body, and the answer */
     int64_t up_bytes;  /* received from the caller so far */
     int64_t discarded_bytes;
-    int64_t up_ms; /* when the last bytes of the body were taken from the caller */
-    /* up_ms at the last check, if bytes waited unread then; 0: none did. If it has not changed
-     * at the next check, libmicrohttpd has stopped reading. */
+    /* start of listen.body_timeout: when the last bytes of the body were taken from the caller,
+     * or the request began, or its wait for a token ended */
+    int64_t up_ms;
+    /* up_ms at the last check, if bytes waited unread then; 0: none did. If bytes wait at the
+     * next check, too, and up_ms is the same, libmicrohttpd has stopped reading. */
     int64_t stuck_ms;
 
     struct response_sink null_sink; /* replaces the caller's when it goes on without one */

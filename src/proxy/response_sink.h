@@ -35,10 +35,10 @@ struct response_sink_ops {
     void (*end)(struct response_sink *s, enum response_end how);
     /* Gives an answer of the proxy's own, complete, in place of one that was not given yet. */
     void (*reject)(struct response_sink *s, const struct failure *f);
-    /* Call it when the relay has changed something: there is more of the body, room for the
-     * request's, or begin or end was called. Does what is possible now: reads the request's
-     * body, gives the head, writes the answer's body. Never call it from a function that the
-     * sink has called. */
+    /* Call it when the relay has changed something: there is more of the answer's body, there
+     * is room for the request's body, or begin, end or reject was called. Does what is
+     * possible now: reads the request's body, gives the head, writes the answer's body. Never
+     * call it from a function that the sink has called. */
     void (*resume)(struct response_sink *s);
     /* Nobody waits for the rest of the request or of the answer any more: closes the
      * connection. relay_end is called later, not from within. */
@@ -46,8 +46,9 @@ struct response_sink_ops {
     /* Call it when an answer has begun while the request's body is still being received: from
      * here on libmicrohttpd, which reads the body, cannot answer a broken chunk by itself. */
     void (*take_over)(struct response_sink *s);
-    /* Whether bytes of the body have arrived that libmicrohttpd should have read by now and
-     * has not. False while the sink itself keeps it from reading. */
+    /* Whether bytes of the request's body have arrived that libmicrohttpd has not read; they
+     * may have arrived just now. False while the sink itself keeps it from reading, and after
+     * take_over. */
     bool (*has_unread)(const struct response_sink *s);
     /* Checks whether the caller accepts bytes of its answer, and sets `blocked_ms`. */
     void (*look)(struct response_sink *s);
@@ -67,7 +68,7 @@ struct response_sink {
     const char *trace_id;   /* from the caller's traceparent; NULL: none */
     bool given;         /* the head is written or handed over: it cannot be replaced any more */
     bool written;       /* the whole answer is written */
-    bool held;          /* nothing is read or written at present; only the sink uses it */
+    bool held;          /* libmicrohttpd reads nothing at present; only the sink changes it */
     bool closed;        /* the proxy has closed it: after an answer, or without one */
     bool refused;       /* the connection is above listen.max_connections */
     int status;         /* of what was given; 0: none */

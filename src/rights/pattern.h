@@ -29,9 +29,11 @@ struct path_shape {
 
 /* Parses a path; `len` is without the query. A path is plain if it is "/", or consists of at
  * most PATH_SEGMENTS_MAX segments of `A-Z a-z 0-9 - . _ ~ : @`, none of them empty, without
- * a slash at the end. It is not decoded and not normalised. Keeps pointers to `path`. */
+ * a slash at the end. It is not decoded and not normalised. Keeps pointers to `path`. For
+ * tests. */
 struct path_shape path_shape_of(const char *path, size_t len);
-/* The same into an object that need not be zeroed, without a copy: for each request. */
+/* The same into an object of the caller's, which need not be zeroed: that saves a copy for
+ * each request. */
 void path_shape_take(struct path_shape *shape, const char *path, size_t len);
 
 /* The hash by which a segment is looked up; compare it as well. It does not depend on the

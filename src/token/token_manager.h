@@ -48,7 +48,7 @@ struct token_manager_event {
 /* Counters for the metrics and the status page. */
 struct token_manager_stats {
     uint64_t obtained, failed;         /* fetches that ended so */
-    uint64_t refused;                  /* tokens that the upstream refused */
+    uint64_t refused;                  /* how often a token became suspect */
     uint64_t failed_of[FAILURE_COUNT]; /* `failed`, by kind */
     unsigned consecutive_failures;
     int64_t last_success_wall_s, last_failure_wall_s;

@@ -9,8 +9,9 @@
  * is a buffer that the client fills and the user empties. Each side tells the other when it
  * has added or taken something: the client by on_progress, the user by exchange_go_on.
  *
- * An exchange makes at most two attempts. The second one is made on a new connection, and
- * only if nothing of an answer was received, the body is still complete here, and
+ * An exchange makes at most two attempts. The second one is made on a new connection, or over
+ * HTTP/2 on one that other requests are using, and only if nothing of an answer was received,
+ * the body is still complete here, and
  *   - no byte of the request was written, or over HTTP/2 the upstream says that it has not
  *     processed it (REFUSED_STREAM, GOAWAY: RFC 9113 section 8.7); or
  *   - it is `resendable`, and the pooled connection that it was sent on was dead.
@@ -107,7 +108,7 @@ struct exchange {
 
     /* the progress of the attempt */
     struct upstream_attempt attempt;
-    bool fresh;                  /* this attempt is the second, on a new connection */
+    bool fresh;                  /* this attempt is the second */
     bool wants_body, wants_room; /* waits for more of the body; for room in answer_body */
     bool answered; /* the answer is complete; the rest of the body is still being sent */
     /* the rest of the body cannot or need not be sent: after an answer of 400 or above, or
@@ -184,5 +185,5 @@ bool exchange_is_bodiless(const struct exchange *x);
 /* The answer is over. whole: everything that its framing promises was received; otherwise it
  * failed with `code`, and there may be a second attempt. */
 void exchange_ended(struct exchange *x, CURLcode code, bool whole);
-/* Whether a second attempt on a new connection is allowed after one that ended with `code`. */
+/* Whether a second attempt is allowed after one that ended with `code`. */
 bool exchange_may_retry(const struct exchange *x, CURLcode code);

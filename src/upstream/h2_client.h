@@ -39,7 +39,7 @@ struct h2_host {
     struct h2_session_list sessions;
     bool receiving; /* nghttp2 is processing what a session read into the pool's scratch */
     uint32_t streams_expected; /* streams on a session whose SETTINGS have not arrived */
-    /* With http_version = auto: the last handshake with these settings chose HTTP/1.1. Until
+    /* With http_version = auto: a handshake with these settings chose HTTP/1.1. Until
      * h1_until_ms requests use HTTP/1.1 without asking again. NULL: none did. */
     const struct config *h1_config;
     int64_t h1_until_ms;
