@@ -1,5 +1,5 @@
 /* The log: each thread formats lines in a buffer of its own and writes them to fd 2 without
- * ever waiting.
+ * waiting; only a terminal is given a moment.
  *
  *     data: | rest | line | line | ... |
  *
@@ -45,6 +45,7 @@ static struct {
     _Atomic uint64_t dropped;    /* lines since the start */
     _Atomic uint64_t unreported; /* of these, not yet reported in a line */
     _Atomic int sink;            /* fd * 8 + enum sink; 0: not determined yet */
+    _Atomic bool stopped;        /* a terminal did not take everything the last time */
 } shared = { .level = LOG_INFO, .format = LOG_LOGFMT };
 
 static _Thread_local struct {
@@ -111,7 +112,7 @@ static bool has_room(int fd, int wait_ms)
 }
 
 /* Two threads could both find the same room, and one would wait for a reader. */
-static ssize_t write_if_room(int fd, const char *bytes, size_t n)
+static ssize_t write_if_room(int fd, const void *bytes, size_t n)
 {
     if (has_room(fd, 0))
         return write(fd, bytes, n);
@@ -119,22 +120,9 @@ static ssize_t write_if_room(int fd, const char *bytes, size_t n)
     return -1;
 }
 
-/* While one thread writes to a terminal, Linux tells all others that it is full. It also has
- * room for a few lines only, which are passed on a moment later: that is waited for, but only
- * once after the terminal was stopped (Ctrl-S), or what reads it has hung. */
-static ssize_t write_terminal(int fd, const char *bytes, size_t n)
-{
-    static bool flows = true;
-    ssize_t written = write(fd, bytes, n);
-
-    if (written < 0 && errno == EAGAIN && flows && has_room(fd, TERMINAL_WAIT_MS))
-        written = write(fd, bytes, n);
-    flows = written > 0;
-    return written;
-}
-
-/* The same for one thread at a time. */
-static ssize_t write_alone(ssize_t (*write_to)(int fd, const char *bytes, size_t n), int fd,
+/* One thread at a time. While one writes to a terminal, Linux tells all others that it is
+ * full. */
+static ssize_t write_alone(ssize_t (*write_to)(int fd, const void *bytes, size_t n), int fd,
                            const char *bytes, size_t n)
 {
     static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
@@ -155,7 +143,7 @@ static ssize_t write_once(enum sink kind, int fd, const char *bytes, size_t n)
     case SINK_SHARED:
         return write_alone(write_if_room, fd, bytes, n);
     case SINK_TERMINAL:
-        return write_alone(write_terminal, fd, bytes, n);
+        return write_alone(write, fd, bytes, n);
     case SINK_FILE:
     case SINK_PIPE:
         return write(fd, bytes, n);
@@ -178,11 +166,14 @@ static size_t piece_len(enum sink kind, const char *bytes, size_t n)
 }
 
 /* Writes until everything is written or no more is taken; returns the number of bytes
- * written. On any error but EINTR the lines are lost, since there is nowhere to report it. */
+ * written. On any error but EINTR the lines are lost, since there is nowhere to report it.
+ * A terminal has room for a few lines, and passes them on a moment later: that is waited for
+ * once, unless the terminal was full the last time (Ctrl-S, or what reads it is slow). */
 static size_t write_lines(const char *bytes, size_t n)
 {
     int sink = sink_now();
     enum sink kind = (enum sink)(sink % 8);
+    bool may_wait = kind == SINK_TERMINAL && !atomic_load(&shared.stopped);
     size_t done = 0;
 
     while (done < n) {
@@ -190,10 +181,17 @@ static size_t write_lines(const char *bytes, size_t n)
             write_once(kind, sink / 8, bytes + done, piece_len(kind, bytes + done, n - done));
         if (out < 0 && errno == EINTR)
             continue;
+        if (out < 0 && errno == EAGAIN && may_wait) {
+            may_wait = false;
+            (void)has_room(sink / 8, TERMINAL_WAIT_MS);
+            continue;
+        }
         if (out <= 0)
             break;
         done += (size_t)out;
     }
+    if (kind == SINK_TERMINAL)
+        atomic_store(&shared.stopped, done < n);
     return done;
 }
 

@@ -747,17 +747,19 @@ static int expect_line(struct explain *e, const struct fields *f, char *line,
     if (!lacks_key_only(&r) && is_sent(&r) == (strcmp(word[3], "sent") == 0))
         return 0;
     x->wrong++;
-    const char *why = "";
+    const char *why = "", *more = "";
 
-    if (lacks_key_only(&r))
-        why = r.claim_failure.kind == FAIL_KEY_REQUIRED
-                  ? ", only since ledger.require_key wants a key; -H "
-                    "\"Idempotency-Key: any\" gives one to every line"
-                  : ", only since its key is not valid";
-    else if (r.decision.outcome == DECISION_WOULD_DENY)
+    if (lacks_key_only(&r) && r.claim_failure.kind == FAIL_KEY_REQUIRED) {
+        why = ", only since ledger.require_key wants a key; -H \"Idempotency-Key: any\" gives "
+              "one to every line";
+    } else if (lacks_key_only(&r)) {
+        why = ", only since the ledger does not take it: ";
+        more = r.claim_failure.detail;
+    } else if (r.decision.outcome == DECISION_WOULD_DENY) {
         why = ", since it is only observed";
-    (void)!buf_addf(e->out, "%s:%d: %s %s %s is %s%s\n", e->options->expect, x->line, word[0],
-                    word[1], word[2], is_sent(&r) ? "sent" : "refused", why);
+    }
+    (void)!buf_addf(e->out, "%s:%d: %s %s %s is %s%s%s\n", e->options->expect, x->line, word[0],
+                    word[1], word[2], is_sent(&r) ? "sent" : "refused", why, more);
     return 0;
 }
 

@@ -327,24 +327,25 @@ static bool respells(const struct pattern_segment *allowed,
 }
 
 /* Whether the caller may send what is denied when it writes an id in another way, since what
- * is allowed matches that, too: no entry of deny matches all that is in both but for ids. */
+ * is allowed matches that, too: no entry of deny matches all that is in both but for ids, which
+ * is put into *both. */
 static bool walks_around(const struct rights_list *deny, const struct pattern *allowed,
-                         const struct pattern *denied)
+                         const struct pattern *denied, struct pattern *both)
 {
-    struct pattern both = *denied;
     bool respelled = false;
 
+    *both = *denied;
     if (!pattern_overlaps(allowed, denied))
         return false;
-    for (size_t i = 0; i < both.count; i++) {
+    for (size_t i = 0; i < both->count; i++) {
         const struct pattern_segment *a = &allowed->segment[i], *d = &denied->segment[i];
 
         if (respells(a, d) || pattern_segment_covers(d, a))
-            both.segment[i] = *a;
+            both->segment[i] = *a;
         respelled |= respells(a, d);
     }
     for (size_t i = 0; i < deny->count; i++)
-        if (pattern_covers(&deny->pattern[i], &both))
+        if (pattern_covers(&deny->pattern[i], both))
             return false;
     return respelled;
 }
@@ -354,13 +355,25 @@ static size_t first_operation(const struct classes *c)
     return c->table == CLASS_TABLE_1SHOT ? 0 : classes_builtin_count();
 }
 
+/* Whether all these requests have a class that is stricter than this one: the strictest counts. */
+static bool is_stricter(const struct classes *classes, const struct pattern *requests,
+                        enum request_class class)
+{
+    const struct class_pattern *o;
+
+    for (size_t i = first_operation(classes); (o = classes_pattern(classes, i)) != NULL; i++)
+        if (o->class > class && pattern_covers(&o->pattern, requests))
+            return true;
+    return false;
+}
+
 /* Whether allow has a class that another spelling of what is denied gets by its method alone.
  * Sets *class. */
 static bool is_allowed_by_method(const struct classes *classes, const struct rights *rights,
                                  const struct pattern *denied, enum request_class *class)
 {
     char method[PATTERN_METHOD_MAX + 1] = "";
-    struct pattern respelled = *denied;
+    struct pattern respelled = *denied, both;
     const struct class_pattern *o;
 
     memcpy(method, denied->text, denied->method_len);
@@ -373,7 +386,7 @@ static bool is_allowed_by_method(const struct classes *classes, const struct rig
     for (size_t i = first_operation(classes); (o = classes_pattern(classes, i)) != NULL; i++)
         if (pattern_covers(&o->pattern, &respelled)) /* it has the class of that pattern */
             return false;
-    return walks_around(&rights->deny, &respelled, denied);
+    return walks_around(&rights->deny, &respelled, denied, &both);
 }
 
 static void fail_around(struct check *k, const struct config_key *key, const char *allowed,
@@ -381,8 +394,9 @@ static void fail_around(struct check *k, const struct config_key *key, const cha
 {
     config_fail(k->report, key,
                 "%s allows every spelling of an id, and %.*s is denied with one: another "
-                "spelling of the id would walk around that; write {} for the id in deny, or "
-                "allow only the spelling that is denied: {uuid}, or the number itself",
+                "spelling of the id would walk around that; write {} for the id where it is "
+                "denied (deny, or the pattern of a class), or allow one spelling only: {uuid}, "
+                "or each number that is permitted",
                 allowed, (int)denied->text_len, denied->text);
 }
 
@@ -392,19 +406,21 @@ static void check_around(struct check *k, const struct config_key *key,
     const struct classes *classes = &k->config->rules->classes;
     const struct class_pattern *o;
     enum request_class class;
+    struct pattern both;
     char allowed[512]; /* a longer one is cut */
 
     for (size_t i = 0; i < rights->allow.count; i++) {
         const struct pattern *p = &rights->allow.pattern[i];
 
-        if (!walks_around(&rights->deny, p, denied))
+        if (!walks_around(&rights->deny, p, denied, &both))
             continue;
         (void)snprintf(allowed, sizeof allowed, "%.*s", (int)p->text_len, p->text);
         fail_around(k, key, allowed, denied);
     }
     for (size_t i = first_operation(classes); (o = classes_pattern(classes, i)) != NULL; i++) {
         if ((rights->allow.classes & 1U << o->class) == 0 ||
-            !walks_around(&rights->deny, &o->pattern, denied))
+            !walks_around(&rights->deny, &o->pattern, denied, &both) ||
+            is_stricter(classes, &both, o->class)) /* then that class has to be allowed */
             continue;
         (void)snprintf(allowed, sizeof allowed, "%s (%.*s)", class_name(o->class),
                        (int)o->pattern.text_len, o->pattern.text);

@@ -938,7 +938,7 @@ void relay_on_token(struct relay *r)
 
 /* Whether the answer is over and the request is complete here, but the upstream, which
  * answered early, has not been sent all of it. Whoever leaves without an answer does not want
- * that, unless there is a claim: its retry gets this answer. */
+ * that, unless the request is in the ledger, which tells of this answer. */
 static bool sends_rest(const struct relay *r)
 {
     return (!r->gone || r->claim != NULL) && r->up.ended && !r->up.discard &&

@@ -90,6 +90,7 @@ bool conn_limit_take(struct conn_limit_user *u, struct conn_waiter *w)
 
     if (taken) {
         l->left--;
+        u->held++;
     } else {
         w->user = u;
         w->number = ++l->last_number;
@@ -115,6 +116,7 @@ static void pass_on(struct conn_limit *l)
     TAILQ_REMOVE(&l->waiting, w, link);
     (void)atomic_fetch_sub(&l->waiting_count, 1);
     w->granted = true;
+    w->user->held++;
     TAILQ_INSERT_TAIL(&w->user->granted, w, link);
     send_mail(w->user, on_granted);
 }
@@ -124,6 +126,7 @@ void conn_limit_give(struct conn_limit_user *u)
     if (u->limit == NULL)
         return;
     (void)pthread_mutex_lock(&u->limit->lock);
+    u->held--;
     pass_on(u->limit);
     (void)pthread_mutex_unlock(&u->limit->lock);
 }
@@ -137,6 +140,7 @@ void conn_limit_cancel(struct conn_waiter *w)
     (void)pthread_mutex_lock(&u->limit->lock);
     if (w->granted) {
         TAILQ_REMOVE(&u->granted, w, link);
+        u->held--;
         pass_on(u->limit);
     } else {
         TAILQ_REMOVE(&u->limit->waiting, w, link);
@@ -165,7 +169,7 @@ struct conn_waiter *conn_limit_pop(struct conn_limit_user *u)
     return w;
 }
 
-bool conn_limit_is_asked(struct conn_limit_user *u, bool is_only)
+bool conn_limit_is_asked(struct conn_limit_user *u)
 {
     const struct conn_waiter *w;
     bool asked;
@@ -175,7 +179,7 @@ bool conn_limit_is_asked(struct conn_limit_user *u, bool is_only)
     (void)pthread_mutex_lock(&u->limit->lock);
     w = TAILQ_FIRST(&u->limit->waiting);
     asked = w != NULL && w->user != u && w->number != u->asked_by &&
-            (!is_only || u->limit->max < u->limit->user_count);
+            (u->limit->max < u->limit->user_count || u->held > w->user->held + 1);
     if (asked)
         u->asked_by = w->number;
     (void)pthread_mutex_unlock(&u->limit->lock);

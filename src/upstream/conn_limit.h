@@ -46,6 +46,7 @@ struct conn_limit_user {
      * conn_limit_is_asked. */
     void (*on_wanted)(struct conn_limit_user *u);
     struct conn_waiter_list granted;
+    int64_t held;      /* its connections, and permits on their way to it */
     uint64_t asked_by; /* the last waiter for which it gave up a connection in use */
     /* number of connections that it could close, now or soon; maintained by the user */
     _Atomic unsigned idle;
@@ -75,10 +76,9 @@ struct conn_waiter *conn_limit_pop(struct conn_limit_user *u);
 
 /* Whether the first in the queue belongs to another user, so that this one should close a
  * connection in use as soon as it can. True only once for each waiter that comes first.
- * Without this, a connection that many requests share would never be closed.
- * is_only: this user has no other connection. It keeps that one if there are enough for all
- * users, since then another user has one to spare. */
-bool conn_limit_is_asked(struct conn_limit_user *u, bool is_only);
+ * Without this, a connection that many requests share would never be closed. If there are
+ * enough for all users, only those are asked that have two or more than the one that waits. */
+bool conn_limit_is_asked(struct conn_limit_user *u);
 
 /* Whether anybody is waiting. */
 static inline bool conn_limit_is_wanted(const struct conn_limit_user *u)

@@ -821,24 +821,19 @@ static void use_free_streams(struct h2_host *h)
  * requests takes no further ones, and is closed after its last. Otherwise a worker whose
  * connection is never without requests would keep it from the others. A session with requests
  * on it is given up for another worker only, and one for each waiter that comes to the front of
- * the queue; with only_asked this holds for a session without requests, too. The last session
- * of a worker is not given up while it has requests, if there are enough for all workers. */
+ * the queue; with only_asked this holds for a session without requests, too. */
 static void give_way(struct h2_host *h, bool only_asked)
 {
     struct h2_session *s, *least = NULL;
-    unsigned open = 0;
 
     if (!conn_limit_is_wanted(&h->pool->limit))
         return;
     TAILQ_FOREACH (s, &h->sessions, link)
-        if (s->state == SESSION_OPEN && !s->retired) {
-            open++;
-            if (least == NULL || s->streams < least->streams)
-                least = s;
-        }
+        if (s->state == SESSION_OPEN && !s->retired &&
+            (least == NULL || s->streams < least->streams))
+            least = s;
     if (least == NULL ||
-        ((only_asked || least->streams > 0) &&
-         !conn_limit_is_asked(&h->pool->limit, open == 1 && least->streams > 0)))
+        ((only_asked || least->streams > 0) && !conn_limit_is_asked(&h->pool->limit)))
         return;
     least->retired = true;
     wake(least);

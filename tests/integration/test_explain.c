@@ -354,7 +354,7 @@ static void an_expectation_knows_that_a_key_is_wanted(void **state)
     run_free(&r);
     r = EXPLAIN(p.ini, "--expect", p.lines, "-H", "Idempotency-Key: a b");
     assert_int_equal(r.code, 3);
-    assert_contains(bytes_text(&r.out), "is refused, only since its key is not valid\n");
+    assert_contains(bytes_text(&r.out), "is refused, only since the ledger does not take it: ");
     run_free(&r);
 }
 

@@ -114,6 +114,9 @@ static void the_answers_of_known_servers_are_understood(void **state)
         /* many */
         { "{\"message\":\"Invalid client_id or client_secret\"}", either },
         { "{\"message\":\"ID or secret is invalid\"}", either },
+        { "{\"message\":\"Invalid clientId or clientSecret\"}", either },
+        { "{\"message\":\"Invalid `client_id` or `client_secret`\"}", either },
+        { "{\"message\":\"Invalid API key or secret\"}", either },
         { SAYS("invalid_client", "Unknown client or invalid secret"), either },
         { SAYS("invalid_client", "Invalid client or secret"), either },
         { SAYS("invalid_client", "The client secret is invalid or missing"), secret },

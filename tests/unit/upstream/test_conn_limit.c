@@ -199,25 +199,34 @@ static void only_who_has_an_idle_connection_is_asked_for_it(void **state)
     assert_none_lost();
 }
 
-/* If there are enough for all, somebody else has one to spare. */
-static void the_only_connection_is_asked_for_only_if_there_are_too_few(void **state)
+/* If there are enough for all, each keeps one, and who waits takes none from those who have no
+ * more than itself. */
+static void if_there_are_enough_only_who_has_more_is_asked(void **state)
 {
-    struct conn_waiter w[3] = { 0 };
+    struct conn_waiter w[5] = { 0 };
 
     (void)state;
     assert_true(conn_limit_take(&mine.user, &w[0]));
     assert_false(conn_limit_take(&others.user, &w[1]));
-    assert_true(conn_limit_is_asked(&mine.user, true));
-    assert_false(conn_limit_is_asked(&mine.user, true)); /* once for each who waits */
+    assert_true(conn_limit_is_asked(&mine.user));
+    assert_false(conn_limit_is_asked(&mine.user)); /* once for each who waits */
     conn_limit_cancel(&w[1]);
-    limit.max = 2;
+    limit.max = 2; /* one of both is on its way to somebody */
     assert_false(conn_limit_take(&others.user, &w[2]));
-    assert_false(conn_limit_is_asked(&mine.user, true));
-    assert_true(conn_limit_is_asked(&mine.user, false));
+    assert_false(conn_limit_is_asked(&mine.user));
     conn_limit_cancel(&w[2]);
-    limit.max = 1;
+    limit.left++;
+    assert_true(conn_limit_take(&mine.user, &w[3]));
+    assert_false(conn_limit_take(&others.user, &w[4]));
+    assert_true(conn_limit_is_asked(&mine.user));
     conn_limit_give(&mine.user);
-    assert_none_lost();
+    deliver();
+    assert_int_equal(others.grants, 1);
+    conn_limit_give(&others.user);
+    conn_limit_give(&mine.user);
+    assert_int_equal(mine.user.held, 0);
+    assert_int_equal(others.user.held, 0);
+    assert_int_equal(limit.left, 2);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_with_one, end)
@@ -231,7 +240,7 @@ int main(void)
         TEST(who_gives_up_in_the_queue_is_passed_over),
         TEST(a_permit_whose_owner_waits_first_is_used_without_mail),
         TEST(only_who_has_an_idle_connection_is_asked_for_it),
-        TEST(the_only_connection_is_asked_for_only_if_there_are_too_few),
+        TEST(if_there_are_enough_only_who_has_more_is_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

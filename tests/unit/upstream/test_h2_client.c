@@ -1527,6 +1527,41 @@ static void the_only_one_of_a_worker_goes_on_if_there_are_enough_for_all(void **
     end_limited_world();
 }
 
+/* One of its two takes no more requests, but has one that is slow. */
+static void one_of_two_is_given_up_although_the_other_is_being_replaced(void **state)
+{
+    (void)state;
+    struct trial slow = { 0 }, busy = { 0 }, follower = { 0 };
+
+    begin_limited_world("keepalive = 1h\nconnect_timeout = 1h\n");
+    limit.max = limit.left = 2;
+    warm();
+    ask(&slow, 0, "POST", "{}");
+    say_goaway(0, 3, NGHTTP2_NO_ERROR);
+    settle(&world);
+    trial_begin(&busy, "POST", "{}");
+    UNTIL(&world, heads(1) == 1);
+    settings(1);
+    other_takes();
+    settle(&world);
+    assert_false(other.has);
+    trial_begin(&follower, "POST", "{}");
+    settle(&world);
+    assert_int_equal(follower.sendings, 0);
+    say_answer(1, 1, "ok");
+    UNTIL(&world, busy.ends == 1 && other.has);
+    settle(&world);
+    assert_int_equal(follower.sendings, 0); /* it waits for the slow one, or for the other */
+    say_answer(0, 3, "ok");
+    UNTIL(&world, slow.ends == 1 && heads(2) == 1);
+    say_answer(2, 1, "ok");
+    UNTIL(&world, follower.ends == 1);
+    trial_end(&slow);
+    trial_end(&busy);
+    trial_end(&follower);
+    end_limited_world();
+}
+
 /* It has carried out what waited for it: as many as there were. */
 static void
 who_waits_for_a_connection_at_its_turn_is_served_before_it_is_given_away(void **state)
@@ -1634,6 +1669,7 @@ int main(void)
         cmocka_unit_test(a_connection_without_requests_is_closed_for_another_worker),
         cmocka_unit_test(one_that_is_in_use_takes_no_more_requests_while_another_worker_waits),
         cmocka_unit_test(the_only_one_of_a_worker_goes_on_if_there_are_enough_for_all),
+        cmocka_unit_test(one_of_two_is_given_up_although_the_other_is_being_replaced),
         cmocka_unit_test(
             who_waits_for_a_connection_at_its_turn_is_served_before_it_is_given_away),
         cmocka_unit_test(each_request_waits_for_a_connection_as_long_as_it_may),
