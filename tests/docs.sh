@@ -78,6 +78,7 @@ events() {
         grep -oE '(log_(error|warn|info|debug|at)|make_line)\([^";{]*"[a-z_]+"( : "[a-z_]+")?' |
         sed 's/^\(log_[a-z]*\|make_line\)([^"]*/\1 /; s/[":]//g; s/^log_//; s/^at \|^make_line /any /' |
         awk '{ for (i = 2; i <= NF; i++) print $i, $1 }' | sort -u >"$tmp/logged"
+    # shellcheck disable=SC2016  # Markdown's backticks
     sed -n 's/^| `\([a-z_]*\)` | \([a-z, ]*\) |.*/\1 \2/p' "$tree/docs/log.md" |
         tr -d ',' | awk '$2 ~ /^(error|warn|info|debug)$/ { print $1, "any"; for (i = 2; i <= NF; i++) print $1, $i }' |
         sort -u >"$tmp/told"
