@@ -159,7 +159,23 @@ class Background:
     def end(self):
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
-        return self.process.wait(60)
+        code = self.process.wait(60)
+        # A shell may end before what it has started, which still has the ports.
+        end = time.monotonic() + DEADLINE_S
+        while self.has_members() and time.monotonic() < end:
+            time.sleep(0.05)
+        return code
+
+    def has_members(self):
+        try:
+            os.waitpid(-self.process.pid, os.WNOHANG)
+        except ChildProcessError:
+            pass  # they are not ours
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 class World:
