@@ -317,8 +317,10 @@ static void serve_h2_once(struct peer_conn *c, void *arg)
     if (!h2_begin(c))
         return;
     stream = h2_read_request(c, &body);
-    if (stream != 0 && h2_answer(c, stream, 200, short_token))
-        (void)h2_goaway(c, stream, H2_NO_ERROR);
+    /* The answer says that the connection can be used no more, as Connection: close does: what
+     * comes behind it would come too late for the next request. */
+    if (stream != 0 && h2_goaway(c, stream, H2_NO_ERROR))
+        (void)h2_answer(c, stream, 200, short_token);
     peer_close(c);
 }
 
