@@ -75,6 +75,7 @@ class H2Origin:
             ["nghttpd", "--address=127.0.0.1", f"--htdocs={dir}/h2", "--max-concurrent-streams=100",
              str(self.port), f"{dir}/origin.key", f"{dir}/origin.pem"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=with_parent())
+        contenders.wait_port(self.port, self.process)  # a token that cannot be fetched yet fails each request
 
     def stop(self):
         self.process.terminate()
