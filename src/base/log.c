@@ -99,7 +99,7 @@ static int sink_now(void)
     int found = find_sink();
     if (atomic_compare_exchange_strong(&shared.sink, &sink, found))
         return found;
-    if (found / 8 != STDERR_FILENO) /* another thread did it first */
+    if (found % 8 == SINK_PIPE || found % 8 == SINK_TERMINAL) /* another thread did it first */
         (void)close(found / 8);
     return sink;
 }

@@ -77,7 +77,7 @@ struct conn_waiter *conn_limit_pop(struct conn_limit_user *u);
 /* Whether the first in the queue belongs to another user, so that this one should close a
  * connection in use as soon as it can. True only once for each waiter that comes first.
  * Without this, a connection that many requests share would never be closed. If there are
- * enough for all users, only those are asked that have two or more than the one that waits. */
+ * enough for all users, only one that holds at least two more than the waiting one is asked. */
 bool conn_limit_is_asked(struct conn_limit_user *u);
 
 /* Whether anybody is waiting. */

@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -652,6 +653,50 @@ static void a_closed_stderr_loses_lines_and_nothing_else(void **state)
     run(log_to_nowhere, STDERR_FILENO);
 }
 
+static pthread_barrier_t *both_look; /* not NULL: two threads look at fd 2 at the same time */
+
+/* Instead of the C library's, but by it. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
+int fstat(int fd, struct stat *st)
+{
+    if (both_look != NULL)
+        (void)pthread_barrier_wait(both_look);
+    return (int)syscall(SYS_fstat, fd, st);
+}
+
+static void *thread_logs_once(void *arg)
+{
+    (void)arg;
+    log_warn("nowhere");
+    return NULL;
+}
+
+static void log_to_nowhere_from_two_threads(void)
+{
+    pthread_barrier_t barrier;
+    pthread_t threads[2];
+
+    if (dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO) != STDIN_FILENO)
+        _exit(1);
+    (void)close(STDERR_FILENO);
+    (void)pthread_barrier_init(&barrier, NULL, ARRAY_LEN(threads));
+    both_look = &barrier;
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        if (pthread_create(&threads[i], NULL, thread_logs_once, NULL) != 0)
+            _exit(1);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        (void)pthread_join(threads[i], NULL);
+    both_look = NULL;
+    if (fcntl(STDIN_FILENO, F_GETFD) < 0)
+        _exit(1);
+}
+
+static void a_closed_stderr_closes_no_other_descriptor(void **state)
+{
+    (void)state;
+    run(log_to_nowhere_from_two_threads, STDERR_FILENO);
+}
+
 static void *thread_logs(void *name)
 {
     for (int i = 0; i < 2000; i++)
@@ -757,6 +802,7 @@ int main(void)
         cmocka_unit_test(a_full_pipe_of_another_user_does_not_block_either),
         cmocka_unit_test(a_file_gets_the_lines_in_order),
         cmocka_unit_test(a_closed_stderr_loses_lines_and_nothing_else),
+        cmocka_unit_test(a_closed_stderr_closes_no_other_descriptor),
         cmocka_unit_test(lines_of_threads_never_mix),
     };
     return cmocka_run_group_tests(tests, share_what_is_seen, NULL);
